@@ -1,0 +1,16 @@
+"""`campaign:` what is to be learned, and where the daemon keeps its own files."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from mlip_autopipec.data_models.base import Model
+
+
+class CampaignSection(Model):
+    """The campaign itself."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,30}$", description="short name; job names begin with it")
+    elements: tuple[str, ...] = Field(min_length=1, description="chemical symbols; their order is LAMMPS's type order")
+    seed: int = Field(default=1, ge=0, description="every random choice of the campaign derives from it")
+    folder: Path = Field(description="the daemon's own files: journal, state, log, report; relative to this file")

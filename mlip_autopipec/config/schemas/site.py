@@ -1,0 +1,57 @@
+"""`site:` where the jobs run and how they are started."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from mlip_autopipec.config.schemas.units import DurationS, MemoryMib
+from mlip_autopipec.data_models.base import Model, Phase
+from mlip_autopipec.data_models.task import Resources
+
+
+class LocalTransport(Model):
+    """The jobs' file system is this machine's."""
+
+    kind: Literal["local"] = "local"
+
+
+class LocalScheduler(Model):
+    """Jobs are detached processes of this machine."""
+
+    kind: Literal["local"] = "local"
+    cores: int | None = Field(default=None, ge=1, description="tasks that may run at a time; all cores if left out")
+
+
+class ResourcesSection(Model):
+    """What one task of a phase may use."""
+
+    cores: int = Field(default=1, ge=1)
+    memory: MemoryMib = Field(default=2048, validate_default=False)
+    walltime: DurationS = Field(default=3600, validate_default=False)
+
+    def resources(self) -> Resources:
+        """The same as tasks carry it."""
+        return Resources(cores=self.cores, memory_mib=self.memory, walltime_s=self.walltime)
+
+
+class SiteSection(Model):
+    """One place that runs jobs."""
+
+    root: Path = Field(description="folder on the site that holds every file of the campaign")
+    transport: LocalTransport = LocalTransport()
+    scheduler: LocalScheduler = LocalScheduler()
+    python: str | None = Field(
+        default=None, description="the site's Python with numpy, ase and the codes; None: this one"
+    )
+    poll_interval: DurationS = Field(default=30, validate_default=False, description="between looks at the scheduler")
+    grace: DurationS = Field(
+        default=120, validate_default=False, description="how long a job may be missing before it is asked after"
+    )
+    resources: dict[Phase, ResourcesSection] = Field(
+        default_factory=dict, description="per phase; what is not named has defaults"
+    )
+
+    def resources_of(self, phase: Phase) -> Resources:
+        """What a task of `phase` may use."""
+        return self.resources.get(phase, ResourcesSection()).resources()

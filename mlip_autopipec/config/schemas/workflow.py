@@ -1,0 +1,29 @@
+"""The whole of site.yaml."""
+
+from pydantic import Field
+
+from mlip_autopipec.config.schemas.campaign import CampaignSection
+from mlip_autopipec.config.schemas.phases import (
+    CalculationSection,
+    ConvergenceSection,
+    ExplorationSection,
+    GenerationSection,
+    SelectionSection,
+    TrainingSection,
+)
+from mlip_autopipec.config.schemas.site import SiteSection
+from mlip_autopipec.data_models.base import Model
+
+
+class WorkflowConfig(Model):
+    """One campaign on one site."""
+
+    campaign: CampaignSection
+    site: SiteSection
+    distance_min_angstrom: float = Field(gt=0, description="shorter distances are unphysical, in every phase")
+    generation: GenerationSection
+    exploration: ExplorationSection
+    selection: SelectionSection = SelectionSection()
+    calculation: CalculationSection
+    training: TrainingSection
+    convergence: ConvergenceSection = ConvergenceSection()

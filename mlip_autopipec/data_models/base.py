@@ -1,0 +1,60 @@
+"""What every model of the project shares: frozen, unknown keys refused, and the closed sets of words."""
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Model(BaseModel):
+    """A value: it never changes, and it takes no key that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Phase(StrEnum):
+    """The five phases of a cycle; the values name folders and keys of site.yaml."""
+
+    GENERATION = "generation"
+    EXPLORATION = "exploration"
+    SELECTION = "selection"
+    CALCULATION = "calculation"
+    TRAINING = "training"
+
+
+class Verdict(StrEnum):
+    """How a campaign ends."""
+
+    CONVERGED = "converged"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+    STALLED = "stalled"
+    FAILED = "failed"
+
+
+class Reason(StrEnum):
+    """Why an attempt ended without its result: one word per remedy."""
+
+    NUMERICAL = "numerical"  # the code ran and gave no usable numbers
+    BAD_INPUT = "bad_input"  # the task cannot be done as it was asked
+    CRASHED = "crashed"  # the code or the payload died by itself
+    TIMEOUT = "timeout"  # the scheduler's walltime
+    OUT_OF_MEMORY = "out_of_memory"
+    NODE_FAILURE = "node_failure"
+    PREEMPTED = "preempted"
+    CANCELLED = "cancelled"  # by a person
+    LOST = "lost"  # gone, and nobody knows why
+    BAD_OUTCOME = "bad_outcome"  # its outcome contradicts itself
+    REJECTED = "rejected"  # the scheduler refused it for good
+
+
+class Role(StrEnum):
+    """What a labelled structure is for. A test structure is never trained on, in any cycle."""
+
+    TRAIN = "train"
+    TEST = "test"
+
+
+class FileRef(Model):
+    """One file under the site's root, by path and content."""
+
+    path: str = Field(description="POSIX path relative to the site's root")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")

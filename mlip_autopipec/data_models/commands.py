@@ -1,0 +1,123 @@
+"""Commands: what decide asks for. Each has a subject; a subject has at most one command in flight; each ends in one event."""
+
+from typing import Literal
+
+from mlip_autopipec.data_models.base import Model, Phase, Verdict
+
+
+class PlanPhase(Model):
+    """Work out the tasks of the next phase. Ends in PhaseStarted."""
+
+    type: Literal["PlanPhase"] = "PlanPhase"
+    cycle: int
+    phase: Phase
+
+    @property
+    def subject(self) -> str:
+        return "campaign"
+
+
+class BeginBatch(Model):
+    """Write down the intent to submit. Ends in SubmissionBegun."""
+
+    type: Literal["BeginBatch"] = "BeginBatch"
+    uid: str
+    tasks: tuple[str, ...]
+
+    @property
+    def subject(self) -> str:
+        return "campaign"
+
+
+class SubmitBatch(Model):
+    """Stage the batch and hand it to the scheduler. Ends in SubmissionAccepted, -Rejected, -Unclear or EffectDeferred."""
+
+    type: Literal["SubmitBatch"] = "SubmitBatch"
+    uid: str
+
+    @property
+    def subject(self) -> str:
+        return f"batch:{self.uid}"
+
+
+class LocateBatch(Model):
+    """Find out whether the scheduler has the batch. Ends in SubmissionAccepted, -Voided or EffectDeferred."""
+
+    type: Literal["LocateBatch"] = "LocateBatch"
+    uid: str
+
+    @property
+    def subject(self) -> str:
+        return f"batch:{self.uid}"
+
+
+class InquireAttempt(Model):
+    """Find out how an attempt ended that left the scheduler. Ends in TaskEnded, AttemptLost, JobsSighted or EffectDeferred."""
+
+    type: Literal["InquireAttempt"] = "InquireAttempt"
+    uid: str
+    index: int
+
+    @property
+    def subject(self) -> str:
+        return f"attempt:{self.uid}.{self.index}"
+
+
+class QuarantineTask(Model):
+    """Give a task up. Ends in TaskQuarantined."""
+
+    type: Literal["QuarantineTask"] = "QuarantineTask"
+    task: str
+    message: str
+
+    @property
+    def subject(self) -> str:
+        return f"task:{self.task}"
+
+
+class DigestPhase(Model):
+    """Work out what the outcomes mean. Ends in PhaseEnded."""
+
+    type: Literal["DigestPhase"] = "DigestPhase"
+    cycle: int
+    phase: Phase
+
+    @property
+    def subject(self) -> str:
+        return "campaign"
+
+
+class CloseCycle(Model):
+    """Fold the cycle to a summary. Ends in CycleClosed."""
+
+    type: Literal["CloseCycle"] = "CloseCycle"
+    cycle: int
+
+    @property
+    def subject(self) -> str:
+        return "campaign"
+
+
+class ReachVerdict(Model):
+    """End the campaign. Ends in VerdictReached."""
+
+    type: Literal["ReachVerdict"] = "ReachVerdict"
+    verdict: Verdict
+    reason: str
+
+    @property
+    def subject(self) -> str:
+        return "campaign"
+
+
+Command = (
+    PlanPhase
+    | BeginBatch
+    | SubmitBatch
+    | LocateBatch
+    | InquireAttempt
+    | QuarantineTask
+    | DigestPhase
+    | CloseCycle
+    | ReachVerdict
+)

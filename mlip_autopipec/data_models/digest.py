@@ -1,0 +1,107 @@
+"""Digests: what the outcomes of a whole phase mean, as the event that closes the phase carries it."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mlip_autopipec.data_models.base import FileRef, Model, Role
+from mlip_autopipec.data_models.outcome import Ending, Errors, Structure
+from mlip_autopipec.data_models.potential import Potential
+
+
+class GenerationDigest(Model):
+    """The structures that a campaign begins with."""
+
+    phase: Literal["generation"] = "generation"
+    structures: tuple[Structure, ...]
+
+
+class WalkerEnd(Model):
+    """One walker, in brief."""
+
+    task: str
+    label: str = Field(description="condition in words, e.g. `Cu fcc 900 K nvt #1`")
+    ending: Ending | None = Field(description="None: its task failed for good")
+    steps: int
+    gamma_max: float
+    frames_collected: int
+
+
+class ExplorationDigest(Model):
+    """How every walker of the cycle ended."""
+
+    phase: Literal["exploration"] = "exploration"
+    walkers: tuple[WalkerEnd, ...]
+    frames: tuple[FileRef, ...] = Field(description="what Selection reads: one dump of collected frames per walker")
+
+    @property
+    def quiet(self) -> bool:
+        """Whether every walker of the whole ladder completed without a halt."""
+        return bool(self.walkers) and all(walker.ending is Ending.COMPLETED for walker in self.walkers)
+
+    @property
+    def halts(self) -> int:
+        """How many walkers halted at gamma_halt."""
+        return sum(walker.ending is Ending.HALTED for walker in self.walkers)
+
+
+class SelectionDigest(Model):
+    """What is to be labelled."""
+
+    phase: Literal["selection"] = "selection"
+    structures: tuple[Structure, ...]
+    frames: int
+    dropped: int
+
+
+class Label(Model):
+    """One label, by file."""
+
+    task: str
+    file: FileRef
+    role: Role
+    origin: str
+    settings: str
+
+
+class CalculationDigest(Model):
+    """The labels that this cycle adds, and how many structures gave none."""
+
+    phase: Literal["calculation"] = "calculation"
+    labels: tuple[Label, ...]
+    failed: int
+
+
+class TrainingDigest(Model):
+    """The fit of this cycle and what the gate said to it."""
+
+    phase: Literal["training"] = "training"
+    potential: Potential
+    dataset: FileRef
+    train: Errors
+    test_of_current: Errors | None
+    promoted: bool
+    gate: str = Field(description="the gate's answer in words")
+
+
+Digest = Annotated[
+    GenerationDigest | ExplorationDigest | SelectionDigest | CalculationDigest | TrainingDigest,
+    Field(discriminator="phase"),
+]
+
+
+class CycleSummary(Model):
+    """A closed cycle, folded to what later decisions and the status need."""
+
+    cycle: int
+    bootstrap: bool
+    walkers: int = 0
+    halts: int = 0
+    quiet: bool = False
+    candidates: int = 0
+    labels_train: int = 0
+    labels_test: int = 0
+    labels_failed: int = 0
+    promoted: bool = False
+    test: Errors | None = None
+    test_of_current: Errors | None = None

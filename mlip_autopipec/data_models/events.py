@@ -1,0 +1,239 @@
+"""Events: everything that has happened. The journal holds nothing else, and state is a fold over it.
+
+Names are in the past tense; `at` is when it was known, in UTC. Order is the journal's sequence number, never `at`.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field, TypeAdapter
+
+from mlip_autopipec.data_models.base import Model, Phase, Reason, Verdict
+from mlip_autopipec.data_models.digest import CycleSummary, Digest
+from mlip_autopipec.data_models.outcome import Outcome
+from mlip_autopipec.data_models.task import Task
+
+
+class _Event(Model):
+    at: AwareDatetime
+
+
+class Actor(Model):
+    """Who steered: taken from the socket's peer credentials, never from the message."""
+
+    uid: int
+    pid: int
+    name: str = ""
+
+
+class CampaignCreated(_Event):
+    """The first event of every journal."""
+
+    type: Literal["CampaignCreated"] = "CampaignCreated"
+    campaign: str = Field(description="name and a random suffix; job names begin with it")
+    name: str
+    version: str
+    config_sha256: str
+
+
+class DaemonStarted(_Event):
+    """A daemon has replayed the journal and taken over."""
+
+    type: Literal["DaemonStarted"] = "DaemonStarted"
+    version: str
+    host: str
+    pid: int
+    config_sha256: str
+    payload_sha256: str
+
+
+class DaemonStopped(_Event):
+    """A daemon has stopped in good order; running jobs go on."""
+
+    type: Literal["DaemonStopped"] = "DaemonStopped"
+    why: str
+    by: Actor | None = None
+
+
+class PhaseStarted(_Event):
+    """A phase of a cycle has its tasks."""
+
+    type: Literal["PhaseStarted"] = "PhaseStarted"
+    cycle: int
+    phase: Phase
+    tasks: tuple[Task, ...]
+
+
+class SubmissionBegun(_Event):
+    """Intent: these tasks are about to be submitted under this job name. Written before anything leaves the daemon."""
+
+    type: Literal["SubmissionBegun"] = "SubmissionBegun"
+    uid: str
+    tasks: tuple[str, ...] = Field(min_length=1, description="array index → task id")
+
+
+class SubmissionAccepted(_Event):
+    """The scheduler has the batch. `adopted`: found by looking, not from the answer to sbatch."""
+
+    type: Literal["SubmissionAccepted"] = "SubmissionAccepted"
+    uid: str
+    job_id: str
+    adopted: bool = False
+
+
+class SubmissionRejected(_Event):
+    """The scheduler refused the batch for good."""
+
+    type: Literal["SubmissionRejected"] = "SubmissionRejected"
+    uid: str
+    message: str
+
+
+class SubmissionUnclear(_Event):
+    """Nobody knows whether the scheduler has the batch; it will be looked up, never tried again."""
+
+    type: Literal["SubmissionUnclear"] = "SubmissionUnclear"
+    uid: str
+    message: str
+
+
+class SubmissionVoided(_Event):
+    """Proved: the batch never reached the scheduler and never will. Its tasks are free again."""
+
+    type: Literal["SubmissionVoided"] = "SubmissionVoided"
+    uid: str
+    message: str
+
+
+class JobState(StrEnum):
+    """What a scheduler says of one array element."""
+
+    WAITING = "waiting"
+    HELD = "held"
+    RUNNING = "running"
+    ENDED = "ended"  # the scheduler says it is over; the outcome decides how
+    ABSENT = "absent"  # a whole, successful answer did not name it
+    UNKNOWN = "unknown"  # no information
+
+
+class Sighting(Model):
+    """One array element as the scheduler showed it."""
+
+    uid: str
+    index: int
+    state: JobState
+    detail: str = Field(default="", description="the scheduler's own words")
+
+
+class JobsSighted(_Event):
+    """The reconciler saw something change; what has not changed is not written again."""
+
+    type: Literal["JobsSighted"] = "JobsSighted"
+    sightings: tuple[Sighting, ...] = Field(min_length=1)
+
+
+class TaskEnded(_Event):
+    """An attempt has written its outcome."""
+
+    type: Literal["TaskEnded"] = "TaskEnded"
+    outcome: Outcome
+
+
+class AttemptLost(_Event):
+    """An attempt has ended for certain and left no usable outcome."""
+
+    type: Literal["AttemptLost"] = "AttemptLost"
+    uid: str
+    index: int
+    reason: Reason
+    message: str
+
+
+class TaskQuarantined(_Event):
+    """A task is given up; the cycle goes on without it."""
+
+    type: Literal["TaskQuarantined"] = "TaskQuarantined"
+    task: str
+    message: str
+
+
+class PhaseEnded(_Event):
+    """All tasks of the phase have ended; `digest` is what their outcomes mean."""
+
+    type: Literal["PhaseEnded"] = "PhaseEnded"
+    cycle: int
+    digest: Digest
+
+
+class CycleClosed(_Event):
+    """A cycle is over and folded to a summary."""
+
+    type: Literal["CycleClosed"] = "CycleClosed"
+    summary: CycleSummary
+
+
+class VerdictReached(_Event):
+    """The campaign has ended."""
+
+    type: Literal["VerdictReached"] = "VerdictReached"
+    verdict: Verdict
+    reason: str
+
+
+class EffectDeferred(_Event):
+    """An effect could not be done for a passing fault; it is tried again at `until`."""
+
+    type: Literal["EffectDeferred"] = "EffectDeferred"
+    subject: str
+    message: str
+    until: AwareDatetime
+
+
+class Paused(_Event):
+    """Nothing new is submitted until Resumed."""
+
+    type: Literal["Paused"] = "Paused"
+    by: Actor
+    reason: str = ""
+
+
+class Resumed(_Event):
+    """Submission goes on."""
+
+    type: Literal["Resumed"] = "Resumed"
+    by: Actor
+    reason: str = ""
+
+
+class JournalRepaired(_Event):
+    """A torn last record was cut off and kept aside."""
+
+    type: Literal["JournalRepaired"] = "JournalRepaired"
+    kept_as: str
+    bytes_cut: int
+
+
+Event = (
+    CampaignCreated
+    | DaemonStarted
+    | DaemonStopped
+    | PhaseStarted
+    | SubmissionBegun
+    | SubmissionAccepted
+    | SubmissionRejected
+    | SubmissionUnclear
+    | SubmissionVoided
+    | JobsSighted
+    | TaskEnded
+    | AttemptLost
+    | TaskQuarantined
+    | PhaseEnded
+    | CycleClosed
+    | VerdictReached
+    | EffectDeferred
+    | Paused
+    | Resumed
+    | JournalRepaired
+)
+
+EVENT_ADAPTER: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])

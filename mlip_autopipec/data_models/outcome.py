@@ -1,0 +1,150 @@
+"""Outcomes: what the work half wrote about one attempt, checked at the boundary.
+
+A file that breaks a rule here never becomes an event: it is reported with its reason and the attempt counts as ended
+with `bad_outcome`.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import AwareDatetime, Field, model_validator
+
+from mlip_autopipec.data_models.base import FileRef, Model, Reason, Role
+
+
+class Structure(Model):
+    """A structure offered for labelling, as one extended-XYZ file of one frame."""
+
+    file: FileRef
+    role: Role
+    origin: str
+    n_atoms: int = Field(gt=0)
+    gamma_max: float | None = Field(default=None, ge=0, description="None where no potential existed yet")
+    why: Literal["generated", "d_optimal", "audit"]
+
+
+class GenerateMetrics(Model):
+    """What was generated."""
+
+    kind: Literal["generate"] = "generate"
+    structures: tuple[Structure, ...]
+    environments: dict[str, int] = Field(description="atoms per element over the training structures")
+    redrawn: int = Field(ge=0, description="structures drawn again for a short distance")
+
+
+class Ending(StrEnum):
+    """How a walker ended. An infrastructure failure is no ending: it is a failed attempt."""
+
+    COMPLETED = "completed"
+    HALTED = "halted"
+    EXPLODED = "exploded"
+    WALLTIME = "walltime"
+
+
+class ExploreMetrics(Model):
+    """What one walker met. `gamma_trace` is thinned to at most 200 points (step, γ max)."""
+
+    kind: Literal["explore"] = "explore"
+    ending: Ending
+    detail: str = Field(default="", description="the guard that ended it, in words")
+    steps: int = Field(ge=0)
+    steps_planned: int = Field(gt=0)
+    time_ps: float = Field(ge=0)
+    gamma_max: float = Field(ge=0)
+    frames_collected: int = Field(ge=0, description="frames above gamma_select")
+    temperature_mean_kelvin: float = Field(ge=0)
+    gamma_trace: tuple[tuple[int, float], ...] = Field(max_length=200)
+
+    @model_validator(mode="after")
+    def _completed_means_all_steps(self) -> Self:
+        if self.ending is Ending.COMPLETED and self.steps < self.steps_planned:
+            raise ValueError(f"completed, but only {self.steps} of {self.steps_planned} steps")
+        return self
+
+
+class SelectMetrics(Model):
+    """What was chosen, and what was dropped for which reason."""
+
+    kind: Literal["select"] = "select"
+    frames: int = Field(ge=0)
+    below_window: int = Field(ge=0)
+    too_short: int = Field(ge=0)
+    duplicates: int = Field(ge=0)
+    not_chosen: int = Field(ge=0)
+    structures: tuple[Structure, ...]
+
+
+class CalculateMetrics(Model):
+    """One label. The numbers themselves are in the artefact `label` (extended XYZ)."""
+
+    kind: Literal["calculate"] = "calculate"
+    energy_ev: float
+    n_atoms: int = Field(gt=0)
+    force_max_ev_per_angstrom: float = Field(ge=0)
+    pressure_gpa: float
+    settings: str = Field(description="fingerprint of everything that gives a label its meaning")
+
+
+class Errors(Model):
+    """Root-mean-square errors over one set of labels."""
+
+    structures: int = Field(ge=0)
+    energy_mev_per_atom: float = Field(ge=0)
+    force_mev_per_angstrom: float = Field(ge=0, description="over force components")
+
+
+class TrainMetrics(Model):
+    """The new potential, and how it does beside the current one on the same test set."""
+
+    kind: Literal["train"] = "train"
+    functions: int = Field(gt=0)
+    train: Errors
+    test: Errors
+    test_of_current: Errors | None = Field(description="the current potential on the same test set; None at bootstrap")
+    probe_gamma: float = Field(ge=0, description="γ of a distorted cell; must exceed 1")
+    reference_energies_ev: dict[str, float]
+    fingerprint: str = Field(description="sha256 over the .yaml and the .asi: they belong together")
+    fit_s: float = Field(ge=0)
+    active_set_s: float = Field(ge=0)
+
+
+Metrics = Annotated[
+    GenerateMetrics | ExploreMetrics | SelectMetrics | CalculateMetrics | TrainMetrics,
+    Field(discriminator="kind"),
+]
+
+
+class Outcome(Model):
+    """One ended attempt, as `outcome.json` tells it.
+
+    `status` is `done` when the task did what it was asked (a halted walker is done), else `failed` with a reason.
+    """
+
+    version: Literal[1] = 1
+    campaign: str
+    task: str
+    uid: str
+    index: int = Field(ge=0)
+    job_id: str
+    host: str
+    kind: Literal["generate", "explore", "select", "calculate", "train"]
+    status: Literal["done", "failed"]
+    reason: Reason | None = None
+    message: str = Field(default="", max_length=8000)
+    metrics: Metrics | None = None
+    artefacts: dict[str, FileRef] = Field(default_factory=dict)
+    started_at: AwareDatetime
+    ended_at: AwareDatetime
+    wall_s: float = Field(ge=0)
+    cpu_s: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if self.status == "done":
+            if self.metrics is None or self.reason is not None:
+                raise ValueError("a done outcome carries metrics and no reason")
+            if self.metrics.kind != self.kind:
+                raise ValueError(f"kind is {self.kind!r} but the metrics are of {self.metrics.kind!r}")
+        elif self.reason is None:
+            raise ValueError("a failed outcome says its reason")
+        return self

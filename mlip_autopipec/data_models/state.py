@@ -1,0 +1,157 @@
+"""WorkflowState: what is, as a fold over everything that has happened.
+
+Mappings here are never changed in place; `evolve` puts a new one in their stead.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import AwareDatetime, Field, computed_field
+
+from mlip_autopipec.data_models.base import FileRef, Model, Phase, Reason, Verdict
+from mlip_autopipec.data_models.digest import CycleSummary, Digest
+from mlip_autopipec.data_models.events import Actor, JobState
+from mlip_autopipec.data_models.outcome import Outcome
+from mlip_autopipec.data_models.potential import Potential
+from mlip_autopipec.data_models.task import Task
+
+
+class Stage(StrEnum):
+    """Where the campaign stands between two phases."""
+
+    EMPTY = "empty"  # no journal yet
+    BETWEEN = "between"  # a phase or a cycle has closed, the next is to be planned
+    WORKING = "working"  # a phase has its tasks
+    ENDED = "ended"  # a verdict is reached
+
+
+class BatchStatus(StrEnum):
+    """How far a submission is."""
+
+    BEGUN = "begun"  # intent is durable; the scheduler may or may not have it
+    UNCLEAR = "unclear"  # asked, and the answer told nothing
+    ACCEPTED = "accepted"
+
+
+class Batch(Model):
+    """Tasks submitted by one sbatch. Forgotten when its last attempt has ended."""
+
+    uid: str
+    tasks: tuple[str, ...]
+    status: BatchStatus = BatchStatus.BEGUN
+    job_id: str | None = None
+    live: frozenset[int] = Field(description="array indices whose end is not known")
+
+
+class TaskStatus(StrEnum):
+    """Where one task stands."""
+
+    READY = "ready"
+    SUBMITTED = "submitted"  # one attempt is live
+    DONE = "done"
+    FAILED = "failed"  # the last attempt ended without its result; decide says what now
+    QUARANTINED = "quarantined"
+
+
+class Failure(Model):
+    """One attempt that gave no result."""
+
+    uid: str
+    reason: Reason
+    message: str
+
+
+class TaskRecord(Model):
+    """A task of the current phase and what has become of it."""
+
+    task: Task
+    status: TaskStatus = TaskStatus.READY
+    uid: str | None = Field(default=None, description="batch of the live or last attempt")
+    index: int | None = None
+    job_state: JobState | None = None
+    detail: str = ""
+    missing_since: AwareDatetime | None = Field(
+        default=None,
+        description="when the scheduler first showed the attempt ended or absent, with no outcome yet",
+    )
+    failures: tuple[Failure, ...] = ()
+    outcome: Outcome | None = None
+
+
+class Deferral(Model):
+    """A subject whose effect is put off."""
+
+    until: AwareDatetime
+    times: int = Field(description="deferrals in a row, for the back-off")
+    message: str
+
+
+class Pause(Model):
+    """Who paused, when and why."""
+
+    by: Actor
+    at: AwareDatetime
+    reason: str
+
+
+class ActiveTask(Model):
+    """One live attempt, as people look for it."""
+
+    task: str
+    uid: str
+    index: int
+    job_id: str | None
+    job_state: JobState | None
+
+
+class WorkflowState(Model):
+    """The whole campaign. Written as JSON after every phase transition; the journal is the truth, this a cache."""
+
+    version: Literal[1] = 1
+    seq: int = Field(default=0, description="journal sequence number of the last event folded in")
+    campaign: str = ""
+    stage: Stage = Stage.EMPTY
+    cycle_index: int = 0
+    current_phase: Phase | None = None
+    tasks: Mapping[str, TaskRecord] = Field(default_factory=dict, description="of the current phase, in order")
+    batches: Mapping[str, Batch] = Field(default_factory=dict, description="with at least one live attempt")
+    batches_begun: int = Field(default=0, description="in this phase of this cycle; numbers the next one")
+    digests: Mapping[Phase, Digest] = Field(default_factory=dict, description="of the current cycle")
+    datasets: tuple[FileRef, ...] = ()
+    potential: Potential | None = Field(default=None, description="the current one: the last that was promoted")
+    cycles: tuple[CycleSummary, ...] = ()
+    deferrals: Mapping[str, Deferral] = Field(default_factory=dict)
+    pause: Pause | None = None
+    verdict: Verdict | None = None
+    verdict_reason: str = ""
+
+    @computed_field  # type: ignore[prop-decorator] # pydantic's own advice for computed fields under mypy
+    @property
+    def status(self) -> str:
+        """`running`, `paused` or the verdict."""
+        if self.verdict is not None:
+            return self.verdict.value
+        return "paused" if self.pause is not None else "running"
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def latest_potential_path(self) -> str | None:
+        """Folder of the current potential, relative to the site's root."""
+        return self.potential.folder if self.potential else None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def active_tasks(self) -> tuple[ActiveTask, ...]:
+        """Every live attempt with its job id."""
+        return tuple(
+            ActiveTask(
+                task=batch.tasks[index],
+                uid=batch.uid,
+                index=index,
+                job_id=batch.job_id,
+                job_state=self.tasks[batch.tasks[index]].job_state if batch.tasks[index] in self.tasks else None,
+            )
+            for batch in self.batches.values()
+            for index in sorted(batch.live)
+        )

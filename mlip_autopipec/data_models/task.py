@@ -1,0 +1,172 @@
+"""Tasks: units of work, named by what goes into them, and what each kind is asked to do.
+
+The control half writes a Task as `task.json`; the work half reads it as plain JSON. Parameters carry their unit as
+the last part of the name. Lengths are in Å, energies in eV, temperatures in K, times in fs or s.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from mlip_autopipec.data_models.base import FileRef, Model, Phase, Role
+
+
+class Prototype(Model):
+    """A crystal by name, repeated along its cell vectors."""
+
+    structure: Literal["fcc", "bcc", "hcp", "sc", "diamond", "rocksalt", "cesiumchloride", "zincblende", "l1_0", "l1_2"]
+    elements: tuple[str, ...] = Field(min_length=1)
+    lattice_constant_angstrom: float = Field(gt=0)
+    c_over_a: float | None = Field(default=None, gt=0, description="hcp and l1_0; None is the ideal ratio")
+    repeat: tuple[int, int, int] = (1, 1, 1)
+
+
+class GenerateParameters(Model):
+    """Make the structures that a campaign begins with."""
+
+    kind: Literal["generate"] = "generate"
+    prototypes: tuple[Prototype, ...]
+    structures: int = Field(gt=0, description="training structures in all")
+    test_structures: int = Field(ge=0, description="held out from the first day, generated from other seeds")
+    strain_max: float = Field(ge=0, lt=0.5, description="largest component of the strain, dimensionless")
+    rattle_angstrom: tuple[float, ...] = Field(description="standard deviations of the displacements, used in turn")
+    distance_min_angstrom: float = Field(gt=0, description="structures with shorter distances are drawn again")
+    seed: int
+
+
+class Walker(Model):
+    """One MD trajectory under one condition."""
+
+    prototype: Prototype
+    ensemble: Literal["nvt", "npt"]
+    temperature_kelvin: float = Field(gt=0)
+    pressure_gpa: float = 0.0
+    steps: int = Field(gt=0)
+    timestep_fs: float = Field(gt=0)
+    seed: int
+
+
+class ExploreParameters(Model):
+    """Run one walker until it completes, halts at gamma_halt, or is stopped by a guard."""
+
+    kind: Literal["explore"] = "explore"
+    walker: Walker
+    elements: tuple[str, ...]
+    gamma_select: float = Field(gt=0)
+    gamma_halt: float = Field(gt=0)
+    stride: int = Field(gt=0, description="steps between looks at γ; dump and halt look at the same steps")
+    distance_min_angstrom: float = Field(gt=0)
+    temperature_factor_max: float = Field(default=5.0, gt=1, description="exploded above this multiple of the target")
+    audit_frames: int = Field(ge=0, description="frames kept at random, whatever their γ")
+    engine: Literal["wheel"] = "wheel"
+
+
+class SelectParameters(Model):
+    """Choose what to label from the frames that this cycle's walkers collected."""
+
+    kind: Literal["select"] = "select"
+    elements: tuple[str, ...]
+    candidates_max: int = Field(ge=1)
+    audit: int = Field(ge=0, description="random quiet frames to label as test structures")
+    gamma_select: float = Field(gt=0)
+    distance_min_angstrom: float = Field(gt=0)
+    duplicate_rmsd_angstrom: float = Field(ge=0, description="two frames closer than this count as one")
+    seed: int
+
+
+class AseOracle(Model):
+    """Any ASE calculator by its import path."""
+
+    kind: Literal["ase"] = "ase"
+    calculator: str = Field(description="module.path.ClassName")
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class CalculateParameters(Model):
+    """Label one structure: energy, forces, stress."""
+
+    kind: Literal["calculate"] = "calculate"
+    role: Role
+    origin: str = Field(description="where the structure came from, for the data set")
+    oracle: AseOracle
+    force_max_ev_per_angstrom: float = Field(gt=0, description="a label with a larger force is refused")
+
+
+class TrainParameters(Model):
+    """Fit the next potential to every label so far, make its active set, and compare it with the current one."""
+
+    kind: Literal["train"] = "train"
+    trainer: Literal["linear"] = "linear"
+    elements: tuple[str, ...]
+    cutoff_angstrom: float = Field(gt=0)
+    functions_per_element: int = Field(gt=0)
+    energy_weight: float = Field(gt=0)
+    force_weight: float = Field(gt=0)
+    ridge: float = Field(gt=0, description="L2 penalty of the linear fit")
+    potential_folder: str = Field(description="where the potential goes, relative to the root")
+    dataset_file: str = Field(description="where this cycle's labels go, relative to the root")
+    reference_energies_ev: dict[str, float] | None = Field(
+        description="None: fit them once; after that they are pinned"
+    )
+    seed: int
+
+
+Parameters = Annotated[
+    GenerateParameters | ExploreParameters | SelectParameters | CalculateParameters | TrainParameters,
+    Field(discriminator="kind"),
+]
+
+
+class Input(Model):
+    """A file that a task reads; `name` says what it is to the task."""
+
+    name: str
+    file: FileRef
+
+
+class Resources(Model):
+    """What one task asks of the scheduler."""
+
+    cores: int = Field(default=1, ge=1)
+    memory_mib: int = Field(default=2048, ge=1)
+    walltime_s: int = Field(default=3600, ge=1)
+
+
+class Task(Model):
+    """One unit of work. Its id ends in a hash of what goes in, so the same work always has the same name."""
+
+    id: str
+    phase: Phase
+    cycle: int = Field(ge=0)
+    workdir: str = Field(description="relative to the root")
+    inputs: tuple[Input, ...] = ()
+    parameters: Parameters
+    resources: Resources = Resources()
+
+
+def make_task(
+    cycle: int,
+    phase: Phase,
+    index: int,
+    parameters: Parameters,
+    inputs: Sequence[Input] = (),
+    resources: Resources | None = None,
+) -> Task:
+    """Name a task by its place in the campaign and a hash of its parameters and inputs."""
+    content = json.dumps(
+        [parameters.model_dump(mode="json"), [item.model_dump(mode="json") for item in inputs]],
+        sort_keys=True,
+    )
+    digest = hashlib.sha256(content.encode()).hexdigest()[:6]
+    return Task(
+        id=f"c{cycle:03d}.{phase}.{index:04d}-{digest}",
+        phase=phase,
+        cycle=cycle,
+        workdir=f"cycles/{cycle:03d}/{phase}/{index:04d}-{digest}",
+        inputs=tuple(inputs),
+        parameters=parameters,
+        resources=resources or Resources(),
+    )

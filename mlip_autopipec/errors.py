@@ -1,0 +1,70 @@
+"""The errors of this project, sorted by who must act.
+
+AutopipecError
+├── ConfigurationError     the user: site.yaml says something that cannot be done
+├── OperatorError          the operator: something outside must be mended before going on
+│   ├── JournalDamaged     the event log cannot be trusted
+│   ├── StateUnreadable    the saved state contradicts the log, or is of another version
+│   ├── CampaignLocked     another daemon holds this campaign
+│   └── DaemonUnreachable  no daemon answers on the control socket
+├── TransientError         nobody: wait and look again; it fails no task
+└── BugError               us: a rule that cannot be broken was broken
+    └── IllegalTransition  an event that the state does not allow
+"""
+
+from pathlib import Path
+
+
+class AutopipecError(Exception):
+    """Base of all; never raised itself."""
+
+    #: What the process ends with when this error ends it (sysexits.h where one fits).
+    exit_code = 70
+
+
+class ConfigurationError(AutopipecError):
+    """The site file is wrong; the message lists every mistake found."""
+
+    exit_code = 2
+
+
+class OperatorError(AutopipecError):
+    """Something outside this program must be mended by a person."""
+
+    exit_code = 78
+
+
+class JournalDamaged(OperatorError):  # noqa: N818 - the name is the fact
+    """The journal is damaged before its end: `path`, the byte `offset` and the `remedy` are in the message."""
+
+    def __init__(self, path: Path, offset: int, detail: str, remedy: str) -> None:
+        self.path, self.offset, self.detail, self.remedy = path, offset, detail, remedy
+        super().__init__(f"{path} is damaged at byte {offset}: {detail}. {remedy}")
+
+
+class StateUnreadable(OperatorError):  # noqa: N818
+    """The saved state cannot be read, or is of a version this program does not know."""
+
+
+class CampaignLocked(OperatorError):  # noqa: N818
+    """Another daemon holds the campaign's lock."""
+
+
+class DaemonUnreachable(OperatorError):  # noqa: N818
+    """No daemon answers on the control socket."""
+
+    exit_code = 3
+
+
+class TransientError(AutopipecError):
+    """A passing fault of the site (connection, file system, scheduler): wait and look again."""
+
+    exit_code = 75
+
+
+class BugError(AutopipecError):
+    """A rule of this program was broken by itself."""
+
+
+class IllegalTransition(BugError):  # noqa: N818
+    """An event arrived that the state does not allow; the state is unchanged."""

@@ -1,0 +1,140 @@
+"""Ports: what the core needs of the outside, each as small as it can be. Adapters are named in daemon.py only."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from mlip_autopipec.data_models.base import Reason
+from mlip_autopipec.data_models.digest import Digest
+from mlip_autopipec.data_models.events import Event, Sighting
+from mlip_autopipec.data_models.state import Batch, WorkflowState
+from mlip_autopipec.data_models.task import Task
+
+
+class Clock(Protocol):
+    """Time, as an argument."""
+
+    def now(self) -> datetime:
+        """Wall-clock time in UTC."""
+
+    async def sleep(self, delay_s: float) -> None:
+        """Wait; may be cancelled."""
+
+
+class Journal(Protocol):
+    """The append-only event log."""
+
+    async def append(self, events: Sequence[Event]) -> int:
+        """Make events durable, in order, and return the sequence number of the last.
+
+        Returns only after they are on the disk. Raises OperatorError when that can no longer be promised; the journal
+        takes nothing after that.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A command that ran to its end on the site."""
+
+    exit_status: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Transport(Protocol):
+    """Files and commands on the site. Paths are relative to the site's root. A passing fault raises TransientError."""
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
+        """Run a command in the root folder and wait for its end.
+
+        Raises TransientError when the end is not known: the command may or may not have run, or may still be running.
+        """
+
+    async def write(self, files: Mapping[str, bytes]) -> None:
+        """Place files whole (temporary name, fsync, rename), making folders as needed. Existing files are replaced."""
+
+    async def read(self, path: str, *, size_max: int = 64 * 2**20) -> bytes | None:
+        """The content of one file, or None if there is none. Raises OperatorError above `size_max` bytes."""
+
+    async def names(self, folder: str) -> tuple[str, ...]:
+        """Names in a folder, sorted; empty if there is no such folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The scheduler has the batch under this id."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The scheduler will never take the batch; its own words."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """A submit limit is reached; nothing was submitted, try again later."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """It is not known whether the scheduler has the batch."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Void:
+    """Proved: the batch was not submitted and never will be under this uid."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class PostMortem:
+    """What the scheduler knows of an attempt that has ended for certain."""
+
+    reason: Reason
+    message: str
+
+
+class Scheduler(Protocol):
+    """A queue of jobs. One batch is one job (an array where it has more than one task)."""
+
+    async def submit(self, batch: Batch, tasks: Sequence[Task]) -> Accepted | Rejected | Limited | Unclear:
+        """Stage the batch and hand it over, at most once ever for one uid, however often this is called."""
+
+    async def locate(self, batch: Batch) -> Accepted | Void | Unclear:
+        """Whether the scheduler has the batch. Void only when that is proved for all time."""
+
+    async def sight(self, batches: Sequence[Batch]) -> Mapping[tuple[str, int], Sighting] | None:
+        """All live attempts, seen at once; None is no information, an attempt left out is no information about it."""
+
+    async def post_mortem(self, batch: Batch, index: int) -> PostMortem | Sighting | None:
+        """How an attempt ended; a Sighting if it has not; None if that is not known (yet)."""
+
+    async def cancel(self, batch: Batch) -> None:
+        """End a batch. Only ever on a person's word."""
+
+
+class Watcher(Protocol):
+    """Where ended attempts show up."""
+
+    def outcomes(self) -> AsyncIterator[tuple[str, bytes]]:
+        """File name and content of each new file in the outbox. May tell one twice; never loses one for good."""
+
+
+class PhaseRunner(Protocol):
+    """The control half of one phase; both methods are pure."""
+
+    def plan(self, state: WorkflowState) -> tuple[Task, ...]:
+        """The tasks of this phase in the current cycle."""
+
+    def digest(self, state: WorkflowState) -> Digest:
+        """What the outcomes of the phase's tasks mean. Every task is done or quarantined."""
