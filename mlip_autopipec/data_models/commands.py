@@ -1,4 +1,7 @@
-"""Commands: what decide asks for. Each has a subject; a subject has at most one command in flight; each ends in one event."""
+"""Commands: what decide asks for.
+
+Each has a subject; a subject has at most one command in flight; each command ends in one event.
+"""
 
 from typing import Literal
 
@@ -30,7 +33,7 @@ class BeginBatch(Model):
 
 
 class SubmitBatch(Model):
-    """Stage the batch and hand it to the scheduler. Ends in SubmissionAccepted, -Rejected, -Unclear or EffectDeferred."""
+    """Hand the batch to the scheduler. Ends in SubmissionAccepted, -Rejected, -Unclear or EffectDeferred."""
 
     type: Literal["SubmitBatch"] = "SubmitBatch"
     uid: str
@@ -52,7 +55,7 @@ class LocateBatch(Model):
 
 
 class InquireAttempt(Model):
-    """Find out how an attempt ended that left the scheduler. Ends in TaskEnded, AttemptLost, JobsSighted or EffectDeferred."""
+    """Find out how an attempt ended. Ends in TaskEnded, AttemptLost, JobsSighted or EffectDeferred."""
 
     type: Literal["InquireAttempt"] = "InquireAttempt"
     uid: str

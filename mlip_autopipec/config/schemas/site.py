@@ -41,15 +41,13 @@ class SiteSection(Model):
     root: Path = Field(description="folder on the site that holds every file of the campaign")
     transport: LocalTransport = LocalTransport()
     scheduler: LocalScheduler = LocalScheduler()
-    python: str | None = Field(
-        default=None, description="the site's Python with numpy, ase and the codes; None: this one"
-    )
+    python: str | None = Field(default=None, description="Python of the site with numpy, ase and the codes")
     poll_interval: DurationS = Field(default=30, validate_default=False, description="between looks at the scheduler")
     grace: DurationS = Field(
         default=120, validate_default=False, description="how long a job may be missing before it is asked after"
     )
     resources: dict[Phase, ResourcesSection] = Field(
-        default_factory=dict, description="per phase; what is not named has defaults"
+        default_factory=dict, description="per phase; defaults for the rest"
     )
 
     def resources_of(self, phase: Phase) -> Resources:
