@@ -57,6 +57,9 @@ class Transport(Protocol):
     async def read(self, path: str, *, size_max: int = 64 * 2**20) -> bytes | None:
         """The content of one file, or None if there is none. Raises OperatorError above `size_max` bytes."""
 
+    async def read_many(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+        """The content of many small files in one round trip; what does not exist is left out."""
+
     async def names(self, folder: str) -> tuple[str, ...]:
         """Names in a folder, sorted; empty if there is no such folder."""
 
@@ -126,8 +129,8 @@ class Scheduler(Protocol):
 class Watcher(Protocol):
     """Where ended attempts show up."""
 
-    def outcomes(self) -> AsyncIterator[tuple[str, bytes]]:
-        """File name and content of each new file in the outbox. May tell one twice; never loses one for good."""
+    def names(self) -> AsyncIterator[frozenset[str]]:
+        """Names in the outbox, each set whole or only what is new. A name may come twice; none is lost for good."""
 
 
 class PhaseRunner(Protocol):

@@ -6,6 +6,7 @@ Each has a subject; a subject has at most one command in flight; each command en
 from typing import Literal
 
 from mlip_autopipec.data_models.base import Model, Phase, Verdict
+from mlip_autopipec.data_models.digest import CycleSummary
 
 
 class PlanPhase(Model):
@@ -94,7 +95,7 @@ class CloseCycle(Model):
     """Fold the cycle to a summary. Ends in CycleClosed."""
 
     type: Literal["CloseCycle"] = "CloseCycle"
-    cycle: int
+    summary: CycleSummary
 
     @property
     def subject(self) -> str:

@@ -189,6 +189,22 @@ class EffectDeferred(_Event):
     until: AwareDatetime
 
 
+class SiteHealth(StrEnum):
+    """Whether the site answers."""
+
+    OK = "ok"
+    DEGRADED = "degraded"  # a passing fault; looked at again with back-off
+    AUTH_REQUIRED = "auth_required"  # a person must log in
+
+
+class SiteChanged(_Event):
+    """The site answers again, or has ceased to. It fails no task."""
+
+    type: Literal["SiteChanged"] = "SiteChanged"
+    health: SiteHealth
+    message: str = ""
+
+
 class Paused(_Event):
     """Nothing new is submitted until Resumed."""
 
@@ -231,6 +247,7 @@ Event = (
     | CycleClosed
     | VerdictReached
     | EffectDeferred
+    | SiteChanged
     | Paused
     | Resumed
     | JournalRepaired

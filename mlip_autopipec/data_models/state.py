@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, Field, computed_field
 
 from mlip_autopipec.data_models.base import FileRef, Model, Phase, Reason, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary, Digest
-from mlip_autopipec.data_models.events import Actor, JobState
+from mlip_autopipec.data_models.events import Actor, JobState, SiteHealth
 from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.task import Task
@@ -122,6 +122,8 @@ class WorkflowState(Model):
     potential: Potential | None = Field(default=None, description="the current one: the last that was promoted")
     cycles: tuple[CycleSummary, ...] = ()
     deferrals: Mapping[str, Deferral] = Field(default_factory=dict)
+    site: SiteHealth = SiteHealth.OK
+    site_message: str = ""
     pause: Pause | None = None
     verdict: Verdict | None = None
     verdict_reason: str = ""

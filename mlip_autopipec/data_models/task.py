@@ -170,3 +170,10 @@ def make_task(
         parameters=parameters,
         resources=resources or Resources(),
     )
+
+
+class TaskFile(Task):
+    """The content of task.json: the task, and whose it is."""
+
+    version: Literal[1] = 1
+    campaign: str

@@ -1,0 +1,25 @@
+"""The control half of each phase: what tasks, and what their outcomes mean. All pure."""
+
+from collections.abc import Mapping
+
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.phases.calculation import Calculation
+from mlip_autopipec.phases.exploration import Exploration
+from mlip_autopipec.phases.generation import Generation
+from mlip_autopipec.phases.selection import Selection
+from mlip_autopipec.phases.training import Training
+from mlip_autopipec.ports import PhaseRunner
+
+__all__ = ["phase_runners"]
+
+
+def phase_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
+    """The runner of every phase, for WorkflowManager."""
+    return {
+        Phase.GENERATION: Generation(config),
+        Phase.EXPLORATION: Exploration(config),
+        Phase.SELECTION: Selection(config),
+        Phase.CALCULATION: Calculation(config),
+        Phase.TRAINING: Training(config),
+    }

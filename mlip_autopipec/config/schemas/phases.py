@@ -64,8 +64,9 @@ class TrainingSection(Model):
     force_weight: float = Field(default=1.0, gt=0)
     ridge: float = Field(default=1e-8, gt=0)
     worse_max: float = Field(
-        default=0.2, ge=0, description="a fit whose test error is worse than the current one's by more is not promoted"
+        default=0.2, ge=0, description="a fit whose test force error is worse by more than this is not promoted"
     )
+    worse_energy_max_mev_per_atom: float = Field(default=2.0, ge=0, description="the same for the energy error")
 
 
 class ConvergenceSection(Model):

@@ -1,0 +1,125 @@
+"""decide: what to do now, from what is. Level-triggered: it asks how things stand, not what has just happened.
+
+The shell runs each command whose subject has nothing in flight, so decide may ask for the same thing again and again
+until the event arrives that ends it. It reads no clock: `now` comes in, and `next_deadline` says until when nothing
+would change by waiting.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from mlip_autopipec.data_models.base import Phase, Verdict
+from mlip_autopipec.data_models.commands import (
+    BeginBatch,
+    CloseCycle,
+    Command,
+    DigestPhase,
+    InquireAttempt,
+    LocateBatch,
+    PlanPhase,
+    QuarantineTask,
+    ReachVerdict,
+    SubmitBatch,
+)
+from mlip_autopipec.data_models.ids import batch_uid
+from mlip_autopipec.data_models.state import Batch, BatchStatus, Stage, TaskRecord, TaskStatus, WorkflowState
+from mlip_autopipec.orchestration.policy import Policy
+from mlip_autopipec.orchestration.strategies import (
+    may_try_again,
+    next_phase,
+    quorum_lost,
+    resources_for,
+    summarise,
+    verdict_of,
+)
+
+
+def decide(state: WorkflowState, policy: Policy, now: datetime) -> tuple[Command, ...]:
+    """Every command that is due. Pure; deferred subjects are left out."""
+    commands = (*_follow_up(state, policy, now), *_go_on(state, policy))
+    return tuple(command for command in commands if not _deferred(state, command.subject, now))
+
+
+def next_deadline(state: WorkflowState, policy: Policy, now: datetime) -> datetime | None:
+    """The first moment after `now` at which decide may answer otherwise with no event in between; None: never."""
+    moments = [deferral.until for deferral in state.deferrals.values()]
+    moments += [
+        record.missing_since + policy.grace for record in state.tasks.values() if record.missing_since is not None
+    ]
+    return min((moment for moment in moments if moment > now), default=None)
+
+
+def _follow_up(state: WorkflowState, policy: Policy, now: datetime) -> Iterator[Command]:
+    """See to what has been submitted, also after the verdict and while paused: looking is always allowed."""
+    for batch in state.batches.values():
+        if batch.status is BatchStatus.UNCLEAR:
+            yield LocateBatch(uid=batch.uid)
+        elif batch.status is BatchStatus.BEGUN and _may_submit(state):
+            yield SubmitBatch(uid=batch.uid)
+        yield from _missing(state, batch, policy, now)
+
+
+def _missing(state: WorkflowState, batch: Batch, policy: Policy, now: datetime) -> Iterator[Command]:
+    for index in sorted(batch.live):
+        record = state.tasks.get(batch.tasks[index])
+        if record and record.missing_since is not None and now >= record.missing_since + policy.grace:
+            yield InquireAttempt(uid=batch.uid, index=index)
+
+
+def _go_on(state: WorkflowState, policy: Policy) -> Iterator[Command]:
+    match state.stage:
+        case Stage.WORKING:
+            yield from _work(state, policy)
+        case Stage.BETWEEN:
+            yield _between(state, policy)
+        case Stage.EMPTY | Stage.ENDED:
+            return
+
+
+def _work(state: WorkflowState, policy: Policy) -> Iterator[Command]:
+    attempts_max = policy.convergence.attempts_max
+    open_tasks = []
+    for record in state.tasks.values():
+        if record.status is TaskStatus.FAILED and not may_try_again(record, attempts_max):
+            yield QuarantineTask(task=record.task.id, message=record.failures[-1].message)
+        elif record.status in {TaskStatus.READY, TaskStatus.FAILED}:
+            open_tasks.append(record)
+    if lost := quorum_lost(state, policy.convergence.quorum):
+        yield ReachVerdict(verdict=Verdict.FAILED, reason=lost)
+    elif open_tasks and _may_submit(state):
+        yield _begin(state, open_tasks, policy)
+    elif all(record.status in {TaskStatus.DONE, TaskStatus.QUARANTINED} for record in state.tasks.values()):
+        yield DigestPhase(cycle=state.cycle_index, phase=_phase(state))
+
+
+def _begin(state: WorkflowState, open_tasks: list[TaskRecord], policy: Policy) -> BeginBatch:
+    """One array for tasks that ask for the same resources, in the order of the plan."""
+    asked = resources_for(open_tasks[0])
+    alike = [record.task.id for record in open_tasks if resources_for(record) == asked]
+    uid = batch_uid(state.campaign, state.cycle_index, _phase(state), state.batches_begun)
+    return BeginBatch(uid=uid, tasks=tuple(alike[: policy.batch_tasks_max]))
+
+
+def _between(state: WorkflowState, policy: Policy) -> Command:
+    if state.current_phase is None and (answer := verdict_of(state, policy.convergence)) is not None:
+        verdict, reason = answer
+        return ReachVerdict(verdict=verdict, reason=reason)
+    phase = next_phase(state)
+    if phase is None:
+        return CloseCycle(summary=summarise(state))
+    return PlanPhase(cycle=state.cycle_index, phase=phase)
+
+
+def _may_submit(state: WorkflowState) -> bool:
+    return state.pause is None and state.stage is Stage.WORKING
+
+
+def _deferred(state: WorkflowState, subject: str, now: datetime) -> bool:
+    deferral = state.deferrals.get(subject)
+    return deferral is not None and now < deferral.until
+
+
+def _phase(state: WorkflowState) -> Phase:
+    if state.current_phase is None:
+        raise AssertionError("a campaign that is working has a phase")
+    return state.current_phase

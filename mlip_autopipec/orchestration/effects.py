@@ -1,0 +1,132 @@
+"""Effects: each command as a coroutine that ends in exactly one event.
+
+Nothing is decided here. A passing fault becomes EffectDeferred with a growing delay; anything else that is raised is
+for a person or a bug, and ends the daemon.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+
+from mlip_autopipec.data_models import commands as cm
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.data_models.ids import attempt_file
+from mlip_autopipec.data_models.state import Batch, WorkflowState
+from mlip_autopipec.data_models.task import Task, TaskFile
+from mlip_autopipec.errors import BugError, TransientError
+from mlip_autopipec.orchestration.outcomes import judge_outcome
+from mlip_autopipec.orchestration.strategies import resources_for
+from mlip_autopipec.ports import (
+    Accepted,
+    Clock,
+    Limited,
+    PhaseRunner,
+    PostMortem,
+    Rejected,
+    Scheduler,
+    Transport,
+    Unclear,
+    Void,
+)
+
+#: No effect may take longer; sbatch itself may retry for 150 s.
+EFFECT_TIMEOUT_S = 600.0
+_DELAY_FIRST_S = 2.0
+_DELAY_MAX_S = 300.0
+
+
+class Effects:
+    """Carries out commands over the ports it is given."""
+
+    def __init__(
+        self, phases: Mapping[Phase, PhaseRunner], scheduler: Scheduler, transport: Transport, clock: Clock
+    ) -> None:
+        self._phases = phases
+        self._scheduler = scheduler
+        self._transport = transport
+        self._clock = clock
+
+    async def carry_out(self, command: cm.Command, state: WorkflowState) -> ev.Event:
+        """The one event that `command` ends in."""
+        try:
+            async with asyncio.timeout(EFFECT_TIMEOUT_S):
+                return await self._run(command, state)
+        except (TransientError, TimeoutError) as error:
+            words = str(error) or f"no answer within {EFFECT_TIMEOUT_S:.0f} s"
+            return self._deferred(command.subject, words, state)
+
+    async def _run(self, command: cm.Command, state: WorkflowState) -> ev.Event:  # noqa: PLR0911 - one per command
+        now = self._clock.now()
+        match command:
+            case cm.PlanPhase():
+                tasks = self._phases[command.phase].plan(state)
+                return ev.PhaseStarted(at=now, cycle=command.cycle, phase=command.phase, tasks=tasks)
+            case cm.DigestPhase():
+                return ev.PhaseEnded(at=now, cycle=command.cycle, digest=self._phases[command.phase].digest(state))
+            case cm.CloseCycle():
+                return ev.CycleClosed(at=now, summary=command.summary)
+            case cm.ReachVerdict():
+                return ev.VerdictReached(at=now, verdict=command.verdict, reason=command.reason)
+            case cm.QuarantineTask():
+                return ev.TaskQuarantined(at=now, task=command.task, message=command.message)
+            case cm.BeginBatch():
+                return ev.SubmissionBegun(at=now, uid=command.uid, tasks=command.tasks)
+            case cm.SubmitBatch():
+                return await self._submit(state.batches[command.uid], state)
+            case cm.LocateBatch():
+                return await self._locate(state.batches[command.uid], state)
+            case cm.InquireAttempt():
+                return await self._inquire(state.batches[command.uid], command.index, state)
+        raise BugError(f"no effect for {command!r}")  # pragma: no cover - the match is exhaustive
+
+    async def _submit(self, batch: Batch, state: WorkflowState) -> ev.Event:
+        records = [state.tasks[name] for name in batch.tasks]
+        tasks = [record.task.model_copy(update={"resources": resources_for(record)}) for record in records]
+        await self._transport.write({f"{task.workdir}/task.json": _task_file(task, state.campaign) for task in tasks})
+        answer = await self._scheduler.submit(batch, tasks)
+        match answer:
+            case Accepted():
+                return ev.SubmissionAccepted(at=self._clock.now(), uid=batch.uid, job_id=answer.job_id)
+            case Rejected():
+                return ev.SubmissionRejected(at=self._clock.now(), uid=batch.uid, message=answer.message)
+            case Limited():
+                return self._deferred(f"batch:{batch.uid}", answer.message, state)
+            case Unclear():
+                return ev.SubmissionUnclear(at=self._clock.now(), uid=batch.uid, message=answer.message)
+
+    async def _locate(self, batch: Batch, state: WorkflowState) -> ev.Event:
+        answer = await self._scheduler.locate(batch)
+        match answer:
+            case Accepted():
+                return ev.SubmissionAccepted(at=self._clock.now(), uid=batch.uid, job_id=answer.job_id, adopted=True)
+            case Void():
+                return ev.SubmissionVoided(at=self._clock.now(), uid=batch.uid, message=answer.message)
+            case Unclear():
+                return self._deferred(f"batch:{batch.uid}", answer.message, state)
+
+    async def _inquire(self, batch: Batch, index: int, state: WorkflowState) -> ev.Event:
+        """The outcome file is the first truth, the scheduler's records the second."""
+        outcome = await self._transport.read(f"outbox/{attempt_file(batch.uid, index)}")
+        if outcome is not None:
+            return judge_outcome(outcome, batch, index, state, self._clock.now())
+        answer = await self._scheduler.post_mortem(batch, index)
+        match answer:
+            case PostMortem():
+                return ev.AttemptLost(
+                    at=self._clock.now(), uid=batch.uid, index=index, reason=answer.reason, message=answer.message
+                )
+            case ev.Sighting():
+                return ev.JobsSighted(at=self._clock.now(), sightings=(answer,))
+            case None:
+                return self._deferred(f"attempt:{batch.uid}.{index}", "the scheduler does not know yet", state)
+
+    def _deferred(self, subject: str, message: str, state: WorkflowState) -> ev.EffectDeferred:
+        earlier = state.deferrals.get(subject)
+        delay_s = min(_DELAY_FIRST_S * 2 ** (earlier.times if earlier else 0), _DELAY_MAX_S)
+        now = self._clock.now()
+        return ev.EffectDeferred(at=now, subject=subject, message=message, until=now + timedelta(seconds=delay_s))
+
+
+def _task_file(task: Task, campaign: str) -> bytes:
+    return (TaskFile(campaign=campaign, **dict(task)).model_dump_json(indent=1) + "\n").encode()

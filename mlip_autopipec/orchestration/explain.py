@@ -1,0 +1,54 @@
+"""explain: why is nothing running? The same facts that decide looks at, in words."""
+
+from collections import Counter
+from datetime import datetime
+
+from mlip_autopipec.data_models.events import SiteHealth
+from mlip_autopipec.data_models.state import BatchStatus, Stage, TaskStatus, WorkflowState
+from mlip_autopipec.orchestration.decide import decide
+from mlip_autopipec.orchestration.policy import Policy
+
+
+def explain(state: WorkflowState, policy: Policy, now: datetime) -> tuple[str, ...]:
+    """What the campaign is doing and what it waits for, one sentence each. Pure."""
+    if state.stage is Stage.EMPTY:
+        return ("No campaign has been created yet.",)
+    lines = [_place(state)]
+    if state.pause is not None:
+        who = state.pause.by.name or f"uid {state.pause.by.uid}"
+        why = f": {state.pause.reason}" if state.pause.reason else ""
+        lines.append(f"Paused by {who} since {state.pause.at:%Y-%m-%d %H:%M:%S} UTC{why}. Nothing new is submitted.")
+    if state.site is not SiteHealth.OK:
+        lines.append(f"The site is {state.site}: {state.site_message}")
+    lines += _batches(state)
+    lines += [
+        f"{subject} is put off until {deferral.until:%H:%M:%S} UTC (time {deferral.times}): {deferral.message}"
+        for subject, deferral in state.deferrals.items()
+    ]
+    lines += [f"Next: {command.type} ({command.subject})." for command in decide(state, policy, now)]
+    return tuple(lines)
+
+
+def _place(state: WorkflowState) -> str:
+    if state.verdict is not None:
+        return f"The campaign has ended: {state.verdict}. {state.verdict_reason}"
+    if state.stage is Stage.BETWEEN:
+        return f"Cycle {state.cycle_index} is between two phases (last: {state.current_phase or 'none yet'})."
+    counts = Counter(record.status for record in state.tasks.values())
+    words = ", ".join(f"{counts[status]} {status}" for status in TaskStatus if counts[status])
+    return f"Cycle {state.cycle_index}, {state.current_phase}: {words or 'no tasks'}."
+
+
+def _batches(state: WorkflowState) -> list[str]:
+    lines = []
+    for batch in state.batches.values():
+        states = Counter(state.tasks[batch.tasks[index]].job_state or "not seen yet" for index in batch.live)
+        shown = ", ".join(f"{count} {name}" for name, count in sorted(states.items()))
+        match batch.status:
+            case BatchStatus.BEGUN:
+                lines.append(f"{batch.uid} is about to be submitted ({len(batch.live)} tasks).")
+            case BatchStatus.UNCLEAR:
+                lines.append(f"{batch.uid}: the scheduler's answer was lost; it is being looked up.")
+            case BatchStatus.ACCEPTED:
+                lines.append(f"{batch.uid} is job {batch.job_id}: {shown}.")
+    return lines

@@ -1,0 +1,200 @@
+"""WorkflowManager: append an event, evolve, decide, carry out. Short enough to read aloud.
+
+Events come from four sides (effects, the outbox, the reconciler, people) into one inbox. One turn takes all that is
+there, folds it, makes it durable with one fsync, publishes the new state, and starts every command that is due and
+whose subject has nothing in flight. Nothing leaves the daemon for an event that is not on the disk.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.commands import Command
+from mlip_autopipec.data_models.state import Batch, WorkflowState
+from mlip_autopipec.errors import TransientError
+from mlip_autopipec.orchestration.decide import decide, next_deadline
+from mlip_autopipec.orchestration.effects import Effects
+from mlip_autopipec.orchestration.machine import evolve, is_live, is_stale
+from mlip_autopipec.orchestration.outcomes import judge_outcome, live_attempts
+from mlip_autopipec.orchestration.policy import Policy
+from mlip_autopipec.ports import Clock, Journal, Scheduler, Transport, Watcher
+
+
+class Observer(Protocol):
+    """Whoever wants to know: logs, progress, subscribers. Must be quick and must not raise."""
+
+    def __call__(self, event: ev.Event, state: WorkflowState) -> None:
+        """`state` is the one after `event`."""
+
+
+#: Events after which the state is saved as JSON for people and tools to read.
+_TRANSITIONS = (
+    ev.CampaignCreated,
+    ev.PhaseStarted,
+    ev.PhaseEnded,
+    ev.CycleClosed,
+    ev.VerdictReached,
+    ev.Paused,
+    ev.Resumed,
+)
+
+
+@dataclass(slots=True)
+class _Posted:
+    event: ev.Event
+    subject: str | None  # of the command that ends with it
+    durable: asyncio.Future[bool]
+
+
+class WorkflowManager:
+    """Owns the state of one campaign; every task it starts lives in its task group."""
+
+    def __init__(
+        self,
+        *,
+        state: WorkflowState,
+        policy: Policy,
+        journal: Journal,
+        effects: Effects,
+        scheduler: Scheduler,
+        transport: Transport,
+        watcher: Watcher,
+        clock: Clock,
+        poll_interval_s: float,
+        observers: Sequence[Observer] = (),
+        save: Callable[[WorkflowState], None],
+    ) -> None:
+        self.state = state
+        self.policy = policy
+        self._journal = journal
+        self._effects = effects
+        self._scheduler = scheduler
+        self._transport = transport
+        self._watcher = watcher
+        self._clock = clock
+        self._poll_interval_s = poll_interval_s
+        self._observers = observers
+        self._save = save
+        self._inbox: list[_Posted] = []
+        self._arrived = asyncio.Event()
+        self._in_flight: set[str] = set()
+        self._unsaved = False
+
+    async def record(self, event: ev.Event, subject: str | None = None) -> bool:
+        """Hand an event in and wait until it is durable and folded in; False if it was stale and not written."""
+        posted = _Posted(event, subject, asyncio.get_running_loop().create_future())
+        self._inbox.append(posted)
+        self._arrived.set()
+        return await posted.durable
+
+    async def run(self) -> None:
+        """Work until cancelled, or until an error that nobody here can heal."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch(), name="watch")
+            tasks.create_task(self._reconcile(), name="reconcile")
+            while True:
+                self._start_due(tasks)
+                if self._unsaved:
+                    await asyncio.to_thread(self._save, self.state)
+                    self._unsaved = False
+                await self._wait()
+                await self._fold()
+
+    def _start_due(self, tasks: asyncio.TaskGroup) -> None:
+        for command in decide(self.state, self.policy, self._clock.now()):
+            if command.subject not in self._in_flight:
+                self._in_flight.add(command.subject)
+                tasks.create_task(self._carry_out(command), name=command.subject)
+
+    async def _carry_out(self, command: Command) -> None:
+        await self.record(await self._effects.carry_out(command, self.state), command.subject)
+
+    async def _wait(self) -> None:
+        """Until something has arrived, or decide might answer otherwise by itself."""
+        now = self._clock.now()
+        deadline = next_deadline(self.state, self.policy, now)
+        waits: list[asyncio.Future[object]] = [asyncio.ensure_future(self._arrived.wait())]
+        if deadline is not None:
+            waits.append(asyncio.ensure_future(self._clock.sleep((deadline - now).total_seconds())))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _fold(self) -> None:
+        """Evolve over the whole inbox, make it durable with one fsync, publish."""
+        posted, self._inbox = self._inbox, []
+        self._arrived.clear()
+        state, fresh = self.state, []
+        for item in posted:
+            if is_stale(state, item.event):
+                continue
+            state = evolve(state, item.event)
+            fresh.append((item, state))
+        if fresh:
+            await self._journal.append([item.event for item, _ in fresh])
+        self.state = state
+        self._in_flight -= {item.subject for item in posted if item.subject is not None}
+        for item, after in fresh:
+            self._unsaved |= isinstance(item.event, _TRANSITIONS)
+            for observe in self._observers:
+                observe(item.event, after)
+        written = {id(item) for item, _ in fresh}
+        for item in posted:
+            if not item.durable.done():
+                item.durable.set_result(id(item) in written)
+
+    async def _watch(self) -> None:
+        """Turn names in the outbox into events. Names that end no live attempt are old news."""
+        async for names in self._watcher.names():
+            live = live_attempts(self.state)
+            wanted = sorted(names & live.keys())
+            if not wanted:
+                continue
+            try:
+                contents = await self._transport.read_many([f"outbox/{name}" for name in wanted])
+            except TransientError as error:  # the names come again with the next rescan
+                await self._site(ev.SiteHealth.DEGRADED, str(error))
+                continue
+            now = self._clock.now()
+            events = [
+                judge_outcome(contents[f"outbox/{name}"], *live[name], self.state, now)
+                for name in wanted
+                if f"outbox/{name}" in contents
+            ]
+            await asyncio.gather(*(self.record(event) for event in events))
+
+    async def _reconcile(self) -> None:
+        """Ask the scheduler, slowly, about all live attempts at once; write down only what has changed."""
+        while True:
+            batches = [batch for batch in self.state.batches.values() if batch.job_id is not None]
+            if batches:
+                await self._sight(batches)
+            await self._clock.sleep(self._poll_interval_s)
+
+    async def _sight(self, batches: Sequence[Batch]) -> None:
+        try:
+            sightings = await self._scheduler.sight(batches)
+        except TransientError as error:
+            await self._site(ev.SiteHealth.DEGRADED, str(error))
+            return
+        if sightings is None:
+            await self._site(ev.SiteHealth.DEGRADED, "the scheduler gave no usable answer")
+            return
+        await self._site(ev.SiteHealth.OK, "")
+        changed = tuple(sighting for sighting in sightings.values() if self._is_news(sighting))
+        if changed:
+            await self.record(ev.JobsSighted(at=self._clock.now(), sightings=changed))
+
+    def _is_news(self, sighting: ev.Sighting) -> bool:
+        if sighting.state is ev.JobState.UNKNOWN or not is_live(self.state, sighting.uid, sighting.index):
+            return False
+        record = self.state.tasks[self.state.batches[sighting.uid].tasks[sighting.index]]
+        return (record.job_state, record.detail) != (sighting.state, sighting.detail)
+
+    async def _site(self, health: ev.SiteHealth, message: str) -> None:
+        if health is not self.state.site:
+            await self.record(ev.SiteChanged(at=self._clock.now(), health=health, message=message))

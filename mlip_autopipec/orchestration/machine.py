@@ -1,0 +1,415 @@
+"""evolve: the one place where state changes.
+
+Rules
+1. Everything that can change state is an event, and every event goes through `evolve`. It is pure and total: for every
+   pair of state and event it gives the next state, or raises IllegalTransition and changes nothing.
+2. It knows nothing of time, files or schedulers. What an event says is all there is.
+3. What should happen next is not decided here; `decide` looks at what is.
+
+Theory of operation
+A campaign is a row of cycles, a cycle a row of phases (FLOW). Between two phases the stage is BETWEEN; while a phase
+has tasks it is WORKING. STAGES says, for each stage, which events may arrive and to which stage they lead; a row that
+lacks an event forbids it. Inside WORKING, each task and each batch has a small life of its own:
+
+    task    READY ─ SubmissionBegun ─► SUBMITTED ─┬─ TaskEnded (done) ──────────────────────────► DONE
+              ▲                            │      ├─ TaskEnded (failed), AttemptLost, -Rejected ► FAILED ─► QUARANTINED
+              └────── SubmissionVoided ────┘                                                        │
+                                           ▲──────────────────── SubmissionBegun (next attempt) ────┘
+    batch   BEGUN ─┬─ SubmissionAccepted ─► ACCEPTED ─ last attempt ended ─► forgotten
+                   └─ SubmissionUnclear ──► UNCLEAR ─┬─ SubmissionAccepted (found) ─► ACCEPTED
+                                                     └─ SubmissionVoided ───────────► forgotten
+
+An outcome may overtake the answer to its own submission; it then proves that the scheduler has the batch. News about
+what is closed already is stale, not illegal: the shell asks `is_stale` before it writes an event down.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar, cast
+
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.base import Phase, Reason
+from mlip_autopipec.data_models.digest import TrainingDigest
+from mlip_autopipec.data_models.ids import batch_uid
+from mlip_autopipec.data_models.state import (
+    Batch,
+    BatchStatus,
+    Deferral,
+    Failure,
+    Pause,
+    Stage,
+    TaskRecord,
+    TaskStatus,
+    WorkflowState,
+)
+from mlip_autopipec.errors import IllegalTransition
+
+K = TypeVar("K")
+V = TypeVar("V")
+E = TypeVar("E", bound=ev.Event)
+
+#: The phases of a cycle in order: (bootstrap cycle?) → phase → the one after it; None is the cycle's begin and end.
+FLOW: Mapping[bool, Mapping[Phase | None, Phase | None]] = {
+    True: {
+        None: Phase.GENERATION,
+        Phase.GENERATION: Phase.CALCULATION,
+        Phase.CALCULATION: Phase.TRAINING,
+        Phase.TRAINING: None,
+    },
+    False: {
+        None: Phase.EXPLORATION,
+        Phase.EXPLORATION: Phase.SELECTION,
+        Phase.SELECTION: Phase.CALCULATION,
+        Phase.CALCULATION: Phase.TRAINING,
+        Phase.TRAINING: None,
+    },
+}
+
+_WORK_GOES_ON: Mapping[type[ev.Event], None] = dict.fromkeys(
+    (
+        ev.SubmissionAccepted,
+        ev.SubmissionRejected,
+        ev.SubmissionUnclear,
+        ev.SubmissionVoided,
+        ev.JobsSighted,
+        ev.TaskEnded,
+        ev.AttemptLost,
+    )
+)
+_ALWAYS: Mapping[type[ev.Event], None] = dict.fromkeys(
+    (ev.DaemonStarted, ev.DaemonStopped, ev.EffectDeferred, ev.SiteChanged, ev.Paused, ev.Resumed, ev.JournalRepaired)
+)
+
+#: stage → event → stage after it. None: the stage stays.
+STAGES: Mapping[Stage, Mapping[type[ev.Event], Stage | None]] = {
+    Stage.EMPTY: {ev.CampaignCreated: Stage.BETWEEN, ev.JournalRepaired: None},
+    Stage.BETWEEN: {
+        ev.PhaseStarted: Stage.WORKING,
+        ev.CycleClosed: Stage.BETWEEN,
+        ev.VerdictReached: Stage.ENDED,
+        **_ALWAYS,
+    },
+    Stage.WORKING: {
+        ev.SubmissionBegun: None,
+        ev.TaskQuarantined: None,
+        ev.PhaseEnded: Stage.BETWEEN,
+        ev.VerdictReached: Stage.ENDED,
+        **_WORK_GOES_ON,
+        **_ALWAYS,
+    },
+    # Jobs that outlive the verdict still end; nothing new begins.
+    Stage.ENDED: {**_WORK_GOES_ON, **_ALWAYS},
+}
+
+
+def evolve(state: WorkflowState, event: ev.Event) -> WorkflowState:
+    """The state after `event`. Raises IllegalTransition, with the story in its message, if the state forbids it."""
+    row = STAGES[state.stage]
+    if type(event) not in row:
+        raise _illegal(state, event, f"a campaign that is {state.stage} allows {_names(row)}")
+    changed = _HANDLERS[type(event)](state, event)
+    return changed.model_copy(update={"seq": state.seq + 1, "stage": row[type(event)] or changed.stage})
+
+
+def is_stale(state: WorkflowState, event: ev.Event) -> bool:  # noqa: PLR0911 - one per kind of news
+    """Whether `event` is news about a batch or an attempt that is closed already. Such events are not written down."""
+    match event:
+        case ev.SubmissionAccepted() | ev.SubmissionUnclear():
+            batch = state.batches.get(event.uid)
+            return batch is None or batch.status is BatchStatus.ACCEPTED
+        case ev.SubmissionRejected() | ev.SubmissionVoided():
+            return event.uid not in state.batches
+        case ev.TaskEnded():
+            return not is_live(state, event.outcome.uid, event.outcome.index)
+        case ev.AttemptLost():
+            return not is_live(state, event.uid, event.index)
+        case ev.JobsSighted():
+            return not all(is_live(state, sighting.uid, sighting.index) for sighting in event.sightings)
+        case ev.SiteChanged():
+            return (event.health, event.message) == (state.site, state.site_message)
+        case _:
+            return False
+
+
+def is_live(state: WorkflowState, uid: str, index: int) -> bool:
+    """Whether the end of this attempt is still to come."""
+    batch = state.batches.get(uid)
+    return batch is not None and index in batch.live
+
+
+def next_in_flow(state: WorkflowState) -> Phase | None:
+    """The phase after the current one; None when the cycle is through."""
+    return FLOW[state.cycle_index == 0][state.current_phase]
+
+
+# --- one handler per event ---------------------------------------------------------------------------------------
+
+
+def _campaign_created(state: WorkflowState, event: ev.CampaignCreated) -> WorkflowState:
+    return state.model_copy(update={"campaign": event.campaign})
+
+
+def _unchanged(state: WorkflowState, _: ev.Event) -> WorkflowState:
+    return state
+
+
+def _phase_started(state: WorkflowState, event: ev.PhaseStarted) -> WorkflowState:
+    _require(event.cycle == state.cycle_index, state, event, f"the cycle is {state.cycle_index}")
+    _require(event.phase is next_in_flow(state), state, event, f"the next phase is {next_in_flow(state)}")
+    tasks = {task.id: TaskRecord(task=task) for task in event.tasks}
+    _require(len(tasks) == len(event.tasks), state, event, "task ids must differ")
+    return state.model_copy(update={"current_phase": event.phase, "tasks": tasks, "batches_begun": 0})
+
+
+def _submission_begun(state: WorkflowState, event: ev.SubmissionBegun) -> WorkflowState:
+    phase = cast("Phase", state.current_phase)
+    expected = batch_uid(state.campaign, state.cycle_index, phase, state.batches_begun)
+    _require(event.uid == expected, state, event, f"the next job name is {expected}")
+    tasks = dict(state.tasks)
+    for index, name in enumerate(event.tasks):
+        record = tasks.get(name)
+        free = record is not None and record.status in {TaskStatus.READY, TaskStatus.FAILED}
+        _require(free, state, event, f"task {name} is {record.status if record else 'unknown'}")
+        tasks[name] = cast("TaskRecord", record).model_copy(
+            update={
+                "status": TaskStatus.SUBMITTED,
+                "uid": event.uid,
+                "index": index,
+                "job_state": None,
+                "detail": "",
+                "missing_since": None,
+            }
+        )
+    batch = Batch(uid=event.uid, tasks=event.tasks, live=frozenset(range(len(event.tasks))))
+    return state.model_copy(
+        update={
+            "tasks": tasks,
+            "batches": _with(state.batches, event.uid, batch),
+            "batches_begun": state.batches_begun + 1,
+        }
+    )
+
+
+def _submission_accepted(state: WorkflowState, event: ev.SubmissionAccepted) -> WorkflowState:
+    batch = _batch(state, event, event.uid)
+    _require(batch.status is not BatchStatus.ACCEPTED, state, event, f"it was accepted as {batch.job_id}")
+    accepted = batch.model_copy(update={"status": BatchStatus.ACCEPTED, "job_id": event.job_id})
+    return _undefer(
+        state.model_copy(update={"batches": _with(state.batches, event.uid, accepted)}), f"batch:{event.uid}"
+    )
+
+
+def _submission_unclear(state: WorkflowState, event: ev.SubmissionUnclear) -> WorkflowState:
+    batch = _batch(state, event, event.uid)
+    _require(batch.status is BatchStatus.BEGUN, state, event, f"the batch is {batch.status}")
+    unclear = batch.model_copy(update={"status": BatchStatus.UNCLEAR})
+    return _undefer(
+        state.model_copy(update={"batches": _with(state.batches, event.uid, unclear)}), f"batch:{event.uid}"
+    )
+
+
+def _submission_rejected(state: WorkflowState, event: ev.SubmissionRejected) -> WorkflowState:
+    batch = _batch(state, event, event.uid)
+    for index in sorted(batch.live):
+        state = _attempt_failed(state, batch, index, Reason.REJECTED, event.message)
+    return state
+
+
+def _submission_voided(state: WorkflowState, event: ev.SubmissionVoided) -> WorkflowState:
+    batch = _batch(state, event, event.uid)
+    _require(batch.status is not BatchStatus.ACCEPTED, state, event, f"it was accepted as {batch.job_id}")
+    tasks = dict(state.tasks)
+    for index in sorted(batch.live):
+        name = batch.tasks[index]
+        tasks[name] = tasks[name].model_copy(update={"status": TaskStatus.READY, "uid": None, "index": None})
+    voided = state.model_copy(update={"tasks": tasks, "batches": _without(state.batches, event.uid)})
+    return _undefer(voided, f"batch:{event.uid}")
+
+
+def _jobs_sighted(state: WorkflowState, event: ev.JobsSighted) -> WorkflowState:
+    tasks = dict(state.tasks)
+    for sighting in event.sightings:
+        batch = _live_batch(state, event, sighting.uid, sighting.index)
+        name = batch.tasks[sighting.index]
+        gone = sighting.state in {ev.JobState.ENDED, ev.JobState.ABSENT}
+        since = (tasks[name].missing_since or event.at) if gone else None
+        tasks[name] = tasks[name].model_copy(
+            update={"job_state": sighting.state, "detail": sighting.detail, "missing_since": since}
+        )
+        state = _undefer(state, f"attempt:{sighting.uid}.{sighting.index}")
+    return state.model_copy(update={"tasks": tasks})
+
+
+def _task_ended(state: WorkflowState, event: ev.TaskEnded) -> WorkflowState:
+    outcome = event.outcome
+    batch = _live_batch(state, event, outcome.uid, outcome.index)
+    name = batch.tasks[outcome.index]
+    _require(outcome.task == name, state, event, f"index {outcome.index} of {batch.uid} is task {name}")
+    if outcome.status == "failed":
+        return _attempt_failed(state, batch, outcome.index, outcome.reason or Reason.CRASHED, outcome.message)
+    record = state.tasks[name].model_copy(
+        update={"status": TaskStatus.DONE, "outcome": outcome, "job_state": None, "missing_since": None}
+    )
+    return _attempt_closed(state.model_copy(update={"tasks": _with(state.tasks, name, record)}), batch, outcome.index)
+
+
+def _attempt_lost(state: WorkflowState, event: ev.AttemptLost) -> WorkflowState:
+    batch = _live_batch(state, event, event.uid, event.index)
+    return _attempt_failed(state, batch, event.index, event.reason, event.message)
+
+
+def _task_quarantined(state: WorkflowState, event: ev.TaskQuarantined) -> WorkflowState:
+    record = state.tasks.get(event.task)
+    status = record.status if record else "unknown"
+    _require(status is TaskStatus.FAILED, state, event, f"task {event.task} is {status}")
+    given_up = cast("TaskRecord", record).model_copy(update={"status": TaskStatus.QUARANTINED})
+    return state.model_copy(update={"tasks": _with(state.tasks, event.task, given_up)})
+
+
+def _phase_ended(state: WorkflowState, event: ev.PhaseEnded) -> WorkflowState:
+    digest = event.digest
+    _require(event.cycle == state.cycle_index, state, event, f"the cycle is {state.cycle_index}")
+    _require(digest.phase == state.current_phase, state, event, f"the phase is {state.current_phase}")
+    unfinished = [
+        name for name, record in state.tasks.items() if record.status not in {TaskStatus.DONE, TaskStatus.QUARANTINED}
+    ]
+    _require(not unfinished, state, event, f"tasks have not ended: {unfinished[:3]}")
+    update: dict[str, object] = {
+        "tasks": {},
+        "digests": _with(state.digests, Phase(digest.phase), digest),
+    }
+    if isinstance(digest, TrainingDigest):
+        update["datasets"] = (*state.datasets, digest.dataset)
+        if digest.promoted:
+            update["potential"] = digest.potential
+    return state.model_copy(update=update)
+
+
+def _cycle_closed(state: WorkflowState, event: ev.CycleClosed) -> WorkflowState:
+    _require(event.summary.cycle == state.cycle_index, state, event, f"the cycle is {state.cycle_index}")
+    return state.model_copy(
+        update={
+            "cycles": (*state.cycles, event.summary),
+            "cycle_index": state.cycle_index + 1,
+            "current_phase": None,
+            "digests": {},
+        }
+    )
+
+
+def _verdict_reached(state: WorkflowState, event: ev.VerdictReached) -> WorkflowState:
+    return state.model_copy(update={"verdict": event.verdict, "verdict_reason": event.reason})
+
+
+def _effect_deferred(state: WorkflowState, event: ev.EffectDeferred) -> WorkflowState:
+    earlier = state.deferrals.get(event.subject)
+    deferral = Deferral(until=event.until, times=earlier.times + 1 if earlier else 1, message=event.message)
+    return state.model_copy(update={"deferrals": _with(state.deferrals, event.subject, deferral)})
+
+
+def _site_changed(state: WorkflowState, event: ev.SiteChanged) -> WorkflowState:
+    return state.model_copy(update={"site": event.health, "site_message": event.message})
+
+
+def _paused(state: WorkflowState, event: ev.Paused) -> WorkflowState:
+    return state.model_copy(update={"pause": Pause(by=event.by, at=event.at, reason=event.reason)})
+
+
+def _resumed(state: WorkflowState, _: ev.Resumed) -> WorkflowState:
+    return state.model_copy(update={"pause": None})
+
+
+_HANDLERS: Mapping[type[ev.Event], Callable[[WorkflowState, ev.Event], WorkflowState]] = cast(
+    "Mapping[type[ev.Event], Callable[[WorkflowState, ev.Event], WorkflowState]]",
+    {
+        ev.CampaignCreated: _campaign_created,
+        ev.DaemonStarted: _unchanged,
+        ev.DaemonStopped: _unchanged,
+        ev.JournalRepaired: _unchanged,
+        ev.PhaseStarted: _phase_started,
+        ev.SubmissionBegun: _submission_begun,
+        ev.SubmissionAccepted: _submission_accepted,
+        ev.SubmissionRejected: _submission_rejected,
+        ev.SubmissionUnclear: _submission_unclear,
+        ev.SubmissionVoided: _submission_voided,
+        ev.JobsSighted: _jobs_sighted,
+        ev.TaskEnded: _task_ended,
+        ev.AttemptLost: _attempt_lost,
+        ev.TaskQuarantined: _task_quarantined,
+        ev.PhaseEnded: _phase_ended,
+        ev.CycleClosed: _cycle_closed,
+        ev.VerdictReached: _verdict_reached,
+        ev.EffectDeferred: _effect_deferred,
+        ev.SiteChanged: _site_changed,
+        ev.Paused: _paused,
+        ev.Resumed: _resumed,
+    },
+)
+
+# --- helpers -----------------------------------------------------------------------------------------------------
+
+
+def _attempt_failed(state: WorkflowState, batch: Batch, index: int, reason: Reason, message: str) -> WorkflowState:
+    name = batch.tasks[index]
+    record = state.tasks[name]
+    failed = record.model_copy(
+        update={
+            "status": TaskStatus.FAILED,
+            "failures": (*record.failures, Failure(uid=batch.uid, reason=reason, message=message)),
+            "job_state": None,
+            "missing_since": None,
+        }
+    )
+    return _attempt_closed(
+        state.model_copy(update={"tasks": _with(state.tasks, name, failed)}), state.batches[batch.uid], index
+    )
+
+
+def _attempt_closed(state: WorkflowState, batch: Batch, index: int) -> WorkflowState:
+    """Take the attempt out of its batch; forget a batch with nothing live in it."""
+    live = batch.live - {index}
+    state = _undefer(state, f"attempt:{batch.uid}.{index}")
+    if not live:
+        return _undefer(state.model_copy(update={"batches": _without(state.batches, batch.uid)}), f"batch:{batch.uid}")
+    smaller = batch.model_copy(update={"live": live})
+    return state.model_copy(update={"batches": _with(state.batches, batch.uid, smaller)})
+
+
+def _batch(state: WorkflowState, event: ev.Event, uid: str) -> Batch:
+    batch = state.batches.get(uid)
+    if batch is None:
+        raise _illegal(state, event, f"no live batch {uid}")
+    return batch
+
+
+def _live_batch(state: WorkflowState, event: ev.Event, uid: str, index: int) -> Batch:
+    batch = _batch(state, event, uid)
+    _require(index in batch.live, state, event, f"attempt {uid}.{index} is not live")
+    return batch
+
+
+def _undefer(state: WorkflowState, subject: str) -> WorkflowState:
+    if subject not in state.deferrals:
+        return state
+    return state.model_copy(update={"deferrals": _without(state.deferrals, subject)})
+
+
+def _with(mapping: Mapping[K, V], key: K, value: V) -> dict[K, V]:
+    return {**mapping, key: value}
+
+
+def _without(mapping: Mapping[K, V], key: K) -> dict[K, V]:
+    return {name: value for name, value in mapping.items() if name != key}
+
+
+def _require(holds: bool, state: WorkflowState, event: ev.Event, why: str) -> None:  # noqa: FBT001 - reads as a sentence
+    if not holds:
+        raise _illegal(state, event, why)
+
+
+def _illegal(state: WorkflowState, event: ev.Event, why: str) -> IllegalTransition:
+    place = f"seq {state.seq}, cycle {state.cycle_index}, phase {state.current_phase}, stage {state.stage}"
+    return IllegalTransition(f"{type(event).__name__} is not allowed here ({place}): {why}")
+
+
+def _names(row: Mapping[type[ev.Event], object]) -> str:
+    return ", ".join(sorted(kind.__name__ for kind in row))

@@ -1,0 +1,23 @@
+"""Policy: the numbers that decide needs, taken from site.yaml once."""
+
+from datetime import timedelta
+from typing import Self
+
+from pydantic import Field
+
+from mlip_autopipec.config.schemas.phases import ConvergenceSection
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.data_models.base import Model
+
+
+class Policy(Model):
+    """Bounds on what is tried, how often and for how long."""
+
+    convergence: ConvergenceSection
+    batch_tasks_max: int = Field(default=1000, ge=1, description="array elements per submission")
+    grace: timedelta = Field(description="how long an attempt may be missing before it is asked after")
+
+    @classmethod
+    def from_config(cls, config: WorkflowConfig) -> Self:
+        """The policy of a site file."""
+        return cls(convergence=config.convergence, grace=timedelta(seconds=config.site.grace))

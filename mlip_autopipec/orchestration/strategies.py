@@ -1,0 +1,185 @@
+"""The choices of active learning, all pure: what comes next, what is tried again, what is promoted, when it is over."""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from mlip_autopipec.config.schemas.phases import ConvergenceSection, TrainingSection
+from mlip_autopipec.data_models.base import Phase, Reason, Role, Verdict
+from mlip_autopipec.data_models.digest import (
+    CalculationDigest,
+    CycleSummary,
+    Digest,
+    ExplorationDigest,
+    GenerationDigest,
+    SelectionDigest,
+    TrainingDigest,
+)
+from mlip_autopipec.data_models.outcome import Errors, Structure
+from mlip_autopipec.data_models.state import TaskRecord, TaskStatus, WorkflowState
+from mlip_autopipec.data_models.task import Resources
+from mlip_autopipec.orchestration.machine import next_in_flow
+
+D = TypeVar("D", bound=Digest)
+
+#: How many attempts of one task may end for this reason before it is given up; None: as many as the user allows.
+#: Trying a deterministic failure again only wastes an allocation.
+ATTEMPTS_MAX: Mapping[Reason, int | None] = {
+    Reason.NUMERICAL: 1,
+    Reason.BAD_INPUT: 1,
+    Reason.REJECTED: 1,
+    Reason.CRASHED: 2,
+    Reason.BAD_OUTCOME: 2,
+    Reason.TIMEOUT: None,
+    Reason.OUT_OF_MEMORY: None,
+    Reason.NODE_FAILURE: None,
+    Reason.PREEMPTED: None,
+    Reason.CANCELLED: None,
+    Reason.LOST: None,
+}
+_MEMORY_FACTOR = 1.5
+_WALLTIME_FACTOR = 2
+
+
+def digest_of(state: WorkflowState, kind: type[D]) -> D | None:
+    """The digest of that kind in the current cycle, if its phase has ended."""
+    return next((digest for digest in state.digests.values() if isinstance(digest, kind)), None)
+
+
+def structures_to_label(state: WorkflowState) -> tuple[Structure, ...]:
+    """What Generation or Selection of this cycle asks to have labelled."""
+    source = digest_of(state, GenerationDigest) or digest_of(state, SelectionDigest)
+    return source.structures if source else ()
+
+
+def next_phase(state: WorkflowState) -> Phase | None:
+    """The phase to plan now; None closes the cycle. What has nothing to work on is passed over."""
+    phase = next_in_flow(state)
+    if phase is Phase.CALCULATION and not structures_to_label(state):
+        return None
+    if phase is Phase.TRAINING:
+        labels = digest_of(state, CalculationDigest)
+        return phase if labels and labels.labels else None
+    return phase
+
+
+def may_try_again(record: TaskRecord, attempts_max: int) -> bool:
+    """Whether a failed task gets another attempt."""
+    if len(record.failures) >= attempts_max:
+        return False
+    last = record.failures[-1].reason
+    bound = ATTEMPTS_MAX[last]
+    return bound is None or sum(failure.reason is last for failure in record.failures) < bound
+
+
+def resources_for(record: TaskRecord) -> Resources:
+    """What the next attempt asks for: more memory after running out of it, more time after running out of that."""
+    asked = record.task.resources
+    reasons = [failure.reason for failure in record.failures]
+    return asked.model_copy(
+        update={
+            "memory_mib": round(asked.memory_mib * _MEMORY_FACTOR ** reasons.count(Reason.OUT_OF_MEMORY)),
+            "walltime_s": asked.walltime_s * _WALLTIME_FACTOR ** reasons.count(Reason.TIMEOUT),
+        }
+    )
+
+
+def quorum_lost(state: WorkflowState, quorum: float) -> str | None:
+    """Why the phase cannot give what the cycle needs, in words; None while it still can."""
+    given_up = [record for record in state.tasks.values() if record.status is TaskStatus.QUARANTINED]
+    if not given_up or len(state.tasks) - len(given_up) >= quorum * len(state.tasks):
+        return None
+    last = given_up[-1]
+    words = last.failures[-1].message if last.failures else "no reason recorded"
+    return (
+        f"{len(given_up)} of {len(state.tasks)} tasks of {state.current_phase} in cycle {state.cycle_index} failed for"
+        f" good, and a quorum of {quorum:.0%} is out of reach. The last was {last.task.id}: {words}"
+    )
+
+
+def gate(test: Errors, current: Errors | None, training: TrainingSection) -> tuple[bool, str]:
+    """Whether a new potential is promoted, and why. Both errors are on the same test set."""
+    if current is None:
+        return True, "the first potential"
+    force, before = test.force_mev_per_angstrom, current.force_mev_per_angstrom
+    if force > before * (1 + training.worse_max):
+        return False, f"its force error {force:.1f} meV/Å is more than {training.worse_max:.0%} above {before:.1f}"
+    energy, energy_before = test.energy_mev_per_atom, current.energy_mev_per_atom
+    if energy > energy_before + training.worse_energy_max_mev_per_atom:
+        return False, f"its energy error {energy:.2f} meV/atom is too far above {energy_before:.2f}"
+    return True, f"force error {before:.1f} → {force:.1f} meV/Å on the same test set"
+
+
+def summarise(state: WorkflowState) -> CycleSummary:
+    """Fold the current cycle, whose last phase has ended."""
+    exploration = digest_of(state, ExplorationDigest)
+    calculation = digest_of(state, CalculationDigest)
+    training = digest_of(state, TrainingDigest)
+    labels = calculation.labels if calculation else ()
+    return CycleSummary(
+        cycle=state.cycle_index,
+        bootstrap=state.cycle_index == 0,
+        walkers=len(exploration.walkers) if exploration else 0,
+        halts=exploration.halts if exploration else 0,
+        quiet=exploration.quiet if exploration else False,
+        candidates=sum(structure.role is Role.TRAIN for structure in structures_to_label(state)),
+        labels_train=sum(label.role is Role.TRAIN for label in labels),
+        labels_test=sum(label.role is Role.TEST for label in labels),
+        labels_failed=calculation.failed if calculation else 0,
+        promoted=training.promoted if training else False,
+        test=training.potential.test if training else None,
+        test_of_current=training.test_of_current if training else None,
+    )
+
+
+def verdict_of(state: WorkflowState, rules: ConvergenceSection) -> tuple[Verdict, str] | None:
+    """The campaign's end and its reason in words, or None while it goes on. Asked between two cycles."""
+    if state.cycles and state.potential is None:
+        return Verdict.FAILED, "the bootstrap cycle gave no potential"
+    for judge in (_converged, _stalled, _spent):
+        if (answer := judge(state.cycles, rules)) is not None:
+            return answer
+    return None
+
+
+# The bootstrap cycle needs no special case below: it is never quiet, and it promotes.
+
+
+def _converged(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> tuple[Verdict, str] | None:
+    last = cycles[-rules.quiet_cycles :]
+    if len(last) < rules.quiet_cycles or not all(cycle.quiet for cycle in last):
+        return None
+    change = force_change(cycles[-1])
+    if change is not None and change > rules.force_change_max:
+        return None
+    settled = "no new label asked for another fit" if change is None else f"the test force error moved by {change:.0%}"
+    walkers = sum(cycle.walkers for cycle in last)
+    return Verdict.CONVERGED, (
+        f"all {walkers} walkers of the last {len(last)} cycles completed without a halt, and {settled}"
+        f" (at most {rules.force_change_max:.0%} allowed)"
+    )
+
+
+def _stalled(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> tuple[Verdict, str] | None:
+    last = cycles[-rules.stalled_cycles :]
+    if len(last) < rules.stalled_cycles or any(cycle.quiet or cycle.promoted for cycle in last):
+        return None
+    return Verdict.STALLED, f"{len(last)} cycles in a row met the unknown and none gave a better potential"
+
+
+def _spent(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> tuple[Verdict, str] | None:
+    labels = sum(cycle.labels_train + cycle.labels_test for cycle in cycles)
+    if rules.labels_max is not None and labels >= rules.labels_max:
+        return Verdict.BUDGET_EXHAUSTED, f"{labels} labels were made, {rules.labels_max} are allowed"
+    learning = sum(not cycle.bootstrap for cycle in cycles)
+    if learning >= rules.cycles_max:
+        return Verdict.BUDGET_EXHAUSTED, f"{learning} cycles were run, {rules.cycles_max} are allowed"
+    return None
+
+
+def force_change(cycle: CycleSummary) -> float | None:
+    """By which fraction this cycle's fit moved the force error on one and the same test set; None without a fit."""
+    if cycle.test is None or cycle.test_of_current is None:
+        return None
+    before = cycle.test_of_current.force_mev_per_angstrom
+    after = cycle.test.force_mev_per_angstrom
+    return abs(after - before) / max(before, 1e-12)

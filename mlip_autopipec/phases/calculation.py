@@ -1,0 +1,56 @@
+"""Calculation: one label per structure, by the oracle."""
+
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.data_models.digest import CalculationDigest, Label
+from mlip_autopipec.data_models.outcome import CalculateMetrics
+from mlip_autopipec.data_models.state import TaskStatus, WorkflowState
+from mlip_autopipec.data_models.task import CalculateParameters, Input, Task, make_task
+from mlip_autopipec.errors import BugError
+from mlip_autopipec.orchestration.strategies import structures_to_label
+from mlip_autopipec.phases.common import artefact, done
+
+
+class Calculation:
+    """One task per structure."""
+
+    def __init__(self, config: WorkflowConfig) -> None:
+        self._config = config
+
+    def plan(self, state: WorkflowState) -> tuple[Task, ...]:
+        """One task per structure that Generation or Selection asks to have labelled."""
+        resources = self._config.site.resources_of(Phase.CALCULATION)
+        return tuple(
+            make_task(
+                state.cycle_index,
+                Phase.CALCULATION,
+                index,
+                CalculateParameters(
+                    role=structure.role,
+                    origin=structure.origin,
+                    oracle=self._config.calculation.oracle,
+                    force_max_ev_per_angstrom=self._config.calculation.force_max_ev_per_angstrom,
+                ),
+                (Input(name="structure", file=structure.file),),
+                resources,
+            )
+            for index, structure in enumerate(structures_to_label(state))
+        )
+
+    def digest(self, state: WorkflowState) -> CalculationDigest:
+        """The labels, in the order of the plan."""
+        labels = []
+        for task, outcome, metrics in done(state, CalculateMetrics):
+            if not isinstance(task.parameters, CalculateParameters):
+                raise BugError(f"{task.id} is no calculation")
+            labels.append(
+                Label(
+                    task=task.id,
+                    file=artefact(outcome, "label"),
+                    role=task.parameters.role,
+                    origin=task.parameters.origin,
+                    settings=metrics.settings,
+                )
+            )
+        failed = sum(record.status is TaskStatus.QUARANTINED for record in state.tasks.values())
+        return CalculationDigest(labels=tuple(labels), failed=failed)

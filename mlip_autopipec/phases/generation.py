@@ -1,0 +1,40 @@
+"""Generation: the structures that a campaign begins with."""
+
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.data_models.digest import GenerationDigest
+from mlip_autopipec.data_models.outcome import GenerateMetrics
+from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.data_models.task import GenerateParameters, Task, make_task
+from mlip_autopipec.phases.common import done
+from mlip_autopipec.phases.seeds import seed_for
+
+
+class Generation:
+    """One task that makes every structure."""
+
+    def __init__(self, config: WorkflowConfig) -> None:
+        self._config = config
+
+    def plan(self, state: WorkflowState) -> tuple[Task, ...]:
+        """One task."""
+        section = self._config.generation
+        parameters = GenerateParameters(
+            prototypes=section.prototypes,
+            structures=section.structures,
+            test_structures=section.test_structures,
+            strain_max=section.strain_max,
+            rattle_angstrom=section.rattle_angstrom,
+            distance_min_angstrom=self._config.distance_min_angstrom,
+            seed=seed_for(self._config.campaign.seed, "generation"),
+        )
+        resources = self._config.site.resources_of(Phase.GENERATION)
+        return (make_task(state.cycle_index, Phase.GENERATION, 0, parameters, resources=resources),)
+
+    def digest(self, state: WorkflowState) -> GenerationDigest:
+        """Every structure that was made."""
+        return GenerationDigest(
+            structures=tuple(
+                structure for _, _, metrics in done(state, GenerateMetrics) for structure in metrics.structures
+            )
+        )

@@ -1,0 +1,47 @@
+"""Selection: what is labelled of what the walkers met."""
+
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.data_models.digest import ExplorationDigest, SelectionDigest
+from mlip_autopipec.data_models.outcome import SelectMetrics
+from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.data_models.task import Input, SelectParameters, Task, make_task
+from mlip_autopipec.orchestration.strategies import digest_of
+from mlip_autopipec.phases.common import current_potential, done, potential_inputs
+from mlip_autopipec.phases.seeds import seed_for
+
+
+class Selection:
+    """One task that reads the frames of every walker."""
+
+    def __init__(self, config: WorkflowConfig) -> None:
+        self._config = config
+
+    def plan(self, state: WorkflowState) -> tuple[Task, ...]:
+        """One task; none if no walker kept a frame."""
+        exploration = digest_of(state, ExplorationDigest)
+        if exploration is None or not exploration.frames:
+            return ()
+        section = self._config.selection
+        parameters = SelectParameters(
+            elements=self._config.campaign.elements,
+            candidates_max=section.candidates_max,
+            audit=section.audit,
+            gamma_select=self._config.exploration.gamma_select,
+            distance_min_angstrom=self._config.distance_min_angstrom,
+            duplicate_rmsd_angstrom=section.duplicate_rmsd_angstrom,
+            seed=seed_for(self._config.campaign.seed, "selection", state.cycle_index),
+        )
+        inputs = (
+            *potential_inputs(current_potential(state)),
+            *(Input(name="frames", file=frames) for frames in exploration.frames),
+        )
+        resources = self._config.site.resources_of(Phase.SELECTION)
+        return (make_task(state.cycle_index, Phase.SELECTION, 0, parameters, inputs, resources),)
+
+    def digest(self, state: WorkflowState) -> SelectionDigest:
+        """What is to be labelled."""
+        results = [metrics for _, _, metrics in done(state, SelectMetrics)]
+        structures = tuple(structure for metrics in results for structure in metrics.structures)
+        frames = sum(metrics.frames for metrics in results)
+        return SelectionDigest(structures=structures, frames=frames, dropped=frames - len(structures))

@@ -1,0 +1,80 @@
+"""Training: fit to every label so far, and let the gate say whether the fit becomes the current potential."""
+
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.data_models.digest import CalculationDigest, TrainingDigest
+from mlip_autopipec.data_models.outcome import Outcome, TrainMetrics
+from mlip_autopipec.data_models.potential import Potential
+from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.data_models.task import Input, Task, TrainParameters, make_task
+from mlip_autopipec.errors import BugError
+from mlip_autopipec.orchestration.strategies import digest_of, gate
+from mlip_autopipec.phases.common import artefact, done
+from mlip_autopipec.phases.seeds import seed_for
+
+
+class Training:
+    """One task that fits, makes the active set and validates."""
+
+    def __init__(self, config: WorkflowConfig) -> None:
+        self._config = config
+
+    def plan(self, state: WorkflowState) -> tuple[Task, ...]:
+        """One task over all data sets and this cycle's labels."""
+        section, cycle, current = self._config.training, state.cycle_index, state.potential
+        calculation = digest_of(state, CalculationDigest)
+        if calculation is None:
+            raise BugError("Training follows Calculation")
+        parameters = TrainParameters(
+            trainer=section.trainer,
+            elements=self._config.campaign.elements,
+            cutoff_angstrom=section.cutoff_angstrom,
+            functions_per_element=section.functions_per_element,
+            energy_weight=section.energy_weight,
+            force_weight=section.force_weight,
+            ridge=section.ridge,
+            potential_folder=potential_folder(cycle),
+            dataset_file=f"dataset/{cycle:03d}.extxyz",
+            reference_energies_ev=current.reference_energies_ev if current else None,
+            seed=seed_for(self._config.campaign.seed, "training", cycle),
+        )
+        inputs = [Input(name="dataset", file=file) for file in state.datasets]
+        inputs += [Input(name="label", file=label.file) for label in calculation.labels]
+        if current is not None:
+            inputs += [
+                Input(name="current_yaml", file=current.yaml),
+                Input(name="current_asi", file=current.asi),
+            ]
+        resources = self._config.site.resources_of(Phase.TRAINING)
+        return (make_task(cycle, Phase.TRAINING, 0, parameters, inputs, resources),)
+
+    def digest(self, state: WorkflowState) -> TrainingDigest:
+        """The new potential and the gate's answer."""
+        ((_, outcome, metrics),) = done(state, TrainMetrics)
+        promoted, words = gate(metrics.test, metrics.test_of_current, self._config.training)
+        return TrainingDigest(
+            potential=_potential(state.cycle_index, outcome, metrics),
+            dataset=artefact(outcome, "dataset"),
+            train=metrics.train,
+            test_of_current=metrics.test_of_current,
+            promoted=promoted,
+            gate=words,
+        )
+
+
+def potential_folder(cycle: int) -> str:
+    """Where the potential of a cycle lies, relative to the root."""
+    return f"potentials/{cycle:03d}"
+
+
+def _potential(cycle: int, outcome: Outcome, metrics: TrainMetrics) -> Potential:
+    return Potential(
+        cycle=cycle,
+        folder=potential_folder(cycle),
+        yaml=artefact(outcome, "potential_yaml"),
+        asi=artefact(outcome, "potential_asi"),
+        yace=artefact(outcome, "potential_yace"),
+        fingerprint=metrics.fingerprint,
+        test=metrics.test,
+        reference_energies_ev=metrics.reference_energies_ev,
+    )

@@ -1,0 +1,99 @@
+"""The site is this machine: files are files, commands are processes."""
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mlip_autopipec.errors import OperatorError, TransientError
+from mlip_autopipec.ports import Completed
+
+
+class LocalTransport:
+    """ports.Transport over the local file system. File work runs in threads, so the loop never waits for a disk."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
+        """Run a command in the root folder; on timeout it is killed and TransientError raised."""
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            cwd=self._root,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(timeout_s):
+                stdout, stderr = await process.communicate(stdin)
+        except TimeoutError:
+            raise TransientError(f"no end of {argv[0]} within {timeout_s:g} s") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        return Completed(process.returncode or 0, stdout, stderr)
+
+    async def write(self, files: Mapping[str, bytes]) -> None:
+        """Place files whole, by temporary name, fsync and rename."""
+        await asyncio.to_thread(_write_all, self._root, files)
+
+    async def read(self, path: str, *, size_max: int = 64 * 2**20) -> bytes | None:
+        """Read one file; None if there is none."""
+        return await asyncio.to_thread(_read, self._root / path, size_max)
+
+    async def read_many(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+        """Read many small files; what does not exist is left out."""
+        return await asyncio.to_thread(_read_many, self._root, paths)
+
+    async def names(self, folder: str) -> tuple[str, ...]:
+        """Names in a folder, sorted."""
+        return await asyncio.to_thread(_names, self._root / folder)
+
+
+def _write_all(root: Path, files: Mapping[str, bytes]) -> None:
+    folders = set()
+    for path, content in files.items():
+        target = root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.rename(target)
+        folders.add(target.parent)
+    for folder in folders:
+        _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path, size_max: int) -> bytes | None:
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(size_max + 1)
+    except FileNotFoundError:
+        return None
+    if len(content) > size_max:
+        raise OperatorError(f"{path} is larger than {size_max} bytes, which nothing of ours writes there")
+    return content
+
+
+def _read_many(root: Path, paths: Sequence[str]) -> dict[str, bytes]:
+    contents = {path: _read(root / path, 64 * 2**20) for path in paths}
+    return {path: content for path, content in contents.items() if content is not None}
+
+
+def _names(folder: Path) -> tuple[str, ...]:
+    try:
+        return tuple(sorted(os.listdir(folder)))  # noqa: PTH208 - names are all that is asked
+    except FileNotFoundError:
+        return ()

@@ -1,0 +1,51 @@
+"""The outbox on a file system that this machine shares with the jobs.
+
+inotify is a hint, never the truth: what counts is the listing of the folder, taken at the start, after each hint, and
+every `rescan_s` in any case. Each set is whole, so nothing that was missed once is missed for good.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import watchfiles
+
+#: watchfiles gathers changes for at most this long before it tells; small, since outcomes come alone and seldom.
+_DEBOUNCE_MS = 50
+_STEP_MS = 10
+#: How long its thread may outlive a cancelled watch.
+_RUST_TIMEOUT_MS = 500
+
+
+class LocalWatcher:
+    """ports.Watcher by watchfiles. `poll` where inotify is blind: NFS, Lustre, GPFS."""
+
+    def __init__(self, outbox: Path, *, rescan_s: float, poll: bool = False) -> None:
+        self._outbox = outbox
+        self._rescan_ms = round(rescan_s * 1000)
+        self._poll = poll
+
+    async def names(self) -> AsyncIterator[frozenset[str]]:
+        """Whole listings of the outbox: at once, after every change, and at least every `rescan_s`."""
+        await asyncio.to_thread(self._outbox.mkdir, parents=True, exist_ok=True)
+        yield await self._listing()
+        changes = watchfiles.awatch(
+            self._outbox,
+            watch_filter=None,
+            debounce=_DEBOUNCE_MS,
+            step=_STEP_MS,
+            rust_timeout=min(self._rescan_ms, _RUST_TIMEOUT_MS) if not self._poll else self._rescan_ms,
+            yield_on_timeout=True,
+            force_polling=self._poll,
+            poll_delay_ms=self._rescan_ms,
+            recursive=False,
+        )
+        async for _ in changes:
+            yield await self._listing()
+
+    async def _listing(self) -> frozenset[str]:
+        return frozenset(await asyncio.to_thread(_names, self._outbox))
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if not path.name.startswith(".")]
