@@ -1,0 +1,38 @@
+"""Entry of the shipped zipapp: `task` runs one attempt, `batch` runs an array of them on this machine."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlip_autopipec.payload.batch import run_batch
+from mlip_autopipec.payload.task import run_task
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse and run; the exit status of the process."""
+    parser = argparse.ArgumentParser(prog="payload", description="The work half: tasks in, outcomes out.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    task = commands.add_parser("task", help="run one attempt at one task")
+    task.add_argument("--root", type=Path, required=True, help="the site's root folder")
+    task.add_argument("--workdir", required=True, help="the task's folder, relative to the root")
+    task.add_argument("--uid", required=True, help="name of the batch")
+    task.add_argument("--index", type=int, required=True, help="index in the batch")
+    task.add_argument("--job-id", default=os.environ.get("SLURM_JOB_ID", ""), help="the scheduler's id")
+    batch = commands.add_parser("batch", help="run the tasks of a batch on this machine, as cores become free")
+    batch.add_argument("--root", type=Path, required=True, help="the site's root folder")
+    batch.add_argument("--uid", required=True, help="name of the batch; its folder is .ap/submit/UID")
+    batch.add_argument("--detach", action="store_true", help="go on in a session of one's own, and return at once")
+    words = parser.parse_args(argv)
+    root = words.root.resolve()
+    if words.command == "task":
+        return run_task(root, words.workdir, words.uid, words.index, words.job_id)
+    if words.detach and os.fork() != 0:
+        return 0
+    if words.detach:
+        os.setsid()
+    return run_batch(root, words.uid)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,95 @@
+"""What every task of the work half shares: its job, its result, and how files are written and proved.
+
+The work half knows nothing of the daemon. It reads `task.json`, writes `outcome.json`, and leaves every file that a
+code read or wrote in the task's folder. Standard library only; physics is imported by the module that needs it.
+"""
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+#: Above this many characters a message says nothing more to a person; the log has the rest.
+MESSAGE_MAX = 4000
+
+
+class TaskFailed(Exception):  # noqa: N818 - the name is the fact
+    """The task ends without its result; `reason` is one of the words of the control half's Reason."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attempt at one task, as the task's module sees it."""
+
+    root: Path
+    workdir: Path
+    task: str
+    parameters: Mapping[str, Any]
+    inputs: Mapping[str, list[Path]]
+    cores: int
+    #: Set when the scheduler wants the job to end soon: write what there is, and stop.
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def one(self, name: str) -> Path:
+        """The only input of that name. Raises TaskFailed (bad_input) unless there is exactly one."""
+        paths = self.inputs.get(name, [])
+        if len(paths) != 1:
+            raise TaskFailed("bad_input", f"{self.task} needs one input named {name!r}, it has {len(paths)}")
+        return paths[0]
+
+    def ref(self, path: Path) -> dict[str, str]:
+        """A file under the root by path and content, as the outcome names it."""
+        return {"path": path.resolve().relative_to(self.root.resolve()).as_posix(), "sha256": sha256_of(path)}
+
+    def progress(self, done: float, words: str) -> None:
+        """Tell whoever looks into the folder how far the task is; `done` is in 0 … 1."""
+        write_atomic(self.workdir / "progress.json", as_json({"done": round(done, 4), "words": words}), durable=False)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a task was asked for: numbers, and files by name."""
+
+    metrics: dict[str, Any]
+    artefacts: dict[str, Path] = field(default_factory=dict)
+
+
+def as_json(content: Mapping[str, Any]) -> bytes:
+    """JSON that any reader takes: NaN and infinities are refused with ValueError."""
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+
+
+def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Place a file whole: temporary name (hidden, in the same folder), fsync, rename, fsync of the folder."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        if durable:
+            os.fsync(stream.fileno())
+    temporary.rename(path)
+    if durable:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

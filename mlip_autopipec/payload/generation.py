@@ -1,0 +1,76 @@
+"""Generation: strained and rattled crystals, for a campaign to begin with."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from mlip_autopipec.payload.frame import Job, Result, TaskFailed
+from mlip_autopipec.payload.structures import crystal, shortest_distance, write_frames
+
+#: Draws of one structure before its settings are called impossible.
+_DRAWS_MAX = 100
+
+
+def run(job: Job) -> Result:
+    """Draw the training and the test structures; the two come from different random streams."""
+    parameters = job.parameters
+    structures: list[dict[str, Any]] = []
+    environments: Counter[str] = Counter()
+    redrawn = 0
+    plan = [("train", index) for index in range(parameters["structures"])]
+    plan += [("test", index) for index in range(parameters["test_structures"])]
+    for number, (role, index) in enumerate(plan):
+        prototype = parameters["prototypes"][index % len(parameters["prototypes"])]
+        rattle = parameters["rattle_angstrom"][index % len(parameters["rattle_angstrom"])]
+        rng = np.random.default_rng([parameters["seed"], role == "test", index])
+        atoms, again = _draw(prototype, rattle, parameters, rng)
+        redrawn += again
+        if role == "train":
+            environments.update(atoms.get_chemical_symbols())
+        path = job.workdir / f"{number:03d}.extxyz"
+        write_frames(path, [atoms])
+        structures.append(
+            {
+                "file": job.ref(path),
+                "role": role,
+                "origin": f"generated: {_name(prototype)}, rattled by {rattle:g} Å",
+                "n_atoms": len(atoms),
+                "gamma_max": None,
+                "why": "generated",
+            }
+        )
+    return Result({"structures": structures, "environments": dict(environments), "redrawn": redrawn})
+
+
+def _draw(
+    prototype: Mapping[str, Any], rattle: float, parameters: Mapping[str, Any], rng: np.random.Generator
+) -> tuple[Atoms, int]:
+    """One structure without short distances, and how many draws were thrown away for it."""
+    shortest = parameters["distance_min_angstrom"]
+    for again in range(_DRAWS_MAX):
+        atoms = _strained(crystal(prototype), parameters["strain_max"], rng)
+        atoms.positions += rng.normal(0.0, rattle, atoms.positions.shape)
+        atoms.wrap()
+        if shortest_distance(atoms, 2 * shortest) >= shortest:
+            return atoms, again
+    raise TaskFailed(
+        "bad_input",
+        f"{_DRAWS_MAX} draws of {_name(prototype)} with rattle {rattle:g} Å and strain {parameters['strain_max']:g}"
+        f" all had distances below {shortest:g} Å; lower them, or distance_min_angstrom",
+    )
+
+
+def _strained(atoms: Atoms, strain_max: float, rng: np.random.Generator) -> Atoms:
+    """Deform the cell by a symmetric strain whose components are uniform in ±strain_max."""
+    strain = rng.uniform(-strain_max, strain_max, (3, 3))
+    strain = (strain + strain.T) / 2
+    atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+    return atoms
+
+
+def _name(prototype: Mapping[str, Any]) -> str:
+    elements: Sequence[str] = prototype["elements"]
+    return f"{''.join(elements)} {prototype['structure']}"

@@ -1,0 +1,70 @@
+"""Crystals by name, short distances, and extended XYZ."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+from ase.io import read, write
+from ase.neighborlist import neighbor_list
+
+from mlip_autopipec.payload.frame import TaskFailed
+
+#: Orthogonal cells of the two-element crystals that ase.build.bulk does not make: (fractional sites, element of each).
+_ORDERED: Mapping[str, Sequence[tuple[tuple[float, float, float], int]]] = {
+    "l1_0": (((0, 0, 0), 0), ((0.5, 0.5, 0), 0), ((0.5, 0, 0.5), 1), ((0, 0.5, 0.5), 1)),
+    "l1_2": (((0, 0, 0), 0), ((0.5, 0.5, 0), 1), ((0.5, 0, 0.5), 1), ((0, 0.5, 0.5), 1)),
+}
+
+
+def crystal(prototype: Mapping[str, Any]) -> Atoms:
+    """The conventional, orthogonal cell of a prototype, repeated; lengths in Å."""
+    name, elements, a = prototype["structure"], prototype["elements"], prototype["lattice_constant_angstrom"]
+    if name in _ORDERED:
+        c_over_a = prototype["c_over_a"] or 1.0
+        sites = _ORDERED[name]
+        cell = Atoms(
+            symbols=[elements[which] for _, which in sites],
+            scaled_positions=[site for site, _ in sites],
+            cell=[a, a, a * c_over_a],
+            pbc=True,
+        )
+    elif name == "hcp":
+        cell = bulk(elements[0], name, a=a, covera=prototype["c_over_a"] or (8 / 3) ** 0.5, orthorhombic=True)
+    else:
+        cell = bulk("".join(elements), name, a=a, cubic=True)
+    return cell.repeat(prototype["repeat"])
+
+
+def shortest_distance(atoms: Atoms, cutoff_angstrom: float) -> float:
+    """The shortest distance between two atoms or images in Å, or `cutoff_angstrom` if none is shorter."""
+    distances = neighbor_list("d", atoms, cutoff_angstrom)
+    return float(distances.min()) if len(distances) else cutoff_angstrom
+
+
+def write_frames(path: Path, frames: Sequence[Atoms]) -> None:
+    """Write extended XYZ whole: a reader never sees a part of it."""
+    temporary = path.with_name(f".{path.name}")
+    if frames:
+        write(temporary, list(frames), format="extxyz")
+    else:
+        temporary.write_bytes(b"")
+    temporary.rename(path)
+
+
+def read_frames(path: Path) -> list[Atoms]:
+    """Every frame of an extended XYZ file; none of an empty one. Raises TaskFailed (bad_input) on other content."""
+    if path.stat().st_size == 0:
+        return []
+    try:
+        frames: list[Atoms] = read(path, index=":", format="extxyz")
+    except (ValueError, KeyError, IndexError) as error:
+        raise TaskFailed("bad_input", f"{path} is no extended XYZ: {error}") from error
+    return frames
+
+
+def finite(*arrays: object) -> bool:
+    """Whether every number is finite."""
+    return all(bool(np.isfinite(np.asarray(array, dtype=float)).all()) for array in arrays)

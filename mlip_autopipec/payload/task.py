@@ -1,0 +1,160 @@
+"""One attempt at one task, from claim to outcome.
+
+The claim is the last guard of exactly-once: `mkdir claim` succeeds once in the life of an attempt, so a duplicate job
+that lands late does nothing. Only the scheduler's own requeue of the very same job may go on in a claimed folder.
+"""
+
+import importlib
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from mlip_autopipec.payload.frame import MESSAGE_MAX, Job, Result, TaskFailed, as_json, sha256_of, write_atomic
+
+#: kind of parameters → module with `run(job) -> Result`
+KINDS = {
+    "generate": "generation",
+    "explore": "exploration",
+    "select": "selection",
+    "calculate": "calculation",
+    "train": "training",
+}
+#: Ways in which a Python program runs out of memory without being killed.
+_OUT_OF_MEMORY = (MemoryError,)
+
+
+def run_task(root: Path, workdir: str, uid: str, index: int, job_id: str) -> int:
+    """Run one attempt and place its outcome. 0 when an outcome is in place or the attempt is somebody else's."""
+    folder = root / workdir
+    if not claim(folder, uid, job_id):
+        return 0
+    started_at, started = datetime.now(UTC), time.monotonic()
+    stopping = _stop_on_signals()
+    document = json.loads((folder / "task.json").read_bytes())
+    with (folder / "log.txt").open("a", buffering=1, encoding="utf-8") as log:
+        verdict = _guarded(lambda: _run(root, folder, document, stopping), log)
+    outcome = {
+        "version": 1,
+        "campaign": document["campaign"],
+        "task": document["id"],
+        "uid": uid,
+        "index": index,
+        "job_id": job_id,
+        "host": socket.gethostname(),
+        "kind": document["parameters"]["kind"],
+        **verdict,
+        "started_at": started_at.isoformat(),
+        "ended_at": datetime.now(UTC).isoformat(),
+        "wall_s": round(time.monotonic() - started, 3),
+        "cpu_s": round(_cpu_s(), 3),
+    }
+    content = as_json(outcome)
+    write_atomic(folder / "outcome.json", content)
+    outbox = root / "outbox"
+    outbox.mkdir(parents=True, exist_ok=True)
+    write_atomic(outbox / f"{uid}.{index}.json", content)
+    return 0
+
+
+def claim(folder: Path, uid: str, job_id: str) -> bool:
+    """Take the attempt for this job; False if another job has it. A requeue of the same job may take it again."""
+    mark = folder / f"claim.{uid}"
+    mine = {"job_id": job_id, "restart": _restart_count(), "host": socket.gethostname(), "pid": os.getpid()}
+    try:
+        mark.mkdir()
+    except FileExistsError:
+        before = _read_claim(mark / "started.json")
+        if before is None or before["job_id"] != job_id or before["restart"] >= mine["restart"]:
+            return False
+    write_atomic(mark / "started.json", as_json(mine))
+    return True
+
+
+def _read_claim(path: Path) -> dict[str, Any] | None:
+    """Who claimed; None if the claimer died between its two steps, and then nobody can prove to be its requeue."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    return content
+
+
+def _restart_count() -> int:
+    return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+
+
+def _run(root: Path, folder: Path, document: Mapping[str, Any], stopping: threading.Event) -> dict[str, Any]:
+    job = Job(
+        root=root,
+        workdir=folder,
+        task=document["id"],
+        parameters=document["parameters"],
+        inputs=_checked_inputs(root, document["inputs"]),
+        cores=document["resources"]["cores"],
+        stopping=stopping,
+    )
+    module = importlib.import_module(f"mlip_autopipec.payload.{KINDS[job.parameters['kind']]}")
+    os.chdir(folder)  # codes leave their files where they run
+    result: Result = module.run(job)
+    artefacts = {name: job.ref(path) for name, path in result.artefacts.items()}
+    return {"status": "done", "metrics": {"kind": job.parameters["kind"], **result.metrics}, "artefacts": artefacts}
+
+
+def _checked_inputs(root: Path, inputs: list[dict[str, Any]]) -> dict[str, list[Path]]:
+    """Inputs by name. A file that is not what the campaign says it is would give a label of something else."""
+    found: dict[str, list[Path]] = {}
+    for item in inputs:
+        path, expected = root / item["file"]["path"], item["file"]["sha256"]
+        if not path.is_file():
+            raise TaskFailed("bad_input", f"input {item['name']}: {path} does not exist")
+        if (content := sha256_of(path)) != expected:
+            raise TaskFailed("bad_input", f"input {item['name']}: {path} has sha256 {content}, expected {expected}")
+        found.setdefault(item["name"], []).append(path)
+    return found
+
+
+def _guarded(work: Callable[[], dict[str, Any]], log: TextIO) -> dict[str, Any]:
+    """Every way in which work can end, as the part of the outcome that tells it."""
+    try:
+        return work()
+    except TaskFailed as error:
+        log.write(f"{error.reason}: {error}\n")
+        return _failed(error.reason, str(error))
+    except _OUT_OF_MEMORY:
+        log.write(traceback.format_exc())
+        return _failed("out_of_memory", "Python could not allocate memory")
+    except Exception as error:  # noqa: BLE001 - the border of the process: everything becomes an outcome
+        log.write(traceback.format_exc())
+        return _failed("crashed", f"{type(error).__name__}: {error}")
+
+
+def _failed(reason: str, message: str) -> dict[str, Any]:
+    return {"status": "failed", "reason": reason, "message": message[:MESSAGE_MAX]}
+
+
+def _stop_on_signals() -> threading.Event:
+    """SIGTERM and SIGUSR1 ask the task to write what it has; the scheduler's SIGKILL comes later by itself."""
+    stopping = threading.Event()
+
+    def stop(_signal: int, _frame: object) -> None:
+        sys.stderr.write("asked to stop\n")
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGUSR1, stop)
+    return stopping
+
+
+def _cpu_s() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)

