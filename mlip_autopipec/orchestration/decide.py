@@ -7,6 +7,7 @@ would change by waiting.
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import islice
 
 from mlip_autopipec.data_models.base import Phase, Verdict
 from mlip_autopipec.data_models.commands import (
@@ -95,9 +96,9 @@ def _work(state: WorkflowState, policy: Policy) -> Iterator[Command]:
 def _begin(state: WorkflowState, open_tasks: list[TaskRecord], policy: Policy) -> BeginBatch:
     """One array for tasks that ask for the same resources, in the order of the plan."""
     asked = resources_for(open_tasks[0])
-    alike = [record.task.id for record in open_tasks if resources_for(record) == asked]
+    alike = (record.task.id for record in open_tasks if resources_for(record) == asked)
     uid = batch_uid(state.campaign, state.cycle_index, _phase(state), state.batches_begun)
-    return BeginBatch(uid=uid, tasks=tuple(alike[: policy.batch_tasks_max]))
+    return BeginBatch(uid=uid, tasks=tuple(islice(alike, policy.batch_tasks_max)))
 
 
 def _between(state: WorkflowState, policy: Policy) -> Command:

@@ -25,7 +25,7 @@ from mlip_autopipec.ports import Clock, Journal, Scheduler, Transport, Watcher
 class Observer(Protocol):
     """Whoever wants to know: logs, progress, subscribers. Must be quick and must not raise."""
 
-    def __call__(self, event: ev.Event, state: WorkflowState) -> None:
+    def __call__(self, event: ev.Event, state: WorkflowState, /) -> None:
         """`state` is the one after `event`."""
 
 

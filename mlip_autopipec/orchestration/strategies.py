@@ -74,6 +74,8 @@ def may_try_again(record: TaskRecord, attempts_max: int) -> bool:
 def resources_for(record: TaskRecord) -> Resources:
     """What the next attempt asks for: more memory after running out of it, more time after running out of that."""
     asked = record.task.resources
+    if not record.failures:
+        return asked
     reasons = [failure.reason for failure in record.failures]
     return asked.model_copy(
         update={
@@ -101,8 +103,12 @@ def gate(test: Errors, current: Errors | None, training: TrainingSection) -> tup
     if current is None:
         return True, "the first potential"
     force, before = test.force_mev_per_angstrom, current.force_mev_per_angstrom
-    if force > before * (1 + training.worse_max):
-        return False, f"its force error {force:.1f} meV/Å is more than {training.worse_max:.0%} above {before:.1f}"
+    allowed = before + max(before * training.worse_max, training.worse_force_max_mev_per_angstrom)
+    if force > allowed:
+        return (
+            False,
+            f"its force error is {force:.1f} meV/Å, at most {allowed:.1f} is allowed beside {before:.1f} before",
+        )
     energy, energy_before = test.energy_mev_per_atom, current.energy_mev_per_atom
     if energy > energy_before + training.worse_energy_max_mev_per_atom:
         return False, f"its energy error {energy:.2f} meV/atom is too far above {energy_before:.2f}"
@@ -148,14 +154,12 @@ def _converged(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> tup
     last = cycles[-rules.quiet_cycles :]
     if len(last) < rules.quiet_cycles or not all(cycle.quiet for cycle in last):
         return None
-    change = force_change(cycles[-1])
-    if change is not None and change > rules.force_change_max:
+    settled = settled_words(cycles[-1], rules)
+    if settled is None:
         return None
-    settled = "no new label asked for another fit" if change is None else f"the test force error moved by {change:.0%}"
     walkers = sum(cycle.walkers for cycle in last)
     return Verdict.CONVERGED, (
         f"all {walkers} walkers of the last {len(last)} cycles completed without a halt, and {settled}"
-        f" (at most {rules.force_change_max:.0%} allowed)"
     )
 
 
@@ -176,10 +180,13 @@ def _spent(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> tuple[V
     return None
 
 
-def force_change(cycle: CycleSummary) -> float | None:
-    """By which fraction this cycle's fit moved the force error on one and the same test set; None without a fit."""
+def settled_words(cycle: CycleSummary, rules: ConvergenceSection) -> str | None:
+    """How this cycle's fit moved the force error on one and the same test set; None if it moved too far."""
     if cycle.test is None or cycle.test_of_current is None:
-        return None
+        return "no new label asked for another fit"
     before = cycle.test_of_current.force_mev_per_angstrom
-    after = cycle.test.force_mev_per_angstrom
-    return abs(after - before) / max(before, 1e-12)
+    change = abs(cycle.test.force_mev_per_angstrom - before)
+    allowed = max(rules.force_change_max * before, rules.force_change_max_mev_per_angstrom)
+    if change > allowed:
+        return None
+    return f"the test force error moved by {change:.1f} meV/Å (at most {allowed:.1f} allowed)"

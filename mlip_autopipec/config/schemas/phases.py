@@ -1,6 +1,6 @@
 """One section per phase: the physics that a user chooses."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -11,22 +11,26 @@ from mlip_autopipec.data_models.task import AseOracle, Prototype
 class GenerationSection(Model):
     """`generation:` the structures that a campaign begins with."""
 
-    prototypes: tuple[Prototype, ...] = Field(min_length=1)
-    structures: int = Field(gt=0)
+    prototypes: tuple[Prototype, ...] = Field(min_length=1, description="crystals to strain and rattle, used in turn")
+    structures: int = Field(gt=0, description="training structures in all")
     test_structures: int = Field(default=4, ge=1, description="held out from the first day")
-    strain_max: float = Field(default=0.05, ge=0, lt=0.5)
-    rattle_angstrom: tuple[float, ...] = Field(default=(0.05, 0.2), min_length=1)
+    strain_max: float = Field(default=0.05, ge=0, lt=0.5, description="largest component of the strain")
+    rattle_angstrom: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        default=(0.05, 0.2), min_length=1, description="standard deviations of the displacements, used in turn"
+    )
 
 
 class WalkersSection(Model):
     """Walkers that share a structure and an ensemble: one per temperature, pressure and replica."""
 
-    prototype: Prototype
+    prototype: Prototype = Field(description="crystal that the walkers start from")
     ensemble: Literal["nvt", "npt"] = "nvt"
-    temperatures_kelvin: tuple[float, ...] = Field(min_length=1)
-    pressures_gpa: tuple[float, ...] = (0.0,)
+    temperatures_kelvin: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        min_length=1, description="one walker for each, per pressure and replica"
+    )
+    pressures_gpa: tuple[float, ...] = Field(default=(0.0,), min_length=1, description="npt only")
     replicas: int = Field(default=1, ge=1, description="walkers per condition, each with its own seed")
-    steps: int = Field(gt=0)
+    steps: int = Field(gt=0, description="MD steps of each walker")
     timestep_fs: float = Field(default=1.0, gt=0, le=10)
 
 
@@ -36,7 +40,7 @@ class ExplorationSection(Model):
     gamma_select: float = Field(default=2.0, gt=1, description="frames above it are worth labelling")
     gamma_halt: float = Field(default=10.0, gt=1, description="MD stops above it")
     stride: int = Field(default=10, ge=1, description="steps between looks at γ")
-    walkers: tuple[WalkersSection, ...] = Field(min_length=1)
+    walkers: tuple[WalkersSection, ...] = Field(min_length=1, description="where MD starts, and under what conditions")
 
 
 class SelectionSection(Model):
@@ -44,27 +48,30 @@ class SelectionSection(Model):
 
     candidates_max: int = Field(default=20, ge=1, description="per cycle")
     audit: int = Field(default=2, ge=0, description="random frames per cycle labelled as test structures")
-    duplicate_rmsd_angstrom: float = Field(default=0.02, ge=0)
+    duplicate_rmsd_angstrom: float = Field(default=0.02, ge=0, description="frames closer than this are one")
 
 
 class CalculationSection(Model):
     """`calculation:` the oracle."""
 
-    oracle: AseOracle
-    force_max_ev_per_angstrom: float = Field(default=50.0, gt=0)
+    oracle: AseOracle = Field(description="what computes energy, forces and stress of a structure")
+    force_max_ev_per_angstrom: float = Field(default=50.0, gt=0, description="a label with a larger force is refused")
 
 
 class TrainingSection(Model):
     """`training:` the fit and its gate."""
 
     trainer: Literal["linear"] = "linear"
-    cutoff_angstrom: float = Field(gt=0)
-    functions_per_element: int = Field(gt=0)
+    cutoff_angstrom: float = Field(gt=0, description="atoms farther apart do not interact")
+    functions_per_element: int = Field(gt=0, description="size of the ACE basis of each element")
     energy_weight: float = Field(default=1.0, gt=0)
     force_weight: float = Field(default=1.0, gt=0)
-    ridge: float = Field(default=1e-8, gt=0)
+    ridge: float = Field(default=1e-8, gt=0, description="L2 penalty of the fit")
     worse_max: float = Field(
-        default=0.2, ge=0, description="a fit whose test force error is worse by more than this is not promoted"
+        default=0.2, ge=0, description="a fit whose test force error is worse by more than this part is not promoted"
+    )
+    worse_force_max_mev_per_angstrom: float = Field(
+        default=5.0, ge=0, description="unless it is worse by no more than this: a new region costs a little elsewhere"
     )
     worse_energy_max_mev_per_atom: float = Field(default=2.0, ge=0, description="the same for the energy error")
 
@@ -76,6 +83,7 @@ class ConvergenceSection(Model):
     force_change_max: float = Field(
         default=0.2, gt=0, description="the test error has settled when it changes by no more than this fraction"
     )
+    force_change_max_mev_per_angstrom: float = Field(default=1.0, ge=0, description="or by no more than this")
     cycles_max: int = Field(default=30, ge=1, description="then the budget is exhausted")
     labels_max: int | None = Field(default=None, ge=1, description="labels in all; then the budget is exhausted")
     stalled_cycles: int = Field(

@@ -26,9 +26,9 @@ class LocalScheduler(Model):
 class ResourcesSection(Model):
     """What one task of a phase may use."""
 
-    cores: int = Field(default=1, ge=1)
-    memory: MemoryMib = Field(default=2048, validate_default=False)
-    walltime: DurationS = Field(default=3600, validate_default=False)
+    cores: int = Field(default=1, ge=1, description="of one task")
+    memory: MemoryMib = Field(default=2048, validate_default=False, description="of one task, with its unit")
+    walltime: DurationS = Field(default=3600, validate_default=False, description="of one task, with its unit")
 
     def resources(self) -> Resources:
         """The same as tasks carry it."""

@@ -1,0 +1,234 @@
+"""autopipecctl: ask and steer the daemon of one campaign.
+
+Exit codes: 0 done, 2 usage or configuration, 3 no daemon answers, 4 denied, 5 in conflict with how the campaign
+stands; any other error ends with its own (sysexits.h).
+"""
+# ruff: noqa: PLC0415 - each command imports what it needs: aiohttp, rich and matplotlib take longer than the answer
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from mlip_autopipec.errors import AutopipecError, ConfigurationError, OperatorError
+
+if TYPE_CHECKING:
+    from mlip_autopipec.config.loader import LoadedConfig
+    from mlip_autopipec.control.api import Steered
+    from mlip_autopipec.control.client import ControlClient
+    from mlip_autopipec.data_models.events import Event
+
+#: Between two looks at the end of a log.
+_LOG_INTERVAL_S = 0.5
+
+
+class _Group(TyperGroup):
+    """Ends every error of ours in one message and its exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except AutopipecError as error:
+            typer.echo(f"autopipecctl: {error}", err=True)
+            raise typer.Exit(error.exit_code) from error
+
+
+app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, help="Ask and steer a campaign's daemon.")
+config_app = typer.Typer(no_args_is_help=True, help="Site files.")
+journal_app = typer.Typer(no_args_is_help=True, help="The event log of a campaign.")
+app.add_typer(config_app, name="config")
+app.add_typer(journal_app, name="journal")
+
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", envvar="AUTOPIPEC_CONFIG", help="Site file of the campaign.")
+]
+Socket = Annotated[Path | None, typer.Option("--socket", help="Control socket, where there is no site file at hand.")]
+Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it goes into the journal.")]
+Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+
+
+@app.command()
+def status(config: Config = None, socket: Socket = None, *, as_json: Json = False) -> None:
+    """Show the campaign at a glance."""
+    document = asyncio.run(_client(config, socket).status())
+    if as_json:
+        typer.echo(document.model_dump_json(indent=1))
+        return
+    from rich.console import Console
+
+    from mlip_autopipec.control.screen import render_status
+
+    Console().print(render_status(document))
+
+
+@app.command()
+def explain(config: Config = None, socket: Socket = None) -> None:
+    """Say what the campaign is doing and what it waits for."""
+    for line in asyncio.run(_client(config, socket).explain()).lines:
+        typer.echo(line)
+
+
+@app.command()
+def pause(reason: Reason = "", config: Config = None, socket: Socket = None) -> None:
+    """Submit nothing new until resume; running jobs go on."""
+    _tell(asyncio.run(_client(config, socket).pause(reason)))
+
+
+@app.command()
+def resume(reason: Reason = "", config: Config = None, socket: Socket = None) -> None:
+    """Submit again."""
+    _tell(asyncio.run(_client(config, socket).resume(reason)))
+
+
+@app.command()
+def stop(reason: Reason = "", config: Config = None, socket: Socket = None) -> None:
+    """Stop the daemon; running jobs go on, and the next daemon takes them over."""
+    asyncio.run(_client(config, socket).stop(reason))
+    typer.echo("The daemon stops.")
+
+
+@app.command()
+def events(
+    config: Config = None,
+    socket: Socket = None,
+    after: Annotated[int, typer.Option("--after", min=0, help="Only events behind this number.")] = 0,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Print what has happened. Given a site file and no --follow, the journal is read and no daemon is needed."""
+    if follow or socket is not None:
+        asyncio.run(_print_all(_client(config, socket).events(after, follow=follow), as_json=as_json))
+        return
+    for seq, event in _journalled(_load(config), after):
+        _print_event(seq, event, as_json=as_json)
+
+
+@app.command()
+def logs(
+    config: Config = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 50,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As they are in the file.")] = False,
+) -> None:
+    """Print the end of the daemon's log."""
+    from mlip_autopipec.control import logs as log
+
+    path = _load(config).config.campaign.folder / "autopipecd.log"
+    if not path.is_file():
+        raise OperatorError(f"there is no log at {path}: no daemon has run for this campaign")
+    tail = log.follow(path, lines, lambda: time.sleep(_LOG_INTERVAL_S)) if follow else log.last_lines(path, lines)
+    for line in tail:
+        typer.echo(line if as_json else log.render_line(line))
+
+
+@app.command()
+def report(
+    config: Config = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Left out: report.html beside the journal.")
+    ] = None,
+) -> None:
+    """Write a report of the campaign so far."""
+    from mlip_autopipec.observability.report import render_report
+
+    loaded = _load(config)
+    target = output or loaded.config.campaign.folder / "report.html"
+    render_report((event for _, event in _journalled(loaded, 0)), loaded.config.site.root, target)
+    typer.echo(str(target))
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Print the JSON schema of site files, for editors."""
+    from mlip_autopipec.config.loader import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+@config_app.command("check")
+def config_check(
+    config: Config = None,
+    *,
+    effective: Annotated[bool, typer.Option("--effective", help="Print it whole, with every default.")] = False,
+) -> None:
+    """Read a site file and list every mistake in it."""
+    from mlip_autopipec.config.loader import effective_yaml
+
+    loaded = _load(config)
+    typer.echo(effective_yaml(loaded.config) if effective else f"{loaded.path} is in order.\n", nl=False)
+
+
+@journal_app.command("verify")
+def journal_verify(config: Config = None) -> None:
+    """Read the whole journal and check every record; nothing is changed."""
+    from mlip_autopipec.journal.replay import verify
+
+    folder = _journal_folder(_load(config))
+    found = verify(folder)
+    torn = f"; {found.torn_bytes} torn bytes at the end, which the next daemon keeps aside" if found.torn_bytes else ""
+    typer.echo(f"{folder} is in order: {found.records} events, {found.bytes} bytes, {found.segments} segments{torn}.")
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+# --- helpers ---------------------------------------------------------------------------------------------------------
+
+
+def _load(config: Path | None) -> "LoadedConfig":
+    from mlip_autopipec.config.loader import load_config
+
+    if config is None:
+        raise ConfigurationError("which campaign? Give --config site.yaml, or set AUTOPIPEC_CONFIG")
+    return load_config(config)
+
+
+def _client(config: Path | None, socket: Path | None) -> "ControlClient":
+    from mlip_autopipec.control.address import socket_path
+    from mlip_autopipec.control.client import ControlClient
+
+    return ControlClient(socket or socket_path(_load(config).config.campaign.folder))
+
+
+def _tell(steered: "Steered") -> None:
+    already = "" if steered.changed else " already"
+    typer.echo(f"The campaign is {steered.status}{already} (event {steered.seq}).")
+
+
+def _journalled(loaded: "LoadedConfig", after: int) -> Iterator[tuple[int, "Event"]]:
+    """Straight from the disk; a daemon may be writing meanwhile."""
+    from mlip_autopipec.journal.replay import read
+
+    return ((record.seq, record.event) for record in read(_journal_folder(loaded), after))
+
+
+def _journal_folder(loaded: "LoadedConfig") -> Path:
+    folder = loaded.config.campaign.folder / "journal"
+    if not folder.is_dir():
+        raise OperatorError(f"there is no journal at {folder}: no daemon has run for this campaign")
+    return folder
+
+
+async def _print_all(stream: AsyncGenerator[tuple[int, "Event"], None], *, as_json: bool) -> None:
+    async with aclosing(stream) as closing:
+        async for seq, event in closing:
+            _print_event(seq, event, as_json=as_json)
+
+
+def _print_event(seq: int, event: "Event", *, as_json: bool) -> None:
+    from mlip_autopipec.observability.describe import describe
+
+    if as_json:
+        typer.echo(f'{{"seq":{seq},"event":{event.model_dump_json()}}}')
+    else:
+        typer.echo(f"{seq:>6}  {event.at:%Y-%m-%d %H:%M:%S}  {describe(event)}")

@@ -1,0 +1,123 @@
+"""site.yaml: read it, tell every mistake in it at once, and write it out again with every default filled in."""
+
+import hashlib
+import json
+import os.path
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
+from ruamel.yaml.representer import RoundTripRepresenter
+
+from mlip_autopipec.config.complaints import read, validated
+from mlip_autopipec.config.mistakes import nearest, report
+from mlip_autopipec.config.paths import anchored, unusable_folders
+from mlip_autopipec.config.rules import broken_rules
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.config.source import parse
+from mlip_autopipec.errors import ConfigurationError
+
+_WIDTH_MAX = 4096  # columns; no word of a site file is broken over lines
+
+_ALIKE = 0.8  # of file names, which have their suffix in common
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedConfig:
+    """A site file without mistakes; its paths are absolute."""
+
+    config: WorkflowConfig
+    path: Path
+    #: Of what the file means: spacing, comments, the order of keys and spelled-out defaults do not change it.
+    sha256: str
+
+
+def load_config(path: Path) -> LoadedConfig:
+    """Read a site file. Raises ConfigurationError, whose message has one line for every mistake in it.
+
+    Relative paths are relative to the folder of the file, `~` is the user's home.
+    """
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute leaves `..` in
+    source = parse(_text(path))
+    mistakes = list(source.mistakes)
+    if source.data is not None:
+        reading = read(WorkflowConfig, source.data)
+        right = reading.right()
+        mistakes += [mistake for mistake in reading.mistakes if mistake.path not in source.refused]
+        mistakes += reading.spelled((*broken_rules(right), *unusable_folders(right, path.parent)))
+    if mistakes:
+        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        raise ConfigurationError(f"{path} has {count}:\n{report(path.name, mistakes, source.lines)}")
+    config = anchored(validated(WorkflowConfig, source.data), path.parent)
+    return LoadedConfig(config, path, _sha256(config))
+
+
+def effective_yaml(config: WorkflowConfig) -> str:
+    """The whole configuration, defaults and all, as a site file that load_config reads back to the same."""
+    yaml = YAML()
+    yaml.Representer = _Representer
+    yaml.width = _WIDTH_MAX
+    yaml.indent(sequence=4, offset=2)
+    stream = StringIO()
+    yaml.dump(_laid_out(config.model_dump(mode="json")), stream)
+    return stream.getvalue()
+
+
+def json_schema() -> dict[str, object]:
+    """JSON Schema of site.yaml, for editors that check a file while it is written."""
+    schema = WorkflowConfig.model_json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "site.yaml",
+    }
+
+
+def _text(path: Path) -> str:
+    """The file's text. Raises ConfigurationError if there is no file that can be read as UTF-8."""
+    try:
+        content = path.read_bytes()
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        byte = content[error.start]
+        raise ConfigurationError(f"{path.name}:{line}  byte 0x{byte:02x} → expected text in UTF-8 ({path})") from None
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path} does not exist{_neighbour(path)}") from None
+    except IsADirectoryError:
+        raise ConfigurationError(f"{path} is a folder; a site file is expected") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _neighbour(path: Path) -> str:
+    """A question, if a file of nearly this name is there."""
+    names = [entry.name for entry in path.parent.glob("*.y*ml")]
+    suggestion = nearest(path.name, names, _ALIKE)
+    return f"; did you mean {suggestion!r}?" if suggestion else ""
+
+
+class _Representer(RoundTripRepresenter):
+    """Says `null` where ruamel would leave the value out."""
+
+
+_Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
+
+
+def _laid_out(value: object) -> object:
+    """Sections in block style, lists of plain values on one line."""
+    if isinstance(value, dict):
+        return {key: _laid_out(item) for key, item in value.items()}
+    if not isinstance(value, list):
+        return value
+    laid_out = CommentedSeq([_laid_out(item) for item in value])
+    if not any(isinstance(item, dict | list) for item in value):
+        laid_out.fa.set_flow_style()
+    return laid_out
+
+
+def _sha256(config: WorkflowConfig) -> str:
+    content = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()

@@ -1,0 +1,79 @@
+"""The paths of a site file: relative to the folder that it is in, and fit for use.
+
+A Path in a section is a file of this machine. Only `site.root`, and what stands under it, may be another machine's.
+"""
+
+import os.path
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from mlip_autopipec.config.mistakes import KeyPath, Mistake, shown
+from mlip_autopipec.config.schemas.site import LocalTransport
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+
+
+def anchored(config: WorkflowConfig, base: Path) -> WorkflowConfig:
+    """The same with every path absolute, but the root of a site whose files are elsewhere."""
+    absolute: WorkflowConfig = _anchored(config, base)
+    changes: dict[str, object] = {}
+    if not _is_here(config.site.transport):
+        changes["root"] = config.site.root
+    elif config.site.python and "/" in config.site.python:  # else a command, looked up where jobs run
+        changes["python"] = str(_absolute(config.site.python, base))
+    return absolute.model_copy(update={"site": absolute.site.model_copy(update=changes)})
+
+
+def unusable_folders(right: Mapping[str, Any], base: Path) -> Iterator[Mistake]:
+    """Folders of this machine that could not be made. Values are keyed `section.key`; looks at the file system."""
+    folders: dict[KeyPath, Path] = {}
+    if "campaign.folder" in right:
+        folders["campaign", "folder"] = right["campaign.folder"]
+    if "site.root" in right and "site.transport" in right and _is_here(right["site.transport"]):
+        folders["site", "root"] = right["site.root"]
+    for path, folder in folders.items():
+        if expected := _objection(str(folder), base):
+            yield Mistake(path, shown(str(folder)), expected)
+
+
+def _is_here(transport: LocalTransport) -> bool:
+    return transport.kind == "local"
+
+
+def _objection(folder: str, base: Path) -> str | None:
+    """Why this cannot be a folder; None if it is one, or can be made."""
+    if "$" in folder or not folder.isprintable():
+        return "expected a plain path; variables are not filled in"
+    if _expanded(folder).startswith("~"):
+        return "expected a path; there is no such home folder"
+    whole = _absolute(folder, base)
+    for part in (whole, *whole.parents):
+        if os.path.isdir(part):  # noqa: PTH112 - Path.is_dir raises where it may not look
+            return None
+        if os.path.lexists(part):
+            return f"expected a folder; {part} is none"
+    return None
+
+
+def _anchored(value: Any, base: Path) -> Any:
+    if isinstance(value, Path):
+        return _absolute(str(value), base)
+    if isinstance(value, BaseModel):
+        names = type(value).model_fields
+        return value.model_copy(update={name: _anchored(getattr(value, name), base) for name in names})
+    if isinstance(value, tuple):
+        return tuple(_anchored(item, base) for item in value)
+    if isinstance(value, dict):
+        return {key: _anchored(item, base) for key, item in value.items()}
+    return value
+
+
+def _absolute(path: str, base: Path) -> Path:
+    """Without `..`, and without following links: a virtual environment's Python is one."""
+    return Path(os.path.normpath(base / _expanded(path)))
+
+
+def _expanded(path: str) -> str:
+    return os.path.expanduser(path)  # noqa: PTH111 - Path.expanduser raises for a home that is not known

@@ -1,0 +1,246 @@
+"""What the sections of a site file must be to each other. Every rule is pure and yields all that it finds.
+
+A rule is asked when the values that it reads are right in themselves, whatever else is wrong in the file.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, cast
+
+from mlip_autopipec.config.crystals import C_OVER_A, atoms_of, element_slots, nearest_neighbour_angstrom
+from mlip_autopipec.config.elements import SYMBOLS
+from mlip_autopipec.config.mistakes import KeyPath, Mistake, dotted, nearest, shown
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.data_models.task import Prototype
+
+Rule = Callable[[WorkflowConfig], Iterator[Mistake]]
+Prototypes = Callable[[WorkflowConfig], Iterator[tuple[KeyPath, Prototype]]]
+
+#: Symbols are short: half of two letters in common is near.
+_SYMBOLS_ALIKE = 0.5
+_SYMBOL_TYPOS_MAX = 3  # letters; `Copper` is nearer to Co than to Cu
+
+
+def broken_rules(right: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Every rule broken by these values, which are keyed `section.key`. A rule that lacks one of them is not asked."""
+    for rule, needs in RULES:
+        if needs <= right.keys():
+            yield from rule(_excerpt({need: right[need] for need in needs}))
+
+
+def _excerpt(values: Mapping[str, Any]) -> WorkflowConfig:
+    """A WorkflowConfig that has only these values, so that no rule can read one that it does not name."""
+    excerpt = SimpleNamespace()
+    for name, value in values.items():
+        section, _, key = name.rpartition(".")
+        if section and not hasattr(excerpt, section):
+            setattr(excerpt, section, SimpleNamespace())
+        setattr(getattr(excerpt, section) if section else excerpt, key, value)
+    return cast("WorkflowConfig", excerpt)
+
+
+def _in_generation(config: WorkflowConfig) -> Iterator[tuple[KeyPath, Prototype]]:
+    for index, prototype in enumerate(config.generation.prototypes):
+        yield ("generation", "prototypes", index), prototype
+
+
+def _in_exploration(config: WorkflowConfig) -> Iterator[tuple[KeyPath, Prototype]]:
+    for index, walkers in enumerate(config.exploration.walkers):
+        yield ("exploration", "walkers", index, "prototype"), walkers.prototype
+
+
+def _symbols(config: WorkflowConfig) -> Iterator[Mistake]:
+    elements = config.campaign.elements
+    for index, element in enumerate(elements):
+        path = ("campaign", "elements", index)
+        if element not in SYMBOLS:
+            suggestion = nearest(element, SYMBOLS, _SYMBOLS_ALIKE) if len(element) <= _SYMBOL_TYPOS_MAX else None
+            yield Mistake(path, shown(element), "expected a chemical symbol", suggestion)
+        elif element in elements[:index]:
+            yield Mistake(path, shown(element), "expected each element once")
+
+
+def _known(prototypes: Prototypes, config: WorkflowConfig) -> Iterator[Mistake]:
+    """Silent while the campaign's own elements are wrong: the prototypes may well be right."""
+    elements = config.campaign.elements
+    if not set(elements) <= set(SYMBOLS):
+        return
+    for path, prototype in prototypes(config):
+        for index, element in enumerate(prototype.elements):
+            if element not in elements:
+                expected = f"expected one of campaign.elements ({', '.join(elements)})"
+                yield Mistake((*path, "elements", index), shown(element), expected, nearest(element, elements))
+
+
+def _begun(config: WorkflowConfig) -> Iterator[Mistake]:
+    elements, prototypes = config.campaign.elements, config.generation.prototypes
+    used = {element for prototype in prototypes for element in prototype.elements}
+    for index, element in enumerate(elements):
+        if element in SYMBOLS and element not in used and used <= set(elements):
+            expected = "expected in at least one of generation.prototypes: the first potential must know every element"
+            yield Mistake(("campaign", "elements", index), shown(element), expected)
+
+
+def _crystals(prototypes: Prototypes, config: WorkflowConfig) -> Iterator[Mistake]:
+    for path, prototype in prototypes(config):
+        if not _complete(prototype):
+            slots = element_slots(prototype.structure)
+            expected = f"expected {slots} different elements" if slots > 1 else "expected one element"
+            yield Mistake((*path, "elements"), shown(list(prototype.elements)), f"{expected} for {prototype.structure}")
+        if prototype.c_over_a is not None and prototype.structure not in C_OVER_A:
+            expected = f"expected only for {' and '.join(C_OVER_A)}; {prototype.structure} has no c axis of its own"
+            yield Mistake((*path, "c_over_a"), shown(prototype.c_over_a), expected)
+        for index, times in enumerate(prototype.repeat):
+            if times < 1:
+                yield Mistake((*path, "repeat", index), shown(times), "expected 1 or more")
+
+
+def _complete(prototype: Prototype) -> bool:
+    return len(prototype.elements) == len(set(prototype.elements)) == element_slots(prototype.structure)
+
+
+def _distance(config: WorkflowConfig) -> Iterator[Mistake]:
+    crystals = [*_in_generation(config), *_in_exploration(config)]
+    path, tightest = min(crystals, key=lambda crystal: nearest_neighbour_angstrom(crystal[1]))
+    shortest = nearest_neighbour_angstrom(tightest)
+    if config.distance_min_angstrom >= shortest:
+        expected = f"expected less than {shortest:.3f}, the nearest-neighbour distance of {_described(path, tightest)}"
+        yield Mistake(("distance_min_angstrom",), shown(config.distance_min_angstrom), expected)
+
+
+def _cutoff(config: WorkflowConfig) -> Iterator[Mistake]:
+    crystals = [*_in_generation(config), *_in_exploration(config)]
+    path, widest = max(crystals, key=lambda crystal: nearest_neighbour_angstrom(crystal[1]))
+    longest, cutoff = nearest_neighbour_angstrom(widest), config.training.cutoff_angstrom
+    if cutoff <= config.distance_min_angstrom:
+        expected = f"expected more than distance_min_angstrom ({config.distance_min_angstrom:g})"
+        yield Mistake(("training", "cutoff_angstrom"), shown(cutoff), expected)
+    elif cutoff <= longest:
+        expected = f"expected more than {longest:.3f}, the nearest-neighbour distance of {_described(path, widest)}"
+        yield Mistake(("training", "cutoff_angstrom"), shown(cutoff), expected)
+
+
+def _described(path: KeyPath, prototype: Prototype) -> str:
+    crystal = f"{''.join(prototype.elements)} {prototype.structure}"
+    return f"{dotted(path)} ({crystal}, lattice constant {prototype.lattice_constant_angstrom:g})"
+
+
+def _environments(config: WorkflowConfig) -> Iterator[Mistake]:
+    """The active set of an element is square: it takes one environment for each function.
+
+    Silent while the prototypes are wrong: that one mistake would be told twice.
+    """
+    generation, functions = config.generation, config.training.functions_per_element
+    if not all(_sound(prototype, config.campaign.elements) for prototype in generation.prototypes):
+        return
+    atoms: Counter[str] = Counter()
+    each, more = divmod(generation.structures, len(generation.prototypes))  # they are used in turn
+    for index, prototype in enumerate(generation.prototypes):
+        structures = each + (index < more)
+        atoms.update({element: count * structures for element, count in atoms_of(prototype).items()})
+    for element, count in atoms.items():
+        if count < functions:
+            expected = (
+                f"expected no more than {count}: generation.structures ({generation.structures}) hold {count} {element}"
+                f" atoms in all, and {functions} functions need {functions} of them"
+            )
+            yield Mistake(("training", "functions_per_element"), shown(functions), expected)
+
+
+def _sound(prototype: Prototype, elements: tuple[str, ...]) -> bool:
+    return _complete(prototype) and min(prototype.repeat) > 0 and set(prototype.elements) <= set(elements)
+
+
+def _gamma(config: WorkflowConfig) -> Iterator[Mistake]:
+    section = config.exploration
+    if section.gamma_halt <= section.gamma_select:
+        expected = f"expected more than exploration.gamma_select ({section.gamma_select:g})"
+        yield Mistake(("exploration", "gamma_halt"), shown(section.gamma_halt), expected)
+
+
+def _strides(config: WorkflowConfig) -> Iterator[Mistake]:
+    stride = config.exploration.stride
+    for index, walkers in enumerate(config.exploration.walkers):
+        if walkers.steps < stride:
+            expected = f"expected at least exploration.stride ({stride}): γ is looked at every so many steps"
+            yield Mistake(("exploration", "walkers", index, "steps"), shown(walkers.steps), expected)
+
+
+def _conditions(config: WorkflowConfig) -> Iterator[Mistake]:
+    for index, walkers in enumerate(config.exploration.walkers):
+        path: KeyPath = ("exploration", "walkers", index)
+        if walkers.ensemble == "nvt" and walkers.pressures_gpa != (0.0,):
+            expected = "expected only with ensemble npt; nvt keeps the volume"
+            yield Mistake((*path, "pressures_gpa"), shown(list(walkers.pressures_gpa)), expected)
+        yield from _repeated((*path, "temperatures_kelvin"), walkers.temperatures_kelvin)
+        yield from _repeated((*path, "pressures_gpa"), walkers.pressures_gpa)
+
+
+def _repeated(path: KeyPath, values: tuple[float, ...]) -> Iterator[Mistake]:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            yield Mistake((*path, index), shown(value), "expected each value once; `replicas` makes more walkers alike")
+
+
+def _cores(config: WorkflowConfig) -> Iterator[Mistake]:
+    scheduler = config.site.scheduler
+    cores = scheduler.cores if scheduler.kind == "local" else None
+    for phase, resources in config.site.resources.items():
+        if cores is not None and resources.cores > cores:
+            expected = f"expected no more than site.scheduler.cores ({cores})"
+            yield Mistake(("site", "resources", phase.value, "cores"), shown(resources.cores), expected)
+
+
+def _labels(config: WorkflowConfig) -> Iterator[Mistake]:
+    labels_max = config.convergence.labels_max
+    first = config.generation.structures + config.generation.test_structures
+    if labels_max is not None and labels_max <= first:
+        expected = f"expected more than {first}: generation.structures and test_structures alone take as many labels"
+        yield Mistake(("convergence", "labels_max"), shown(labels_max), expected)
+
+
+def _cycles(config: WorkflowConfig) -> Iterator[Mistake]:
+    section = config.convergence
+    if section.quiet_cycles > section.cycles_max:
+        expected = f"expected no more than convergence.cycles_max ({section.cycles_max}): it could never converge"
+        yield Mistake(("convergence", "quiet_cycles"), shown(section.quiet_cycles), expected)
+
+
+def _calculator(config: WorkflowConfig) -> Iterator[Mistake]:
+    oracle = config.calculation.oracle
+    parts = oracle.calculator.split(".") if oracle.kind == "ase" else ["module", "Class"]
+    if len(parts) == 1 or not all(part.isidentifier() for part in parts):
+        expected = "expected an import path such as 'ase.calculators.emt.EMT'"
+        yield Mistake(("calculation", "oracle", "calculator"), shown(oracle.calculator), expected)
+
+
+def _rule(rule: Rule, *needs: str) -> tuple[Rule, frozenset[str]]:
+    return rule, frozenset(needs)
+
+
+_CRYSTALS = ("generation.prototypes", "exploration.walkers")
+_STRUCTURES = ("generation.structures", "generation.test_structures")
+#: Every rule with the values that it reads; it is given no others.
+RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
+    _rule(_symbols, "campaign.elements"),
+    _rule(_begun, "campaign.elements", "generation.prototypes"),
+    _rule(partial(_known, _in_generation), "campaign.elements", "generation.prototypes"),
+    _rule(partial(_known, _in_exploration), "campaign.elements", "exploration.walkers"),
+    _rule(partial(_crystals, _in_generation), "generation.prototypes"),
+    _rule(partial(_crystals, _in_exploration), "exploration.walkers"),
+    _rule(_distance, "distance_min_angstrom", *_CRYSTALS),
+    _rule(_cutoff, "distance_min_angstrom", "training.cutoff_angstrom", *_CRYSTALS),
+    _rule(
+        _environments,
+        *("campaign.elements", "generation.prototypes", "generation.structures", "training.functions_per_element"),
+    ),
+    _rule(_gamma, "exploration.gamma_select", "exploration.gamma_halt"),
+    _rule(_strides, "exploration.walkers", "exploration.stride"),
+    _rule(_conditions, "exploration.walkers"),
+    _rule(_cores, "site.scheduler", "site.resources"),
+    _rule(_labels, "convergence.labels_max", *_STRUCTURES),
+    _rule(_cycles, "convergence.quiet_cycles", "convergence.cycles_max"),
+    _rule(_calculator, "calculation.oracle"),
+)

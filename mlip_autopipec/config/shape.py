@@ -1,0 +1,105 @@
+"""The shape of site.yaml, read off its models: which keys stand where, for any section that is ever added.
+
+Handles what sections are made of: models, lists (tuples), mappings, optional values, and unions, with a discriminator
+or without. A discriminator is always called `kind`.
+"""
+
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from mlip_autopipec.config.mistakes import KeyPath
+
+KIND = "kind"
+#: What pydantic ends a location with when not a mapping's value but its key is wrong.
+KEY = "[key]"
+_UNIONS = (Union, types.UnionType)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one of pydantic's locations is in the file, and what the models say of it."""
+
+    path: KeyPath
+    section: type[BaseModel] | None  # the model whose key the last part is, or would be
+    field: FieldInfo | None  # None: the section has no such key, or the place is no key
+    members: tuple[Any, ...]  # what may stand here, `X | None` and unions taken apart
+    items: int | None = None  # how many items the list around has, where that is fixed
+
+
+def locate(root: type[BaseModel], location: Sequence[str | int]) -> Place:
+    """Walk down the models. Parts that are only in pydantic's location (tags of unions, KEY) have no key."""
+    place = Place((), None, None, (root,))
+    for part in location:
+        place = _step(place, part)
+    return place
+
+
+def _step(place: Place, part: str | int) -> Place:
+    if part == KEY:
+        return place
+    if len(place.members) > 1:
+        return Place(place.path, None, place.field, _chosen(place.members, part))
+    [here] = place.members or (None,)
+    path = (*place.path, part)
+    if is_model(here):
+        field = here.model_fields.get(str(part))
+        return Place(path, here, field, _members(field.annotation) if field else ())
+    if get_origin(here) is dict:
+        return Place(path, None, None, _members(get_args(here)[1]))
+    if get_origin(here) in {tuple, list}:
+        items = get_args(here)
+        fixed = len(items) if get_origin(here) is tuple and Ellipsis not in items else None
+        return Place(path, None, None, _members(_item(items, part)), fixed)
+    return Place(path, None, None, ())
+
+
+def _item(items: tuple[Any, ...], index: str | int) -> Any:
+    if isinstance(index, int) and Ellipsis not in items and index < len(items):
+        return items[index]
+    return items[0]
+
+
+def _chosen(members: tuple[Any, ...], tag: str | int) -> tuple[Any, ...]:
+    """The member of a union that pydantic's tag stands for; none if it is no model."""
+    return tuple(member for member in members if is_model(member) and tag in {member.__name__, *kinds((member,))})
+
+
+def kinds(members: tuple[Any, ...]) -> tuple[str, ...]:
+    """The values of `kind` that these members of a union answer to."""
+    fields = [member.model_fields[KIND] for member in members if is_model(member) and KIND in member.model_fields]
+    return tuple(word for field in fields for word in get_args(field.annotation))
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in _UNIONS:
+        return tuple(member for kind in get_args(annotation) for member in _members(kind))
+    return () if annotation is types.NoneType else (annotation,)
+
+
+def is_model(kind: Any) -> TypeGuard[type[BaseModel]]:
+    """Whether this kind of value is a section of keys."""
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def keys(root: type[BaseModel], path: KeyPath = ()) -> Iterator[KeyPath]:
+    """Every key that a file may have, by path; a list's items and a mapping's values are under the path of it."""
+    for name, field in root.model_fields.items():
+        yield (*path, name)
+        for model in _models(field.annotation):
+            yield from keys(model, (*path, name))
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    for member in _members(annotation):
+        if is_model(member):
+            yield member
+        else:
+            for kind in get_args(member):
+                yield from _models(kind)

@@ -1,0 +1,136 @@
+"""What the control socket says: the documents of `/v1`, and the errors, as values that both ends share."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Literal
+
+from pydantic import AwareDatetime, Field
+
+from mlip_autopipec.data_models.base import Model, Phase, Verdict
+from mlip_autopipec.data_models.digest import CycleSummary
+from mlip_autopipec.data_models.events import SiteHealth
+from mlip_autopipec.data_models.outcome import Errors
+from mlip_autopipec.data_models.state import ActiveTask, Pause, Stage, TaskStatus
+from mlip_autopipec.errors import OperatorError
+
+#: Version of the routes; in their paths.
+API_VERSION = 1
+
+
+class Info(Model):
+    """Who answers."""
+
+    api: Literal[1] = 1
+    version: str = Field(description="of the daemon")
+    campaign: str
+    pid: int
+
+
+class PotentialBrief(Model):
+    """The current potential, as far as a person asks at a glance."""
+
+    cycle: int
+    folder: str
+    test: Errors
+
+
+class Status(Model):
+    """The whole campaign at a glance."""
+
+    version: Literal[1] = 1
+    campaign: str
+    status: str = Field(description="`running`, `paused` or the verdict")
+    stage: Stage
+    cycle: int
+    phase: Phase | None
+    verdict: Verdict | None
+    verdict_reason: str
+    pause: Pause | None
+    site: SiteHealth
+    site_message: str
+    tasks: Mapping[TaskStatus, int] = Field(description="of the current phase, by status; every status is there")
+    active_tasks: tuple[ActiveTask, ...] = Field(description="the first live attempts")
+    active_tasks_count: int = Field(ge=0, description="all live attempts")
+    potential: PotentialBrief | None
+    cycles: tuple[CycleSummary, ...]
+    explain: tuple[str, ...] = Field(description="what the campaign does and waits for, one sentence each")
+    seq: int = Field(ge=0, description="journal sequence number that this document shows")
+    now: AwareDatetime
+
+
+class Explanation(Model):
+    """Why nothing is running, or what is."""
+
+    version: Literal[1] = 1
+    lines: tuple[str, ...]
+    seq: int
+
+
+class Steer(Model):
+    """The body of every steering call."""
+
+    reason: str = Field(default="", max_length=2000)
+
+
+class Steered(Model):
+    """The answer to a steering call; what it says is in the journal. `changed`: False if it was so already."""
+
+    version: Literal[1] = 1
+    changed: bool
+    status: str
+    seq: int
+
+
+class ErrorCode(StrEnum):
+    """Why a request was refused."""
+
+    BAD_REQUEST = "bad_request"
+    DENIED = "denied"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    CONFLICT = "conflict"  # with how the campaign stands
+    TOO_LARGE = "too_large"
+    INTERNAL = "internal"
+    BUSY = "busy"  # too many clients
+    TIMEOUT = "timeout"  # of the daemon's own work; a steering call may still take effect
+
+
+HTTP_STATUS: Mapping[ErrorCode, int] = {
+    ErrorCode.BAD_REQUEST: HTTPStatus.BAD_REQUEST,
+    ErrorCode.DENIED: HTTPStatus.FORBIDDEN,
+    ErrorCode.NOT_FOUND: HTTPStatus.NOT_FOUND,
+    ErrorCode.METHOD_NOT_ALLOWED: HTTPStatus.METHOD_NOT_ALLOWED,
+    ErrorCode.CONFLICT: HTTPStatus.CONFLICT,
+    ErrorCode.TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    ErrorCode.INTERNAL: HTTPStatus.INTERNAL_SERVER_ERROR,
+    ErrorCode.BUSY: HTTPStatus.SERVICE_UNAVAILABLE,
+    ErrorCode.TIMEOUT: HTTPStatus.GATEWAY_TIMEOUT,
+}
+_EXIT_CODES: Mapping[ErrorCode, int] = {ErrorCode.DENIED: 4, ErrorCode.CONFLICT: 5}
+
+
+class ErrorBody(Model):
+    """A refusal in words."""
+
+    code: ErrorCode
+    message: str
+
+
+class ErrorAnswer(Model):
+    """The body of every answer that is no success."""
+
+    error: ErrorBody
+
+
+class Refused(OperatorError):  # noqa: N818 - the name is the fact
+    """The daemon, or the way to it, refuses a request: `code` says why. The daemon goes on unharmed."""
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        self.code = code
+        self.exit_code = _EXIT_CODES.get(code, OperatorError.exit_code)
+        super().__init__(message)
+
+    def answer(self) -> ErrorAnswer:
+        """The same as it goes over the wire."""
+        return ErrorAnswer(error=ErrorBody(code=self.code, message=str(self)))

@@ -1,0 +1,147 @@
+"""ControlClient: the other end of the control socket, for autopipecctl and whoever wants to script it.
+
+What goes wrong is told by who must act: DaemonUnreachable if nothing answers, Refused with its code if the daemon (or
+the file system on the way to it) refuses.
+"""
+
+import asyncio
+import errno
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import TypeVar
+
+import aiohttp
+from pydantic import BaseModel, ValidationError
+
+from mlip_autopipec.control.address import require_own
+from mlip_autopipec.control.api import ErrorAnswer, ErrorCode, Explanation, Info, Refused, Status, Steer, Steered
+from mlip_autopipec.data_models.events import EVENT_ADAPTER, Event
+from mlip_autopipec.errors import DaemonUnreachable, OperatorError
+
+M = TypeVar("M", bound=BaseModel)
+#: The daemon says something on a stream every five seconds; after so long a silence it hangs.
+_SILENCE_MAX_S = 30.0
+#: The host in a request's first line means nothing on a Unix socket.
+_BASE = "http://autopipecd"
+
+
+class ControlClient:
+    """Asks one daemon; every call is a connection of its own and takes at most `timeout_s`."""
+
+    def __init__(self, socket: Path, timeout_s: float = 10.0) -> None:
+        self._socket = socket
+        self._timeout_s = timeout_s
+
+    async def info(self) -> Info:
+        return await self._ask(Info, "GET", "/v1/info")
+
+    async def status(self) -> Status:
+        return await self._ask(Status, "GET", "/v1/status")
+
+    async def explain(self) -> Explanation:
+        return await self._ask(Explanation, "GET", "/v1/explain")
+
+    async def pause(self, reason: str = "") -> Steered:
+        return await self._ask(Steered, "POST", "/v1/pause", Steer(reason=reason))
+
+    async def resume(self, reason: str = "") -> Steered:
+        return await self._ask(Steered, "POST", "/v1/resume", Steer(reason=reason))
+
+    async def stop(self, reason: str = "") -> Steered:
+        return await self._ask(Steered, "POST", "/v1/stop", Steer(reason=reason))
+
+    async def events(self, after: int = 0, *, follow: bool = False) -> AsyncGenerator[tuple[int, Event], None]:
+        """Events behind sequence number `after`, in order and without gap.
+
+        Without `follow` it ends with the journal. With it, it goes on until it is closed; when the daemon ends the
+        stream (it stops, or this reader was too slow), DaemonUnreachable says where to go on.
+        """
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout_s, sock_read=_SILENCE_MAX_S)
+        path = f"/v1/events?after={after}&follow={int(follow)}"
+        async with self._exchange("GET", path, limits=limits) as response:
+            try:
+                async for frame in _frames(response.content.iter_any()):
+                    after, event = _event(frame)
+                    yield after, event
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise DaemonUnreachable(f"the stream of events broke after event {after}: {_words(error)}") from error
+            if follow:
+                raise DaemonUnreachable(f"the daemon ended the stream of events after event {after}")
+
+    async def _ask(self, answer: type[M], method: str, path: str, body: BaseModel | None = None) -> M:
+        limits = aiohttp.ClientTimeout(total=self._timeout_s)
+        async with self._exchange(method, path, limits=limits, body=body) as response:
+            return _read(answer, await response.read())
+
+    @asynccontextmanager
+    async def _exchange(
+        self, method: str, path: str, *, limits: aiohttp.ClientTimeout, body: BaseModel | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One request over one connection. Raises DaemonUnreachable, or Refused for any answer but 200."""
+        data = body.model_dump_json().encode() if body else None
+        try:
+            await asyncio.to_thread(self._require_own)
+            connector = aiohttp.UnixConnector(str(self._socket))
+            async with (
+                aiohttp.ClientSession(connector=connector, timeout=limits) as session,
+                session.request(method, _BASE + path, data=data) as response,
+            ):
+                if response.status != HTTPStatus.OK:
+                    raise _refusal(response.status, await response.read())
+                yield response
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in {errno.EACCES, errno.EPERM}:
+                raise Refused(ErrorCode.DENIED, f"the control socket {self._socket} is not yours to use") from error
+            raise DaemonUnreachable(f"no daemon answers on {self._socket}: {_words(error)}") from error
+
+    def _require_own(self) -> None:
+        try:
+            require_own(self._socket.parent)
+        except OperatorError as error:
+            raise Refused(ErrorCode.DENIED, str(error)) from error
+
+
+def _words(error: Exception) -> str:
+    return "it took too long" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+
+
+def _refusal(status: int, body: bytes) -> OperatorError:
+    try:
+        error = ErrorAnswer.model_validate_json(body).error
+    except ValidationError:
+        return OperatorError(f"the daemon answered {status}: {body[:200].decode(errors='replace')}")
+    return Refused(error.code, error.message)
+
+
+def _read(answer: type[M], body: bytes) -> M:
+    try:
+        return answer.model_validate_json(body)
+    except ValidationError as error:
+        raise OperatorError(f"the daemon's answer is of another version than this program: {error}") from error
+
+
+async def _frames(chunks: AsyncIterator[bytes]) -> AsyncIterator[dict[str, bytes]]:
+    """Frames of server-sent events, by field; comments are left out. A frame may be many megabytes."""
+    buffer = bytearray()
+    async for chunk in chunks:
+        searched = max(len(buffer) - 1, 0)
+        buffer += chunk
+        while (end := buffer.find(b"\n\n", searched)) >= 0:
+            lines = bytes(buffer[:end]).split(b"\n")
+            del buffer[: end + 2]
+            searched = 0
+            fields = (line.partition(b": ") for line in lines)
+            if frame := {name.decode(): value for name, _, value in fields if name}:
+                yield frame
+
+
+def _event(frame: dict[str, bytes]) -> tuple[int, Event]:
+    """What one frame says. Raises Refused if it says that reading failed."""
+    if frame.get("event") == b"error":
+        raise _refusal(HTTPStatus.OK, frame["data"])
+    try:
+        return int(frame["id"]), EVENT_ADAPTER.validate_json(frame["data"])
+    except (KeyError, ValueError) as error:
+        raise OperatorError(f"an event is of another version than this program: {error}") from error

@@ -1,0 +1,95 @@
+"""The status document as a person reads it in a terminal."""
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from mlip_autopipec.control.api import Status
+from mlip_autopipec.data_models.digest import CycleSummary
+from mlip_autopipec.data_models.events import SiteHealth
+from mlip_autopipec.data_models.outcome import Errors
+from mlip_autopipec.data_models.state import ActiveTask
+
+#: What fits on a screen; `--json` has more.
+CYCLES_MAX = 12
+TASKS_MAX = 15
+_STYLES = {"running": "green", "paused": "yellow", "converged": "bold green", "failed": "bold red"}
+
+
+def render_status(status: Status) -> RenderableType:
+    """A header, the closed cycles, the active tasks, and what the campaign waits for."""
+    parts: list[RenderableType] = [_header(status)]
+    if status.cycles:
+        parts.append(_cycles(status.cycles))
+    if status.active_tasks:
+        parts.append(_active(status))
+    parts += [Text(f"• {line}") for line in status.explain]
+    return Group(*parts)
+
+
+def _header(status: Status) -> Panel:
+    title = Text.assemble(
+        (status.campaign or "no campaign yet", "bold"), "  ", (status.status, _STYLES.get(status.status, "cyan"))
+    )
+    body = Text("\n").join(_facts(status))
+    return Panel(
+        body, title=title, title_align="left", subtitle=f"event {status.seq}, {status.now:%Y-%m-%d %H:%M:%S} UTC"
+    )
+
+
+def _facts(status: Status) -> Iterator[Text]:
+    counts = ", ".join(f"{count} {word}" for word, count in status.tasks.items() if count)
+    yield Text(f"cycle {status.cycle}, {status.phase or 'no phase yet'} ({status.stage})" + (counts and f": {counts}"))
+    if status.verdict is not None:
+        yield Text(f"verdict {status.verdict}: {status.verdict_reason}", _STYLES.get(status.verdict, "cyan"))
+    if status.pause is not None:
+        who, why = status.pause.by.name or f"uid {status.pause.by.uid}", status.pause.reason or "no reason given"
+        yield Text(f"paused by {who} since {status.pause.at:%Y-%m-%d %H:%M:%S} UTC: {why}", "yellow")
+    if status.site is not SiteHealth.OK:
+        yield Text(f"site {status.site}: {status.site_message}", "red")
+    if status.potential is not None:
+        energy, force = _errors(status.potential.test)
+        yield Text(f"potential {status.potential.folder}: test errors {energy} meV/atom, {force} meV/Å")
+
+
+def _cycles(cycles: tuple[CycleSummary, ...]) -> Table:
+    left_out = max(len(cycles) - CYCLES_MAX, 0)
+    table = Table(title=f"Cycles (the first {left_out} left out)" if left_out else "Cycles", title_justify="left")
+    table.add_column("cycle", justify="right")
+    for name in ("walkers", "halts", "labels", "test\nlabels", "test E\nmeV/atom", "test F\nmeV/Å"):
+        table.add_column(name, justify="right")
+    table.add_column("potential")
+    for cycle in cycles[left_out:]:
+        table.add_row(
+            str(cycle.cycle),
+            "–" if cycle.bootstrap else str(cycle.walkers),
+            "–" if cycle.bootstrap else str(cycle.halts),
+            str(cycle.labels_train),
+            str(cycle.labels_test),
+            *_errors(cycle.test),
+            "promoted" if cycle.promoted else "–",
+        )
+    return table
+
+
+def _errors(errors: Errors | None) -> tuple[str, str]:
+    if errors is None:
+        return "–", "–"
+    return f"{errors.energy_mev_per_atom:.2f}", f"{errors.force_mev_per_angstrom:.1f}"
+
+
+def _active(status: Status) -> Table:
+    shown = status.active_tasks[:TASKS_MAX]
+    table = Table(title=f"Active tasks ({len(shown)} of {status.active_tasks_count})", title_justify="left")
+    for name in ("task", "job", "state"):
+        table.add_column(name)
+    for task in shown:
+        table.add_row(task.task, _job(task), task.job_state or "not seen yet")
+    return table
+
+
+def _job(task: ActiveTask) -> str:
+    return f"{task.job_id}_{task.index}" if task.job_id is not None else "being submitted"

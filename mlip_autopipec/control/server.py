@@ -1,0 +1,295 @@
+"""ControlServer: HTTP/1.1 over a Unix socket, versioned under `/v1`.
+
+It reads the published state and hands events in; it owns nothing. Who may ask is decided by the kernel's word on the
+peer, never by the message. A steering call is answered when its event is durable. All steering goes one at a time, so
+that of two people who pause at once, one is told that the other was first.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from mlip_autopipec.control import listener
+from mlip_autopipec.control.api import HTTP_STATUS, ErrorCode, Info, Refused, Steer, Steered
+from mlip_autopipec.control.documents import View, metrics_text, view
+from mlip_autopipec.control.feed import Feed
+from mlip_autopipec.control.limits import Limits
+from mlip_autopipec.control.stream import EventStream
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.state import Stage, WorkflowState
+from mlip_autopipec.orchestration.policy import Policy
+from mlip_autopipec.ports import Clock
+
+_DIGITS_MAX = 15
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+#: What aiohttp refuses by itself, in our words.
+_HTTP_CODES: Mapping[int, ErrorCode] = {
+    404: ErrorCode.NOT_FOUND,
+    405: ErrorCode.METHOD_NOT_ALLOWED,
+    413: ErrorCode.TOO_LARGE,
+}
+_LOG = logging.getLogger(__name__)
+
+
+class Workflow(Protocol):
+    """What the server needs of WorkflowManager."""
+
+    @property
+    def state(self) -> WorkflowState:
+        """The published state. It is replaced, and the observers are called, with no await in between."""
+
+    @property
+    def policy(self) -> Policy:
+        """The numbers that decide needs."""
+
+    async def record(self, event: ev.Event, subject: str | None = None) -> bool:
+        """Hand an event in and wait until it is durable and folded in; False if it was stale and not written."""
+
+
+class ControlServer:
+    """The control socket of one campaign. `observe` is an orchestration Observer.
+
+    `history(after)` reads the journal's events behind sequence number `after`, in order; it is called and read in
+    threads. `stop(reason, actor)` asks the daemon to stop and must not block.
+    """
+
+    def __init__(
+        self,
+        *,
+        socket: Path,
+        workflow: Workflow,
+        history: Callable[[int], Iterator[tuple[int, ev.Event]]],
+        clock: Clock,
+        stop: Callable[[str, ev.Actor], None],
+        version: str,
+        limits: Limits | None = None,
+    ) -> None:
+        self._socket = socket
+        self._workflow = workflow
+        self._history = history
+        self._clock = clock
+        self._stop = stop
+        self._version = version
+        self._limits = limits or Limits()
+        self._feed = Feed(self._limits.queue_max)
+        self._steering = asyncio.Lock()
+        self._looking = asyncio.Lock()
+        self._view: View | None = None
+        self._server: web.Server | None = None
+
+    def observe(self, event: ev.Event, state: WorkflowState) -> None:
+        """Hand an event on to live subscribers; never waits."""
+        self._feed.observe(event, state)
+
+    async def serve(self, started: asyncio.Event | None = None) -> None:
+        """Answer until cancelled; `started` is set when the socket is open. The socket's name goes at the end.
+
+        Raises CampaignLocked if another daemon answers on the socket, OperatorError if its place is not safe.
+        """
+        backlog = 4 * self._limits.clients_max
+        listening = await asyncio.to_thread(listener.open_listener, self._socket, backlog)
+        try:
+            async with self._running() as runner:
+                await web.SockSite(runner, listening).start()
+                if started is not None:
+                    started.set()
+                await asyncio.Event().wait()
+        finally:
+            listening.close()
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncIterator[web.AppRunner]:
+        runner = web.AppRunner(
+            self._application(),
+            access_log=None,
+            keepalive_timeout=self._limits.idle_timeout_s,
+            shutdown_timeout=self._limits.shutdown_timeout_s,
+        )
+        try:
+            await runner.setup()
+            self._server = runner.server
+            yield runner
+        finally:
+            await asyncio.to_thread(self._socket.unlink, missing_ok=True)
+            self._feed.close()
+            await runner.cleanup()
+
+    def _application(self) -> web.Application:
+        application = web.Application(
+            client_max_size=self._limits.request_bytes_max, middlewares=[_in_words, self._admit]
+        )
+        application.add_routes(
+            [
+                web.get("/v1/info", self._bounded(self._info)),
+                web.get("/v1/status", self._bounded(self._status)),
+                web.get("/v1/explain", self._bounded(self._explain)),
+                web.post("/v1/pause", self._bounded(self._pause)),
+                web.post("/v1/resume", self._bounded(self._resume)),
+                web.post("/v1/stop", self._bounded(self._stop_daemon)),
+                web.get("/v1/events", self._events, allow_head=False),
+                web.get("/metrics", self._bounded(self._metrics)),
+            ]
+        )
+        return application
+
+    def _bounded(self, handler: _Handler) -> _Handler:
+        limit_s = self._limits.answer_timeout_s
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            try:
+                async with asyncio.timeout(limit_s):
+                    return await handler(request)
+            except TimeoutError:
+                words = f"no answer within {limit_s:g} s; a steering call may still take effect: look at status"
+                raise Refused(ErrorCode.TIMEOUT, words) from None
+
+        return answer
+
+    @web.middleware
+    async def _admit(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """Let in whom the kernel vouches for, and no more than `clients_max` at a time."""
+        uid, _ = _peer(request)
+        if not listener.is_admitted(uid):
+            raise Refused(ErrorCode.DENIED, f"uid {uid} may not use this socket: it is of uid {os.geteuid()}")
+        if self._server is not None and len(self._server.connections) > self._limits.clients_max:
+            raise Refused(ErrorCode.BUSY, f"{self._limits.clients_max} clients are connected already; try again later")
+        return await handler(request)
+
+    # --- looking -----------------------------------------------------------------------------------------------------
+
+    async def _info(self, _: web.Request) -> web.Response:
+        return _json(Info(version=self._version, campaign=self._workflow.state.campaign, pid=os.getpid()))
+
+    async def _status(self, _: web.Request) -> web.Response:
+        now = self._clock.now()
+        return _json((await self._current(now)).status.model_copy(update={"now": now}))
+
+    async def _explain(self, _: web.Request) -> web.Response:
+        return _json((await self._current(self._clock.now())).explanation)
+
+    async def _current(self, now: datetime) -> View:
+        """The view of the published state, made once however many ask."""
+        async with self._looking:
+            state = self._workflow.state
+            if self._view is None or not self._view.holds(state, now):
+                self._view = await asyncio.to_thread(view, state, self._workflow.policy, now)
+            return self._view
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        text = await asyncio.to_thread(metrics_text, self._workflow.state)
+        return web.Response(body=text.encode(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        after, follow = _number(request, "after"), _number(request, "follow")
+        stream = EventStream(request, self._workflow, self._history, self._feed, self._limits)
+        return await stream.send(after=after, follow=bool(follow))
+
+    # --- steering ----------------------------------------------------------------------------------------------------
+
+    async def _pause(self, request: web.Request) -> web.Response:
+        actor, reason = await _actor(request), await _reason(request)
+        async with self._steering:
+            if self._is_paused_so(reason):
+                return self._steered(changed=False)
+            event = ev.Paused(at=self._clock.now(), by=actor, reason=reason)
+            return self._steered(changed=await self._workflow.record(event))
+
+    def _is_paused_so(self, reason: str) -> bool:
+        """Whether there is nothing to do. Raises Refused where a pause has no meaning, or would hide another's."""
+        state = self._workflow.state
+        if state.stage is Stage.EMPTY:
+            raise Refused(ErrorCode.CONFLICT, "no campaign has been created yet")
+        if state.verdict is not None:
+            raise Refused(ErrorCode.CONFLICT, f"the campaign has ended: {state.verdict}")
+        if state.pause is None:
+            return False
+        if reason not in {"", state.pause.reason}:
+            who, since = state.pause.by.name or f"uid {state.pause.by.uid}", f"{state.pause.at:%Y-%m-%d %H:%M:%S} UTC"
+            why = state.pause.reason or "none was given"
+            raise Refused(ErrorCode.CONFLICT, f"already paused by {who} since {since} for another reason: {why}")
+        return True
+
+    async def _resume(self, request: web.Request) -> web.Response:
+        actor, reason = await _actor(request), await _reason(request)
+        async with self._steering:
+            if self._workflow.state.pause is None:
+                return self._steered(changed=False)
+            event = ev.Resumed(at=self._clock.now(), by=actor, reason=reason)
+            return self._steered(changed=await self._workflow.record(event))
+
+    async def _stop_daemon(self, request: web.Request) -> web.Response:
+        actor, reason = await _actor(request), await _reason(request)
+        self._stop(reason, actor)
+        return self._steered(changed=True)
+
+    def _steered(self, *, changed: bool) -> web.Response:
+        state = self._workflow.state
+        return _json(Steered(changed=changed, status=state.status, seq=state.seq))
+
+
+@web.middleware
+async def _in_words(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Every refusal as the same JSON document."""
+    try:
+        return await handler(request)
+    except Refused as refusal:
+        return _refusal(refusal)
+    except web.HTTPException as error:
+        code = _HTTP_CODES.get(error.status, ErrorCode.BAD_REQUEST)
+        answer = _refusal(Refused(code, f"{request.method} {request.path}: {error.reason}"))
+        if "Allow" in error.headers:
+            answer.headers["Allow"] = error.headers["Allow"]
+        return answer
+    except ConnectionError as error:  # the client left before it was answered: nobody reads this
+        return _refusal(Refused(ErrorCode.BAD_REQUEST, str(error)))
+    except Exception as error:  # noqa: BLE001 - told and logged; a fault in an answer is no reason to end a campaign
+        _LOG.exception("%s %s failed", request.method, request.path)
+        return _refusal(Refused(ErrorCode.INTERNAL, f"{type(error).__name__}: {error}"))
+
+
+def _refusal(refusal: Refused) -> web.Response:
+    return _json(refusal.answer(), status=HTTP_STATUS[refusal.code])
+
+
+def _json(document: BaseModel, status: int = 200) -> web.Response:
+    return web.Response(body=document.model_dump_json().encode(), status=status, content_type="application/json")
+
+
+def _peer(request: web.Request) -> tuple[int, int]:
+    """Uid and pid of who connected."""
+    connection = request.get_extra_info("socket")  # None once it is closed
+    if connection is None:
+        raise ConnectionResetError("the client has gone")
+    return listener.peer(connection)
+
+
+async def _actor(request: web.Request) -> ev.Actor:
+    uid, pid = _peer(request)
+    return ev.Actor(uid=uid, pid=pid, name=await asyncio.to_thread(listener.user_name, uid))
+
+
+async def _reason(request: web.Request) -> str:
+    """The reason in a steering call's body; a call without a body gives none."""
+    body = await request.read()
+    try:
+        return Steer.model_validate_json(body or b"{}").reason
+    except ValidationError as error:
+        words = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors())
+        raise Refused(ErrorCode.BAD_REQUEST, words) from error
+
+
+def _number(request: web.Request, name: str) -> int:
+    """A query parameter that is a whole number, 0 if left out."""
+    text = request.query.get(name, "0")
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX):
+        raise Refused(ErrorCode.BAD_REQUEST, f"{name} must be a whole number, not {text[:40]!r}")
+    return int(text)

@@ -1,0 +1,419 @@
+"""autopipecd: the one file that names concrete adapters, and the life of the process around the WorkflowManager.
+
+Start: read the site file, take the campaign's lock, open the journal (which replays it), compare with the saved
+state, ship the work half, open the control socket, then let the manager run. The end comes by a signal, by
+`autopipecctl stop`, by a verdict (with --exit-on-verdict) or by an error that only a person can heal; running jobs go
+on in every case, and the next daemon finds them again.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from mlip_autopipec.config.loader import LoadedConfig, effective_yaml, load_config
+from mlip_autopipec.control.address import socket_path
+from mlip_autopipec.control.server import ControlServer
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.base import Verdict
+from mlip_autopipec.data_models.state import Stage, WorkflowState
+from mlip_autopipec.errors import AutopipecError, ConfigurationError, OperatorError, StateUnreadable
+from mlip_autopipec.journal.journal import FileJournal
+from mlip_autopipec.journal.lock import CampaignLock
+from mlip_autopipec.journal.replay import read
+from mlip_autopipec.journal.snapshot import load_state, save_state
+from mlip_autopipec.observability.logs import LogObserver, configure, is_journal
+from mlip_autopipec.observability.notify import SystemdNotifier
+from mlip_autopipec.observability.progress import ConsoleProgress, final_words
+from mlip_autopipec.orchestration.effects import Effects
+from mlip_autopipec.orchestration.loop import Observer, WorkflowManager
+from mlip_autopipec.orchestration.machine import evolve
+from mlip_autopipec.orchestration.policy import Policy
+from mlip_autopipec.phases import phase_runners
+from mlip_autopipec.ports import Journal
+from mlip_autopipec.schedulers.local import LocalScheduler
+from mlip_autopipec.schedulers.shipment import Shipment, pack
+from mlip_autopipec.transports.local import LocalTransport
+from mlip_autopipec.watch.local import LocalWatcher
+
+#: What the process ends with once a verdict is reached, with --exit-on-verdict.
+VERDICT_EXIT_CODES = {
+    Verdict.CONVERGED: 0,
+    Verdict.BUDGET_EXHAUSTED: 10,
+    Verdict.STALLED: 11,
+    Verdict.FAILED: 12,
+}
+#: With --exit-on-verdict, when the daemon was stopped before there was one (EX_TEMPFAIL: start it again to go on).
+STOPPED_EARLY_EXIT_CODE = 75
+_LAST_WORD_TIMEOUT_S = 10.0
+_REPORT_TIMEOUT_S = 300.0
+_PROBE_TIMEOUT_S = 60.0
+_CANCEL_TIMEOUT_S = 30.0
+_RESCAN_S = 2.0
+_VERSION = metadata.version("mlip-autopipec")
+
+
+class SystemClock:
+    """ports.Clock of the real world."""
+
+    def now(self) -> datetime:
+        """Wall-clock time in UTC."""
+        return datetime.now(UTC)
+
+    async def sleep(self, delay_s: float) -> None:
+        """Wait."""
+        await asyncio.sleep(delay_s)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point; ends the process with its documented code."""
+    words = _parser().parse_args(argv)
+    try:
+        loaded = load_config(words.config)
+        if words.check:
+            print(effective_yaml(loaded.config), end="")
+            code = 0
+        else:
+            code = asyncio.run(_Daemon(loaded, fresh=words.fresh, exit_on_verdict=words.exit_on_verdict).run())
+    except BaseException as error:  # noqa: BLE001 - the border of the process: told in words, ended with a code
+        code = _tell(error)
+    sys.exit(code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    codes = ", ".join(f"{code} {verdict}" for verdict, code in VERDICT_EXIT_CODES.items())
+    parser = argparse.ArgumentParser(
+        prog="autopipecd",
+        description="Run the active-learning campaign of a site file until a signal comes; a journal is resumed.",
+        epilog=f"Exit codes with --exit-on-verdict: {codes}, {STOPPED_EARLY_EXIT_CODE} stopped before a verdict."
+        " Always: 2 the site file is wrong, 78 a person must mend something, 70 a bug.",
+    )
+    parser.add_argument("--config", type=Path, required=True, help="site.yaml")
+    parser.add_argument("--check", action="store_true", help="only read the site file; print it with every default")
+    parser.add_argument("--exit-on-verdict", action="store_true", help="end when the campaign has its verdict")
+    parser.add_argument("--fresh", action="store_true", help="put an earlier campaign aside and begin a new one")
+    return parser
+
+
+def _tell(error: BaseException) -> int:
+    """Say what ended the daemon, and with which code."""
+    first = _first(error)
+    if isinstance(first, AutopipecError):
+        print(f"autopipecd: {first}", file=sys.stderr)
+        return first.exit_code
+    if isinstance(first, KeyboardInterrupt):
+        return 128 + signal.SIGINT
+    traceback.print_exception(error)
+    return AutopipecError.exit_code
+
+
+def _first(error: BaseException) -> BaseException:
+    """The first plain error of a group of groups; what is left of the others is their cancellation."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+@dataclass
+class _Ending:
+    """Why the daemon is to end; set once."""
+
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    why: str = ""
+    by: ev.Actor | None = None
+
+    def ask(self, why: str, by: ev.Actor | None = None) -> None:
+        if not self.asked.is_set():
+            self.why, self.by = why, by
+            self.asked.set()
+
+
+class _Daemon:
+    """One process, one campaign."""
+
+    def __init__(self, loaded: LoadedConfig, *, fresh: bool, exit_on_verdict: bool) -> None:
+        self._loaded = loaded
+        self._config = loaded.config
+        self._folder = loaded.config.campaign.folder
+        self._fresh = fresh
+        self._exit_on_verdict = exit_on_verdict
+        self._clock = SystemClock()
+        self._notifier = SystemdNotifier(os.environ)
+        self._shipment = pack()
+        root = self._config.site.root
+        self._transport = LocalTransport(root)
+        self._scheduler = LocalScheduler(
+            root,
+            cores=self._config.site.scheduler.cores or len(os.sched_getaffinity(0)),
+            payload=self._shipment.path,
+            clock=self._clock,
+            python=self._config.site.python,
+        )
+
+    async def run(self) -> int:
+        """From lock to last word; the exit code."""
+        if self._fresh:
+            await self._put_aside()
+        with CampaignLock(self._folder, now=self._clock.now()):
+            journal, state = await asyncio.to_thread(
+                lambda: FileJournal.open(self._folder / "journal", now=self._clock.now())
+            )
+            try:
+                self._compare(state)
+                await self._prepare_site(self._shipment)
+                return await self._serve(journal, state)
+            finally:
+                await journal.close()
+
+    def _compare(self, state: WorkflowState) -> None:
+        """The journal must reach at least as far as the saved state, and be of this campaign."""
+        saved_path = self._folder / "state.json"
+        if saved_path.exists() and (saved := load_state(saved_path)).seq > state.seq:
+            raise StateUnreadable(
+                f"{saved_path} is of event {saved.seq}, but the journal in {self._folder / 'journal'} ends at event"
+                f" {state.seq}. Bring the whole journal back; nothing has been changed."
+            )
+        name = self._config.campaign.name
+        if state.campaign and state.campaign.rpartition("-")[0] != name:
+            raise ConfigurationError(
+                f"{self._loaded.path}: campaign.name is {name!r}, but the journal in {self._folder} is of"
+                f" {state.campaign!r}. Give another campaign.folder, or the old name."
+            )
+
+    async def _put_aside(self) -> None:
+        """Rename the folders of an earlier campaign, after its live jobs have been cancelled."""
+        if not (self._folder / "journal").exists():
+            return
+        root = self._config.site.root
+        with CampaignLock(self._folder, now=self._clock.now()):
+            await self._cancel_live()
+            suffix = f".{self._clock.now():%Y%m%dT%H%M%S}"
+            for path in (root, self._folder):
+                if path.exists():
+                    path.rename(path.with_name(path.name + suffix))
+        print(f"the earlier campaign is now in {self._folder}{suffix}")
+
+    async def _cancel_live(self) -> None:
+        journal, state = await asyncio.to_thread(
+            lambda: FileJournal.open(self._folder / "journal", now=self._clock.now())
+        )
+        await journal.close()
+        batches = [batch for batch in state.batches.values() if batch.job_id is not None]
+        for batch in batches:
+            await self._scheduler.cancel(batch)
+        async with asyncio.timeout(_CANCEL_TIMEOUT_S):
+            while sightings := await self._scheduler.sight(batches):
+                if not any(seen.state in {ev.JobState.RUNNING, ev.JobState.WAITING} for seen in sightings.values()):
+                    return
+                await self._clock.sleep(0.2)
+
+    async def _prepare_site(self, shipment: Shipment) -> None:
+        """Put the work half there, and make sure that its Python has what the tasks import."""
+        await self._transport.write({shipment.path: shipment.content})
+        python = self._config.site.python or sys.executable
+        try:
+            done = await self._transport.run([python, shipment.path, "probe"], timeout_s=_PROBE_TIMEOUT_S)
+        except OSError as error:
+            raise OperatorError(f"site.python: {python} cannot be run: {error}") from error
+        if done.exit_status != 0:
+            words = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
+            raise OperatorError(f"site.python: {python} cannot run the tasks: {words}")
+
+    async def _serve(self, journal: FileJournal, state: WorkflowState) -> int:
+        logger = configure(
+            self._folder / "autopipecd.log", "info", journal=sys.stderr if is_journal(sys.stderr, os.environ) else None
+        )
+        ending = _Ending()
+        progress = ConsoleProgress(sys.stdout, interactive=sys.stdout.isatty(), clock=self._clock)
+        observers: list[Observer] = [LogObserver(logger), progress, self._tell_systemd]
+        if self._exit_on_verdict:
+            observers.append(lambda _, after: ending.ask("a verdict is reached") if after.verdict else None)
+        with progress:
+            state = await self._begin(journal, state, observers)
+            manager = self._manager(journal, state, observers)
+            server = ControlServer(
+                socket=socket_path(self._folder),
+                workflow=manager,
+                history=self._history,
+                clock=self._clock,
+                stop=lambda reason, actor: ending.ask(reason or "autopipecctl stop", actor),
+                version=_VERSION,
+            )
+            reporter = _Reporter(self._loaded.path)
+            observers += [server.observe, reporter.observe]
+            async with self._running(manager, server, reporter, ending):
+                await ending.asked.wait()
+                self._notifier.stopping()
+                async with asyncio.timeout(_LAST_WORD_TIMEOUT_S):
+                    await manager.record(ev.DaemonStopped(at=self._clock.now(), why=ending.why, by=ending.by))
+            await asyncio.to_thread(save_state, self._folder / "state.json", manager.state)
+            await reporter.render()
+        print(final_words(manager.state, self._folder / "report.html"))
+        return self._exit_code(manager.state)
+
+    @asynccontextmanager
+    async def _running(
+        self, manager: WorkflowManager, server: ControlServer, reporter: "_Reporter", ending: _Ending
+    ) -> AsyncIterator[None]:
+        """Everything that runs beside the wait for the end; an error in any of it ends all of it."""
+        with _signals(ending):
+            async with asyncio.TaskGroup() as group:
+                listening = asyncio.Event()
+                tasks = [
+                    group.create_task(server.serve(listening), name="control"),
+                    group.create_task(manager.run(), name="manager"),
+                    group.create_task(reporter.run(), name="report"),
+                    group.create_task(self._keep_watchdog(), name="watchdog"),
+                ]
+                async with asyncio.timeout(_LAST_WORD_TIMEOUT_S):
+                    await listening.wait()
+                self._notifier.ready()
+                yield
+                for task in tasks:
+                    task.cancel()
+
+    async def _begin(self, journal: Journal, state: WorkflowState, observers: Sequence[Observer]) -> WorkflowState:
+        """Write down that a daemon has taken over, and that a campaign exists."""
+        now, sha256 = self._clock.now(), self._loaded.sha256
+        begun: list[ev.Event] = []
+        if state.stage is Stage.EMPTY:
+            name = self._config.campaign.name
+            campaign = f"{name}-{secrets.token_hex(3)}"
+            begun.append(
+                ev.CampaignCreated(at=now, campaign=campaign, name=name, version=_VERSION, config_sha256=sha256)
+            )
+        begun.append(
+            ev.DaemonStarted(
+                at=now,
+                version=_VERSION,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                config_sha256=sha256,
+                payload_sha256=self._shipment.sha256,
+            )
+        )
+        await journal.append(begun)
+        for event in begun:
+            state = evolve(state, event)
+            for observe in observers:
+                observe(event, state)
+        return state
+
+    def _manager(self, journal: Journal, state: WorkflowState, observers: Sequence[Observer]) -> WorkflowManager:
+        return WorkflowManager(
+            state=state,
+            policy=Policy.from_config(self._config),
+            journal=journal,
+            effects=Effects(phase_runners(self._config), self._scheduler, self._transport, self._clock),
+            scheduler=self._scheduler,
+            transport=self._transport,
+            watcher=LocalWatcher(self._config.site.root / "outbox", rescan_s=_RESCAN_S),
+            clock=self._clock,
+            poll_interval_s=self._config.site.poll_interval,
+            observers=observers,
+            save=lambda state: save_state(self._folder / "state.json", state),
+        )
+
+    def _history(self, after: int) -> Iterator[tuple[int, ev.Event]]:
+        return ((record.seq, record.event) for record in read(self._folder / "journal", after))
+
+    def _tell_systemd(self, _: ev.Event, state: WorkflowState) -> None:
+        live = len(state.active_tasks)
+        self._notifier.status(f"cycle {state.cycle_index}, {state.current_phase or 'between'}, {live} live attempts")
+
+    async def _keep_watchdog(self) -> None:
+        """Say that the loop turns, as often as systemd asks."""
+        interval_s = self._notifier.watchdog_interval_s
+        while interval_s is not None:
+            self._notifier.watchdog()
+            await self._clock.sleep(interval_s)
+
+    def _exit_code(self, state: WorkflowState) -> int:
+        if not self._exit_on_verdict:
+            return 0
+        return VERDICT_EXIT_CODES[state.verdict] if state.verdict else STOPPED_EARLY_EXIT_CODE
+
+
+class _Reporter:
+    """Writes the report after each cycle, in a process of its own and at the lowest priority: matplotlib is slow."""
+
+    def __init__(self, config: Path) -> None:
+        self._command = [
+            sys.executable,
+            *("-c", "from mlip_autopipec.cli import main; main()"),
+            *("report", "--config", str(config)),
+        ]
+        self._due = asyncio.Event()
+
+    def observe(self, event: ev.Event, _: WorkflowState) -> None:
+        """A closed cycle is worth a report."""
+        if isinstance(event, ev.CycleClosed):
+            self._due.set()
+
+    async def run(self) -> None:
+        """One report at a time, until cancelled."""
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            await self.render()
+
+    async def render(self) -> None:
+        """Write the report. Raises OperatorError with its words if it cannot be written."""
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            preexec_fn=_lowest_priority,
+        )
+        try:
+            async with asyncio.timeout(_REPORT_TIMEOUT_S):
+                _, words = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode != 0:
+            print(f"autopipecd: no report: {words.decode('utf-8', 'replace').strip()}", file=sys.stderr)
+
+
+def _lowest_priority() -> None:
+    os.nice(19)
+
+
+@contextlib.contextmanager
+def _signals(ending: _Ending) -> Iterator[None]:
+    """The first SIGTERM or SIGINT asks for a good end; a second one has its usual effect."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def handler(number: signal.Signals) -> Callable[[], None]:
+        def handle() -> None:
+            ending.ask(number.name)
+            for each in numbers:
+                loop.remove_signal_handler(each)
+
+        return handle
+
+    for number in numbers:
+        loop.add_signal_handler(number, handler(number))
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""describe: what an event says, in one line of plain words, for logs, progress and the live view."""
+
+from collections import Counter
+
+from mlip_autopipec.data_models import digest as dg
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models import outcome as oc
+from mlip_autopipec.data_models.state import TaskRecord, WorkflowState
+from mlip_autopipec.data_models.task import ExploreParameters
+from mlip_autopipec.observability.words import count, duration, one_line, walker_label
+
+_ENDINGS = {
+    oc.Ending.HALTED: "halted",
+    oc.Ending.EXPLODED: "exploded",
+    oc.Ending.WALLTIME: "ran out of walltime",
+}
+
+
+def describe(event: ev.Event, state: WorkflowState | None = None) -> str:
+    """One line for any event. `state`, the one after the event, lets tasks be called by what they are."""
+    return one_line(_words(event, state))
+
+
+def _words(event: ev.Event, state: WorkflowState | None) -> str:  # noqa: C901, PLR0911, PLR0912 - one per event
+    match event:
+        case ev.CampaignCreated():
+            return f"campaign {event.campaign} created by version {event.version}"
+        case ev.DaemonStarted():
+            return f"daemon {event.version} started on {event.host}, pid {event.pid}"
+        case ev.DaemonStopped():
+            return f"daemon stopped{_by(event.by)}: {event.why}"
+        case ev.PhaseStarted():
+            return f"cycle {event.cycle} {event.phase}: {count(len(event.tasks), 'task')} planned"
+        case ev.SubmissionBegun():
+            return f"{event.uid}: about to submit {count(len(event.tasks), 'task')}"
+        case ev.SubmissionAccepted():
+            return f"{event.uid} is job {event.job_id}{' (found in the queue)' if event.adopted else ''}"
+        case ev.SubmissionRejected():
+            return f"{event.uid} was refused for good: {event.message}"
+        case ev.SubmissionUnclear():
+            return f"{event.uid} may or may not have been submitted, it will be looked up: {event.message}"
+        case ev.SubmissionVoided():
+            return f"{event.uid} never reached the scheduler, its tasks are free again: {event.message}"
+        case ev.JobsSighted():
+            return f"seen in the queue: {_sightings(event.sightings)}"
+        case ev.TaskEnded():
+            return _outcome(event.outcome, state)
+        case ev.AttemptLost():
+            return f"{_attempt(event, state)} was lost ({event.reason}): {event.message}"
+        case ev.TaskQuarantined():
+            return f"{event.task} is given up: {event.message}"
+        case ev.PhaseEnded():
+            return _digest(event.cycle, event.digest)
+        case ev.CycleClosed():
+            return _summary(event.summary)
+        case ev.VerdictReached():
+            return f"verdict {event.verdict}: {event.reason}"
+        case ev.EffectDeferred():
+            return f"{event.subject} is put off until {event.until:%H:%M:%S} UTC: {event.message}"
+        case ev.SiteChanged():
+            return f"the site is {event.health}{_because(event.message)}"
+        case ev.Paused():
+            return f"paused{_by(event.by)}{_because(event.reason)}"
+        case ev.Resumed():
+            return f"resumed{_by(event.by)}{_because(event.reason)}"
+        case ev.JournalRepaired():
+            return f"the journal's torn end was cut off ({count(event.bytes_cut, 'byte')}, kept as {event.kept_as})"
+
+
+def _outcome(outcome: oc.Outcome, state: WorkflowState | None) -> str:
+    record = state.tasks.get(outcome.task) if state else None
+    if outcome.status == "failed":
+        return f"{_name(outcome.task, record)} failed ({outcome.reason}): {outcome.message}"
+    match outcome.metrics:
+        case oc.ExploreMetrics():
+            return f"{_name(outcome.task, record)} {_ending(outcome.metrics)}"
+        case oc.GenerateMetrics():
+            return f"{count(len(outcome.metrics.structures), 'structure')} generated"
+        case oc.SelectMetrics():
+            metrics = outcome.metrics
+            return f"{count(len(metrics.structures), 'structure')} selected of {count(metrics.frames, 'frame')}"
+        case oc.CalculateMetrics():
+            return f"{outcome.task} labelled: {_label(outcome.metrics)}"
+        case oc.TrainMetrics():
+            return f"fit done in {duration(outcome.wall_s)}: {_errors(outcome.metrics.test)}"
+        case None:
+            raise AssertionError("a done outcome carries metrics")
+
+
+def _digest(cycle: int, digest: dg.Digest) -> str:
+    match digest:
+        case dg.GenerationDigest():
+            return f"cycle {cycle} generation: {count(len(digest.structures), 'structure')} to label"
+        case dg.ExplorationDigest():
+            walkers = count(len(digest.walkers), "walker")
+            return f"cycle {cycle} exploration: {digest.halts} of {walkers} halted{', quiet' if digest.quiet else ''}"
+        case dg.SelectionDigest():
+            structures = count(len(digest.structures), "structure")
+            return f"cycle {cycle} selection: {structures} to label of {count(digest.frames, 'frame')}"
+        case dg.CalculationDigest():
+            failed = f", {digest.failed} failed" if digest.failed else ""
+            return f"cycle {cycle} calculation: {count(len(digest.labels), 'label')}{failed}"
+        case dg.TrainingDigest():
+            gate = "promoted" if digest.promoted else f"not promoted: {digest.gate}"
+            return f"fit of cycle {cycle}: {_force_error(digest.potential.test)}, {gate}"
+
+
+def _summary(summary: dg.CycleSummary) -> str:
+    labels = count(summary.labels_train + summary.labels_test, "label")
+    walkers = f", {summary.halts} of {count(summary.walkers, 'walker')} halted" if summary.walkers else ""
+    fit = f", {_force_error(summary.test)}" if summary.test else ", no fit"
+    return f"cycle {summary.cycle} closed: {labels}{walkers}{fit}"
+
+
+def _ending(metrics: oc.ExploreMetrics) -> str:
+    if metrics.ending is oc.Ending.COMPLETED:
+        return f"completed {count(metrics.steps, 'step')}, γ at most {metrics.gamma_max:.1f}"
+    detail = f" ({metrics.detail})" if metrics.detail and metrics.ending is not oc.Ending.HALTED else ""
+    return f"{_ENDINGS[metrics.ending]} at step {metrics.steps}, γ {metrics.gamma_max:.1f}{detail}"
+
+
+def _label(metrics: oc.CalculateMetrics) -> str:
+    energy = metrics.energy_ev / metrics.n_atoms
+    return f"{energy:.3f} eV/atom, largest force {metrics.force_max_ev_per_angstrom:.2f} eV/Å"
+
+
+def _errors(errors: oc.Errors) -> str:
+    return f"{_force_error(errors)}, energy error {errors.energy_mev_per_atom:.2f} meV/atom"
+
+
+def _force_error(errors: oc.Errors) -> str:
+    return f"test force error {errors.force_mev_per_angstrom:.1f} meV/Å"
+
+
+def _sightings(sightings: tuple[ev.Sighting, ...]) -> str:
+    states = Counter(sighting.state for sighting in sightings)
+    return ", ".join(f"{states[state]} {state}" for state in ev.JobState if states[state])
+
+
+def _attempt(event: ev.AttemptLost, state: WorkflowState | None) -> str:
+    """The task of a lost attempt. Its batch may be forgotten by now, but its record still says where it ran."""
+    for name, record in state.tasks.items() if state else ():
+        if (record.uid, record.index) == (event.uid, event.index):
+            return _name(name, record)
+    return f"attempt {event.uid}.{event.index}"
+
+
+def _name(task: str, record: TaskRecord | None) -> str:
+    """Walkers are known by their condition, everything else by its id."""
+    parameters = record.task.parameters if record else None
+    if isinstance(parameters, ExploreParameters):
+        return f"walker {walker_label(parameters.walker)}"
+    return task
+
+
+def _by(actor: ev.Actor | None) -> str:
+    return f" by {actor.name or f'uid {actor.uid}'}" if actor else ""
+
+
+def _because(reason: str) -> str:
+    return f": {reason}" if reason else ""

@@ -1,0 +1,140 @@
+"""The daemon's log: one JSON object per line, in a file that is only ever appended to.
+
+Nothing global is configured: `configure` returns a logger, and whoever wants to log is given it.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TextIO, cast
+
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.observability.describe import describe
+from mlip_autopipec.observability.words import one_line
+
+#: Level → syslog priority, as sd-daemon(3) wants it at the beginning of a line.
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+_WARNINGS = (
+    ev.SubmissionRejected,
+    ev.SubmissionUnclear,
+    ev.SubmissionVoided,
+    ev.AttemptLost,
+    ev.TaskQuarantined,
+    ev.EffectDeferred,
+    ev.JournalRepaired,
+)
+_OUTCOME_FIELDS = {"task", "uid", "index", "job_id", "host", "kind", "status", "reason", "wall_s"}
+
+
+def configure(path: Path, level: str, *, journal: TextIO | None = None) -> FilteringBoundLogger:
+    """A logger that appends to `path` from `level` on: `debug`, `info`, `warning`, `error`.
+
+    Each line has `timestamp` (ISO 8601, UTC), `level`, `event` (the words) and the fields that were given. With
+    `journal`, the words also go there with a priority that journald understands; see `is_journal`.
+    Raises OSError if the file cannot be opened; later lines that cannot be written are counted, not raised.
+    """
+    logger = structlog.wrap_logger(
+        _Lines(path, journal),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _to_line,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        context_class=dict,
+    )
+    return cast("FilteringBoundLogger", logger.bind())
+
+
+def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether `stream` leads straight to journald: JOURNAL_STREAM names its device and inode."""
+    named = environ.get("JOURNAL_STREAM", "")
+    if not named:
+        return False
+    status = os.fstat(stream.fileno())
+    return named == f"{status.st_dev}:{status.st_ino}"
+
+
+class LogObserver:
+    """Writes one line per event."""
+
+    def __init__(self, logger: FilteringBoundLogger) -> None:
+        self._logger = logger
+
+    def __call__(self, event: ev.Event, state: WorkflowState) -> None:
+        """`state` is the one after `event`."""
+        log = self._logger.warning if _is_warning(event) else self._logger.info
+        fields = {"type": event.type, "seq": state.seq, "campaign": state.campaign, "at": event.at.isoformat()}
+        log(describe(event, state), **fields, **_fields(event))
+
+
+def _is_warning(event: ev.Event) -> bool:
+    match event:
+        case ev.TaskEnded():
+            return event.outcome.status == "failed"
+        case ev.SiteChanged():
+            return event.health is not ev.SiteHealth.OK
+        case _:
+            return isinstance(event, _WARNINGS)
+
+
+def _fields(event: ev.Event) -> dict[str, object]:
+    """What one would search a log for; the whole event is in the journal."""
+    match event:
+        case ev.PhaseStarted():
+            return {"cycle": event.cycle, "phase": event.phase, "tasks": len(event.tasks)}
+        case ev.SubmissionBegun():
+            return {"uid": event.uid, "tasks": len(event.tasks)}
+        case ev.TaskEnded():
+            return event.outcome.model_dump(mode="json", include=_OUTCOME_FIELDS, exclude_none=True)
+        case ev.PhaseEnded():
+            return {"cycle": event.cycle, "phase": event.digest.phase}
+        case ev.CycleClosed():
+            return {"cycle": event.summary.cycle}
+        case _:
+            content = event.model_dump(mode="json", exclude={"type", "at", "campaign", "message"})
+            return {name: value for name, value in content.items() if isinstance(value, str | int)}
+
+
+class _Lines:
+    """The end of the chain: a file descriptor in append mode, so that every line is one write and none is buffered."""
+
+    def __init__(self, path: Path, journal: TextIO | None) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._journal = journal
+        self._lost = 0
+
+    def write(self, entry: Mapping[str, object]) -> None:
+        """One entry. A full disk must not end a campaign by way of its log: the lines it costs are counted."""
+        if self._lost:
+            entry = {**entry, "lines_lost_before": self._lost}
+        line = json.dumps(entry, ensure_ascii=False, default=str) + "\n"
+        try:
+            os.write(self._file, line.encode(errors="replace"))
+            self._lost = 0
+        except OSError:
+            self._lost += 1
+        self._tell_journal(entry)
+
+    def _tell_journal(self, entry: Mapping[str, object]) -> None:
+        if self._journal is None:
+            return
+        try:
+            self._journal.write(f"<{_PRIORITIES[str(entry['level'])]}>{one_line(str(entry['event']))}\n")
+            self._journal.flush()
+        except (OSError, ValueError):  # broken or closed: the file goes on without it
+            self._journal = None
+
+    debug = info = warning = error = critical = write
+
+
+def _to_line(_: WrappedLogger, __: str, event_dict: EventDict) -> tuple[tuple[EventDict], dict[str, object]]:
+    """Hand the entry over as a mapping, with what the eye looks for first at its beginning."""
+    first = {name: event_dict.pop(name) for name in ("timestamp", "level", "event")}
+    return ({**first, **event_dict},), {}

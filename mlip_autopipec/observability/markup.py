@@ -1,0 +1,40 @@
+"""Small pieces of HTML: escaped text, tables, and SVG files made into elements of a page."""
+
+import re
+from collections.abc import Iterable, Sequence
+from html import escape
+
+_STYLE_ELEMENT = re.compile(r"<style.*?</style>", re.DOTALL)
+_METADATA_ELEMENT = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
+_PATH = re.compile(r'(?<= d=")[^"]*')
+_DECIMALS = re.compile(r"(\.\d\d)\d+")
+_VIEW_BOX = re.compile(r'viewBox="[^"]*"')
+
+
+def element(tag: str, text: str, **attributes: str) -> str:
+    """One element around escaped text. A trailing underscore of an attribute's name is dropped (`class_`)."""
+    written = "".join(f' {name.rstrip("_")}="{escape(value, quote=True)}"' for name, value in attributes.items())
+    return f"<{tag}{written}>{escape(text)}</{tag}>"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: Sequence[int] = (0,)) -> str:
+    """A table that scrolls by itself where it is too wide; columns hold numbers unless named in `text_columns`."""
+    kinds = ["text" if column in text_columns else "number" for column in range(len(head))]
+    heads = "".join(element("th", name, scope="col", class_=kind) for name, kind in zip(head, kinds, strict=True))
+    body = "\n".join(
+        f"<tr>{''.join(element('td', cell, class_=kind) for cell, kind in zip(row, kinds, strict=True))}</tr>"
+        for row in rows
+    )
+    return f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
+
+
+def inline_svg(file: str, name: str, alt: str) -> str:
+    """The `<svg>` element of an SVG file, fit for a page: sized by it, ids led by `name`, no names of other sites."""
+    head, body = file[file.index("<svg") :].split(">", 1)
+    box = _VIEW_BOX.search(head)
+    body = _METADATA_ELEMENT.sub("", _STYLE_ELEMENT.sub("", body)).replace("xlink:href", "href")
+    body = (
+        body.replace(' id="', f' id="{name}-').replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
+    )
+    body = _PATH.sub(lambda path: _DECIMALS.sub(r"\1", path[0]), body)  # hundredths of a point are enough
+    return f'<svg {box[0] if box else ""} role="img" aria-label="{escape(alt, quote=True)}">{body}'

@@ -1,0 +1,157 @@
+"""What a person sees of a campaign in the foreground: lines, a live footer on a terminal, and the closing words."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.digest import CycleSummary
+from mlip_autopipec.data_models.state import TaskStatus, WorkflowState
+from mlip_autopipec.observability.describe import describe
+from mlip_autopipec.observability.words import elapsed
+from mlip_autopipec.ports import Clock
+
+#: Events that are right and tell a person nothing new.
+_BORING = (ev.JobsSighted, ev.SubmissionBegun)
+#: A fault that passes is not worth a line; one that has put something off this often in a row is, once.
+_DEFERRALS_WORTH_A_LINE = 3
+_OVER = (TaskStatus.DONE, TaskStatus.QUARANTINED)
+_ROWS_MAX = 12
+_COLUMNS = ("cycle", "labels", "halts", "test E meV/atom", "test F meV/Å", "potential")
+
+
+class ConsoleProgress:
+    """An Observer for a daemon in the foreground; used as a context manager, so that the terminal is left in order.
+
+    A stream that fails (a closed pipe, a terminal that is gone) silences it: a campaign does not end because nobody
+    watches. `failure` then says why.
+    """
+
+    def __init__(self, stream: TextIO, *, interactive: bool, clock: Clock) -> None:
+        self.failure: Exception | None = None
+        self._stream = stream
+        self._clock = clock
+        self._began = clock.now()
+        self._state = WorkflowState()
+        self._live = _live(stream, self) if interactive else None
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._guard(self._live.start)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._guard(self._live.stop)
+
+    def __call__(self, event: ev.Event, state: WorkflowState) -> None:
+        """`state` is the one after `event`."""
+        self._state = state
+        if self.failure is None and _interesting(event, state):
+            line = f"{elapsed(self._elapsed_s())}  {describe(event, state)}"
+            self._guard(lambda: self._say(line))
+
+    def __rich_console__(self, _: Console, __: ConsoleOptions) -> RenderResult:
+        """The footer, as it is now; the live display asks for it again and again."""
+        yield footer(self._state, self._elapsed_s())
+
+    def _guard(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except (OSError, ValueError) as failure:  # what a stream raises that is broken or closed
+            self.failure = failure
+
+    def _say(self, line: str) -> None:
+        if self._live is None:
+            encoding = self._stream.encoding or "utf-8"
+            self._stream.write(line.encode(encoding, "replace").decode(encoding) + "\n")
+            self._stream.flush()
+            return
+        self._live.console.print(Text(line))
+        self._live.refresh()
+        if self._live.console.quiet:
+            raise BrokenPipeError("nobody reads any more")
+
+    def _elapsed_s(self) -> float:
+        return (self._clock.now() - self._began).total_seconds()
+
+
+class _Terminal(Console):
+    def on_broken_pipe(self) -> None:
+        """Fall silent. The inherited answer would end the process, and with it the campaign."""
+        self.quiet = True
+
+
+def _live(stream: TextIO, footer_source: ConsoleProgress) -> Live:
+    console = _Terminal(file=stream, force_terminal=True, highlight=False)
+    return Live(footer_source, console=console, refresh_per_second=1, redirect_stdout=False, redirect_stderr=False)
+
+
+def footer(state: WorkflowState, elapsed_s: float) -> Group:
+    """What stays at the bottom of a terminal: the closed cycles and where the campaign is now."""
+    parts: list[Table | Text] = [Text(_place(state, elapsed_s), style="bold")]
+    if state.cycles:
+        parts.insert(0, _table(state.cycles[-_ROWS_MAX:]))
+    return Group(*parts)
+
+
+def final_words(state: WorkflowState, report: Path) -> str:
+    """The closing block: the verdict and its reason, the cycles, and where the potential and the report are."""
+    lines = [
+        f"{state.campaign}: {state.status}",
+        *([state.verdict_reason] if state.verdict_reason else []),
+        "",
+        *_rows(state.cycles),
+        *([""] if state.cycles else []),
+        f"potential  {state.latest_potential_path or 'none yet'}",
+        f"report     {report}",
+    ]
+    return "\n".join(lines)
+
+
+def _interesting(event: ev.Event, state: WorkflowState) -> bool:
+    if isinstance(event, ev.EffectDeferred):
+        deferral = state.deferrals.get(event.subject)
+        return deferral is not None and deferral.times == _DEFERRALS_WORTH_A_LINE
+    return not isinstance(event, _BORING)
+
+
+def _place(state: WorkflowState, elapsed_s: float) -> str:
+    phase = state.current_phase or "between two cycles"
+    over = sum(record.status in _OVER for record in state.tasks.values())
+    tasks = f"  {over}/{len(state.tasks)} tasks" if state.tasks else ""
+    status = "" if state.status == "running" else f"  {state.status}"
+    return f"cycle {state.cycle_index}  {phase}{tasks}  {elapsed(elapsed_s)}{status}"
+
+
+def _table(cycles: tuple[CycleSummary, ...]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in _COLUMNS:
+        table.add_column(name, justify="right")
+    for cycle in cycles:
+        table.add_row(*_cells(cycle))
+    return table
+
+
+def _rows(cycles: tuple[CycleSummary, ...]) -> Iterator[str]:
+    if cycles:
+        cells = [_COLUMNS, *map(_cells, cycles)]
+        widths = [max(len(row[column]) for row in cells) for column in range(len(_COLUMNS))]
+        for row in cells:
+            yield "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+
+
+def _cells(cycle: CycleSummary) -> tuple[str, ...]:
+    halts = f"{cycle.halts}/{cycle.walkers}" if cycle.walkers else "–"
+    energy = f"{cycle.test.energy_mev_per_atom:.2f}" if cycle.test else "–"
+    force = f"{cycle.test.force_mev_per_angstrom:.1f}" if cycle.test else "–"
+    fate = "no fit" if cycle.test is None else "promoted" if cycle.promoted else "kept the old"
+    return (str(cycle.cycle), str(cycle.labels_train + cycle.labels_test), halts, energy, force, fate)

@@ -1,0 +1,251 @@
+"""Projections: what a journal's events add up to, as tables and curves. All are pure folds over the events in order."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.base import Phase, Reason, Role
+from mlip_autopipec.data_models.digest import CalculationDigest, CycleSummary, TrainingDigest
+from mlip_autopipec.data_models.outcome import Ending, Errors, ExploreMetrics
+from mlip_autopipec.data_models.task import ExploreParameters, Task
+from mlip_autopipec.observability.words import walker_label
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """One point of the learning curve."""
+
+    cycle: int
+    labels_train: int  # so far, this cycle's included
+    labels_test: int  # so far, this cycle's included
+    train: Errors
+    test: Errors
+    test_of_current: Errors | None  # the current potential on the same test set; None at bootstrap
+    promoted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WalkerTrace:
+    """γ over the steps of one walker."""
+
+    cycle: int
+    task: str
+    label: str
+    ending: Ending
+    steps: int
+    steps_planned: int
+    gamma_select: float
+    gamma_halt: float
+    gamma_max: float
+    points: tuple[tuple[int, float], ...]  # step, γ max
+
+    @property
+    def halted_at(self) -> int | None:
+        """The step at which γ rose above gamma_halt; None for every other ending."""
+        return self.steps if self.ending is Ending.HALTED else None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelOrigin:
+    """How many labels of one cycle have one origin."""
+
+    cycle: int
+    kind: str  # what its origin begins with: generated, halt, collected or audit
+    role: Role
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Potentials:
+    """The cycles whose fit was promoted, in order, each with the file of its parity data (relative to the root)."""
+
+    promoted: tuple[int, ...]
+    parity: Mapping[int, str]
+
+
+def learning_curve(events: Iterable[ev.Event]) -> tuple[Fit, ...]:
+    """One point per fit, promoted or not."""
+    labels: Counter[Role] = Counter()
+    fits = []
+    for event in events:
+        match event:
+            case ev.PhaseEnded(digest=CalculationDigest() as digest):
+                labels.update(label.role for label in digest.labels)
+            case ev.PhaseEnded(digest=TrainingDigest() as digest):
+                fits.append(
+                    Fit(
+                        cycle=event.cycle,
+                        labels_train=labels[Role.TRAIN],
+                        labels_test=labels[Role.TEST],
+                        train=digest.train,
+                        test=digest.potential.test,
+                        test_of_current=digest.test_of_current,
+                        promoted=digest.promoted,
+                    )
+                )
+            case _:
+                pass
+    return tuple(fits)
+
+
+def gamma_traces(events: Iterable[ev.Event]) -> tuple[WalkerTrace, ...]:
+    """One trace per walker that ended with a result, in the order of their ends."""
+    walkers: dict[str, Task] = {}
+    traces = []
+    for event in events:
+        match event:
+            case ev.PhaseStarted(phase=Phase.EXPLORATION):
+                walkers = {task.id: task for task in event.tasks}
+            case ev.TaskEnded() if isinstance(event.outcome.metrics, ExploreMetrics):
+                if (task := walkers.get(event.outcome.task)) and isinstance(task.parameters, ExploreParameters):
+                    traces.append(_trace(task, task.parameters, event.outcome.metrics))
+            case _:
+                pass
+    return tuple(traces)
+
+
+def _trace(task: Task, parameters: ExploreParameters, metrics: ExploreMetrics) -> WalkerTrace:
+    return WalkerTrace(
+        cycle=task.cycle,
+        task=task.id,
+        label=walker_label(parameters.walker),
+        ending=metrics.ending,
+        steps=metrics.steps,
+        steps_planned=metrics.steps_planned,
+        gamma_select=parameters.gamma_select,
+        gamma_halt=parameters.gamma_halt,
+        gamma_max=metrics.gamma_max,
+        points=metrics.gamma_trace,
+    )
+
+
+def label_origins(events: Iterable[ev.Event]) -> tuple[LabelOrigin, ...]:
+    """Labels counted by cycle, kind of origin and role; in that order."""
+    counts = Counter(
+        (event.cycle, label.origin.partition(":")[0], label.role)
+        for event in events
+        if isinstance(event, ev.PhaseEnded) and isinstance(event.digest, CalculationDigest)
+        for label in event.digest.labels
+    )
+    return tuple(LabelOrigin(*key, count) for key, count in sorted(counts.items()))
+
+
+def closed_cycles(events: Iterable[ev.Event]) -> tuple[CycleSummary, ...]:
+    """The summary of every closed cycle."""
+    return tuple(event.summary for event in events if isinstance(event, ev.CycleClosed))
+
+
+def potentials(events: Iterable[ev.Event]) -> Potentials:
+    """Which cycles gave a potential, and where the parity data of each fit lie, if its training wrote any."""
+    promoted, parity, cycle = [], {}, 0
+    for event in events:
+        match event:
+            case ev.PhaseStarted():
+                cycle = event.cycle
+            case ev.TaskEnded() if event.outcome.kind == "train" and "parity" in event.outcome.artefacts:
+                parity[cycle] = event.outcome.artefacts["parity"].path
+            case ev.PhaseEnded(digest=TrainingDigest() as digest) if digest.promoted:
+                promoted.append(event.cycle)
+            case _:
+                pass
+    return Potentials(tuple(promoted), parity)
+
+
+# --- attempts ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """One attempt that gave no result."""
+
+    task: str
+    uid: str
+    index: int
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailedTask:
+    """A task with at least one failed attempt, and what became of it."""
+
+    task: str
+    attempts: tuple[FailedAttempt, ...]
+    fate: str  # `done later`, `given up` or `open`
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Every attempt of the campaign, counted."""
+
+    begun: int  # submissions that never reached the scheduler are not attempts
+    done: int
+    failed: Mapping[Reason, int]  # most frequent first
+    tasks: tuple[FailedTask, ...]  # in the order of their first failure
+
+
+def attempts(events: Iterable[ev.Event]) -> Attempts:
+    """Attempts and failures by reason, and each task that failed at least once."""
+    fold = _AttemptsFold()
+    for event in events:
+        fold.take(event)
+    return fold.result()
+
+
+class _AttemptsFold:
+    def __init__(self) -> None:
+        self._live: dict[tuple[str, int], str] = {}  # attempt → task
+        self._begun = 0
+        self._done: set[str] = set()
+        self._given_up: set[str] = set()
+        self._failures: dict[str, list[FailedAttempt]] = {}
+
+    def take(self, event: ev.Event) -> None:
+        match event:
+            case ev.SubmissionBegun():
+                self._begun += len(event.tasks)
+                self._live.update({(event.uid, index): task for index, task in enumerate(event.tasks)})
+            case ev.SubmissionVoided():
+                for key in self._of(event.uid):
+                    del self._live[key]
+                    self._begun -= 1
+            case ev.SubmissionRejected():
+                for uid, index in self._of(event.uid):
+                    self._fail(uid, index, Reason.REJECTED, event.message)
+            case ev.AttemptLost():
+                self._fail(event.uid, event.index, event.reason, event.message)
+            case ev.TaskEnded() if event.outcome.status == "failed":
+                outcome = event.outcome
+                self._fail(outcome.uid, outcome.index, outcome.reason or Reason.CRASHED, outcome.message)
+            case ev.TaskEnded():
+                self._done.add(event.outcome.task)
+                self._live.pop((event.outcome.uid, event.outcome.index), None)
+            case ev.TaskQuarantined():
+                self._given_up.add(event.task)
+            case _:
+                pass
+
+    def result(self) -> Attempts:
+        every = [failure for failures in self._failures.values() for failure in failures]
+        return Attempts(
+            begun=self._begun,
+            done=len(self._done),
+            failed=dict(Counter(failure.reason for failure in every).most_common()),
+            tasks=tuple(
+                FailedTask(task, tuple(failures), self._fate(task)) for task, failures in self._failures.items()
+            ),
+        )
+
+    def _of(self, uid: str) -> list[tuple[str, int]]:
+        return [key for key in self._live if key[0] == uid]
+
+    def _fail(self, uid: str, index: int, reason: Reason, message: str) -> None:
+        task = self._live.pop((uid, index), None)
+        if task is not None:
+            self._failures.setdefault(task, []).append(FailedAttempt(task, uid, index, reason, message))
+
+    def _fate(self, task: str) -> str:
+        if task in self._given_up:
+            return "given up"
+        return "done later" if task in self._done else "open"

@@ -1,0 +1,75 @@
+"""The report of a campaign: one HTML file that needs nothing else, neither network nor script.
+
+A section with nothing to show yet says so and stays.
+"""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.observability import sections
+from mlip_autopipec.observability.durations import phase_times
+from mlip_autopipec.observability.markup import element
+from mlip_autopipec.observability.overview import overview
+from mlip_autopipec.observability.projections import (
+    attempts,
+    closed_cycles,
+    gamma_traces,
+    label_origins,
+    learning_curve,
+    potentials,
+)
+from mlip_autopipec.observability.stylesheet import stylesheet
+
+
+def render_report(events: Iterable[ev.Event], root: Path, output: Path) -> None:
+    """Write the report of a campaign, finished or only begun, to `output`; an older one is replaced whole.
+
+    `root` is the site's root, where the parity data of the fits are looked for; without them their section says so.
+    Takes seconds for a long campaign: not for an event loop. Raises OSError if `output` cannot be written.
+    """
+    making = output.with_name(f"{output.name}.making")
+    making.write_text(report_html(tuple(events), root), encoding="utf-8")
+    making.replace(output)
+
+
+def report_html(events: Sequence[ev.Event], root: Path) -> str:
+    """The whole page."""
+    about, fits, times = overview(events), learning_curve(events), phase_times(events)
+    cycles, tries = closed_cycles(events), attempts(events)
+    parts = (
+        ("learning", "Learning curves", sections.learning(fits)),
+        ("gamma", "Extrapolation grade", sections.gamma(gamma_traces(events))),
+        ("origins", "Where the labels came from", sections.origins(label_origins(events))),
+        ("parity", "Parity", sections.parity(potentials(events), fits, root)),
+        ("time", "Where the time went", sections.time(times)),
+        ("cycles", "Cycles", sections.cycles(cycles)),
+        ("failures", "Failures", sections.failures(tries)),
+        ("provenance", "Provenance", sections.provenance(about)),
+    )
+    title = f"{about.campaign or 'campaign'} – report"
+    links = "".join(element("a", name, href=f"#{anchor}") for anchor, name, _ in parts)
+    body = "\n".join(
+        f'<section id="{anchor}"><h2>{escape(name)}</h2>\n{content}\n</section>' for anchor, name, content in parts
+    )
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+{element("title", title)}
+<style>{stylesheet()}</style>
+</head>
+<body>
+<header>
+{sections.headline(about, fits, cycles, times)}
+<nav aria-label="Sections">{links}</nav>
+</header>
+<main>
+{body}
+</main>
+<footer>{escape(sections.standing(about))}</footer>
+</body>
+</html>
+"""

@@ -1,0 +1,287 @@
+"""The sections of the report: each a function from projections to HTML."""
+
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+from mlip_autopipec.data_models.base import Verdict
+from mlip_autopipec.data_models.digest import CycleSummary
+from mlip_autopipec.data_models.outcome import Errors
+from mlip_autopipec.observability import figures as fg
+from mlip_autopipec.observability.canvas import Drawing, svg
+from mlip_autopipec.observability.durations import PhaseTime
+from mlip_autopipec.observability.gamma import gamma_cycles, gamma_height_inch, gamma_panels
+from mlip_autopipec.observability.markup import element, table
+from mlip_autopipec.observability.overview import Overview
+from mlip_autopipec.observability.parity import Parity, read_parity
+from mlip_autopipec.observability.projections import Attempts, Fit, LabelOrigin, Potentials, WalkerTrace
+from mlip_autopipec.observability.words import count, duration, figures3, one_line
+
+_HEADLINES = {
+    Verdict.CONVERGED: "Converged",
+    Verdict.BUDGET_EXHAUSTED: "Budget exhausted",
+    Verdict.STALLED: "Stalled",
+    Verdict.FAILED: "Failed",
+}
+_ROWS_MAX = 200  # of a table that could grow without end
+
+
+def headline(about: Overview, fits: Sequence[Fit], cycles: Sequence[CycleSummary], times: Sequence[PhaseTime]) -> str:
+    """The verdict, its reason, and the numbers to remember."""
+    if about.verdict is None:
+        state = "Paused" if about.paused else "Under way"
+        where = f"Cycle {about.cycle}, {about.phase}." if about.phase else "No phase has been started yet."
+        title, reason, kind = state, where, "open"
+    else:
+        title, reason, kind = _HEADLINES[about.verdict], about.verdict_reason, about.verdict.value
+    cards = "".join(
+        f"<div>{element('dt', name)}<dd>{escape(value)} {element('small', unit)}</dd></div>"
+        for name, value, unit in _numbers(about, fits, cycles, times)
+    )
+    return f"""{element("p", f"Campaign {about.campaign}", class_="quiet")}
+{element("h1", title, class_=kind)}
+{element("p", reason, class_="reason")}
+<dl class="numbers">{cards}</dl>"""
+
+
+def _numbers(
+    about: Overview, fits: Sequence[Fit], cycles: Sequence[CycleSummary], times: Sequence[PhaseTime]
+) -> Iterable[tuple[str, str, str]]:
+    test = about.potential.test if about.potential else None
+    yield "Test force error", _force(test) if test else "–", "meV/Å"
+    yield "Test energy error", _energy(test) if test else "–", "meV/atom"
+    yield "Labels", str(fits[-1].labels_train if fits else 0), f"and {fits[-1].labels_test if fits else 0} to test on"
+    yield "Cycles closed", str(len(cycles)), ""
+    if cycles and cycles[-1].walkers:
+        yield "Halts in the last cycle", str(cycles[-1].halts), f"of {count(cycles[-1].walkers, 'walker')}"
+    yield "Wall time", duration(about.wall_s), ""
+    yield "CPU time of tasks", duration(sum(time.task_cpu_s for time in times)), ""
+
+
+def learning(fits: Sequence[Fit]) -> str:
+    """Errors against labels."""
+    if not fits:
+        return _nothing("No potential has been fitted yet.")
+    first, last = fits[0], fits[-1]
+    alt = (
+        f"Errors against training labels. Test force error {_force(first.test)} meV/Å at {first.labels_train} labels,"
+        f" {_force(last.test)} meV/Å at {last.labels_train} labels; test energy error {_energy(first.test)} and"
+        f" {_energy(last.test)} meV/atom."
+    )
+    return _figure(
+        fg.learning_curves(fits),
+        "learning",
+        alt,
+        "Root-mean-square errors of every fit, on logarithmic axes. The test set is never trained on and grows by"
+        " audits of quiet frames, so each fit is set beside the potential before it on the same test set (diamonds)."
+        " A hollow circle is a fit that was not promoted.",
+    )
+
+
+def gamma(traces: Sequence[WalkerTrace]) -> str:
+    """γ over the steps of every walker."""
+    if not traces:
+        return _nothing("No walker has ended yet.")
+    halts = [trace for trace in traces if trace.halted_at is not None]
+    alt = f"γ over MD steps of {count(len(traces), 'walker')}; {len(halts)} halted. The numbers are in the table below."
+    left_out = len({trace.cycle for trace in traces}) - len(gamma_cycles(traces))
+    caption = (
+        "Largest extrapolation grade of any atom. Frames above γ select are collected for labelling; at γ halt the"
+        " walker is stopped and its last frame is labelled."
+        + (f" {count(left_out, 'cycle')} in between are left out." if left_out else "")
+    )
+    rows = [
+        (
+            str(trace.cycle),
+            trace.label,
+            trace.ending.value,
+            f"{trace.steps} of {trace.steps_planned}",
+            figures3(trace.gamma_max),
+        )
+        for trace in traces[-_ROWS_MAX:]
+    ]
+    head = ("cycle", "walker", "ending", "steps", "largest γ")
+    drawing = _figure(gamma_panels(traces), "gamma", alt, caption, height_inch=gamma_height_inch(traces))
+    return drawing + _details("Every walker", table(head, rows, text_columns=(1, 2)), len(traces))
+
+
+def origins(labels: Sequence[LabelOrigin]) -> str:
+    """Labels by origin and cycle."""
+    if not labels:
+        return _nothing("No structure has been labelled yet.")
+    total = sum(origin.count for origin in labels)
+    kinds = {origin.kind: 0 for origin in labels}
+    for origin in labels:
+        kinds[origin.kind] += origin.count
+    words = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+    return _figure(
+        fg.origin_bars(labels),
+        "origins",
+        f"{count(total, 'label')} by cycle and origin: {words}.",
+        f"{count(total, 'label')} in all: {words}. Test structures are held out in every cycle.",
+        height_inch=2.8,
+    )
+
+
+def parity(found: Potentials, fits: Sequence[Fit], root: Path) -> str:
+    """Prediction against label, of the first and the current potential."""
+    by_cycle = {fit.cycle: fit for fit in fits}
+    wanted = dict.fromkeys((*found.promoted[:1], *found.promoted[-1:]))
+    if not wanted:
+        return _nothing("No potential has been promoted yet.")
+    columns: list[tuple[str, Parity, Fit]] = []
+    missing = []
+    for cycle in wanted:
+        path = found.parity.get(cycle)
+        data = read_parity(root / path) if path else "its training wrote no parity data"
+        if isinstance(data, Parity):
+            columns.append((f"cycle {cycle}", data, by_cycle[cycle]))
+        else:
+            missing.append(_nothing(f"The parity data of cycle {cycle} are missing: {data}."))
+    if not columns:
+        return "".join(missing)
+    alt = "Predicted against labelled energies and force components of " + " and ".join(
+        f"{title} (test force error {_force(fit.test)} meV/Å)" for title, _, fit in columns
+    )
+    caption = "The first and the current potential, each on the training and the test set of its own cycle."
+    return _figure(fg.parity_panels(columns), "parity", alt, caption, height_inch=2.9) + "".join(missing)
+
+
+def time(times: Sequence[PhaseTime]) -> str:
+    """Wall time by cycle, phase and use."""
+    wall_s = sum(time.wall_s for time in times)
+    if not wall_s:
+        return _nothing("No phase has taken any time yet.")
+    shares = {
+        "tasks were running": sum(time.running_s for time in times),
+        "none ran and some waited in the queue": sum(time.queued_s for time in times),
+        "neither": sum(time.overhead_s for time in times),
+    }
+    words = "; ".join(f"{words} {share_s / wall_s:.1%}" for words, share_s in shares.items())
+    rows = [
+        (
+            f"{time.cycle}",
+            time.phase.value,
+            *map(duration, (time.wall_s, time.running_s, time.queued_s, time.overhead_s)),
+            *map(duration, (time.task_wall_s, time.task_cpu_s)),
+        )
+        for time in times[-_ROWS_MAX:]
+    ]
+    head = ("cycle", "phase", "wall", "running", "queued", "neither", "sum of tasks' wall", "sum of tasks' CPU")
+    caption = (
+        f"Of {duration(wall_s)} in phases: {words}. The last is the daemon's own share, with every pause and every hour"
+        " in which no daemon was up."
+    )
+    drawing = _figure(fg.time_bars(times), "time", f"Wall time per cycle. {caption}", caption)
+    return drawing + _details("Every phase", table(head, rows, text_columns=(1,)), len(times))
+
+
+def cycles(closed: Sequence[CycleSummary]) -> str:
+    """One row per closed cycle."""
+    if not closed:
+        return _nothing("No cycle has been closed yet.")
+    words = element(
+        "p",
+        "Errors are those on the test set: of the potential before → of this cycle's fit, both on the same structures.",
+        class_="quiet",
+    )
+    head = (
+        "cycle",
+        "walkers",
+        "halts",
+        "candidates",
+        "labels",
+        "test labels",
+        "failed",
+        "force, meV/Å",
+        "energy, meV/atom",
+        "potential",
+    )
+    return words + table(head, [_cycle(cycle) for cycle in closed], text_columns=(0, 9))
+
+
+def _cycle(cycle: CycleSummary) -> tuple[str, ...]:
+    fate = "no fit" if cycle.test is None else "promoted" if cycle.promoted else "not promoted"
+    numbers = (cycle.walkers, cycle.halts, cycle.candidates, cycle.labels_train, cycle.labels_test, cycle.labels_failed)
+    return (
+        f"{cycle.cycle}{' (bootstrap)' if cycle.bootstrap else ''}",
+        *map(str, numbers),
+        _change(cycle.test_of_current, cycle.test, _force),
+        _change(cycle.test_of_current, cycle.test, _energy),
+        fate,
+    )
+
+
+def _change(before: Errors | None, after: Errors | None, pick: Callable[[Errors], str]) -> str:
+    if after is None:
+        return "–"
+    return f"{pick(before)} → {pick(after)}" if before else pick(after)
+
+
+def failures(tries: Attempts) -> str:
+    """Attempts by reason, and the tasks that failed at least once."""
+    failed = sum(tries.failed.values())
+    if not failed:
+        return _nothing(f"None of {count(tries.begun, 'attempt')} failed.")
+    words = ", ".join(f"{number} {reason.replace('_', ' ')}" for reason, number in tries.failed.items())
+    rows = [
+        (
+            task.task,
+            str(len(task.attempts)),
+            ", ".join(dict.fromkeys(failure.reason.replace("_", " ") for failure in task.attempts)),
+            task.fate,
+            one_line(task.attempts[-1].message, 300),
+        )
+        for task in tries.tasks[-_ROWS_MAX:]
+    ]
+    head = ("task", "failed attempts", "reason", "what became of it", "last message")
+    sentence = element("p", f"{failed} of {count(tries.begun, 'attempt')} failed: {words}.")
+    return sentence + table(head, rows, text_columns=(0, 2, 3, 4)) + _rest(len(tries.tasks))
+
+
+def provenance(about: Overview) -> str:
+    """What one needs to know to trust or repeat the campaign."""
+    potential = about.potential
+    facts = {
+        "campaign": about.campaign,
+        "began": f"{about.began_at:%Y-%m-%d %H:%M:%S} UTC" if about.began_at else "",
+        "last event": f"{about.last_at:%Y-%m-%d %H:%M:%S} UTC" if about.last_at else "",
+        "program versions": ", ".join(about.versions),
+        "daemon starts": f"{about.daemon_starts} on {', '.join(about.hosts)}" if about.hosts else "0",
+        "site file, sha256": ", ".join(about.config_sha256s),
+        "payload, sha256": ", ".join(about.payload_sha256s),
+        "label settings, fingerprint": ", ".join(about.label_settings),
+        "current potential": potential.folder if potential else "",
+        "its fingerprint": potential.fingerprint if potential else "",
+    }
+    return table(("what", "value"), [(name, value or "–") for name, value in facts.items()], text_columns=(0, 1))
+
+
+def standing(about: Overview) -> str:
+    """Up to when the journal told."""
+    return f"Last event {about.last_at:%Y-%m-%d %H:%M:%S} UTC" if about.last_at else "The journal is empty."
+
+
+def _figure(draw: Drawing, name: str, alt: str, caption: str, *, height_inch: float = 3.2) -> str:
+    drawing = svg(draw, name, alt, height_inch=height_inch)
+    return f"<figure>\n{drawing}\n{element('figcaption', caption)}</figure>"
+
+
+def _details(summary: str, content: str, rows: int) -> str:
+    return f"<details>{element('summary', summary)}{content}{_rest(rows)}</details>"
+
+
+def _rest(rows: int) -> str:
+    return _nothing(f"The last {_ROWS_MAX} of {rows}; the journal has all.") if rows > _ROWS_MAX else ""
+
+
+def _nothing(words: str) -> str:
+    return element("p", words, class_="quiet")
+
+
+def _force(errors: Errors) -> str:
+    return figures3(errors.force_mev_per_angstrom)
+
+
+def _energy(errors: Errors) -> str:
+    return figures3(errors.energy_mev_per_atom)

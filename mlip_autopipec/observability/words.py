@@ -1,0 +1,55 @@
+"""How numbers, times and walkers are put into words, the same everywhere."""
+
+from mlip_autopipec.data_models.task import Walker
+
+_MINUTE_S = 60
+_HOUR_S = 3600
+_DAY_S = 86400
+
+
+def count(number: int, noun: str) -> str:
+    """`1 task`, `3 tasks`, `2 batches`."""
+    plural = f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
+
+
+def duration(seconds: float) -> str:
+    """A time span, with the precision that a reader wants: `0.8 s`, `12 s`, `3 min 05 s`, `2 h 10 min`, `4 d 06 h`."""
+    if seconds < 10:  # noqa: PLR2004 - below it, tenths are worth reading
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < _MINUTE_S:
+        return f"{whole} s"
+    if whole < _HOUR_S:
+        return f"{whole // _MINUTE_S} min {whole % _MINUTE_S:02d} s"
+    if whole < _DAY_S:
+        return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S:02d} min"
+    return f"{whole // _DAY_S} d {whole % _DAY_S // _HOUR_S:02d} h"
+
+
+def elapsed(seconds: float) -> str:
+    """A time span of fixed shape, for columns: `0:03:05`, `26:10:00`."""
+    whole = max(0, int(seconds))
+    return f"{whole // _HOUR_S}:{whole % _HOUR_S // _MINUTE_S:02d}:{whole % _MINUTE_S:02d}"
+
+
+def figures3(value: float) -> str:
+    """Three significant figures, without an exponent where people would not write one: `0.0512`, `5.12`, `1230`."""
+    if value == 0:
+        return "0"
+    if 1000 <= abs(value) < 1_000_000:  # noqa: PLR2004 - `g` would write 1.23e+03
+        return f"{value:.0f}"
+    return f"{value:#.3g}".rstrip(".")
+
+
+def one_line(text: str, length_max: int = 400) -> str:
+    """The text without line breaks, cut with an ellipsis at `length_max` characters."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= length_max else f"{flat[: length_max - 1]}…"
+
+
+def walker_label(walker: Walker) -> str:
+    """The walker's condition, e.g. `Cu fcc 900 K nvt` or `NiAl l1_2 300 K npt 10 GPa`."""
+    elements = "".join(walker.prototype.elements)
+    pressure = f" {walker.pressure_gpa:g} GPa" if walker.ensemble == "npt" else ""
+    return f"{elements} {walker.prototype.structure} {walker.temperature_kelvin:g} K {walker.ensemble}{pressure}"

@@ -1,0 +1,200 @@
+"""What a simulated task finds: outcomes that keep the contract, and a potential that improves from cycle to cycle."""
+
+import hashlib
+import random
+from dataclasses import dataclass
+from datetime import datetime
+
+from mlip_autopipec.data_models.base import FileRef, Reason, Role
+from mlip_autopipec.data_models.outcome import (
+    CalculateMetrics,
+    Ending,
+    Errors,
+    ExploreMetrics,
+    GenerateMetrics,
+    Metrics,
+    Outcome,
+    SelectMetrics,
+    Structure,
+    TrainMetrics,
+)
+from mlip_autopipec.data_models.task import (
+    CalculateParameters,
+    ExploreParameters,
+    GenerateParameters,
+    SelectParameters,
+    Task,
+    TrainParameters,
+)
+
+_N_ATOMS = 32
+_HOST = "node01"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Whose outcome it is, and when it ran."""
+
+    campaign: str
+    task: Task
+    uid: str
+    index: int
+    job_id: str
+    started_at: datetime
+    ended_at: datetime
+
+
+def done_outcome(attempt: Attempt, chance: random.Random) -> Outcome:
+    """An outcome with the metrics and artefacts that the task's kind asks for."""
+    return _outcome(attempt, metrics=_metrics(attempt.task, chance), artefacts=_artefacts(attempt.task))
+
+
+def failed_outcome(attempt: Attempt, reason: Reason) -> Outcome:
+    """An outcome of a payload that could still say why it failed."""
+    return _outcome(attempt, reason=reason)
+
+
+def file_ref(path: str) -> FileRef:
+    """A file that exists by name only."""
+    return FileRef(path=path, sha256=hashlib.sha256(path.encode()).hexdigest())
+
+
+def errors_of_cycle(cycle: int) -> Errors:
+    """Test errors that fall tenfold in each cycle, down to a floor: by cycle 3 they have settled."""
+    force = 4.0 + 100.0 * 0.1**cycle
+    return Errors(structures=6, energy_mev_per_atom=force / 10, force_mev_per_angstrom=force)
+
+
+def _outcome(
+    attempt: Attempt,
+    *,
+    reason: Reason | None = None,
+    metrics: Metrics | None = None,
+    artefacts: dict[str, FileRef] | None = None,
+) -> Outcome:
+    wall_s = (attempt.ended_at - attempt.started_at).total_seconds()
+    return Outcome(
+        campaign=attempt.campaign,
+        task=attempt.task.id,
+        uid=attempt.uid,
+        index=attempt.index,
+        job_id=attempt.job_id,
+        host=_HOST,
+        kind=attempt.task.parameters.kind,
+        status="done" if reason is None else "failed",
+        reason=reason,
+        message="" if reason is None else f"simulated: {reason}",
+        metrics=metrics,
+        artefacts=artefacts or {},
+        started_at=attempt.started_at,
+        ended_at=attempt.ended_at,
+        wall_s=wall_s,
+        cpu_s=wall_s,
+    )
+
+
+def _metrics(task: Task, chance: random.Random) -> Metrics:
+    match task.parameters:
+        case GenerateParameters():
+            return _generated(task, task.parameters)
+        case ExploreParameters():
+            return _explored(task, task.parameters, chance)
+        case SelectParameters():
+            return _selected(task, task.parameters, chance)
+        case CalculateParameters():
+            return CalculateMetrics(
+                energy_ev=-3.5 * _N_ATOMS,
+                n_atoms=_N_ATOMS,
+                force_max_ev_per_angstrom=1.0,
+                pressure_gpa=0.0,
+                settings="simulated",
+            )
+        case TrainParameters():
+            return _trained(task, task.parameters)
+
+
+def _artefacts(task: Task) -> dict[str, FileRef]:
+    match task.parameters:
+        case ExploreParameters():
+            return {"frames": file_ref(f"{task.workdir}/frames.extxyz")}
+        case CalculateParameters():
+            return {"label": file_ref(f"{task.workdir}/label.extxyz")}
+        case TrainParameters():
+            folder = task.parameters.potential_folder
+            return {
+                "dataset": file_ref(task.parameters.dataset_file),
+                "potential_yaml": file_ref(f"{folder}/potential.yaml"),
+                "potential_asi": file_ref(f"{folder}/potential.asi"),
+                "potential_yace": file_ref(f"{folder}/potential.yace"),
+            }
+        case GenerateParameters() | SelectParameters():
+            return {}
+
+
+def _generated(task: Task, parameters: GenerateParameters) -> GenerateMetrics:
+    roles = [Role.TRAIN] * parameters.structures + [Role.TEST] * parameters.test_structures
+    structures = tuple(
+        Structure(
+            file=file_ref(f"{task.workdir}/{number:04d}.extxyz"),
+            role=role,
+            origin="simulated",
+            n_atoms=_N_ATOMS,
+            why="generated",
+        )
+        for number, role in enumerate(roles)
+    )
+    environments = {parameters.prototypes[0].elements[0]: _N_ATOMS * parameters.structures}
+    return GenerateMetrics(structures=structures, environments=environments, redrawn=0)
+
+
+def _explored(task: Task, parameters: ExploreParameters, chance: random.Random) -> ExploreMetrics:
+    """Half of the walkers of cycle 1 halt, a quarter of cycle 2, and so on; halts and explosions are equally new."""
+    planned = parameters.walker.steps
+    halts = chance.random() < 0.5**task.cycle
+    ending = chance.choice((Ending.HALTED, Ending.HALTED, Ending.EXPLODED)) if halts else Ending.COMPLETED
+    steps = planned // 2 if halts else planned
+    return ExploreMetrics(
+        ending=ending,
+        steps=steps,
+        steps_planned=planned,
+        time_ps=steps * parameters.walker.timestep_fs / 1000,
+        gamma_max=2 * parameters.gamma_halt if halts else 1.0,
+        frames_collected=3 if halts else 0,
+        temperature_mean_kelvin=parameters.walker.temperature_kelvin,
+        gamma_trace=(),
+    )
+
+
+def _selected(task: Task, parameters: SelectParameters, chance: random.Random) -> SelectMetrics:
+    chosen = chance.randint(0, parameters.candidates_max)
+    audited = chance.randint(0, parameters.audit)
+    structures = tuple(
+        Structure(
+            file=file_ref(f"{task.workdir}/{number:04d}.extxyz"),
+            role=Role.TRAIN if number < chosen else Role.TEST,
+            origin="simulated",
+            n_atoms=_N_ATOMS,
+            gamma_max=5.0,
+            why="d_optimal" if number < chosen else "audit",
+        )
+        for number in range(chosen + audited)
+    )
+    return SelectMetrics(
+        frames=len(structures) + 2, below_window=0, too_short=0, duplicates=2, not_chosen=0, structures=structures
+    )
+
+
+def _trained(task: Task, parameters: TrainParameters) -> TrainMetrics:
+    has_current = any(item.name == "current_yaml" for item in task.inputs)
+    after = errors_of_cycle(task.cycle)
+    return TrainMetrics(
+        functions=parameters.functions_per_element * len(parameters.elements),
+        train=after,
+        test=after,
+        test_of_current=errors_of_cycle(task.cycle - 1) if has_current else None,
+        probe_gamma=20.0,
+        reference_energies_ev=dict.fromkeys(parameters.elements, -1.0),
+        fingerprint=hashlib.sha256(task.id.encode()).hexdigest(),
+        fit_s=1.0,
+        active_set_s=1.0,
+    )

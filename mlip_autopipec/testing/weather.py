@@ -1,0 +1,91 @@
+"""What goes wrong on a simulated site, how often, and until when."""
+
+import random
+from dataclasses import dataclass, fields
+from typing import Self
+
+from mlip_autopipec.errors import TransientError
+from mlip_autopipec.testing.clock import SimulatedClock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultRates:
+    """Probabilities in 0…1; all zero is a perfect site."""
+
+    # per wait on the wire
+    transient: float = 0.0
+    slow: float = 0.0
+    hangs: float = 0.0  # longer than any effect may take
+    outage: float = 0.0  # nothing gets through for minutes
+    # per submission
+    reply_lost: float = 0.0
+    submit_lost: float = 0.0
+    landing_late: float = 0.0
+    limited: float = 0.0
+    rejected: float = 0.0
+    locate_unclear: float = 0.0
+    # per look at the scheduler
+    sight_none: float = 0.0
+    sight_frozen: float = 0.0  # the past is shown for minutes
+    left_out: float = 0.0
+    post_mortem_none: float = 0.0
+    # per look at the outbox
+    listing_empty: float = 0.0
+    # per start of an attempt
+    preempted: float = 0.0
+    dies: float = 0.0
+    fails: float = 0.0
+    garbled: float = 0.0
+
+    @classmethod
+    def drawn(cls, chance: random.Random) -> Self:
+        """A climate of its own for each seed: most faults are absent, some are rare, some are common."""
+        return cls(
+            **{item.name: chance.choice((0.0, 0.0, 0.05, 0.2)) * _SCALE.get(item.name, 1.0) for item in fields(cls)}
+        )
+
+
+#: What ends tasks for good is drawn less often, or no campaign would see its second cycle.
+_SCALE = {"outage": 0.02, "hangs": 0.02, "rejected": 0.1, "dies": 0.5, "fails": 0.1, "garbled": 0.2}
+_FAST_S, _SLOW_S, _HANGS_S = (0.001, 0.1), (1.0, 30.0), (300.0, 1200.0)
+#: How long a spell lasts.
+_SPELL_S = (10.0, 600.0)
+
+
+class Weather:
+    """Draws faults until `calm_after_s`; from then on the site is perfect, and what was begun must come to its end."""
+
+    def __init__(
+        self, clock: SimulatedClock, chance: random.Random, rates: FaultRates, *, calm_after_s: float = float("inf")
+    ) -> None:
+        self.rates = rates
+        self._clock = clock
+        self._chance = chance
+        self._calm_after_s = calm_after_s
+        self._spells: dict[str, float] = {}
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether faults have stopped."""
+        return self._clock.elapsed_s >= self._calm_after_s
+
+    def clear(self) -> None:
+        """Stop all faults now."""
+        self._calm_after_s = min(self._calm_after_s, self._clock.elapsed_s)
+
+    def strikes(self, rate: float) -> bool:
+        """Whether a fault of this rate happens now."""
+        return self._chance.random() < rate and not self.is_calm
+
+    def holds(self, spell: str, rate: float) -> bool:
+        """Whether a fault that lasts is over the site: it begins at this rate, and goes on for 10 s to 10 min."""
+        if self.strikes(rate):
+            self._spells[spell] = self._clock.elapsed_s + self._chance.uniform(*_SPELL_S)
+        return self._clock.elapsed_s < self._spells.get(spell, 0.0) and not self.is_calm
+
+    async def pass_by(self, operation: str) -> None:
+        """One wait on the wire: 1-100 ms, seldom up to 30 s, very seldom up to 20 min. Raises TransientError."""
+        span_s = _HANGS_S if self.strikes(self.rates.hangs) else _SLOW_S if self.strikes(self.rates.slow) else _FAST_S
+        await self._clock.sleep(self._chance.uniform(*span_s))
+        if self.holds("outage", self.rates.outage) or self.strikes(self.rates.transient):
+            raise TransientError(f"the connection was cut in {operation}")

@@ -1,0 +1,126 @@
+"""Daemons and sites with one mistake each, which a simulation worth its name must find."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.data_models import commands as cm
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.base import Phase, Reason
+from mlip_autopipec.data_models.state import Batch, WorkflowState
+from mlip_autopipec.data_models.task import Task
+from mlip_autopipec.orchestration.effects import Effects
+from mlip_autopipec.orchestration.loop import WorkflowManager
+from mlip_autopipec.phases import phase_runners
+from mlip_autopipec.phases.training import Training
+from mlip_autopipec.ports import Accepted, PhaseRunner, Unclear, Void
+from mlip_autopipec.testing.cluster import SimulatedCluster
+from mlip_autopipec.testing.memory import MemoryJournal
+
+
+class TriesAgainWhenUnclear(Effects):
+    """Takes a lost answer for a lost submission."""
+
+    async def carry_out(self, command: cm.Command, state: WorkflowState) -> ev.Event:
+        event = await super().carry_out(command, state)
+        if isinstance(event, ev.SubmissionUnclear):
+            return ev.SubmissionVoided(at=event.at, uid=event.uid, message=event.message)
+        return event
+
+
+class TakesSilenceForDeath(Effects):
+    """Takes no information about an attempt for its end."""
+
+    async def carry_out(self, command: cm.Command, state: WorkflowState) -> ev.Event:
+        event = await super().carry_out(command, state)
+        if isinstance(command, cm.InquireAttempt) and isinstance(event, ev.EffectDeferred):
+            return ev.AttemptLost(
+                at=event.at, uid=command.uid, index=command.index, reason=Reason.LOST, message=event.message
+            )
+        return event
+
+
+class NeverComesBack(Effects):
+    """Puts off for a year."""
+
+    async def carry_out(self, command: cm.Command, state: WorkflowState) -> ev.Event:
+        event = await super().carry_out(command, state)
+        if isinstance(event, ev.EffectDeferred):
+            return event.model_copy(update={"until": event.at + timedelta(days=365)})
+        return event
+
+
+class TakesAbsenceForDeath(WorkflowManager):
+    """Ends an attempt as soon as one answer of the scheduler leaves it out."""
+
+    def _start_due(self, *args: object) -> None:
+        for batch in self.state.batches.values():
+            for index in batch.live:
+                if self.state.tasks[batch.tasks[index]].job_state is ev.JobState.ABSENT:
+                    self._lose(batch, index)
+        super()._start_due(*args)  # type: ignore[arg-type] # whatever it takes
+
+    def _lose(self, batch: Batch, index: int) -> None:
+        now = self._clock.now()
+        lost = ev.AttemptLost(at=now, uid=batch.uid, index=index, reason=Reason.LOST, message="absent")
+        asyncio.get_running_loop().create_task(self.record(lost))
+
+
+class StartsTwice(WorkflowManager):
+    """Forgets what is in flight."""
+
+    def _start_due(self, *args: object) -> None:
+        self._in_flight.clear()
+        super()._start_due(*args)  # type: ignore[arg-type] # whatever it takes
+
+
+class WorksThroughPauses(WorkflowManager):
+    """Decides as if nobody had paused."""
+
+    def _start_due(self, *args: object) -> None:
+        paused = self.state
+        self.state = paused.model_copy(update={"pause": None})
+        super()._start_due(*args)  # type: ignore[arg-type] # whatever it takes
+        self.state = paused
+
+
+class RemembersWhatNobodyWrote(WorkflowManager):
+    """Changes state without an event."""
+
+    async def record(self, event: ev.Event, subject: str | None = None) -> bool:
+        written = await super().record(event, subject)
+        self.state = self.state.model_copy(update={"site_message": type(event).__name__})
+        return written
+
+
+class AcknowledgesEarly(MemoryJournal):
+    """Says that events are on the disk while they are still on their way."""
+
+    _on_their_way: Sequence[ev.Event] = ()
+
+    async def append(self, events: Sequence[ev.Event]) -> int:
+        late, self._on_their_way = self._on_their_way, events
+        if late:
+            await super().append(late)
+        return len(self.lines) + len(events)
+
+
+class SaysVoidAtOnce(SimulatedCluster):
+    """Takes "not found" for "never will be"."""
+
+    async def locate(self, batch: Batch) -> Accepted | Void | Unclear:
+        answer = await super().locate(batch)
+        return Void(answer.message) if isinstance(answer, Unclear) else answer
+
+
+class _ForgetfulTraining(Training):
+    """Drops the last label."""
+
+    def plan(self, state: WorkflowState) -> tuple[Task, ...]:
+        return tuple(task.model_copy(update={"inputs": task.inputs[:-1]}) for task in super().plan(state))
+
+
+def forgetful_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
+    """Runners of which Training reads all labels but one."""
+    return {**phase_runners(config), Phase.TRAINING: _ForgetfulTraining(config)}

@@ -1,0 +1,102 @@
+"""Whatever is misspelled, and whatever a file says, the answer is a message or a configuration."""
+
+import re
+import string
+import tempfile
+from pathlib import Path
+
+from config_samples import SITE, write
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from mlip_autopipec.config.loader import effective_yaml, load_config
+from mlip_autopipec.config.schemas.units import format_duration, format_memory, parse_duration_s, parse_memory_mib
+from mlip_autopipec.errors import ConfigurationError
+
+DEMO = (Path(__file__).resolve().parents[3] / "config" / "demo.yaml").read_text(encoding="utf-8")
+KEYS = [match.span(1) for match in re.finditer(r"^(?:[^#\n]*[\s{])?([a-z_]+):", DEMO, re.MULTILINE)]
+
+
+def edits(word: str) -> st.SearchStrategy[str]:
+    """One letter left out, put in, put for another, or changed with its neighbour."""
+    places, letters = st.integers(0, len(word) - 1), st.sampled_from(string.ascii_lowercase)
+    return st.one_of(
+        places.map(lambda place: word[:place] + word[place + 1 :]),
+        st.builds(lambda place, letter: word[:place] + letter + word[place:], places, letters),
+        st.builds(lambda place, letter: word[:place] + letter + word[place + 1 :], places, letters),
+        places.map(lambda place: word[:place] + word[place : place + 2][::-1] + word[place + 2 :]),
+    ).filter(lambda other: other != word)
+
+
+def message_for(text: str) -> str:
+    """What a text is refused with; empty if it is in order."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            load_config(write(Path(folder), text))
+        except ConfigurationError as error:
+            return str(error)
+    return ""
+
+
+def test_every_line_of_the_demo_file_gives_its_key() -> None:
+    """The property below looks at real keys: as many as a look at the file would count."""
+    assert {"campaign", "elements", "transport", "kind", "structure", "functions_per_element"} <= {
+        DEMO[start:end] for start, end in KEYS
+    }
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_a_key_that_is_misspelled_by_one_letter_is_recognised(data: st.DataObject) -> None:
+    """The message has the line, the word as it is written, and asks for the word that was meant."""
+    start, end = data.draw(st.sampled_from(KEYS))
+    word = DEMO[start:end]
+    written = data.draw(edits(word))
+    message = message_for(DEMO[:start] + written + DEMO[end:])
+    line = DEMO.count("\n", 0, start) + 1
+    told = [one for one in message.splitlines() if one.startswith(f"site.yaml:{line}  ")]
+    assert any(re.search(rf"\b{written}  .* → no such key; did you mean '{word}'\?", one) for one in told), message
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_a_file_that_is_damaged_anywhere_is_read_or_refused(data: st.DataObject) -> None:
+    """A text cut, doubled or scribbled over gives no other error than ConfigurationError."""
+    start = data.draw(st.integers(0, len(SITE)))
+    end = data.draw(st.integers(start, min(len(SITE), start + 40)))
+    scribble = data.draw(st.text(alphabet="ab1:-[]{},&*<!%|>'\"\\#?\n\t é\x00\ud800".replace("\ud800", ""), max_size=8))
+    message = message_for(SITE[:start] + scribble + SITE[end:])
+    assert message == "" or re.search(r"\nsite\.yaml:\d+  ", message)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+        max_leaves=8,
+    )
+)
+@example("a\n b \n\n c ")
+@example({"<<": "x", "=": "~"})
+def test_any_arguments_are_written_out_and_read_back(value: object) -> None:
+    """Of a calculator: all that JSON can say."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config = load_config(write(folder, SITE)).config
+        oracle = config.calculation.oracle.model_copy(update={"arguments": {"value": value}})
+        calculation = config.calculation.model_copy(update={"oracle": oracle})
+        changed = config.model_copy(update={"calculation": calculation})
+        assert load_config(write(folder, effective_yaml(changed))).config == changed
+
+
+@given(st.integers(1, 366 * 86400))
+def test_durations_read_back_from_what_is_written(duration_s: int) -> None:
+    """To the second."""
+    assert parse_duration_s(format_duration(duration_s)) == duration_s
+
+
+@given(st.integers(1, 10**9 - 1))
+def test_memory_reads_back_from_what_is_written(memory_mib: int) -> None:
+    """To the MiB."""
+    assert parse_memory_mib(format_memory(memory_mib)) == memory_mib

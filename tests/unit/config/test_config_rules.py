@@ -1,0 +1,109 @@
+"""Rules between sections, and the crystals that they are worked out from."""
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ase.data import chemical_symbols
+from config_samples import SITE, mistakes, spoiled
+
+from mlip_autopipec.config.complaints import read
+from mlip_autopipec.config.crystals import C_OVER_A, atoms_of, element_slots, nearest_neighbour_angstrom
+from mlip_autopipec.config.elements import SYMBOLS
+from mlip_autopipec.config.rules import RULES, broken_rules
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.config.source import parse
+from mlip_autopipec.data_models.task import Prototype
+from mlip_autopipec.payload.structures import crystal, shortest_distance
+
+STRUCTURES = tuple(Prototype.model_fields["structure"].annotation.__args__)  # type: ignore[union-attr]
+ELEMENTS = ("Cu", "Au")
+
+
+def prototype_of(structure: str, c_over_a: float | None = None, **others: Any) -> Prototype:
+    """A prototype with as many elements as its structure takes."""
+    elements = ELEMENTS[: element_slots(structure)]
+    return Prototype(structure=structure, elements=elements, lattice_constant_angstrom=3.7, c_over_a=c_over_a, **others)
+
+
+def right_of(text: str) -> dict[str, Any]:
+    """The values of a text that are right in themselves."""
+    data = parse(text).data
+    assert data is not None
+    return read(WorkflowConfig, data).right()
+
+
+def test_the_symbols_are_those_of_the_work_half() -> None:
+    """All 118, in order, as ASE has them."""
+    assert list(SYMBOLS) == chemical_symbols[1:]
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_atoms_are_counted_as_the_work_half_builds_them(structure: str) -> None:
+    """Each element, in a repeated cell."""
+    prototype = prototype_of(structure, repeat=(1, 2, 3))
+    symbols = crystal(prototype.model_dump()).get_chemical_symbols()
+    assert {element: symbols.count(element) for element in ELEMENTS[: element_slots(structure)]} == atoms_of(prototype)
+
+
+@pytest.mark.parametrize(
+    ("structure", "c_over_a"),
+    [*product(STRUCTURES, [None]), *product(C_OVER_A, [0.2, 0.5, 0.65, 0.9, 1.3, 1.5, 1.8])],
+)
+def test_nearest_neighbours_are_those_of_the_crystal(structure: str, c_over_a: float | None) -> None:
+    """The formula agrees with a search in the work half's own crystal, also where layers are near or far."""
+    prototype = prototype_of(structure, c_over_a)
+    measured = shortest_distance(crystal(prototype.model_dump()), 6.0)
+    assert nearest_neighbour_angstrom(prototype) == pytest.approx(measured, abs=1e-9)
+
+
+@pytest.mark.parametrize("number", range(len(RULES)))
+def test_a_rule_reads_only_what_it_names(number: int) -> None:
+    """Without one of its values it is not asked; with no others it runs."""
+    rule, needs = RULES[number]
+    right = {key: value for key, value in right_of(SITE).items() if key in needs}
+    assert right.keys() == needs, rule
+    assert list(broken_rules(right)) == []
+    for need in needs:
+        fewer = {key: value for key, value in right.items() if key != need}
+        assert rule not in [other for other, others in RULES if others <= fewer.keys()]
+
+
+def test_only_values_that_are_wrong_keep_rules_from_being_asked() -> None:
+    """A section that has a wrong value in it lends its others to the rules."""
+    right = right_of(spoiled(("structures: 10", "structures: ten"), ("gamma_halt: 10", "gamma_hlt: 1.5")))
+    assert "generation.structures" not in right
+    assert right["generation.test_structures"] == 4
+    assert [mistake.path for mistake in broken_rules(right)] == [("exploration", "gamma_halt")]
+
+
+@pytest.mark.parametrize(("structures", "functions"), [(1, 32), (2, 8), (3, 16), (9, 8 * 4)])
+def test_structures_are_spread_over_the_prototypes_in_turn(tmp_path: Path, structures: int, functions: int) -> None:
+    """One more function than the scarcest element has atoms is refused; as many are not.
+
+    fcc Cu has 32 Cu; l1_2 has 8 of its first element, Au, and 24 Cu. With one structure there is no Au at all.
+    """
+    changes = [
+        ("      elements: [Cu, Au]\n", "      elements: [Au, Cu]\n"),
+        ("structures: 10", f"structures: {structures}"),
+    ]
+    enough = spoiled(*changes, ("functions_per_element: 100", f"functions_per_element: {functions}"))
+    assert [mistake for mistake in broken_rules(right_of(enough)) if mistake.path[0] == "training"] == []
+    [line] = mistakes(
+        tmp_path, spoiled(*changes, ("functions_per_element: 100", f"functions_per_element: {functions + 1}"))
+    )
+    told = f"expected no more than {functions}: generation.structures ({structures}) hold {functions} "
+    assert f"training.functions_per_element  {functions + 1} → {told}" in line
+
+
+def test_an_oracle_is_any_class_or_function_by_its_path(tmp_path: Path) -> None:
+    """Some calculators are made by functions, so no capital is asked for."""
+    assert list(broken_rules(right_of(spoiled(("emt.EMT", "emt.make_emt"))))) == []
+    assert len(mistakes(tmp_path, spoiled(("emt.EMT", "emt.")))) == 1
+
+
+def test_without_a_number_of_cores_the_machine_decides() -> None:
+    """The file alone cannot say whether they suffice."""
+    text = spoiled(("kind: local, cores: 2}", "kind: local}"), ("cores: 2\n", "cores: 64\n"))
+    assert list(broken_rules(right_of(text))) == []

@@ -1,0 +1,60 @@
+"""The campaign's lock."""
+
+import os
+import re
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+from journal_samples import NOW
+
+from mlip_autopipec.errors import CampaignLocked, OperatorError
+from mlip_autopipec.journal.lock import CampaignLock
+
+
+def test_a_second_holder_is_refused_and_told_of_the_first(tmp_path: Path) -> None:
+    """The message names file, process, host and time."""
+    with CampaignLock(tmp_path, now=NOW):
+        with pytest.raises(CampaignLocked) as caught, CampaignLock(tmp_path, now=NOW):
+            pass
+        for part in (f"{tmp_path}/lock", f'"pid": {os.getpid()}', socket.gethostname(), NOW.isoformat(), "boot_id"):
+            assert part in str(caught.value)
+
+
+def test_a_refused_holder_takes_nothing_away(tmp_path: Path) -> None:
+    """After a refusal the first still holds the lock, and a third is refused as well."""
+    with CampaignLock(tmp_path, now=NOW):
+        for _ in range(2):
+            with pytest.raises(CampaignLocked, match=str(os.getpid())), CampaignLock(tmp_path, now=NOW):
+                pass
+
+
+def test_the_lock_is_free_after_it_was_released(tmp_path: Path) -> None:
+    """Also when the body raised; the file stays, and names nobody."""
+    with pytest.raises(ZeroDivisionError), CampaignLock(tmp_path, now=NOW):
+        _ = 1 // 0
+    assert (tmp_path / "lock").read_bytes() == b""
+    with CampaignLock(tmp_path, now=NOW):
+        pass
+
+
+def test_a_dead_holder_holds_nothing(tmp_path: Path) -> None:
+    """The name that a killed process left in the file is overwritten by the next, however long it was."""
+    (tmp_path / "lock").write_text("x" * 500)
+    with CampaignLock(tmp_path, now=NOW):
+        assert re.fullmatch(r'\{"pid": \d+, .*\}', (tmp_path / "lock").read_text())
+
+
+def test_the_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    """The lock may be the first thing in the folder."""
+    with CampaignLock(tmp_path / "new", now=NOW):
+        assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+        assert stat.S_IMODE((tmp_path / "new" / "lock").stat().st_mode) == 0o600
+
+
+def test_what_cannot_be_locked_is_for_the_operator(tmp_path: Path) -> None:
+    """An error of the file system is told with the file and the way out."""
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(OperatorError, match=r"cannot be locked.*local disk"), CampaignLock(tmp_path, now=NOW):
+        pass

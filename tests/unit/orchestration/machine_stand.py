@@ -1,0 +1,94 @@
+"""States of every stage, and for each the events that it takes: the material of the machine's tests."""
+
+from collections.abc import Iterator
+
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.base import Phase, Reason, Verdict
+from mlip_autopipec.data_models.digest import CycleSummary
+from mlip_autopipec.data_models.state import Stage, WorkflowState
+from mlip_autopipec.orchestration.machine import evolve
+from mlip_autopipec.phases import phase_runners
+from mlip_autopipec.testing.examples import copper_config
+from mlip_autopipec.testing.walk import Walk
+
+ADA = ev.Actor(uid=1000, pid=77, name="ada")
+
+
+def walk() -> Walk:
+    """A campaign that has just been created."""
+    config = copper_config()
+    return Walk(config, phase_runners(config))
+
+
+def always(campaign: Walk) -> Iterator[ev.Event]:
+    """What may happen in every stage but the first."""
+    at = campaign.now
+    yield ev.DaemonStarted(at=at, version="0", host="login1", pid=1, config_sha256="0", payload_sha256="0")
+    yield ev.DaemonStopped(at=at, why="SIGTERM")
+    yield ev.EffectDeferred(at=at, subject="campaign", message="cut", until=at)
+    yield ev.SiteChanged(at=at, health=ev.SiteHealth.DEGRADED, message="cut")
+    yield ev.Paused(at=at, by=ADA)
+    yield ev.Resumed(at=at, by=ADA)
+    yield ev.JournalRepaired(at=at, kept_as="journal.torn", bytes_cut=3)
+
+
+def submission_news(campaign: Walk) -> Iterator[tuple[WorkflowState, ev.Event]]:
+    """News about a batch that is begun but not accepted yet."""
+    state, at = campaign.until(lambda state: bool(state.batches)), campaign.now
+    uid = next(iter(state.batches))
+    yield state, ev.SubmissionAccepted(at=at, uid=uid, job_id="1")
+    yield state, ev.SubmissionRejected(at=at, uid=uid, message="Invalid account")
+    yield state, ev.SubmissionUnclear(at=at, uid=uid, message="timed out")
+    yield state, ev.SubmissionVoided(at=at, uid=uid, message="never was")
+
+
+def attempt_news(campaign: Walk) -> Iterator[tuple[WorkflowState, ev.Event]]:
+    """News about a live attempt."""
+    uid, at = campaign.submitted(Phase.CALCULATION).uid, campaign.now
+    yield campaign.state, ev.JobsSighted(at=at, sightings=(ev.Sighting(uid=uid, index=0, state=ev.JobState.ABSENT),))
+    yield campaign.state, campaign.ended(uid, 0)
+    yield campaign.state, ev.AttemptLost(at=at, uid=uid, index=0, reason=Reason.LOST, message="gone")
+
+
+def legal() -> Iterator[tuple[WorkflowState, ev.Event]]:
+    """For every stage, each kind of event that it takes, with a state that takes it."""
+    at = walk().now
+    created = walk().events[0]
+    yield WorkflowState(), created
+    yield WorkflowState(), ev.JournalRepaired(at=at, kept_as="journal.torn", bytes_cut=3)
+    yield from _legal_between()
+    yield from _legal_working()
+    over = ev.VerdictReached(at=at, verdict=Verdict.FAILED, reason="quorum")
+    for state, event in (*submission_news(walk()), *attempt_news(walk())):
+        yield evolve(state, over), event
+    ended = walk().tell(over)
+    yield from ((ended, event) for event in always(walk()))
+
+
+def _legal_between() -> Iterator[tuple[WorkflowState, ev.Event]]:
+    between = walk()
+    yield between.state, between.follow(between.commands()[0])
+    yield between.state, ev.CycleClosed(at=between.now, summary=CycleSummary(cycle=0, bootstrap=True))
+    yield between.state, ev.VerdictReached(at=between.now, verdict=Verdict.FAILED, reason="no potential")
+    yield from ((between.state, event) for event in always(between))
+
+
+def _legal_working() -> Iterator[tuple[WorkflowState, ev.Event]]:
+    working = walk()
+    state = working.planned(Phase.CALCULATION)
+    yield state, working.follow(working.commands()[0])
+    yield state, ev.VerdictReached(at=working.now, verdict=Verdict.FAILED, reason="quorum")
+    yield from ((state, event) for event in always(working))
+    yield from submission_news(walk())
+    yield from attempt_news(walk())
+    failed = walk()
+    uid = failed.submitted(Phase.CALCULATION).uid
+    state = failed.tell(failed.ended(uid, 0, Reason.NUMERICAL))
+    yield state, ev.TaskQuarantined(at=failed.now, task=state.batches[uid].tasks[0], message="SCF")
+    done = walk()
+    state = done.until(lambda state: state.stage is Stage.WORKING and not _open(state))
+    yield state, done.follow(done.commands()[0])
+
+
+def _open(state: WorkflowState) -> bool:
+    return any(record.outcome is None for record in state.tasks.values())

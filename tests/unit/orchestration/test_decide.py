@@ -1,0 +1,182 @@
+"""decide: what is asked for, when, and what a pause, a deferral or a verdict keeps back."""
+
+from datetime import timedelta
+
+import pytest
+from machine_stand import ADA, walk
+
+from mlip_autopipec.data_models import commands as cm
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.base import Phase, Reason, Verdict
+from mlip_autopipec.data_models.state import Stage, WorkflowState
+from mlip_autopipec.orchestration.decide import decide, next_deadline
+from mlip_autopipec.testing.walk import Walk
+
+MOMENT = timedelta(microseconds=1)
+
+
+def asked(campaign: Walk) -> list[tuple[str, str]]:
+    """Type and subject of every command that is due."""
+    return [(command.type, command.subject) for command in campaign.commands()]
+
+
+def test_nothing_is_asked_before_the_campaign_exists() -> None:
+    """An empty journal asks for nothing."""
+    campaign = walk()
+    assert decide(WorkflowState(), campaign.policy, campaign.now) == ()
+
+
+def test_a_new_campaign_plans_its_generation() -> None:
+    """The first command of every campaign."""
+    assert walk().commands() == (cm.PlanPhase(cycle=0, phase=Phase.GENERATION),)
+
+
+def test_intent_comes_before_submission() -> None:
+    """Tasks are begun under the next job name, and only a batch that is begun is submitted."""
+    campaign = walk()
+    state = campaign.planned(Phase.CALCULATION)
+    (begin,) = campaign.commands()
+    assert begin == cm.BeginBatch(uid="copper-3f9a1c.c000.calculation.b00", tasks=tuple(state.tasks))
+    campaign.tell(campaign.follow(begin))
+    assert campaign.commands() == (cm.SubmitBatch(uid=begin.uid),)
+
+
+def test_an_unclear_batch_is_looked_up_and_never_submitted_again() -> None:
+    """Ambiguity is resolved by looking."""
+    campaign = walk()
+    campaign.until(lambda state: bool(state.batches))
+    uid = next(iter(campaign.state.batches))
+    campaign.tell(ev.SubmissionUnclear(at=campaign.now, uid=uid, message="timed out"))
+    assert campaign.commands() == (cm.LocateBatch(uid=uid),)
+
+
+def test_a_missing_attempt_is_asked_after_when_its_grace_is_over() -> None:
+    """Not a moment earlier, and next_deadline names that moment."""
+    campaign = walk()
+    uid = campaign.submitted(Phase.GENERATION).uid
+    absent = ev.Sighting(uid=uid, index=0, state=ev.JobState.ABSENT)
+    state = campaign.tell(ev.JobsSighted(at=campaign.now, sightings=(absent,)))
+    over = campaign.now + campaign.policy.grace
+    assert next_deadline(state, campaign.policy, campaign.now) == over
+    assert decide(state, campaign.policy, over - MOMENT) == ()
+    assert decide(state, campaign.policy, over) == (cm.InquireAttempt(uid=uid, index=0),)
+    assert next_deadline(state, campaign.policy, over) is None
+
+
+def test_a_deferred_subject_is_left_alone_until_its_time() -> None:
+    """Other subjects go on meanwhile."""
+    campaign = walk()
+    campaign.until(lambda state: bool(state.batches))
+    uid = next(iter(campaign.state.batches))
+    until = campaign.now + timedelta(seconds=2)
+    state = campaign.tell(ev.EffectDeferred(at=campaign.now, subject=f"batch:{uid}", message="limit", until=until))
+    assert decide(state, campaign.policy, until - MOMENT) == ()
+    assert decide(state, campaign.policy, until) == (cm.SubmitBatch(uid=uid),)
+    assert next_deadline(state, campaign.policy, campaign.now) == until
+
+
+def test_a_pause_keeps_back_new_batches() -> None:
+    """No intent is written while paused."""
+    campaign = walk()
+    campaign.planned(Phase.CALCULATION)
+    campaign.tell(ev.Paused(at=campaign.now, by=ADA))
+    assert campaign.commands() == ()
+    campaign.tell(ev.Resumed(at=campaign.now, by=ADA))
+    assert [command.type for command in campaign.commands()] == ["BeginBatch"]
+
+
+def test_a_pause_keeps_back_a_batch_that_is_begun() -> None:
+    """Intent alone sends nothing; the submission waits for Resumed."""
+    campaign = walk()
+    campaign.until(lambda state: bool(state.batches))
+    campaign.tell(ev.Paused(at=campaign.now, by=ADA))
+    assert campaign.commands() == ()
+
+
+def test_a_pause_keeps_back_nothing_else() -> None:
+    """While paused, unclear batches are looked up, missing attempts asked after, phases digested and planned."""
+    campaign = walk()
+    uid = campaign.submitted(Phase.GENERATION).uid
+    campaign.tell(ev.Paused(at=campaign.now, by=ADA), campaign.ended(uid, 0))
+    seen = []
+    while command := next(iter(campaign.commands()), None):
+        seen.append(command.type)
+        campaign.tell(campaign.follow(command))
+    assert seen == ["DigestPhase", "PlanPhase"]
+
+
+def test_a_failed_task_is_tried_again_in_a_batch_of_its_own_kind() -> None:
+    """Tasks that ask for other resources than the first open one wait for the next batch."""
+    campaign = walk()
+    batch = campaign.submitted(Phase.CALCULATION)
+    reasons = (Reason.NODE_FAILURE, Reason.OUT_OF_MEMORY, Reason.NODE_FAILURE)
+    for index, reason in enumerate(reasons):
+        campaign.tell(ev.AttemptLost(at=campaign.now, uid=batch.uid, index=index, reason=reason, message="died"))
+    (begin,) = campaign.commands()
+    assert begin == cm.BeginBatch(uid="copper-3f9a1c.c000.calculation.b01", tasks=(batch.tasks[0], batch.tasks[2]))
+    campaign.tell(campaign.follow(begin))
+    assert cm.BeginBatch(uid="copper-3f9a1c.c000.calculation.b02", tasks=(batch.tasks[1],)) in campaign.commands()
+
+
+def test_a_batch_holds_no_more_tasks_than_the_site_takes() -> None:
+    """batch_tasks_max cuts the array; the rest follows under the next name."""
+    campaign = walk()
+    campaign.policy = campaign.policy.model_copy(update={"batch_tasks_max": 2})
+    names = tuple(campaign.planned(Phase.CALCULATION).tasks)
+    (begin,) = campaign.commands()
+    assert isinstance(begin, cm.BeginBatch)
+    assert begin.tasks == names[:2]
+    campaign.tell(campaign.follow(begin))
+    rest = [command for command in campaign.commands() if isinstance(command, cm.BeginBatch)]
+    assert [command.tasks for command in rest] == [names[2:]]
+
+
+def test_a_task_that_may_not_be_tried_again_is_quarantined_and_the_cycle_goes_on() -> None:
+    """One structure that gives no label costs one label."""
+    campaign = walk()
+    batch = campaign.submitted(Phase.CALCULATION)
+    campaign.tell(campaign.ended(batch.uid, 0, Reason.NUMERICAL))
+    assert asked(campaign) == [("QuarantineTask", f"task:{batch.tasks[0]}")]
+    campaign.until(lambda state: state.stage is Stage.BETWEEN)
+    assert campaign.state.current_phase is Phase.CALCULATION
+
+
+def test_a_lost_quorum_ends_the_campaign() -> None:
+    """Where too few tasks can still succeed, more jobs are a waste."""
+    campaign = walk()
+    uid = campaign.submitted(Phase.GENERATION).uid
+    campaign.tell(campaign.ended(uid, 0, Reason.BAD_INPUT))
+    campaign.until(lambda state: state.stage is Stage.ENDED)
+    assert campaign.state.verdict is Verdict.FAILED
+    assert "1 of 1 tasks of generation in cycle 0 failed for good" in campaign.state.verdict_reason
+
+
+def test_after_the_verdict_only_what_runs_is_looked_after() -> None:
+    """Jobs that outlive the verdict are followed to their end; nothing new begins."""
+    campaign = walk()
+    batch = campaign.submitted(Phase.CALCULATION)
+    campaign.tell(
+        ev.AttemptLost(at=campaign.now, uid=batch.uid, index=0, reason=Reason.LOST, message="gone"),
+        ev.JobsSighted(at=campaign.now, sightings=(ev.Sighting(uid=batch.uid, index=1, state=ev.JobState.ENDED),)),
+        ev.VerdictReached(at=campaign.now, verdict=Verdict.FAILED, reason="quorum"),
+    )
+    campaign.now += campaign.policy.grace
+    assert asked(campaign) == [("InquireAttempt", f"attempt:{batch.uid}.1")]
+
+
+def test_a_cycle_without_anything_to_label_is_closed_at_once() -> None:
+    """An empty selection needs no Calculation and no Training."""
+    campaign = walk()
+    campaign.until(lambda state: (state.cycle_index, state.current_phase) == (1, Phase.SELECTION))
+    campaign.until(lambda state: all(record.outcome for record in state.tasks.values()))
+    ended = campaign.follow(campaign.commands()[0])
+    assert isinstance(ended, ev.PhaseEnded)
+    nothing = ended.digest.model_copy(update={"structures": ()})
+    campaign.tell(ended.model_copy(update={"digest": nothing}))
+    assert [command.type for command in campaign.commands()] == ["CloseCycle"]
+
+
+@pytest.mark.parametrize("phase", [Phase.EXPLORATION, Phase.SELECTION, Phase.CALCULATION, Phase.TRAINING])
+def test_a_learning_cycle_passes_every_phase(phase: Phase) -> None:
+    """From its second cycle on a campaign explores, selects, calculates and trains."""
+    assert walk().planned(phase, cycle=1).current_phase is phase

@@ -1,0 +1,255 @@
+"""The choices of active learning: what is tried again, promoted, given up, and when it is over."""
+
+import pytest
+from machine_stand import walk
+
+from mlip_autopipec.config.schemas.phases import ConvergenceSection, TrainingSection
+from mlip_autopipec.data_models.base import Phase, Reason, Role, Verdict
+from mlip_autopipec.data_models.digest import CycleSummary
+from mlip_autopipec.data_models.outcome import Errors
+from mlip_autopipec.data_models.state import Failure, TaskRecord, TaskStatus, WorkflowState
+from mlip_autopipec.data_models.task import Resources
+from mlip_autopipec.orchestration.strategies import (
+    ATTEMPTS_MAX,
+    gate,
+    may_try_again,
+    quorum_lost,
+    resources_for,
+    summarise,
+    verdict_of,
+)
+
+RULES = ConvergenceSection(
+    quiet_cycles=2,
+    force_change_max=0.2,
+    force_change_max_mev_per_angstrom=0.5,
+    cycles_max=5,
+    labels_max=40,
+    stalled_cycles=3,
+)
+GATE = TrainingSection(
+    cutoff_angstrom=6.0,
+    functions_per_element=60,
+    worse_max=0.2,
+    worse_force_max_mev_per_angstrom=1.0,
+    worse_energy_max_mev_per_atom=2.0,
+)
+
+
+def errors(force: float, energy: float = 1.0) -> Errors:
+    """Test errors in meV/Å and meV/atom."""
+    return Errors(structures=6, energy_mev_per_atom=energy, force_mev_per_angstrom=force)
+
+
+def failed(*reasons: Reason) -> TaskRecord:
+    """A task whose attempts ended so."""
+    task = next(iter(walk().planned(Phase.CALCULATION).tasks.values())).task
+    failures = tuple(Failure(uid="b", reason=reason, message=reason) for reason in reasons)
+    return TaskRecord(task=task, status=TaskStatus.FAILED, failures=failures)
+
+
+# --- attempts ----------------------------------------------------------------------------------------------------
+
+
+def test_every_reason_has_its_bound() -> None:
+    """No reason is forgotten in the ladder of attempts."""
+    assert ATTEMPTS_MAX.keys() == set(Reason)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_the_ladder_of_attempts(reason: Reason) -> None:
+    """A task is tried as often as its reason's bound allows, and never more often than the user allows."""
+    allowed = min(ATTEMPTS_MAX[reason] or 5, 5)
+    for count in range(1, 7):
+        assert may_try_again(failed(*[reason] * count), attempts_max=5) is (count < allowed)
+
+
+def test_reasons_are_counted_apart() -> None:
+    """A second crash after a lost node is the second of its kind; a first crash is not."""
+    assert may_try_again(failed(Reason.NODE_FAILURE, Reason.CRASHED), attempts_max=5)
+    assert not may_try_again(failed(Reason.CRASHED, Reason.NODE_FAILURE, Reason.CRASHED), attempts_max=5)
+
+
+def test_attempts_max_bounds_all_reasons_together() -> None:
+    """Whatever the mixture, the user's number is the last word."""
+    assert not may_try_again(failed(Reason.TIMEOUT, Reason.NODE_FAILURE, Reason.PREEMPTED), attempts_max=3)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "memory_mib", "walltime_s"),
+    [
+        ((), 1000, 600),
+        ((Reason.OUT_OF_MEMORY,), 1500, 600),
+        ((Reason.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY), 2250, 600),
+        ((Reason.TIMEOUT,), 1000, 1200),
+        ((Reason.TIMEOUT, Reason.OUT_OF_MEMORY, Reason.TIMEOUT), 1500, 2400),
+        ((Reason.NODE_FAILURE, Reason.CRASHED), 1000, 600),
+    ],
+)
+def test_resources_grow_with_what_was_lacking(reasons: tuple[Reason, ...], memory_mib: int, walltime_s: int) -> None:
+    """Half as much memory more after running out of it, twice the time after a timeout, nothing else."""
+    record = failed(*reasons)
+    asked = Resources(cores=4, memory_mib=1000, walltime_s=600)
+    record = record.model_copy(update={"task": record.task.model_copy(update={"resources": asked})})
+    assert resources_for(record) == Resources(cores=4, memory_mib=memory_mib, walltime_s=walltime_s)
+
+
+# --- quorum ------------------------------------------------------------------------------------------------------
+
+
+def with_quarantined(count: int) -> WorkflowState:
+    """Bootstrap's three calculations, of which so many are given up."""
+    state = walk().planned(Phase.CALCULATION)
+    records = dict(state.tasks)
+    for name in list(records)[:count]:
+        given_up = failed(Reason.NUMERICAL).model_copy(
+            update={"task": records[name].task, "status": TaskStatus.QUARANTINED}
+        )
+        records[name] = given_up
+    return state.model_copy(update={"tasks": records})
+
+
+@pytest.mark.parametrize(
+    ("given_up", "quorum", "lost"), [(0, 1.0, False), (1, 1.0, True), (1, 0.5, False), (2, 0.5, True)]
+)
+def test_the_quorum_is_lost_when_too_few_can_still_succeed(given_up: int, quorum: float, lost: bool) -> None:  # noqa: FBT001 - a column of the table
+    """Tasks that are still open count as if they succeeded."""
+    assert (quorum_lost(with_quarantined(given_up), quorum) is not None) is lost
+
+
+def test_a_lost_quorum_says_which_task_was_the_last_and_why() -> None:
+    """The verdict's reason is what a person needs first."""
+    words = quorum_lost(with_quarantined(2), 0.5)
+    assert words is not None
+    assert "2 of 3 tasks of calculation in cycle 0" in words
+    assert words.endswith(": numerical")
+
+
+# --- the gate ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("test", "current", "promoted"),
+    [
+        (errors(50.0), None, True),
+        (errors(5.0), errors(10.0), True),
+        (errors(11.9), errors(10.0), True),
+        (errors(12.1), errors(10.0), False),
+        (errors(2.9), errors(2.0), True),
+        (errors(3.1), errors(2.0), False),
+        (errors(5.0, energy=2.9), errors(10.0, energy=1.0), True),
+        (errors(5.0, energy=3.1), errors(10.0, energy=1.0), False),
+    ],
+    ids=[
+        "first",
+        "better",
+        "a little worse",
+        "worse",
+        "small and a little worse",
+        "small and worse",
+        "energy",
+        "energy worse",
+    ],
+)
+def test_the_gate(test: Errors, current: Errors | None, promoted: bool) -> None:  # noqa: FBT001 - a column of the table
+    """Promotion allows a fit that is worse by a fraction or by a floor, in force and in energy, and says why."""
+    answer, words = gate(test, current, GATE)
+    assert answer is promoted
+    assert words
+
+
+# --- summaries ---------------------------------------------------------------------------------------------------
+
+
+def test_a_cycle_is_folded_to_what_happened_in_it() -> None:
+    """Bootstrap: every generated structure labelled, trained on, promoted; nobody walked."""
+    campaign = walk()
+    state = campaign.until(lambda state: bool(state.cycles))
+    (summary,) = state.cycles
+    assert summary.bootstrap
+    assert (summary.candidates, summary.labels_train, summary.labels_test, summary.labels_failed) == (2, 2, 1, 0)
+    assert (summary.walkers, summary.halts, summary.quiet, summary.promoted) == (0, 0, False, True)
+    assert summary.test_of_current is None
+
+
+def test_a_learning_cycle_counts_its_walkers_and_labels() -> None:
+    """The numbers agree with the digests of the cycle, phase by phase."""
+    campaign = walk()
+    campaign.planned(Phase.TRAINING, cycle=1)
+    summary = summarise(campaign.state)
+    labels = [record for record in campaign.state.digests[Phase.CALCULATION].labels if record.role is Role.TRAIN]  # type: ignore[union-attr] # a calculation's digest
+    assert (summary.cycle, summary.bootstrap, summary.walkers) == (1, False, 3)
+    assert summary.labels_train == summary.candidates == len(labels)
+    assert (summary.promoted, summary.test) == (False, None)
+
+
+# --- the verdict -------------------------------------------------------------------------------------------------
+
+BOOTSTRAP = CycleSummary(cycle=0, bootstrap=True, labels_train=8, promoted=True, test=errors(50.0))
+
+
+def learning(
+    *, quiet: bool = False, promoted: bool = True, force: float | None = 10.0, before: float = 10.0, labels: int = 4
+) -> CycleSummary:
+    """A cycle of learning; `force` None is a cycle without a fit."""
+    return CycleSummary(
+        cycle=1,
+        bootstrap=False,
+        walkers=3,
+        halts=0 if quiet else 2,
+        quiet=quiet,
+        promoted=promoted and force is not None,
+        labels_train=labels,
+        test=errors(force) if force is not None else None,
+        test_of_current=errors(before) if force is not None else None,
+    )
+
+
+QUIET = learning(quiet=True)
+LOUD = learning()
+WORSE = learning(promoted=False)
+
+VERDICTS: dict[str, tuple[tuple[CycleSummary, ...], Verdict | None]] = {
+    "bootstrap alone": ((BOOTSTRAP,), None),
+    "one quiet cycle": ((BOOTSTRAP, QUIET), None),
+    "two quiet cycles": ((BOOTSTRAP, QUIET, QUIET), Verdict.CONVERGED),
+    "quiet, loud, quiet": ((BOOTSTRAP, QUIET, LOUD, QUIET), None),
+    "quiet without a fit": ((BOOTSTRAP, QUIET, learning(quiet=True, force=None)), Verdict.CONVERGED),
+    "quiet, but the error still falls": ((BOOTSTRAP, QUIET, learning(quiet=True, force=7.0)), None),
+    "quiet, and it falls by a fifth": ((BOOTSTRAP, QUIET, learning(quiet=True, force=8.0)), Verdict.CONVERGED),
+    "quiet, and it rises": ((BOOTSTRAP, QUIET, learning(quiet=True, force=13.0)), None),
+    "quiet, and it moves by a floor": (
+        (BOOTSTRAP, QUIET, learning(quiet=True, force=0.6, before=1.0)),
+        Verdict.CONVERGED,
+    ),
+    "two cycles without promotion": ((BOOTSTRAP, WORSE, WORSE), None),
+    "three cycles without promotion": ((BOOTSTRAP, WORSE, WORSE, WORSE), Verdict.STALLED),
+    "a promotion among them": ((BOOTSTRAP, WORSE, LOUD, WORSE), None),
+    "a quiet one among them": ((BOOTSTRAP, WORSE, learning(quiet=True, promoted=False), WORSE), None),
+    "all cycles spent": ((BOOTSTRAP, *[LOUD] * 5), Verdict.BUDGET_EXHAUSTED),
+    "bootstrap is not counted": ((BOOTSTRAP, *[LOUD] * 4), None),
+    "all labels spent": ((BOOTSTRAP, learning(labels=32)), Verdict.BUDGET_EXHAUSTED),
+    "one label left": ((BOOTSTRAP, learning(labels=31)), None),
+    "converged with the last cycle": ((BOOTSTRAP, *[LOUD] * 3, QUIET, QUIET), Verdict.CONVERGED),
+}
+
+
+@pytest.mark.parametrize(("cycles", "verdict"), VERDICTS.values(), ids=VERDICTS.keys())
+def test_the_verdict(cycles: tuple[CycleSummary, ...], verdict: Verdict | None) -> None:
+    """Convergence before stalling before the budget, and a reason in words for each."""
+    potential = walk().until(lambda state: state.potential is not None).potential
+    answer = verdict_of(WorkflowState(cycles=cycles, potential=potential), RULES)
+    assert (answer and answer[0]) is verdict
+    assert answer is None or answer[1]
+
+
+def test_a_bootstrap_without_a_potential_has_failed() -> None:
+    """There is nothing to explore with."""
+    answer = verdict_of(WorkflowState(cycles=(BOOTSTRAP.model_copy(update={"promoted": False}),)), RULES)
+    assert answer is not None
+    assert answer[0] is Verdict.FAILED
+
+
+def test_no_verdict_before_the_first_cycle_is_over() -> None:
+    """A campaign that has just begun goes on."""
+    assert verdict_of(WorkflowState(), RULES) is None

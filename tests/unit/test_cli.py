@@ -1,0 +1,394 @@
+"""autopipecctl: what it prints, and how it ends."""
+
+import asyncio
+import json
+import os
+import pwd
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from mlip_autopipec.cli import app
+from mlip_autopipec.config.loader import effective_yaml, load_config
+from mlip_autopipec.config.schemas.phases import ConvergenceSection
+from mlip_autopipec.control.address import socket_path
+from mlip_autopipec.control.api import Status
+from mlip_autopipec.control.server import ControlServer
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.base import Verdict
+from mlip_autopipec.data_models.events import EVENT_ADAPTER
+from mlip_autopipec.journal.journal import FileJournal
+from mlip_autopipec.journal.replay import read
+from mlip_autopipec.orchestration.loop import Observer
+from mlip_autopipec.orchestration.machine import evolve
+from mlip_autopipec.orchestration.policy import Policy
+
+DEMO = Path(__file__).parents[2] / "config" / "demo.yaml"
+BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
+CREATED = ev.CampaignCreated(at=BEGIN, campaign="copper-3f9a1c", name="copper", version="0", config_sha256="0" * 64)
+NAME = pwd.getpwuid(os.getuid()).pw_name
+
+
+@dataclass(frozen=True)
+class Place:
+    """A site file, and where the daemon keeps its files."""
+
+    config: Path
+    folder: Path
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / "journal"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """The demo's site file, in a folder of its own."""
+    config = tmp_path / "site.yaml"
+    config.write_text(DEMO.read_text().replace("../campaigns/copper", "copper"))
+    return Place(config, tmp_path / "copper")
+
+
+def ctl(place: Place | None, *words: str) -> Result:
+    """Run autopipecctl; the site file comes by the environment."""
+    return CliRunner(env={"AUTOPIPEC_CONFIG": str(place.config) if place else None}).invoke(app, words)
+
+
+class SmallDaemon:
+    """A control server over a real journal."""
+
+    def __init__(self, place: Place) -> None:
+        self.policy = Policy(convergence=ConvergenceSection(), grace=timedelta(seconds=60))
+        self.stopped: list[tuple[str, ev.Actor]] = []
+        self._journal, self.state = FileJournal.open(place.journal, now=BEGIN)
+        self._turn = asyncio.Lock()
+        self.server = ControlServer(
+            socket=socket_path(place.folder),
+            workflow=self,
+            history=lambda after: ((record.seq, record.event) for record in read(place.journal, after)),
+            clock=self,
+            stop=lambda reason, actor: self.stopped.append((reason, actor)),
+            version="1.2.3",
+        )
+        self._observe: Observer = self.server.observe
+
+    def now(self) -> datetime:
+        return BEGIN
+
+    async def sleep(self, delay_s: float) -> None:
+        raise AssertionError(f"nobody sleeps here, not even {delay_s} s")
+
+    async def record(self, event: ev.Event, subject: str | None = None) -> bool:
+        assert subject is None
+        async with self._turn:
+            after = evolve(self.state, event)
+            await self._journal.append([event])
+            self.state = after
+            self._observe(event, after)
+        return True
+
+    async def followed(self) -> None:
+        """Wait for the first follower."""
+        while not self.server._feed._subscriptions:  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.001)
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        started = asyncio.Event()
+        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(self.server.serve(started))
+            await started.wait()
+            yield
+            serving.cancel()
+        await self._journal.close()
+
+
+Script = Callable[[SmallDaemon], Awaitable[None]]
+
+
+@contextmanager
+def daemon(place: Place, *events: ev.Event, script: Script | None = None) -> Iterator[SmallDaemon]:
+    """A daemon in a thread of its own; with a script, it stops at the script's end, else when the block is left."""
+    ready, leaving = threading.Event(), threading.Event()
+    made: list[SmallDaemon] = []
+
+    async def main() -> None:
+        small = SmallDaemon(place)
+        for event in (CREATED, *events):
+            await small.record(event)
+        async with small.serving():
+            made.append(small)
+            ready.set()
+            await (script(small) if script else asyncio.to_thread(leaving.wait, 30))
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(asyncio.run, main())
+        assert ready.wait(30)
+        yield made[0]
+        leaving.set()
+        running.result(30)
+
+
+def journalled(place: Place) -> list[ev.Event]:
+    return [record.event for record in read(place.journal)]
+
+
+# --- asking -----------------------------------------------------------------------------------------------------------
+
+
+def test_status_as_json_is_the_servers_document(place: Place) -> None:
+    """Programs get all of it, and it reads back."""
+    with daemon(place):
+        result = ctl(place, "status", "--json")
+    status = Status.model_validate_json(result.stdout)
+    assert (result.exit_code, status.campaign, status.status, status.seq) == (0, "copper-3f9a1c", "running", 1)
+
+
+def test_status_for_people_names_campaign_and_status(place: Place) -> None:
+    """The view without JSON."""
+    with daemon(place, ev.Paused(at=BEGIN, by=ev.Actor(uid=1, pid=2, name="ada"), reason="budget")):
+        result = ctl(place, "status")
+    assert result.exit_code == 0
+    assert "copper-3f9a1c  paused" in result.stdout
+    assert "paused by ada since 2026-01-31 12:00:00 UTC: budget" in result.stdout
+
+
+def test_explain_prints_sentences(place: Place) -> None:
+    """One per line, nothing else."""
+    with daemon(place):
+        result = ctl(place, "explain")
+    assert result.stdout.splitlines() == [
+        "Cycle 0 is between two phases (last: none yet).",
+        "Next: PlanPhase (campaign).",
+    ]
+
+
+def test_a_socket_does_without_a_site_file(place: Place) -> None:
+    """--socket is enough."""
+    with daemon(place):
+        result = ctl(None, "explain", "--socket", str(socket_path(place.folder)))
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+# --- steering ---------------------------------------------------------------------------------------------------------
+
+
+def test_pause_and_resume_are_in_the_journal_when_they_return(place: Place) -> None:
+    """With who it was and why; the second pause says that it changed nothing."""
+    with daemon(place):
+        results = [
+            ctl(place, "pause", "--reason", "maintenance"),
+            ctl(place, "pause"),
+            ctl(place, "resume", "-r", "done"),
+        ]
+        by = ev.Actor(uid=os.getuid(), pid=os.getpid(), name=NAME)
+        paused, resumed = ev.Paused(at=BEGIN, by=by, reason="maintenance"), ev.Resumed(at=BEGIN, by=by, reason="done")
+        assert journalled(place) == [CREATED, paused, resumed]
+    assert [(result.exit_code, result.stdout) for result in results] == [
+        (0, "The campaign is paused (event 2).\n"),
+        (0, "The campaign is paused already (event 2).\n"),
+        (0, "The campaign is running (event 3).\n"),
+    ]
+
+
+def test_stop_asks_the_daemon(place: Place) -> None:
+    """Reason and actor reach it."""
+    with daemon(place) as small:
+        result = ctl(place, "stop", "--reason", "update")
+        assert small.stopped == [("update", ev.Actor(uid=os.getuid(), pid=os.getpid(), name=NAME))]
+    assert (result.exit_code, result.stdout) == (0, "The daemon stops.\n")
+
+
+# --- exit codes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [["status"], ["explain"], ["pause"], ["resume"], ["stop"], ["events", "--follow"]])
+def test_without_a_daemon_the_code_is_3(place: Place, words: list[str]) -> None:
+    """One message on stderr, nothing on stdout, no traceback."""
+    result = ctl(place, *words)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.startswith(f"autopipecctl: no daemon answers on {socket_path(place.folder)}: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_denial_ends_with_4(place: Place) -> None:
+    """Whatever the daemon's reason is, it is told."""
+    path = socket_path(place.folder)
+    path.parent.mkdir(parents=True)
+    body = b'{"error":{"code":"denied","message":"uid 7 may not"}}'
+    with socket.socket(socket.AF_UNIX) as listener, ThreadPoolExecutor(1) as pool:
+        listener.bind(str(path))
+        listener.listen()
+
+        def deny() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 403 No\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+        denying = pool.submit(deny)
+        result = ctl(place, "status")
+        denying.result(10)
+    assert (result.exit_code, result.stderr) == (4, "autopipecctl: uid 7 may not\n")
+
+
+def test_a_conflict_ends_with_5(place: Place) -> None:
+    """A campaign that has ended cannot be paused."""
+    with daemon(place, ev.VerdictReached(at=BEGIN, verdict=Verdict.STALLED, reason="no progress")):
+        result = ctl(place, "pause")
+    assert (result.exit_code, result.stderr) == (5, "autopipecctl: the campaign has ended: stalled\n")
+
+
+@pytest.mark.parametrize(
+    "words", [["status"], ["status", "--nonsense"], ["nonsense"], ["events", "--after", "-1"], ["config", "check"]]
+)
+def test_wrong_usage_ends_with_2(words: list[str]) -> None:
+    """No campaign named, or words that are no command."""
+    result = ctl(None, *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr
+
+
+def test_a_wrong_site_file_ends_with_2(place: Place) -> None:
+    """Every command that reads it lists the mistakes."""
+    place.config.write_text(DEMO.read_text().replace("seed: 7", "sede: 7").replace("stride: 5", "stride: -5"))
+    for words in (["status"], ["config", "check"], ["events"], ["logs"]):
+        result = ctl(place, *words)
+        assert result.exit_code == 2
+        assert "sede" in result.stderr
+        assert "stride" in result.stderr
+
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+def test_events_are_read_without_a_daemon(place: Place) -> None:
+    """One line each: number, time, words."""
+    with daemon(place, ev.SiteChanged(at=BEGIN, health=ev.SiteHealth.DEGRADED, message="no route")):
+        pass
+    result = ctl(place, "events")
+    assert result.stdout.splitlines() == [
+        "     1  2026-01-31 12:00:00  campaign copper-3f9a1c created by version 0",
+        "     2  2026-01-31 12:00:00  the site is degraded: no route",
+    ]
+
+
+def test_events_as_json_read_back(place: Place) -> None:
+    """From the journal and from the daemon alike."""
+    with daemon(place, ev.SiteChanged(at=BEGIN, health=ev.SiteHealth.DEGRADED, message="no route")):
+        asked = ctl(None, "events", "--json", "--after", "1", "--socket", str(socket_path(place.folder)))
+    result = ctl(place, "events", "--json", "--after", "1")
+    assert asked.stdout == result.stdout
+    (line,) = (json.loads(line) for line in result.stdout.splitlines())
+    assert (line["seq"], EVENT_ADAPTER.validate_python(line["event"])) == (2, journalled(place)[1])
+
+
+def test_following_goes_on_until_the_daemon_stops(place: Place) -> None:
+    """History, then what happens; the end is told on stderr, with where to go on."""
+
+    async def script(small: SmallDaemon) -> None:
+        await small.followed()
+        await small.record(ev.SiteChanged(at=BEGIN, health=ev.SiteHealth.DEGRADED, message="no route"))
+
+    with daemon(place, script=script):
+        result = ctl(place, "events", "-f")
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["1", "2"]
+    assert result.exit_code == 3
+    assert result.stderr == "autopipecctl: the daemon ended the stream of events after event 2\n"
+
+
+@pytest.mark.parametrize("words", [["events"], ["report"], ["journal", "verify"]])
+def test_a_campaign_without_a_journal_is_told(place: Place, words: list[str]) -> None:
+    """Nothing is made up where no daemon has run."""
+    result = ctl(place, *words)
+    assert (result.exit_code, result.stdout) == (78, "")
+    assert (
+        result.stderr == f"autopipecctl: there is no journal at {place.journal}: no daemon has run for this campaign\n"
+    )
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_journal_verify_counts(place: Place) -> None:
+    """A whole journal, and one with a torn end."""
+    with daemon(place):
+        pass
+    (segment,) = sorted(place.journal.glob("*"))
+    whole = ctl(place, "journal", "verify")
+    size = segment.stat().st_size
+    assert whole.stdout == f"{place.journal} is in order: 1 events, {size} bytes, 1 segments.\n"
+    with segment.open("ab") as stream:
+        stream.write(b"torn")
+    torn = ctl(place, "journal", "verify")
+    assert "1 segments; 4 torn bytes at the end" in torn.stdout
+    assert (whole.exit_code, torn.exit_code) == (0, 0)
+
+
+def test_a_damaged_journal_ends_with_78(place: Place) -> None:
+    """The message has the place and what to do."""
+    with daemon(place, *(ev.SiteChanged(at=BEGIN, health=ev.SiteHealth.OK, message=str(n)) for n in range(5))):
+        pass
+    (segment,) = sorted(place.journal.glob("*"))
+    content = segment.read_bytes()
+    segment.write_bytes(content.replace(b"copper-3f9a1c", b"copper-000000"))
+    result = ctl(place, "journal", "verify")
+    assert (result.exit_code, result.stdout) == (78, "")
+    assert "is damaged at byte" in result.stderr
+
+
+def test_config_schema_is_json_schema(place: Place) -> None:
+    """Editors can read it, and it needs no site file."""
+    result = ctl(None, "config", "schema")
+    assert (result.exit_code, json.loads(result.stdout)["type"]) == (0, "object")
+    assert place
+
+
+def test_config_check_says_that_a_file_is_in_order(place: Place) -> None:
+    """Or prints it with every default."""
+    assert ctl(place, "config", "check").stdout == f"{place.config} is in order.\n"
+    shown = ctl(place, "config", "check", "--effective").stdout
+    assert shown == effective_yaml(load_config(place.config).config)
+
+
+def test_logs_are_put_into_words(place: Place) -> None:
+    """The last lines of the daemon's log, readable or as they are."""
+    entry = '{"timestamp": "2026-01-31T12:00:00.5Z", "level": "info", "event": "paused", "seq": %d}'
+    place.folder.mkdir()
+    (place.folder / "autopipecd.log").write_text("".join(entry % seq + "\n" for seq in range(9)))
+    assert ctl(place, "logs", "-n", "1").stdout == "2026-01-31T12:00:00 info     paused  seq=8\n"
+    assert ctl(place, "logs", "--lines", "2", "--json").stdout == f"{entry % 7}\n{entry % 8}\n"
+
+
+def test_no_log_is_told(place: Place) -> None:
+    """A campaign that never ran has none."""
+    result = ctl(place, "logs")
+    assert result.exit_code == 78
+    assert result.stderr.startswith(f"autopipecctl: there is no log at {place.folder / 'autopipecd.log'}")
+
+
+def test_report_is_written_where_it_is_wanted(place: Place, tmp_path: Path) -> None:
+    """Beside the journal, or where --output says."""
+    with daemon(place):
+        pass
+    for words, target in (([], place.folder / "report.html"), (["-o", str(tmp_path / "r.html")], tmp_path / "r.html")):
+        result = ctl(place, "report", *words)
+        assert (result.exit_code, result.stdout) == (0, f"{target}\n")
+        assert "copper" in target.read_text()
+
+
+def test_it_starts_without_what_it_does_not_need() -> None:
+    """Help and completion must not wait for the imports of every command."""
+    code = "import sys, mlip_autopipec.cli; print(*{'aiohttp', 'pydantic', 'matplotlib', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == ""
