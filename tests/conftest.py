@@ -1,1 +1,23 @@
-"""What every test shares."""
+"""What every test shares: a run that was to skip nothing fails when something was skipped."""
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--no-skips` is for machines that can run everything."""
+    parser.addoption("--no-skips", action="store_true", help="fail if a test was skipped")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Turn a green run with skipped tests into a red one, if so asked."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = len(reporter.stats.get("skipped", [])) if reporter else 0
+    if skipped and exitstatus == 0 and session.config.getoption("--no-skips"):
+        session.exitstatus = 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the end what was not run; the reasons stand above in pytest's own summary."""
+    skipped = len(terminalreporter.stats.get("skipped", []))
+    terminalreporter.write_line(f"{skipped} tests skipped: see the reasons above" if skipped else "no test was skipped")

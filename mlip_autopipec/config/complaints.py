@@ -144,7 +144,7 @@ def _respell(reading: Reading[Any], path: KeyPath, names: Sequence[str]) -> None
     for part in around:
         section = section[part]  # type: ignore[index] # a path's parts are keys of mappings and indices of lists
     value = section.pop(str(key))
-    expected, suggestion = "no such key", nearest(key, names) or _elsewhere(reading.model, key)
+    expected, suggestion = "no such key", nearest(key, names) or _elsewhere(reading.model, path)
     if suggestion is None and names:
         expected += f" here; there are {', '.join(names)}"
     reading.mistakes.append(Mistake(reading.as_written(path), shown(value), expected, suggestion))
@@ -154,9 +154,11 @@ def _respell(reading: Reading[Any], path: KeyPath, names: Sequence[str]) -> None
         reading.written[*around, meant] = str(key)
 
 
-def _elsewhere(model: type[BaseModel], key: str | int) -> str | None:
-    """A right key that stands in the wrong section."""
-    return next((dotted(path) for path in keys(model) if path[-1] == key), None)
+def _elsewhere(model: type[BaseModel], path: KeyPath) -> str | None:
+    """Where a right key belongs that stands in the wrong section; None for one of this section's other kind."""
+    homes = [home for home in keys(model) if home[-1] == path[-1]]
+    here = tuple(part for part in path if isinstance(part, str))
+    return dotted(homes[0]) if homes and here not in homes else None
 
 
 def _translated(model: type[BaseModel], errors: Sequence[ErrorDetails]) -> Iterable[Mistake]:

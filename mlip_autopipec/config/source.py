@@ -20,6 +20,7 @@ _TAG = "tag:yaml.org,2002:"
 #: What an untagged scalar may be besides null, bool, int and float; all of it is text here.
 _TEXT = frozenset({"str", "timestamp", "value", "merge"})
 _PREFIXED = re.compile(r"[-+]?0[box]", re.IGNORECASE)
+_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, from an escape such as "\\ud800"
 _DIRECTIVE = re.compile(r"^%YAML\s+(?!1\.2\s).*", re.MULTILINE)
 
 
@@ -96,6 +97,10 @@ def _kind(node: Node) -> str:
     return str(node.tag).removeprefix(_TAG)
 
 
+def _is_text(node: Node) -> bool:
+    return isinstance(node, ScalarNode) and _kind(node) in _TEXT and not _SURROGATE.search(node.value)
+
+
 class _Reader:
     """One walk over the node tree; collects lines and mistakes on its way."""
 
@@ -124,7 +129,7 @@ class _Reader:
         for key, value in node.value:
             if _kind(key) == "merge":
                 merged += value.value if isinstance(value, SequenceNode) else [value]
-            elif isinstance(key, ScalarNode) and _kind(key) in _TEXT and key.value.isprintable():
+            elif _is_text(key):
                 entries.append((key, value))
             else:
                 self._refuse(path, key, "expected a word as key; put it in quotes")
@@ -161,8 +166,7 @@ def _plain(node: Node) -> object:
     kind, text = _kind(node), node.value
     if not isinstance(node, ScalarNode):
         raise ValueError(kind)  # noqa: TRY004 - it is the tag that is wrong
-    if kind in _TEXT:
-        text.encode()
+    if _is_text(node):
         return text
     if kind == "null":
         return None

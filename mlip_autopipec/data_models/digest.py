@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mlip_autopipec.data_models.base import FileRef, Model, Role
-from mlip_autopipec.data_models.outcome import Ending, Errors, Structure
+from mlip_autopipec.data_models.outcome import Ending, Errors, PastErrors, Structure
 from mlip_autopipec.data_models.potential import Potential
 
 
@@ -80,6 +80,7 @@ class TrainingDigest(Model):
     dataset: FileRef
     train: Errors
     test_of_current: Errors | None
+    history: tuple[PastErrors, ...] = ()
     promoted: bool
     gate: str = Field(description="the gate's answer in words")
 
@@ -103,5 +104,6 @@ class CycleSummary(Model):
     labels_test: int = 0
     labels_failed: int = 0
     promoted: bool = False
+    potential: FileRef | None = Field(default=None, description="the promoted potential's B-basis .yaml")
     test: Errors | None = None
     test_of_current: Errors | None = None

@@ -93,6 +93,13 @@ class Errors(Model):
     force_mev_per_angstrom: float = Field(ge=0, description="over force components")
 
 
+class PastErrors(Model):
+    """An earlier potential, measured again."""
+
+    cycle: int = Field(ge=0)
+    errors: Errors
+
+
 class TrainMetrics(Model):
     """The new potential, and how it does beside the current one on the same test set."""
 
@@ -101,6 +108,7 @@ class TrainMetrics(Model):
     train: Errors
     test: Errors
     test_of_current: Errors | None = Field(description="the current potential on the same test set; None at bootstrap")
+    history: tuple[PastErrors, ...] = Field(default=(), description="earlier potentials on the same test set, by cycle")
     probe_gamma: float = Field(ge=0, description="γ of a distorted cell; must exceed 1")
     reference_energies_ev: dict[str, float]
     fingerprint: str = Field(description="sha256 over the .yaml and the .asi: they belong together")

@@ -108,6 +108,7 @@ class TrainParameters(Model):
     ridge: float = Field(gt=0, description="L2 penalty of the linear fit")
     potential_folder: str = Field(description="where the potential goes, relative to the root")
     dataset_file: str = Field(description="where this cycle's labels go, relative to the root")
+    earlier_cycles: tuple[int, ...] = Field(default=(), description="of the inputs `earlier_yaml`, in their order")
     reference_energies_ev: dict[str, float] | None = Field(
         description="None: fit them once; after that they are pinned"
     )

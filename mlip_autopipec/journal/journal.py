@@ -59,8 +59,8 @@ class FileJournal:
         """Open or begin the journal in `folder`; give it with the state that it holds.
 
         A torn tail is kept aside, cut off and told of in an event at `now`. Raises JournalDamaged and StateUnreadable,
-        changing nothing, for what cannot be read, and OperatorError if the disk refuses. Blocks: seconds for a million
-        events.
+        changing nothing, for what cannot be read, and OperatorError if the disk refuses. Blocks: half a minute for
+        a million events.
         """
         try:
             make_folder(folder)
@@ -99,7 +99,7 @@ class FileJournal:
         self._closed = True
         while self._writing is not None:
             await asyncio.wait([self._writing])
-        self._thread.shutdown()
+        self._thread.shutdown(wait=False)
         self._writer.close()
 
     def _write(self) -> None:

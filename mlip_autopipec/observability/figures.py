@@ -21,7 +21,7 @@ from mlip_autopipec.observability.canvas import (
 )
 from mlip_autopipec.observability.durations import PhaseTime
 from mlip_autopipec.observability.parity import Pairs, Parity
-from mlip_autopipec.observability.projections import Fit, LabelOrigin
+from mlip_autopipec.observability.projections import Fit, LabelOrigin, on_last_test_set
 from mlip_autopipec.observability.words import figures3
 
 _MANY_DECADES = 300  # a logarithmic axis that spans more is labelled at powers of ten only
@@ -29,7 +29,8 @@ _ERROR_FLOOR = 1e-3  # meV; a logarithmic axis knows no zero
 _PARITY_POINTS_MAX = 20_000
 _CYCLE_TICKS_MAX = 12
 _CYCLES_SHOWN_MIN = 6  # so that the bars of a young campaign are no walls
-_BEFORE = "the potential before, same test set"
+_TRAINING = "each fit, its own training set"
+_ON_LAST_TEST_SET = "each potential, today's test set"
 _PHASE_COLOURS = {
     Phase.GENERATION: GREY,
     Phase.EXPLORATION: BLUE,
@@ -42,7 +43,7 @@ _ORIGINS: Mapping[tuple[str, Role], tuple[str, str]] = {
     ("halt", Role.TRAIN): ("halts", VERMILLION),
     ("collected", Role.TRAIN): ("collected before the end", BLUE),
     ("generated", Role.TEST): ("generated, test only", PURPLE),
-    ("audit", Role.TEST): ("audits of quiet frames, test only", GREEN),
+    ("audit", Role.TEST): ("audits of random frames, test only", GREEN),
 }
 
 
@@ -62,24 +63,25 @@ def learning_curves(fits: Sequence[Fit]) -> Drawing:
 
 
 def _learning(axes: Any, fits: Sequence[Fit], title: str, unit: str, pick: Callable[[Errors], float]) -> None:
-    labels = [fit.labels_train for fit in fits]
-    test = [max(pick(fit.test), _ERROR_FLOOR) for fit in fits]
     train = [max(pick(fit.train), _ERROR_FLOOR) for fit in fits]
-    axes.plot(labels, train, color=GREY, linestyle=(0, (4, 2)), linewidth=1.2, label="training set")
-    axes.plot(labels, test, color=BLUE, label="test set")
-    for fit, value in zip(fits, test, strict=True):
-        axes.plot(fit.labels_train, value, "o", color=BLUE, markerfacecolor=BLUE if fit.promoted else "none")
-    before = [(fit.labels_train, max(pick(fit.test_of_current), _ERROR_FLOOR)) for fit in fits if fit.test_of_current]
-    if before:
-        axes.plot(*zip(*before, strict=True), "D", color=VERMILLION, markerfacecolor="none", label=_BEFORE, zorder=1)
+    axes.plot(
+        [fit.labels_train for fit in fits], train, color=GREY, linestyle=(0, (4, 2)), linewidth=1.2, label=_TRAINING
+    )
+    curve = on_last_test_set(fits)
+    labels = [fit.labels_train for fit, _ in curve]
+    test = [max(pick(errors), _ERROR_FLOOR) for _, errors in curve]
+    axes.plot(labels, test, "o-", color=BLUE, label=_ON_LAST_TEST_SET)
+    if not fits[-1].promoted:
+        axes.plot(labels[-1], test[-1], "o", color=BLUE, markerfacecolor="white")
     axes.set(title=f"{title} (RMSE, {unit})", xlabel="training labels", xscale="log", yscale="log")
     wide = max(test + train) > _MANY_DECADES * min(test + train)
     plain_log(axes.yaxis, subs=(1.0,) if wide else (1.0, 2.0, 5.0))
-    axes.set_xticks(_spaced(labels), labels=[str(label) for label in _spaced(labels)])
+    ticks = _spaced([fit.labels_train for fit in fits])
+    axes.set_xticks(ticks, labels=[str(label) for label in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.margins(x=0.2, y=0.18)
     _annotate(axes, "bootstrap", labels[0], test[0])
-    if len(fits) > 1:
+    if len(curve) > 1:
         _annotate(axes, "final" if fits[-1].promoted else "last", labels[-1], test[-1])
 
 

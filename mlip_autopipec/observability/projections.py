@@ -1,13 +1,13 @@
 """Projections: what a journal's events add up to, as tables and curves. All are pure folds over the events in order."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason, Role
 from mlip_autopipec.data_models.digest import CalculationDigest, CycleSummary, TrainingDigest
-from mlip_autopipec.data_models.outcome import Ending, Errors, ExploreMetrics
+from mlip_autopipec.data_models.outcome import Ending, Errors, ExploreMetrics, PastErrors
 from mlip_autopipec.data_models.task import ExploreParameters, Task
 from mlip_autopipec.observability.words import walker_label
 
@@ -23,6 +23,7 @@ class Fit:
     test: Errors
     test_of_current: Errors | None  # the current potential on the same test set; None at bootstrap
     promoted: bool
+    history: tuple[PastErrors, ...] = ()  # earlier potentials on the same test set as `test`
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,16 @@ class Potentials:
     parity: Mapping[int, str]
 
 
+def on_last_test_set(fits: Sequence[Fit]) -> tuple[tuple[Fit, Errors], ...]:
+    """The fits whose potentials were measured on the last fit's test set, each with those errors; at least the last.
+
+    Errors of different cycles are on different test sets, for the set grows with what MD meets. Only these compare.
+    """
+    last = fits[-1]
+    past = {point.cycle: point.errors for point in last.history}
+    return (*((fit, past[fit.cycle]) for fit in fits[:-1] if fit.cycle in past), (last, last.test))
+
+
 def learning_curve(events: Iterable[ev.Event]) -> tuple[Fit, ...]:
     """One point per fit, promoted or not."""
     labels: Counter[Role] = Counter()
@@ -82,6 +93,7 @@ def learning_curve(events: Iterable[ev.Event]) -> tuple[Fit, ...]:
                         test=digest.potential.test,
                         test_of_current=digest.test_of_current,
                         promoted=digest.promoted,
+                        history=digest.history,
                     )
                 )
             case _:

@@ -14,7 +14,14 @@ from mlip_autopipec.observability.gamma import gamma_cycles, gamma_height_inch, 
 from mlip_autopipec.observability.markup import element, table
 from mlip_autopipec.observability.overview import Overview
 from mlip_autopipec.observability.parity import Parity, read_parity
-from mlip_autopipec.observability.projections import Attempts, Fit, LabelOrigin, Potentials, WalkerTrace
+from mlip_autopipec.observability.projections import (
+    Attempts,
+    Fit,
+    LabelOrigin,
+    Potentials,
+    WalkerTrace,
+    on_last_test_set,
+)
 from mlip_autopipec.observability.words import count, duration, figures3, one_line
 
 _HEADLINES = {
@@ -62,19 +69,19 @@ def learning(fits: Sequence[Fit]) -> str:
     """Errors against labels."""
     if not fits:
         return _nothing("No potential has been fitted yet.")
-    first, last = fits[0], fits[-1]
+    (first, before), (last, after) = on_last_test_set(fits)[0], on_last_test_set(fits)[-1]
     alt = (
-        f"Errors against training labels. Test force error {_force(first.test)} meV/Å at {first.labels_train} labels,"
-        f" {_force(last.test)} meV/Å at {last.labels_train} labels; test energy error {_energy(first.test)} and"
-        f" {_energy(last.test)} meV/atom."
+        f"Errors against training labels. Test force error {_force(before)} meV/Å at {first.labels_train} labels,"
+        f" {_force(after)} meV/Å at {last.labels_train} labels; test energy error {_energy(before)} and"
+        f" {_energy(after)} meV/atom."
     )
     return _figure(
         fg.learning_curves(fits),
         "learning",
         alt,
-        "Root-mean-square errors of every fit, on logarithmic axes. The test set is never trained on and grows by"
-        " audits of quiet frames, so each fit is set beside the potential before it on the same test set (diamonds)."
-        " A hollow circle is a fit that was not promoted.",
+        "Root-mean-square errors on logarithmic axes. The test set is never trained on and grows by audits of random"
+        " frames, so every promoted potential is measured again on the test set of the last fit (circles); the dashed"
+        " line is each fit on its own, growing training set. A hollow circle is a fit that was not promoted.",
     )
 
 

@@ -132,6 +132,7 @@ def summarise(state: WorkflowState) -> CycleSummary:
         labels_test=sum(label.role is Role.TEST for label in labels),
         labels_failed=calculation.failed if calculation else 0,
         promoted=training.promoted if training else False,
+        potential=training.potential.yaml if training and training.promoted else None,
         test=training.potential.test if training else None,
         test_of_current=training.test_of_current if training else None,
     )

@@ -40,13 +40,18 @@ class Evaluation:
 
 
 class Evaluator:
-    """A potential with its active set: the B-basis gives γ, the recursive C-tilde form the same forces faster."""
+    """A potential, with its active set where γ is asked for.
 
-    def __init__(self, potential_yaml: Path, potential_asi: Path) -> None:
+    The B-basis gives γ; the recursive C-tilde form gives the same forces faster.
+    """
+
+    def __init__(self, potential_yaml: Path, potential_asi: Path | None = None) -> None:
         basis = ACEBBasisSet(str(potential_yaml))
         c_tilde = basis.to_ACECTildeBasisSet()
         graded = ACEBEvaluator(basis)
-        graded.load_active_set(str(potential_asi))
+        if potential_asi is not None:
+            graded.load_active_set(str(potential_asi))
+        self._has_active_set = potential_asi is not None
         plain = ACERecursiveEvaluator(c_tilde)
         plain.set_recursive(True)
         self.cutoff_angstrom = float(basis.cutoffmax)
@@ -58,6 +63,8 @@ class Evaluator:
 
     def evaluate(self, atoms: Atoms, *, graded: bool = True) -> Evaluation:
         """Energy, forces and virial of a periodic structure; γ per atom if `graded`."""
+        if graded and not self._has_active_set:
+            raise AssertionError("without its active set a potential has no γ")
         calculator = self._graded if graded else self._plain
         calculator.compute(self._environments.of(atoms), compute_projections=graded)
         return Evaluation(
@@ -199,7 +206,7 @@ def make_yace(potential_yaml: Path) -> Path:
 def run_tool(module: str, arguments: Sequence[str], folder: Path) -> None:
     """Run one of python-ace's commands in a folder; its words go to `<command>.log` there.
 
-    Raises TaskFailed (crashed) with its last words, also when it exits with 0 and a traceback is all there is.
+    Raises TaskFailed (crashed) with its last line.
     """
     name = module.rpartition(".")[2]
     done = subprocess.run(  # the module is the command's own; it is not on PATH inside a job
@@ -213,8 +220,11 @@ def run_tool(module: str, arguments: Sequence[str], folder: Path) -> None:
     )
     (folder / f"{name}.log").write_bytes(done.stdout)
     if done.returncode != 0:
-        words = done.stdout.decode("utf-8", "replace")[-_WORDS_MAX:]
-        raise TaskFailed("crashed", f"{name} ended with status {done.returncode}: {words}")
+        last = done.stdout.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        log = folder / f"{name}.log"
+        raise TaskFailed(
+            "crashed", f"{name} ended with status {done.returncode}: {last[:_WORDS_MAX]} (all of it: {log})"
+        )
 
 
 def reference_energies(compositions: Sequence[Mapping[str, int]], energies_ev: Sequence[float]) -> dict[str, float]:

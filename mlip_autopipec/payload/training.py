@@ -71,6 +71,7 @@ def run(job: Job) -> Result:
         "train": measured["train"].errors(),
         "test": measured["test"].errors(),
         "test_of_current": _current(job, test, references),
+        "history": _history(job, test, references),
         "probe_gamma": _probe(evaluator, train, parameters["seed"]),
         "reference_energies_ev": references,
         "fingerprint": _fingerprint(potential, asi),
@@ -193,6 +194,15 @@ def _current(job: Job, test: Sequence[Atoms], references: Mapping[str, float]) -
         return None
     current = Evaluator(job.one("current_yaml"), job.one("current_asi"))
     return Comparison(current, test, references).errors()
+
+
+def _history(job: Job, test: Sequence[Atoms], references: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Earlier potentials on today's test set: a learning curve compares nothing else."""
+    potentials = zip(job.parameters["earlier_cycles"], job.inputs.get("earlier_yaml", []), strict=True)
+    return [
+        {"cycle": cycle, "errors": Comparison(Evaluator(potential), test, references).errors()}
+        for cycle, potential in potentials
+    ]
 
 
 def _probe(evaluator: Evaluator, train: Sequence[Atoms], seed: int) -> float:

@@ -1,7 +1,7 @@
 """Training: fit to every label so far, and let the gate say whether the fit becomes the current potential."""
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
-from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.data_models.base import FileRef, Phase
 from mlip_autopipec.data_models.digest import CalculationDigest, TrainingDigest
 from mlip_autopipec.data_models.outcome import Outcome, TrainMetrics
 from mlip_autopipec.data_models.potential import Potential
@@ -11,6 +11,9 @@ from mlip_autopipec.errors import BugError
 from mlip_autopipec.orchestration.strategies import digest_of, gate
 from mlip_autopipec.phases.common import artefact, done
 from mlip_autopipec.phases.seeds import seed_for
+
+#: A learning curve needs no more points, and each costs an evaluation of the test set.
+_EARLIER_MAX = 12
 
 
 class Training:
@@ -22,6 +25,7 @@ class Training:
     def plan(self, state: WorkflowState) -> tuple[Task, ...]:
         """One task over all data sets and this cycle's labels."""
         section, cycle, current = self._config.training, state.cycle_index, state.potential
+        earlier = _earlier(state)
         calculation = digest_of(state, CalculationDigest)
         if calculation is None:
             raise BugError("Training follows Calculation")
@@ -35,11 +39,13 @@ class Training:
             ridge=section.ridge,
             potential_folder=potential_folder(cycle),
             dataset_file=f"dataset/{cycle:03d}.extxyz",
+            earlier_cycles=tuple(earlier),
             reference_energies_ev=current.reference_energies_ev if current else None,
             seed=seed_for(self._config.campaign.seed, "training", cycle),
         )
         inputs = [Input(name="dataset", file=file) for file in state.datasets]
         inputs += [Input(name="label", file=label.file) for label in calculation.labels]
+        inputs += [Input(name="earlier_yaml", file=file) for file in earlier.values()]
         if current is not None:
             inputs += [
                 Input(name="current_yaml", file=current.yaml),
@@ -57,9 +63,17 @@ class Training:
             dataset=artefact(outcome, "dataset"),
             train=metrics.train,
             test_of_current=metrics.test_of_current,
+            history=metrics.history,
             promoted=promoted,
             gate=words,
         )
+
+
+def _earlier(state: WorkflowState) -> dict[int, FileRef]:
+    """Promoted potentials by cycle, to be measured again on the test set of today; the first is always among them."""
+    promoted = {cycle.cycle: cycle.potential for cycle in state.cycles if cycle.potential is not None}
+    stride = -(-len(promoted) // _EARLIER_MAX) or 1
+    return dict(list(promoted.items())[::stride])
 
 
 def potential_folder(cycle: int) -> str:

@@ -14,7 +14,8 @@ from mlip_autopipec.config.schemas.units import format_duration, format_memory, 
 from mlip_autopipec.errors import ConfigurationError
 
 DEMO = (Path(__file__).resolve().parents[3] / "config" / "demo.yaml").read_text(encoding="utf-8")
-KEYS = [match.span(1) for match in re.finditer(r"^(?:[^#\n]*[\s{])?([a-z_]+):", DEMO, re.MULTILINE)]
+#: Where in the text each key is; comments are blanked out.
+KEYS = [key.span() for key in re.finditer(r"\b[a-z_]+(?=:)", re.sub(r"#.*", lambda it: " " * len(it[0]), DEMO))]
 
 
 def edits(word: str) -> st.SearchStrategy[str]:

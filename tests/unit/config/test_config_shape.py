@@ -72,7 +72,7 @@ def told(**values: Any) -> list[tuple[str, str, str, str | None]]:
         ({"site": {"folder": "x"}}, ("site.kind", "missing", "required: 'near', 'far'", None)),
         ({"site": {"kind": "far", "hots": "x"}}, ("site.hots", "'x'", "no such key", "host")),
         ({"site": {"kind": "far"}}, ("site.host", "missing", "required: name of the machine", None)),
-        ({"site": {**NEAR, "host": 1}}, ("site.host", "1", "no such key", "sites.host")),
+        ({"site": {**NEAR, "host": 1}}, ("site.host", "1", "no such key here; there are kind, folder", None)),
         ({"site": 3}, ("site", "3", "expected a section of keys", None)),
         ({"sites": [NEAR, {**NEAR, "fodler": 1}]}, ("sites[1].fodler", "1", "no such key", "folder")),
         ({"spare": {"kind": "far", "host": 5}}, ("spare.host", "5", "expected text", None)),

@@ -275,7 +275,8 @@ def test_what_open_has_read_is_synced_before_it_is_believed(tmp_path: Path) -> N
     asyncio.run(journal.append([CREATED]))
     asyncio.run(journal.close())
     disk = Disk()
-    FileJournal.open(tmp_path, now=NOW, sync=disk.sync)
+    journal, _ = FileJournal.open(tmp_path, now=NOW, sync=disk.sync)
+    asyncio.run(journal.close())
     assert segments(tmp_path)[0].stat().st_size == disk.durable_bytes
 
 

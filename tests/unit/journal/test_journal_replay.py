@@ -157,6 +157,15 @@ def test_a_short_earlier_segment_is_refused(tmp_path: Path, kept: int) -> None:
         list(read(tmp_path))
 
 
+def test_garbage_behind_an_earlier_segment_is_refused(tmp_path: Path) -> None:
+    """Though all records are whole and the next segment follows: nothing may stand between them."""
+    write_journal(tmp_path, story(), segment_bytes_max=800)
+    with segments(tmp_path)[0].open("ab") as file:
+        file.write(b"torn")
+    with pytest.raises(JournalDamaged, match="not the newest"):
+        list(read(tmp_path))
+
+
 def test_a_removed_line_is_found(memory_path: Path) -> None:
     """Any line but the last can be missed; without the last the journal is a shorter one, of which nobody can know."""
     write_journal(memory_path, story())

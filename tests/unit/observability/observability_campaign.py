@@ -267,6 +267,7 @@ class Campaign:
             train=errors(40 / 2**cycle),
             test=new.test,
             test_of_current=errors(90 / 2 ** (cycle - 1)) if current else None,
+            history=tuple(oc.PastErrors(cycle=past, errors=errors(88 / 2**past)) for past in range(cycle)),
             probe_gamma=12.0,
             reference_energies_ev={"Cu": 0.0},
             fingerprint=new.fingerprint,
@@ -281,6 +282,7 @@ class Campaign:
                 dataset=file_ref(f"dataset/{cycle:03d}.extxyz"),
                 train=metrics.train,
                 test_of_current=metrics.test_of_current,
+                history=metrics.history,
                 promoted=promoted,
                 gate="the first potential" if current is None else "by hand",
             )

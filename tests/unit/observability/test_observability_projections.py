@@ -15,7 +15,7 @@ from observability_campaign import (
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason, Role, Verdict
-from mlip_autopipec.data_models.outcome import Ending
+from mlip_autopipec.data_models.outcome import Ending, PastErrors
 from mlip_autopipec.observability.durations import PhaseTime, phase_times
 from mlip_autopipec.observability.overview import overview
 from mlip_autopipec.observability.projections import (
@@ -26,6 +26,7 @@ from mlip_autopipec.observability.projections import (
     gamma_traces,
     label_origins,
     learning_curve,
+    on_last_test_set,
     potentials,
 )
 
@@ -62,11 +63,15 @@ def lost(campaign: Campaign, uid: str, at_s: float, index: int, reason: Reason =
 
 def test_learning_curve(events: tuple[ev.Event, ...]) -> None:
     """Labels add up over the cycles, and each fit stands beside the current potential on the same test set."""
-    assert learning_curve(events) == (
+    past = (PastErrors(cycle=0, errors=errors(88)), PastErrors(cycle=1, errors=errors(44)))
+    fits = learning_curve(events)
+    assert fits == (
         Fit(0, 4, 2, errors(40), errors(80), None, promoted=True),
-        Fit(1, 6, 3, errors(20), errors(40), errors(90), promoted=True),
-        Fit(2, 8, 4, errors(10), errors(20), errors(45), promoted=True),
+        Fit(1, 6, 3, errors(20), errors(40), errors(90), promoted=True, history=past[:1]),
+        Fit(2, 8, 4, errors(10), errors(20), errors(45), promoted=True, history=past),
     )
+    assert on_last_test_set(fits) == ((fits[0], errors(88)), (fits[1], errors(44)), (fits[2], errors(20)))
+    assert on_last_test_set(fits[:1]) == ((fits[0], errors(80)),)
 
 
 def test_gamma_traces(events: tuple[ev.Event, ...]) -> None:

@@ -108,7 +108,7 @@ def test_the_numbers_are_on_the_page(whole: tuple[str, Page]) -> None:
         "Converged",
         "all walkers <completed>",
         "final 10.0",
-        "bootstrap 80.0",
+        "bootstrap 88.0",
         "90.0 → 40.0",
         "15 labels in all: 6 generated, 3 audit, 3 collected, 3 halt.",
         "2 of 31 attempts failed: 2 crashed.",

@@ -1,0 +1,127 @@
+"""Whole campaigns in small, with real codes: steered in every phase, and killed at random moments."""
+
+import functools
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from campaign_stand import Campaign, assert_nothing_doubled_or_lost, assert_replays
+
+from mlip_autopipec.data_models import events as ev
+
+pytestmark = [pytest.mark.codes, pytest.mark.campaign, pytest.mark.timeout(900)]
+
+PHASES = {"generation", "exploration", "selection", "calculation", "training"}
+KILLS = 20
+
+
+def wait_for(condition: Callable[[], bool], daemon: "subprocess.Popen[str]", timeout_s: float = 120) -> None:
+    """Until the condition holds, the daemon has ended, or the time is over (then the test fails)."""
+    until = time.monotonic() + timeout_s
+    while not condition() and daemon.poll() is None:
+        assert time.monotonic() < until, "the condition did not come about"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def steered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Campaign, set[str]]:
+    """A campaign that was paused, asked and resumed again and again; and the phases in which it stood still."""
+    campaign = Campaign.small(tmp_path_factory.mktemp("steered"))
+    daemon = campaign.start("--exit-on-verdict")
+    socket = campaign.folder / "control" / "socket"
+    seen: set[str] = set()
+    try:
+        wait_for(socket.exists, daemon)
+        while seen != PHASES:
+            paused = campaign.ctl("pause", "--reason", f"after {len(seen)} phases")
+            assert paused.returncode == 0, campaign.output()
+            wait_for(lambda: not campaign.status()["active_tasks"], daemon)
+            status = campaign.status()
+            assert status["status"] == "paused"
+            assert status["pause"]["reason"] == f"after {len(seen)} phases"
+            begun = submissions(campaign)
+            time.sleep(0.5)
+            assert submissions(campaign) == begun
+            seen.add(status["phase"])
+            assert campaign.ctl("resume").returncode == 0
+            wait_for(functools.partial(has_begun_more, campaign, begun), daemon)
+        assert daemon.wait(timeout=300) == 0, campaign.output()
+    finally:
+        daemon.kill()
+        daemon.wait()
+    return campaign, seen
+
+
+def has_begun_more(campaign: Campaign, begun: int) -> bool:
+    """Whether something was submitted since."""
+    return submissions(campaign) > begun
+
+
+def submissions(campaign: Campaign) -> int:
+    """How many batches have been begun."""
+    return sum(isinstance(event, ev.SubmissionBegun) for event in campaign.events())
+
+
+def test_status_pause_and_resume_work_in_every_phase(steered: tuple[Campaign, set[str]]) -> None:
+    """In each of the five phases the campaign stood still, told its status and went on; and it converged."""
+    campaign, seen = steered
+    assert seen == PHASES
+    assert_replays(campaign)
+    assert_nothing_doubled_or_lost(campaign)
+
+
+def test_a_killed_daemon_loses_and_doubles_nothing(steered: tuple[Campaign, set[str]], tmp_path: Path) -> None:
+    """After kill -9 at twenty random moments: same verdict, same labels byte for byte, and no task ran twice."""
+    reference, _ = steered
+    rng = random.Random(20)  # noqa: S311 - moments, not secrets
+    kills, rounds = 0, 0
+    while kills < KILLS:
+        campaign = Campaign.small(tmp_path / str(rounds))
+        rounds += 1
+        over = False
+        while not over:
+            daemon = campaign.start("--exit-on-verdict")
+            try:
+                patience_s = rng.uniform(0.5, 6.0) if kills < KILLS else 300.0
+                over = daemon.wait(timeout=patience_s) == 0
+                assert over, campaign.output()
+            except subprocess.TimeoutExpired:
+                daemon.send_signal(signal.SIGKILL)
+                daemon.wait()
+                kills += 1
+        assert_replays(campaign)
+        assert_nothing_doubled_or_lost(campaign)
+        assert campaign.datasets() == reference.datasets()
+
+
+def test_a_pause_survives_the_daemon(tmp_path: Path) -> None:
+    """A daemon that is killed while paused comes back paused, and says who paused and why."""
+    campaign = Campaign.small(tmp_path)
+    socket = campaign.folder / "control" / "socket"
+    daemon = campaign.start()
+    try:
+        wait_for(socket.exists, daemon)
+        assert campaign.ctl("pause", "--reason", "maintenance of the file server").returncode == 0
+        before = campaign.status()["pause"]
+        daemon.kill()
+        daemon.wait()
+        socket.unlink(missing_ok=True)
+        daemon = campaign.start()
+        wait_for(socket.exists, daemon)
+        status = campaign.status()
+        assert status["status"] == "paused"
+        assert status["pause"] == before
+        assert before["reason"] == "maintenance of the file server"
+        assert campaign.ctl("stop", "--reason", "enough").returncode == 0
+        assert daemon.wait(timeout=60) == 0
+        stopped = campaign.events()[-1]
+        assert isinstance(stopped, ev.DaemonStopped)
+        assert stopped.why == "enough"
+        assert_replays(campaign)
+    finally:
+        daemon.kill()
+        daemon.wait()

@@ -1,0 +1,118 @@
+"""Random legal journals: a campaign on a perfect site for a while, then whatever else may happen in any order."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from functools import cache
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from mlip_autopipec.data_models import commands as cm
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.base import Reason
+from mlip_autopipec.data_models.state import Stage, WorkflowState
+from mlip_autopipec.orchestration.machine import is_stale
+from mlip_autopipec.phases import phase_runners
+from mlip_autopipec.testing.examples import copper_config
+from mlip_autopipec.testing.walk import Walk
+
+_CONFIG = copper_config()
+_RUNNERS = phase_runners(_CONFIG)
+_ADA = ev.Actor(uid=1000, pid=77, name="ada")
+_REASONS = tuple(Reason)
+_JOB_STATES = tuple(ev.JobState)
+
+#: What is held against every state of a walk.
+Check = Callable[[Walk], None]
+
+
+@cache
+def perfect_journal() -> tuple[ev.Event, ...]:
+    """Every event of a campaign without faults."""
+    campaign = Walk(_CONFIG, _RUNNERS)
+    while campaign.step():
+        pass
+    return tuple(campaign.events)
+
+
+@cache
+def _perfect_states() -> tuple[WorkflowState, ...]:
+    campaign = Walk(_CONFIG, _RUNNERS)
+    states = [campaign.state]
+    while campaign.step():
+        states.append(campaign.state)
+    return tuple(states)
+
+
+def holds(check: Check, *, examples: int = 100) -> None:
+    """Hold `check` against every state of random walks. Raises what it raises, for the shortest walk found."""
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=(Phase.generate,),
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(
+        begin=st.integers(0, len(_perfect_states()) - 10),
+        picks=st.lists(st.integers(0, 2**16), min_size=20, max_size=80),
+    )
+    def walk(begin: int, picks: Sequence[int]) -> None:
+        campaign = Walk(_CONFIG, _RUNNERS)
+        campaign.state = _perfect_states()[begin]
+        for pick in picks:
+            check(campaign)
+            if campaign.state.stage is Stage.ENDED and not campaign.state.batches:
+                return
+            _go_on(campaign, pick)
+
+    walk()
+
+
+def _go_on(campaign: Walk, pick: int) -> None:
+    """Seconds or minutes later, one of all the things that may happen now."""
+    campaign.now += timedelta(seconds=(0.5, 3.0, 70.0, 400.0)[pick % 4])
+    options = [event for event in _options(campaign, pick) if not is_stale(campaign.state, event)]
+    if options:
+        campaign.tell(options[pick % len(options)])
+
+
+def _options(campaign: Walk, pick: int) -> Iterator[ev.Event]:
+    """What may happen now; ends, failures and people are rarer than sightings, or no walk would come far."""
+    at, reason = campaign.now, _REASONS[pick % len(_REASONS)]
+    for command in campaign.commands():
+        yield from _answers(campaign, command, pick)
+    for batch, index in campaign.live():
+        if batch.job_id is not None:
+            sighting = ev.Sighting(uid=batch.uid, index=index, state=_JOB_STATES[pick % len(_JOB_STATES)])
+            yield ev.JobsSighted(at=at, sightings=(sighting,))
+    for batch, index in tuple(campaign.live())[:1]:
+        yield campaign.ended(batch.uid, index, reason if pick % 5 == 0 else None)
+    if campaign.state.pause is not None:
+        yield ev.Resumed(at=at, by=_ADA)
+    elif pick % 7 == 0:
+        yield ev.Paused(at=at, by=_ADA, reason="to see")
+    yield ev.SiteChanged(at=at, health=ev.SiteHealth.DEGRADED, message=f"cut {pick}")
+
+
+def _answers(campaign: Walk, command: cm.Command, pick: int) -> Iterator[ev.Event]:
+    at = campaign.now
+    match command:
+        case cm.SubmitBatch():
+            if pick % 13 == 0:
+                yield ev.SubmissionRejected(at=at, uid=command.uid, message="Invalid account")
+            yield ev.SubmissionUnclear(at=at, uid=command.uid, message="timed out")
+        case cm.LocateBatch():
+            yield ev.SubmissionVoided(at=at, uid=command.uid, message="never was")
+        case cm.InquireAttempt():
+            reason = _REASONS[pick % len(_REASONS)]
+            yield ev.AttemptLost(at=at, uid=command.uid, index=command.index, reason=reason, message="died")
+        case _:
+            pass
+    if isinstance(command, (cm.SubmitBatch, cm.LocateBatch, cm.InquireAttempt)):
+        yield ev.EffectDeferred(at=at, subject=command.subject, message="cut", until=at + timedelta(seconds=5))
+    if not isinstance(command, cm.InquireAttempt):
+        yield campaign.follow(command)

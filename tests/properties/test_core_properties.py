@@ -1,0 +1,220 @@
+"""What holds in every state that a campaign can reach; and each property is first shown to catch a planted bug."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import cast
+
+import pytest
+from random_walk import Check, holds, perfect_journal
+
+from mlip_autopipec.data_models import commands as cm
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.events import EVENT_ADAPTER
+from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.errors import IllegalTransition
+from mlip_autopipec.orchestration.decide import decide, next_deadline
+from mlip_autopipec.orchestration.explain import explain
+from mlip_autopipec.orchestration.machine import evolve
+from mlip_autopipec.orchestration.policy import Policy
+from mlip_autopipec.testing.walk import Walk
+
+MOMENT = timedelta(microseconds=1)
+YEAR = timedelta(days=365)
+Decide = Callable[[WorkflowState, Policy, datetime], tuple[cm.Command, ...]]
+Deadline = Callable[[WorkflowState, Policy, datetime], datetime | None]
+Evolve = Callable[[WorkflowState, ev.Event], WorkflowState]
+Explain = Callable[[WorkflowState, Policy, datetime], tuple[str, ...]]
+
+
+# --- the properties, each over the function that it judges -------------------------------------------------------
+
+
+def one_command_per_subject(decide_: Decide) -> Check:
+    """No two commands of one answer have the same subject."""
+
+    def check(campaign: Walk) -> None:
+        subjects = [command.subject for command in decide_(campaign.state, campaign.policy, campaign.now)]
+        assert len(subjects) == len(set(subjects))
+
+    return check
+
+
+def a_pause_holds_back_submission_only(decide_: Decide) -> Check:
+    """The same state paused and not paused differs in BeginBatch and SubmitBatch, and in nothing else."""
+
+    def check(campaign: Walk) -> None:
+        pause = WorkflowState().pause
+        free = decide_(campaign.state.model_copy(update={"pause": pause}), campaign.policy, campaign.now)
+        by = ev.Actor(uid=0, pid=1)
+        paused_state = evolve(campaign.state, ev.Paused(at=campaign.now, by=by))
+        paused = decide_(paused_state, campaign.policy, campaign.now)
+        assert paused == tuple(each for each in free if not isinstance(each, (cm.BeginBatch, cm.SubmitBatch)))
+
+    return check
+
+
+def deferrals_are_respected(decide_: Decide) -> Check:
+    """No command is asked for whose subject is put off."""
+
+    def check(campaign: Walk) -> None:
+        put_off = {subject for subject, each in campaign.state.deferrals.items() if campaign.now < each.until}
+        commands = decide_(campaign.state, campaign.policy, campaign.now)
+        assert put_off.isdisjoint(command.subject for command in commands)
+
+    return check
+
+
+def deadlines_are_sound(deadline: Deadline) -> Check:
+    """Decide gives one and the same answer from now to the moment before the deadline; without one, for ever."""
+
+    def check(campaign: Walk) -> None:
+        until = deadline(campaign.state, campaign.policy, campaign.now)
+        assert until is None or until > campaign.now
+        span = (until - MOMENT if until else campaign.now + YEAR) - campaign.now
+        answers = {decide(campaign.state, campaign.policy, campaign.now + span * part) for part in (0, 0.3, 0.9, 1)}
+        assert len(answers) == 1
+
+    return check
+
+
+def evolve_is_total_and_pure(evolve_: Evolve) -> Check:
+    """Any event at all gives a state or IllegalTransition, and the state that it met stays as it was."""
+
+    def check(campaign: Walk) -> None:
+        before = campaign.state.model_dump_json()
+        for event in perfect_journal()[campaign.state.seq % 7 :: 7]:
+            try:
+                after = evolve_(campaign.state, event)
+            except IllegalTransition:
+                continue
+            assert after.seq == campaign.state.seq + 1
+        assert campaign.state.model_dump_json() == before
+
+    return check
+
+
+def everything_is_explained(explain_: Explain) -> Check:
+    """There is always a first sentence, and every command that is due is named."""
+
+    def check(campaign: Walk) -> None:
+        lines = explain_(campaign.state, campaign.policy, campaign.now)
+        assert all(lines)
+        said = "\n".join(lines)
+        for command in campaign.commands():
+            assert f"{command.type} ({command.subject})" in said
+        for uid in campaign.state.batches:
+            assert uid in said
+
+    return check
+
+
+# --- planted bugs ------------------------------------------------------------------------------------------------
+
+
+def _asks_twice(state: WorkflowState, policy: Policy, now: datetime) -> tuple[cm.Command, ...]:
+    commands = decide(state, policy, now)
+    return (*commands, *(command for command in commands if isinstance(command, cm.QuarantineTask)))
+
+
+def _rests_while_paused(state: WorkflowState, policy: Policy, now: datetime) -> tuple[cm.Command, ...]:
+    return () if state.pause else decide(state, policy, now)
+
+
+def _works_while_paused(state: WorkflowState, policy: Policy, now: datetime) -> tuple[cm.Command, ...]:
+    return decide(state.model_copy(update={"pause": None}), policy, now)
+
+
+def _cannot_wait(state: WorkflowState, policy: Policy, now: datetime) -> tuple[cm.Command, ...]:
+    return decide(state.model_copy(update={"deferrals": {}}), policy, now)
+
+
+def _forgets_the_grace(state: WorkflowState, policy: Policy, now: datetime) -> datetime | None:
+    return next_deadline(state.model_copy(update={"tasks": {}}), policy, now)
+
+
+def _forgets_deferrals(state: WorkflowState, policy: Policy, now: datetime) -> datetime | None:
+    return next_deadline(state.model_copy(update={"deferrals": {}}), policy, now)
+
+
+def _a_moment_late(state: WorkflowState, policy: Policy, now: datetime) -> datetime | None:
+    deadline = next_deadline(state, policy, now)
+    return deadline + MOMENT if deadline else None
+
+
+def _changes_in_place(state: WorkflowState, event: ev.Event) -> WorkflowState:
+    if isinstance(event, ev.TaskEnded):
+        cast("dict[str, object]", state.deferrals).clear()
+    return evolve(state, event)
+
+
+def _raises_what_it_likes(state: WorkflowState, event: ev.Event) -> WorkflowState:
+    if isinstance(event, ev.TaskEnded):
+        assert event.outcome.task in state.tasks
+    return evolve(state, event)
+
+
+def _is_silent_about_batches(state: WorkflowState, policy: Policy, now: datetime) -> tuple[str, ...]:
+    return explain(state.model_copy(update={"batches": {}}), policy, now)
+
+
+@dataclass(frozen=True)
+class Property:
+    """A check of the real function, and the same check of functions with one mistake each."""
+
+    real: Check
+    planted: tuple[Check, ...]
+
+
+PROPERTIES = {
+    "one command per subject": Property(one_command_per_subject(decide), (one_command_per_subject(_asks_twice),)),
+    "a pause holds back submission only": Property(
+        a_pause_holds_back_submission_only(decide),
+        (
+            a_pause_holds_back_submission_only(_rests_while_paused),
+            a_pause_holds_back_submission_only(_works_while_paused),
+        ),
+    ),
+    "deferrals are respected": Property(deferrals_are_respected(decide), (deferrals_are_respected(_cannot_wait),)),
+    "deadlines are sound": Property(
+        deadlines_are_sound(next_deadline),
+        (
+            deadlines_are_sound(_forgets_the_grace),
+            deadlines_are_sound(_forgets_deferrals),
+            deadlines_are_sound(_a_moment_late),
+        ),
+    ),
+    "evolve is total and pure": Property(
+        evolve_is_total_and_pure(evolve),
+        (evolve_is_total_and_pure(_changes_in_place), evolve_is_total_and_pure(_raises_what_it_likes)),
+    ),
+    "everything is explained": Property(
+        everything_is_explained(explain), (everything_is_explained(_is_silent_about_batches),)
+    ),
+}
+
+
+@pytest.mark.parametrize("prop", PROPERTIES.values(), ids=PROPERTIES.keys())
+def test_it_holds_in_every_state(prop: Property) -> None:
+    """Random walks through whatever may happen find no state in which it does not."""
+    holds(prop.real)
+
+
+@pytest.mark.parametrize("prop", PROPERTIES.values(), ids=PROPERTIES.keys())
+def test_it_catches_a_planted_bug(prop: Property) -> None:
+    """The same search finds every one of its planted bugs."""
+    for planted in prop.planted:
+        with pytest.raises(AssertionError):
+            holds(planted)
+
+
+def test_events_and_state_survive_the_journal_s_text() -> None:
+    """Every event read back from its JSON is equal, and folds to the same state."""
+    events = perfect_journal()
+    again = [EVENT_ADAPTER.validate_json(event.model_dump_json()) for event in events]
+    assert again == list(events)
+    first, second = WorkflowState(), WorkflowState()
+    for event, copy in zip(events, again, strict=True):
+        first, second = evolve(first, event), evolve(second, copy)
+    assert first == second
+    assert first.verdict is not None

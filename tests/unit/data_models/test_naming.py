@@ -1,0 +1,98 @@
+"""Names: the same work has the same name in every run, and no two works share one."""
+
+import subprocess
+import sys
+
+import pytest
+
+from mlip_autopipec.data_models.base import FileRef, Phase, Role
+from mlip_autopipec.data_models.ids import attempt_file, batch_uid
+from mlip_autopipec.data_models.task import (
+    AseOracle,
+    CalculateParameters,
+    Input,
+    Parameters,
+    Resources,
+    Task,
+    TaskFile,
+    make_task,
+)
+
+EMT = AseOracle(calculator="ase.calculators.emt.EMT", arguments={"asap_cutoff": True, "b": 1})
+PARAMETERS = CalculateParameters(role=Role.TRAIN, origin="by hand", oracle=EMT, force_max_ev_per_angstrom=50.0)
+STRUCTURE = Input(name="structure", file=FileRef(path="a.extxyz", sha256="0" * 64))
+
+
+def task(
+    parameters: Parameters = PARAMETERS,
+    *inputs: Input,
+    cycle: int = 3,
+    index: int = 7,
+    resources: Resources | None = None,
+) -> Task:
+    """A calculation of cycle 3."""
+    return make_task(cycle, Phase.CALCULATION, index, parameters, inputs or (STRUCTURE,), resources)
+
+
+def test_a_task_s_name_never_changes() -> None:
+    """Names are part of the journal's format: a golden value."""
+    assert task().id == "c003.calculation.0007-051ae6"
+    assert task().workdir == "cycles/003/calculation/0007-051ae6"
+
+
+def test_a_task_s_name_does_not_depend_on_the_process() -> None:
+    """Another process, with another hash seed, gives the same name."""
+    code = (
+        "from mlip_autopipec.data_models.base import *; from mlip_autopipec.data_models.task import *;"
+        "oracle = AseOracle(calculator='ase.calculators.emt.EMT', arguments={'b': 1, 'asap_cutoff': True});"
+        "parameters = CalculateParameters(role=Role.TRAIN, origin='by hand', oracle=oracle,"
+        " force_max_ev_per_angstrom=50.0);"
+        "file = FileRef(path='a.extxyz', sha256='0' * 64);"
+        "print(make_task(3, Phase.CALCULATION, 7, parameters, (Input(name='structure', file=file),)).id)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "4711"}
+    )
+    assert done.stdout.strip() == task().id
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        task(PARAMETERS.model_copy(update={"origin": "elsewhere"})),
+        task(PARAMETERS.model_copy(update={"role": Role.TEST})),
+        task(PARAMETERS, STRUCTURE.model_copy(update={"name": "label"})),
+        task(PARAMETERS, Input(name="structure", file=FileRef(path="a.extxyz", sha256="1" * 64))),
+        task(PARAMETERS, STRUCTURE, STRUCTURE),
+        task(cycle=4),
+        task(index=8),
+    ],
+    ids=["origin", "role", "input name", "content", "inputs", "cycle", "index"],
+)
+def test_other_work_has_another_name(other: Task) -> None:
+    """Parameters, inputs and place all count."""
+    assert other.id != task().id
+    assert other.workdir != task().workdir
+
+
+def test_resources_do_not_count() -> None:
+    """A task that is given more memory is still the same task."""
+    assert task(resources=Resources(memory_mib=9000)).id == task().id
+
+
+def test_a_task_file_is_the_task_and_whose_it_is() -> None:
+    """What the work half reads is read back as it was written."""
+    written = TaskFile(campaign="copper-3f9a1c", **dict(task()))
+    assert TaskFile.model_validate_json(written.model_dump_json()) == written
+
+
+def test_batch_names_tell_their_place_and_sort_by_it() -> None:
+    """Campaign, cycle, phase, number: also what squeue shows."""
+    names = [batch_uid("copper-3f9a1c", 3, Phase.CALCULATION, number) for number in (0, 2, 10)]
+    assert names[0] == "copper-3f9a1c.c003.calculation.b00"
+    assert names == sorted(names)
+
+
+def test_every_attempt_has_its_own_file() -> None:
+    """Array index by array index."""
+    assert attempt_file("copper-3f9a1c.c003.calculation.b00", 12) == "copper-3f9a1c.c003.calculation.b00.12.json"

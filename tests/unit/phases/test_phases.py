@@ -1,0 +1,323 @@
+"""plan and digest of every phase, along a campaign that is walked by hand."""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import pytest
+
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.base import Phase, Reason, Role
+from mlip_autopipec.data_models.digest import (
+    CalculationDigest,
+    Digest,
+    ExplorationDigest,
+    GenerationDigest,
+    SelectionDigest,
+    TrainingDigest,
+)
+from mlip_autopipec.data_models.outcome import Ending, ExploreMetrics
+from mlip_autopipec.data_models.state import Stage, WorkflowState
+from mlip_autopipec.data_models.task import (
+    CalculateParameters,
+    ExploreParameters,
+    GenerateParameters,
+    Resources,
+    SelectParameters,
+    Task,
+    TrainParameters,
+)
+from mlip_autopipec.errors import BugError
+from mlip_autopipec.phases import phase_runners
+from mlip_autopipec.phases.common import artefact
+from mlip_autopipec.phases.seeds import seed_for
+from mlip_autopipec.ports import PhaseRunner
+from mlip_autopipec.testing.examples import copper_config
+from mlip_autopipec.testing.walk import Walk
+
+D = TypeVar("D", bound=Digest)
+CONFIG = copper_config(site={"resources": {"training": {"cores": 4, "memory": "8 GiB", "walltime": "2 h"}}})
+RUNNERS: Mapping[Phase, PhaseRunner] = phase_runners(CONFIG)
+
+
+def walk(config: WorkflowConfig = CONFIG) -> Walk:
+    """A campaign that has just been created."""
+    return Walk(config, phase_runners(config))
+
+
+def tasks(state: WorkflowState) -> list[Task]:
+    """What the current phase has planned."""
+    return [record.task for record in state.tasks.values()]
+
+
+def digest(campaign: Walk, phase: Phase, cycle: int, kind: type[D]) -> D:
+    """The digest of a phase, when all its tasks are done."""
+    campaign.planned(phase, cycle)
+    ended = campaign.until(lambda state: state.stage is Stage.BETWEEN)
+    found = ended.digests[phase]
+    assert isinstance(found, kind)
+    return found
+
+
+# --- generation --------------------------------------------------------------------------------------------------
+
+
+def test_generation_is_one_task_with_the_user_s_numbers() -> None:
+    """Structures, strain, rattle and distances as in site.yaml; a seed of its own."""
+    (task,) = tasks(walk().planned(Phase.GENERATION))
+    parameters = task.parameters
+    assert isinstance(parameters, GenerateParameters)
+    assert (parameters.structures, parameters.test_structures, parameters.rattle_angstrom) == (2, 1, (0.05, 0.15))
+    assert parameters.distance_min_angstrom == 1.5
+    assert parameters.seed == seed_for(7, "generation")
+
+
+def test_generation_offers_every_structure() -> None:
+    """Two to train on, one to test with."""
+    found = digest(walk(), Phase.GENERATION, 0, GenerationDigest)
+    assert [structure.role for structure in found.structures] == [Role.TRAIN, Role.TRAIN, Role.TEST]
+
+
+# --- calculation -------------------------------------------------------------------------------------------------
+
+
+def test_every_structure_gets_one_calculation() -> None:
+    """In order, with its role and its origin, reading its own file."""
+    campaign = walk()
+    structures = digest(campaign, Phase.GENERATION, 0, GenerationDigest).structures
+    planned = tasks(campaign.planned(Phase.CALCULATION))
+    for structure, task in zip(structures, planned, strict=True):
+        assert isinstance(task.parameters, CalculateParameters)
+        assert (task.parameters.role, task.parameters.origin) == (structure.role, structure.origin)
+        assert [(item.name, item.file) for item in task.inputs] == [("structure", structure.file)]
+
+
+def test_a_calculation_that_failed_for_good_is_counted_and_left_out() -> None:
+    """The labels are those that there are."""
+    campaign = walk()
+    batch = campaign.submitted(Phase.CALCULATION)
+    campaign.tell(campaign.ended(batch.uid, 1, Reason.NUMERICAL))
+    found = digest(campaign, Phase.CALCULATION, 0, CalculationDigest)
+    assert [label.task for label in found.labels] == [batch.tasks[0], batch.tasks[2]]
+    assert found.failed == 1
+
+
+# --- training ----------------------------------------------------------------------------------------------------
+
+
+def test_the_first_training_reads_every_label_and_nothing_else() -> None:
+    """There is no potential to compare with, and reference energies are to be found."""
+    campaign = walk()
+    labels = digest(campaign, Phase.CALCULATION, 0, CalculationDigest).labels
+    (task,) = tasks(campaign.planned(Phase.TRAINING))
+    assert isinstance(task.parameters, TrainParameters)
+    assert [(item.name, item.file) for item in task.inputs] == [("label", label.file) for label in labels]
+    assert task.parameters.reference_energies_ev is None
+    assert (task.parameters.potential_folder, task.parameters.dataset_file) == (
+        "potentials/000",
+        "dataset/000.extxyz",
+    )
+    assert task.resources == Resources(cores=4, memory_mib=8192, walltime_s=7200)
+
+
+def test_a_later_training_reads_all_data_and_the_potentials_to_compare_with() -> None:
+    """Old data sets, new labels, both files of the current potential, the earlier ones, pinned reference energies."""
+    campaign = walk()
+    labels = digest(campaign, Phase.CALCULATION, 2, CalculationDigest).labels
+    (task,) = tasks(campaign.planned(Phase.TRAINING, cycle=2))
+    read: dict[str, list[str]] = {}
+    for item in task.inputs:
+        read.setdefault(item.name, []).append(item.file.path)
+    assert read == {
+        "dataset": ["dataset/000.extxyz", "dataset/001.extxyz"],
+        "label": [label.file.path for label in labels],
+        "earlier_yaml": ["potentials/000/potential.yaml", "potentials/001/potential.yaml"],
+        "current_yaml": ["potentials/001/potential.yaml"],
+        "current_asi": ["potentials/001/potential.asi"],
+    }
+    assert isinstance(task.parameters, TrainParameters)
+    assert task.parameters.earlier_cycles == (0, 1)
+    assert task.parameters.reference_energies_ev == {"Cu": -1.0}
+
+
+def test_a_long_campaign_measures_no_more_than_a_curve_s_worth_of_earlier_potentials() -> None:
+    """However many were promoted, at most a dozen are measured again, and the first is always among them."""
+    campaign = walk()
+    state = campaign.planned(Phase.TRAINING, cycle=1)
+    (closed,) = state.cycles
+    for promoted in (11, 12, 13, 100):
+        many = tuple(closed.model_copy(update={"cycle": cycle}) for cycle in range(promoted))
+        (task,) = RUNNERS[Phase.TRAINING].plan(state.model_copy(update={"cycles": many}))
+        assert isinstance(task.parameters, TrainParameters)
+        assert len(task.parameters.earlier_cycles) <= 12
+        assert task.parameters.earlier_cycles[0] == 0
+        assert [item.name for item in task.inputs].count("earlier_yaml") == len(task.parameters.earlier_cycles)
+
+
+def test_a_better_fit_is_promoted() -> None:
+    """The digest carries the potential, the data set and the gate's words."""
+    campaign = walk()
+    found = digest(campaign, Phase.TRAINING, 0, TrainingDigest)
+    assert (found.promoted, found.gate) == (True, "the first potential")
+    assert campaign.state.potential == found.potential
+    assert (found.potential.folder, found.potential.yaml.path) == ("potentials/000", "potentials/000/potential.yaml")
+    assert found.dataset.path == "dataset/000.extxyz"
+
+
+# --- exploration -------------------------------------------------------------------------------------------------
+
+
+def test_every_condition_has_its_walkers() -> None:
+    """One walker per temperature, pressure and replica, all from different seeds."""
+    group = {
+        "prototype": {"structure": "fcc", "elements": ["Cu"], "lattice_constant_angstrom": 3.61},
+        "ensemble": "npt",
+        "temperatures_kelvin": [300, 900],
+        "pressures_gpa": [0, 5],
+        "replicas": 2,
+        "steps": 1000,
+    }
+    config = copper_config(exploration={"walkers": [group]})
+    planned = tasks(walk(config).planned(Phase.EXPLORATION, cycle=1))
+    walkers = [task.parameters.walker for task in planned if isinstance(task.parameters, ExploreParameters)]
+    conditions = [(walker.temperature_kelvin, walker.pressure_gpa) for walker in walkers]
+    assert conditions == [(300, 0), (300, 0), (300, 5), (300, 5), (900, 0), (900, 0), (900, 5), (900, 5)]
+    assert len({walker.seed for walker in walkers}) == 8
+
+
+def test_each_cycle_walks_from_new_seeds_with_the_current_potential() -> None:
+    """The same ladder again, somewhere else; γ needs both files of the potential."""
+    campaign = walk()
+    first = tasks(campaign.planned(Phase.EXPLORATION, cycle=1))
+    potential = campaign.state.potential
+    assert potential is not None
+    for task in first:
+        assert [(item.name, item.file) for item in task.inputs] == [
+            ("potential_yaml", potential.yaml),
+            ("potential_asi", potential.asi),
+        ]
+    second = tasks(campaign.planned(Phase.EXPLORATION, cycle=2))
+    seeds = {task.parameters.walker.seed for task in first + second if isinstance(task.parameters, ExploreParameters)}
+    assert len(seeds) == len(first) + len(second)
+
+
+def test_a_walker_that_failed_for_good_has_no_ending_and_no_frames() -> None:
+    """It is neither quiet nor halted, and the others are heard."""
+    campaign = walk()
+    batch = campaign.submitted(Phase.EXPLORATION, cycle=1)
+    campaign.tell(campaign.ended(batch.uid, 0, Reason.BAD_INPUT))
+    found = digest(campaign, Phase.EXPLORATION, 1, ExplorationDigest)
+    assert [walker.ending is None for walker in found.walkers] == [True, False, False]
+    assert found.walkers[0].label == "Cu fcc 300 K nvt"
+    assert len(found.frames) == 2
+    assert not found.quiet
+
+
+@pytest.mark.parametrize("ending", Ending)
+def test_a_cycle_is_quiet_only_if_every_walker_completed(ending: Ending) -> None:
+    """One halt, explosion or cut by walltime, and it is not."""
+    campaign = walk()
+    batch = campaign.submitted(Phase.EXPLORATION, cycle=1)
+    for index in range(3):
+        outcome = campaign.outcome(batch.uid, index)
+        assert isinstance(outcome.metrics, ExploreMetrics)
+        update = {"ending": ending if index == 1 else Ending.COMPLETED, "steps": outcome.metrics.steps_planned}
+        metrics = outcome.metrics.model_copy(update=update)
+        campaign.tell(ev.TaskEnded(at=campaign.now, outcome=outcome.model_copy(update={"metrics": metrics})))
+    found = digest_now(campaign)
+    assert isinstance(found, ExplorationDigest)
+    assert found.quiet is (ending is Ending.COMPLETED)
+    assert found.halts == (ending is Ending.HALTED)
+
+
+def digest_now(campaign: Walk) -> Digest:
+    """What the phase that is through means."""
+    ended = campaign.follow(campaign.commands()[0])
+    assert isinstance(ended, ev.PhaseEnded)
+    return ended.digest
+
+
+# --- selection ---------------------------------------------------------------------------------------------------
+
+
+def test_selection_reads_the_frames_of_every_walker() -> None:
+    """One task over all of them, with the current potential."""
+    campaign = walk()
+    frames = digest(campaign, Phase.EXPLORATION, 1, ExplorationDigest).frames
+    (task,) = tasks(campaign.planned(Phase.SELECTION, cycle=1))
+    assert [item.name for item in task.inputs] == ["potential_yaml", "potential_asi", "frames", "frames", "frames"]
+    assert tuple(item.file for item in task.inputs[2:]) == frames
+    assert isinstance(task.parameters, SelectParameters)
+    assert (task.parameters.candidates_max, task.parameters.audit, task.parameters.gamma_select) == (3, 1, 2.0)
+
+
+def test_selection_counts_what_it_dropped() -> None:
+    """Frames in, structures out."""
+    found = digest(walk(), Phase.SELECTION, 1, SelectionDigest)
+    assert found.dropped == found.frames - len(found.structures) == 2
+
+
+def test_without_frames_there_is_nothing_to_select() -> None:
+    """No walker kept a frame: no task, an empty digest, and the cycle closes."""
+    campaign = walk()
+    campaign.planned(Phase.EXPLORATION, cycle=1)
+    campaign.until(lambda state: all(record.outcome for record in state.tasks.values()))
+    nothing = digest_now(campaign).model_copy(update={"frames": ()})
+    campaign.tell(ev.PhaseEnded(at=campaign.now, cycle=1, digest=nothing))
+    assert RUNNERS[Phase.SELECTION].plan(campaign.state) == ()
+    closed = campaign.until(lambda state: state.cycle_index == 2)
+    assert (closed.cycles[-1].candidates, closed.cycles[-1].labels_train) == (0, 0)
+
+
+# --- all phases --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cycle", [0, 1, 2])
+def test_planning_is_pure(cycle: int) -> None:
+    """The same state gives the same tasks, names included, and stays as it is."""
+    campaign = walk()
+    while campaign.state.cycle_index <= cycle and campaign.state.stage is not Stage.ENDED:
+        for command in campaign.commands():
+            if command.type == "PlanPhase":
+                before = campaign.state.model_dump_json()
+                assert campaign.follow(command) == campaign.follow(command)
+                assert campaign.state.model_dump_json() == before
+        campaign.step()
+
+
+def test_no_two_tasks_of_a_campaign_share_a_name_or_a_folder() -> None:
+    """Cycle by cycle, phase by phase."""
+    campaign = walk()
+    while campaign.step():
+        pass
+    planned = [task for event in campaign.events if isinstance(event, ev.PhaseStarted) for task in event.tasks]
+    assert len({task.id for task in planned}) == len(planned)
+    assert len({task.workdir for task in planned}) == len(planned)
+
+
+def test_a_missing_artefact_is_named() -> None:
+    """A work half that forgot a file is a bug, and the message says which file."""
+    campaign = walk()
+    batch = campaign.submitted(Phase.CALCULATION)
+    with pytest.raises(BugError, match=r"wrote no artefact 'frames', only \['label'\]"):
+        artefact(campaign.outcome(batch.uid, 0), "frames")
+
+
+def test_exploration_needs_a_potential() -> None:
+    """Asked too early, it is a bug of ours."""
+    with pytest.raises(BugError, match="no potential has been promoted yet"):
+        RUNNERS[Phase.EXPLORATION].plan(walk().state)
+
+
+def test_training_needs_a_calculation() -> None:
+    """Asked too early, it is a bug of ours."""
+    with pytest.raises(BugError, match="Training follows Calculation"):
+        RUNNERS[Phase.TRAINING].plan(walk().state)
+
+
+def test_seeds_depend_on_purpose_alone() -> None:
+    """The same purpose gives the same seed in every run, any other another, and all fit into LAMMPS's range."""
+    assert seed_for(7, "exploration", 1) == seed_for(7, "exploration", 1) == 1411686206
+    seeds = {seed_for(campaign, "exploration", cycle) for campaign in range(20) for cycle in range(20)}
+    assert len(seeds) == 400
+    assert all(1 <= seed <= 2**31 - 2 for seed in seeds)
