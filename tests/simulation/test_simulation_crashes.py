@@ -25,6 +25,10 @@ def findings() -> list[Findings]:
     return [Simulation(seed, Parts()).run() for seed in SEEDS]
 
 
+@pytest.mark.xfail(
+    strict=True,
+    reason="four bugs, each with its own strict xfail in unit/orchestration",
+)
 @pytest.mark.timeout(120 + len(SEEDS))
 def test_no_seed_breaks_an_invariant(findings: list[Findings]) -> None:
     """Whatever the site does and whenever the daemon dies, every promise is kept and a verdict is reached."""

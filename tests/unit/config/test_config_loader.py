@@ -90,6 +90,15 @@ def test_the_hash_is_of_the_meaning(tmp_path: Path) -> None:
     assert loaded(tmp_path, ("seed: 7", "seed: 8")).sha256 != first
 
 
+def test_the_hash_does_not_know_the_order_of_phases(tmp_path: Path) -> None:
+    """In a mapping, as in a section, order means nothing."""
+    old = "  resources:\n"
+    before = loaded(tmp_path, (old, f"{old}    selection: {{cores: 2}}\n"))
+    after = loaded(tmp_path, ("distance_min_angstrom", "    selection: {cores: 2}\ndistance_min_angstrom"))
+    assert list(before.config.site.resources) != list(after.config.site.resources)
+    assert before.sha256 == after.sha256
+
+
 def test_what_is_written_out_reads_back_the_same(tmp_path: Path) -> None:
     """Round trip, in another folder: paths are absolute by then."""
     first = loaded(tmp_path)

@@ -479,6 +479,22 @@ def test_a_key_that_is_given_rightly_too_is_not_overruled_by_its_misspelled_twin
     assert line == "site.yaml:38  exploration.walkers[0].stpes  -1 → no such key; did you mean 'steps'?"
 
 
+@pytest.mark.parametrize("value", [".nan", "!mine 7", "!mine {a: 1}"])
+def test_a_value_that_is_none_is_told_once(tmp_path: Path, value: str) -> None:
+    """As what it is, and not again as a number that is not there."""
+    [line] = mistakes(tmp_path, spoiled(("gamma_halt: 10", f"gamma_halt: {value}")))
+    assert line.startswith("site.yaml:31  exploration.gamma_halt  ")
+    assert "→ expected text, a finite number, true, false, a list or a section, without a tag" in line
+
+
+def test_a_key_that_is_given_twice_is_told_and_its_first_value_looked_at(tmp_path: Path) -> None:
+    """Both lines are named."""
+    assert mistakes(tmp_path, spoiled(("seed: 7", "seed: -7\n  seed: 8"))) == [
+        "site.yaml:4  campaign.seed  -7 → expected 0 or more",
+        "site.yaml:5  campaign.seed  8 → expected only once; line 4 has it too",
+    ]
+
+
 def test_the_value_under_a_misspelled_key_is_checked(tmp_path: Path) -> None:
     """A key that is read as another is held against its kind and its rules, and told by the name that it has."""
     told = mistakes(tmp_path, spoiled(("stride: 5", "strde: 2000"), ("candidates_max: 6", "candidates: none")))

@@ -1,0 +1,119 @@
+"""The demo as a newcomer runs it, judged on structures that it has never seen."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.md.langevin import Langevin
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from campaign_stand import Campaign, assert_nothing_doubled_or_lost, assert_replays
+from pyace import PyACECalculator
+
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.base import Role
+from mlip_autopipec.data_models.digest import CalculationDigest, ExplorationDigest, TrainingDigest
+
+pytestmark = [pytest.mark.codes, pytest.mark.campaign, pytest.mark.timeout(1500)]
+
+SITE_FILE = Path(__file__).parents[2] / "config" / "demo.yaml"
+TEMPERATURES_KELVIN = (300, 600, 1000, 2000)
+SNAPSHOTS = 5
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
+    """config/demo.yaml, run to its verdict in a folder of its own."""
+    place = tmp_path_factory.mktemp("demo")
+    (place / "config").mkdir()
+    config = place / "config" / "demo.yaml"
+    shutil.copy(SITE_FILE, config)
+    campaign = Campaign(config, place / "campaigns" / "copper", place / "campaigns" / "copper" / "root")
+    daemon = campaign.start("--exit-on-verdict")
+    try:
+        assert daemon.wait(timeout=1200) == 0, campaign.output()
+    finally:
+        daemon.kill()
+        daemon.wait()
+    return campaign
+
+
+def test_it_learns_from_halts_until_there_are_none(demo: Campaign) -> None:
+    """At least two cycles halt and label those halts; a later one does not halt; nothing is doubled or lost."""
+    halting: set[int] = set()
+    quiet: set[int] = set()
+    for event in demo.events():
+        match event:
+            case ev.PhaseEnded(digest=ExplorationDigest() as digest):
+                (halting if digest.halts else quiet).add(event.cycle)
+            case ev.PhaseEnded(digest=CalculationDigest() as digest) if event.cycle in halting:
+                from_halts = [label for label in digest.labels if label.origin.startswith("halt:")]
+                assert from_halts
+                assert all(label.role is Role.TRAIN for label in from_halts)
+    assert len(halting) >= 2
+    assert max(quiet) > max(halting)
+    assert_replays(demo)
+    assert_nothing_doubled_or_lost(demo)
+
+
+def test_the_potential_is_right_where_nobody_looked(demo: Campaign) -> None:
+    """On the oracle's own MD: below 10 meV/Å and 2 meV/atom, and four times better in force than the bootstrap."""
+    frames = oracle_trajectories()
+    bootstrap, final = (errors(folder, frames) for folder in potentials(demo))
+    energy_mev_per_atom, force_mev_per_angstrom = final
+    print(f"bootstrap {bootstrap}, final {final} (meV/atom, meV/Å)")
+    assert force_mev_per_angstrom < 10
+    assert energy_mev_per_atom < 2
+    assert bootstrap[1] >= 4 * force_mev_per_angstrom
+
+
+def potentials(demo: Campaign) -> tuple[Path, Path]:
+    """The folders of the first and the current potential."""
+    promoted = [
+        demo.root / event.digest.potential.folder
+        for event in demo.events()
+        if isinstance(event, ev.PhaseEnded) and isinstance(event.digest, TrainingDigest) and event.digest.promoted
+    ]
+    return promoted[0], promoted[-1]
+
+
+def oracle_trajectories() -> list[Atoms]:
+    """Snapshots of 108 atoms from EMT's own Langevin MD at the demo's temperatures, with energies and forces."""
+    frames = []
+    for kelvin in TEMPERATURES_KELVIN:
+        rng = np.random.RandomState(kelvin)
+        atoms = bulk("Cu", a=3.61, cubic=True).repeat(3)
+        atoms.calc = EMT()
+        MaxwellBoltzmannDistribution(atoms, temperature_K=2 * kelvin, rng=rng)
+        dynamics = Langevin(atoms, 2 * units.fs, temperature_K=kelvin, friction=0.02 / units.fs, rng=rng)
+        dynamics.run(100)
+        for _ in range(SNAPSHOTS):
+            dynamics.run(40)
+            frame = atoms.copy()
+            frame.calc = SinglePointCalculator(frame, energy=atoms.get_potential_energy(), forces=atoms.get_forces())
+            frames.append(frame)
+    return frames
+
+
+def errors(folder: Path, frames: list[Atoms]) -> tuple[float, float]:
+    """RMSE of energies in meV/atom and of force components in meV/Å, by pyace itself."""
+    calculator = PyACECalculator(str(folder / "potential.yaml"))
+    reference_ev = json.loads((folder / "metrics.json").read_text())["reference_energies_ev"]["Cu"]
+    energy_errors, force_errors = [], []
+    for frame in frames:
+        calculator.calculate(frame.copy())
+        per_atom_ev = calculator.results["energy"] / len(frame) + reference_ev
+        energy_errors.append(per_atom_ev - frame.get_potential_energy() / len(frame))
+        force_errors.append(calculator.results["forces"] - frame.get_forces())
+    return 1e3 * rms(energy_errors), 1e3 * rms(force_errors)
+
+
+def rms(values: list[Any]) -> float:
+    """Root of the mean square."""
+    return float(np.sqrt(np.mean(np.square(values))))
