@@ -257,7 +257,6 @@ class _Daemon:
                 self._notifier.stopping()
                 async with asyncio.timeout(_LAST_WORD_TIMEOUT_S):
                     await manager.record(ev.DaemonStopped(at=self._clock.now(), why=ending.why, by=ending.by))
-            await asyncio.to_thread(save_state, self._folder / "state.json", manager.state)
             await reporter.render()
         print(final_words(manager.state, self._folder / "report.html"))
         return self._exit_code(manager.state)
@@ -270,9 +269,9 @@ class _Daemon:
         with _signals(ending):
             async with asyncio.TaskGroup() as group:
                 listening = asyncio.Event()
+                managing = group.create_task(manager.run(), name="manager")
                 tasks = [
                     group.create_task(server.serve(listening), name="control"),
-                    group.create_task(manager.run(), name="manager"),
                     group.create_task(reporter.run(), name="report"),
                     group.create_task(self._keep_watchdog(), name="watchdog"),
                 ]
@@ -280,6 +279,8 @@ class _Daemon:
                     await listening.wait()
                 self._notifier.ready()
                 yield
+                async with asyncio.timeout(_LAST_WORD_TIMEOUT_S):
+                    await managing
                 for task in tasks:
                     task.cancel()
 

@@ -19,8 +19,6 @@ from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.config.source import parse
 from mlip_autopipec.errors import ConfigurationError
 
-_WIDTH_MAX = 4096  # columns; no word of a site file is broken over lines
-
 _ALIKE = 0.8  # of file names, which have their suffix in common
 
 
@@ -58,7 +56,6 @@ def effective_yaml(config: WorkflowConfig) -> str:
     """The whole configuration, defaults and all, as a site file that load_config reads back to the same."""
     yaml = YAML()
     yaml.Representer = _Representer
-    yaml.width = _WIDTH_MAX
     yaml.indent(sequence=4, offset=2)
     stream = StringIO()
     yaml.dump(_laid_out(config.model_dump(mode="json")), stream)

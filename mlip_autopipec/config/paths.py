@@ -49,12 +49,9 @@ def _objection(folder: str, base: Path) -> str | None:
     if _expanded(folder).startswith("~"):
         return "expected a path; there is no such home folder"
     whole = _absolute(folder, base)
-    for part in (whole, *whole.parents):
-        if os.path.isdir(part):  # noqa: PTH112 - Path.is_dir raises where it may not look
-            return None
-        if os.path.lexists(part):
-            return f"expected a folder; {part} is none"
-    return None
+    there = next(part for part in (whole, *whole.parents) if os.path.lexists(part))
+    # Path.is_dir would raise where it may not look.
+    return None if os.path.isdir(there) else f"expected a folder; {there} is none"  # noqa: PTH112
 
 
 def _anchored(value: Any, base: Path) -> Any:

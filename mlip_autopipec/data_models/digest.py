@@ -107,3 +107,4 @@ class CycleSummary(Model):
     potential: FileRef | None = Field(default=None, description="the promoted potential's B-basis .yaml")
     test: Errors | None = None
     test_of_current: Errors | None = None
+    test_of_first: Errors | None = Field(default=None, description="the first potential on the same test set")

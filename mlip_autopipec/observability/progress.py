@@ -111,10 +111,19 @@ def final_words(state: WorkflowState, report: Path) -> str:
         "",
         *_rows(state.cycles),
         *([""] if state.cycles else []),
+        *_progress(state.cycles),
         f"potential  {state.latest_potential_path or 'none yet'}",
         f"report     {report}",
     ]
     return "\n".join(lines)
+
+
+def _progress(cycles: tuple[CycleSummary, ...]) -> Iterator[str]:
+    """What was learnt, on one and the same test set: the sets of two rows above differ."""
+    last = cycles[-1] if cycles else None
+    if last is not None and last.test is not None and last.test_of_first is not None:
+        first, now = last.test_of_first.force_mev_per_angstrom, last.test.force_mev_per_angstrom
+        yield f"force      {first:.1f} meV/Å for the first potential, {now:.1f} now, both on the last test set"
 
 
 def _interesting(event: ev.Event, state: WorkflowState) -> bool:

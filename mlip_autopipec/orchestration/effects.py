@@ -106,11 +106,11 @@ class Effects:
                 return self._deferred(f"batch:{batch.uid}", answer.message, state)
 
     async def _inquire(self, batch: Batch, index: int, state: WorkflowState) -> ev.Event:
-        """The outcome file is the first truth, the scheduler's records the second."""
+        """The outcome file is the first truth, and is read last: an attempt may end while the scheduler is asked."""
+        answer = await self._scheduler.post_mortem(batch, index)
         outcome = await self._transport.read(f"outbox/{attempt_file(batch.uid, index)}")
         if outcome is not None:
             return judge_outcome(outcome, batch, index, state, self._clock.now())
-        answer = await self._scheduler.post_mortem(batch, index)
         match answer:
             case PostMortem():
                 return ev.AttemptLost(

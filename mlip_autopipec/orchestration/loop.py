@@ -8,6 +8,7 @@ whose subject has nothing in flight. Nothing leaves the daemon for an event that
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from mlip_autopipec.data_models import events as ev
@@ -48,6 +49,10 @@ class _Posted:
     durable: asyncio.Future[bool]
 
 
+class _Stopped(Exception):  # noqa: N818 - no error: it takes the task group down
+    """The last event of this daemon is on the disk."""
+
+
 class WorkflowManager:
     """Owns the state of one campaign; every task it starts lives in its task group."""
 
@@ -81,29 +86,38 @@ class WorkflowManager:
         self._arrived = asyncio.Event()
         self._in_flight: set[str] = set()
         self._unsaved = False
+        self._stopped = False
 
     async def record(self, event: ev.Event, subject: str | None = None) -> bool:
-        """Hand an event in and wait until it is durable and folded in; False if it was stale and not written."""
+        """Hand an event in and wait until it is durable and folded in; False if it was stale and not written.
+
+        DaemonStopped is the last event that is taken.
+        """
         posted = _Posted(event, subject, asyncio.get_running_loop().create_future())
         self._inbox.append(posted)
         self._arrived.set()
         return await posted.durable
 
     async def run(self) -> None:
-        """Work until cancelled, or until an error that nobody here can heal."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._watch(), name="watch")
-            tasks.create_task(self._reconcile(), name="reconcile")
-            while True:
-                self._start_due(tasks)
-                if self._unsaved:
-                    await asyncio.to_thread(self._save, self.state)
-                    self._unsaved = False
-                await self._wait()
-                await self._fold()
+        """Work until DaemonStopped is recorded, until cancelled, or until an error that nobody here can heal."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._watch(), name="watch")
+                tasks.create_task(self._reconcile(), name="reconcile")
+                while not self._stopped:
+                    now = self._clock.now()
+                    self._start_due(tasks, now)
+                    if self._unsaved:
+                        await asyncio.to_thread(self._save, self.state)
+                        self._unsaved = False
+                    await self._wait(now)
+                    await self._fold()
+                raise _Stopped  # noqa: TRY301 - the way out of a task group
+        except* _Stopped:
+            await asyncio.to_thread(self._save, self.state)
 
-    def _start_due(self, tasks: asyncio.TaskGroup) -> None:
-        for command in decide(self.state, self.policy, self._clock.now()):
+    def _start_due(self, tasks: asyncio.TaskGroup, now: datetime) -> None:
+        for command in decide(self.state, self.policy, now):
             if command.subject not in self._in_flight:
                 self._in_flight.add(command.subject)
                 tasks.create_task(self._carry_out(command), name=command.subject)
@@ -111,13 +125,13 @@ class WorkflowManager:
     async def _carry_out(self, command: Command) -> None:
         await self.record(await self._effects.carry_out(command, self.state), command.subject)
 
-    async def _wait(self) -> None:
-        """Until something has arrived, or decide might answer otherwise by itself."""
-        now = self._clock.now()
-        deadline = next_deadline(self.state, self.policy, now)
+    async def _wait(self, decided_at: datetime) -> None:
+        """Until something has arrived, or decide might answer otherwise than it did at `decided_at`."""
+        deadline = next_deadline(self.state, self.policy, decided_at)
         waits: list[asyncio.Future[object]] = [asyncio.ensure_future(self._arrived.wait())]
         if deadline is not None:
-            waits.append(asyncio.ensure_future(self._clock.sleep((deadline - now).total_seconds())))
+            delay_s = max((deadline - self._clock.now()).total_seconds(), 0.0)
+            waits.append(asyncio.ensure_future(self._clock.sleep(delay_s)))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -130,8 +144,9 @@ class WorkflowManager:
         self._arrived.clear()
         state, fresh = self.state, []
         for item in posted:
-            if is_stale(state, item.event):
+            if self._stopped or is_stale(state, item.event):
                 continue
+            self._stopped = isinstance(item.event, ev.DaemonStopped)
             state = evolve(state, item.event)
             fresh.append((item, state))
         if fresh:
@@ -150,7 +165,8 @@ class WorkflowManager:
     async def _watch(self) -> None:
         """Turn names in the outbox into events. Names that end no live attempt are old news."""
         async for names in self._watcher.names():
-            live = live_attempts(self.state)
+            state = self.state
+            live = live_attempts(state)
             wanted = sorted(names & live.keys())
             if not wanted:
                 continue
@@ -161,7 +177,7 @@ class WorkflowManager:
                 continue
             now = self._clock.now()
             events = [
-                judge_outcome(contents[f"outbox/{name}"], *live[name], self.state, now)
+                judge_outcome(contents[f"outbox/{name}"], *live[name], state, now)
                 for name in wanted
                 if f"outbox/{name}" in contents
             ]

@@ -124,6 +124,8 @@ def is_stale(state: WorkflowState, event: ev.Event) -> bool:  # noqa: PLR0911 - 
             return not is_live(state, event.uid, event.index)
         case ev.JobsSighted():
             return not all(is_live(state, sighting.uid, sighting.index) for sighting in event.sightings)
+        case ev.EffectDeferred():
+            return not _still_waits(state, event.subject)
         case ev.SiteChanged():
             return (event.health, event.message) == (state.site, state.site_message)
         case _:
@@ -134,6 +136,19 @@ def is_live(state: WorkflowState, uid: str, index: int) -> bool:
     """Whether the end of this attempt is still to come."""
     batch = state.batches.get(uid)
     return batch is not None and index in batch.live
+
+
+def _still_waits(state: WorkflowState, subject: str) -> bool:
+    """Whether anything is left to be put off for a command's subject."""
+    kind, _, name = subject.partition(":")
+    match kind:
+        case "batch":
+            return name in state.batches
+        case "attempt":
+            uid, _, index = name.rpartition(".")
+            return is_live(state, uid, int(index))
+        case _:
+            return True
 
 
 def next_in_flow(state: WorkflowState) -> Phase | None:

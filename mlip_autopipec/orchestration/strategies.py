@@ -135,6 +135,7 @@ def summarise(state: WorkflowState) -> CycleSummary:
         potential=training.potential.yaml if training and training.promoted else None,
         test=training.potential.test if training else None,
         test_of_current=training.test_of_current if training else None,
+        test_of_first=training.history[0].errors if training and training.history else None,
     )
 
 

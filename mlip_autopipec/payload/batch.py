@@ -14,7 +14,6 @@ import json
 import os
 import selectors
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from mlip_autopipec.payload.frame import as_json, write_atomic
+from mlip_autopipec.payload.frame import as_json, identity, write_atomic
 
 #: Between looks at freed cores of other runners, the cancel file and walltimes; the end of a child is seen at once.
 _TICK_S = 0.2
@@ -45,13 +44,6 @@ def run_batch(root: Path, uid: str) -> int:
         write_atomic(folder / "runner.json", as_json(identity(os.getpid())))
         _Runner(root, folder, json.loads((folder / "batch.json").read_bytes())).run()
     return 0
-
-
-def identity(pid: int) -> dict[str, Any]:
-    """A process, named so that no other can be taken for it: pid, its start in clock ticks, this boot, this host."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-    return {"pid": pid, "start_time": int(fields[19]), "boot_id": boot, "host": socket.gethostname()}
 
 
 @dataclass

@@ -17,11 +17,18 @@ from mlip_autopipec.payload.structures import finite, read_frames, write_frames
 
 def run(job: Job) -> Result:
     """Label the structure."""
-    (atoms,) = read_frames(job.one("structure"))
+    frames = read_frames(job.one("structure"))
+    if len(frames) != 1:
+        raise TaskFailed(
+            "bad_input", f"{job.one('structure')} holds {len(frames)} structures; one is labelled at a time"
+        )
+    (atoms,) = frames
     atoms.calc = _calculator(job.parameters["oracle"])
     try:
         energy_ev = float(atoms.get_potential_energy())
         forces, stress = atoms.get_forces(), atoms.get_stress()
+    except NotImplementedError as error:  # also ASE's, of calculators that know no stress or no such element
+        raise TaskFailed("bad_input", f"the oracle cannot label this: {type(error).__name__}: {error}") from error
     except (CalculatorError, ArithmeticError, np.linalg.LinAlgError) as error:
         raise TaskFailed("numerical", f"the oracle gave no result: {type(error).__name__}: {error}") from error
     force_max = _checked(atoms, energy_ev, forces, stress, job.parameters["force_max_ev_per_angstrom"])

@@ -62,7 +62,9 @@ def _frames(job: Job, n_atoms: int, halt: Halt | None) -> list[Atoms]:
     for step, frame in kept.items():
         halted = halt is not None and step == halt.step
         _describe(job, frame, "halt" if halted else "collected")
-    dumped = [frame for frame in _dumped(job, "audit", n_atoms) if frame.info["step"] > 0]
+    # Neither the perfect crystal, nor the halting frame: that one is trained on.
+    steps = {0} if halt is None else {0, halt.step}
+    dumped = [frame for frame in _dumped(job, "audit", n_atoms) if frame.info["step"] not in steps]
     rng = np.random.default_rng(parameters["walker"]["seed"])
     chosen = rng.permutation(len(dumped))[: parameters["audit_frames"]]
     audit = [dumped[index] for index in sorted(chosen)]

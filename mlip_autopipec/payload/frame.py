@@ -7,6 +7,7 @@ code read or wrote in the task's folder. Standard library only; physics is impor
 import hashlib
 import json
 import os
+import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -46,7 +47,9 @@ class Job:
         return paths[0]
 
     def ref(self, path: Path) -> dict[str, str]:
-        """A file under the root by path and content, as the outcome names it."""
+        """A file under the root by path and content, as the outcome names it; it is durable before that promises it."""
+        sync(path)
+        sync(path.parent)
         return {"path": path.resolve().relative_to(self.root.resolve()).as_posix(), "sha256": sha256_of(path)}
 
     def progress(self, done: float, words: str) -> None:
@@ -77,12 +80,19 @@ def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
             os.fsync(stream.fileno())
     temporary.rename(path)
     if durable:
-        sync_folder(path.parent)
+        sync(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def identity(pid: int) -> dict[str, Any]:
+    """A process, named so that no other can be taken for it: pid, its start in clock ticks, this boot, this host."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    return {"pid": pid, "start_time": int(fields[19]), "boot_id": boot, "host": socket.gethostname()}
+
+
+def sync(path: Path) -> None:
+    """Make durable what a file holds, or which names a folder has."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -24,7 +24,8 @@ def run(job: Job) -> Result:
     plan += [("test", index) for index in range(parameters["test_structures"])]
     for number, (role, index) in enumerate(plan):
         prototype = parameters["prototypes"][index % len(parameters["prototypes"])]
-        rattle = parameters["rattle_angstrom"][index % len(parameters["rattle_angstrom"])]
+        turn = index // len(parameters["prototypes"])  # every prototype meets every rattle
+        rattle = parameters["rattle_angstrom"][turn % len(parameters["rattle_angstrom"])]
         rng = np.random.default_rng([parameters["seed"], role == "test", index])
         atoms, again = _draw(prototype, rattle, parameters, rng)
         redrawn += again

@@ -131,7 +131,8 @@ def read_trace(path: Path) -> np.ndarray:
     """
     cells = [line.split(",") for line in _whole_lines(path)[1:]]
     rows = np.array(cells, dtype=float).reshape(-1, len(_TRACE_TITLE.split(",")))
-    return rows[np.isfinite(rows).all(axis=1) & (rows[:, 1] >= 0)]
+    measured: np.ndarray = rows[np.isfinite(rows).all(axis=1) & (rows[:, 1] >= 0)]
+    return measured
 
 
 def read_dump(path: Path, elements: Sequence[str]) -> list[Atoms]:

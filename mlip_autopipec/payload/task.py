@@ -19,7 +19,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from mlip_autopipec.payload.frame import MESSAGE_MAX, Job, Result, TaskFailed, as_json, sha256_of, write_atomic
+from mlip_autopipec.payload.frame import (
+    MESSAGE_MAX,
+    Job,
+    Result,
+    TaskFailed,
+    as_json,
+    identity,
+    sha256_of,
+    write_atomic,
+)
 
 #: kind of parameters → module with `run(job) -> Result`
 KINDS = {
@@ -34,7 +43,10 @@ _OUT_OF_MEMORY = (MemoryError,)
 
 
 def run_task(root: Path, workdir: str, uid: str, index: int, job_id: str) -> int:
-    """Run one attempt and place its outcome. 0 when an outcome is in place or the attempt is somebody else's."""
+    """Run one attempt and place its outcome. 0 when an outcome is in place or the attempt is somebody else's.
+
+    1, and no outcome, when it failed after it was asked to stop: why, the scheduler knows better (walltime, a person).
+    """
     folder = root / workdir
     if not claim(folder, uid, job_id):
         return 0
@@ -43,6 +55,8 @@ def run_task(root: Path, workdir: str, uid: str, index: int, job_id: str) -> int
     document = json.loads((folder / "task.json").read_bytes())
     with (folder / "log.txt").open("a", buffering=1, encoding="utf-8") as log:
         verdict = _guarded(lambda: _run(root, folder, document, stopping), log)
+    if verdict["status"] == "failed" and stopping.is_set():
+        return 1
     outcome = {
         "version": 1,
         "campaign": document["campaign"],
@@ -69,7 +83,7 @@ def run_task(root: Path, workdir: str, uid: str, index: int, job_id: str) -> int
 def claim(folder: Path, uid: str, job_id: str) -> bool:
     """Take the attempt for this job; False if another job has it. A requeue of the same job may take it again."""
     mark = folder / f"claim.{uid}"
-    mine = {"job_id": job_id, "restart": _restart_count(), "host": socket.gethostname(), "pid": os.getpid()}
+    mine = {"job_id": job_id, "restart": _restart_count(), **identity(os.getpid())}
     try:
         mark.mkdir()
     except FileExistsError:

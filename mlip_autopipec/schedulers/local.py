@@ -8,14 +8,20 @@ outlives the daemon; what it knows stands in `.ap/submit/UID/`. At most once, fo
     runner.json void    written by `locate` under the same lock: proof that no runner ever will
 
 `submit` that finds `sent` made, but no runner.json, is Unclear: a runner may be about to begin.
+
+A task outlives its runner, and tells by its own claim that it runs. One that has not claimed when its runner is gone is
+lost for good: `post_mortem` takes the claim in its stead before it says so.
 """
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -74,8 +80,8 @@ class LocalScheduler:
         return await asyncio.to_thread(self._post_mortem, batch, index)
 
     async def cancel(self, batch: Batch) -> None:
-        """Ask the runner to end its tasks."""
-        await asyncio.to_thread((self._folder(batch) / "cancel").touch)
+        """Ask the runner to end its tasks; what has outlived its runner is told directly."""
+        await asyncio.to_thread(self._cancel, batch)
 
     def _folder(self, batch: Batch) -> Path:
         return self._root / ".ap" / "submit" / batch.uid
@@ -139,39 +145,73 @@ class LocalScheduler:
             return Void("no runner had begun, and none will")
         return Accepted(_job_id(runner))
 
+    def _cancel(self, batch: Batch) -> None:
+        folder = self._folder(batch)
+        (folder / "cancel").touch()
+        if _runs(_read_json(folder / "runner.json")):
+            return
+        claims = self._claims(batch)
+        for index in batch.live:
+            task = _process(folder, index, claims)
+            if task is not None and _is_alive(task):
+                with contextlib.suppress(ProcessLookupError):  # it ended by itself in the meantime
+                    os.killpg(task["pid"], signal.SIGTERM)
+
+    def _claims(self, batch: Batch) -> list[Path]:
+        """The folder that each attempt makes as its first act (see the work half's `task` command), by index."""
+        spec = _read_json(self._folder(batch) / "batch.json") or {"tasks": []}
+        return [self._root / task["workdir"] / f"claim.{batch.uid}" for task in spec["tasks"]]
+
     def _sight(self, batches: Sequence[Batch]) -> dict[tuple[str, int], Sighting]:
         sightings = {}
         for batch in batches:
-            runner = _read_json(self._folder(batch) / "runner.json")
-            runs = runner is not None and "void" not in runner and _is_alive(runner)
+            folder = self._folder(batch)
+            runs = _runs(_read_json(folder / "runner.json"))
+            claims = [] if runs else self._claims(batch)
             for index in batch.live:
-                state, detail = self._state(batch, index, runs=runs)
+                state, detail = _state(folder, index, claims, runs=runs)
                 sightings[batch.uid, index] = Sighting(uid=batch.uid, index=index, state=state, detail=detail)
         return sightings
 
-    def _state(self, batch: Batch, index: int, *, runs: bool) -> tuple[JobState, str]:
-        folder = self._folder(batch)
-        if (end := _read_json(folder / f"{index}.end")) is not None:
-            return JobState.ENDED, str(end["reason"])
-        task = _read_json(folder / f"{index}.running")
-        if task is not None and _is_alive(task):
-            return JobState.RUNNING, f"pid {task['pid']}"
-        if runs:  # between two files of the runner, or not begun
-            return (JobState.RUNNING, "ending") if task is not None else (JobState.WAITING, "waits for a core")
-        return JobState.ABSENT, "neither it nor its runner lives"
-
     def _post_mortem(self, batch: Batch, index: int) -> PostMortem | Sighting | None:
+        folder = self._folder(batch)
+        claims = self._claims(batch)
+        if claims and not _runs(_read_json(folder / "runner.json")):
+            with contextlib.suppress(FileExistsError):  # it has begun
+                claims[index].mkdir()
         sighting = self._sight([batch]).get((batch.uid, index))
         if sighting is None or sighting.state not in {JobState.ENDED, JobState.ABSENT}:
             return sighting
-        end = _read_json(self._folder(batch) / f"{index}.end")
+        end = _read_json(folder / f"{index}.end")
         if end is None:
             return PostMortem(Reason.LOST, "its process and its runner are gone, and no word of its end is left")
         return PostMortem(Reason(end["reason"]), str(end["message"]))
 
 
+def _state(folder: Path, index: int, claims: Sequence[Path], *, runs: bool) -> tuple[JobState, str]:
+    if (end := _read_json(folder / f"{index}.end")) is not None:
+        return JobState.ENDED, str(end["reason"])
+    task = _process(folder, index, claims)
+    if task is not None and _is_alive(task):
+        return JobState.RUNNING, f"pid {task['pid']}"
+    if runs:  # between two files of the runner, or not begun
+        return (JobState.RUNNING, "ending") if task is not None else (JobState.WAITING, "waits for a core")
+    return JobState.ABSENT, "neither it nor its runner lives"
+
+
+def _process(folder: Path, index: int, claims: Sequence[Path]) -> dict[str, Any] | None:
+    """The process of a task that has begun: by its runner's word, else by its own claim where `claims` are given."""
+    told = _read_json(folder / f"{index}.running")
+    return told or (_read_json(claims[index] / "started.json") if claims else None)
+
+
 def _job_id(runner: Mapping[str, Any]) -> str:
     return f"{runner['pid']}.{runner['start_time']}"
+
+
+def _runs(runner: Mapping[str, Any] | None) -> bool:
+    """Whether a runner has begun and lives."""
+    return runner is not None and "void" not in runner and _is_alive(runner)
 
 
 def _is_alive(identity: Mapping[str, Any]) -> bool:
@@ -205,7 +245,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     with temporary.open("w", encoding="utf-8") as stream:
         json.dump(content, stream, indent=1)
         stream.flush()

@@ -1,8 +1,11 @@
 """The site is this machine: files are files, commands are processes."""
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mlip_autopipec.errors import OperatorError, TransientError
@@ -16,13 +19,17 @@ class LocalTransport:
         self._root = root
 
     async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
-        """Run a command in the root folder; on timeout it is killed and TransientError raised."""
+        """Run a command in the root folder; on timeout it and all that it started are killed.
+
+        Raises TransientError then, and OSError if there is no such command.
+        """
         process = await asyncio.create_subprocess_exec(
             *argv,
             cwd=self._root,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
         )
         try:
             async with asyncio.timeout(timeout_s):
@@ -31,7 +38,8 @@ class LocalTransport:
             raise TransientError(f"no end of {argv[0]} within {timeout_s:g} s") from None
         finally:
             if process.returncode is None:
-                process.kill()
+                with contextlib.suppress(ProcessLookupError):  # it ended by itself in the meantime
+                    os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
         return Completed(process.returncode or 0, stdout, stderr)
 
@@ -52,17 +60,32 @@ class LocalTransport:
         return await asyncio.to_thread(_names, self._root / folder)
 
 
+@contextlib.contextmanager
+def _faults() -> Iterator[None]:
+    """What the file system refuses, sorted by who must act: a full disk passes, missing rights do not."""
+    try:
+        yield
+    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise OperatorError(f"the site's files: {error}") from error
+    except OSError as error:
+        raise TransientError(f"the site's files: {error}") from error
+
+
+@_faults()
 def _write_all(root: Path, files: Mapping[str, bytes]) -> None:
     folders = set()
     for path, content in files.items():
         target = root / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.rename(target)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+        try:
+            with temporary.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.rename(target)
+        finally:
+            temporary.unlink(missing_ok=True)
         folders.add(target.parent)
     for folder in folders:
         _sync_folder(folder)
@@ -76,6 +99,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+@_faults()
 def _read(path: Path, size_max: int) -> bytes | None:
     try:
         with path.open("rb") as stream:
@@ -92,6 +116,7 @@ def _read_many(root: Path, paths: Sequence[str]) -> dict[str, bytes]:
     return {path: content for path, content in contents.items() if content is not None}
 
 
+@_faults()
 def _names(folder: Path) -> tuple[str, ...]:
     try:
         return tuple(sorted(os.listdir(folder)))  # noqa: PTH208 - names are all that is asked

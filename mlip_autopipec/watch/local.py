@@ -6,6 +6,7 @@ every `rescan_s` in any case. Each set is whole, so nothing that was missed once
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import watchfiles
@@ -40,8 +41,9 @@ class LocalWatcher:
             poll_delay_ms=self._rescan_ms,
             recursive=False,
         )
-        async for _ in changes:
-            yield await self._listing()
+        async with aclosing(changes):
+            async for _ in changes:
+                yield await self._listing()
 
     async def _listing(self) -> frozenset[str]:
         return frozenset(await asyncio.to_thread(_names, self._outbox))

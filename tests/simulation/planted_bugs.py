@@ -8,6 +8,7 @@ from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
+from mlip_autopipec.data_models.ids import attempt_file
 from mlip_autopipec.data_models.state import Batch, WorkflowState
 from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.orchestration.effects import Effects
@@ -39,6 +40,17 @@ class TakesSilenceForDeath(Effects):
                 at=event.at, uid=command.uid, index=command.index, reason=Reason.LOST, message=event.message
             )
         return event
+
+
+class LooksBeforeItAsks(Effects):
+    """Believes an older look at the outbox when the scheduler says that an attempt is over."""
+
+    async def _inquire(self, batch: Batch, index: int, state: WorkflowState) -> ev.Event:
+        seen = await self._transport.read(f"outbox/{attempt_file(batch.uid, index)}")
+        event = await super()._inquire(batch, index, state)
+        if seen is not None or not isinstance(event, ev.TaskEnded):
+            return event
+        return ev.AttemptLost(at=event.at, uid=batch.uid, index=index, reason=Reason.LOST, message="no outcome")
 
 
 class NeverComesBack(Effects):

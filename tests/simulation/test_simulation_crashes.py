@@ -15,20 +15,18 @@ from mlip_autopipec.testing.weather import FaultRates
 
 #: More of them for a soak.
 SEEDS = range(int(os.environ.get("AUTOPIPEC_SIMULATION_SEEDS", "200")))
-PLANTED_SEEDS_MAX = 60
+PLANTED_SEEDS_MAX = 100
 PERFECT = FaultRates()
+#: Where the scheduler shows the past and every answer takes its time, jobs end while they are asked after.
+SLOW = FaultRates(slow=0.5, sight_frozen=0.3, dies=0.1)
 
 
 @pytest.fixture(scope="module")
 def findings() -> list[Findings]:
-    """What every seed has shown."""
-    return [Simulation(seed, Parts()).run() for seed in SEEDS]
+    """What every seed has shown; each has a climate of its own, and every eighth the slow one."""
+    return [Simulation(seed, Parts(rates=None if seed % 8 else SLOW)).run() for seed in SEEDS]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="four bugs, each with its own strict xfail in unit/orchestration",
-)
 @pytest.mark.timeout(120 + len(SEEDS))
 def test_no_seed_breaks_an_invariant(findings: list[Findings]) -> None:
     """Whatever the site does and whenever the daemon dies, every promise is kept and a verdict is reached."""
@@ -73,6 +71,7 @@ class Planted:
 PLANTED = {
     "tries again when unclear": Planted(Parts(effects=bugs.TriesAgainWhenUnclear), "was not over"),
     "takes silence for death": Planted(Parts(effects=bugs.TakesSilenceForDeath), "was not over"),
+    "looks before it asks": Planted(Parts(effects=bugs.LooksBeforeItAsks, rates=SLOW), "was done by"),
     "never comes back": Planted(Parts(effects=bugs.NeverComesBack), "no verdict"),
     "takes absence for death": Planted(Parts(manager=bugs.TakesAbsenceForDeath), "was not over"),
     "starts twice": Planted(Parts(manager=bugs.StartsTwice), "the daemon died by itself: IllegalTransition"),

@@ -11,6 +11,8 @@ import pytest
 from config_samples import SITE, mistakes, spoiled, write
 
 from mlip_autopipec.config.loader import LoadedConfig, effective_yaml, json_schema, load_config
+from mlip_autopipec.config.paths import anchored, unusable_folders
+from mlip_autopipec.config.schemas.site import LocalTransport
 from mlip_autopipec.config.schemas.units import parse_duration_s, parse_memory_mib
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import Phase
@@ -76,6 +78,19 @@ def test_the_sites_python_is_a_command_or_a_path(tmp_path: Path, written: str, m
     """A bare word is looked up where jobs run; a path is one of this machine, and links in it are kept."""
     config = loaded(tmp_path, ("root: run/root", f"root: run/root\n  python: {written}")).config
     assert config.site.python == meant.format(folder=tmp_path)
+
+
+def test_the_root_of_another_machine_is_left_as_it_is(tmp_path: Path) -> None:
+    """Only that machine knows where it is; the campaign's folder is still here."""
+    config = loaded(tmp_path).config
+    elsewhere = LocalTransport.model_construct(kind="ssh")  # type: ignore[arg-type] # stands for any other kind
+    changes = {"transport": elsewhere, "root": Path("scratch/$USER"), "python": "env/bin/python"}
+    site = config.site.model_copy(update=changes)
+    right = {"site.transport": elsewhere, "site.root": site.root}
+    assert list(unusable_folders(right, tmp_path)) == []
+    there = anchored(config.model_copy(update={"site": site}), tmp_path)
+    assert (there.site.root, there.site.python) == (Path("scratch/$USER"), "env/bin/python")
+    assert there.campaign.folder == tmp_path / "run"
 
 
 def test_the_hash_is_of_the_meaning(tmp_path: Path) -> None:

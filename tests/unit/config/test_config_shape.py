@@ -1,5 +1,6 @@
 """Sections that site files do not have yet: unions with a discriminator and without, in lists and mappings."""
 
+from datetime import time
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -53,6 +54,8 @@ class Everything(Model):
     either: Near | int = 1
     pair: tuple[int, Far] | None = None
     several: Several = Several()
+    many: tuple[int, ...] | int = 1
+    at: time = time(12)
 
 
 NEAR = {"kind": "near", "folder": "x"}
@@ -89,6 +92,8 @@ def told(**values: Any) -> list[tuple[str, str, str, str | None]]:
         ({"either": {"kind": "near", "foldr": "x"}}, ("either.foldr", "'x'", "no such key", "folder")),
         ({"pair": [1]}, ("pair", "[1]", "expected a list of 2", None)),
         ({"pair": [1, {"kind": "far", "hosts": "x"}]}, ("pair[1].hosts", "'x'", "no such key", "host")),
+        ({"many": [1, "x"]}, ("many[1]", "'x'", "expected a whole number", None)),
+        ({"at": "noon"}, ("at", "'noon'", "refused: Input should be in a valid time format, input is too short", None)),
         ({"several": {"low": 2}}, ("several", "{'low': 2}", "expected low is above high", None)),
     ],
 )
@@ -96,7 +101,7 @@ def test_mistakes_are_found_inside_of_anything(values: Any, mistake: tuple[str, 
     """By the path that the file has, without pydantic's own additions to it."""
     found = told(**values)
     assert mistake in found
-    assert [other[0] for other in found if not other[0].startswith(mistake[0])] in ([], ["either"])
+    assert [other[0] for other in found if not other[0].startswith(mistake[0])] in ([], ["either"], ["many"])
 
 
 def test_what_stands_under_several_misspelled_keys_is_looked_at() -> None:

@@ -142,6 +142,7 @@ def test_final_words(tmp_path: Path) -> None:
         "    0       6      –            16.00          80.0   promoted",
         "    1       3    0/2             8.00          40.0   promoted",
         "",
+        "force      88.0 meV/Å for the first potential, 40.0 now, both on the last test set",
         "potential  potentials/001",
         f"report     {tmp_path / 'report.html'}",
     ]

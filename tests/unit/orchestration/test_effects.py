@@ -186,7 +186,6 @@ def test_an_outcome_is_a_better_answer_than_the_scheduler_s(running: Walk) -> No
     assert event.outcome == outcome
 
 
-@pytest.mark.xfail(strict=True, reason="the outbox is read before the scheduler is asked, and not again after")
 def test_an_attempt_that_is_done_while_the_scheduler_is_asked_is_not_lost(running: Walk) -> None:
     """The outbox is read after the scheduler has said that it is over: what was written by then counts."""
     stand, uid = Stand(PostMortem(Reason.LOST, "COMPLETED"), delay_s=2.0), uid_of(running)

@@ -130,9 +130,6 @@ def test_the_same_health_twice_is_stale() -> None:
 
 
 @pytest.mark.parametrize("subject", ["batch:{uid}", "attempt:{uid}.0"])
-@pytest.mark.xfail(
-    strict=True, reason="is_stale lets EffectDeferred through after the subject's end: it stays for ever"
-)
 def test_a_deferral_of_what_is_over_is_stale(subject: str) -> None:
     """An effect that gives up after its subject has ended leaves no deferral behind that nothing would ever clear."""
     campaign = walk()

@@ -1,0 +1,160 @@
+"""The site is behind SSH, by the user's own `ssh` and its ControlMaster: for logins that need a person.
+
+Someone logs in once, with a second factor if need be; every call then goes through that open connection. Nothing is
+ever asked, and with a ProxyCommand that fails, nothing can connect past the master either.
+"""
+
+import asyncio
+import random
+import shlex
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from mlip_autopipec.errors import OperatorError, TransientError
+from mlip_autopipec.ports import Clock
+from mlip_autopipec.transports import remote
+from mlip_autopipec.transports.logins import Logins
+from mlip_autopipec.transports.shell import Pipes, ShellTransport
+
+_CHECK_TIMEOUT_S = 10.0
+_LOGIN_TIMEOUT_S = 60.0
+#: ssh ends by itself at once when the far process has.
+_END_TIMEOUT_S = 2.0
+_LINE_BYTES_MAX = 2**20
+_QUIET = ("-T", "-a", "-x", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR")
+_THROUGH_MASTER = ("-o", "ControlMaster=no", "-o", "ProxyCommand=false", "-o", "RemoteCommand=none")
+_KEEPALIVE = ("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3", "-o", "StrictHostKeyChecking=yes")
+#: What ssh says when only a person can mend the login.
+_REFUSALS = ("Permission denied", "Host key verification failed", "Too many authentication failures", "Bad owner or")
+
+
+class OpensshTransport(ShellTransport):
+    """ports.Transport through an OpenSSH master, at `control_path` or where ~/.ssh/config puts it.
+
+    With `require_master` it is the user's: when there is none, OperatorError says how to start it. Without, one is
+    started, by keys and agent alone, and ended by `close`. `config` is read in place of ~/.ssh/config.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        root: str,
+        clock: Clock,
+        rng: random.Random,
+        port: int | None = None,
+        user: str | None = None,
+        control_path: str | None = None,
+        require_master: bool = True,
+        config: Path | None = None,
+        prologue: str = "",
+        call_timeout_s: float = 60.0,
+    ) -> None:
+        super().__init__(root, rng=rng, prologue=prologue, call_timeout_s=call_timeout_s)
+        self._host = host
+        self._words = [
+            *(["-F", str(config)] if config else []),
+            *(["-p", str(port)] if port else []),
+            *(["-l", user] if user else []),
+            *(["-S", control_path] if control_path else []),
+        ]
+        self._require_master = require_master
+        self._logins = Logins(clock, rng)
+        self._checking = asyncio.Lock()
+        self._checked = False
+        self._started = False
+
+    async def close(self) -> None:
+        """End the master, if it was started here."""
+        if self._started:
+            await self._control("exit")
+
+    @asynccontextmanager
+    async def _open(self, command: str) -> AsyncIterator[Pipes]:
+        await self._find_master()
+        process = await self._spawn(*_QUIET, *_THROUGH_MASTER, *self._words, "--", self._host, command)
+        assert process.stdin  # noqa: S101 - for mypy: all three are pipes
+        assert process.stdout  # noqa: S101
+        assert process.stderr  # noqa: S101
+        try:
+            yield Pipes(process.stdin, process.stdout, process.stderr)
+            process.stdin.close()
+            await asyncio.wait([asyncio.ensure_future(process.wait())], timeout=_END_TIMEOUT_S)
+        except (OSError, ValueError) as error:  # ValueError: a line beyond all bounds
+            raise TransientError(f"{self._host}: {error}") from error
+        finally:
+            # Its exit status is not what counts: the frame of the answer says more. But the master is looked for again
+            # before the next call, if this one has not ended well and by itself.
+            self._checked &= process.returncode == 0
+            process.stdin.close()
+            await _end(process)
+
+    async def _find_master(self) -> None:
+        """Make sure that there is a master; for the first of several callers at once, the others wait."""
+        async with self._checking:
+            if self._checked:
+                return
+            status, words = await self._control("check")
+            if status != 0:
+                if self._require_master or "No ControlPath" in words:
+                    raise OperatorError(self._remedy(words))
+                await self._start_master()
+            self._checked = True
+
+    async def _start_master(self) -> None:
+        if self._started:
+            self._logins.lost()
+        await self._logins.turn()
+        words = [*_QUIET, *_KEEPALIVE, "-M", "-N", "-f", "-o", "ControlPersist=no", *self._words, "--", self._host]
+        status, said = await self._say(*words, timeout_s=_LOGIN_TIMEOUT_S)
+        if status == 0:
+            self._started = True
+            return
+        if any(refusal in said for refusal in _REFUSALS):
+            raise self._logins.refused(self._remedy(said))
+        raise TransientError(f"{self._host}: no connection: {said}")
+
+    def _remedy(self, words: str) -> str:
+        command = shlex.join(["ssh", "-M", "-N", "-f", *self._words, "--", self._host])
+        hint = "" if "No ControlPath" not in words else " Name a control_path first, or a ControlPath in ~/.ssh/config."
+        return f"{self._host}: no open ssh connection to share: {words}.{hint} Log in with `{command}`, then go on."
+
+    async def _control(self, word: str) -> tuple[int, str]:
+        return await self._say("-O", word, *self._words, "--", self._host, timeout_s=_CHECK_TIMEOUT_S)
+
+    async def _say(self, *words: str, timeout_s: float) -> tuple[int, str]:
+        """Exit status and error words of one short ssh; a master that it leaves behind may hold its streams open."""
+        with tempfile.TemporaryFile() as said:
+            process = await self._spawn(*words, output=said.fileno())
+            try:
+                async with asyncio.timeout(timeout_s):
+                    status = await process.wait()
+            except TimeoutError:
+                raise TransientError(f"{self._host}: no answer of ssh within {timeout_s:g} s") from None
+            finally:
+                await _end(process)
+            said.seek(0)
+            return status, remote.last_words(said.read())
+
+    async def _spawn(self, *words: str, output: int = asyncio.subprocess.PIPE) -> asyncio.subprocess.Process:
+        quiet = output != asyncio.subprocess.PIPE
+        try:
+            return await asyncio.create_subprocess_exec(
+                "ssh",
+                *words,
+                stdin=asyncio.subprocess.DEVNULL if quiet else asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL if quiet else asyncio.subprocess.PIPE,
+                stderr=output,
+                limit=_LINE_BYTES_MAX,
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            raise OperatorError("this machine has no `ssh` command: install the OpenSSH client") from error
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+    await process.wait()

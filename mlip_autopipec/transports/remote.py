@@ -1,0 +1,219 @@
+"""What is run on the far side, as text, and what comes back: pure.
+
+The far side needs a POSIX sh, GNU coreutils, findutils and tar, which every Linux cluster has; nothing of ours.
+
+A command is one line for the user's login shell, whatever shell that is (so it holds no newline, `!` or backslash-quote
+of its own): `timeout` bounds it and takes its whole process group down, and one `sh` runs a script in it. The script
+frames its output: a nonce on both streams when it begins, so that greetings of the login shell are told apart, and
+the nonce with the exit status when it ends, so that a cut connection is never taken for an end.
+"""
+
+import hashlib
+import io
+import math
+import re
+import shlex
+import tarfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+
+from mlip_autopipec.errors import AutopipecError, BugError, OperatorError, TransientError
+from mlip_autopipec.ports import Completed
+
+#: Between SIGTERM and SIGKILL on the far side.
+_KILL_AFTER_S = 5
+#: Linux takes no longer word than 128 KiB, and the far side's login shell gets the command as one.
+_COMMAND_BYTES_MAX = 120_000
+_WORDS_MAX = 500  # characters of an error message
+
+_BEGIN = 'printf "%s\\n" "$0"; printf "%s\\n" "$0" >&2'
+_END = 'printf "\\n%s %d\\n" "$0" "$?"'
+_ENTER = 'cd -- "$1" && shift'
+
+#: Up to so many files are synced one by one; for more, the whole file system at once is quicker (a disk takes some
+#: milliseconds for each), but waits for other people's data as well.
+_SYNCED_ALONE_MAX = 16
+
+#: Unpack into a folder of this call's own, on the same file system, and compare what landed there with its sums.
+_UNPACK = (
+    'export LC_ALL=C n="$0" r="$PWD" t="$PWD/.ap/incoming/$0"; mkdir -p -- "$t"'
+    " && trap 'rm -rf -- \"$t\"' EXIT && trap 'exit 1' HUP INT TERM"
+    ' && tar -x -m --no-same-owner --no-same-permissions -C "$t" -f -'
+    ' && cd -- "$t/new" && sha256sum --check --quiet ../sums >&2'
+)
+# Hard links are made, each at once in place of an older file, by one process for all. Where that cannot be (a folder is
+# a link, perhaps into another file system, or there are no hard links), each file is copied beside its target first.
+_PLACE = (
+    '{ cp -r -l -f -T -- . "$r" 2>/dev/null'
+    ' || { find . -type d -exec sh -c \'cd -- "$r" && mkdir -p -- "$@"\' sh {} +'
+    ' && find . -type f -exec sh -c \'for p do q="$r/${p%/*}/.${p##*/}.$n.tmp";'
+    ' cp -- "$p" "$q" && sync "$q" && mv -f -T -- "$q" "$r/$p" || exit 1; done\' sh {} +; }; }'
+)
+_SYNC_FILES = "find . -type f -exec sync {} +"
+_SYNC_FOLDERS = 'cd -- "$r" && sync -- "$@"'
+_SYNC_ALL = "sync -f ."
+
+_READ = 'LC_ALL=C head -c "$2" -- "$1"'
+_PACK = 'LC_ALL=C tar -c -h --hard-dereference --format=gnu --no-recursion -C "$1" --null --no-unquote -T - -f -'
+_LIST = 'LC_ALL=C find "$1" -mindepth 1 -maxdepth 1 -printf "%f\\0"'
+
+#: What these tools say, in the C locale, of files that do not exist, and of files replaced while they were read, of
+#: which the earlier content was read whole.
+_ABSENT = re.compile(r".*: (No such file or directory|File removed before we read it)")
+_BESIDE = re.compile(r"tar: (Exiting with failure status.*|Error is not recoverable.*|.*: file changed as we read it)")
+#: What does not pass by itself.
+_REFUSED = re.compile(r": (Permission denied|Not a directory|Is a directory|File exists)\b|cannot overwrite ", re.ASCII)
+
+
+def run_command(root: str, argv: Sequence[str], *, nonce: str, timeout_s: float, prologue: str = "") -> str:
+    """Run `argv` in the root folder. Without one, nothing is begun."""
+    script = f'{_prepared(prologue)}{_ENTER} && {_BEGIN} && ( exec "$@" ); {_END}'
+    return _bounded(script, nonce, (root, *argv), timeout_s)
+
+
+def converse_command(root: str, argv: Sequence[str], *, nonce: str, prologue: str = "") -> str:
+    """Start `argv` in the root folder for as long as its standard input is open: it must end with that."""
+    script = f'{_prepared(prologue)}{_ENTER} && {_BEGIN} && exec "$@"'
+    return _checked(f"exec {shlex.join(('sh', '-c', script, nonce, root, *argv))}")
+
+
+def write_command(root: str, files: Iterable[str], *, nonce: str, timeout_s: float) -> str:
+    """Take `packed` files from standard input, check them, sync them, and put them in their places."""
+    paths = list(files)
+    alone = len(paths) <= _SYNCED_ALONE_MAX
+    sync, sync_after = (_SYNC_FILES, _SYNC_FOLDERS) if alone else (_SYNC_ALL, _SYNC_ALL)
+    folders = sorted({_relative(str(PurePosixPath(path).parent)) for path in paths}) if alone else []
+    body = f"{_UNPACK} && {sync} && {_PLACE} && {sync_after}"
+    script = f'mkdir -p -- "$1" && {_ENTER} && {_BEGIN} && ( {body} ); {_END}'
+    return _bounded(script, nonce, (root, *folders), timeout_s)
+
+
+def read_command(root: str, path: str, *, size_max: int, nonce: str, timeout_s: float) -> str:
+    """The content of one file, up to one byte more than `size_max`."""
+    return _bounded(_framed(_READ), nonce, (f"{root}/{_relative(path)}", str(size_max + 1)), timeout_s)
+
+
+def read_many_command(root: str, *, nonce: str, timeout_s: float) -> str:
+    """The files that `listed` names on standard input, as a tar stream."""
+    return _bounded(_framed(_PACK), nonce, (root,), timeout_s)
+
+
+def names_command(root: str, folder: str, *, nonce: str, timeout_s: float) -> str:
+    """The names in a folder, each ended by NUL."""
+    return _bounded(_framed(_LIST), nonce, (f"{root}/{_relative(folder)}/.",), timeout_s)
+
+
+def far_root(root: str) -> str:
+    """The root as the scripts take it. SSH begins in the user's home, to which a relative path belongs."""
+    if root in {"", "~"}:
+        return "."
+    relative = root.removeprefix("~/")
+    return relative if relative.startswith("/") else f"./{relative}"
+
+
+def completed(nonce: str, stdout: bytes, stderr: bytes) -> Completed | None:
+    """What a framed command said, without its frame; None if its end did not come through."""
+    mark = nonce.encode()
+    _, begun, rest = stdout.partition(mark + b"\n")
+    end = re.search(rb"\n%s (\d+)\n\Z" % mark, rest) if begun else None
+    if end is None:
+        return None
+    _, begun, words = stderr.partition(mark + b"\n")
+    return Completed(int(end[1]), rest[: end.start()], words if begun else stderr)
+
+
+def is_there(answer: Completed, what: str) -> bool:
+    """Whether a reading command found all that it was to read; False if some of it does not exist.
+
+    Raises `complaint` for anything else that it says: nothing is known then.
+    """
+    lines = answer.stderr.decode("utf-8", "replace").splitlines()
+    missing = any(_ABSENT.fullmatch(line) for line in lines)
+    known = all(_ABSENT.fullmatch(line) or _BESIDE.fullmatch(line) for line in lines)
+    if answer.exit_status and not (lines and known):
+        raise complaint(answer, what)
+    return not missing
+
+
+def complaint(answer: Completed, what: str) -> AutopipecError:
+    """A far side's refusal, sorted by who must act: a full disk passes, missing rights do not."""
+    words = last_words(answer.stderr) or f"exit status {answer.exit_status}"
+    return (OperatorError if _REFUSED.search(words) else TransientError)(f"{what}: {words}")
+
+
+def last_words(stderr: bytes) -> str:
+    """The end of what was said, for a message."""
+    return stderr.decode("utf-8", "replace").strip()[-_WORDS_MAX:]
+
+
+def packed(files: Mapping[str, bytes]) -> bytes:
+    """A tar stream: the checksums of all files first, so that a stream cut short anywhere is noticed."""
+    sums = "".join(_sum_line(_relative(path), content) for path, content in files.items())
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT, encoding="utf-8") as archive:
+        for name, content in (
+            ("sums", sums.encode()),
+            *((f"new/{_relative(path)}", files[path]) for path in files),
+        ):
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o666
+            archive.addfile(member, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def listed(paths: Iterable[str]) -> bytes:
+    """Paths as `read_many_command` takes them."""
+    return b"".join(f"{_relative(path)}\0".encode() for path in paths)
+
+
+def unpacked(stream: bytes, paths: Iterable[str]) -> dict[str, bytes]:
+    """The files of a tar stream by the paths they were asked for. Raises TransientError if the stream is damaged."""
+    asked = {_relative(path): path for path in paths}
+    contents: dict[str, bytes] = {}
+    if not stream:
+        return contents
+    try:
+        with tarfile.open(fileobj=io.BytesIO(stream), mode="r:", encoding="utf-8") as archive:
+            for member in archive:
+                content = archive.extractfile(member) if member.isreg() else None
+                if content is not None:
+                    contents[asked[f"./{PurePosixPath(member.name)}"]] = content.read()
+    except (tarfile.TarError, KeyError) as error:
+        raise TransientError(f"a damaged tar stream came back: {error!r}") from error
+    return contents
+
+
+def _framed(body: str) -> str:
+    return f"{_BEGIN}; ( {body} ); {_END}"
+
+
+def _prepared(prologue: str) -> str:
+    return f"{prologue}; " if prologue else ""
+
+
+def _bounded(script: str, nonce: str, words: Sequence[str], timeout_s: float) -> str:
+    bound = str(max(1, math.ceil(timeout_s)))
+    argv = ("timeout", "-k", str(_KILL_AFTER_S), bound, "sh", "-c", script, nonce, *words)
+    return _checked(f"exec {shlex.join(argv)}")
+
+
+def _checked(command: str) -> str:
+    if (size := len(command.encode())) > _COMMAND_BYTES_MAX:
+        raise BugError(f"a command of {size} bytes is too long for one line; its data belong on standard input")
+    if "\0" in command:
+        raise BugError("no word of a command may hold a NUL")
+    return command
+
+
+def _relative(path: str) -> str:
+    """A path below the root, so written that nothing takes it for an option. Raises BugError for any other."""
+    parts = PurePosixPath(path)
+    if parts.is_absolute() or ".." in parts.parts or "\0" in path:
+        raise BugError(f"{path!r} is no path below the site's root")
+    return f"./{parts}"
+
+
+def _sum_line(path: str, content: bytes) -> str:
+    """As `sha256sum --check` reads it, which escapes what would break a line."""
+    escaped = path.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    return f"{'' if escaped == path else chr(92)}{hashlib.sha256(content).hexdigest()}  {escaped}\n"

@@ -1,0 +1,204 @@
+"""Files and commands of a site by its POSIX sh, whatever carries the bytes there and back.
+
+One process on the far side for each call. What was begun and not known to have ended is a TransientError: the frame
+around every command (see `remote`) tells a command's end from that of the connection, so no exit status is needed.
+"""
+
+import asyncio
+import contextlib
+import random
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from mlip_autopipec.errors import OperatorError, TransientError
+from mlip_autopipec.ports import Completed
+from mlip_autopipec.transports import remote
+
+#: sshd allows 10 on one connection (MaxSessions); two are left to others that share it.
+CHANNELS_MAX = 8
+#: More than any command of ours has to say; what is beyond is not taken into memory.
+_OUTPUT_BYTES_MAX = 512 * 2**20
+_CHUNK_BYTES = 2**18
+#: A transfer may take so long for every MiB, on top of what every call may take.
+_SECONDS_PER_MIB = 1.0
+
+
+class Reader(Protocol):
+    """One output of a far process."""
+
+    async def read(self, n: int = -1, /) -> bytes:
+        """Up to `n` bytes, as soon as there are any; empty at the end."""
+
+    async def readline(self) -> bytes:
+        """One line with its newline; less at the end."""
+
+
+class Writer(Protocol):
+    """The input of a far process."""
+
+    def write(self, data: bytes, /) -> None:
+        """Send, without waiting."""
+
+    def write_eof(self) -> None:
+        """Send no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pipes:
+    """The streams of one far process."""
+
+    stdin: Writer
+    stdout: Reader
+    stderr: Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """A far process that answers lines with lines for as long as both sides live."""
+
+    _pipes: Pipes
+    _what: str
+
+    def say(self, line: str) -> None:
+        """Send one line."""
+        self._pipes.stdin.write(f"{line}\n".encode())
+
+    async def hear(self) -> bytes:
+        """The next line, without its newline. Raises TransientError when there will be none; has no bound of time."""
+        line = await self._pipes.stdout.readline()
+        if not line.endswith(b"\n"):
+            raise TransientError(f"{self._what} has ended: {remote.last_words(await self._pipes.stderr.read())}")
+        return line[:-1]
+
+
+class ShellTransport(ABC):
+    """ports.Transport; `root` is absolute, or relative to the user's home on the site (`~/` may be written).
+
+    At most `CHANNELS_MAX` far processes at a time. Every call is bounded, the wait for its turn and for a connection
+    included; the far process is killed then too, within seconds. `prologue` is one line of sh that runs before every
+    command of `run` and `converse`, such as `. /etc/profile`.
+    """
+
+    def __init__(self, root: str, *, rng: random.Random, prologue: str = "", call_timeout_s: float = 60.0) -> None:
+        self._root = remote.far_root(root)
+        self._rng = rng
+        self._prologue = prologue
+        self._call_timeout_s = call_timeout_s
+        self._channels = asyncio.Semaphore(CHANNELS_MAX)
+
+    @abstractmethod
+    def _open(self, command: str) -> AbstractAsyncContextManager[Pipes]:
+        """Start a command line of the login shell, and end it on exit.
+
+        Raises OperatorError if a person must see to the login. Any other fault, also while the pipes are used, is a
+        TransientError.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """End what this transport has begun. Bounded; it must not be used afterwards."""
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
+        """Run a command in the root folder. `timeout_s` counts from the call."""
+        nonce = self._nonce()
+        command = remote.run_command(self._root, argv, nonce=nonce, timeout_s=timeout_s, prologue=self._prologue)
+        return await self._exchange(command, nonce, argv[0], stdin=stdin, timeout_s=timeout_s)
+
+    async def write(self, files: Mapping[str, bytes]) -> None:
+        """Place files whole: one tar stream, checked by sha256, synced, and put in place one by one."""
+        if not files:
+            return
+        nonce, stdin = self._nonce(), remote.packed(files)
+        timeout_s = self._call_timeout_s + _SECONDS_PER_MIB * len(stdin) / 2**20
+        command = remote.write_command(self._root, files, nonce=nonce, timeout_s=timeout_s)
+        what = f"write of {len(files)} files"
+        answer = await self._exchange(command, nonce, what, stdin=stdin, timeout_s=timeout_s)
+        if answer.exit_status != 0:
+            raise remote.complaint(answer, what)
+
+    async def read(self, path: str, *, size_max: int = 64 * 2**20) -> bytes | None:
+        """Read one file; None if there is none."""
+        nonce, timeout_s = self._nonce(), self._call_timeout_s
+        command = remote.read_command(self._root, path, size_max=size_max, nonce=nonce, timeout_s=timeout_s)
+        answer = await self._exchange(command, nonce, f"read of {path}", timeout_s=timeout_s)
+        if not remote.is_there(answer, f"read of {path}"):
+            return None
+        if len(answer.stdout) > size_max:
+            raise OperatorError(f"{path} is larger than {size_max} bytes, which nothing of ours writes there")
+        return answer.stdout
+
+    async def read_many(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+        """Read many small files as one tar stream; what does not exist is left out."""
+        if not paths:
+            return {}
+        nonce, timeout_s, what = self._nonce(), self._call_timeout_s, f"read of {len(paths)} files"
+        command = remote.read_many_command(self._root, nonce=nonce, timeout_s=timeout_s)
+        answer = await self._exchange(command, nonce, what, stdin=remote.listed(paths), timeout_s=timeout_s)
+        remote.is_there(answer, what)
+        return remote.unpacked(answer.stdout, paths)
+
+    async def names(self, folder: str) -> tuple[str, ...]:
+        """Names in a folder, sorted."""
+        nonce, timeout_s, what = self._nonce(), self._call_timeout_s, f"listing of {folder}"
+        command = remote.names_command(self._root, folder, nonce=nonce, timeout_s=timeout_s)
+        answer = await self._exchange(command, nonce, what, timeout_s=timeout_s)
+        if not remote.is_there(answer, what):
+            return ()
+        return tuple(sorted(name.decode("utf-8", "surrogateescape") for name in answer.stdout.split(b"\0") if name))
+
+    @asynccontextmanager
+    async def converse(self, argv: Sequence[str]) -> AsyncIterator[Dialogue]:
+        """Keep a command running in the root folder that answers on its standard output; it must end with its input.
+
+        Takes one channel for as long as it lasts. Raises TransientError if it cannot be begun.
+        """
+        nonce = self._nonce()
+        command = remote.converse_command(self._root, argv, nonce=nonce, prologue=self._prologue)
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(self._call_timeout_s):
+                    await stack.enter_async_context(self._channels)
+                    pipes = await stack.enter_async_context(self._open(command))
+                    dialogue = Dialogue(pipes, argv[0])
+                    while not (await dialogue.hear()).endswith(nonce.encode()):
+                        pass  # greetings of the login shell
+            except TimeoutError:
+                raise TransientError(f"no begin of {argv[0]} within {self._call_timeout_s:g} s") from None
+            yield dialogue
+
+    async def _exchange(
+        self, command: str, nonce: str, what: str, *, timeout_s: float, stdin: bytes = b""
+    ) -> Completed:
+        try:
+            async with asyncio.timeout(timeout_s), self._channels, self._open(command) as pipes:
+                _feed(pipes.stdin, stdin)
+                stdout, stderr = await asyncio.gather(_all_of(pipes.stdout, what), _all_of(pipes.stderr, what))
+        except TimeoutError:
+            raise TransientError(f"no end of {what} within {timeout_s:g} s") from None
+        answer = remote.completed(nonce, stdout, stderr)
+        if answer is None:
+            raise TransientError(f"the end of {what} is not known: {remote.last_words(stderr) or 'connection lost'}")
+        return answer
+
+    def _nonce(self) -> str:
+        return f"ap-{self._rng.getrandbits(64):016x}"
+
+
+def _feed(stdin: Writer, content: bytes) -> None:
+    """Send all of it; a command that ends without having read it says so by its exit status."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        if content:
+            stdin.write(content)
+        stdin.write_eof()
+
+
+async def _all_of(stream: Reader, what: str) -> bytes:
+    content = bytearray()
+    while chunk := await stream.read(_CHUNK_BYTES):
+        content += chunk
+        if len(content) > _OUTPUT_BYTES_MAX:
+            raise OperatorError(f"{what} says more than {_OUTPUT_BYTES_MAX} bytes")
+    return bytes(content)
