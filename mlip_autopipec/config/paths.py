@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from mlip_autopipec.config.mistakes import KeyPath, Mistake, shown
-from mlip_autopipec.config.schemas.site import LocalTransport
+from mlip_autopipec.config.schemas.site import AnyTransport
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 
 
@@ -38,7 +38,7 @@ def unusable_folders(right: Mapping[str, Any], base: Path) -> Iterator[Mistake]:
             yield Mistake(path, shown(str(folder)), expected)
 
 
-def _is_here(transport: LocalTransport) -> bool:
+def _is_here(transport: AnyTransport) -> bool:
     return transport.kind == "local"
 
 

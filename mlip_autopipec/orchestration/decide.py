@@ -57,6 +57,8 @@ def _follow_up(state: WorkflowState, policy: Policy, now: datetime) -> Iterator[
             yield LocateBatch(uid=batch.uid)
         elif batch.status is BatchStatus.BEGUN and _may_submit(state):
             yield SubmitBatch(uid=batch.uid)
+        elif batch.status is BatchStatus.BEGUN and state.stage is Stage.ENDED:
+            yield LocateBatch(uid=batch.uid)  # its answer went down with a daemon, and nothing is submitted any more
         yield from _missing(state, batch, policy, now)
 
 

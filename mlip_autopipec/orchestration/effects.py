@@ -116,9 +116,9 @@ class Effects:
                 return ev.AttemptLost(
                     at=self._clock.now(), uid=batch.uid, index=index, reason=answer.reason, message=answer.message
                 )
-            case ev.Sighting():
+            case ev.Sighting() if answer.state not in {ev.JobState.ENDED, ev.JobState.ABSENT}:
                 return ev.JobsSighted(at=self._clock.now(), sightings=(answer,))
-            case None:
+            case ev.Sighting() | None:  # gone, as was known, and no word of how: ask again later
                 return self._deferred(f"attempt:{batch.uid}.{index}", "the scheduler does not know yet", state)
 
     def _deferred(self, subject: str, message: str, state: WorkflowState) -> ev.EffectDeferred:

@@ -7,7 +7,7 @@ from mlip_autopipec.errors import OperatorError
 from mlip_autopipec.ports import Clock
 
 _DELAY_FIRST_S = 1.0
-_DELAY_MAX_S = 60.0
+_DOUBLINGS_MAX = 6  # 64 s
 #: A connection that lived so long was a good one; the next login need not wait.
 _GOOD_AFTER = timedelta(seconds=60)
 #: After a refusal nothing is tried for so long: some sites lock a user out after a few.
@@ -15,7 +15,7 @@ _REFUSAL = timedelta(minutes=5)
 
 
 class Logins:
-    """Paces the logins of one transport: at once, then 1 s to 60 s apart at most, by full jitter."""
+    """Paces the logins of one transport: at once, then 1 s to 64 s apart at most, by full jitter."""
 
     def __init__(self, clock: Clock, rng: random.Random) -> None:
         self._clock = clock
@@ -28,7 +28,7 @@ class Logins:
         """Wait until a login may be tried, and count it. Raises OperatorError while a refusal is fresh."""
         self.raise_refused()
         if self._tries:
-            cap_s = min(_DELAY_FIRST_S * 2 ** (self._tries - 1), _DELAY_MAX_S)
+            cap_s = _DELAY_FIRST_S * 2 ** min(self._tries - 1, _DOUBLINGS_MAX)
             await self._clock.sleep(self._rng.uniform(0, cap_s))
         self._tries += 1
         self._last = self._clock.now()

@@ -5,6 +5,7 @@ every `rescan_s` in any case. Each set is whole, so nothing that was missed once
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -14,8 +15,6 @@ import watchfiles
 #: watchfiles gathers changes for at most this long before it tells; small, since outcomes come alone and seldom.
 _DEBOUNCE_MS = 50
 _STEP_MS = 10
-#: How long its thread may outlive a cancelled watch.
-_RUST_TIMEOUT_MS = 500
 
 
 class LocalWatcher:
@@ -35,7 +34,7 @@ class LocalWatcher:
             watch_filter=None,
             debounce=_DEBOUNCE_MS,
             step=_STEP_MS,
-            rust_timeout=min(self._rescan_ms, _RUST_TIMEOUT_MS) if not self._poll else self._rescan_ms,
+            rust_timeout=self._rescan_ms,  # a cancelled watch does not wait for it
             yield_on_timeout=True,
             force_polling=self._poll,
             poll_delay_ms=self._rescan_ms,
@@ -50,4 +49,4 @@ class LocalWatcher:
 
 
 def _names(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+    return [name for name in os.listdir(folder) if not name.startswith(".")]  # noqa: PTH208 - only names are asked for

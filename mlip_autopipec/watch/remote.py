@@ -7,7 +7,7 @@ Where it cannot run, or is lost, a plain listing takes its place until it can be
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -18,7 +18,7 @@ from mlip_autopipec.ports import Clock
 #: No listing takes longer, not even on a tired file system.
 _ANSWER_TIMEOUT_S = 30.0
 _DELAY_FIRST_S = 1.0
-_DELAY_MAX_S = 60.0
+_DOUBLINGS_MAX = 6  # of the delay before it is started again: 64 s
 #: Pause at least so many times as long as the listing took: a big folder on a slow disk is listed less often.
 _PAUSE_PER_LISTING = 9.0
 
@@ -85,10 +85,12 @@ class RemoteWatcher:
 
     def hurry(self, for_s: float) -> None:
         """Ask often for so long from now: something is about to end."""
-        self._hurried_until = max(self._hurried_until, self._clock.now() + timedelta(seconds=for_s))
-        self._hurried.set()
+        now = self._clock.now()
+        if now >= self._hurried_until:
+            self._hurried.set()
+        self._hurried_until = max(self._hurried_until, now + timedelta(seconds=for_s))
 
-    async def names(self) -> AsyncIterator[frozenset[str]]:
+    async def names(self) -> AsyncGenerator[frozenset[str], None]:
         """The whole outbox at once and every `rescan_s`, and in between what is new."""
         failures = 0
         while True:
@@ -99,14 +101,12 @@ class RemoteWatcher:
                         yield names
             except TransientError as error:
                 failures, self.trouble = failures + 1, str(error)
-            if self._long_lived:
-                async with aclosing(self._substitute()) as sets:
-                    async for names in sets:
-                        yield names
-            cap_s = min(_DELAY_FIRST_S * 2 ** (failures - 1), _DELAY_MAX_S)
+            if self._long_lived and (substitute := await self._listing_if_any()) is not None:
+                yield substitute
+            cap_s = _DELAY_FIRST_S * 2 ** min(failures - 1, _DOUBLINGS_MAX)
             await self._clock.sleep(self._rng.uniform(0, cap_s))
 
-    async def _told(self) -> AsyncIterator[frozenset[str]]:
+    async def _told(self) -> AsyncGenerator[frozenset[str], None]:
         """By the long-lived process, until it or the connection ends with a TransientError."""
         whole_at = self._clock.now()
         async with self._transport.converse(["sh", "-c", _PROGRAM, "sh", self._outbox]) as dialogue:
@@ -116,25 +116,27 @@ class RemoteWatcher:
                 names = await _ask(dialogue, "all" if whole else "new")
                 if whole:
                     whole_at = asked_at + self._rescan
+                took = self._clock.now() - asked_at
                 if whole or names:
                     yield names
-                await self._pause(self._clock.now() - asked_at)
+                await self._pause(took)
 
-    async def _polled(self) -> AsyncIterator[frozenset[str]]:
+    async def _polled(self) -> AsyncGenerator[frozenset[str], None]:
         """By plain listings, until one fails."""
         while True:
             asked_at = self._clock.now()
-            yield await self._listing()
-            await self._pause(self._clock.now() - asked_at)
-
-    async def _substitute(self) -> AsyncIterator[frozenset[str]]:
-        """One plain listing, or none where that cannot be had either."""
-        try:
             names = await self._listing()
+            took = self._clock.now() - asked_at
+            yield names
+            await self._pause(took)
+
+    async def _listing_if_any(self) -> frozenset[str] | None:
+        """One plain listing, or None where that cannot be had either."""
+        try:
+            return await self._listing()
         except TransientError as error:
             self.trouble = str(error)
-            return
-        yield names
+            return None
 
     async def _listing(self) -> frozenset[str]:
         return frozenset(name for name in await self._transport.names(self._outbox) if not name.startswith("."))

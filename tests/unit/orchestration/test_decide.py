@@ -164,6 +164,15 @@ def test_after_the_verdict_only_what_runs_is_looked_after() -> None:
     assert asked(campaign) == [("InquireAttempt", f"attempt:{batch.uid}.1")]
 
 
+def test_a_submission_cut_off_by_the_verdict_is_looked_up() -> None:
+    """Whether the scheduler has it must still be found out; it is not submitted."""
+    campaign = walk()
+    campaign.until(lambda state: bool(state.batches))
+    (uid,) = campaign.state.batches
+    campaign.tell(ev.VerdictReached(at=campaign.now, verdict=Verdict.FAILED, reason="by hand"))
+    assert asked(campaign) == [("LocateBatch", f"batch:{uid}")]
+
+
 def test_a_cycle_without_anything_to_label_is_closed_at_once() -> None:
     """An empty selection needs no Calculation and no Training."""
     campaign = walk()

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import itertools
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,7 @@ async def sets_until(
 async def watching(watcher: LocalWatcher) -> AsyncIterator[AsyncIterator[frozenset[str]]]:
     """The watcher's names, ended in good order."""
     names = watcher.names()
+    assert isinstance(names, AsyncGenerator)
     async with contextlib.aclosing(names):
         yield names
 
@@ -60,15 +62,20 @@ async def test_what_lay_there_before_is_told_at_once(outbox: Path, *, poll: bool
 
 
 async def test_a_rename_is_seen_without_a_rescan(outbox: Path) -> None:
-    """A file renamed into the folder shows up long before the next rescan."""
-    async with watching(LocalWatcher(outbox, rescan_s=NEVER_S)) as names:
-        assert await anext(names) == frozenset()
-        placing = asyncio.get_running_loop().call_later(0.3, place, outbox, "a.0.json")
-        began = time.monotonic()
-        seen = await sets_until(names, lambda each: bool(each))
+    """A file renamed into the folder is told of, though the next rescan is far away."""
+
+    async def place_now_and_then() -> None:
+        for number in itertools.count():
+            await asyncio.sleep(0.1)  # the first ones may come before inotify listens
+            place(outbox, f"a.{number}.json")
+
+    placing = asyncio.create_task(place_now_and_then())
+    try:
+        async with watching(LocalWatcher(outbox, rescan_s=NEVER_S)) as names:
+            seen = await sets_until(names, bool)
+    finally:
         placing.cancel()
-    assert seen[-1] == {"a.0.json"}
-    assert time.monotonic() - began < PATIENCE_S
+    assert "a.0.json" in seen[-1]
 
 
 async def test_a_hidden_name_is_no_outcome(outbox: Path) -> None:
@@ -82,10 +89,10 @@ async def test_a_hidden_name_is_no_outcome(outbox: Path) -> None:
 async def test_the_folder_is_made_where_it_is_missing(tmp_path: Path) -> None:
     """A watch may begin before the first task has ended."""
     outbox = tmp_path / "root" / "outbox"
-    async with watching(LocalWatcher(outbox, rescan_s=NEVER_S)) as names:
+    async with watching(LocalWatcher(outbox, rescan_s=0.1)) as names:
         assert await anext(names) == frozenset()
         place(outbox, "a.0.json")
-        assert (await sets_until(names, lambda each: bool(each)))[-1] == {"a.0.json"}
+        assert (await sets_until(names, bool))[-1] == {"a.0.json"}
 
 
 async def test_what_comes_between_the_first_look_and_the_watch_is_not_lost(outbox: Path) -> None:
@@ -93,7 +100,7 @@ async def test_what_comes_between_the_first_look_and_the_watch_is_not_lost(outbo
     async with watching(LocalWatcher(outbox, rescan_s=0.1)) as names:
         assert await anext(names) == frozenset()
         place(outbox, "a.0.json")  # inotify begins only when the next set is asked for
-        assert (await sets_until(names, lambda each: bool(each)))[-1] == {"a.0.json"}
+        assert (await sets_until(names, bool))[-1] == {"a.0.json"}
 
 
 async def test_a_rescan_comes_without_any_change(outbox: Path) -> None:
@@ -108,12 +115,12 @@ async def test_polling_sees_a_rename(outbox: Path) -> None:
     async with watching(LocalWatcher(outbox, rescan_s=0.2, poll=True)) as names:
         assert await anext(names) == frozenset()
         place(outbox, "a.0.json")
-        assert (await sets_until(names, lambda each: bool(each)))[-1] == {"a.0.json"}
+        assert (await sets_until(names, bool))[-1] == {"a.0.json"}
 
 
 async def test_many_at_once_are_all_told(outbox: Path) -> None:
     """However the changes are gathered, the sets end up with every name."""
-    async with watching(LocalWatcher(outbox, rescan_s=1.0)) as names:
+    async with watching(LocalWatcher(outbox, rescan_s=0.2)) as names:
         assert await anext(names) == frozenset()
         for number in range(300):
             place(outbox, f"a.{number}.json")
