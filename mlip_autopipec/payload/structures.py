@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from ase.io import read, write
+from ase.io.extxyz import XYZError
 from ase.neighborlist import neighbor_list
 
 from mlip_autopipec.payload.frame import TaskFailed
@@ -60,7 +61,7 @@ def read_frames(path: Path) -> list[Atoms]:
         return []
     try:
         frames: list[Atoms] = read(path, index=":", format="extxyz")
-    except (ValueError, KeyError, IndexError) as error:
+    except (XYZError, ValueError, KeyError, IndexError) as error:
         raise TaskFailed("bad_input", f"{path} is no extended XYZ: {error}") from error
     return frames
 

@@ -26,7 +26,7 @@ _KILL_AFTER_S = 5
 _COMMAND_BYTES_MAX = 120_000
 _WORDS_MAX = 500  # characters of an error message
 
-_BEGIN = 'printf "%s\\n" "$0"; printf "%s\\n" "$0" >&2'
+_BEGIN = '{ printf "%s\\n" "$0"; printf "%s\\n" "$0" >&2; }'
 _END = 'printf "\\n%s %d\\n" "$0" "$?"'
 _ENTER = 'cd -- "$1" && shift'
 
@@ -53,6 +53,7 @@ _SYNC_FILES = "find . -type f -exec sync {} +"
 _SYNC_FOLDERS = 'cd -- "$r" && sync -- "$@"'
 _SYNC_ALL = "sync -f ."
 
+_RUN = 'exec "$@"'
 _READ = 'LC_ALL=C head -c "$2" -- "$1"'
 _PACK = 'LC_ALL=C tar -c -h --hard-dereference --format=gnu --no-recursion -C "$1" --null --no-unquote -T - -f -'
 _LIST = 'LC_ALL=C find "$1" -mindepth 1 -maxdepth 1 -printf "%f\\0"'
@@ -67,7 +68,7 @@ _REFUSED = re.compile(r": (Permission denied|Not a directory|Is a directory|File
 
 def run_command(root: str, argv: Sequence[str], *, nonce: str, timeout_s: float, prologue: str = "") -> str:
     """Run `argv` in the root folder. Without one, nothing is begun."""
-    script = f'{_prepared(prologue)}{_ENTER} && {_BEGIN} && ( exec "$@" ); {_END}'
+    script = f"{_prepared(prologue)}{_ENTER} && {_framed(_RUN)}"
     return _bounded(script, nonce, (root, *argv), timeout_s)
 
 
@@ -84,7 +85,7 @@ def write_command(root: str, files: Iterable[str], *, nonce: str, timeout_s: flo
     sync, sync_after = (_SYNC_FILES, _SYNC_FOLDERS) if alone else (_SYNC_ALL, _SYNC_ALL)
     folders = sorted({_relative(str(PurePosixPath(path).parent)) for path in paths}) if alone else []
     body = f"{_UNPACK} && {sync} && {_PLACE} && {sync_after}"
-    script = f'mkdir -p -- "$1" && {_ENTER} && {_BEGIN} && ( {body} ); {_END}'
+    script = f'mkdir -p -- "$1" && {_ENTER} && {_framed(body)}'
     return _bounded(script, nonce, (root, *folders), timeout_s)
 
 
@@ -184,7 +185,7 @@ def unpacked(stream: bytes, paths: Iterable[str]) -> dict[str, bytes]:
 
 
 def _framed(body: str) -> str:
-    return f"{_BEGIN}; ( {body} ); {_END}"
+    return f"{{ {_BEGIN}; ( {body} ); {_END}; }}"
 
 
 def _prepared(prologue: str) -> str:

@@ -20,6 +20,8 @@ from mlip_autopipec.transports.shell import Pipes, ShellTransport
 
 _CONNECT_TIMEOUT_S = 60.0
 _CLOSE_TIMEOUT_S = 5.0
+#: A channel is closed by the far side as soon as its process has ended.
+_END_TIMEOUT_S = 2.0
 #: So many keepalives without an answer, and the connection counts as lost.
 _KEEPALIVES_MAX = 3
 
@@ -79,10 +81,7 @@ class SshTransport(ShellTransport):
             self._attempt.cancel()
             await asyncio.wait([self._attempt], timeout=_CLOSE_TIMEOUT_S)
         if self._connection is not None:
-            self._connection.close()
-            with contextlib.suppress(TimeoutError):  # an odd server: cut it
-                async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-                    await self._connection.wait_closed()
+            await _closed(self._connection, _CLOSE_TIMEOUT_S)
             self._connection.abort()
 
     @asynccontextmanager
@@ -92,6 +91,7 @@ class SshTransport(ShellTransport):
             process = await self._start(connection, command)
             try:
                 yield Pipes(process.stdin, process.stdout, process.stderr)
+                await _closed(process, _END_TIMEOUT_S)
             finally:
                 process.close()
         except (asyncssh.Error, OSError) as error:
@@ -175,3 +175,11 @@ def _seen(attempt: "asyncio.Task[Any]") -> None:
     """All who waited may have gone; what came of it shows in the next attempt."""
     if not attempt.cancelled():
         attempt.exception()
+
+
+async def _closed(what: asyncssh.SSHClientConnection | asyncssh.SSHClientProcess[bytes], timeout_s: float) -> None:
+    """Close, and wait for the other side to do so too; one that does not is left alone."""
+    what.close()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await what.wait_closed()

@@ -12,7 +12,6 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from campaign_stand import Campaign, assert_nothing_doubled_or_lost, assert_replays
 from pyace import PyACECalculator
 
@@ -90,7 +89,8 @@ def oracle_trajectories() -> list[Atoms]:
         rng = np.random.RandomState(kelvin)
         atoms = bulk("Cu", a=3.61, cubic=True).repeat(3)
         atoms.calc = EMT()
-        MaxwellBoltzmannDistribution(atoms, temperature_K=2 * kelvin, rng=rng)
+        spread = np.sqrt(2 * kelvin * units.kB * atoms.get_masses())[:, None]
+        atoms.set_momenta(rng.standard_normal((len(atoms), 3)) * spread)
         dynamics = Langevin(atoms, 2 * units.fs, temperature_K=kelvin, friction=0.02 / units.fs, rng=rng)
         dynamics.run(100)
         for _ in range(SNAPSHOTS):
