@@ -48,6 +48,13 @@ class Walker(Model):
     timestep_fs: float = Field(gt=0)
     seed: int
 
+    @property
+    def label(self) -> str:
+        """The condition in words, e.g. `Cu fcc 900 K nvt` or `NiAl l1_2 300 K npt 10 GPa`."""
+        elements = "".join(self.prototype.elements)
+        pressure = f" {self.pressure_gpa:g} GPa" if self.ensemble == "npt" else ""
+        return f"{elements} {self.prototype.structure} {self.temperature_kelvin:g} K {self.ensemble}{pressure}"
+
 
 class ExploreParameters(Model):
     """Run one walker until it completes, halts at gamma_halt, or is stopped by a guard."""

@@ -7,7 +7,7 @@ from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models import outcome as oc
 from mlip_autopipec.data_models.state import TaskRecord, WorkflowState
 from mlip_autopipec.data_models.task import ExploreParameters
-from mlip_autopipec.observability.words import count, duration, one_line, walker_label
+from mlip_autopipec.observability.words import count, duration, one_line
 
 _ENDINGS = {
     oc.Ending.HALTED: "halted",
@@ -149,7 +149,7 @@ def _name(task: str, record: TaskRecord | None) -> str:
     """Walkers are known by their condition, everything else by its id."""
     parameters = record.task.parameters if record else None
     if isinstance(parameters, ExploreParameters):
-        return f"walker {walker_label(parameters.walker)}"
+        return f"walker {parameters.walker.label}"
     return task
 
 

@@ -9,7 +9,6 @@ from mlip_autopipec.data_models.base import Phase, Reason, Role
 from mlip_autopipec.data_models.digest import CalculationDigest, CycleSummary, TrainingDigest
 from mlip_autopipec.data_models.outcome import Ending, Errors, ExploreMetrics, PastErrors
 from mlip_autopipec.data_models.task import ExploreParameters, Task
-from mlip_autopipec.observability.words import walker_label
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,7 @@ def _trace(task: Task, parameters: ExploreParameters, metrics: ExploreMetrics) -
     return WalkerTrace(
         cycle=task.cycle,
         task=task.id,
-        label=walker_label(parameters.walker),
+        label=parameters.walker.label,
         ending=metrics.ending,
         steps=metrics.steps,
         steps_planned=metrics.steps_planned,

@@ -1,7 +1,5 @@
 """How numbers, times and walkers are put into words, the same everywhere."""
 
-from mlip_autopipec.data_models.task import Walker
-
 _MINUTE_S = 60
 _HOUR_S = 3600
 _DAY_S = 86400
@@ -46,10 +44,3 @@ def one_line(text: str, length_max: int = 400) -> str:
     """The text without line breaks, cut with an ellipsis at `length_max` characters."""
     flat = " ".join(text.split())
     return flat if len(flat) <= length_max else f"{flat[: length_max - 1]}…"
-
-
-def walker_label(walker: Walker) -> str:
-    """The walker's condition, e.g. `Cu fcc 900 K nvt` or `NiAl l1_2 300 K npt 10 GPa`."""
-    elements = "".join(walker.prototype.elements)
-    pressure = f" {walker.pressure_gpa:g} GPa" if walker.ensemble == "npt" else ""
-    return f"{elements} {walker.prototype.structure} {walker.temperature_kelvin:g} K {walker.ensemble}{pressure}"

@@ -107,6 +107,7 @@ def _cohesive(frame: Atoms, references: Mapping[str, float]) -> float:
 def _fit(train: Sequence[Atoms], references: Mapping[str, float], parameters: Mapping[str, Any]) -> ACEBBasisSet:
     """The basis with fitted coefficients."""
     basis = linear_basis(parameters["elements"], parameters["cutoff_angstrom"], parameters["functions_per_element"])
+    _check_environments(basis, train)
     design = DesignMatrix(basis)
     energy_rows, force_rows, energies, forces = [], [], [], []
     for frame in train:
@@ -130,6 +131,19 @@ def _fit(train: Sequence[Atoms], references: Mapping[str, float], parameters: Ma
         raise TaskFailed("numerical", "the fit gave coefficients that are no numbers; a larger ridge may help")
     basis.basis_coeffs = model.coef_
     return basis
+
+
+def _check_environments(basis: ACEBBasisSet, train: Sequence[Atoms]) -> None:
+    """Raise TaskFailed (bad_input) unless each element has as many environments as functions: the active set's rank."""
+    compositions = [_composition(frame) for frame in train]
+    for element, functions in zip(basis.elements_name, count_functions(basis), strict=True):
+        environments = sum(composition.get(element, 0) for composition in compositions)
+        if environments < functions:
+            raise TaskFailed(
+                "bad_input",
+                f"{environments} training environments of {element} for {functions} functions: an active set needs at"
+                " least one for each; lower functions_per_element, or train on more structures",
+            )
 
 
 def _dataset_for_tools(folder: Path, train: Sequence[Atoms], references: Mapping[str, float]) -> Path:

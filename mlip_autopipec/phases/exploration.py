@@ -74,7 +74,7 @@ def _walker_end(record: TaskRecord) -> WalkerEnd:
     if not isinstance(parameters, ExploreParameters):
         raise BugError(f"{record.task.id} is no walker")
     metrics = record.outcome.metrics if record.outcome else None
-    label = walker_label(parameters.walker)
+    label = parameters.walker.label
     if not isinstance(metrics, ExploreMetrics):
         return WalkerEnd(task=record.task.id, label=label, ending=None, steps=0, gamma_max=0.0, frames_collected=0)
     return WalkerEnd(
@@ -85,10 +85,3 @@ def _walker_end(record: TaskRecord) -> WalkerEnd:
         gamma_max=metrics.gamma_max,
         frames_collected=metrics.frames_collected,
     )
-
-
-def walker_label(walker: Walker) -> str:
-    """The walker's condition in words, e.g. `Cu fcc 900 K nvt`."""
-    pressure = f" {walker.pressure_gpa:g} GPa" if walker.ensemble == "npt" else ""
-    elements = "".join(walker.prototype.elements)
-    return f"{elements} {walker.prototype.structure} {walker.temperature_kelvin:g} K {walker.ensemble}{pressure}"

@@ -20,7 +20,7 @@ from mlip_autopipec.transports.shell import Pipes, ShellTransport
 
 _CONNECT_TIMEOUT_S = 60.0
 _CLOSE_TIMEOUT_S = 5.0
-#: A channel is closed by the far side as soon as its process has ended.
+#: The far side closes a channel when its process has ended. Closed from here before that, sshd would still count it.
 _END_TIMEOUT_S = 2.0
 #: So many keepalives without an answer, and the connection counts as lost.
 _KEEPALIVES_MAX = 3
@@ -81,6 +81,7 @@ class SshTransport(ShellTransport):
             self._attempt.cancel()
             await asyncio.wait([self._attempt], timeout=_CLOSE_TIMEOUT_S)
         if self._connection is not None:
+            self._connection.close()
             await _closed(self._connection, _CLOSE_TIMEOUT_S)
             self._connection.abort()
 
@@ -91,6 +92,7 @@ class SshTransport(ShellTransport):
             process = await self._start(connection, command)
             try:
                 yield Pipes(process.stdin, process.stdout, process.stderr)
+                process.stdin.write_eof()
                 await _closed(process, _END_TIMEOUT_S)
             finally:
                 process.close()
@@ -178,8 +180,7 @@ def _seen(attempt: "asyncio.Task[Any]") -> None:
 
 
 async def _closed(what: asyncssh.SSHClientConnection | asyncssh.SSHClientProcess[bytes], timeout_s: float) -> None:
-    """Close, and wait for the other side to do so too; one that does not is left alone."""
-    what.close()
+    """Wait until the other side has closed, but not for ever."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
             await what.wait_closed()

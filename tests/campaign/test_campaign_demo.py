@@ -91,7 +91,7 @@ def oracle_trajectories() -> list[Atoms]:
         atoms.calc = EMT()
         spread = np.sqrt(2 * kelvin * units.kB * atoms.get_masses())[:, None]
         atoms.set_momenta(rng.standard_normal((len(atoms), 3)) * spread)
-        dynamics = Langevin(atoms, 2 * units.fs, temperature_K=kelvin, friction=0.02 / units.fs, rng=rng)
+        dynamics = Langevin(atoms, 2 * units.fs, temperature_K=kelvin, friction=0.02 / units.fs, fixcm=False, rng=rng)
         dynamics.run(100)
         for _ in range(SNAPSHOTS):
             dynamics.run(40)

@@ -3,7 +3,7 @@
 import pytest
 
 from mlip_autopipec.data_models.task import Prototype, Walker
-from mlip_autopipec.observability.words import count, duration, elapsed, figures3, walker_label
+from mlip_autopipec.observability.words import count, duration, elapsed, figures3
 
 
 @pytest.mark.parametrize(
@@ -47,5 +47,5 @@ def test_pressure_belongs_to_npt() -> None:
     walker = Walker(
         prototype=prototype, ensemble="npt", temperature_kelvin=300, pressure_gpa=10, steps=1, timestep_fs=1, seed=1
     )
-    assert walker_label(walker) == "NiAl l1_2 300 K npt 10 GPa"
-    assert walker_label(walker.model_copy(update={"ensemble": "nvt"})) == "NiAl l1_2 300 K nvt"
+    assert walker.label == "NiAl l1_2 300 K npt 10 GPa"
+    assert walker.model_copy(update={"ensemble": "nvt"}).label == "NiAl l1_2 300 K nvt"

@@ -1,22 +1,37 @@
 """Training on real labels with the real tools."""
 
 import json
+import math
 import shutil
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from payload_stand import (
+    Fitted,
+    copper,
+    fit_once,
+    job_of,
+    labelled,
+    strained_copper,
+    train_parameters,
+    training_set,
+)
+
+from mlip_autopipec.data_models.outcome import TrainMetrics
+from mlip_autopipec.payload.frame import Result, TaskFailed
+from mlip_autopipec.payload.structures import read_frames, write_frames
 
 pytest.importorskip("pyace", reason="needs the demo extra")
 
-from ase import Atoms
-from payload_stand import Fitted, fit_once, job_of, labelled, strained_copper, train_parameters, training_set
+from pyace import ACEBBasisSet
 
 from mlip_autopipec.payload import training
 from mlip_autopipec.payload.ace import Evaluator
-from mlip_autopipec.payload.frame import TaskFailed
-from mlip_autopipec.payload.structures import read_frames, write_frames
 
 pytestmark = pytest.mark.codes
 
@@ -26,5 +41,246 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
     return fit_once(tmp_path_factory)
 
 
-def test_x(fitted):
-    print(fitted.metrics)
+def train(root: Path, labels: list[Path], inputs: dict[str, list[Path]] | None = None, **changes: Any) -> Result:
+    """Run Training in a root of its own."""
+    return training.run(job_of(root, train_parameters(**changes), {"label": labels, **(inputs or {})}))
+
+
+def coefficients(root: Path) -> np.ndarray:
+    """What was fitted."""
+    return np.array(ACEBBasisSet(str(root / "potentials/001/potential.yaml")).basis_coeffs)
+
+
+def write_label(path: Path, label: Atoms) -> Path:
+    """One label in a file of its own."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_frames(path, [label])
+    return path
+
+
+def shifted(label: Atoms, energy_ev: float = 0.0, forces: float = 0.0) -> Atoms:
+    """The label with other numbers: an energy added, and forces drawn at random."""
+    other = label.copy()
+    wrong = label.get_forces() + np.random.default_rng(1).normal(0.0, forces, (len(label), 3))
+    other.calc = SinglePointCalculator(other, energy=label.get_potential_energy() + energy_ev, forces=wrong)
+    return other
+
+
+def test_a_fit_to_ten_structures_reaches_the_truth(fitted: Fitted) -> None:
+    """A few meV on structures that it was not fitted to, and the numbers are what Training promises."""
+    metrics = TrainMetrics.model_validate({"kind": "train", **fitted.metrics})
+    assert metrics.functions == 20
+    assert metrics.train.structures == 10
+    assert metrics.test.structures == 4
+    assert 0 < metrics.test.energy_mev_per_atom < 3
+    assert 0 < metrics.test.force_mev_per_angstrom < 30
+    assert metrics.test_of_current is None
+    assert metrics.history == ()
+
+
+def test_the_errors_are_those_of_the_potential_that_was_written(fitted: Fitted) -> None:
+    """Read back from its files, the potential has the root-mean-square errors that were told."""
+    evaluator = Evaluator(fitted.yaml, fitted.asi)
+    reference = fitted.metrics["reference_energies_ev"]["Cu"]
+    energies, forces = [], []
+    for path in fitted.labels[10:]:
+        (label,) = read_frames(path)
+        said = evaluator.evaluate(label)
+        energies.append((said.energy_ev - label.get_potential_energy()) / len(label) + reference)
+        forces.append(said.forces - label.get_forces())
+    told = fitted.metrics["test"]
+    assert 1000 * math.sqrt(np.mean(np.square(energies))) == pytest.approx(told["energy_mev_per_atom"], rel=1e-6)
+    assert 1000 * math.sqrt(np.mean(np.square(forces))) == pytest.approx(told["force_mev_per_angstrom"], rel=1e-6)
+
+
+def test_the_active_set_knows_what_was_trained_on(fitted: Fitted) -> None:
+    """γ is about 1 at most on every training atom, none being left out."""
+    evaluator = Evaluator(fitted.yaml, fitted.asi)
+    largest = [evaluator.gamma(read_frames(path)[0]).max() for path in fitted.labels[:10]]
+    assert max(largest) < 1.05
+    assert max(largest) > 0.5
+
+
+def test_a_distorted_cell_is_unknown(fitted: Fitted) -> None:
+    """The probe has γ > 1, else γ would be blind."""
+    assert fitted.metrics["probe_gamma"] > 1
+
+
+def test_a_blind_gamma_is_refused(fitted: Fitted) -> None:
+    """If the distorted cell passes for known, the potential is none: here one that was hardly distorted."""
+    (seen,) = read_frames(fitted.labels[0])
+
+    class Blind(Evaluator):
+        def gamma(self, atoms: Atoms) -> np.ndarray:
+            return np.zeros(len(atoms))
+
+    with pytest.raises(TaskFailed, match=r"γ is blind") as failed:
+        training._probe(Blind(fitted.yaml, fitted.asi), [seen], 5)
+    assert failed.value.reason == "numerical"
+
+
+def test_the_weights_decide_between_energies_and_forces(fitted: Fitted, tmp_path: Path) -> None:
+    """Where energies and forces contradict each other, the fit follows the heavier side."""
+    labels = []
+    for number, path in enumerate(fitted.labels):
+        (label,) = read_frames(path)
+        noisy = shifted(label, energy_ev=0.4 * (-1) ** number, forces=0.3) if number < 10 else label
+        labels.append(write_label(tmp_path / f"labels/{number:02d}.extxyz", noisy))
+    errors = [
+        train(tmp_path / name, labels, energy_weight=energy, force_weight=force).metrics["train"]
+        for name, energy, force in (("energies", 1e4, 1.0), ("forces", 1.0, 1e4))
+    ]
+    assert errors[0]["energy_mev_per_atom"] < 0.5 * errors[1]["energy_mev_per_atom"]
+    assert errors[0]["force_mev_per_angstrom"] > 1.02 * errors[1]["force_mev_per_angstrom"]
+
+
+def test_weights_are_of_means(fitted: Fitted, tmp_path: Path) -> None:
+    """The same labels twice give the same coefficients: the balance does not drift as the data set grows."""
+    train(tmp_path / "once", fitted.labels)
+    train(tmp_path / "twice", [*fitted.labels[:10], *fitted.labels])
+    assert coefficients(tmp_path / "twice") == pytest.approx(coefficients(tmp_path / "once"), rel=1e-4, abs=1e-6)
+
+
+def test_reference_energies_are_fitted_once_and_pinned_after(fitted: Fitted, tmp_path: Path) -> None:
+    """Fitted, they take up the energies; given, they are used and told as they are."""
+    assert fitted.metrics["reference_energies_ev"].keys() == {"Cu"}
+    pinned = train(tmp_path, fitted.labels, reference_energies_ev={"Cu": -1.25}).metrics
+    assert pinned["reference_energies_ev"] == {"Cu": -1.25}
+    (label,) = read_frames(fitted.labels[0])
+    said = Evaluator(tmp_path / "potentials/001/potential.yaml").evaluate(label, graded=False).energy_ev
+    assert said == pytest.approx(label.get_potential_energy() + 1.25 * len(label), abs=0.05)
+
+
+def test_a_test_structure_never_enters_the_fit(fitted: Fitted, tmp_path: Path) -> None:
+    """An absurd label among the test structures changes no coefficient and no active set, only the test error."""
+    absurd = write_label(
+        tmp_path / "absurd.extxyz", shifted(labelled(copper((1, 1, 2), 0.4, 3), "test", "absurd"), 1e4, 50.0)
+    )
+    metrics = train(tmp_path, [*fitted.labels, absurd]).metrics
+    assert coefficients(tmp_path) == pytest.approx(coefficients(fitted.root), rel=1e-12)
+    assert metrics["fingerprint"] == fitted.metrics["fingerprint"]
+    assert metrics["train"] == fitted.metrics["train"]
+    assert metrics["test"]["structures"] == 5
+    assert metrics["test"]["energy_mev_per_atom"] > 1e5
+
+
+def test_the_current_potential_is_measured_on_the_same_test_set(fitted: Fitted, tmp_path: Path) -> None:
+    """Asked about itself, the current potential has the errors of the new one; earlier ones come by their cycle."""
+    current = {"current_yaml": [fitted.yaml], "current_asi": [fitted.asi], "earlier_yaml": [fitted.yaml, fitted.yaml]}
+    metrics = train(
+        tmp_path,
+        fitted.labels,
+        current,
+        reference_energies_ev=fitted.metrics["reference_energies_ev"],
+        earlier_cycles=(0, 3),
+    ).metrics
+    assert metrics["test_of_current"] == metrics["test"]
+    assert metrics["history"] == [{"cycle": 0, "errors": metrics["test"]}, {"cycle": 3, "errors": metrics["test"]}]
+
+
+def test_a_better_fit_is_better_than_the_current_potential(fitted: Fitted, tmp_path: Path) -> None:
+    """Errors of two potentials on one test set tell them apart."""
+    current = {"current_yaml": [fitted.yaml], "current_asi": [fitted.asi]}
+    metrics = train(tmp_path, fitted.labels, current, functions_per_element=6).metrics
+    assert metrics["test_of_current"]["force_mev_per_angstrom"] < metrics["test"]["force_mev_per_angstrom"]
+
+
+def test_earlier_data_sets_are_trained_on_again_and_never_rewritten(fitted: Fitted, tmp_path: Path) -> None:
+    """The fit is over all labels so far; the data set of this cycle holds only this cycle's, in order."""
+    earlier = fitted.root / "dataset/001.extxyz"
+    before = earlier.read_bytes()
+    new = write_label(tmp_path / "new.extxyz", labelled(strained_copper(77), "train", "new"))
+    metrics = train(tmp_path, [new], {"dataset": [earlier]}, dataset_file="dataset/002.extxyz").metrics
+    assert metrics["train"]["structures"] == 11
+    assert metrics["test"]["structures"] == 4
+    assert [frame.info["task"] for frame in read_frames(tmp_path / "dataset/002.extxyz")] == ["new"]
+    assert earlier.read_bytes() == before
+    assert [frame.info["task"] for frame in read_frames(earlier)] == [f"label-{n:02d}" for n in range(14)]
+
+
+def test_the_potential_folder_holds_what_belongs_together(fitted: Fitted) -> None:
+    """The three files of the potential, the tool's input and words, the metrics, and the points of a parity plot."""
+    folder = fitted.root / "potentials/001"
+    assert {path.name for path in folder.iterdir()} == {
+        "fitting_data_info.pckl.gzip",
+        "metrics.json",
+        "pace_activeset.log",
+        "parity.json",
+        "potential.asi",
+        "potential.yace",
+        "potential.yaml",
+    }
+    assert json.loads((folder / "metrics.json").read_text()) == fitted.metrics
+
+
+def test_parity_has_a_pair_for_each_energy_and_force(fitted: Fitted) -> None:
+    """Label and prediction side by side, per set; they differ by what the errors say."""
+    parity = json.loads((fitted.root / "potentials/001/parity.json").read_text())
+    assert parity.keys() == {"train", "test"}
+    for name, structures in (("train", 10), ("test", 4)):
+        energies = np.array(parity[name]["energy_ev_per_atom"])
+        forces = np.array(parity[name]["force_ev_per_angstrom"])
+        assert energies.shape == (structures, 2)
+        assert forces.shape == (structures * 8 * 3, 2)
+        error = 1000 * math.sqrt(np.mean((forces[:, 1] - forces[:, 0]) ** 2))
+        assert error == pytest.approx(fitted.metrics[name]["force_mev_per_angstrom"], rel=0.05)
+
+
+def test_parity_is_thinned_evenly(fitted: Fitted) -> None:
+    """A large set gives no more than 2000 force points, from its beginning to its end."""
+    many = [read_frames(path)[0] for path in fitted.labels[10:]] * 25
+    comparison = training.Comparison(Evaluator(fitted.yaml), many, fitted.metrics["reference_energies_ev"])
+    points = comparison.parity()["force_ev_per_angstrom"]
+    assert 1000 < len(points) <= 2000
+    assert len(comparison.parity()["energy_ev_per_atom"]) == 100
+
+
+def test_the_fingerprint_is_over_both_files(fitted: Fitted, tmp_path: Path) -> None:
+    """It changes with the .asi as with the .yaml: they belong together."""
+    yaml, asi = shutil.copy(fitted.yaml, tmp_path), shutil.copy(fitted.asi, tmp_path)
+    told = fitted.metrics["fingerprint"]
+    assert training._fingerprint(Path(yaml), Path(asi)) == told
+    assert told == sha256(fitted.yaml.read_bytes() + fitted.asi.read_bytes()).hexdigest()
+    with Path(asi).open("ab") as stream:
+        stream.write(b"x")
+    assert training._fingerprint(Path(yaml), Path(asi)) != told
+
+
+def test_a_second_attempt_replaces_the_folder_whole_and_keeps_the_first(fitted: Fitted, tmp_path: Path) -> None:
+    """Nothing of the earlier attempt is mixed in, and it is put aside in the task's folder, not thrown away."""
+    train(tmp_path, fitted.labels)
+    folder = tmp_path / "potentials/001"
+    (folder / "left-behind").write_text("of the first attempt")
+    result = train(tmp_path, fitted.labels)
+    assert not (folder / "left-behind").exists()
+    assert all(path.exists() for path in result.artefacts.values())
+    (aside,) = (tmp_path / "cycles/001/training").glob("*/superseded-*")
+    assert (aside / "left-behind").read_text() == "of the first attempt"
+    assert (aside / "potential.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"), [(slice(10), "10 training and 0 test"), (slice(10, 14), "0 training and 4")]
+)
+def test_without_a_set_there_is_no_training(fitted: Fitted, tmp_path: Path, kept: slice, words: str) -> None:
+    """Training needs labels to fit to, and labels to be judged by."""
+    with pytest.raises(TaskFailed, match=words) as failed:
+        train(tmp_path, fitted.labels[kept])
+    assert failed.value.reason == "bad_input"
+
+
+def test_too_few_environments_are_bad_input(tmp_path: Path) -> None:
+    """An active set needs an environment for each function: both numbers are told, and no potential is left."""
+    labels = training_set(tmp_path / "labels", train=1, test=1)
+    with pytest.raises(TaskFailed, match=r"^8 training environments of Cu for 20 functions") as failed:
+        train(tmp_path, labels)
+    assert failed.value.reason == "bad_input"
+    assert not (tmp_path / "potentials/001").exists()
+
+
+def test_an_element_without_a_training_label_is_bad_input(fitted: Fitted, tmp_path: Path) -> None:
+    """One that only a test structure holds can be neither fitted nor graded."""
+    gold = labelled(Atoms("Au4", copper().positions * 1.13, cell=copper().cell * 1.13, pbc=True), "test", "gold")
+    with pytest.raises(TaskFailed, match=r"^0 training environments of Au for 20 functions") as failed:
+        train(tmp_path, [*fitted.labels, write_label(tmp_path / "gold.extxyz", gold)], elements=("Au", "Cu"))
+    assert failed.value.reason == "bad_input"
