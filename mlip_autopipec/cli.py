@@ -8,8 +8,9 @@ stands; any other error ends with its own (sysexits.h).
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Between two looks at the end of a log.
 _LOG_INTERVAL_S = 0.5
+#: Options that stood before the command.
+_BEFORE_COMMAND: ContextVar[Mapping[str, Path | None]] = ContextVar("options before the command", default={})  # noqa: B039 - never changed
 
 
 class _Group(TyperGroup):
@@ -51,6 +54,12 @@ Config = Annotated[
 Socket = Annotated[Path | None, typer.Option("--socket", help="Control socket, where there is no site file at hand.")]
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it goes into the journal.")]
 Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+
+
+@app.callback()
+def common(config: Config = None, socket: Socket = None) -> None:
+    """Ask and steer a campaign's daemon. Both options may stand before or behind the command."""
+    _BEFORE_COMMAND.set({"config": config, "socket": socket})
 
 
 @app.command()
@@ -103,7 +112,7 @@ def events(
     as_json: Json = False,
 ) -> None:
     """Print what has happened. Given a site file and no --follow, the journal is read and no daemon is needed."""
-    if follow or socket is not None:
+    if follow or (socket or _before_command("socket")) is not None:
         asyncio.run(_print_all(_client(config, socket).events(after, follow=follow), as_json=as_json))
         return
     for seq, event in _journalled(_load(config), after):
@@ -113,6 +122,7 @@ def events(
 @app.command()
 def logs(
     config: Config = None,
+    socket: Socket = None,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 50,
     *,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines.")] = False,
@@ -121,7 +131,7 @@ def logs(
     """Print the end of the daemon's log."""
     from mlip_autopipec.control import logs as log
 
-    path = _load(config).config.campaign.folder / "autopipecd.log"
+    path = _log_file(config, socket)
     if not path.is_file():
         raise OperatorError(f"there is no log at {path}: no daemon has run for this campaign")
     tail = log.follow(path, lines, lambda: time.sleep(_LOG_INTERVAL_S)) if follow else log.last_lines(path, lines)
@@ -185,9 +195,23 @@ def main() -> None:
 # --- helpers ---------------------------------------------------------------------------------------------------------
 
 
+def _before_command(name: str) -> Path | None:
+    """An option that stood before the command."""
+    return _BEFORE_COMMAND.get().get(name)
+
+
+def _log_file(config: Path | None, socket: Path | None) -> Path:
+    """By the site file; else where a socket in its usual place has it."""
+    socket = socket or _before_command("socket")
+    if config is None and _before_command("config") is None and socket is not None:
+        return socket.absolute().parent.parent / "autopipecd.log"
+    return _load(config).config.campaign.folder / "autopipecd.log"
+
+
 def _load(config: Path | None) -> "LoadedConfig":
     from mlip_autopipec.config.loader import load_config
 
+    config = config or _before_command("config")
     if config is None:
         raise ConfigurationError("which campaign? Give --config site.yaml, or set AUTOPIPEC_CONFIG")
     return load_config(config)
@@ -197,6 +221,7 @@ def _client(config: Path | None, socket: Path | None) -> "ControlClient":
     from mlip_autopipec.control.address import socket_path
     from mlip_autopipec.control.client import ControlClient
 
+    socket = socket or _before_command("socket")
     return ControlClient(socket or socket_path(_load(config).config.campaign.folder))
 
 

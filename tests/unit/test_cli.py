@@ -183,6 +183,16 @@ def test_a_socket_does_without_a_site_file(place: Place) -> None:
 # --- steering ---------------------------------------------------------------------------------------------------------
 
 
+def test_options_may_stand_before_the_command(place: Place) -> None:
+    """`autopipecctl --config site.yaml logs` is the same as `autopipecctl logs --config site.yaml`."""
+    for words in (
+        ["--config", str(place.config), "config", "check"],
+        ["config", "check", "--config", str(place.config)],
+    ):
+        done = ctl(None, *words)
+        assert (done.exit_code, done.output) == (0, f"{place.config} is in order.\n")
+
+
 def test_pause_and_resume_are_in_the_journal_when_they_return(place: Place) -> None:
     """With who it was and why; the second pause says that it changed nothing."""
     with daemon(place):
