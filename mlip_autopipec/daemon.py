@@ -10,12 +10,13 @@ import argparse
 import asyncio
 import contextlib
 import os
+import random
 import secrets
 import signal
 import socket
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from importlib import metadata
 from pathlib import Path
 
 from mlip_autopipec.config.loader import LoadedConfig, effective_yaml, load_config
+from mlip_autopipec.config.schemas import site as sections
 from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.control.server import ControlServer
 from mlip_autopipec.data_models import events as ev
@@ -36,16 +38,21 @@ from mlip_autopipec.journal.snapshot import load_state, save_state
 from mlip_autopipec.observability.logs import LogObserver, configure, is_journal
 from mlip_autopipec.observability.notify import SystemdNotifier
 from mlip_autopipec.observability.progress import ConsoleProgress, final_words
+from mlip_autopipec.observability.reporter import Reporter
 from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.loop import Observer, WorkflowManager
 from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.phases import phase_runners
-from mlip_autopipec.ports import Journal
+from mlip_autopipec.ports import Clock, Journal, Scheduler, Transport, Watcher
 from mlip_autopipec.schedulers.local import LocalScheduler
 from mlip_autopipec.schedulers.shipment import Shipment, pack
+from mlip_autopipec.schedulers.slurm import SlurmScheduler
 from mlip_autopipec.transports.local import LocalTransport
+from mlip_autopipec.transports.openssh import OpensshTransport
+from mlip_autopipec.transports.ssh import SshTransport
 from mlip_autopipec.watch.local import LocalWatcher
+from mlip_autopipec.watch.remote import RemoteWatcher
 
 #: What the process ends with once a verdict is reached, with --exit-on-verdict.
 VERDICT_EXIT_CODES = {
@@ -57,10 +64,11 @@ VERDICT_EXIT_CODES = {
 #: With --exit-on-verdict, when the daemon was stopped before there was one (EX_TEMPFAIL: start it again to go on).
 STOPPED_EARLY_EXIT_CODE = 75
 _LAST_WORD_TIMEOUT_S = 10.0
-_REPORT_TIMEOUT_S = 300.0
 _PROBE_TIMEOUT_S = 60.0
 _CANCEL_TIMEOUT_S = 30.0
 _RESCAN_S = 2.0
+#: autopipecctl of this very installation.
+_CLI = (sys.executable, "-c", "from mlip_autopipec.cli import main; main()")
 _VERSION = metadata.version("mlip-autopipec")
 
 
@@ -139,6 +147,73 @@ class _Ending:
             self.asked.set()
 
 
+@dataclass(frozen=True)
+class _Site:
+    """The adapters that a site file names."""
+
+    transport: Transport
+    scheduler: Scheduler
+    watcher: Watcher
+    python: str
+    close: Callable[[], Awaitable[None]]
+
+
+def _adapters(site: sections.SiteSection, payload: str, clock: Clock) -> _Site:
+    python = site.python or (sys.executable if site.transport.kind == "local" else "python3")
+    transport, watcher, close = _way_there(site, clock)
+    match site.scheduler:
+        case sections.LocalScheduler(cores=cores):
+            local = LocalScheduler(
+                site.root, cores=cores or len(os.sched_getaffinity(0)), payload=payload, clock=clock, python=python
+            )
+            return _Site(transport, local, watcher, python, close)
+        case sections.SlurmQueue() as options:
+            slurm = SlurmScheduler(
+                transport, options=options, payload=payload, root=str(site.root), python=python, clock=clock
+            )
+            return _Site(transport, slurm, watcher, python, close)
+
+
+def _way_there(site: sections.SiteSection, clock: Clock) -> tuple[Transport, Watcher, Callable[[], Awaitable[None]]]:
+    """Files and commands of the site, and where its ended attempts show up."""
+    rng = random.Random()  # noqa: S311 - spreads retries, nothing secret
+    far = site.transport
+    if far.kind == "local":
+        return LocalTransport(site.root), LocalWatcher(site.root / "outbox", rescan_s=_RESCAN_S), _nothing_to_close
+    ssh: SshTransport | OpensshTransport
+    if far.kind == "ssh":
+        ssh = SshTransport(
+            far.host,
+            root=str(site.root),
+            clock=clock,
+            rng=rng,
+            port=far.port,
+            user=far.user,
+            config=[far.config_file] if far.config_file else [],
+            known_hosts=far.known_hosts,
+            client_keys=[far.identity_file] if far.identity_file else [],
+            prologue=far.prologue,
+        )
+    else:
+        ssh = OpensshTransport(
+            far.host,
+            root=str(site.root),
+            clock=clock,
+            rng=rng,
+            port=far.port,
+            user=far.user,
+            control_path=far.control_path,
+            require_master=far.require_master,
+            config=far.config_file,
+            prologue=far.prologue,
+        )
+    return ssh, RemoteWatcher(ssh, clock=clock, rng=rng, long_lived=far.long_lived), ssh.close
+
+
+async def _nothing_to_close() -> None:
+    """A local site has no connection."""
+
+
 class _Daemon:
     """One process, one campaign."""
 
@@ -151,18 +226,16 @@ class _Daemon:
         self._clock = SystemClock()
         self._notifier = SystemdNotifier(os.environ)
         self._shipment = pack()
-        root = self._config.site.root
-        self._transport = LocalTransport(root)
-        self._scheduler = LocalScheduler(
-            root,
-            cores=self._config.site.scheduler.cores or len(os.sched_getaffinity(0)),
-            payload=self._shipment.path,
-            clock=self._clock,
-            python=self._config.site.python,
-        )
+        self._site = _adapters(self._config.site, self._shipment.path, self._clock)
 
     async def run(self) -> int:
         """From lock to last word; the exit code."""
+        try:
+            return await self._run()
+        finally:
+            await self._site.close()
+
+    async def _run(self) -> int:
         if self._fresh:
             await self._put_aside()
         with CampaignLock(self._folder, now=self._clock.now()):
@@ -196,6 +269,10 @@ class _Daemon:
         if not (self._folder / "journal").exists():
             return
         root = self._config.site.root
+        if self._config.site.transport.kind != "local":
+            raise ConfigurationError(
+                "--fresh is for a site on this machine; give another campaign.folder and site.root"
+            )
         with CampaignLock(self._folder, now=self._clock.now()):
             await self._cancel_live()
             suffix = f".{self._clock.now():%Y%m%dT%H%M%S}"
@@ -211,19 +288,19 @@ class _Daemon:
         await journal.close()
         batches = [batch for batch in state.batches.values() if batch.job_id is not None]
         for batch in batches:
-            await self._scheduler.cancel(batch)
+            await self._site.scheduler.cancel(batch)
         async with asyncio.timeout(_CANCEL_TIMEOUT_S):
-            while sightings := await self._scheduler.sight(batches):
+            while sightings := await self._site.scheduler.sight(batches):
                 if not any(seen.state in {ev.JobState.RUNNING, ev.JobState.WAITING} for seen in sightings.values()):
                     return
                 await self._clock.sleep(0.2)
 
     async def _prepare_site(self, shipment: Shipment) -> None:
         """Put the work half there, and make sure that its Python has what the tasks import."""
-        await self._transport.write({shipment.path: shipment.content})
-        python = self._config.site.python or sys.executable
+        await self._site.transport.write({shipment.path: shipment.content})
+        python = self._site.python
         try:
-            done = await self._transport.run([python, shipment.path, "probe"], timeout_s=_PROBE_TIMEOUT_S)
+            done = await self._site.transport.run([python, shipment.path, "probe"], timeout_s=_PROBE_TIMEOUT_S)
         except OSError as error:
             raise OperatorError(f"site.python: {python} cannot be run: {error}") from error
         if done.exit_status != 0:
@@ -250,7 +327,7 @@ class _Daemon:
                 stop=lambda reason, actor: ending.ask(reason or "autopipecctl stop", actor),
                 version=_VERSION,
             )
-            reporter = _Reporter(self._loaded.path)
+            reporter = Reporter([*_CLI, "report", "--config", str(self._loaded.path)], logger)
             observers += [server.observe, reporter.observe]
             async with self._running(manager, server, reporter, ending):
                 await ending.asked.wait()
@@ -263,7 +340,7 @@ class _Daemon:
 
     @asynccontextmanager
     async def _running(
-        self, manager: WorkflowManager, server: ControlServer, reporter: "_Reporter", ending: _Ending
+        self, manager: WorkflowManager, server: ControlServer, reporter: Reporter, ending: _Ending
     ) -> AsyncIterator[None]:
         """Everything that runs beside the wait for the end; an error in any of it ends all of it."""
         with _signals(ending):
@@ -316,10 +393,10 @@ class _Daemon:
             state=state,
             policy=Policy.from_config(self._config),
             journal=journal,
-            effects=Effects(phase_runners(self._config), self._scheduler, self._transport, self._clock),
-            scheduler=self._scheduler,
-            transport=self._transport,
-            watcher=LocalWatcher(self._config.site.root / "outbox", rescan_s=_RESCAN_S),
+            effects=Effects(phase_runners(self._config), self._site.scheduler, self._site.transport, self._clock),
+            scheduler=self._site.scheduler,
+            transport=self._site.transport,
+            watcher=self._site.watcher,
             clock=self._clock,
             poll_interval_s=self._config.site.poll_interval,
             observers=observers,
@@ -344,53 +421,6 @@ class _Daemon:
         if not self._exit_on_verdict:
             return 0
         return VERDICT_EXIT_CODES[state.verdict] if state.verdict else STOPPED_EARLY_EXIT_CODE
-
-
-class _Reporter:
-    """Writes the report after each cycle, in a process of its own and at the lowest priority: matplotlib is slow."""
-
-    def __init__(self, config: Path) -> None:
-        self._command = [
-            sys.executable,
-            *("-c", "from mlip_autopipec.cli import main; main()"),
-            *("report", "--config", str(config)),
-        ]
-        self._due = asyncio.Event()
-
-    def observe(self, event: ev.Event, _: WorkflowState) -> None:
-        """A closed cycle is worth a report."""
-        if isinstance(event, ev.CycleClosed):
-            self._due.set()
-
-    async def run(self) -> None:
-        """One report at a time, until cancelled."""
-        while True:
-            await self._due.wait()
-            self._due.clear()
-            await self.render()
-
-    async def render(self) -> None:
-        """Write the report. Raises OperatorError with its words if it cannot be written."""
-        process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            preexec_fn=_lowest_priority,
-        )
-        try:
-            async with asyncio.timeout(_REPORT_TIMEOUT_S):
-                _, words = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode != 0:
-            print(f"autopipecd: no report: {words.decode('utf-8', 'replace').strip()}", file=sys.stderr)
-
-
-def _lowest_priority() -> None:
-    os.nice(19)
 
 
 @contextlib.contextmanager

@@ -193,6 +193,18 @@ def _cores(config: WorkflowConfig) -> Iterator[Mistake]:
             yield Mistake(("site", "resources", phase.value, "cores"), shown(resources.cores), expected)
 
 
+def _reach(config: WorkflowConfig) -> Iterator[Mistake]:
+    """A site on another machine is told its root by its full path, and has a queue of its own."""
+    site = config.site
+    if site.transport.kind == "local":
+        return
+    if not site.root.is_absolute():
+        yield Mistake(("site", "root"), shown(str(site.root)), "expected a full path, for it is on another machine")
+    if site.scheduler.kind == "local":
+        expected = "expected 'slurm': local jobs are processes of this machine, and the site is on another"
+        yield Mistake(("site", "scheduler", "kind"), shown("local"), expected)
+
+
 def _labels(config: WorkflowConfig) -> Iterator[Mistake]:
     labels_max = config.convergence.labels_max
     first = config.generation.structures + config.generation.test_structures
@@ -240,6 +252,7 @@ RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
     _rule(_strides, "exploration.walkers", "exploration.stride"),
     _rule(_conditions, "exploration.walkers"),
     _rule(_cores, "site.scheduler", "site.resources"),
+    _rule(_reach, "site.root", "site.transport", "site.scheduler"),
     _rule(_labels, "convergence.labels_max", *_STRUCTURES),
     _rule(_cycles, "convergence.quiet_cycles", "convergence.cycles_max"),
     _rule(_calculator, "calculation.oracle"),

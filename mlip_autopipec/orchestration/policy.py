@@ -20,4 +20,6 @@ class Policy(Model):
     @classmethod
     def from_config(cls, config: WorkflowConfig) -> Self:
         """The policy of a site file."""
-        return cls(convergence=config.convergence, grace=timedelta(seconds=config.site.grace))
+        scheduler = config.site.scheduler
+        bound = {"batch_tasks_max": scheduler.array_max} if scheduler.kind == "slurm" else {}
+        return cls(convergence=config.convergence, grace=timedelta(seconds=config.site.grace), **bound)

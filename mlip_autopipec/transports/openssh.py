@@ -52,8 +52,7 @@ class OpensshTransport(ShellTransport):
         prologue: str = "",
         call_timeout_s: float = 60.0,
     ) -> None:
-        super().__init__(root, rng=rng, prologue=prologue, call_timeout_s=call_timeout_s)
-        self._host = host
+        super().__init__(host, root, rng=rng, prologue=prologue, call_timeout_s=call_timeout_s)
         self._words = [
             *(["-F", str(config)] if config else []),
             *(["-p", str(port)] if port else []),
@@ -74,22 +73,21 @@ class OpensshTransport(ShellTransport):
     @asynccontextmanager
     async def _open(self, command: str) -> AsyncIterator[Pipes]:
         await self._find_master()
-        process = await self._spawn(*_QUIET, *_THROUGH_MASTER, *self._words, "--", self._host, command)
-        assert process.stdin  # noqa: S101 - for mypy: all three are pipes
-        assert process.stdout  # noqa: S101
-        assert process.stderr  # noqa: S101
-        try:
-            yield Pipes(process.stdin, process.stdout, process.stderr)
-            process.stdin.close()
-            await asyncio.wait([asyncio.ensure_future(process.wait())], timeout=_END_TIMEOUT_S)
-        except (OSError, ValueError) as error:  # ValueError: a line beyond all bounds
-            raise TransientError(f"{self._host}: {error}") from error
-        finally:
-            # Its exit status is not what counts: the frame of the answer says more. But the master is looked for again
-            # before the next call, if this one has not ended well and by itself.
-            self._checked &= process.returncode == 0
-            process.stdin.close()
-            await _end(process)
+        words = (*_QUIET, *_THROUGH_MASTER, *self._words, "--", self._host, command)
+        async with self._ssh(*words, pipe=asyncio.subprocess.PIPE) as process:
+            assert process.stdin  # noqa: S101 - for mypy: all three are pipes
+            assert process.stdout  # noqa: S101
+            assert process.stderr  # noqa: S101
+            try:
+                yield Pipes(process.stdin, process.stdout, process.stderr)
+                process.stdin.close()
+                await asyncio.wait([asyncio.ensure_future(process.wait())], timeout=_END_TIMEOUT_S)
+            except (OSError, ValueError) as error:  # ValueError: a line beyond all bounds
+                raise TransientError(f"{self._host}: {error}") from error
+            finally:
+                # Its exit status is not what counts: the frame of the answer says more. But the master is looked for
+                # again before the next call, if this one has not ended well and by itself.
+                self._checked &= process.returncode == 0
 
     async def _find_master(self) -> None:
         """Make sure that there is a master; for the first of several callers at once, the others wait."""
@@ -127,34 +125,40 @@ class OpensshTransport(ShellTransport):
     async def _say(self, *words: str, timeout_s: float) -> tuple[int, str]:
         """Exit status and error words of one short ssh; a master that it leaves behind may hold its streams open."""
         with tempfile.TemporaryFile() as said:
-            process = await self._spawn(*words, output=said.fileno())
-            try:
-                async with asyncio.timeout(timeout_s):
-                    status = await process.wait()
-            except TimeoutError:
-                raise TransientError(f"{self._host}: no answer of ssh within {timeout_s:g} s") from None
-            finally:
-                await _end(process)
+            async with self._ssh(*words, pipe=asyncio.subprocess.DEVNULL, stderr=said.fileno()) as process:
+                try:
+                    async with asyncio.timeout(timeout_s):
+                        status = await process.wait()
+                except TimeoutError:
+                    raise TransientError(f"{self._host}: no answer of ssh within {timeout_s:g} s") from None
             said.seek(0)
             return status, remote.last_words(said.read())
 
-    async def _spawn(self, *words: str, output: int = asyncio.subprocess.PIPE) -> asyncio.subprocess.Process:
-        quiet = output != asyncio.subprocess.PIPE
+    @asynccontextmanager
+    async def _ssh(
+        self, *words: str, pipe: int, stderr: int | None = None
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
+        """One ssh process, killed at the end if it still runs.
+
+        Its pipes are closed then, as the master has got hold of their other ends and may keep them: that takes the
+        transport below the process, which create_subprocess_exec does not give.
+        """
+        loop = asyncio.get_running_loop()
         try:
-            return await asyncio.create_subprocess_exec(
+            transport, protocol = await loop.subprocess_exec(
+                lambda: asyncio.subprocess.SubprocessStreamProtocol(limit=_LINE_BYTES_MAX, loop=loop),
                 "ssh",
                 *words,
-                stdin=asyncio.subprocess.DEVNULL if quiet else asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.DEVNULL if quiet else asyncio.subprocess.PIPE,
-                stderr=output,
-                limit=_LINE_BYTES_MAX,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe if stderr is None else stderr,
                 start_new_session=True,
             )
         except FileNotFoundError as error:
             raise OperatorError("this machine has no `ssh` command: install the OpenSSH client") from error
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.kill()
-    await process.wait()
+        process = asyncio.subprocess.Process(transport, protocol, loop)
+        try:
+            yield process
+        finally:
+            transport.close()
+            await process.wait()

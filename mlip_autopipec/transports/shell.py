@@ -70,7 +70,7 @@ class Dialogue:
         """The next line, without its newline. Raises TransientError when there will be none; has no bound of time."""
         line = await self._pipes.stdout.readline()
         if not line.endswith(b"\n"):
-            raise TransientError(f"{self._what} has ended: {remote.last_words(await self._pipes.stderr.read())}")
+            raise TransientError(f"{self._what}: it has ended: {remote.last_words(await self._pipes.stderr.read())}")
         return line[:-1]
 
 
@@ -82,7 +82,10 @@ class ShellTransport(ABC):
     command of `run` and `converse`, such as `. /etc/profile`.
     """
 
-    def __init__(self, root: str, *, rng: random.Random, prologue: str = "", call_timeout_s: float = 60.0) -> None:
+    def __init__(
+        self, host: str, root: str, *, rng: random.Random, prologue: str = "", call_timeout_s: float = 60.0
+    ) -> None:
+        self._host = host
         self._root = remote.far_root(root)
         self._rng = rng
         self._prologue = prologue
@@ -105,7 +108,7 @@ class ShellTransport(ABC):
         """Run a command in the root folder. `timeout_s` counts from the call."""
         nonce = self._nonce()
         command = remote.run_command(self._root, argv, nonce=nonce, timeout_s=timeout_s, prologue=self._prologue)
-        return await self._exchange(command, nonce, argv[0], stdin=stdin, timeout_s=timeout_s)
+        return await self._exchange(command, nonce, self._what(f"run of {argv[0]}"), stdin=stdin, timeout_s=timeout_s)
 
     async def write(self, files: Mapping[str, bytes]) -> None:
         """Place files whole: one tar stream, checked by sha256, synced, and put in place one by one."""
@@ -114,17 +117,17 @@ class ShellTransport(ABC):
         nonce, stdin = self._nonce(), remote.packed(files)
         timeout_s = self._call_timeout_s + _SECONDS_PER_MIB * len(stdin) / 2**20
         command = remote.write_command(self._root, files, nonce=nonce, timeout_s=timeout_s)
-        what = f"write of {len(files)} files"
+        what = self._what(f"write of {len(files)} files")
         answer = await self._exchange(command, nonce, what, stdin=stdin, timeout_s=timeout_s)
         if answer.exit_status != 0:
             raise remote.complaint(answer, what)
 
     async def read(self, path: str, *, size_max: int = 64 * 2**20) -> bytes | None:
         """Read one file; None if there is none."""
-        nonce, timeout_s = self._nonce(), self._call_timeout_s
+        nonce, timeout_s, what = self._nonce(), self._call_timeout_s, self._what(f"read of {path}")
         command = remote.read_command(self._root, path, size_max=size_max, nonce=nonce, timeout_s=timeout_s)
-        answer = await self._exchange(command, nonce, f"read of {path}", timeout_s=timeout_s)
-        if not remote.is_there(answer, f"read of {path}"):
+        answer = await self._exchange(command, nonce, what, timeout_s=timeout_s)
+        if not remote.is_there(answer, what):
             return None
         if len(answer.stdout) > size_max:
             raise OperatorError(f"{path} is larger than {size_max} bytes, which nothing of ours writes there")
@@ -134,7 +137,7 @@ class ShellTransport(ABC):
         """Read many small files as one tar stream; what does not exist is left out."""
         if not paths:
             return {}
-        nonce, timeout_s, what = self._nonce(), self._call_timeout_s, f"read of {len(paths)} files"
+        nonce, timeout_s, what = self._nonce(), self._call_timeout_s, self._what(f"read of {len(paths)} files")
         command = remote.read_many_command(self._root, nonce=nonce, timeout_s=timeout_s)
         answer = await self._exchange(command, nonce, what, stdin=remote.listed(paths), timeout_s=timeout_s)
         remote.is_there(answer, what)
@@ -142,7 +145,7 @@ class ShellTransport(ABC):
 
     async def names(self, folder: str) -> tuple[str, ...]:
         """Names in a folder, sorted."""
-        nonce, timeout_s, what = self._nonce(), self._call_timeout_s, f"listing of {folder}"
+        nonce, timeout_s, what = self._nonce(), self._call_timeout_s, self._what(f"listing of {folder}")
         command = remote.names_command(self._root, folder, nonce=nonce, timeout_s=timeout_s)
         answer = await self._exchange(command, nonce, what, timeout_s=timeout_s)
         if not remote.is_there(answer, what):
@@ -155,18 +158,18 @@ class ShellTransport(ABC):
 
         Takes one channel for as long as it lasts. Raises TransientError if it cannot be begun.
         """
-        nonce = self._nonce()
+        nonce, what = self._nonce(), self._what(f"dialogue with {argv[0]}")
         command = remote.converse_command(self._root, argv, nonce=nonce, prologue=self._prologue)
         async with contextlib.AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(self._call_timeout_s):
                     await stack.enter_async_context(self._channels)
                     pipes = await stack.enter_async_context(self._open(command))
-                    dialogue = Dialogue(pipes, argv[0])
+                    dialogue = Dialogue(pipes, what)
                     while not (await dialogue.hear()).endswith(nonce.encode()):
                         pass  # greetings of the login shell
             except TimeoutError:
-                raise TransientError(f"no begin of {argv[0]} within {self._call_timeout_s:g} s") from None
+                raise TransientError(f"{what}: no begin within {self._call_timeout_s:g} s") from None
             yield dialogue
 
     async def _exchange(
@@ -177,11 +180,15 @@ class ShellTransport(ABC):
                 _feed(pipes.stdin, stdin)
                 stdout, stderr = await asyncio.gather(_all_of(pipes.stdout, what), _all_of(pipes.stderr, what))
         except TimeoutError:
-            raise TransientError(f"no end of {what} within {timeout_s:g} s") from None
+            raise TransientError(f"{what}: no end within {timeout_s:g} s") from None
         answer = remote.completed(nonce, stdout, stderr)
         if answer is None:
-            raise TransientError(f"the end of {what} is not known: {remote.last_words(stderr) or 'connection lost'}")
+            words = remote.last_words(stderr) or "connection lost"
+            raise TransientError(f"{what}: its end is not known: {words}")
         return answer
+
+    def _what(self, call: str) -> str:
+        return f"{self._host}: {call}"
 
     def _nonce(self) -> str:
         return f"ap-{self._rng.getrandbits(64):016x}"
@@ -200,5 +207,5 @@ async def _all_of(stream: Reader, what: str) -> bytes:
     while chunk := await stream.read(_CHUNK_BYTES):
         content += chunk
         if len(content) > _OUTPUT_BYTES_MAX:
-            raise OperatorError(f"{what} says more than {_OUTPUT_BYTES_MAX} bytes")
+            raise OperatorError(f"{what}: it says more than {_OUTPUT_BYTES_MAX} bytes")
     return bytes(content)

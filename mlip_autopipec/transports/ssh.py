@@ -6,8 +6,9 @@ Whoever finds it lost starts the one attempt to make it again, and all who wait 
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ _CONNECT_TIMEOUT_S = 60.0
 _CLOSE_TIMEOUT_S = 5.0
 #: The far side closes a channel when its process has ended. Closed from here before that, sshd would still count it.
 _END_TIMEOUT_S = 2.0
+#: sshd counts a channel that it has just closed until it has nothing else to read; then one more is too many.
+_REOPEN_AFTER_S = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 #: So many keepalives without an answer, and the connection counts as lost.
 _KEEPALIVES_MAX = 3
 
@@ -49,8 +52,7 @@ class SshTransport(ShellTransport):
         keepalive_s: float = 15.0,
         call_timeout_s: float = 60.0,
     ) -> None:
-        super().__init__(root, rng=rng, prologue=prologue, call_timeout_s=call_timeout_s)
-        self._host = host
+        super().__init__(host, root, rng=rng, prologue=prologue, call_timeout_s=call_timeout_s)
         given = {
             "port": port,
             "username": user,
@@ -70,6 +72,7 @@ class SshTransport(ShellTransport):
             "x11_forwarding": False,
             **{name: value for name, value in given.items() if value},
         }
+        self._clock = clock
         self._logins = Logins(clock, rng)
         self._connection: asyncssh.SSHClientConnection | None = None
         self._attempt: asyncio.Task[asyncssh.SSHClientConnection] | None = None
@@ -88,19 +91,30 @@ class SshTransport(ShellTransport):
     @asynccontextmanager
     async def _open(self, command: str) -> AsyncIterator[Pipes]:
         connection = await self._connected()
-        try:
+        with _faults(self._host):
             process = await self._start(connection, command)
             try:
-                yield Pipes(process.stdin, process.stdout, process.stderr)
+                yield Pipes(process.stdin, _Output(process.stdout, self._host), _Output(process.stderr, self._host))
                 process.stdin.write_eof()
                 await _closed(process, _END_TIMEOUT_S)
             finally:
                 process.close()
-        except (asyncssh.Error, OSError) as error:
-            raise TransientError(f"{self._host}: {_words(error)}") from error
 
     async def _start(self, connection: asyncssh.SSHClientConnection, command: str) -> asyncssh.SSHClientProcess[bytes]:
-        """Open a channel; one that opens after nobody waits any more is closed at once, as sshd counts them."""
+        """Start a command in a channel of its own; where sshd still counts ended ones, a little later."""
+        for delay_s in _REOPEN_AFTER_S:
+            try:
+                return await self._start_once(connection, command)
+            except asyncssh.ChannelOpenError:  # nothing was begun
+                if connection.is_closed():
+                    raise
+                await self._clock.sleep(delay_s)
+        return await self._start_once(connection, command)
+
+    async def _start_once(
+        self, connection: asyncssh.SSHClientConnection, command: str
+    ) -> asyncssh.SSHClientProcess[bytes]:
+        """A channel that opens after nobody waits for it any more is closed at once."""
         opening = asyncio.ensure_future(connection.create_process(command, encoding=None))
         try:
             return await asyncio.shield(opening)
@@ -154,6 +168,31 @@ class SshTransport(ShellTransport):
                 " (`ssh-keygen -R`)."
             )
         return f"{words} Mend it until `ssh -o BatchMode=yes {self._host} true` works, with the same key and user."
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """One output of a far process; the end of the connection is not the end of the output."""
+
+    _reader: asyncssh.SSHReader[bytes]
+    _host: str
+
+    async def read(self, n: int = -1, /) -> bytes:
+        with _faults(self._host):
+            return await self._reader.read(n)
+
+    async def readline(self) -> bytes:
+        with _faults(self._host):
+            return await self._reader.readline()
+
+
+@contextlib.contextmanager
+def _faults(host: str) -> Iterator[None]:
+    """Whatever the connection does while it is used, passes."""
+    try:
+        yield
+    except (asyncssh.Error, OSError) as error:
+        raise TransientError(f"{host}: {_words(error)}") from error
 
 
 def _is_refusal(error: Exception) -> bool:

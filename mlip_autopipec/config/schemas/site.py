@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from mlip_autopipec.config.schemas.units import DurationS, MemoryMib
 from mlip_autopipec.data_models.base import Model, Phase
@@ -55,6 +55,50 @@ class LocalScheduler(Model):
     cores: int | None = Field(default=None, ge=1, description="tasks that may run at a time; all cores if left out")
 
 
+#: One word of an sbatch option.
+_Word = Annotated[str, Field(pattern=r"^[^\s\"'\\]+$")]
+#: What the program itself says to sbatch: the promise that a job is submitted once rests on it.
+_OWN_OPTIONS = ("array", "chdir", "export", "job-name", "no-requeue", "open-mode", "output", "requeue", "signal")
+_OWN_LETTERS = frozenset("aoDJ")
+
+
+def _further_option(line: str) -> str:
+    """A line `#SBATCH …` that takes none of the program's own options back, not even abbreviated. Raises ValueError."""
+    mark, *words = line.split()
+    if mark != "#SBATCH" or "\n" in line or not words or not words[0].startswith("-"):
+        raise ValueError("expected one line such as '#SBATCH --gres=gpu:1'")
+    for word in words:
+        name = word.removeprefix("--").partition("=")[0]
+        own = word.startswith("--") and any(option.startswith(name) for option in _OWN_OPTIONS)
+        if own or (word[:1] == "-" and word[1:2] in _OWN_LETTERS):
+            raise ValueError(f"expected another option than {word}: the program itself says it to sbatch")
+    return line
+
+
+class SlurmQueue(Model):
+    """Jobs are array elements of a Slurm cluster."""
+
+    kind: Literal["slurm"] = "slurm"
+    partition: _Word | None = Field(default=None, description="the site's default if left out")
+    account: _Word | None = Field(default=None, description="the user's default if left out")
+    qos: _Word | None = None
+    constraint: _Word | None = Field(default=None, description="features that nodes must have")
+    array_max: int = Field(
+        default=1000, ge=1, description="tasks of one array; below the site's MaxArraySize and submit limits"
+    )
+    requeue: bool = Field(default=True, description="whether Slurm may start a job again after a lost node")
+    ask_memory: bool = Field(default=True, description="false where the site refuses --mem")
+    extra: tuple[Annotated[str, AfterValidator(_further_option)], ...] = Field(
+        default=(), description="further lines `#SBATCH …` of the job script"
+    )
+    prologue: tuple[Annotated[str, Field(pattern=r"^[^\r\n]*$")], ...] = Field(
+        default=(), description="lines of bash before each task, such as `module load mpich`"
+    )
+
+
+AnyScheduler = Annotated[LocalScheduler | SlurmQueue, Field(discriminator="kind")]
+
+
 class ResourcesSection(Model):
     """What one task of a phase may use."""
 
@@ -72,7 +116,7 @@ class SiteSection(Model):
 
     root: Path = Field(description="folder on the site that holds every file of the campaign")
     transport: AnyTransport = LocalTransport()
-    scheduler: LocalScheduler = LocalScheduler()
+    scheduler: AnyScheduler = LocalScheduler()
     python: str | None = Field(default=None, description="Python of the site with numpy, ase and the codes")
     poll_interval: DurationS = Field(default=30, validate_default=False, description="between looks at the scheduler")
     grace: DurationS = Field(

@@ -134,7 +134,7 @@ WORDS = [
     (
         "scheduler: {kind: local",
         "scheduler: {kind: loca",
-        "site.yaml:9  site.scheduler.kind  'loca' → expected 'local'; did you mean 'local'?",
+        "site.yaml:9  site.scheduler.kind  'loca' → expected 'local', 'slurm'; did you mean 'local'?",
     ),
     (
         "name: alloy",

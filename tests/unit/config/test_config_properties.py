@@ -70,11 +70,15 @@ def test_a_file_that_is_damaged_anywhere_is_read_or_refused(data: st.DataObject)
     assert message == "" or re.search(r"\nsite\.yaml:\d+  ", message)
 
 
+#: Unicode's own line breaks do not survive in a key; no keyword of a calculator has one.
+ARGUMENT_NAMES = st.text(st.characters(exclude_characters="\x85\u2028\u2029", exclude_categories=["Cs"]))
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ARGUMENT_NAMES, inner, max_size=3),
         max_leaves=8,
     )
 )

@@ -1,0 +1,226 @@
+"""A Slurm cluster: ports.Scheduler over a Transport, and nothing else.
+
+How one submission stays one is told in slurm_script. What is left to this module is patience: nothing is given up
+before sbatch's own tries and the controller's answer can be over, and whatever is not proved is Unclear.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mlip_autopipec.config.schemas.site import SlurmQueue
+from mlip_autopipec.data_models.events import JobState, Sighting
+from mlip_autopipec.data_models.state import Batch
+from mlip_autopipec.data_models.task import Task
+from mlip_autopipec.errors import TransientError
+from mlip_autopipec.ports import (
+    Accepted,
+    Clock,
+    Limited,
+    PostMortem,
+    Rejected,
+    Transport,
+    Unclear,
+    Void,
+)
+from mlip_autopipec.schedulers import slurm_script as script
+from mlip_autopipec.schedulers import slurm_text as text
+
+#: sbatch tries for 120 s by itself, and then waits for an answer.
+QUIET_MIN = timedelta(seconds=150)
+#: With a database that still says running, an element that the controller has forgotten is lost after this long.
+RUNAWAY = timedelta(minutes=10)
+#: How often to look for sbatch's answer before the submission is Unclear: about 20 s, twice a usual MessageTimeout.
+_TURNS = 200
+_TIMEOUT_S = 150.0
+_TAIL_BYTES = 4000
+
+
+class SlurmScheduler:
+    """Batches as job arrays. Made of a transport whose commands run in `root`, the site's folder by its full path."""
+
+    def __init__(
+        self, transport: Transport, *, options: SlurmQueue, payload: str, root: str, python: str, clock: Clock
+    ) -> None:
+        self._transport = transport
+        self._options = options
+        self._payload = payload
+        self._root = root
+        self._python = python
+        self._clock = clock
+        self._quiet = QUIET_MIN
+        #: uid → since when whole answers show nothing of it; uid and index → since when only the database does.
+        self._empty_since: dict[str, datetime] = {}
+        self._forgotten_since: dict[tuple[str, int], datetime] = {}
+
+    async def submit(self, batch: Batch, tasks: Sequence[Task]) -> Accepted | Rejected | Limited | Unclear:
+        """Stage the array and hand it over. Called again it reports; only a submit limit lets sbatch run again."""
+        await self._stage(batch, tasks)
+        report = await self._hand_over(batch, after="none")
+        if isinstance(report.answer, Limited) and not report.begun:
+            report = await self._hand_over(batch, after=report.last)
+        answer = report.answer
+        if isinstance(answer, Limited):
+            return Limited(f"{answer.message} (the batch has {len(tasks)} tasks; site.scheduler.array_max bounds it)")
+        if isinstance(answer, Rejected):  # sealed, so that nothing can come of it, whatever its words meant
+            return await self._close(batch) or answer
+        return answer
+
+    async def locate(self, batch: Batch) -> Accepted | Void | Unclear:
+        """Look everywhere. Void is sealed by the gate: a job that lands after it does nothing."""
+        said = await self._ask(script.LOCATE, _folder(batch), batch.uid)
+        report = _Report.read(said)
+        if isinstance(report.answer, Accepted):
+            return report.answer
+        if isinstance(report.answer, Rejected | Limited):
+            return await self._give_up(batch, report.answer.message)
+        if not report.last or report.gate == script.VOID:
+            return await self._give_up(batch, "sbatch was not called" if not report.last else "it was given up")
+        return await self._look_up(batch, said)
+
+    async def sight(self, batches: Sequence[Batch]) -> Mapping[tuple[str, int], Sighting] | None:
+        """One squeue for all batches. Raises TransientError with Slurm's words where its answer is an error."""
+        if not batches:
+            return {}
+        elements = _queued(await self._ask(script.SIGHT, ",".join(batch.uid for batch in batches)))
+        if elements is None:
+            return None
+        shown = text.by_attempt(elements, {batch.uid: len(batch.tasks) for batch in batches})
+        asked = [(batch.uid, index) for batch in batches for index in sorted(batch.live)]
+        return {key: _sighting(*key, shown.get(key)) for key in asked}
+
+    async def post_mortem(self, batch: Batch, index: int) -> PostMortem | Sighting | None:
+        """How an attempt ended: by squeue, by sacct where squeue has forgotten it, by what slurmstepd wrote."""
+        said = await self._ask(script.AUTOPSY, _folder(batch), batch.uid, str(index), str(_TAIL_BYTES))
+        key, sizes = (batch.uid, index), {batch.uid: len(batch.tasks)}
+        queued = _queued(said)
+        if queued is None:
+            return None
+        element = text.by_attempt(queued, sizes).get(key)
+        if element is not None and element.state is not JobState.ENDED:
+            return _sighting(*key, element)
+        if element is None:
+            element = text.by_attempt(_accounted(said), sizes).get(key)
+        if element is not None and element.state is not JobState.ENDED:
+            if self._may_be_late(key):
+                return None
+            element = None
+        self._forgotten_since.pop(key, None)
+        return text.judge_end(element, said.whole("slurm") or "", said.whole("job") or "")
+
+    async def cancel(self, batch: Batch) -> None:
+        """End a batch by its name, whether or not its id is known. A submission on its way is not stopped by this."""
+        await self._ask(script.CANCEL, batch.uid)
+
+    # --- submission -------------------------------------------------------------------------------------------------
+
+    async def _stage(self, batch: Batch, tasks: Sequence[Task]) -> None:
+        folder = _folder(batch)
+        job = script.render_job(
+            batch.uid,
+            tasks,
+            self._options,
+            root=self._root,
+            folder=folder,
+            python=self._python,
+            payload=self._payload,
+        )
+        await self._transport.write(
+            {f"{folder}/job.sh": job.encode(), f"{folder}/tasks.tsv": script.render_tasks(tasks).encode()}
+        )
+
+    async def _hand_over(self, batch: Batch, *, after: str) -> "_Report":
+        return _Report.read(await self._ask(script.SUBMIT, _folder(batch), after, str(_TURNS)))
+
+    async def _look_up(self, batch: Batch, said: text.Answer) -> Accepted | Void | Unclear:
+        """By name, where no answer of sbatch is left; that nothing is found counts only once it has stayed so."""
+        timeout_s = text.message_timeout_s(said.whole("config") or "")
+        self._quiet = max(self._quiet, timedelta(seconds=2 * (timeout_s or 0)))
+        queued = _queued(said)
+        if queued is None:
+            return Unclear("squeue gave no whole answer")
+        if found := queued or _accounted(said):
+            return Accepted(min((element.job_id for element in found), key=int))
+        now = self._clock.now()
+        sure_at = self._empty_since.setdefault(batch.uid, now) + self._quiet
+        if now < sure_at:
+            return Unclear(f"Slurm does not know it, but it may be on its way until {sure_at:%H:%M:%S} UTC")
+        return await self._give_up(batch, "Slurm does not know it, and nothing is on its way")
+
+    async def _give_up(self, batch: Batch, why: str) -> Accepted | Void:
+        self._empty_since.pop(batch.uid, None)
+        return await self._close(batch) or Void(f"{why}; a job that lands from now on does nothing")
+
+    async def _close(self, batch: Batch) -> Accepted | None:
+        """Shut the gate for ever; the job, if one has come through before."""
+        gate = (await self._ask(script.CLOSE, _folder(batch))).whole("gate")
+        if not gate:
+            raise TransientError(f"the gate of {batch.uid} can be neither shut nor read")
+        return None if gate == script.VOID else Accepted(gate.removeprefix(script.BEGUN))
+
+    def _may_be_late(self, key: tuple[str, int]) -> bool:
+        """Whether a database that still says running may only be slow; it may also have missed the end."""
+        now = self._clock.now()
+        return now < self._forgotten_since.setdefault(key, now) + RUNAWAY
+
+    async def _ask(self, command: str, *words: str) -> text.Answer:
+        """Run one of the scripts. Raises TransientError if the shell could not do its work."""
+        completed = await self._transport.run(["sh", "-s", "--", *words], stdin=command.encode(), timeout_s=_TIMEOUT_S)
+        said = text.parse_answer(completed.stdout, completed.stderr)
+        if completed.exit_status != 0:
+            raise TransientError(said.errors or f"the site's shell ended with {completed.exit_status} and no word")
+        return said
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """What the folder of a batch says about its submission."""
+
+    last: str  # number of the last try; empty: there is none
+    begun: bool  # by this very call
+    gate: str
+    answer: Accepted | Rejected | Limited | Unclear
+
+    @classmethod
+    def read(cls, said: text.Answer) -> "_Report":
+        """Raises TransientError if the answer is torn."""
+        if not {"gate", "try", "rc", "out", "err"} <= said.sections.keys():
+            raise TransientError("the site's answer is torn")
+        gate = said.whole("gate") or ""
+        last, begun = said.whole("try") or "", said.whole("begun") == "yes"
+        return cls(last, begun, gate, _answer(gate, said))
+
+
+def _answer(gate: str, said: text.Answer) -> Accepted | Rejected | Limited | Unclear:
+    """The gate knows best; then sbatch's own words."""
+    if gate.startswith(script.BEGUN):
+        return Accepted(gate.removeprefix(script.BEGUN))
+    if gate == script.VOID:
+        return Unclear("the submission was given up")
+    status = (said.whole("rc") or "").strip()
+    return text.classify_answer(
+        int(status) if status.isdigit() else None, said.whole("out") or "", said.whole("err") or ""
+    )
+
+
+def _folder(batch: Batch) -> str:
+    return f".ap/submit/{batch.uid}"
+
+
+def _queued(said: text.Answer) -> list[text.Element] | None:
+    """What squeue shows; None if its answer is not whole. Raises TransientError with its words if it failed."""
+    section = said.sections.get("squeue")
+    if section is not None and section.status != 0:
+        raise TransientError(said.errors or f"squeue ended with status {section.status} and no word")
+    return None if section is None else text.parse_squeue(section.text)
+
+
+def _accounted(said: text.Answer) -> list[text.Element]:
+    """What the database shows; nothing where there is none, or it does not answer."""
+    return text.parse_sacct(said.whole("sacct") or "") or []
+
+
+def _sighting(uid: str, index: int, element: text.Element | None) -> Sighting:
+    if element is None:
+        return Sighting(uid=uid, index=index, state=JobState.ABSENT, detail="squeue does not show it")
+    return Sighting(uid=uid, index=index, state=element.state, detail=element.detail)

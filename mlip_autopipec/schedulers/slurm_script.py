@@ -1,0 +1,225 @@
+"""What is run on a Slurm site: the job script, and the daemon's own commands. Pure: values in, text out.
+
+All of one batch stands in `.ap/submit/UID/`, relative to the root:
+
+    job.sh  tasks.tsv   the script, and array index → folder of the task
+    try.N/              made by mkdir: who makes it may call sbatch, once; its out, err and rc
+    gate                a symbolic link, made once ever: `begun.JOBID` by the first array element that runs,
+                        or `void` by a daemon that gives the submission up. Who comes second stands back.
+    slurm-INDEX.out     what Slurm itself says of an element
+
+The gate is what makes a submission exactly one, whatever is lost or late: no time limit has to hold for that.
+"""
+
+import shlex
+from collections.abc import Iterator, Sequence
+
+from mlip_autopipec.config.schemas.site import SlurmQueue
+from mlip_autopipec.data_models.task import Resources, Task
+from mlip_autopipec.schedulers.slurm_text import LIFE_MARK, SACCT_FORMAT, SQUEUE_FORMAT
+
+#: What the gate says: the id of the array follows the first.
+BEGUN = "begun."
+VOID = "void"
+#: A task is asked to write what it has this long before its walltime; Slurm may ask 60 s earlier than that.
+SIGNAL_LEAD_S = 120
+#: Shorter tasks are not asked ahead: they would stop as they begin. SIGTERM at the end still reaches them.
+SIGNAL_FROM_S = 600
+#: No command of Slurm may take longer, beyond sbatch; sites set MessageTimeout up to 100 s.
+COMMAND_TIMEOUT_S = 110
+
+
+def render_tasks(tasks: Sequence[Task]) -> str:
+    """tasks.tsv: one line per array element, its index and its task's folder."""
+    return "".join(f"{index}\t{task.workdir}\n" for index, task in enumerate(tasks))
+
+
+def render_job(
+    uid: str, tasks: Sequence[Task], options: SlurmQueue, *, root: str, folder: str, python: str, payload: str
+) -> str:
+    """job.sh: an array with one element per task. All tasks ask for the same resources."""
+    values = {"root": root, "uid": uid, "submit": f"{root}/{folder}", "python": python, "payload": f"{root}/{payload}"}
+    lines = [
+        "#!/bin/bash",
+        *(f"#SBATCH {line}" for line in _directives(uid, tasks, options, root=root, folder=folder)),
+        *options.extra,
+        "",
+        *(f"{name}={shlex.quote(value)}" for name, value in values.items()),
+        _GUARD,
+        *(["# The site's own preparations:", *options.prologue] if options.prologue else []),
+        _WORK,
+    ]
+    return "\n".join(lines)
+
+
+def _directives(uid: str, tasks: Sequence[Task], options: SlurmQueue, *, root: str, folder: str) -> Iterator[str]:
+    asked = tasks[0].resources
+    yield f"--job-name={uid}"
+    yield f"--array=0-{len(tasks) - 1}"
+    # The claim and the gate let a job go on only as itself, so Slurm may restart it after a node failure or preemption.
+    yield "--requeue" if options.requeue else "--no-requeue"
+    yield "--open-mode=append"
+    yield f"--output={_quoted(f'{root}/{folder}/slurm-%a.out'.replace('%', '%%').replace('%%a', '%a'))}"
+    yield f"--chdir={_quoted(root)}"
+    yield "--export=NONE"  # the login environment of the compute node, and nothing of the daemon's
+    yield from _resources(asked, ask_memory=options.ask_memory)
+    chosen = {name: getattr(options, name) for name in ("partition", "account", "qos", "constraint")}
+    yield from (f"--{name}={_quoted(value)}" for name, value in chosen.items() if value is not None)
+    if asked.walltime_s >= SIGNAL_FROM_S:
+        yield f"--signal=B:USR1@{SIGNAL_LEAD_S}"
+
+
+def _resources(asked: Resources, *, ask_memory: bool) -> Iterator[str]:
+    yield "--nodes=1"
+    yield "--ntasks=1"
+    yield f"--cpus-per-task={asked.cores}"
+    if ask_memory:
+        yield f"--mem={asked.memory_mib}M"
+    yield f"--time={-(-asked.walltime_s // 60)}"  # in minutes, Slurm's own unit: rounded up
+
+
+def _quoted(value: str) -> str:
+    """A word for a #SBATCH line, whose quotes are like a shell's."""
+    plain = all(letter.isalnum() or letter in "_@%+=:,./-&|*()[]" for letter in value)
+    return value if plain else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+_GUARD = f"""
+index=$SLURM_ARRAY_TASK_ID
+me={BEGUN}$SLURM_ARRAY_JOB_ID
+echo "{LIFE_MARK} ${{SLURM_RESTART_COUNT:-0}} of job $SLURM_JOB_ID, element $index, on $SLURMD_NODENAME"
+
+# Whoever makes the gate decides, once for ever, whether this batch runs and as which job.
+ls "$submit" >/dev/null # network file systems look again
+ln -sn "$me" "$submit/gate" 2>/dev/null
+gate=$(readlink "$submit/gate") || {{ echo "$submit/gate can be neither made nor read"; exit 75; }}
+[ "$gate" = "$me" ] || {{ echo "the gate says $gate, so there is nothing to do here"; exit 0; }}
+
+workdir=$(awk -F '\\t' -v wanted="$index" '$1 == wanted {{ print $2 }}' "$submit/tasks.tsv")
+[ -n "$workdir" ] || {{ echo "no folder for element $index"; exit 75; }}
+export SLURM_EXPORT_ENV=ALL # srun hands on the environment, in spite of --export=NONE
+export PYTHONUNBUFFERED=1 OMP_NUM_THREADS=${{SLURM_CPUS_PER_TASK:-1}}
+export OPENBLAS_NUM_THREADS=$OMP_NUM_THREADS MKL_NUM_THREADS=$OMP_NUM_THREADS
+"""
+
+_WORK = """
+cd "$root" || exit 75
+exec >>"$workdir/job-$uid.out" 2>&1
+# The task runs in the background: a shell that waits hands signals on at once.
+trap 'kill -USR1 $child' USR1
+trap 'kill -TERM $child' TERM
+"$python" "$payload" task --root "$root" --workdir "$workdir" --uid "$uid" --index "$index" &
+child=$!
+while
+  wait $child
+  status=$?
+  kill -0 $child 2>/dev/null
+do :; done
+exit $status
+"""
+
+# --- the daemon's commands: for `sh -s -- ARGUMENTS` in the root ----------------------------------------------------
+
+#: Frames the output of each command, bounds its time, and keeps the user's own settings of Slurm out of it.
+_PRELUDE = f"""
+for name in $(env | sed -n 's/^\\(S\\(LURM\\|BATCH\\|QUEUE\\|ACCT\\|CANCEL\\)_[A-Za-z0-9_]*\\)=.*/\\1/p'); do
+  [ $name = SLURM_CONF ] || unset $name
+done
+export LC_ALL=C TZ=UTC SLURM_BITSTR_LEN=0
+user=$(id -un)
+tell() {{
+  section=$1
+  shift
+  printf 'AP_BEGIN %s\\n' $section
+  "$@"
+  printf '\\nAP_END %s %s\\n' $section $?
+}}
+bounded() {{ timeout -k 5 {COMMAND_TIMEOUT_S} "$@"; }}
+queue() {{ bounded squeue --noheader --states=all --user="$user" --name="$1" --format='{SQUEUE_FORMAT}'; }}
+accounts() {{ # of one name, from an hour before it was first handed over: clocks differ
+  since=$(date -d "@$(($(stat -c %Y try.0) - 3600))" +%Y-%m-%dT%H:%M:%S) || return
+  bounded sacct -X -P -n --user="$user" --name="$1" --starttime="$since" --format='{SACCT_FORMAT}'
+}}
+last_try() {{ ls | sed -n 's/^try\\.//p' | sort -n | tail -n 1; }}
+report() {{
+  tell gate readlink gate
+  tell try echo "$last"
+  tell rc cat "try.$last/rc"
+  tell out head -c 4096 "try.$last/out"
+  tell err head -c 8192 "try.$last/err"
+}}
+"""
+
+#: FOLDER AFTER TURNS: begin a try if AFTER is the last one (`none`: there is none), wait for its answer, and report.
+#: sbatch is in a session of its own, for it may take minutes, and its answer must outlive this connection.
+SUBMIT = (
+    _PRELUDE
+    + r"""
+cd "$1" || exit 1
+last=$(last_try)
+begun=no
+if [ "${last:-none}" = "$2" ] && [ ! -L gate ]; then
+  last=$((${last:--1} + 1))
+  if mkdir "try.$last"; then
+    begun=yes
+    setsid nohup sh -c '
+      sbatch --parsable job.sh >"$1/out" 2>"$1/err"
+      echo $? >"$1/.rc" && mv "$1/.rc" "$1/rc"
+    ' sh "try.$last" </dev/null >/dev/null 2>&1 &
+  fi
+  [ -d "try.$last" ] || exit 1
+fi
+turns=0
+while [ ! -e "try.$last/rc" ] && [ $turns -lt "$3" ]; do
+  turns=$((turns + 1))
+  if [ $turns -lt 100 ]; then sleep 0.01; else sleep 0.2; fi
+done
+tell begun echo $begun
+report
+"""
+)
+
+#: FOLDER UID: everything that can tell where a submission is.
+LOCATE = (
+    _PRELUDE
+    + r"""
+mkdir -p "$1" && cd "$1" || exit 1
+last=$(last_try)
+report
+[ -n "$last" ] || exit 0
+tell squeue queue "$2"
+command -v sacct >/dev/null && tell sacct accounts "$2"
+config() { bounded scontrol show config | grep '^MessageTimeout'; }
+tell config config
+"""
+)
+
+#: FOLDER: give the submission up, unless its job has begun.
+CLOSE = (
+    _PRELUDE
+    + f"""
+cd "$1" || exit 1
+ln -sn {VOID} gate 2>/dev/null
+tell gate readlink gate
+"""
+)
+
+#: UIDS, by commas: the one look at all batches.
+SIGHT = _PRELUDE + 'tell squeue queue "$1"\n'
+
+#: FOLDER UID INDEX TAIL: everything that can tell how an element ended, with the last TAIL bytes of its outputs.
+AUTOPSY = (
+    _PRELUDE
+    + r"""
+root=$PWD
+cd "$1" || exit 1
+tell squeue queue "$2"
+command -v sacct >/dev/null && tell sacct accounts "$2"
+workdir=$(awk -F '\t' -v wanted="$3" '$1 == wanted { print $2 }' tasks.tsv)
+tell slurm tail -c "$4" "slurm-$3.out"
+tell job tail -c "$4" "$root/$workdir/job-$2.out"
+"""
+)
+
+#: UID: end a batch.
+CANCEL = _PRELUDE + 'bounded scancel --quiet --user="$user" --name="$1"\n'
