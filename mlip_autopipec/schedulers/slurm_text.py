@@ -108,13 +108,15 @@ _LIMIT = re.compile(
     r"\w*Submit\w*Limit\b|temporarily unable to accept|standby mode|Resource temporarily unavailable"
     r"|I/O error writing script|[Aa]uthenticat|[Aa]uth plugin|credential|Slurmctld .*(busy|shut)",
 )
+#: Exit status of what a signal has ended; 255 is sbatch's own, for options that it does not take.
+_KILLED = range(129, 129 + 64)
 _POLICY = "accounting/QOS policy"
 #: Reasons that Slurm prints above its policy message, when it is the request that breaks a limit, and not its number.
 _PER_JOB = re.compile(r"\w*(PerJob|PerNode|Wall\w*Limit|MinCpu\w*|MinGRES\w*)\w*")
 #: sbatch or the controller has said no to what was asked.
 _REFUSAL = re.compile(
     r"Batch job submission failed: |sbatch: fatal|unrecognized option|invalid option|requires an argument"
-    r"|Unable to open file|error: [Ii]nvalid |specification|not found|Permission denied",
+    r"|error: Unable to open file|error: [Ii]nvalid |look like a batch script|not found|Permission denied",
 )
 
 
@@ -128,7 +130,7 @@ def classify_answer(status: int | None, out: str, err: str) -> Accepted | Reject
         return Accepted(match[1])
     if status is None:
         return Unclear("sbatch has not answered yet")
-    if status in {0, *range(128, 256)} or _LOST_ANSWER.search(err):
+    if status == 0 or status in _KILLED or _LOST_ANSWER.search(err):
         return Unclear(words)
     if _LIMIT.search(err) or (_POLICY in err and not _PER_JOB.search(err)):
         return Limited(words)

@@ -2,10 +2,10 @@
 
 The far side needs a POSIX sh, GNU coreutils, findutils and tar, which every Linux cluster has; nothing of ours.
 
-A command is one line for the user's login shell, whatever shell that is: `timeout` bounds it and takes its whole process
-group down, and one `sh` runs a script in it, which holds no newline, `!` or `\\'`. The script
-frames its output: a nonce on both streams when it begins, so that greetings of the login shell are told apart, and
-the nonce with the exit status when it ends, so that a cut connection is never taken for an end.
+A command is one line for the user's login shell, whatever shell that is: `timeout` bounds it and takes its whole
+process group down, and one `sh` runs a script in it. The script frames its output: a nonce on both streams when it
+begins, so that greetings of the login shell are told apart, and the nonce with the exit status when it ends, so that a
+cut connection is never taken for an end.
 """
 
 import hashlib
@@ -22,8 +22,9 @@ from mlip_autopipec.ports import Completed
 
 #: Between SIGTERM and SIGKILL on the far side.
 _KILL_AFTER_S = 5
-_CSH = re.compile(r"[!\n\r]")
-#: What is written in octal then: that, what printf takes for itself, and what would end the quotes.
+#: What is not the same in the single quotes of every login shell: csh takes the first three, fish the others.
+_UNSAFE = re.compile(r"[!\n\r]|\\[\\']")
+#: What is written in octal then: those, what printf takes for itself, and what would end the quotes.
 _CODED = re.compile(r"[!\n\r\\']")
 #: Linux takes no longer word than 128 KiB, and the far side's login shell gets the command as one.
 _COMMAND_BYTES_MAX = 120_000
@@ -202,8 +203,8 @@ def _bounded(script: str, nonce: str, words: Sequence[str], timeout_s: float) ->
 
 
 def _checked(command: str) -> str:
-    """Fit for any login shell: csh takes `!` and newlines for itself, whatever quotes are around them."""
-    if _CSH.search(command):
+    """Fit for any login shell, and for Linux. Raises BugError if it cannot be."""
+    if _UNSAFE.search(command):
         safe = _CODED.sub(lambda found: f"\\0{ord(found[0]):03o}", command)
         command = f"exec sh -c 'eval \"$(printf %b \"$0\")\"' '{safe}'"
     if (size := len(command.encode())) > _COMMAND_BYTES_MAX:

@@ -19,8 +19,9 @@ from mlip_autopipec.ports import Clock
 _ANSWER_TIMEOUT_S = 30.0
 _DELAY_FIRST_S = 1.0
 _DOUBLINGS_MAX = 6  # of the delay before it is started again: 64 s
-#: Pause at least so many times as long as the listing took: a big folder on a slow disk is listed less often.
-_PAUSE_PER_LISTING = 9.0
+#: Pause at least so many times as long as an answer took: a big folder on a slow disk is listed less often. No more
+#: than that, as the way there and back is part of it.
+_PAUSE_PER_ANSWER = 2.0
 
 #: One line, as login shells want it. Sorted by ls, so that comm can compare; names that begin with a dot are not done.
 _PROGRAM = (
@@ -146,7 +147,7 @@ class RemoteWatcher:
         self._hurried.clear()
         hurried = self._clock.now() < self._hurried_until
         delay_s = max(
-            self._hurried_interval_s if hurried else self._interval_s, _PAUSE_PER_LISTING * took.total_seconds()
+            self._hurried_interval_s if hurried else self._interval_s, _PAUSE_PER_ANSWER * took.total_seconds()
         )
         waits = [asyncio.ensure_future(self._clock.sleep(delay_s)), asyncio.ensure_future(self._hurried.wait())]
         try:

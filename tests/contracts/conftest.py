@@ -1,39 +1,17 @@
-"""One far machine for all contract tests that do it no harm."""
+"""Fixtures of the contract tests: one far machine for all that do it no harm, and one for each test that does."""
 
-import asyncio
-import random
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from far_machine import FarMachine, far_machine
+from far_stand import FarSite, Site, over_asyncssh, over_openssh
 
-from mlip_autopipec.ports import Transport
 from mlip_autopipec.transports.local import LocalTransport
 from mlip_autopipec.transports.openssh import OpensshTransport
 from mlip_autopipec.transports.ssh import SshTransport
-
-
-class RealClock:
-    """ports.Clock of the real world."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    async def sleep(self, delay_s: float) -> None:
-        await asyncio.sleep(delay_s)
-
-
-@dataclass(frozen=True)
-class Site:
-    """A transport, and the folder that it works in, as this machine sees it."""
-
-    transport: Transport
-    root: Path
 
 
 @pytest.fixture(scope="session")
@@ -60,38 +38,6 @@ def control_path() -> Iterator[str]:
     shutil.rmtree(folder)
 
 
-def over_asyncssh(machine: FarMachine, root: Path, *, call_timeout_s: float = 60.0) -> SshTransport:
-    """With everything named, and no configuration file."""
-    return SshTransport(
-        "127.0.0.1",
-        root=str(root),
-        clock=RealClock(),
-        rng=random.Random(1),  # noqa: S311 - jitter and nonces
-        port=machine.port,
-        user=machine.user,
-        config=(Path("/dev/null"),),
-        known_hosts=machine.known_hosts,
-        client_keys=(machine.key,),
-        call_timeout_s=call_timeout_s,
-    )
-
-
-def over_openssh(
-    machine: FarMachine, root: Path, control_path: str, *, require_master: bool = False, call_timeout_s: float = 60.0
-) -> OpensshTransport:
-    """By a configuration file."""
-    return OpensshTransport(
-        "far",
-        root=str(root),
-        clock=RealClock(),
-        rng=random.Random(1),  # noqa: S311 - jitter and nonces
-        config=machine.config,
-        control_path=control_path,
-        require_master=require_master,
-        call_timeout_s=call_timeout_s,
-    )
-
-
 @pytest.fixture(params=["local", "asyncssh", "openssh"])
 async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
     """Every implementation of ports.Transport, on an empty root."""
@@ -110,7 +56,7 @@ async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 
 @pytest.fixture(params=["asyncssh", "openssh"])
-async def far_site(request: pytest.FixtureRequest, tmp_path: Path, machine: FarMachine) -> AsyncIterator[Site]:
+async def far_site(request: pytest.FixtureRequest, tmp_path: Path, machine: FarMachine) -> AsyncIterator[FarSite]:
     """Both ways over SSH, to a machine that may be harmed."""
     root = tmp_path / "root"
     root.mkdir()
@@ -118,5 +64,5 @@ async def far_site(request: pytest.FixtureRequest, tmp_path: Path, machine: FarM
         transport: SshTransport | OpensshTransport = over_asyncssh(machine, root)
     else:
         transport = over_openssh(machine, root, request.getfixturevalue("control_path"))
-    yield Site(transport, root)
+    yield FarSite(transport, root)
     await transport.close()

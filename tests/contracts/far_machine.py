@@ -1,5 +1,6 @@
 """A real sshd on a loopback port, with keys of its own, to be killed, frozen and cut at will."""
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -7,13 +8,13 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
-_PATIENCE_S = 20.0
+_PATIENCE_S = 30.0
 
 
 class FarMachine:
@@ -29,6 +30,7 @@ class FarMachine:
         self.log = folder / "sshd.log"
         keygen(self.key)
         keygen(folder / "host_key")
+        shutil.copy(folder / "key.pub", folder / "authorized_keys")
         self.trust(folder / "host_key.pub")
         (folder / "sshd_config").write_text("\n".join((*self._settings(), *settings, "")))
         self.config.write_text("\n".join((*self._client_settings(), "")))
@@ -41,7 +43,7 @@ class FarMachine:
             f"Port {self.port}",
             "ListenAddress 127.0.0.1",
             f"HostKey {self.folder / 'host_key'}",
-            f"AuthorizedKeysFile {self.folder / 'key.pub'}",
+            f"AuthorizedKeysFile {self.folder / 'authorized_keys'}",
             f"PidFile {self.folder / 'sshd.pid'}",
             "PermitRootLogin prohibit-password",
             "PasswordAuthentication no",
@@ -72,12 +74,13 @@ class FarMachine:
         assert SSHD is not None
         command = [SSHD, "-D", "-f", str(self.folder / "sshd_config"), "-E", str(self.log)]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        knocks = self.knocks()
         deadline = time.monotonic() + _PATIENCE_S
-        while True:
-            with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", self.port)):
-                return
+        while self.knocks() == knocks:
+            with contextlib.suppress(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", self.port)).close()
             assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def stop(self) -> None:
         """Kill sshd and every connection, as when the machine falls over."""
@@ -109,7 +112,7 @@ class FarMachine:
 
     def knocks(self) -> int:
         """How many have come with a key or without."""
-        return self.log.read_text().count("Connection from")
+        return self.log.read_text().count("Connection from") if self.log.exists() else 0
 
     def _connections(self) -> list[int]:
         """Sshd's own processes below the listening one; not what they run."""
@@ -126,6 +129,13 @@ def far_machine(folder: Path, *settings: str) -> Iterator[FarMachine]:
         yield machine
     finally:
         machine.stop()
+
+
+async def until(true: Callable[[], object]) -> None:
+    """Wait for another process."""
+    async with asyncio.timeout(_PATIENCE_S):
+        while not true():  # noqa: ASYNC110 - it cannot set an event
+            await asyncio.sleep(0.02)
 
 
 def keygen(path: Path) -> None:

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Site
-from far_machine import runs
+from far_machine import runs, until
+from far_stand import Site
 
 from mlip_autopipec.errors import OperatorError, TransientError
 
@@ -203,9 +203,8 @@ async def test_a_command_that_takes_too_long_is_ended(site: Site) -> None:
     assert time.monotonic() - began < 5
     pids = [int(word) for word in (site.root / "pids").read_text().split()]
     assert len(pids) == 2
-    while any(map(runs, pids)):
-        assert time.monotonic() - began < 12
-        await asyncio.sleep(0.1)
+    await until(lambda: not any(map(runs, pids)))
+    assert time.monotonic() - began < 12
     assert (await site.transport.run(["true"])).exit_status == 0
 
 

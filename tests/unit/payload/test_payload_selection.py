@@ -1,0 +1,219 @@
+"""Selection: which frames go on to be labelled, by the real pace_select."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from payload_stand import Fitted, copper, fit_once, job_of
+
+from mlip_autopipec.data_models.outcome import SelectMetrics
+from mlip_autopipec.data_models.task import SelectParameters
+from mlip_autopipec.payload.structures import read_frames, write_frames
+
+pytest.importorskip("pyace", reason="needs the demo extra")
+
+from mlip_autopipec.payload import selection
+from mlip_autopipec.payload.ace import Evaluator
+
+pytestmark = pytest.mark.codes
+
+STRIDE = 5
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+    return fit_once(tmp_path_factory)
+
+
+def frame(
+    seed: int,
+    *,
+    rattle_angstrom: float = 0.2,
+    gamma_max: float = 5.0,
+    kind: str = "collected",
+    walker: str = "w0",
+    step: int = 0,
+) -> Atoms:
+    """A frame as a walker leaves it."""
+    atoms = copper((1, 1, 2), rattle_angstrom, seed)
+    atoms.info = {
+        "kind": kind,
+        "walker": walker,
+        "stride": STRIDE,
+        "step": step,
+        "origin": f"{kind}: {walker}, step {step}, seed {seed}",
+        "gamma_max": gamma_max,
+    }
+    atoms.set_array("gamma", np.full(len(atoms), gamma_max))
+    return atoms
+
+
+def select(
+    root: Path, fitted: Fitted, walkers: Sequence[Sequence[Atoms]], **changes: Any
+) -> tuple[SelectMetrics, list[Atoms]]:
+    """What Selection says of these walkers' frames, and the structures that it wrote."""
+    settings: dict[str, Any] = {
+        "elements": ("Cu",),
+        "candidates_max": 20,
+        "audit": 0,
+        "gamma_select": 2.0,
+        "distance_min_angstrom": 1.5,
+        "duplicate_rmsd_angstrom": 0.05,
+        "seed": 9,
+    }
+    paths = [root / f"walker-{number}.extxyz" for number in range(len(walkers))]
+    root.mkdir(parents=True, exist_ok=True)
+    for path, frames in zip(paths, walkers, strict=True):
+        write_frames(path, frames)
+    job = job_of(root, SelectParameters(**{**settings, **changes}), {**fitted.inputs, "frames": paths})
+    metrics = SelectMetrics.model_validate({"kind": "select", **selection.run(job).metrics})
+    return metrics, [read_frames(root / one.file.path)[0] for one in metrics.structures]
+
+
+def seeds(metrics: SelectMetrics, role: str = "train") -> set[int]:
+    """Which of the frames were chosen."""
+    return {int(one.origin.rpartition(" ")[2]) for one in metrics.structures if one.role == role}
+
+
+def test_the_unknown_is_chosen_before_the_known(fitted: Fitted, tmp_path: Path) -> None:
+    """pace_select picks no more than it may, and those whose environments the active set knows least."""
+    known = [frame(seed, rattle_angstrom=0.03) for seed in range(6)]
+    unknown = [frame(seed, rattle_angstrom=0.35) for seed in (21, 22)]
+    evaluator = Evaluator(fitted.yaml, fitted.asi)
+    assert max(evaluator.gamma(atoms).max() for atoms in known) < min(evaluator.gamma(a).max() for a in unknown)
+    metrics, structures = select(tmp_path, fitted, [[*known, *unknown]], candidates_max=2, duplicate_rmsd_angstrom=0.0)
+    assert seeds(metrics) == {21, 22}
+    assert (metrics.frames, metrics.not_chosen) == (8, 6)
+    assert {(one.role, one.why, one.n_atoms) for one in metrics.structures} == {("train", "d_optimal", 8)}
+    for one, atoms in zip(metrics.structures, structures, strict=True):
+        assert one.gamma_max == atoms.info["gamma_max"] == 5.0
+        assert "velocities" not in atoms.arrays
+        assert any(np.abs(atoms.positions - other.positions).max() < 1e-7 for other in unknown)
+
+
+@pytest.mark.parametrize("candidates_max", [1, 3])
+def test_no_more_are_chosen_than_may_be(fitted: Fitted, tmp_path: Path, candidates_max: int) -> None:
+    """However many frames there are; every frame is accounted for."""
+    frames = [frame(seed, rattle_angstrom=0.3) for seed in range(8)]
+    metrics, _ = select(tmp_path, fitted, [frames[:4], frames[4:]], candidates_max=candidates_max)
+    assert len(metrics.structures) == candidates_max
+    assert metrics.not_chosen == 8 - candidates_max
+    assert len({one.file.path for one in metrics.structures}) == candidates_max
+
+
+def test_frames_below_the_window_are_dropped(fitted: Fitted, tmp_path: Path) -> None:
+    """γ at gamma_select is in, below it is out."""
+    metrics, _ = select(
+        tmp_path, fitted, [[frame(1, gamma_max=1.99), frame(2, gamma_max=2.0), frame(3, gamma_max=1e9)]]
+    )
+    assert metrics.below_window == 1
+    assert seeds(metrics) <= {2, 3}
+    assert len(metrics.structures) + metrics.not_chosen == 2
+
+
+def test_frames_with_short_distances_are_dropped(fitted: Fitted, tmp_path: Path) -> None:
+    """No label is asked for of atoms that sit in each other."""
+    squeezed = frame(1)
+    squeezed.positions[1] = squeezed.positions[0] + [1.2, 0.0, 0.0]
+    metrics, _ = select(tmp_path, fitted, [[squeezed, frame(2)]])
+    assert metrics.too_short == 1
+    assert seeds(metrics) == {2}
+
+
+def test_of_two_that_are_nearly_one_the_higher_grade_is_kept(fitted: Fitted, tmp_path: Path) -> None:
+    """Atoms that have wrapped around the cell in the meantime do not hide the likeness."""
+    one, other = frame(1, gamma_max=3.0), frame(2, gamma_max=4.0)
+    other.positions = one.positions + 0.01
+    other.positions[3] += other.cell[2]
+    metrics, _ = select(tmp_path, fitted, [[one, other, frame(3)]])
+    assert metrics.duplicates == 1
+    assert seeds(metrics) == {2, 3}
+
+
+def test_duplicates_are_told_by_the_distance_per_atom() -> None:
+    """Nearer than the bound is one, and frames of other cells or elements are never alike; zero drops nothing."""
+    one, near, far = frame(1), frame(1), frame(1)
+    near.positions += 0.02  # √3 · 0.02 = 0.035 Å
+    far.positions += 0.04
+    assert selection.without_duplicates([one, near], 0.05) == [one]
+    assert selection.without_duplicates([one, far], 0.05) == [one, far]
+    strained = frame(1)
+    strained.set_cell(strained.cell * 1.01, scale_atoms=False)
+    mixed = frame(1)
+    mixed.symbols[0] = "Au"
+    assert selection.without_duplicates([one, strained, mixed], 10.0) == [one, strained, mixed]
+    assert selection.without_duplicates([one, frame(1)], 0.0) == [one, one]
+
+
+def test_without_frames_nothing_is_chosen(fitted: Fitted, tmp_path: Path) -> None:
+    """Walkers that collected nothing, or nothing in the window, give no structure and no error."""
+    assert select(tmp_path / "a", fitted, [[], []])[0].structures == ()
+    metrics, _ = select(tmp_path / "b", fitted, [[frame(1, gamma_max=1.0)]])
+    assert (metrics.frames, metrics.below_window, metrics.structures) == (1, 1, ())
+
+
+def test_audit_frames_are_spread_over_the_walkers(fitted: Fitted, tmp_path: Path) -> None:
+    """One of each walker before a second of any, whatever their γ, as test structures; the draw is the seed's."""
+    walkers = [
+        [frame(10 * number + n, kind="audit", walker=f"w{number}", step=100 * n, gamma_max=0.5) for n in range(4)]
+        for number in range(3)
+    ]
+    metrics, _ = select(tmp_path / "a", fitted, walkers, audit=5)
+    chosen = sorted(seeds(metrics, "test"))
+    counts = [sum(seed // 10 == number for seed in chosen) for number in range(3)]
+    assert sorted(counts) == [1, 2, 2]
+    assert {(one.role, one.why) for one in metrics.structures} == {("test", "audit")}
+    again, _ = select(tmp_path / "b", fitted, walkers, audit=5)
+    other, _ = select(tmp_path / "c", fitted, walkers, audit=5, seed=10)
+    assert sorted(seeds(again, "test")) == chosen
+    assert sorted(seeds(other, "test")) != chosen
+    everything, _ = select(tmp_path / "d", fitted, walkers, audit=100)
+    assert len(everything.structures) == 12
+
+
+def test_an_audit_frame_with_short_distances_is_no_test(fitted: Fitted, tmp_path: Path) -> None:
+    """An exploded trajectory says nothing of where MD goes."""
+    squeezed = frame(1, kind="audit")
+    squeezed.positions[1] = squeezed.positions[0] + [1.2, 0.0, 0.0]
+    metrics, _ = select(tmp_path, fitted, [[squeezed, frame(2, kind="audit")]], audit=2)
+    assert seeds(metrics, "test") == {2}
+
+
+def test_what_lies_near_a_test_structure_is_not_trained_on_but_the_halt_is(fitted: Fitted, tmp_path: Path) -> None:
+    """Ten strides around an audit frame of its walker are left out; other walkers and the halting frame are not."""
+    gap = 10 * STRIDE
+    walkers = [
+        [
+            frame(1, step=100 - gap + 1),
+            frame(2, step=100 + gap - 1),
+            frame(3, step=100 - gap),
+            frame(4, step=100 + gap),
+            frame(5, step=100 + STRIDE, kind="halt"),
+            frame(6, step=100, kind="audit", gamma_max=0.5),
+        ],
+        [frame(7, step=100, walker="w1")],
+    ]
+    metrics, _ = select(tmp_path, fitted, walkers, audit=1)
+    assert seeds(metrics, "test") == {6}
+    assert seeds(metrics) <= {3, 4, 5, 7}
+    assert metrics.below_window == 2
+    assert len(seeds(metrics)) + metrics.not_chosen == 4
+
+
+def test_structures_are_numbered_and_hold_one_frame_each(fitted: Fitted, tmp_path: Path) -> None:
+    """Candidates first, audit structures after, in files that follow each other."""
+    frames = [frame(1, rattle_angstrom=0.3), frame(2, rattle_angstrom=0.3), frame(3, kind="audit", step=900)]
+    metrics, _ = select(tmp_path, fitted, [frames], audit=1)
+    assert [Path(one.file.path).name for one in metrics.structures] == ["000.extxyz", "001.extxyz", "002.extxyz"]
+    assert [one.role for one in metrics.structures] == ["train", "train", "test"]
+
+
+def test_a_second_attempt_does_not_take_the_first_ones_selection(fitted: Fitted, tmp_path: Path) -> None:
+    """What an earlier attempt left in the folder is not read."""
+    first, _ = select(tmp_path, fitted, [[frame(1), frame(2)]], candidates_max=1)
+    again, _ = select(tmp_path, fitted, [[frame(3, rattle_angstrom=0.3)]], candidates_max=1)
+    assert seeds(first) <= {1, 2}
+    assert seeds(again) == {3}

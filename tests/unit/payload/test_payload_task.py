@@ -1,0 +1,406 @@
+"""One attempt at one task, run by the shipped zipapp in a process of its own: from claim to outcome."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from payload_stand import (
+    CAMPAIGN,
+    TASK_TIMEOUT_S,
+    UID,
+    Fitted,
+    Site,
+    copper,
+    explore_parameters,
+    fit_once,
+    ref,
+    task_of,
+    train_parameters,
+)
+
+from mlip_autopipec.data_models.base import FileRef, Reason
+from mlip_autopipec.data_models.outcome import ExploreMetrics, Outcome
+from mlip_autopipec.data_models.task import (
+    AseOracle,
+    CalculateParameters,
+    GenerateParameters,
+    Prototype,
+    SelectParameters,
+    Task,
+)
+from mlip_autopipec.payload.frame import as_json, identity, sha256_of, write_atomic
+from mlip_autopipec.payload.structures import write_frames
+from mlip_autopipec.payload.task import claim
+from mlip_autopipec.schedulers.shipment import pack
+
+HERE = Path(__file__).parent
+PROBE = "from mlip_autopipec.payload.__main__ import main; raise SystemExit(main(['probe']))"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site.at(tmp_path)
+
+
+def structure(site: Site) -> FileRef:
+    """A structure to label."""
+    path = site.root / "structure.extxyz"
+    write_frames(path, [copper(rattle_angstrom=0.05)])
+    return ref(site.root, path)
+
+
+def calculation(
+    site: Site, calculator: str = "ase.calculators.emt.EMT", arguments: dict[str, Any] | None = None
+) -> Task:
+    """A task that labels it."""
+    parameters = CalculateParameters(
+        role="train",
+        origin="generated",
+        oracle=AseOracle(calculator=calculator, arguments=arguments or {}),
+        force_max_ev_per_angstrom=50.0,
+    )
+    return task_of(parameters, [("structure", structure(site))])
+
+
+def generation() -> Task:
+    """A task that needs no input."""
+    prototype = Prototype(structure="fcc", elements=("Cu",), lattice_constant_angstrom=3.61)
+    return task_of(
+        GenerateParameters(
+            prototypes=(prototype,),
+            structures=2,
+            test_structures=1,
+            strain_max=0.02,
+            rattle_angstrom=(0.05,),
+            distance_min_angstrom=1.5,
+            seed=1,
+        )
+    )
+
+
+def failed(site: Site) -> tuple[Reason | None, str]:
+    """Why the attempt gave no result."""
+    outcome = site.outcome()
+    assert outcome.status == "failed"
+    assert outcome.metrics is None
+    return outcome.reason, outcome.message
+
+
+def test_an_outcome_tells_of_the_attempt(site: Site) -> None:
+    """It is in the outbox and in the task's folder, says whose it is and how long it took, and proves its files."""
+    task = calculation(site)
+    folder = site.place(task)
+    done = site.run(task, "17.3")
+    assert (done.returncode, done.stderr) == (0, "")
+    outcome = site.outcome()
+    assert (outcome.campaign, outcome.task, outcome.uid, outcome.index) == (CAMPAIGN, task.id, UID, 0)
+    assert (outcome.job_id, outcome.kind, outcome.status, outcome.reason) == ("17.3", "calculate", "done", None)
+    assert outcome.host == os.uname().nodename
+    assert outcome.cpu_s > 0
+    assert 0 < outcome.wall_s < TASK_TIMEOUT_S
+    assert outcome.started_at <= outcome.ended_at
+    label = site.root / outcome.artefacts["label"].path
+    assert label == folder / "label.extxyz"
+    assert sha256_of(label) == outcome.artefacts["label"].sha256
+    assert (folder / "outcome.json").read_bytes() == (site.root / "outbox" / f"{UID}.0.json").read_bytes()
+    assert [path.name for path in (site.root / "outbox").iterdir()] == [f"{UID}.0.json"]
+
+
+def test_a_second_job_does_nothing(site: Site) -> None:
+    """A duplicate that lands late finds the claim, ends well, and changes no file."""
+    task = calculation(site)
+    folder = site.place(task)
+    site.run(task, "17")
+    before = {path: path.stat().st_mtime_ns for path in [*folder.rglob("*"), *(site.root / "outbox").iterdir()]}
+    again = site.run(task, "18")
+    assert again.returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in [*folder.rglob("*"), *(site.root / "outbox").iterdir()]} == before
+    assert site.outcome().job_id == "17"
+
+
+def test_two_jobs_at_once_give_one_outcome(site: Site) -> None:
+    """Of many that start together one works; mkdir is the judge."""
+    task = generation()
+    folder = site.place(task)
+    jobs = [
+        subprocess.Popen(site.command(task, str(number)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for number in range(4)
+    ]
+    for job in jobs:
+        words, _ = job.communicate(timeout=TASK_TIMEOUT_S)
+        assert (job.returncode, words) == (0, b"")
+    winner = json.loads((folder / f"claim.{UID}" / "started.json").read_text())["job_id"]
+    assert site.outcome().job_id == winner
+
+
+def test_a_requeue_of_the_same_job_goes_on(site: Site) -> None:
+    """The scheduler restarts a job under its id with a higher count; that one, and no other, may take the claim."""
+    task = calculation(site)
+    folder = site.place(task)
+    site.run(task, "17")
+    (site.root / "outbox" / f"{UID}.0.json").unlink()
+    for job_id, count in (("17", "0"), ("18", "1"), ("18", "0")):
+        assert site.run(task, job_id, SLURM_RESTART_COUNT=count).returncode == 0
+        assert not list((site.root / "outbox").iterdir()), f"job {job_id}, restart {count} went on"
+    assert site.run(task, "17", SLURM_RESTART_COUNT="1").returncode == 0
+    assert site.outcome().job_id == "17"
+    assert json.loads((folder / f"claim.{UID}" / "started.json").read_text())["restart"] == 1
+    (site.root / "outbox" / f"{UID}.0.json").unlink()
+    site.run(task, "17", SLURM_RESTART_COUNT="1")
+    assert not list((site.root / "outbox").iterdir())
+
+
+def test_another_attempt_has_a_claim_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The claim is of one submission; the next attempt at the same task begins anew."""
+    monkeypatch.delenv("SLURM_RESTART_COUNT", raising=False)
+    assert claim(tmp_path, "c.b00", "17")
+    assert not claim(tmp_path, "c.b00", "18")
+    assert claim(tmp_path, "c.b01", "18")
+
+
+def test_a_claimer_that_died_at_once_is_replaced_by_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its word who it was, no job can prove to be its requeue."""
+    (tmp_path / "claim.c.b00").mkdir()
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "3")
+    assert not claim(tmp_path, "c.b00", "17")
+
+
+def test_the_claim_says_which_process_has_it(tmp_path: Path) -> None:
+    """Its pid, start and boot: who looks can tell whether it still runs."""
+    assert claim(tmp_path, "c.b00", "17")
+    started = json.loads((tmp_path / "claim.c.b00" / "started.json").read_text())
+    assert started == {"job_id": "17", "restart": started["restart"], **identity(os.getpid())}
+
+
+def test_an_input_of_other_content_is_bad_input(site: Site) -> None:
+    """A file that is not what the campaign says it is gives no label; both digests are told."""
+    task = calculation(site)
+    site.place(task)
+    expected = task.inputs[0].file.sha256
+    write_frames(site.root / "structure.extxyz", [copper()])
+    assert site.run(task).returncode == 0
+    found = sha256_of(site.root / "structure.extxyz")
+    reason, message = failed(site)
+    assert reason is Reason.BAD_INPUT
+    assert message.startswith("input structure: ")
+    assert f"has sha256 {found}, expected {expected}" in message
+
+
+def test_an_input_that_is_missing_is_bad_input(site: Site) -> None:
+    """Its path is told."""
+    task = calculation(site)
+    site.place(task)
+    (site.root / "structure.extxyz").unlink()
+    site.run(task)
+    reason, message = failed(site)
+    assert reason is Reason.BAD_INPUT
+    assert message == f"input structure: {site.root}/structure.extxyz does not exist"
+
+
+def test_an_input_too_few_is_bad_input(site: Site) -> None:
+    """A task without the input that it needs says which."""
+    task = task_of(calculation(site).parameters)
+    site.place(task)
+    site.run(task)
+    assert failed(site) == (Reason.BAD_INPUT, f"{task.id} needs one input named 'structure', it has 0")
+
+
+@pytest.mark.parametrize(
+    ("calculator", "reason", "words"),
+    [
+        ("no.such.Calculator", Reason.BAD_INPUT, "calculator no.such.Calculator: No module named 'no'"),
+        ("oracle_stand.Broken", Reason.CRASHED, "RuntimeError: a bug of its own"),
+        ("oracle_stand.Greedy", Reason.OUT_OF_MEMORY, "Python could not allocate memory"),
+    ],
+)
+def test_every_way_to_fail_is_an_outcome(site: Site, calculator: str, reason: Reason, words: str) -> None:
+    """The reason decides what is tried next; the log in the task's folder has the whole story."""
+    task = calculation(site, calculator)
+    folder = site.place(task)
+    assert site.run(task, PYTHONPATH=str(HERE)).returncode == 0
+    found, message = failed(site)
+    assert found is reason
+    assert message.startswith(words)
+    assert len(message) <= 4000
+    assert ("bad_input: " if reason is Reason.BAD_INPUT else "Traceback") in (folder / "log.txt").read_text()
+
+
+def begun(site: Site, task: Task, mark: str, **environment: str) -> "subprocess.Popen[str]":
+    """An attempt that runs, once it has left its mark."""
+    folder = site.place(task)
+    process = subprocess.Popen(
+        site.command(task), env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + TASK_TIMEOUT_S
+    while not (folder / mark).exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return process
+
+
+def test_what_fails_after_it_was_asked_to_stop_leaves_the_word_to_the_scheduler(site: Site) -> None:
+    """A tool killed along with its job is no crash: whether walltime or a person ended it, the scheduler knows."""
+    process = begun(site, calculation(site, "oracle_stand.Torn", {"seconds": 1.0}), "begun", PYTHONPATH=str(HERE))
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=TASK_TIMEOUT_S)
+    assert process.returncode == 1
+    assert not (site.root / "outbox").exists()
+
+
+def test_what_is_done_although_it_was_asked_to_stop_is_done(site: Site) -> None:
+    """A label that is finished in the time that is left is a label."""
+    task = calculation(site, "oracle_stand.Sleepy", {"seconds": 1.0})
+    process = begun(site, task, "begun", PYTHONPATH=str(HERE))
+    process.send_signal(signal.SIGTERM)
+    _, words = process.communicate(timeout=TASK_TIMEOUT_S)
+    assert (process.returncode, words) == (0, "asked to stop\n")
+    assert site.outcome().status == "done"
+
+
+def test_a_reader_of_the_outbox_never_sees_half_an_outcome(tmp_path: Path) -> None:
+    """Files are placed whole: while one is written again and again, every look finds a whole one."""
+    target = tmp_path / "outcome.json"
+    code = (
+        "import sys; from pathlib import Path; from mlip_autopipec.payload.frame import as_json, write_atomic\n"
+        "for number in range(200): write_atomic(Path(sys.argv[1]), as_json({'n': [number] * 20_000}))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(target)])
+    seen = set()
+    while process.poll() is None:
+        if target.exists():
+            content = json.loads(target.read_bytes())["n"]
+            assert len(content) == 20_000
+            seen.add(content[0])
+    assert process.returncode == 0
+    assert len(seen) > 1
+    assert [path.name for path in tmp_path.iterdir()] == ["outcome.json"]
+
+
+def test_what_is_no_number_is_no_json(tmp_path: Path) -> None:
+    """NaN and infinities are refused before a file is touched."""
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="JSON"):
+            write_atomic(tmp_path / "x", as_json({"value": value}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_probe_names_what_is_missing() -> None:
+    """A Python without the packages is refused before a campaign begins on it."""
+    code = f"import sys; sys.path.insert(0, {str(HERE.parents[2])!r})\n{PROBE}"
+    lacking = subprocess.run([sys.executable, "-S", "-I", "-c", code], capture_output=True, text=True, check=False)
+    assert lacking.returncode == 1
+    assert lacking.stderr.startswith("it has no numpy, ase, ")
+
+
+@pytest.mark.codes
+def test_the_probe_is_content_where_the_demo_extra_is(site: Site) -> None:
+    """Nothing to say, status 0."""
+    done = subprocess.run(
+        [sys.executable, site.root / pack().path, "probe"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_generation_gives_a_valid_outcome(site: Site) -> None:
+    """Through the zipapp and the schema of outcomes, with every structure proved."""
+    task = generation()
+    site.place(task)
+    site.run(task)
+    metrics = site.outcome().metrics
+    assert metrics is not None
+    assert metrics.kind == "generate"
+    for one in metrics.structures:
+        assert sha256_of(site.root / one.file.path) == one.file.sha256
+
+
+@pytest.fixture
+def grown(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Site:
+    """A site with a potential and labels in it."""
+    pytest.importorskip("pyace", reason="needs the demo extra")
+    fitted: Fitted = fit_once(tmp_path_factory)
+    for folder in ("potentials", "labels"):
+        shutil.copytree(fitted.root / folder, site.root / folder)
+    return site
+
+
+def potential(site: Site, prefix: str = "potential") -> list[tuple[str, FileRef]]:
+    """The potential as an input."""
+    folder = site.root / "potentials/001"
+    return [(f"{prefix}_{kind}", ref(site.root, folder / f"potential.{kind}")) for kind in ("yaml", "asi")]
+
+
+@pytest.mark.codes
+def test_exploration_selection_and_training_give_valid_outcomes(grown: Site) -> None:
+    """One after the other as in a cycle, each reading what the one before has proved."""
+    root = grown.root
+    walker = explore_parameters({"temperature_kelvin": 2000.0}, gamma_select=2.0, gamma_halt=50.0, stride=2)
+    explored = ended(grown, task_of(walker, potential(grown)), 0)
+    assert explored.metrics is not None
+    assert explored.metrics.kind == "explore"
+    selecting = SelectParameters(
+        elements=("Cu",),
+        candidates_max=2,
+        audit=1,
+        gamma_select=2.0,
+        distance_min_angstrom=1.5,
+        duplicate_rmsd_angstrom=0.05,
+        seed=1,
+    )
+    selected = ended(grown, task_of(selecting, [*potential(grown), ("frames", explored.artefacts["frames"])]), 1)
+    assert selected.metrics is not None
+    assert selected.metrics.kind == "select"
+    assert selected.metrics.frames > 0
+    labels = [("label", ref(root, path)) for path in sorted((root / "labels").iterdir())]
+    parameters = train_parameters(potential_folder="potentials/002", dataset_file="dataset/002.extxyz")
+    trained = ended(grown, task_of(parameters, [*labels, *potential(grown, "current")]), 2)
+    assert trained.metrics is not None
+    assert trained.metrics.kind == "train"
+    assert trained.metrics.test_of_current is not None
+    assert trained.artefacts.keys() == {
+        "dataset",
+        "metrics",
+        "parity",
+        "potential_asi",
+        "potential_yace",
+        "potential_yaml",
+    }
+    for file in trained.artefacts.values():
+        assert sha256_of(root / file.path) == file.sha256
+    assert trained.artefacts["potential_yace"].path == "potentials/002/potential.yace"
+
+
+def ended(site: Site, task: Task, index: int) -> Outcome:
+    """The outcome of an attempt that is done."""
+    site.place(task)
+    done = subprocess.run(
+        site.command(task, index=index), capture_output=True, text=True, timeout=TASK_TIMEOUT_S, check=False
+    )
+    outcome = site.outcome(index)
+    assert (outcome.status, done.returncode) == ("done", 0), (outcome.message, done.stderr)
+    return outcome
+
+
+@pytest.mark.codes
+def test_sigterm_during_a_walker_is_the_ending_walltime(grown: Site) -> None:
+    """It stops within a step, is done, and keeps what it has collected."""
+    walker = explore_parameters({"steps": 10_000_000}, gamma_select=0.5)
+    process = begun(grown, task_of(walker, potential(grown)), "progress.json")
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=TASK_TIMEOUT_S)
+    outcome = grown.outcome()
+    assert process.returncode == 0
+    assert outcome.status == "done"
+    assert isinstance(outcome.metrics, ExploreMetrics)
+    assert outcome.metrics.ending == "walltime"
+    assert outcome.metrics.detail.startswith("out of walltime at step ")
+    assert 0 < outcome.metrics.steps < outcome.metrics.steps_planned
+    assert outcome.metrics.frames_collected > 0

@@ -1,0 +1,175 @@
+"""A root folder with the real work half in it, a queue on this machine, and tasks that are quick or slow."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from mlip_autopipec.data_models.base import FileRef, Phase
+from mlip_autopipec.data_models.events import JobState
+from mlip_autopipec.data_models.outcome import Outcome
+from mlip_autopipec.data_models.state import Batch
+from mlip_autopipec.data_models.task import AseOracle, CalculateParameters, Input, Resources, Task, TaskFile, make_task
+from mlip_autopipec.ports import Accepted
+from mlip_autopipec.schedulers.local import LocalScheduler, _is_alive
+from mlip_autopipec.schedulers.shipment import pack
+
+HERE = Path(__file__).parent
+UID = "stand-0a1b2c.c000.calculation.b00"
+#: For what should come within a second or two, on a busy machine.
+PATIENCE_S = 60.0
+STRUCTURE = """\
+4
+Lattice="3.61 0 0 0 3.61 0 0 0 3.61" Properties=species:S:1:pos:R:3 pbc="T T T"
+Cu 0 0 0
+Cu 0 1.805 1.805
+Cu 1.805 0 1.805
+Cu 1.805 1.805 0.1
+"""
+
+
+class WallClock:
+    """ports.Clock, the real one."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    async def sleep(self, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+
+
+@dataclass(frozen=True)
+class Queue:
+    """One root, one scheduler."""
+
+    root: Path
+    scheduler: LocalScheduler
+
+    @classmethod
+    def at(cls, root: Path, cores: int = 2, python: str | None = None) -> "Queue":
+        """Put the work half there, as the daemon does."""
+        shipment = pack()
+        (root / shipment.path).parent.mkdir(parents=True, exist_ok=True)
+        (root / shipment.path).write_bytes(shipment.content)
+        (root / "structure.extxyz").write_text(STRUCTURE, encoding="utf-8")
+        scheduler = LocalScheduler(root, cores=cores, payload=shipment.path, clock=WallClock(), python=python)
+        return cls(root, scheduler)
+
+    def batch(self, tasks: Sequence[Task], uid: str = UID) -> Batch:
+        """A batch of these tasks, whose files are in place."""
+        for task in tasks:
+            folder = self.root / task.workdir
+            folder.mkdir(parents=True, exist_ok=True)
+            content = TaskFile(campaign="stand-0a1b2c", **dict(task)).model_dump_json()
+            (folder / "task.json").write_text(content, encoding="utf-8")
+        return Batch(uid=uid, tasks=tuple(task.id for task in tasks), live=frozenset(range(len(tasks))))
+
+    def folder(self, uid: str = UID) -> Path:
+        """Where the runner of a batch leaves its files."""
+        return self.root / ".ap/submit" / uid
+
+    def runner(self, uid: str = UID) -> dict[str, Any] | None:
+        """What the runner, or whoever forbade it, has said."""
+        path = self.folder(uid) / "runner.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def runner_command(self, uid: str = UID) -> list[str | Path]:
+        """The words that run a batch, here without leaving the session."""
+        return [sys.executable, str(self.root / pack().path), "batch", "--root", str(self.root), "--uid", uid]
+
+    def has_begun(self, task: Task) -> bool:
+        """Whether a slow task is at work."""
+        return (self.root / task.workdir / "begun").exists()
+
+    def claims(self, task: Task) -> int:
+        """How many attempts at a task were ever begun or forbidden."""
+        return len(list((self.root / task.workdir).glob("claim.*")))
+
+    def outcome(self, index: int, uid: str = UID) -> Outcome | None:
+        """What lies in the outbox."""
+        path = self.root / "outbox" / f"{uid}.{index}.json"
+        return Outcome.model_validate_json(path.read_bytes()) if path.exists() else None
+
+    async def states(self, batch: Batch) -> list[JobState]:
+        """Where every attempt of a batch stands."""
+        seen = await self.scheduler.sight([batch])
+        assert seen is not None
+        assert {(sighting.uid, sighting.index) for sighting in seen.values()} == set(seen)
+        return [seen[batch.uid, index].state for index in sorted(batch.live)]
+
+    async def until_states(self, batch: Batch, *states: JobState) -> None:
+        """Wait until the attempts stand so."""
+        found: list[JobState] = []
+        until = time.monotonic() + PATIENCE_S
+        while (found := await self.states(batch)) != list(states):
+            assert time.monotonic() < until, found
+            await asyncio.sleep(0.02)
+
+    async def accepted(self, batch: Batch, tasks: Sequence[Task]) -> str:
+        """Submit; the job id."""
+        answer = await self.scheduler.submit(batch, tasks)
+        assert isinstance(answer, Accepted), answer
+        return answer.job_id
+
+    def kill_all(self) -> None:
+        """End every process that this queue has started and that still runs."""
+        told = [*self.root.glob(".ap/submit/*/runner.json"), *self.root.glob(".ap/submit/*/*.running")]
+        for path in [*told, *self.root.glob("cycles/**/claim.*/started.json")]:
+            process = json.loads(path.read_text())
+            if process.get("pid") not in {None, os.getpid()} and _is_alive(process):
+                os.killpg(process["pid"], signal.SIGKILL)
+
+
+def make(number: int, calculator: str, arguments: dict[str, Any], digest: str, **resources: int) -> Task:
+    """One task of the first cycle."""
+    parameters = CalculateParameters(
+        role="train",
+        origin="a test",
+        oracle=AseOracle(calculator=calculator, arguments=arguments),
+        force_max_ev_per_angstrom=50.0,
+    )
+    structure = Input(name="structure", file=FileRef(path="structure.extxyz", sha256=digest))
+    return make_task(0, Phase.CALCULATION, number, parameters, [structure], Resources(**resources))
+
+
+def quick(number: int = 0, **resources: int) -> Task:
+    """A task that is over as soon as it has begun: its input is not what it should be."""
+    return make(number, "ase.calculators.emt.EMT", {}, "0" * 64, **resources)
+
+
+def slow(number: int = 0, seconds: float = 60.0, **resources: int) -> Task:
+    """A label that takes its time."""
+    return make(number, "slow_oracle.Slow", {"seconds": seconds}, structure_digest(), **resources)
+
+
+def odd(number: int, oracle: str, **resources: int) -> Task:
+    """A label by another of the oracles for tests."""
+    return make(number, f"slow_oracle.{oracle}", {}, structure_digest(), **resources)
+
+
+def structure_digest() -> str:
+    """Of the structure that is labelled."""
+    return sha256(STRUCTURE.encode()).hexdigest()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what other processes do."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110 - no event tells of it
+            await asyncio.sleep(0.02)
+
+
+def run_now(command: Iterable[str | Path]) -> int:
+    """Run a command to its end; its exit status."""
+    done = subprocess.run(list(command), capture_output=True, timeout=PATIENCE_S, check=False)
+    assert done.stderr == b""
+    return done.returncode

@@ -1,0 +1,297 @@
+"""The queue of this machine, by real runners and real tasks: what it does, and what it says of it."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from local_stand import HERE, UID, Queue, odd, quick, run_now, slow, until
+
+from mlip_autopipec.data_models.base import Reason
+from mlip_autopipec.data_models.events import JobState, Sighting
+from mlip_autopipec.errors import TransientError
+from mlip_autopipec.payload.frame import identity
+from mlip_autopipec.ports import PostMortem, Rejected, Unclear, Void
+from mlip_autopipec.schedulers.shipment import pack
+
+WAITING, RUNNING, ENDED, ABSENT = JobState.WAITING, JobState.RUNNING, JobState.ENDED, JobState.ABSENT
+
+
+@pytest.fixture
+def make_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Queue]]:
+    """Queues on one root; what they have started is ended with the test."""
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    queues: list[Queue] = []
+
+    def make(cores: int = 2, python: str | None = None) -> Queue:
+        queues.append(Queue.at(tmp_path, cores, python))
+        return queues[-1]
+
+    yield make
+    for queue in queues:
+        queue.kill_all()
+
+
+@pytest.fixture
+def queue(make_queue: Callable[..., Queue]) -> Queue:
+    return make_queue()
+
+
+async def test_a_batch_runs_to_its_outcomes(queue: Queue) -> None:
+    """Accepted under the runner's identity, every task ends with an outcome of its own, and the runner is gone."""
+    tasks = [slow(0, 0.0), quick(1), slow(2, 0.0)]
+    batch = queue.batch(tasks)
+    job_id = await queue.accepted(batch, tasks)
+    runner = queue.runner()
+    assert runner is not None
+    assert job_id == f"{runner['pid']}.{runner['start_time']}"
+    await queue.until_states(batch, ENDED, ENDED, ENDED)
+    outcomes = [queue.outcome(index) for index in range(3)]
+    assert [outcome.status if outcome else None for outcome in outcomes] == ["done", "failed", "done"]
+    assert [outcome.task if outcome else None for outcome in outcomes] == list(batch.tasks)
+    assert [queue.claims(task) for task in tasks] == [1, 1, 1]
+    await until(lambda: is_gone(runner["pid"]))
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended; one that only waits to be reaped has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+async def test_no_more_cores_are_taken_than_there_are(make_queue: Callable[..., Queue]) -> None:
+    """Tasks of two batches share the cores: never more at work than cores, and all cores at work at some time."""
+    queue = make_queue(2)
+    first, second = [slow(0, 0.4), slow(1, 0.4), slow(2, 0.4)], [slow(3, 0.4, cores=2), slow(4, 0.4)]
+    batches = [queue.batch(first), queue.batch(second, UID.replace("b00", "b01"))]
+    await asyncio.gather(queue.accepted(batches[0], first), queue.accepted(batches[1], second))
+    await queue.until_states(batches[0], ENDED, ENDED, ENDED)
+    await queue.until_states(batches[1], ENDED, ENDED)
+    changes = []
+    for task in (*first, *second):
+        began, ended = json.loads((queue.root / task.workdir / "times.json").read_text())
+        changes += [(began, task.resources.cores), (ended, -task.resources.cores)]
+    taken = [sum(cores for _, cores in sorted(changes)[: place + 1]) for place in range(len(changes))]
+    assert max(taken) == 2
+    assert len(list((queue.root / ".ap/slots").iterdir())) == 2
+
+
+async def test_a_task_waits_for_its_cores(make_queue: Callable[..., Queue]) -> None:
+    """What has no core yet is waiting, not lost; it begins when one is free."""
+    queue = make_queue(1)
+    tasks = [slow(0, 1.0), quick(1)]
+    batch = queue.batch(tasks)
+    await queue.accepted(batch, tasks)
+    await queue.until_states(batch, RUNNING, WAITING)
+    answer = await queue.scheduler.post_mortem(batch, 1)
+    assert isinstance(answer, Sighting)
+    assert answer.detail == "waits for a core"
+    assert queue.claims(tasks[1]) == 0
+    await queue.until_states(batch, ENDED, ENDED)
+    assert queue.outcome(1) is not None
+
+
+async def test_a_task_of_more_cores_than_there_are_is_rejected(queue: Queue) -> None:
+    """At once and for good, in words, and nothing is staged."""
+    tasks = [quick(0), quick(1, cores=3)]
+    batch = queue.batch(tasks)
+    answer = await queue.scheduler.submit(batch, tasks)
+    assert answer == Rejected(f"{tasks[1].id} asks for 3 cores, this machine may use 2")
+    assert not queue.folder().exists()
+
+
+async def test_a_task_knows_its_cores_and_nothing_of_the_daemon(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads are bound to the cores of the task, and it cannot speak to systemd in the daemon's name."""
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/nobody")
+    tasks = [slow(0, 0.0, cores=2)]
+    batch = queue.batch(tasks)
+    await queue.accepted(batch, tasks)
+    await queue.until_states(batch, ENDED)
+    environment = json.loads((queue.root / tasks[0].workdir / "environment.json").read_text())
+    assert "NOTIFY_SOCKET" not in environment
+    assert {environment[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")} == {"2"}
+
+
+async def test_a_walltime_that_is_over_is_a_timeout(queue: Queue) -> None:
+    """Also where the task dies of it as of a crash, and where nothing but SIGKILL ends it: the runner's word counts."""
+    tasks = [odd(0, "WithTool", walltime_s=1), slow(1, 120.0, walltime_s=1)]
+    batch = queue.batch(tasks)
+    await queue.accepted(batch, tasks)
+    await queue.until_states(batch, ENDED, ENDED)
+    for index in (0, 1):
+        assert await queue.scheduler.post_mortem(batch, index) == PostMortem(Reason.TIMEOUT, "its walltime was over")
+        assert queue.outcome(index) is None
+
+
+async def test_cancel_ends_what_runs_and_what_waits(make_queue: Callable[..., Queue]) -> None:
+    """Both are told as cancelled, and what waited has never begun."""
+    queue = make_queue(1)
+    tasks = [odd(0, "WithTool"), quick(1)]
+    batch = queue.batch(tasks)
+    await queue.accepted(batch, tasks)
+    await until(lambda: queue.has_begun(tasks[0]))
+    await queue.scheduler.cancel(batch)
+    await queue.until_states(batch, ENDED, ENDED)
+    ends = [await queue.scheduler.post_mortem(batch, index) for index in (0, 1)]
+    assert [end.reason if isinstance(end, PostMortem) else end for end in ends] == [Reason.CANCELLED] * 2
+    assert ends[1] == PostMortem(Reason.CANCELLED, "cancelled before it began")
+    assert [queue.outcome(index) for index in (0, 1)] == [None, None]
+
+
+async def test_a_task_that_dies_leaves_its_last_words(queue: Queue) -> None:
+    """The signal and the end of what it printed, for people to read."""
+    tasks = [odd(0, "Dying")]
+    batch = queue.batch(tasks)
+    await queue.accepted(batch, tasks)
+    await queue.until_states(batch, ENDED)
+    end = await queue.scheduler.post_mortem(batch, 0)
+    assert isinstance(end, PostMortem)
+    assert end.reason is Reason.CRASHED
+    assert end.message == "signal SIGABRT; its last words: the last word"
+
+
+async def test_of_an_attempt_that_is_over_for_the_daemon_nothing_is_known(queue: Queue) -> None:
+    """An index that is not live is none of the scheduler's business."""
+    tasks = [quick(0)]
+    batch = queue.batch(tasks)
+    await queue.accepted(batch, tasks)
+    await queue.until_states(batch, ENDED)
+    assert await queue.scheduler.post_mortem(batch.model_copy(update={"live": frozenset()}), 0) is None
+    assert await queue.scheduler.sight([batch.model_copy(update={"live": frozenset()})]) == {}
+
+
+async def test_the_batches_of_one_look_are_told_apart(queue: Queue) -> None:
+    """Sightings carry uid and index of their own attempt."""
+    uids = [UID, UID.replace("b00", "b01")]
+    tasks = [[quick(0)], [quick(1), quick(2)]]
+    batches = [queue.batch(some, uid) for some, uid in zip(tasks, uids, strict=True)]
+    for batch, some in zip(batches, tasks, strict=True):
+        await queue.accepted(batch, some)
+        await queue.until_states(batch, *[ENDED] * len(some))
+    seen = await queue.scheduler.sight(batches)
+    assert seen is not None
+    assert set(seen) == {(uids[0], 0), (uids[1], 0), (uids[1], 1)}
+
+
+async def test_tasks_outlive_their_runner_and_are_still_seen(make_queue: Callable[..., Queue]) -> None:
+    """After kill -9 of the runner: what runs goes on and keeps its core, what waited is lost for good."""
+    queue = make_queue(1)
+    tasks = [slow(0, 2.5), quick(1)]
+    batch = queue.batch(tasks)
+    await queue.accepted(batch, tasks)
+    await until(lambda: queue.has_begun(tasks[0]))
+    await kill_runner(queue)
+    await queue.until_states(batch, RUNNING, ABSENT)
+    assert isinstance(await queue.scheduler.post_mortem(batch, 0), Sighting)
+    lost = await queue.scheduler.post_mortem(batch, 1)
+    assert isinstance(lost, PostMortem)
+    assert lost.reason is Reason.LOST
+    other = [quick(2)]
+    later = queue.batch(other, UID.replace("b00", "b01"))
+    await queue.accepted(later, other)
+    assert await queue.states(later) == [WAITING]
+    await queue.until_states(batch, ABSENT, ABSENT)
+    outcome = queue.outcome(0)
+    assert outcome is not None
+    assert outcome.status == "done"
+    await queue.until_states(later, ENDED)
+
+
+async def kill_runner(queue: Queue) -> None:
+    """End the runner by SIGKILL."""
+    runner = queue.runner()
+    assert runner is not None
+    os.kill(runner["pid"], signal.SIGKILL)
+    await until(lambda: is_gone(runner["pid"]))
+
+
+async def test_what_a_dead_runner_never_told_is_seen_by_its_claim(queue: Queue) -> None:
+    """A runner may die after it has started a task and before it has said so: the task is not taken for lost."""
+    tasks = [slow(0, 60.0)]
+    batch = queue.batch(tasks)
+    await queue.accepted(batch, tasks)
+    await until(lambda: queue.has_begun(tasks[0]))
+    await kill_runner(queue)
+    (queue.folder() / "0.running").unlink()
+    await queue.until_states(batch, RUNNING)
+    assert isinstance(await queue.scheduler.post_mortem(batch, 0), Sighting)
+
+
+async def test_what_is_lost_never_begins_after_all(queue: Queue) -> None:
+    """Before an attempt is called lost its claim is taken: the process that comes late does nothing."""
+    tasks = [quick(0)]
+    batch = queue.batch(tasks)
+    queue.scheduler._stage(batch, tasks)
+    forge(queue, "runner.json", start_time=1)
+    assert await queue.states(batch) == [ABSENT]
+    lost = await queue.scheduler.post_mortem(batch, 0)
+    assert isinstance(lost, PostMortem)
+    assert lost.reason is Reason.LOST
+    late = [sys.executable, str(queue.root / pack().path), "task", "--root", str(queue.root), "--uid", UID]
+    assert run_now([*late, "--index", "0", "--workdir", tasks[0].workdir, "--job-id", "1"]) == 0
+    assert queue.outcome(0) is None
+    assert await queue.scheduler.post_mortem(batch, 0) == lost
+
+
+async def test_cancel_reaches_what_has_outlived_its_runner(queue: Queue) -> None:
+    """Without a runner to ask, the task itself is told to stop."""
+    tasks = [odd(0, "WithTool")]
+    batch = queue.batch(tasks)
+    await queue.accepted(batch, tasks)
+    await until(lambda: queue.has_begun(tasks[0]))
+    await kill_runner(queue)
+    await queue.until_states(batch, RUNNING)
+    await queue.scheduler.cancel(batch)
+    await queue.until_states(batch, ABSENT)
+
+
+def forge(queue: Queue, name: str, **changes: object) -> None:
+    """Write a file as if this very process were the runner or the task, but for the changes."""
+    (queue.folder() / name).write_text(json.dumps({**identity(os.getpid()), **changes}))
+
+
+@pytest.mark.parametrize("changes", [{"start_time": 1}, {"boot_id": "another boot"}, {"pid": 2**22 + 1}])
+async def test_another_process_under_the_same_pid_is_not_taken_for_it(queue: Queue, changes: dict[str, object]) -> None:
+    """A pid lives on only with its start and its boot; this process stands in for whoever got the pid."""
+    tasks = [quick(0), quick(1)]
+    batch = queue.batch(tasks)
+    queue.scheduler._stage(batch, tasks)
+    forge(queue, "runner.json")
+    forge(queue, "0.running")
+    assert await queue.states(batch) == [RUNNING, WAITING]
+    forge(queue, "0.running", **changes)
+    forge(queue, "runner.json", **changes)
+    assert await queue.states(batch) == [ABSENT, ABSENT]
+
+
+async def test_between_two_files_of_a_living_runner_a_task_is_still_running(queue: Queue) -> None:
+    """Its process is gone and its end not yet told: neither absent nor waiting again."""
+    tasks = [quick(0)]
+    batch = queue.batch(tasks)
+    queue.scheduler._stage(batch, tasks)
+    forge(queue, "runner.json")
+    forge(queue, "0.running", start_time=1)
+    assert await queue.states(batch) == [RUNNING]
+    (queue.folder() / "0.end").write_text(json.dumps({"reason": "timeout", "message": "its walltime was over"}))
+    assert await queue.states(batch) == [ENDED]
+
+
+@pytest.mark.parametrize("python", ["/no/such/python", "/bin/false"])
+async def test_a_runner_that_cannot_be_started_is_a_fault_that_passes(
+    make_queue: Callable[..., Queue], python: str
+) -> None:
+    """The submission stays unclear until it is looked up, and then it is void: nothing was begun twice or at all."""
+    queue = make_queue(2, python)
+    tasks = [quick(0)]
+    batch = queue.batch(tasks)
+    with pytest.raises(TransientError, match="the runner could not be started"):
+        await queue.scheduler.submit(batch, tasks)
+    assert isinstance(await queue.scheduler.submit(batch, tasks), Unclear)
+    assert isinstance(await queue.scheduler.locate(batch), Void)
+    assert queue.claims(tasks[0]) == 0

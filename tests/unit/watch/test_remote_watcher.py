@@ -1,0 +1,187 @@
+"""The pace of the remote watcher, in virtual time, over a far side that answers as it is told."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+
+from mlip_autopipec.errors import TransientError
+from mlip_autopipec.testing.clock import SimulatedClock, run_simulated
+from mlip_autopipec.watch.remote import Dialogue, RemoteWatcher
+
+
+class FarSide:
+    """A far side with an outbox; `down` makes it unreachable, `listing_s` slow."""
+
+    def __init__(self, clock: SimulatedClock) -> None:
+        self.clock = clock
+        self.outbox: list[str] = []
+        self.down = self.silent = False
+        self.listing_s = 0.0
+        self.begun = 0
+        self.questions: list[tuple[float, str]] = []
+        self.listings: list[float] = []
+
+    @asynccontextmanager
+    async def converse(self, argv: Sequence[str]) -> AsyncIterator[Dialogue]:
+        assert argv[-1] == "outbox"
+        self.begun += 1
+        if self.down:
+            raise TransientError("no connection")
+        yield _Answers(self)
+
+    async def names(self, folder: str) -> tuple[str, ...]:
+        assert folder == "outbox"
+        self.listings.append(self.clock.elapsed_s)
+        if self.down:
+            raise TransientError("no connection")
+        return (".hidden", *self.outbox)
+
+
+class _Answers:
+    def __init__(self, far: FarSide) -> None:
+        self._far = far
+        self._seen: set[str] = set()
+        self._lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self._far.questions.append((self._far.clock.elapsed_s, line))
+        seen = self._seen if line == "new" else set[str]()
+        self._lines = [*(name for name in self._far.outbox if name not in seen), ""]
+        self._seen = set(self._far.outbox)
+
+    async def hear(self) -> bytes:
+        if self._far.down:
+            raise TransientError("connection lost")
+        if self._far.silent:
+            await self._far.clock.sleep(1e6)
+        line = self._lines.pop(0)
+        if not line:
+            await self._far.clock.sleep(self._far.listing_s)
+        return line.encode()
+
+
+def watcher(far: FarSide, *, long_lived: bool = True) -> RemoteWatcher:
+    """With its usual pace."""
+    return RemoteWatcher(far, clock=far.clock, rng=random.Random(2), long_lived=long_lived)  # noqa: S311 - jitter
+
+
+async def told(names: AsyncGenerator[frozenset[str], None], far: FarSide, for_s: float) -> list[frozenset[str]]:
+    """What is told in so much virtual time, at least one set."""
+    until, sets = far.clock.elapsed_s + for_s, []
+    async with aclosing(names):
+        async for each in names:
+            sets.append(each)
+            if far.clock.elapsed_s >= until:
+                break
+    return sets
+
+
+def test_it_asks_for_what_is_new_and_now_and_then_for_all() -> None:
+    """Every second, and every half minute the whole outbox, which is told also if it is empty."""
+    clock = SimulatedClock()
+    far = FarSide(clock)
+    sets = run_simulated(told(watcher(far).names(), far, 60), clock, limit_s=1e3)
+    assert sets == [frozenset()] * 3
+    assert [at for at, asked in far.questions if asked == "all"] == [0, 30, 60]
+    assert [at for at, _ in far.questions] == list(range(61))
+    assert far.begun == 1
+    assert far.listings == []
+
+
+def test_each_name_is_told_once_between_whole_listings() -> None:
+    """As soon as it is there, alone."""
+    clock = SimulatedClock()
+    far = FarSide(clock)
+
+    async def main() -> None:
+        async with aclosing(watcher(far).names()) as names:
+            assert await anext(names) == set()
+            for name in ("a.json", "b.json", "c.json"):
+                far.outbox.append(name)
+                assert await anext(names) == {name}
+            assert clock.elapsed_s == 3
+            assert await anext(names) == {"a.json", "b.json", "c.json"}
+            assert clock.elapsed_s == 30
+
+    run_simulated(main(), clock, limit_s=1e3)
+
+
+def test_hurry_lasts_as_long_as_was_said() -> None:
+    """A fifth of a second between questions, then a second again; said twice, the longer counts."""
+    clock = SimulatedClock()
+    far = FarSide(clock)
+
+    async def main() -> None:
+        one = watcher(far)
+        one.hurry(2)
+        one.hurry(1)
+        await told(one.names(), far, 30)
+
+    run_simulated(main(), clock, limit_s=1e3)
+    assert 11 <= sum(at < 2.1 for at, _ in far.questions) <= 12
+    assert sum(10 < at <= 20 for at, _ in far.questions) == 10
+
+
+def test_a_slow_folder_is_listed_less_often() -> None:
+    """Two thirds of the time at least it is left alone, hurry or not."""
+    clock = SimulatedClock()
+    far = FarSide(clock)
+    far.listing_s = 3.0
+
+    async def main() -> None:
+        one = watcher(far)
+        one.hurry(1e6)
+        await told(one.names(), far, 300)
+
+    run_simulated(main(), clock, limit_s=1e3)
+    assert 30 <= len(far.questions) <= 35
+
+
+def test_a_far_side_that_keeps_silent_is_left() -> None:
+    """After half a minute without an answer a plain listing takes its place, and it is begun again."""
+    clock = SimulatedClock()
+    far = FarSide(clock)
+    far.silent, far.outbox = True, ["a.json"]
+
+    async def main() -> None:
+        one = watcher(far)
+        async with aclosing(one.names()) as names:
+            assert await anext(names) == {"a.json"}
+            assert clock.elapsed_s == 30
+            assert "30 s" in one.trouble
+            far.silent = False
+            assert await anext(names) == {"a.json"}
+            assert (one.trouble, far.begun) == ("", 2)
+
+    run_simulated(main(), clock, limit_s=1e3)
+
+
+def test_a_site_that_is_away_for_weeks_is_found_again() -> None:
+    """Tried about every half minute, never given up; what came meanwhile is told when it is back."""
+    clock = SimulatedClock()
+    far = FarSide(clock)
+
+    async def main() -> None:
+        one = watcher(far)
+        async with aclosing(one.names()) as names:
+            await anext(names)
+            far.down, far.outbox = True, ["a.json"]
+            begun = clock.elapsed_s
+            asyncio.get_running_loop().call_later(20 * 86400, setattr, far, "down", False)
+            assert await anext(names) == {"a.json"}
+            assert clock.elapsed_s - begun < 20 * 86400 + 65
+            assert one.trouble == ""
+
+    run_simulated(main(), clock, limit_s=1e7)
+    assert 20 * 86400 / 64 < far.begun < 20 * 86400 / 25
+
+
+def test_without_a_long_lived_process_it_is_one_listing_each_time() -> None:
+    """Whole sets at the same pace, without what is hidden; faults are waited out."""
+    clock = SimulatedClock()
+    far = FarSide(clock)
+    far.outbox = ["a.json"]
+    sets = run_simulated(told(watcher(far, long_lived=False).names(), far, 10), clock, limit_s=1e3)
+    assert sets == [frozenset({"a.json"})] * 11
+    assert far.begun == 0
