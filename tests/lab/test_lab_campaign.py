@@ -1,0 +1,92 @@
+"""A whole campaign on a real Slurm over a real SSH connection, and the daemon killed in the middle of it."""
+
+import shutil
+import subprocess
+import sys
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab_stand import TOP, running_lab
+
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.journal.replay import read, replay
+from mlip_autopipec.journal.snapshot import load_state
+
+pytestmark = [pytest.mark.lab, pytest.mark.codes, pytest.mark.timeout(1200)]
+
+AUTOPIPECD = Path(sys.executable).with_name("autopipecd")
+SMALL = TOP / "tests" / "campaign" / "small.yaml"
+KILL_AFTER_S = (3.0, 6.0, 9.0, 5.0)
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[dict[str, str]]:
+    """A lab that runs."""
+    with running_lab() as environment:
+        yield environment
+
+
+@pytest.fixture
+def site_root(lab: dict[str, str]) -> Iterator[Path]:
+    """A root in the lab user's home that does not exist yet."""
+    root = Path(lab["AUTOPIPEC_LAB_HOME"]) / f"campaign-{uuid.uuid4().hex[:8]}"
+    yield root
+    shutil.rmtree(root)
+
+
+def site_file(lab: dict[str, str], root: Path, folder: Path) -> Path:
+    """The small campaign, moved to the cluster."""
+    transport = {
+        "kind": "ssh",
+        "host": "127.0.0.1",
+        "port": lab["AUTOPIPEC_LAB_SSH_PORT"],
+        "user": lab["AUTOPIPEC_LAB_USER"],
+        "identity_file": lab["AUTOPIPEC_LAB_SSH_KEY"],
+        "known_hosts": lab["AUTOPIPEC_LAB_KNOWN_HOSTS"],
+    }
+    phases = ("generation", "exploration", "selection", "calculation", "training")
+    lines = [
+        f"  root: {root}",
+        f"  python: {lab['AUTOPIPEC_LAB_PYTHON']}",
+        "  transport: {" + ", ".join(f"{key}: {value}" for key, value in transport.items()) + "}",
+        "  scheduler: {kind: slurm}",
+        "  resources:",
+        *(f"    {phase}: {{memory: 500 MiB, walltime: 5 min}}" for phase in phases),
+    ]
+    path = folder / "site.yaml"
+    path.write_text(SMALL.read_text().replace("  root: site", "\n".join(lines)))
+    return path
+
+
+def test_a_campaign_on_the_cluster_survives_its_daemon(lab: dict[str, str], site_root: Path, tmp_path: Path) -> None:
+    """It converges; every task ran once and every batch is one job, though the daemon was killed again and again."""
+    config = site_file(lab, site_root, tmp_path)
+    command: list[str | Path] = [AUTOPIPECD, "--config", config, "--exit-on-verdict"]
+    kills = 0
+    for patience_s in (*KILL_AFTER_S, 600.0):
+        with (tmp_path / "daemon.out").open("a") as output:
+            daemon = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            assert daemon.wait(timeout=patience_s) == 0, (tmp_path / "daemon.out").read_text()
+            break
+        except subprocess.TimeoutExpired:
+            kills += 1
+        finally:
+            daemon.kill()
+            daemon.wait()
+    assert kills >= 2
+    journal = tmp_path / "campaign" / "journal"
+    assert replay(journal) == load_state(tmp_path / "campaign" / "state.json")
+    events = [record.event for record in read(journal)]
+    planned = [task for event in events if isinstance(event, ev.PhaseStarted) for task in event.tasks]
+    ended = Counter(event.outcome.task for event in events if isinstance(event, ev.TaskEnded))
+    assert ended == Counter(task.id for task in planned)
+    for task in planned:
+        assert len(list((site_root / task.workdir).glob("claim.*"))) == 1
+    accepted = Counter(event.uid for event in events if isinstance(event, ev.SubmissionAccepted))
+    assert set(accepted.values()) == {1}
+    jobs = [event.job_id for event in events if isinstance(event, ev.SubmissionAccepted)]
+    assert len(set(jobs)) == len(jobs)
