@@ -153,7 +153,7 @@ class SlurmScheduler:
 
     async def _close(self, batch: Batch) -> Accepted | None:
         """Shut the gate for ever; the job, if one has come through before."""
-        gate = (await self._ask(script.CLOSE, _folder(batch))).whole("gate")
+        gate = (await self._ask(script.CLOSE, _folder(batch))).word("gate")
         if not gate:
             raise TransientError(f"the gate of {batch.uid} can be neither shut nor read")
         return None if gate == script.VOID else Accepted(gate.removeprefix(script.BEGUN))
@@ -186,9 +186,8 @@ class _Report:
         """Raises TransientError if the answer is torn."""
         if not {"gate", "try", "rc", "out", "err"} <= said.sections.keys():
             raise TransientError("the site's answer is torn")
-        gate = said.whole("gate") or ""
-        last, begun = said.whole("try") or "", said.whole("begun") == "yes"
-        return cls(last, begun, gate, _answer(gate, said))
+        gate = said.word("gate")
+        return cls(said.word("try"), said.word("begun") == "yes", gate, _answer(gate, said))
 
 
 def _answer(gate: str, said: text.Answer) -> Accepted | Rejected | Limited | Unclear:
@@ -197,7 +196,7 @@ def _answer(gate: str, said: text.Answer) -> Accepted | Rejected | Limited | Unc
         return Accepted(gate.removeprefix(script.BEGUN))
     if gate == script.VOID:
         return Unclear("the submission was given up")
-    status = (said.whole("rc") or "").strip()
+    status = said.word("rc")
     return text.classify_answer(
         int(status) if status.isdigit() else None, said.whole("out") or "", said.whole("err") or ""
     )

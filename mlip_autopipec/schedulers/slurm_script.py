@@ -40,7 +40,7 @@ def render_job(
     """job.sh: an array with one element per task. All tasks ask for the same resources."""
     values = {"root": root, "uid": uid, "submit": f"{root}/{folder}", "python": python, "payload": f"{root}/{payload}"}
     lines = [
-        "#!/bin/bash",
+        "#!/bin/bash -l",  # as a login, so that the prologue finds `module`
         *(f"#SBATCH {line}" for line in _directives(uid, tasks, options, root=root, folder=folder)),
         *options.extra,
         "",
@@ -170,7 +170,7 @@ if [ "${last:-none}" = "$2" ] && [ ! -L gate ]; then
   [ -d "try.$last" ] || exit 1
 fi
 turns=0
-while [ ! -e "try.$last/rc" ] && [ $turns -lt "$3" ]; do
+while [ -n "$last" ] && [ ! -e "try.$last/rc" ] && [ ! -L gate ] && [ $turns -lt "$3" ]; do
   turns=$((turns + 1))
   if [ $turns -lt 100 ]; then sleep 0.01; else sleep 0.2; fi
 done

@@ -50,7 +50,7 @@ _STUCK = re.compile(
 )
 #: What slurmstepd writes into a job's output when it ends the job; the first that is found counts.
 _LAST_WORDS: tuple[tuple[re.Pattern[str], Reason], ...] = (
-    (re.compile(r"oom[-_ ]kill|out[- ]of[- ]memory|exceeded \w+ memory limit", re.IGNORECASE), Reason.OUT_OF_MEMORY),
+    (re.compile(r"oom[-_ ]kill|out[- ]of[- ]memory|exceeded (\w+ )?memory limit", re.IGNORECASE), Reason.OUT_OF_MEMORY),
     (re.compile(r"DUE TO TIME LIMIT"), Reason.TIMEOUT),
     (re.compile(r"DUE TO PREEMPTION"), Reason.PREEMPTED),
     (re.compile(r"DUE TO NODE FAIL"), Reason.NODE_FAILURE),
@@ -82,6 +82,10 @@ class Answer:
         """What a command printed, if it is there and ended well."""
         section = self.sections.get(name)
         return section.text if section is not None and section.status == 0 else None
+
+    def word(self, name: str) -> str:
+        """The one word that a command printed; empty if it printed none, or failed."""
+        return (self.whole(name) or "").strip()
 
 
 _FRAME = re.compile(r"^AP_BEGIN (\w+)\n(.*?)^AP_END \1 (\d+)$", re.MULTILINE | re.DOTALL)
@@ -248,13 +252,8 @@ def by_attempt(elements: Iterable[Element], sizes: Mapping[str, int]) -> dict[tu
     Should a batch be there twice, the copy that lives counts: a copy that comes late ends by itself and does nothing.
     """
     found: dict[tuple[str, int], Element] = {}
-    own = sorted(elements, key=lambda element: element.index is None)  # what has a line of its own comes first
-    covered: set[tuple[str, str, int]] = set()
-    for element in own:
+    for element in sorted(elements, key=lambda element: element.index is None):  # lines of their own come first
         for index in _indices(element, sizes):
-            if element.index is None and (element.name, element.job_id, index) in covered:
-                continue
-            covered.add((element.name, element.job_id, index))
             other = found.get((element.name, index))
             if other is None or _LIVELIEST.index(element.state) < _LIVELIEST.index(other.state):
                 found[element.name, index] = element

@@ -6,10 +6,10 @@ Where it cannot run, or is lost, a plain listing takes its place until it can be
 """
 
 import asyncio
+import math
 import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
-from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from mlip_autopipec.errors import TransientError
@@ -19,6 +19,8 @@ from mlip_autopipec.ports import Clock
 _ANSWER_TIMEOUT_S = 30.0
 _DELAY_FIRST_S = 1.0
 _DOUBLINGS_MAX = 6  # of the delay before it is started again: 64 s
+#: A process that lived so long was a good one; the next is started soon.
+_GOOD_AFTER_S = 60.0
 #: Pause at least so many times as long as an answer took: a big folder on a slow disk is listed less often. No more
 #: than that, as the way there and back is part of it.
 _PAUSE_PER_ANSWER = 2.0
@@ -78,30 +80,32 @@ class RemoteWatcher:
         self._outbox = outbox
         self._interval_s = interval_s
         self._hurried_interval_s = hurried_interval_s
-        self._rescan = timedelta(seconds=rescan_s)
+        self._rescan_s = rescan_s
         self._long_lived = long_lived
-        self._hurried_until = datetime.min.replace(tzinfo=UTC)
+        self._hurried_until_s = -math.inf
         self._hurried = asyncio.Event()
         self.trouble = ""
 
     def hurry(self, for_s: float) -> None:
         """Ask often for so long from now: something is about to end."""
-        now = self._clock.now()
-        if now >= self._hurried_until:
+        now_s = _monotonic_s()
+        if now_s >= self._hurried_until_s:
             self._hurried.set()
-        self._hurried_until = max(self._hurried_until, now + timedelta(seconds=for_s))
+        self._hurried_until_s = max(self._hurried_until_s, now_s + for_s)
 
     async def names(self) -> AsyncGenerator[frozenset[str], None]:
         """The whole outbox at once and every `rescan_s`, and in between what is new."""
         failures = 0
         while True:
+            began_s = _monotonic_s()
             try:
                 async with aclosing(self._told() if self._long_lived else self._polled()) as sets:
                     async for names in sets:
-                        failures, self.trouble = 0, ""
+                        self.trouble = ""
                         yield names
             except TransientError as error:
-                failures, self.trouble = failures + 1, str(error)
+                self.trouble = str(error)
+            failures = 1 if _monotonic_s() - began_s > _GOOD_AFTER_S else failures + 1
             if self._long_lived and (substitute := await self._listing_if_any()) is not None:
                 yield substitute
             cap_s = _DELAY_FIRST_S * 2 ** min(failures - 1, _DOUBLINGS_MAX)
@@ -109,27 +113,27 @@ class RemoteWatcher:
 
     async def _told(self) -> AsyncGenerator[frozenset[str], None]:
         """By the long-lived process, until it or the connection ends with a TransientError."""
-        whole_at = self._clock.now()
+        whole_at_s = _monotonic_s()
         async with self._transport.converse(["sh", "-c", _PROGRAM, "sh", self._outbox]) as dialogue:
             while True:
-                asked_at = self._clock.now()
-                whole = asked_at >= whole_at
+                asked_at_s = _monotonic_s()
+                whole = asked_at_s >= whole_at_s
                 names = await _ask(dialogue, "all" if whole else "new")
                 if whole:
-                    whole_at = asked_at + self._rescan
-                took = self._clock.now() - asked_at
+                    whole_at_s = asked_at_s + self._rescan_s
+                took_s = _monotonic_s() - asked_at_s
                 if whole or names:
                     yield names
-                await self._pause(took)
+                await self._pause(took_s)
 
     async def _polled(self) -> AsyncGenerator[frozenset[str], None]:
         """By plain listings, until one fails."""
         while True:
-            asked_at = self._clock.now()
+            asked_at_s = _monotonic_s()
             names = await self._listing()
-            took = self._clock.now() - asked_at
+            took_s = _monotonic_s() - asked_at_s
             yield names
-            await self._pause(took)
+            await self._pause(took_s)
 
     async def _listing_if_any(self) -> frozenset[str] | None:
         """One plain listing, or None where that cannot be had either."""
@@ -142,19 +146,22 @@ class RemoteWatcher:
     async def _listing(self) -> frozenset[str]:
         return frozenset(name for name in await self._transport.names(self._outbox) if not name.startswith("."))
 
-    async def _pause(self, took: timedelta) -> None:
+    async def _pause(self, took_s: float) -> None:
         """Until the next question is due, or `hurry` is called."""
         self._hurried.clear()
-        hurried = self._clock.now() < self._hurried_until
-        delay_s = max(
-            self._hurried_interval_s if hurried else self._interval_s, _PAUSE_PER_ANSWER * took.total_seconds()
-        )
-        waits = [asyncio.ensure_future(self._clock.sleep(delay_s)), asyncio.ensure_future(self._hurried.wait())]
+        usual_s = self._hurried_interval_s if _monotonic_s() < self._hurried_until_s else self._interval_s
+        sleep = self._clock.sleep(max(usual_s, _PAUSE_PER_ANSWER * took_s))
+        waits = [asyncio.ensure_future(sleep), asyncio.ensure_future(self._hurried.wait())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
+
+
+def _monotonic_s() -> float:
+    """Time that is never set."""
+    return asyncio.get_running_loop().time()
 
 
 async def _ask(dialogue: Dialogue, question: str) -> frozenset[str]:

@@ -99,6 +99,7 @@ async def test_a_frozen_machine_is_not_waited_for(far_site: FarSite, machine: Fa
         assert time.monotonic() - began < 5
     await recovers(far_site.transport)
     assert machine.logins() == logins
+    await asyncio.gather(*(far_site.transport.run(["true"]) for _ in range(20)))  # no channel was lost
 
 
 async def test_a_frozen_machine_is_given_up_when_it_keeps_silent(machine: FarMachine, tmp_path: Path) -> None:

@@ -99,6 +99,18 @@ async def test_a_site_that_has_no_root_yet_is_empty(site: Site) -> None:
     assert await site.transport.read("any") == b"1"
 
 
+async def test_links_are_read_as_what_they_lead_to(site: Site) -> None:
+    """Hard or symbolic; one that leads nowhere is a file that does not exist."""
+    await site.transport.write({"file": b"content"})
+    os.link(site.root / "file", site.root / "hard")
+    (site.root / "soft").symlink_to("file")
+    (site.root / "nowhere").symlink_to("absent")
+    paths = ["file", "hard", "soft"]
+    assert await site.transport.read_many([*paths, "nowhere"]) == dict.fromkeys(paths, b"content")
+    assert await site.transport.read("soft") == b"content"
+    assert await site.transport.read("nowhere") is None
+
+
 async def test_names_are_those_in_the_folder(site: Site) -> None:
     """Files and folders, sorted, without what lies deeper, and with no temporary name left."""
     await site.transport.write({"outbox/b": b"", "outbox/a": b"", "outbox/folder/deep": b"", "outbox/.hidden": b""})

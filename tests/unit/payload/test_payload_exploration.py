@@ -231,6 +231,7 @@ def test_a_walker_with_a_short_distance_has_exploded(walk: Walk) -> None:
     ("ensemble", "factor", "stride", "words"),
     [
         ("nvt", -1e3, 5, r"\d+ atoms were lost at step \d"),
+        ("nvt", -1e3, 1, r"\d+ atoms were lost at step \d"),
         ("nvt", 1e100, 1, r"\d+ atoms were lost at step \d"),
         ("npt", -1e8, 5, r"LAMMPS: ERROR: .*"),
         ("npt", 1e100, 1, r"positions were no numbers at step \d"),
@@ -245,7 +246,7 @@ def test_a_potential_gone_wild_is_an_ending_and_no_crash(
     basis.save(str(tmp_path / "wild.yaml"))
     wild = {"potential_yaml": [tmp_path / "wild.yaml"], "potential_asi": [fitted.asi]}
     metrics, frames, _ = walk(
-        {"ensemble": ensemble, "temperature_kelvin": 1000.0, "steps": 100},
+        {"ensemble": ensemble, "temperature_kelvin": 1000.0, "steps": 20},
         wild,
         stride=stride,
         gamma_select=0.5,

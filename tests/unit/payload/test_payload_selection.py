@@ -209,11 +209,3 @@ def test_structures_are_numbered_and_hold_one_frame_each(fitted: Fitted, tmp_pat
     metrics, _ = select(tmp_path, fitted, [frames], audit=1)
     assert [Path(one.file.path).name for one in metrics.structures] == ["000.extxyz", "001.extxyz", "002.extxyz"]
     assert [one.role for one in metrics.structures] == ["train", "train", "test"]
-
-
-def test_a_second_attempt_does_not_take_the_first_ones_selection(fitted: Fitted, tmp_path: Path) -> None:
-    """What an earlier attempt left in the folder is not read."""
-    first, _ = select(tmp_path, fitted, [[frame(1), frame(2)]], candidates_max=1)
-    again, _ = select(tmp_path, fitted, [[frame(3, rattle_angstrom=0.3)]], candidates_max=1)
-    assert seeds(first) <= {1, 2}
-    assert seeds(again) == {3}

@@ -270,7 +270,7 @@ def test_a_reader_of_the_outbox_never_sees_half_an_outcome(tmp_path: Path) -> No
     target = tmp_path / "outcome.json"
     code = (
         "import sys; from pathlib import Path; from mlip_autopipec.payload.frame import as_json, write_atomic\n"
-        "for number in range(200): write_atomic(Path(sys.argv[1]), as_json({'n': [number] * 20_000}))"
+        "for number in range(80): write_atomic(Path(sys.argv[1]), as_json({'n': [number] * 20_000}))"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(target)])
     seen = set()

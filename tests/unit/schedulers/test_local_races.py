@@ -96,7 +96,7 @@ async def test_a_second_runner_of_a_batch_does_nothing(queue: Queue) -> None:
 
 
 async def test_a_runner_about_to_begin_is_unclear(queue: Queue) -> None:
-    """It holds its lock and has not yet said who it is: neither void nor accepted."""
+    """It holds its lock and has not yet said who it is: neither void nor accepted, and no other runner begins."""
     tasks = [quick(0)]
     batch = queue.batch(tasks)
     queue.scheduler._stage(batch, tasks)
@@ -108,6 +108,7 @@ async def test_a_runner_about_to_begin_is_unclear(queue: Queue) -> None:
     try:
         assert await asyncio.to_thread(first_line, holder) == "held"
         assert isinstance(await queue.scheduler.locate(batch), Unclear)
+        assert run_now(queue.runner_command()) == 0
         assert queue.runner() is None
     finally:
         holder.kill()

@@ -1,9 +1,12 @@
 """What is run on the far side and what comes back, as text."""
 
 import io
+import os
 import shlex
+import shutil
 import subprocess
 import tarfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -145,3 +148,50 @@ def test_few_files_are_synced_by_themselves_and_many_at_once() -> None:
     assert shlex.split(few)[-2:] == ["./a", "./b"]
     assert "sync -f" in many
     assert shlex.split(many)[-1] == "/r"
+
+
+def write_here(root: Path, files: dict[str, bytes], stream: bytes) -> Completed:
+    """Run what would be run on the far side, on this one."""
+    command = remote.write_command(str(root), files, nonce=NONCE, timeout_s=20)
+    done = subprocess.run(["sh", "-c", command], input=stream, capture_output=True, check=True)
+    answer = remote.completed(NONCE, done.stdout, done.stderr)
+    assert answer is not None
+    return answer
+
+
+def test_a_stream_that_is_cut_or_changed_places_nothing(tmp_path: Path) -> None:
+    """Wherever it is cut, also between two files, where tar sees nothing wrong; what was unpacked is gone."""
+    files = {"a": b"content of a", "folder/b": b"content of b"}
+    stream = remote.packed(files)
+    assert write_here(tmp_path, files, stream).exit_status == 0
+    changed = {"a": b"another content", "folder/b": b"altogether another"}
+    stream = remote.packed(changed)
+    sound = stream.rstrip(b"\0")
+    cuts = [stream[:size] for size in (*range(0, len(sound), 512), len(sound) - 1)]
+    for damaged in (*cuts, stream.replace(b"altogether", b"ALTOGETHER")):
+        assert write_here(tmp_path, changed, damaged).exit_status != 0
+        assert {path: (tmp_path / path).read_bytes() for path in files} == files
+        assert list((tmp_path / ".ap/incoming").iterdir()) == []
+
+
+@pytest.mark.parametrize("cp_fails", [False, True])
+def test_files_are_replaced_by_one_rename_each(tmp_path: Path, *, cp_fails: bool) -> None:
+    """Whoever has the older one open keeps it whole; also where there are no hard links."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    if cp_fails:  # as on a file system without hard links
+        cp = tools / "cp"
+        cp.write_text(f'#!/bin/sh\ncase "$*" in *-l*) exit 1;; esac\nexec {shutil.which("cp")} "$@"\n')
+        cp.chmod(0o755)
+    root = tmp_path / "root"
+    first = {"a b/c": b"first", "a b/d": b"first", "e": b"first"}
+    second = dict.fromkeys(first, b"second")
+    assert write_here(root, first, remote.packed(first)).exit_status == 0
+    with (root / "a b/c").open("rb") as kept:
+        command = remote.write_command(str(root), second, nonce=NONCE, timeout_s=20)
+        path = f"{tools}:{os.environ['PATH']}"
+        subprocess.run(["sh", "-c", command], input=remote.packed(second), env={"PATH": path}, check=True)
+        assert kept.read() == b"first"
+    assert {name: (root / name).read_bytes() for name in first} == second
+    assert sorted(path.name for path in root.rglob("*")) == [".ap", "a b", "c", "d", "e", "incoming"]
+    assert {(root / name).stat().st_nlink for name in first} == {1}

@@ -16,7 +16,7 @@ class FarSide:
     def __init__(self, clock: SimulatedClock) -> None:
         self.clock = clock
         self.outbox: list[str] = []
-        self.down = self.silent = False
+        self.down = self.silent = self.killed = False
         self.listing_s = 0.0
         self.begun = 0
         self.questions: list[tuple[float, str]] = []
@@ -51,7 +51,8 @@ class _Answers:
         self._seen = set(self._far.outbox)
 
     async def hear(self) -> bytes:
-        if self._far.down:
+        if self._far.down or self._far.killed:
+            self._far.killed = False
             raise TransientError("connection lost")
         if self._far.silent:
             await self._far.clock.sleep(1e6)
@@ -135,7 +136,7 @@ def test_a_slow_folder_is_listed_less_often() -> None:
         await told(one.names(), far, 300)
 
     run_simulated(main(), clock, limit_s=1e3)
-    assert 30 <= len(far.questions) <= 35
+    assert 30 <= len(far.questions) <= 40
 
 
 def test_a_far_side_that_keeps_silent_is_left() -> None:
@@ -185,3 +186,18 @@ def test_without_a_long_lived_process_it_is_one_listing_each_time() -> None:
     sets = run_simulated(told(watcher(far, long_lived=False).names(), far, 10), clock, limit_s=1e3)
     assert sets == [frozenset({"a.json"})] * 11
     assert far.begun == 0
+
+
+def test_a_process_that_never_lives_long_is_started_seldom() -> None:
+    """On a site that kills it after each answer, listings take its place at a growing distance."""
+    clock = SimulatedClock()
+    far = FarSide(clock)
+
+    async def main() -> None:
+        async with aclosing(watcher(far).names()) as names:
+            while clock.elapsed_s < 3600:
+                await anext(names)
+                far.killed = True
+
+    run_simulated(main(), clock, limit_s=1e5)
+    assert far.begun < 200

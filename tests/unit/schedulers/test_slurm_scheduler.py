@@ -1,0 +1,487 @@
+"""SlurmScheduler over a real shell: one submission stays one, and nothing is known that is not proved."""
+
+import asyncio
+import json
+import time
+from pathlib import Path
+
+import pytest
+from slurm_stand import UID, SlurmStand, a_batch
+
+from mlip_autopipec.config.schemas.site import SlurmQueue
+from mlip_autopipec.data_models.base import Reason
+from mlip_autopipec.data_models.events import JobState, Sighting
+from mlip_autopipec.errors import TransientError
+from mlip_autopipec.ports import Accepted, Limited, PostMortem, Rejected, Unclear, Void
+from mlip_autopipec.schedulers.slurm_script import SUBMIT
+
+DATA = Path(__file__).parents[2] / "data" / "slurm"
+ANSWERS = json.loads((DATA / "sbatch.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlurmStand:
+    """A site where sbatch takes everything as job 4711, squeue shows nothing, and there is no sacct."""
+    stand = SlurmStand(tmp_path, monkeypatch, SlurmQueue(kind="slurm"))
+    stand.answers("sbatch", "4711\n")
+    return stand
+
+
+def answer(stand: SlurmStand, name: str) -> None:
+    """Let sbatch answer as recorded."""
+    said = ANSWERS[name]
+    stand.answers("sbatch", said["out"], said["err"], said["status"])
+
+
+def show(stand: SlurmStand, *lines: str) -> None:
+    """Let squeue show these elements of the batch: `JOB|INDEX|STATE|REASON|NODE`."""
+    stand.answers("squeue", "".join(f"{line}|{UID}\n" for line in lines))
+
+
+async def hand_over(stand: SlurmStand, turns: int) -> None:
+    """The one-shot wrapper alone, with less patience."""
+    await stand.transport.run(["sh", "-s", "--", f".ap/submit/{UID}", "none", str(turns)], stdin=SUBMIT.encode())
+
+
+def wait_for_call(stand: SlurmStand, name: str) -> None:
+    until = time.monotonic() + 20
+    while not stand.calls(name):
+        assert time.monotonic() < until, f"{name} is not called"
+        time.sleep(0.01)
+
+
+async def stage_only(stand: SlurmStand) -> None:
+    """As after a crash between staging and sbatch."""
+    await stand.scheduler._stage(stand.batch, stand.tasks)
+
+
+# --- submit ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_batch_is_handed_over_once_however_often_it_is_asked_for(stand: SlurmStand) -> None:
+    """Also by another daemon; the id is the same each time."""
+    answers = [
+        await scheduler.submit(stand.batch, stand.tasks)
+        for scheduler in (stand.scheduler, stand.scheduler, stand.another_scheduler())
+    ]
+
+    assert answers == [Accepted("4711")] * 3
+    assert len(stand.calls("sbatch")) == 1
+    assert stand.calls("sbatch")[0].endswith("sbatch --parsable job.sh")
+
+
+async def test_two_daemons_at_once_hand_over_once(stand: SlurmStand) -> None:
+    """The mark decides; who comes second waits for the first one's answer."""
+    stand.program("sbatch", "sleep 0.3; echo 4711")
+
+    answers = await asyncio.gather(*(stand.another_scheduler().submit(stand.batch, stand.tasks) for _ in range(4)))
+
+    assert answers == [Accepted("4711")] * 4
+    assert len(stand.calls("sbatch")) == 1
+
+
+async def test_an_answer_outlives_the_connection(stand: SlurmStand) -> None:
+    """The wrapper is killed while sbatch works: its answer is there when somebody asks again."""
+    stand.program("sbatch", "sleep 0.5; echo 4711")
+    await stage_only(stand)
+    connection = asyncio.create_task(hand_over(stand, 200))
+    await asyncio.to_thread(wait_for_call, stand, "sbatch")
+    connection.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await connection
+
+    assert await stand.scheduler.submit(stand.batch, stand.tasks) == Accepted("4711")
+    assert len(stand.calls("sbatch")) == 1
+
+
+async def test_no_answer_yet_is_unclear_and_the_answer_is_found_later(stand: SlurmStand) -> None:
+    """The caller does not wait for ever; sbatch is not ended."""
+    stand.program("sbatch", "sleep 0.7; echo 4711")
+    await stage_only(stand)
+    await hand_over(stand, 5)
+
+    assert await stand.scheduler.locate(stand.batch) == Unclear(
+        f"Slurm does not know it, but it may be on its way until {_time(stand, 150)} UTC"
+    )
+    await asyncio.sleep(1.0)
+    assert await stand.scheduler.locate(stand.batch) == Accepted("4711")
+
+
+async def test_a_warning_beside_the_id_is_no_failure(stand: SlurmStand) -> None:
+    """It was tried again by sbatch itself, said so, and was heard."""
+    stand.answers("sbatch", "4711\n", "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying\n")
+
+    assert await stand.scheduler.submit(stand.batch, stand.tasks) == Accepted("4711")
+
+
+async def test_a_refusal_is_sealed(stand: SlurmStand) -> None:
+    """It is told in the site's words, and no job of this batch can run any more, whatever those words meant."""
+    answer(stand, "account")
+
+    refused = await stand.scheduler.submit(stand.batch, stand.tasks)
+
+    assert refused == Rejected(
+        "sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified"
+    )
+    assert stand.run_element("4711", 0) == 0
+    assert stand.output(0) == ""
+
+
+async def test_a_refusal_is_not_believed_when_the_job_runs(stand: SlurmStand) -> None:
+    """The job has come through the gate while sbatch still failed: it is there."""
+    await stage_only(stand)
+    stand.program(
+        "sbatch", f'ln -sn begun.4711 "{stand.folder}/gate"; echo "error: Invalid x specification" >&2; exit 1'
+    )
+
+    assert await stand.scheduler.submit(stand.batch, stand.tasks) == Accepted("4711")
+
+
+async def test_a_submit_limit_waits_and_the_next_call_tries_again(stand: SlurmStand) -> None:
+    """One sbatch per call, under the same name; the message says what to look at."""
+    answer(stand, "submit_limit_qos")
+
+    first = await stand.scheduler.submit(stand.batch, stand.tasks)
+    assert isinstance(first, Limited)
+    assert "QOSMaxSubmitJobPerUserLimit" in first.message
+    assert first.message.endswith("(the batch has 3 tasks; site.scheduler.array_max bounds it)")
+    assert len(stand.calls("sbatch")) == 1
+    assert isinstance(await stand.scheduler.submit(stand.batch, stand.tasks), Limited)
+    assert len(stand.calls("sbatch")) == 2
+    stand.answers("sbatch", "4711\n")
+    assert await stand.scheduler.submit(stand.batch, stand.tasks) == Accepted("4711")
+    assert await stand.scheduler.submit(stand.batch, stand.tasks) == Accepted("4711")
+    assert len(stand.calls("sbatch")) == 3
+
+
+@pytest.mark.parametrize("name", ["frozen", "killed", "no_controller"])
+async def test_a_lost_answer_is_never_tried_again(stand: SlurmStand, name: str) -> None:
+    """However often submit is called: only looking can tell."""
+    answer(stand, name)
+
+    for _ in range(3):
+        assert isinstance(await stand.scheduler.submit(stand.batch, stand.tasks), Unclear)
+    assert len(stand.calls("sbatch")) == 1
+
+
+async def test_the_users_own_settings_reach_no_command(stand: SlurmStand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SBATCH_JOB_NAME would outweigh the script's name, by which a lost job is found."""
+    monkeypatch.setenv("SBATCH_JOB_NAME", "mine")
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setenv("SLURM_CONF", "/etc/elsewhere/slurm.conf")
+    stand.program("sbatch", 'env >"$(dirname "$0")/seen"; echo 4711')
+
+    await stand.scheduler.submit(stand.batch, stand.tasks)
+
+    seen = (stand.root.parent / "bin" / "seen").read_text(encoding="utf-8")
+    assert "SBATCH_JOB_NAME" not in seen
+    assert "SLURM_JOB_ID" not in seen
+    assert "SLURM_CONF=/etc/elsewhere/slurm.conf" in seen
+
+
+async def test_a_site_that_cannot_make_the_mark_submits_nothing(stand: SlurmStand) -> None:
+    """As with a full disk: a passing fault, nothing was sent, and it may be tried again."""
+    stand.answers("mkdir", err="mkdir: cannot create directory: No space left on device\n", status=1)
+
+    with pytest.raises(TransientError, match="No space left on device"):
+        await stand.scheduler.submit(stand.batch, stand.tasks)
+    assert stand.calls("sbatch") == []
+    stand.program("mkdir", 'exec /bin/mkdir "$@"')
+    assert await stand.scheduler.submit(stand.batch, stand.tasks) == Accepted("4711")
+
+
+# --- locate ---------------------------------------------------------------------------------------------------------
+
+
+def _time(stand: SlurmStand, in_s: float) -> str:
+    stand.clock.advance(in_s)
+    told = f"{stand.clock.now():%H:%M:%S}"
+    stand.clock.elapsed_s -= in_s
+    return told
+
+
+async def test_what_was_never_sent_is_void_at_once_and_stays_so(stand: SlurmStand) -> None:
+    """A wrapper that is still on its way comes to a shut gate."""
+    assert isinstance(await stand.scheduler.locate(stand.batch), Void)
+
+    assert isinstance(await stand.scheduler.submit(stand.batch, stand.tasks), Unclear)
+    assert isinstance(await stand.scheduler.locate(stand.batch), Void)
+    assert stand.calls("sbatch") == []
+
+
+async def test_a_batch_is_void_only_when_nothing_can_be_on_its_way(stand: SlurmStand) -> None:
+    """Two whole and empty answers, 150 s apart; then a job that lands does nothing."""
+    answer(stand, "frozen")
+    await stand.scheduler.submit(stand.batch, stand.tasks)
+
+    assert isinstance(await stand.scheduler.locate(stand.batch), Unclear)
+    stand.clock.advance(149)
+    assert isinstance(await stand.scheduler.locate(stand.batch), Unclear)
+    stand.clock.advance(1)
+    assert isinstance(await stand.scheduler.locate(stand.batch), Void)
+    assert stand.run_element("4711", 0) == 0
+    assert stand.output(0) == ""
+
+
+async def test_a_slow_controller_is_given_more_time(stand: SlurmStand) -> None:
+    """Twice its MessageTimeout, where that is longer."""
+    answer(stand, "frozen")
+    stand.answers("scontrol", "MessageTimeout          = 100 sec\n")
+    await stand.scheduler.submit(stand.batch, stand.tasks)
+
+    await stand.scheduler.locate(stand.batch)
+    stand.clock.advance(199)
+    assert isinstance(await stand.scheduler.locate(stand.batch), Unclear)
+    stand.clock.advance(1)
+    assert isinstance(await stand.scheduler.locate(stand.batch), Void)
+
+
+async def test_a_failed_look_proves_nothing(stand: SlurmStand) -> None:
+    """Time that passes without whole answers counts for nothing."""
+    answer(stand, "frozen")
+    await stand.scheduler.submit(stand.batch, stand.tasks)
+    stand.answers("squeue", err=(DATA / "squeue/frozen.err").read_text(encoding="utf-8"), status=1)
+
+    for _ in range(3):
+        with pytest.raises(TransientError, match="Socket timed out on send/recv operation"):
+            await stand.scheduler.locate(stand.batch)
+        stand.clock.advance(1000)
+    show(stand)
+    assert isinstance(await stand.scheduler.locate(stand.batch), Unclear)
+
+
+async def test_unreadable_lines_prove_nothing(stand: SlurmStand) -> None:
+    """What can't be read may be the job."""
+    answer(stand, "frozen")
+    await stand.scheduler.submit(stand.batch, stand.tasks)
+    stand.answers("squeue", "4711|?|RUNNING\n")
+
+    assert await stand.scheduler.locate(stand.batch) == Unclear("squeue gave no whole answer")
+
+
+async def test_a_job_is_found_by_its_name(stand: SlurmStand) -> None:
+    """The answer was lost, the job is there; of two copies the first is meant."""
+    answer(stand, "frozen")
+    await stand.scheduler.submit(stand.batch, stand.tasks)
+    show(stand, "4712|0-2|PENDING|Priority|", "4711|0-2|PENDING|Priority|")
+
+    assert await stand.scheduler.locate(stand.batch) == Accepted("4711")
+    assert f"--name={UID}" in stand.calls("squeue")[0]
+
+
+async def test_a_job_that_has_begun_needs_no_asking(stand: SlurmStand) -> None:
+    """Its gate names it, though Slurm may have forgotten it long ago."""
+    answer(stand, "killed")
+    await stand.scheduler.submit(stand.batch, stand.tasks)
+    stand.run_element("4711", 0)
+    stand.answers("squeue", status=1)
+
+    assert await stand.scheduler.locate(stand.batch) == Accepted("4711")
+
+
+async def test_the_database_remembers_what_squeue_has_forgotten(stand: SlurmStand) -> None:
+    """As where a person has cancelled the job before it began."""
+    answer(stand, "frozen")
+    stand.answers("sacct", f"4711_0|CANCELLED by 1000|0:0|None assigned|{UID}\n")
+    await stand.scheduler.submit(stand.batch, stand.tasks)
+
+    assert await stand.scheduler.locate(stand.batch) == Accepted("4711")
+    assert "--starttime=20" in stand.calls("sacct")[0]
+
+
+async def test_a_database_that_is_switched_off_hinders_nothing(stand: SlurmStand) -> None:
+    """Many sites have none."""
+    answer(stand, "frozen")
+    stand.answers("sacct", err=(DATA / "sacct/disabled.err").read_text(encoding="utf-8"), status=1)
+    await stand.scheduler.submit(stand.batch, stand.tasks)
+
+    assert isinstance(await stand.scheduler.locate(stand.batch), Unclear)
+    stand.clock.advance(150)
+    assert isinstance(await stand.scheduler.locate(stand.batch), Void)
+
+
+@pytest.mark.parametrize("name", ["account", "job_count"])
+async def test_a_late_no_is_void(stand: SlurmStand, name: str) -> None:
+    """In the meantime sbatch has said that it submitted nothing: no need to wait."""
+    answer(stand, name)
+    await stage_only(stand)
+    await hand_over(stand, 100)
+
+    assert isinstance(await stand.scheduler.locate(stand.batch), Void)
+    assert stand.gate == "void"
+
+
+async def test_a_begin_that_comes_between_the_look_and_the_gate_counts(stand: SlurmStand) -> None:
+    """Whoever made the gate first is right: nothing found for long, and the job starts in that moment."""
+    answer(stand, "frozen")
+    await stand.scheduler.submit(stand.batch, stand.tasks)
+    await stand.scheduler.locate(stand.batch)
+    stand.clock.advance(150)
+    stand.program("squeue", f'ln -sn begun.4711 "{stand.folder}/gate"')
+
+    assert await stand.scheduler.locate(stand.batch) == Accepted("4711")
+
+
+async def test_a_torn_answer_is_a_passing_fault(stand: SlurmStand) -> None:
+    """The shell was ended in the middle: no information."""
+    await stand.scheduler.submit(stand.batch, stand.tasks)
+    stand.program("head", "kill -9 $PPID")
+
+    with pytest.raises(TransientError):
+        await stand.scheduler.locate(stand.batch)
+
+
+# --- sight ----------------------------------------------------------------------------------------------------------
+
+
+async def test_all_batches_are_seen_by_one_squeue(stand: SlurmStand) -> None:
+    """Whatever their number; what a whole answer does not show is absent."""
+    other = a_batch(stand.tasks, f"{UID[:-1]}9", job_id="5000")
+    stand.answers("squeue", f"4711|1-2|PENDING|Priority||{UID}\n5000|0|RUNNING|None|n7|{other.uid}\n")
+
+    seen = await stand.scheduler.sight([stand.batch, other])
+
+    assert seen is not None
+    assert {key: sighting.state for key, sighting in seen.items()} == {
+        (UID, 0): JobState.ABSENT,
+        (UID, 1): JobState.WAITING,
+        (UID, 2): JobState.WAITING,
+        (other.uid, 0): JobState.RUNNING,
+        (other.uid, 1): JobState.ABSENT,
+        (other.uid, 2): JobState.ABSENT,
+    }
+    assert seen[other.uid, 0].detail == "RUNNING on n7"
+    assert len(stand.calls("squeue")) == 1
+    assert f"--name={UID},{other.uid} " in stand.calls("squeue")[0]
+
+
+async def test_only_live_attempts_are_asked_after(stand: SlurmStand) -> None:
+    """What has ended is settled; with no batch nothing is asked at all."""
+    batch = stand.batch.model_copy(update={"live": frozenset({2})})
+
+    seen = await stand.scheduler.sight([batch])
+
+    assert seen is not None
+    assert list(seen) == [(UID, 2)]
+    assert await stand.scheduler.sight([]) == {}
+    assert len(stand.calls("squeue")) == 1
+
+
+async def test_a_failing_squeue_shows_nothing_absent(stand: SlurmStand) -> None:
+    """Its words are told; no attempt is."""
+    stand.answers("squeue", err=(DATA / "squeue/no_controller.err").read_text(encoding="utf-8"), status=1)
+
+    with pytest.raises(TransientError, match="Unable to contact slurm controller"):
+        await stand.scheduler.sight([stand.batch])
+
+
+async def test_a_cut_squeue_shows_nothing_absent(stand: SlurmStand) -> None:
+    """A line that ends in the middle makes the answer no information."""
+    stand.answers("squeue", "4711|0|RUNNING|None|n1|" + UID + "\n4711|1|RUNN")
+
+    assert await stand.scheduler.sight([stand.batch]) is None
+
+
+# --- post mortem ----------------------------------------------------------------------------------------------------
+
+
+async def end_of(stand: SlurmStand, index: int = 0) -> PostMortem | Sighting | None:
+    if not (stand.folder / "try.0").exists():
+        await stand.scheduler.submit(stand.batch, stand.tasks)
+    return await stand.scheduler.post_mortem(stand.batch, index)
+
+
+async def test_an_attempt_that_lives_is_shown_alive(stand: SlurmStand) -> None:
+    """It was missing for a while, or is being restarted by Slurm."""
+    show(stand, "4711|0|PENDING|BeginTime|")
+
+    seen = await end_of(stand)
+
+    assert isinstance(seen, Sighting)
+    assert (seen.state, seen.detail) == (JobState.WAITING, "PENDING (BeginTime)")
+
+
+async def test_squeue_outweighs_the_database(stand: SlurmStand) -> None:
+    """Recorded: after a node failure sacct says NODE_FAIL of an element that waits to run again."""
+    show(stand, "4711|0|PENDING|BeginTime|")
+    stand.answers("sacct", f"4711_0|NODE_FAIL|0:0|lab2|{UID}\n")
+
+    assert isinstance(await end_of(stand), Sighting)
+
+
+async def test_the_database_tells_the_end_that_squeue_has_forgotten(stand: SlurmStand) -> None:
+    """With its exit code."""
+    stand.answers("sacct", f"4711_0|OUT_OF_MEMORY|0:125|lab2|{UID}\n")
+
+    assert await end_of(stand) == PostMortem(Reason.OUT_OF_MEMORY, "OUT_OF_MEMORY (exit 0:125) on lab2")
+
+
+async def test_without_a_database_the_jobs_own_words_are_the_witness(stand: SlurmStand) -> None:
+    """There slurmstepd has written why; else the task's last words are shown."""
+    stand.answers("sacct", status=1)
+    await stand.scheduler.submit(stand.batch, stand.tasks)
+    timeout = (DATA / "slurmstepd/timeout.txt").read_text(encoding="utf-8")
+    (stand.folder / "slurm-0.out").write_text(timeout, encoding="utf-8")
+    stand.run_element("4711", 1)
+
+    by_words = await end_of(stand, 0)
+    by_task = await end_of(stand, 1)
+
+    assert isinstance(by_words, PostMortem)
+    assert by_words.reason is Reason.TIMEOUT
+    assert isinstance(by_task, PostMortem)
+    assert by_task.reason is Reason.LOST
+    assert "its last words: began task --root" in by_task.message
+
+
+async def test_a_controller_that_does_not_answer_ends_nothing(stand: SlurmStand) -> None:
+    """Whatever the database or old outputs say."""
+    await stand.scheduler.submit(stand.batch, stand.tasks)
+    stand.answers("sacct", f"4711_0|TIMEOUT|0:0|lab2|{UID}\n")
+    stand.answers("squeue", status=1)
+
+    with pytest.raises(TransientError):
+        await end_of(stand)
+
+
+async def test_a_database_that_lags_is_waited_for_but_not_for_ever(stand: SlurmStand) -> None:
+    """It may be slow; it may also have missed the end, and would say running for ever."""
+    stand.answers("sacct", f"4711_0|RUNNING|0:0|lab2|{UID}\n")
+
+    assert await end_of(stand) is None
+    stand.clock.advance(599)
+    assert await end_of(stand) is None
+    stand.clock.advance(1)
+    end = await end_of(stand)
+    assert isinstance(end, PostMortem)
+    assert end.reason is Reason.LOST
+
+
+async def test_elements_cancelled_before_they_began_are_cancelled(stand: SlurmStand) -> None:
+    """Slurm shows one line without index for all of them."""
+    show(stand, "4711|N/A|CANCELLED|Priority|", "4711|0|COMPLETED|None|n1")
+
+    end = await end_of(stand, 2)
+
+    assert isinstance(end, PostMortem)
+    assert end.reason is Reason.CANCELLED
+
+
+# --- cancel ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_batch_is_cancelled_by_its_name(stand: SlurmStand) -> None:
+    """So that it works also while its id is not known; and only the user's own."""
+    await stand.scheduler.cancel(stand.batch)
+
+    assert len(stand.calls("scancel")) == 1
+    assert f"--name={UID}" in stand.calls("scancel")[0]
+    assert "--user=" in stand.calls("scancel")[0]
+
+
+async def test_a_cancel_that_fails_is_told(stand: SlurmStand) -> None:
+    """The person who asked must not believe that it is done."""
+    stand.answers("scancel", err="scancel: error: Unable to contact slurm controller\n", status=1)
+
+    with pytest.raises(TransientError, match="Unable to contact"):
+        await stand.scheduler.cancel(stand.batch)
