@@ -1,0 +1,168 @@
+"""The one-host cluster of scripts/lab, and a root folder on it with batches that do something or nothing."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from mlip_autopipec.config.schemas.site import SlurmQueue
+from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.data_models.events import JobState
+from mlip_autopipec.data_models.outcome import Outcome
+from mlip_autopipec.data_models.state import Batch
+from mlip_autopipec.data_models.task import GenerateParameters, Prototype, Resources, Task, TaskFile, make_task
+from mlip_autopipec.schedulers.shipment import pack
+from mlip_autopipec.schedulers.slurm import SlurmScheduler
+from mlip_autopipec.transports.local import LocalTransport
+
+T = TypeVar("T")
+#: Jobs begin on a tick of 1 s, on two shared cores.
+PATIENCE_S = 60.0
+
+
+class WallClock:
+    """ports.Clock, the real one."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    async def sleep(self, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A cluster that is up; commands of Slurm run as root."""
+
+    folder: Path
+
+    def run(self, *words: str) -> str:
+        """What a command prints; it must succeed."""
+        return subprocess.run(words, check=True, capture_output=True, text=True, timeout=60).stdout
+
+    def pid(self, part: str) -> int:
+        """The process of `munged`, `slurmctld`, `lab1`, `lab2` or `sshd`."""
+        return int((self.folder / "run" / f"{part}.pid").read_text(encoding="utf-8").split()[0])
+
+    @contextmanager
+    def frozen_controller(self) -> Iterator[None]:
+        """Let slurmctld stand still: commands reach it, and nothing answers."""
+        os.kill(self.pid("slurmctld"), signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.pid("slurmctld"), signal.SIGCONT)
+
+    @contextmanager
+    def setting(self, line: str) -> Iterator[None]:
+        """Another slurm.conf for a while."""
+        extra = self.folder / "extra.conf"
+        before = extra.read_text(encoding="utf-8")
+        key = line.partition("=")[0]
+        extra.write_text("".join(kept for kept in before.splitlines(True) if not kept.startswith(key)) + line + "\n")
+        try:
+            self.run("scontrol", "reconfigure")
+            yield
+        finally:
+            extra.write_text(before, encoding="utf-8")
+            self.run("scontrol", "reconfigure")
+
+    def arrays(self, uid: str) -> set[str]:
+        """Ids of all jobs of that name that slurmctld knows, ended or not."""
+        return set(self.run("squeue", "-h", "-t", "all", "-n", uid, "-o", "%F").split())
+
+
+@dataclass
+class Site:
+    """A root folder, and a scheduler for it. The payload is the real work half unless another program is named."""
+
+    root: Path
+    payload: str = ""
+    options: SlurmQueue = field(default_factory=lambda: SlurmQueue(kind="slurm"))
+    resources: Resources = field(default_factory=lambda: Resources(memory_mib=500, walltime_s=300))
+
+    def __post_init__(self) -> None:
+        """Put the work half there, as the daemon does."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.transport = LocalTransport(self.root)
+        shipment = pack()
+        (self.root / ".ap").mkdir(exist_ok=True)
+        (self.root / shipment.path).write_bytes(shipment.content)
+        self.scheduler = SlurmScheduler(
+            self.transport,
+            options=self.options,
+            payload=self.payload or shipment.path,
+            root=str(self.root),
+            python=sys.executable,
+            clock=WallClock(),
+        )
+
+    def program(self, code: str) -> None:
+        """Let every task be this program, in place of the work half."""
+        (self.root / "program.py").write_text(code, encoding="utf-8")
+        self.payload = "program.py"
+        self.__post_init__()
+
+    @property
+    def uid(self) -> str:
+        """Name of its one batch."""
+        return f"lab-{os.getpid()}.{self.root.name}.b00"
+
+    def batch(self, number: int) -> tuple[Batch, list[Task]]:
+        """Tasks that generate one structure each, staged; its name is the folder's."""
+        tasks = [_task(index, self.resources) for index in range(number)]
+        for task in tasks:
+            (self.root / task.workdir).mkdir(parents=True)
+            content = TaskFile(campaign="lab", **dict(task)).model_dump_json()
+            (self.root / task.workdir / "task.json").write_text(content, encoding="utf-8")
+        return Batch(uid=self.uid, tasks=tuple(task.id for task in tasks), live=frozenset(range(number))), tasks
+
+    def outcomes(self) -> list[Outcome]:
+        """All that is in the outbox."""
+        return [
+            Outcome.model_validate_json(path.read_bytes()) for path in sorted((self.root / "outbox").glob("*.json"))
+        ]
+
+    async def states(self, batch: Batch) -> list[JobState]:
+        """Each element's state."""
+        seen = await self.scheduler.sight([batch])
+        assert seen is not None
+        return [seen[batch.uid, index].state for index in sorted(batch.live)]
+
+    async def until(self, batch: Batch, *wanted: JobState) -> None:
+        """Wait until all elements are in one of these states."""
+
+        async def reached() -> bool:
+            return set(await self.states(batch)) <= set(wanted)
+
+        await eventually(reached)
+
+
+def _task(index: int, resources: Resources) -> Task:
+    prototype = Prototype(structure="fcc", elements=("Cu",), lattice_constant_angstrom=3.61)
+    parameters = GenerateParameters(
+        prototypes=(prototype,),
+        structures=1,
+        test_structures=0,
+        strain_max=0.02,
+        rattle_angstrom=(0.05,),
+        distance_min_angstrom=1.5,
+        seed=index,
+    )
+    return make_task(0, Phase.GENERATION, index, parameters, resources=resources)
+
+
+async def eventually(true: Callable[[], Awaitable[bool]], patience_s: float = PATIENCE_S) -> None:
+    """Ask every 0.3 s until it is true."""
+    until = time.monotonic() + patience_s
+    while not await true():
+        assert time.monotonic() < until, f"not within {patience_s} s"
+        await asyncio.sleep(0.3)

@@ -1,0 +1,254 @@
+"""SlurmScheduler on a real Slurm: submitted once whatever is lost, and every end told for what it is."""
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab_stand import LAB, running_lab
+from slurm_lab import Lab, Site, eventually
+
+from mlip_autopipec.config.schemas.site import SlurmQueue
+from mlip_autopipec.data_models.base import Reason
+from mlip_autopipec.data_models.events import JobState, Sighting
+from mlip_autopipec.data_models.state import Batch
+from mlip_autopipec.data_models.task import Resources
+from mlip_autopipec.errors import TransientError
+from mlip_autopipec.ports import Accepted, PostMortem, Rejected, Unclear, Void
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+SLEEP = "import time\ntime.sleep(300)\n"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """The cluster; Slurm's commands and the schedulers of this process speak to it."""
+    with running_lab() as settings, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLURM_CONF", settings["SLURM_CONF"])
+        yield Lab(Path(settings["AUTOPIPEC_LAB"]))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def overdue(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, Batch]:
+    """A job over its walltime of a minute. It is begun before all tests and looked at by the last."""
+    del lab
+    site = Site(tmp_path_factory.mktemp("overdue"), resources=Resources(memory_mib=500, walltime_s=60))
+    site.program(SLEEP)
+    batch, tasks = site.batch(1)
+    assert isinstance(asyncio.run(site.scheduler.submit(batch, tasks)), Accepted)
+    return site, batch
+
+
+@pytest.fixture
+def site(tmp_path: Path, lab: Lab) -> Iterator[Site]:
+    """An empty root; what still runs at the end is ended."""
+    made = Site(tmp_path / tmp_path.name)
+    yield made
+    lab.run("scancel", "--quiet", "--name", made.uid)
+
+
+def process_in(folder: Path, program: str) -> int | None:
+    """The process of that name that works in that folder."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            found = (process / "comm").read_text(encoding="utf-8").strip(), (process / "cwd").readlink()
+        except OSError:
+            continue  # it has ended meanwhile
+        if found == (program, folder):
+            return int(process.name)
+    return None
+
+
+async def located(site: Site, batch: Batch) -> str:
+    """The job's id, however long it takes to be found."""
+    answer: list[str] = []
+
+    async def found() -> bool:
+        try:
+            match await site.scheduler.locate(batch):
+                case Accepted(job_id):
+                    answer.append(job_id)
+                case Void(message):
+                    pytest.fail(f"a job that is there was called void: {message}")
+                case Unclear():
+                    pass
+        except TransientError:
+            return False
+        return bool(answer)
+
+    await eventually(found)
+    return answer[0]
+
+
+async def test_an_array_runs_and_a_copy_of_it_does_nothing(site: Site, lab: Lab) -> None:
+    """Five tasks leave five outcomes, though the batch is submitted three times and once more by hand."""
+    batch, tasks = site.batch(5)
+
+    answers = [await site.scheduler.submit(batch, tasks) for _ in range(3)]
+    copy = lab.run("sbatch", "--parsable", str(site.root / ".ap" / "submit" / batch.uid / "job.sh")).strip()
+    await site.until(batch, JobState.ENDED)
+
+    assert len(set(answers)) == 1
+    assert isinstance(answers[0], Accepted)
+    assert lab.arrays(batch.uid) == {answers[0].job_id, copy}
+    outcomes = site.outcomes()
+    assert [(outcome.index, outcome.status) for outcome in outcomes] == [(index, "done") for index in range(5)]
+    assert {outcome.task for outcome in outcomes} == set(batch.tasks)
+    # Which of the two begins first is Slurm's choice; only one ever does.
+    gate = (site.root / ".ap" / "submit" / batch.uid / "gate").readlink()
+    assert gate in {Path(f"begun.{job}") for job in (answers[0].job_id, copy)}
+
+
+async def test_answers_that_are_lost_double_no_job(tmp_path: Path, lab: Lab) -> None:
+    """The controller stands still for 14 s: one sbatch times out, another is killed; both jobs land, once each."""
+    slow, cut = Site(tmp_path / "slow"), Site(tmp_path / "cut")
+    (slow_batch, slow_tasks), (cut_batch, cut_tasks) = slow.batch(2), cut.batch(2)
+
+    with lab.frozen_controller():
+        submissions = asyncio.gather(
+            slow.scheduler.submit(slow_batch, slow_tasks), cut.scheduler.submit(cut_batch, cut_tasks)
+        )
+        await asyncio.sleep(2)
+        sbatch = process_in(cut.root / ".ap" / "submit" / cut_batch.uid, "sbatch")
+        assert sbatch is not None
+        os.kill(sbatch, signal.SIGKILL)
+        await asyncio.sleep(12)
+    answers = await submissions
+
+    assert [type(answer) for answer in answers] == [Unclear, Unclear]
+    for site, batch, tasks in ((slow, slow_batch, slow_tasks), (cut, cut_batch, cut_tasks)):
+        job_id = await located(site, batch)
+        assert isinstance(await site.scheduler.submit(batch, tasks), Accepted | Unclear)
+        await site.until(batch, JobState.ENDED)
+        assert lab.arrays(batch.uid) == {job_id}
+        assert [outcome.status for outcome in site.outcomes()] == ["done", "done"]
+
+
+async def test_a_job_that_was_given_up_does_nothing_when_it_lands(tmp_path: Path, lab: Lab) -> None:
+    """It was held back; then its gate is shut; then it starts."""
+    site = Site(tmp_path / "late", options=SlurmQueue(kind="slurm", extra=("#SBATCH --hold",)))
+    batch, tasks = site.batch(2)
+    accepted = await site.scheduler.submit(batch, tasks)
+    assert isinstance(accepted, Accepted)
+    assert await site.states(batch) == [JobState.HELD, JobState.HELD]
+
+    assert isinstance(await site.scheduler._give_up(batch, "a test"), Void)
+    lab.run("scontrol", "release", accepted.job_id)
+    await site.until(batch, JobState.ENDED)
+
+    assert site.outcomes() == []
+    assert not list(site.root.glob("cycles/*/*/*/claim*"))
+
+
+async def test_wrong_words_are_refused_in_the_sites_own(tmp_path: Path, lab: Lab) -> None:
+    """And nothing is queued."""
+    site = Site(tmp_path / "refused", options=SlurmQueue(kind="slurm", partition="nope"))
+    batch, tasks = site.batch(2)
+
+    answer = await site.scheduler.submit(batch, tasks)
+
+    assert isinstance(answer, Rejected)
+    assert "Invalid partition name specified" in answer.message
+    assert lab.arrays(batch.uid) == set()
+
+
+async def test_a_job_that_can_never_start_is_held(tmp_path: Path, lab: Lab) -> None:
+    """Slurm takes it, and would let it wait for ever."""
+    site = Site(tmp_path / "stuck", options=SlurmQueue(kind="slurm", partition="short"))
+    batch, tasks = site.batch(2)
+    await site.scheduler.submit(batch, tasks)
+
+    seen = await site.scheduler.sight([batch])
+
+    assert seen is not None
+    assert {sighting.state for sighting in seen.values()} == {JobState.HELD}
+    assert all(sighting.detail.startswith("PENDING (Partition") for sighting in seen.values())
+    lab.run("scancel", "--name", batch.uid)
+
+
+async def test_a_job_over_its_memory_is_out_of_memory(site: Site) -> None:
+    """Slurm itself only says FAILED."""
+    site.program("x = bytearray(800 * 2**20)\n" + SLEEP)
+    batch, tasks = site.batch(1)
+    await site.scheduler.submit(batch, tasks)
+    await site.until(batch, JobState.ENDED)
+
+    end = await site.scheduler.post_mortem(batch, 0)
+
+    assert isinstance(end, PostMortem)
+    assert end.reason is Reason.OUT_OF_MEMORY
+    assert "exceeded memory limit" in end.message
+
+
+async def test_requeue_and_cancel_are_told_apart(site: Site, lab: Lab) -> None:
+    """A restart by Slurm ends nothing; a person's scancel does, also of what has not begun."""
+    site.program(SLEEP)
+    batch, tasks = site.batch(2)
+    answer = await site.scheduler.submit(batch, tasks)
+    assert isinstance(answer, Accepted)
+    await site.until(batch, JobState.RUNNING)
+
+    lab.run("scontrol", "requeue", f"{answer.job_id}_0")
+    await eventually(lambda: _is(site, batch, [JobState.WAITING, JobState.RUNNING]))
+    again = await site.scheduler.post_mortem(batch, 0)
+    await site.scheduler.cancel(batch)
+    await site.until(batch, JobState.ENDED)
+    ends = [await site.scheduler.post_mortem(batch, index) for index in range(2)]
+
+    assert isinstance(again, Sighting)
+    assert again.state is JobState.WAITING
+    assert [end.reason for end in ends if isinstance(end, PostMortem)] == [Reason.CANCELLED, Reason.CANCELLED]
+
+
+async def _is(site: Site, batch: Batch, states: list[JobState]) -> bool:
+    return await site.states(batch) == states
+
+
+async def test_what_slurm_forgets_is_absent_and_then_lost(site: Site, lab: Lab) -> None:
+    """With MinJobAge of 2 s, and no database; the task's last words are kept."""
+    site.program("raise SystemExit('the code gave up')\n")
+    batch, tasks = site.batch(1)
+    with lab.setting("MinJobAge=2"):
+        await site.scheduler.submit(batch, tasks)
+        await site.until(batch, JobState.ABSENT)
+
+    end = await site.scheduler.post_mortem(batch, 0)
+
+    assert isinstance(end, PostMortem)
+    assert end.reason is Reason.LOST
+    assert end.message.endswith("its last words: the code gave up")
+
+
+async def test_a_controller_that_does_not_answer_shows_nothing_absent(site: Site, lab: Lab) -> None:
+    """It stands still for as long as squeue has patience."""
+    site.program(SLEEP)
+    batch, tasks = site.batch(1)
+    await site.scheduler.submit(batch, tasks)
+
+    with lab.frozen_controller(), pytest.raises(TransientError, match="timed out"):
+        await site.scheduler.sight([batch])
+    assert JobState.ABSENT not in await site.states(batch)
+
+
+def test_the_lab_is_up_and_coming_up_again_changes_nothing(lab: Lab) -> None:
+    """The same processes, at once; and all of them are shown."""
+    before = [lab.pid(part) for part in ("munged", "slurmctld", "lab1", "lab2", "sshd")]
+
+    subprocess.run([LAB, "up"], check=True, timeout=30)
+
+    assert before == [lab.pid(part) for part in ("munged", "slurmctld", "lab1", "lab2", "sshd")]
+    assert subprocess.run([LAB, "status"], check=False, capture_output=True, timeout=30).returncode == 0
+
+
+async def test_a_job_over_its_walltime_is_a_timeout(overdue: tuple[Site, Batch]) -> None:
+    """Slurm looks at walltimes every half minute: it may run for a minute and a half."""
+    site, batch = overdue
+    await eventually(lambda: _is(site, batch, [JobState.ENDED]), patience_s=120)
+
+    end = await site.scheduler.post_mortem(batch, 0)
+
+    assert isinstance(end, PostMortem)
+    assert end.reason is Reason.TIMEOUT
