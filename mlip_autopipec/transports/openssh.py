@@ -52,7 +52,7 @@ class OpensshTransport(ShellTransport):
         prologue: str = "",
         call_timeout_s: float = 60.0,
     ) -> None:
-        super().__init__(host, root, rng=rng, prologue=prologue, call_timeout_s=call_timeout_s)
+        super().__init__(host, root, clock=clock, rng=rng, prologue=prologue, call_timeout_s=call_timeout_s)
         self._words = [
             *(["-F", str(config)] if config else []),
             *(["-p", str(port)] if port else []),
@@ -144,8 +144,8 @@ class OpensshTransport(ShellTransport):
         transport below the process, which create_subprocess_exec does not give.
         """
         loop = asyncio.get_running_loop()
-        try:
-            transport, protocol = await loop.subprocess_exec(
+        spawning = asyncio.ensure_future(
+            loop.subprocess_exec(
                 lambda: asyncio.subprocess.SubprocessStreamProtocol(limit=_LINE_BYTES_MAX, loop=loop),
                 "ssh",
                 *words,
@@ -154,8 +154,17 @@ class OpensshTransport(ShellTransport):
                 stderr=pipe if stderr is None else stderr,
                 start_new_session=True,
             )
+        )
+        try:
+            transport, protocol = await asyncio.shield(spawning)
         except FileNotFoundError as error:
             raise OperatorError("this machine has no `ssh` command: install the OpenSSH client") from error
+        except asyncio.CancelledError:
+            # Cancelled itself, asyncio would wait for pipes that it has not connected yet, and which the master keeps.
+            await asyncio.wait([spawning])
+            if spawning.exception() is None:
+                spawning.result()[0].close()
+            raise
         process = asyncio.subprocess.Process(transport, protocol, loop)
         try:
             yield process

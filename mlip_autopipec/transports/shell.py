@@ -14,16 +14,24 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mlip_autopipec.errors import OperatorError, TransientError
-from mlip_autopipec.ports import Completed
+from mlip_autopipec.ports import Clock, Completed
 from mlip_autopipec.transports import remote
 
 #: sshd allows 10 on one connection (MaxSessions); two are left to others that share it.
 CHANNELS_MAX = 8
 #: More than any command of ours has to say; what is beyond is not taken into memory.
 _OUTPUT_BYTES_MAX = 512 * 2**20
+#: sshd counts a channel that has ended until it has nothing else to do; then one more may be too many.
+_REOPEN_AFTER_S = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+#: What OpenSSH says then.
+_REFUSED = b"Session open refused by peer"
 _CHUNK_BYTES = 2**18
 #: A transfer may take so long for every MiB, on top of what every call may take.
 _SECONDS_PER_MIB = 1.0
+
+
+class ChannelRefusedError(TransientError):
+    """sshd takes no more channels on this connection at the moment; nothing was begun."""
 
 
 class Reader(Protocol):
@@ -83,10 +91,18 @@ class ShellTransport(ABC):
     """
 
     def __init__(
-        self, host: str, root: str, *, rng: random.Random, prologue: str = "", call_timeout_s: float = 60.0
+        self,
+        host: str,
+        root: str,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        prologue: str = "",
+        call_timeout_s: float = 60.0,
     ) -> None:
         self._host = host
         self._root = remote.far_root(root)
+        self._clock = clock
         self._rng = rng
         self._prologue = prologue
         self._call_timeout_s = call_timeout_s
@@ -96,8 +112,8 @@ class ShellTransport(ABC):
     def _open(self, command: str) -> AbstractAsyncContextManager[Pipes]:
         """Start a command line of the login shell, and end it on exit.
 
-        Raises OperatorError if a person must see to the login. Any other fault, also while the pipes are used, is a
-        TransientError.
+        Raises OperatorError if a person must see to the login, ChannelRefusedError if there are too many of them. Any
+        other fault, also while the pipes are used, is a TransientError.
         """
 
     @abstractmethod
@@ -176,15 +192,24 @@ class ShellTransport(ABC):
         self, command: str, nonce: str, what: str, *, timeout_s: float, stdin: bytes = b""
     ) -> Completed:
         try:
-            async with asyncio.timeout(timeout_s), self._channels, self._open(command) as pipes:
-                _feed(pipes.stdin, stdin)
-                stdout, stderr = await asyncio.gather(_all_of(pipes.stdout, what), _all_of(pipes.stderr, what))
+            async with asyncio.timeout(timeout_s), self._channels:
+                for delay_s in _REOPEN_AFTER_S:
+                    with contextlib.suppress(ChannelRefusedError):
+                        return await self._exchange_once(command, nonce, what, stdin)
+                    await self._clock.sleep(delay_s)
+                return await self._exchange_once(command, nonce, what, stdin)
         except TimeoutError:
             raise TransientError(f"{what}: no end within {timeout_s:g} s") from None
+
+    async def _exchange_once(self, command: str, nonce: str, what: str, stdin: bytes) -> Completed:
+        async with self._open(command) as pipes:
+            _feed(pipes.stdin, stdin)
+            stdout, stderr = await asyncio.gather(_all_of(pipes.stdout, what), _all_of(pipes.stderr, what))
         answer = remote.completed(nonce, stdout, stderr)
         if answer is None:
             words = remote.last_words(stderr) or "connection lost"
-            raise TransientError(f"{what}: its end is not known: {words}")
+            refused = _REFUSED in stderr and nonce.encode() not in stderr
+            raise (ChannelRefusedError if refused else TransientError)(f"{what}: its end is not known: {words}")
         return answer
 
     def _what(self, call: str) -> str:

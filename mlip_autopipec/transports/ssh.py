@@ -17,14 +17,12 @@ import asyncssh
 from mlip_autopipec.errors import OperatorError, TransientError
 from mlip_autopipec.ports import Clock
 from mlip_autopipec.transports.logins import Logins
-from mlip_autopipec.transports.shell import Pipes, ShellTransport
+from mlip_autopipec.transports.shell import ChannelRefusedError, Pipes, ShellTransport
 
 _CONNECT_TIMEOUT_S = 60.0
 _CLOSE_TIMEOUT_S = 5.0
 #: The far side closes a channel when its process has ended. Closed from here before that, sshd would still count it.
 _END_TIMEOUT_S = 2.0
-#: sshd counts a channel that it has just closed until it has nothing else to read; then one more is too many.
-_REOPEN_AFTER_S = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 #: So many keepalives without an answer, and the connection counts as lost.
 _KEEPALIVES_MAX = 3
 
@@ -52,7 +50,7 @@ class SshTransport(ShellTransport):
         keepalive_s: float = 15.0,
         call_timeout_s: float = 60.0,
     ) -> None:
-        super().__init__(host, root, rng=rng, prologue=prologue, call_timeout_s=call_timeout_s)
+        super().__init__(host, root, clock=clock, rng=rng, prologue=prologue, call_timeout_s=call_timeout_s)
         given = {
             "port": port,
             "username": user,
@@ -72,7 +70,6 @@ class SshTransport(ShellTransport):
             "x11_forwarding": False,
             **{name: value for name, value in given.items() if value},
         }
-        self._clock = clock
         self._logins = Logins(clock, rng)
         self._connection: asyncssh.SSHClientConnection | None = None
         self._attempt: asyncio.Task[asyncssh.SSHClientConnection] | None = None
@@ -101,23 +98,14 @@ class SshTransport(ShellTransport):
                 process.close()
 
     async def _start(self, connection: asyncssh.SSHClientConnection, command: str) -> asyncssh.SSHClientProcess[bytes]:
-        """Start a command in a channel of its own; where sshd still counts ended ones, a little later."""
-        for delay_s in _REOPEN_AFTER_S:
-            try:
-                return await self._start_once(connection, command)
-            except asyncssh.ChannelOpenError:  # nothing was begun
-                if connection.is_closed():
-                    raise
-                await self._clock.sleep(delay_s)
-        return await self._start_once(connection, command)
-
-    async def _start_once(
-        self, connection: asyncssh.SSHClientConnection, command: str
-    ) -> asyncssh.SSHClientProcess[bytes]:
-        """A channel that opens after nobody waits for it any more is closed at once."""
+        """Open a channel. One that opens after nobody waits for it any more is closed at once."""
         opening = asyncio.ensure_future(connection.create_process(command, encoding=None))
         try:
             return await asyncio.shield(opening)
+        except asyncssh.ChannelOpenError as error:
+            if connection.is_closed():
+                raise
+            raise ChannelRefusedError(f"{self._host}: {_words(error)}") from error
         except asyncio.CancelledError:
             self._late.add(opening)
             opening.add_done_callback(self._discard)

@@ -121,19 +121,19 @@ class RemoteWatcher:
                 names = await _ask(dialogue, "all" if whole else "new")
                 if whole:
                     whole_at_s = asked_at_s + self._rescan_s
-                took_s = _monotonic_s() - asked_at_s
+                answered_at_s = _monotonic_s()
                 if whole or names:
                     yield names
-                await self._pause(took_s)
+                await self._pause(asked_at_s, answered_at_s)
 
     async def _polled(self) -> AsyncGenerator[frozenset[str], None]:
         """By plain listings, until one fails."""
         while True:
             asked_at_s = _monotonic_s()
             names = await self._listing()
-            took_s = _monotonic_s() - asked_at_s
+            answered_at_s = _monotonic_s()
             yield names
-            await self._pause(took_s)
+            await self._pause(asked_at_s, answered_at_s)
 
     async def _listing_if_any(self) -> frozenset[str] | None:
         """One plain listing, or None where that cannot be had either."""
@@ -146,11 +146,13 @@ class RemoteWatcher:
     async def _listing(self) -> frozenset[str]:
         return frozenset(name for name in await self._transport.names(self._outbox) if not name.startswith("."))
 
-    async def _pause(self, took_s: float) -> None:
+    async def _pause(self, asked_at_s: float, answered_at_s: float) -> None:
         """Until the next question is due, or `hurry` is called."""
         self._hurried.clear()
-        usual_s = self._hurried_interval_s if _monotonic_s() < self._hurried_until_s else self._interval_s
-        sleep = self._clock.sleep(max(usual_s, _PAUSE_PER_ANSWER * took_s))
+        now_s = _monotonic_s()
+        usual_s = self._hurried_interval_s if now_s < self._hurried_until_s else self._interval_s
+        due_s = max(asked_at_s + usual_s, answered_at_s + _PAUSE_PER_ANSWER * (answered_at_s - asked_at_s))
+        sleep = self._clock.sleep(max(due_s - now_s, 0))
         waits = [asyncio.ensure_future(sleep), asyncio.ensure_future(self._hurried.wait())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
