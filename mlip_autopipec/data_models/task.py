@@ -113,6 +113,7 @@ class TrainParameters(Model):
     energy_weight: float = Field(gt=0)
     force_weight: float = Field(gt=0)
     ridge: float = Field(gt=0, description="L2 penalty of the linear fit")
+    buffer_weight: float = Field(default=0.3, gt=0, le=1, description="of an atom outside the core of an embedded cell")
     potential_folder: str = Field(description="where the potential goes, relative to the root")
     dataset_file: str = Field(description="where this cycle's labels go, relative to the root")
     earlier_cycles: tuple[int, ...] = Field(default=(), description="of the inputs `earlier_yaml`, in their order")

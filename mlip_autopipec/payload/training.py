@@ -5,7 +5,8 @@ The linear trainer minimises
     energy_weight ⟨(ΔE/N)²⟩ + force_weight ⟨ΔF²⟩ + ridge |c|²      (E in eV, F in eV/Å)
 
 over the coefficients c of a linear ACE basis (Drautz, Phys. Rev. B 99, 014104 (2019)). Means, not sums: the balance
-between energies and forces does not drift as the data set grows.
+between energies and forces does not drift as the data set grows. The means are weighted where cells are embedded
+(`payload/weights.py`), and so are the errors that the gate looks at.
 """
 
 import hashlib
@@ -32,6 +33,7 @@ from mlip_autopipec.payload.ace import (
 )
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed, as_json, write_atomic
 from mlip_autopipec.payload.structures import read_frames, write_frames
+from mlip_autopipec.payload.weights import energy_weight, force_weights
 
 _MEV = 1000.0
 _PARITY_POINTS_MAX = 2000
@@ -65,7 +67,10 @@ def run(job: Job) -> Result:
     active_set_s = time.monotonic() - started
     evaluator = Evaluator(potential, asi)
     job.progress(0.8, "measuring")
-    measured = {"train": Comparison(evaluator, train, references), "test": Comparison(evaluator, test, references)}
+    sets = {"train": train, "test": test}
+    measured = {
+        name: Comparison(evaluator, frames, references, parameters["buffer_weight"]) for name, frames in sets.items()
+    }
     metrics = {
         "functions": sum(count_functions(basis)),
         "train": measured["train"].errors(),
@@ -118,11 +123,11 @@ def _fit(train: Sequence[Atoms], references: Mapping[str, float], parameters: Ma
         forces.append(frame.get_forces().ravel())
     rows = np.vstack([np.array(energy_rows), *force_rows])
     targets = np.concatenate([np.array(energies), *forces])
-    n_energies, n_forces = len(energies), len(targets) - len(energies)
+    of_energies, of_forces = _weights(train, parameters["buffer_weight"])
     weights = np.concatenate(
         [
-            np.full(n_energies, parameters["energy_weight"] / n_energies),
-            np.full(n_forces, parameters["force_weight"] / n_forces),
+            parameters["energy_weight"] * of_energies / of_energies.sum(),
+            parameters["force_weight"] * of_forces / of_forces.sum(),
         ]
     )
     model = Ridge(alpha=parameters["ridge"], fit_intercept=False, solver="svd")
@@ -131,6 +136,13 @@ def _fit(train: Sequence[Atoms], references: Mapping[str, float], parameters: Ma
         raise TaskFailed("numerical", "the fit gave coefficients that are no numbers; a larger ridge may help")
     basis.basis_coeffs = model.coef_
     return basis
+
+
+def _weights(frames: Sequence[Atoms], buffer_weight: float) -> tuple[np.ndarray, np.ndarray]:
+    """The weight of each energy, and of each force component in the order of `get_forces().ravel()`."""
+    of_energies = np.array([energy_weight(frame, buffer_weight) for frame in frames])
+    of_forces = np.concatenate([force_weights(frame, buffer_weight) for frame in frames]).repeat(3)
+    return of_energies, of_forces
 
 
 def _check_environments(basis: ACEBBasisSet, train: Sequence[Atoms]) -> None:
@@ -164,10 +176,13 @@ def _dataset_for_tools(folder: Path, train: Sequence[Atoms], references: Mapping
 class Comparison:
     """Labels beside a potential's predictions."""
 
-    def __init__(self, evaluator: Evaluator, frames: Sequence[Atoms], references: Mapping[str, float]) -> None:
+    def __init__(
+        self, evaluator: Evaluator, frames: Sequence[Atoms], references: Mapping[str, float], buffer_weight: float
+    ) -> None:
         predictions = [evaluator.evaluate(frame, graded=False) for frame in frames]
         sizes = np.array([len(frame) for frame in frames])
         self._structures = len(frames)
+        self._energy_weights, self._force_weights = _weights(frames, buffer_weight)
         self._energies = np.column_stack(
             [
                 np.array([_cohesive(frame, references) for frame in frames]) / sizes,
@@ -185,8 +200,8 @@ class Comparison:
         """Root-mean-square errors, as the control half's Errors."""
         return {
             "structures": self._structures,
-            "energy_mev_per_atom": _rms(self._energies) * _MEV,
-            "force_mev_per_angstrom": _rms(self._forces) * _MEV,
+            "energy_mev_per_atom": _rms(self._energies, self._energy_weights) * _MEV,
+            "force_mev_per_angstrom": _rms(self._forces, self._force_weights) * _MEV,
         }
 
     def parity(self) -> dict[str, Any]:
@@ -198,8 +213,8 @@ class Comparison:
         }
 
 
-def _rms(pairs: np.ndarray) -> float:
-    return float(np.sqrt(np.mean((pairs[:, 1] - pairs[:, 0]) ** 2)))
+def _rms(pairs: np.ndarray, weights: np.ndarray) -> float:
+    return float(np.sqrt(np.average((pairs[:, 1] - pairs[:, 0]) ** 2, weights=weights)))
 
 
 def _current(job: Job, test: Sequence[Atoms], references: Mapping[str, float]) -> dict[str, Any] | None:
@@ -207,14 +222,15 @@ def _current(job: Job, test: Sequence[Atoms], references: Mapping[str, float]) -
     if "current_yaml" not in job.inputs:
         return None
     current = Evaluator(job.one("current_yaml"), job.one("current_asi"))
-    return Comparison(current, test, references).errors()
+    return Comparison(current, test, references, job.parameters["buffer_weight"]).errors()
 
 
 def _history(job: Job, test: Sequence[Atoms], references: Mapping[str, float]) -> list[dict[str, Any]]:
     """Earlier potentials on today's test set: a learning curve compares nothing else."""
     potentials = zip(job.parameters["earlier_cycles"], job.inputs.get("earlier_yaml", []), strict=True)
+    weight = job.parameters["buffer_weight"]
     return [
-        {"cycle": cycle, "errors": Comparison(Evaluator(potential), test, references).errors()}
+        {"cycle": cycle, "errors": Comparison(Evaluator(potential), test, references, weight).errors()}
         for cycle, potential in potentials
     ]
 

@@ -37,6 +37,7 @@ class Training:
             energy_weight=section.energy_weight,
             force_weight=section.force_weight,
             ridge=section.ridge,
+            buffer_weight=section.buffer_weight,
             potential_folder=potential_folder(cycle),
             dataset_file=f"dataset/{cycle:03d}.extxyz",
             earlier_cycles=tuple(earlier),

@@ -67,6 +67,9 @@ class TrainingSection(Model):
     energy_weight: float = Field(default=1.0, gt=0)
     force_weight: float = Field(default=1.0, gt=0)
     ridge: float = Field(default=1e-8, gt=0, description="L2 penalty of the fit")
+    buffer_weight: float = Field(
+        default=0.3, gt=0, le=1, description="how much an atom outside the core of an embedded cell counts; core is 1"
+    )
     worse_max: float = Field(
         default=0.2, ge=0, description="a fit whose test force error is worse by more than this part is not promoted"
     )

@@ -229,7 +229,7 @@ def test_parity_has_a_pair_for_each_energy_and_force(fitted: Fitted) -> None:
 def test_parity_is_thinned_evenly(fitted: Fitted) -> None:
     """A large set gives no more than 2000 force points, from its beginning to its end."""
     many = [read_frames(path)[0] for path in fitted.labels[10:]] * 25
-    comparison = training.Comparison(Evaluator(fitted.yaml), many, fitted.metrics["reference_energies_ev"])
+    comparison = training.Comparison(Evaluator(fitted.yaml), many, fitted.metrics["reference_energies_ev"], 1.0)
     points = comparison.parity()["force_ev_per_angstrom"]
     assert 1000 < len(points) <= 2000
     assert len(comparison.parity()["energy_ev_per_atom"]) == 100
@@ -284,3 +284,23 @@ def test_an_element_without_a_training_label_is_bad_input(fitted: Fitted, tmp_pa
     with pytest.raises(TaskFailed, match=r"^0 training environments of Au for 20 functions") as failed:
         train(tmp_path, [*fitted.labels, write_label(tmp_path / "gold.extxyz", gold)], elements=("Au", "Cu"))
     assert failed.value.reason == "bad_input"
+
+
+def test_buffer_atoms_count_less_in_the_fit_and_in_its_errors(tmp_path: Path) -> None:
+    """A force mask turns wrong forces down: the less the buffer counts, the nearer the fit stays to the truth."""
+    true = [labelled(strained_copper(number), "train", f"label-{number:02d}") for number in range(10)]
+    wrong = shifted(true[0], forces=2.0)
+    wrong.info = dict(true[0].info)
+    masked = wrong.copy()
+    masked.calc, masked.info = wrong.calc, dict(wrong.info)
+    masked.set_array("core", np.arange(len(masked)) < 1)
+    masked.calc.results["forces"][0] = true[0].get_forces()[0]
+    test = [labelled(strained_copper(number), "test", f"label-{number:02d}") for number in (20, 21)]
+    errors = {}
+    for name, first, weight in (("true", true[0], 0.3), ("full", masked, 1.0), ("less", masked, 0.01)):
+        paths = [write_label(tmp_path / name / f"{n}.extxyz", one) for n, one in enumerate([first, *true[1:], *test])]
+        metrics = train(tmp_path / name, paths, buffer_weight=weight).metrics
+        errors[name] = metrics["test"]["force_mev_per_angstrom"], metrics["train"]["force_mev_per_angstrom"]
+    assert errors["true"][0] <= errors["less"][0] * 1.05
+    assert errors["less"][0] < 0.5 * errors["full"][0]
+    assert errors["less"][1] < 0.5 * errors["full"][1]

@@ -1,0 +1,31 @@
+"""How much each number of a label counts in a fit and in its errors: the force mask of embedded cells.
+
+An embedded cell carries a per-atom array `core`: true where the atom's environment is that of the source, false in the
+buffer, which has been cut and mended. Whole structures carry none; all of their atoms are core.
+
+The label of an embedded cell is no approximation: it is the oracle's answer for that very cell, so nothing has to be
+masked for the fit to be consistent. Buffer atoms count less because their environments are not what MD meets, and
+would take capacity from those that it does. They count more than nothing, because the active set is made of all
+atoms (`pace_activeset -a` knows no mask): γ may claim to know an environment only if the fit has seen it. The energy,
+a sum over all atoms, counts as much as the average atom of its cell does.
+"""
+
+import numpy as np
+from ase import Atoms
+
+
+def core_of(frame: Atoms) -> np.ndarray:
+    """The force mask, shape (n_atoms,): true where the environment is that of the source."""
+    if "core" not in frame.arrays:
+        return np.ones(len(frame), dtype=bool)
+    return np.asarray(frame.arrays["core"], dtype=bool)
+
+
+def force_weights(frame: Atoms, buffer_weight: float) -> np.ndarray:
+    """The weight of each atom's force, shape (n_atoms,): 1 in the core, `buffer_weight` in the buffer."""
+    return np.where(core_of(frame), 1.0, buffer_weight)
+
+
+def energy_weight(frame: Atoms, buffer_weight: float) -> float:
+    """The weight of the energy: that of the average atom."""
+    return float(force_weights(frame, buffer_weight).mean())
