@@ -91,7 +91,7 @@ def pause(reason: Reason = "", config: Config = None, socket: Socket = None) -> 
 
 @app.command()
 def resume(reason: Reason = "", config: Config = None, socket: Socket = None) -> None:
-    """Submit again."""
+    """Submit again, and try at once what was put off: also a login that was refused and is mended now."""
     _tell(asyncio.run(_client(config, socket).resume(reason)))
 
 

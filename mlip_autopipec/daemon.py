@@ -1,9 +1,10 @@
 """autopipecd: the one file that names concrete adapters, and the life of the process around the WorkflowManager.
 
 Start: read the site file, take the campaign's lock, open the journal (which replays it), compare with the saved
-state, ship the work half, open the control socket, then let the manager run. The end comes by a signal, by
-`autopipecctl stop`, by a verdict (with --exit-on-verdict) or by an error that only a person can heal; running jobs go
-on in every case, and the next daemon finds them again.
+state, open the control socket, then let the manager run. The site is not needed for that: shipping the work half is
+the first thing that decide asks for, and it is put off for as long as the site does not answer. The end comes by a
+signal, by `autopipecctl stop`, by a verdict (with --exit-on-verdict) or by an error that only a person can heal;
+running jobs go on in every case, and the next daemon finds them again.
 """
 
 import argparse
@@ -23,6 +24,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from structlog.typing import FilteringBoundLogger
+
 from mlip_autopipec.config.loader import LoadedConfig, effective_yaml, load_config
 from mlip_autopipec.config.schemas import site as sections
 from mlip_autopipec.control.address import socket_path
@@ -36,9 +39,10 @@ from mlip_autopipec.journal.lock import CampaignLock
 from mlip_autopipec.journal.replay import read
 from mlip_autopipec.journal.snapshot import load_state, save_state
 from mlip_autopipec.observability.logs import LogObserver, configure, is_journal
-from mlip_autopipec.observability.notify import SystemdNotifier
+from mlip_autopipec.observability.notify import SystemdNotifier, status_words
 from mlip_autopipec.observability.progress import ConsoleProgress, final_words
 from mlip_autopipec.observability.reporter import Reporter
+from mlip_autopipec.observability.watchdog import keep_watchdog
 from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.loop import Observer, WorkflowManager
 from mlip_autopipec.orchestration.machine import evolve
@@ -46,8 +50,9 @@ from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.ports import Clock, Journal, Scheduler, Transport, Watcher
 from mlip_autopipec.schedulers.local import LocalScheduler
-from mlip_autopipec.schedulers.shipment import Shipment, pack
+from mlip_autopipec.schedulers.shipment import pack
 from mlip_autopipec.schedulers.slurm import SlurmScheduler
+from mlip_autopipec.schedulers.slurm_limits import array_tasks_max, ask_config
 from mlip_autopipec.transports.local import LocalTransport
 from mlip_autopipec.transports.openssh import OpensshTransport
 from mlip_autopipec.transports.ssh import SshTransport
@@ -147,39 +152,52 @@ class _Ending:
             self.asked.set()
 
 
+async def _nothing_to_close() -> None:
+    """A local site has no connection."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """Files and commands of the site, and where its ended attempts show up."""
+
+    transport: Transport
+    watcher: Watcher
+    close: Callable[[], Awaitable[None]] = _nothing_to_close
+    #: A refused login may be tried again at once.
+    login_again: Callable[[], None] = lambda: None
+
+
 @dataclass(frozen=True)
 class _Site:
     """The adapters that a site file names."""
 
-    transport: Transport
     scheduler: Scheduler
-    watcher: Watcher
     python: str
-    close: Callable[[], Awaitable[None]]
+    way: Way
 
 
 def _adapters(site: sections.SiteSection, payload: str, clock: Clock) -> _Site:
     python = site.python or (sys.executable if site.transport.kind == "local" else "python3")
-    transport, watcher, close = _way_there(site, clock)
+    way = way_there(site, clock)
     match site.scheduler:
         case sections.LocalScheduler(cores=cores):
             local = LocalScheduler(
                 site.root, cores=cores or len(os.sched_getaffinity(0)), payload=payload, clock=clock, python=python
             )
-            return _Site(transport, local, watcher, python, close)
+            return _Site(local, python, way)
         case sections.SlurmQueue() as options:
             slurm = SlurmScheduler(
-                transport, options=options, payload=payload, root=str(site.root), python=python, clock=clock
+                way.transport, options=options, payload=payload, root=str(site.root), python=python, clock=clock
             )
-            return _Site(transport, slurm, watcher, python, close)
+            return _Site(slurm, python, way)
 
 
-def _way_there(site: sections.SiteSection, clock: Clock) -> tuple[Transport, Watcher, Callable[[], Awaitable[None]]]:
-    """Files and commands of the site, and where its ended attempts show up."""
+def way_there(site: sections.SiteSection, clock: Clock) -> Way:
+    """The adapters of the site's transport."""
     rng = random.Random()  # noqa: S311 - spreads retries, nothing secret
     far = site.transport
     if far.kind == "local":
-        return LocalTransport(site.root), LocalWatcher(site.root / "outbox", rescan_s=_RESCAN_S), _nothing_to_close
+        return Way(LocalTransport(site.root), LocalWatcher(site.root / "outbox", rescan_s=_RESCAN_S))
     ssh: SshTransport | OpensshTransport
     if far.kind == "ssh":
         ssh = SshTransport(
@@ -207,11 +225,8 @@ def _way_there(site: sections.SiteSection, clock: Clock) -> tuple[Transport, Wat
             config=far.config_file,
             prologue=far.prologue,
         )
-    return ssh, RemoteWatcher(ssh, clock=clock, rng=rng, long_lived=far.long_lived), ssh.close
-
-
-async def _nothing_to_close() -> None:
-    """A local site has no connection."""
+    watcher = RemoteWatcher(ssh, clock=clock, rng=rng, long_lived=far.long_lived)
+    return Way(ssh, watcher, ssh.close, ssh.login_again)
 
 
 class _Daemon:
@@ -233,7 +248,7 @@ class _Daemon:
         try:
             return await self._run()
         finally:
-            await self._site.close()
+            await self._site.way.close()
 
     async def _run(self) -> int:
         if self._fresh:
@@ -244,7 +259,6 @@ class _Daemon:
             )
             try:
                 self._compare(state)
-                await self._prepare_site(self._shipment)
                 return await self._serve(journal, state)
             finally:
                 await journal.close()
@@ -295,17 +309,22 @@ class _Daemon:
                     return
                 await self._clock.sleep(0.2)
 
-    async def _prepare_site(self, shipment: Shipment) -> None:
+    async def _prepare_site(self) -> int | None:
         """Put the work half there, and make sure that its Python has what the tasks import."""
-        await self._site.transport.write({shipment.path: shipment.content})
+        await self._site.way.transport.write({self._shipment.path: self._shipment.content})
         python = self._site.python
         try:
-            done = await self._site.transport.run([python, shipment.path, "probe"], timeout_s=_PROBE_TIMEOUT_S)
+            done = await self._site.way.transport.run(
+                [python, self._shipment.path, "probe"], timeout_s=_PROBE_TIMEOUT_S
+            )
         except OSError as error:
             raise OperatorError(f"site.python: {python} cannot be run: {error}") from error
         if done.exit_status != 0:
             words = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
             raise OperatorError(f"site.python: {python} cannot run the tasks: {words}")
+        if self._config.site.scheduler.kind == "slurm":
+            return array_tasks_max(await ask_config(self._site.way.transport))
+        return None
 
     async def _serve(self, journal: FileJournal, state: WorkflowState) -> int:
         logger = configure(
@@ -313,7 +332,7 @@ class _Daemon:
         )
         ending = _Ending()
         progress = ConsoleProgress(sys.stdout, interactive=sys.stdout.isatty(), clock=self._clock)
-        observers: list[Observer] = [LogObserver(logger), progress, self._tell_systemd]
+        observers: list[Observer] = [LogObserver(logger), progress, self._tell_systemd, self._log_in_again]
         if self._exit_on_verdict:
             observers.append(lambda _, after: ending.ask("a verdict is reached") if after.verdict else None)
         with progress:
@@ -329,7 +348,7 @@ class _Daemon:
             )
             reporter = Reporter([*_CLI, "report", "--config", str(self._loaded.path)], logger)
             observers += [server.observe, reporter.observe]
-            async with self._running(manager, server, reporter, ending):
+            async with self._running(manager, server, reporter, ending, logger):
                 await ending.asked.wait()
                 self._notifier.stopping()
                 async with asyncio.timeout(_LAST_WORD_TIMEOUT_S):
@@ -340,7 +359,12 @@ class _Daemon:
 
     @asynccontextmanager
     async def _running(
-        self, manager: WorkflowManager, server: ControlServer, reporter: Reporter, ending: _Ending
+        self,
+        manager: WorkflowManager,
+        server: ControlServer,
+        reporter: Reporter,
+        ending: _Ending,
+        logger: FilteringBoundLogger,
     ) -> AsyncIterator[None]:
         """Everything that runs beside the wait for the end; an error in any of it ends all of it."""
         with _signals(ending):
@@ -350,7 +374,9 @@ class _Daemon:
                 tasks = [
                     group.create_task(server.serve(listening), name="control"),
                     group.create_task(reporter.run(), name="report"),
-                    group.create_task(self._keep_watchdog(), name="watchdog"),
+                    group.create_task(
+                        keep_watchdog(self._notifier, manager.turned, self._clock, logger), name="watchdog"
+                    ),
                 ]
                 async with asyncio.timeout(_LAST_WORD_TIMEOUT_S):
                     await listening.wait()
@@ -393,10 +419,16 @@ class _Daemon:
             state=state,
             policy=Policy.from_config(self._config),
             journal=journal,
-            effects=Effects(phase_runners(self._config), self._site.scheduler, self._site.transport, self._clock),
+            effects=Effects(
+                phase_runners(self._config),
+                self._site.scheduler,
+                self._site.way.transport,
+                self._clock,
+                prepare=self._prepare_site,
+            ),
             scheduler=self._site.scheduler,
-            transport=self._site.transport,
-            watcher=self._site.watcher,
+            transport=self._site.way.transport,
+            watcher=self._site.way.watcher,
             clock=self._clock,
             poll_interval_s=self._config.site.poll_interval,
             observers=observers,
@@ -407,15 +439,12 @@ class _Daemon:
         return ((record.seq, record.event) for record in read(self._folder / "journal", after))
 
     def _tell_systemd(self, _: ev.Event, state: WorkflowState) -> None:
-        live = len(state.active_tasks)
-        self._notifier.status(f"cycle {state.cycle_index}, {state.current_phase or 'between'}, {live} live attempts")
+        self._notifier.status(status_words(state))
 
-    async def _keep_watchdog(self) -> None:
-        """Say that the loop turns, as often as systemd asks."""
-        interval_s = self._notifier.watchdog_interval_s
-        while interval_s is not None:
-            self._notifier.watchdog()
-            await self._clock.sleep(interval_s)
+    def _log_in_again(self, event: ev.Event, _: WorkflowState) -> None:
+        """Who resumes says that what was wrong is mended."""
+        if isinstance(event, ev.Resumed):
+            self._site.way.login_again()
 
     def _exit_code(self, state: WorkflowState) -> int:
         if not self._exit_on_verdict:

@@ -8,6 +8,7 @@ AutopipecError
 │   ├── CampaignLocked     another daemon holds this campaign
 │   └── DaemonUnreachable  no daemon answers on the control socket
 ├── TransientError         nobody: wait and look again; it fails no task
+│   └── LoginRefused       the operator, while everything else goes on: the site takes no login of ours
 └── BugError               us: a rule that cannot be broken was broken
     └── IllegalTransition  an event that the state does not allow
 """
@@ -60,6 +61,12 @@ class TransientError(AutopipecError):
     """A passing fault of the site (connection, file system, scheduler): wait and look again."""
 
     exit_code = 75
+
+
+class LoginRefused(TransientError):  # noqa: N818
+    """The site takes no login of ours until a person mends it. The daemon waits: it tries seldom, and runs on."""
+
+    exit_code = 78
 
 
 class BugError(AutopipecError):

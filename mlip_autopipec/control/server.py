@@ -221,7 +221,8 @@ class ControlServer:
     async def _resume(self, request: web.Request) -> web.Response:
         actor, reason = await _actor(request), await _reason(request)
         async with self._steering:
-            if self._workflow.state.pause is None:
+            state = self._workflow.state
+            if state.pause is None and state.site is ev.SiteHealth.OK and not state.deferrals:
                 return self._steered(changed=False)
             event = ev.Resumed(at=self._clock.now(), by=actor, reason=reason)
             return self._steered(changed=await self._workflow.record(event))

@@ -9,6 +9,16 @@ from mlip_autopipec.data_models.base import Model, Phase, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary
 
 
+class PrepareSite(Model):
+    """Put there what every job needs, once per daemon. Ends in SitePrepared or EffectDeferred."""
+
+    type: Literal["PrepareSite"] = "PrepareSite"
+
+    @property
+    def subject(self) -> str:
+        return "site"
+
+
 class PlanPhase(Model):
     """Work out the tasks of the next phase. Ends in PhaseStarted."""
 
@@ -115,7 +125,8 @@ class ReachVerdict(Model):
 
 
 Command = (
-    PlanPhase
+    PrepareSite
+    | PlanPhase
     | BeginBatch
     | SubmitBatch
     | LocateBatch

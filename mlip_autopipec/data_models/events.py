@@ -180,15 +180,6 @@ class VerdictReached(_Event):
     reason: str
 
 
-class EffectDeferred(_Event):
-    """An effect could not be done for a passing fault; it is tried again at `until`."""
-
-    type: Literal["EffectDeferred"] = "EffectDeferred"
-    subject: str
-    message: str
-    until: AwareDatetime
-
-
 class SiteHealth(StrEnum):
     """Whether the site answers."""
 
@@ -197,12 +188,29 @@ class SiteHealth(StrEnum):
     AUTH_REQUIRED = "auth_required"  # a person must log in
 
 
+class EffectDeferred(_Event):
+    """An effect could not be done for a passing fault; it is tried again at `until`."""
+
+    type: Literal["EffectDeferred"] = "EffectDeferred"
+    subject: str
+    message: str
+    until: AwareDatetime
+    health: SiteHealth | None = Field(default=None, description="of the site, where the fault was its own")
+
+
 class SiteChanged(_Event):
     """The site answers again, or has ceased to. It fails no task."""
 
     type: Literal["SiteChanged"] = "SiteChanged"
     health: SiteHealth
     message: str = ""
+
+
+class SitePrepared(_Event):
+    """The site has what this daemon's jobs need; until then nothing is submitted."""
+
+    type: Literal["SitePrepared"] = "SitePrepared"
+    array_tasks_max: int | None = Field(default=None, ge=1, description="elements of one array, where the site says so")
 
 
 class Paused(_Event):
@@ -248,6 +256,7 @@ Event = (
     | VerdictReached
     | EffectDeferred
     | SiteChanged
+    | SitePrepared
     | Paused
     | Resumed
     | JournalRepaired

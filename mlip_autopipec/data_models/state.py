@@ -124,6 +124,8 @@ class WorkflowState(Model):
     deferrals: Mapping[str, Deferral] = Field(default_factory=dict)
     site: SiteHealth = SiteHealth.OK
     site_message: str = ""
+    site_prepared: bool = Field(default=True, description="False from a daemon's start until its SitePrepared")
+    array_tasks_max: int | None = Field(default=None, description="elements of one array, as the site says")
     pause: Pause | None = None
     verdict: Verdict | None = None
     verdict_reason: str = ""

@@ -59,6 +59,9 @@ def _words(event: ev.Event, state: WorkflowState | None) -> str:  # noqa: C901, 
             return f"{event.subject} is put off until {event.until:%H:%M:%S} UTC: {event.message}"
         case ev.SiteChanged():
             return f"the site is {event.health}{_because(event.message)}"
+        case ev.SitePrepared():
+            limit = f", arrays of at most {event.array_tasks_max} tasks" if event.array_tasks_max else ""
+            return f"the site is prepared{limit}"
         case ev.Paused():
             return f"paused{_by(event.by)}{_because(event.reason)}"
         case ev.Resumed():

@@ -4,6 +4,10 @@ import os
 import socket
 from collections.abc import Mapping
 
+from mlip_autopipec.data_models.events import SiteHealth
+from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.observability.words import count
+
 
 class SystemdNotifier:
     """sd_notify(3) for one process. Nothing here blocks or raises; each call says whether systemd took the message."""
@@ -47,6 +51,15 @@ class SystemdNotifier:
             except OSError:  # gone, full, or closed to us: all three are systemd's to mend, and the caller is told
                 return False
         return True
+
+
+def status_words(state: WorkflowState) -> str:
+    """The campaign in one line, as `systemctl status` shows it."""
+    place = f"cycle {state.cycle_index}, {state.current_phase or 'between two phases'}"
+    site = "site ok" if state.site is SiteHealth.OK else f"site {state.site}: {state.site_message}"
+    if not state.site_prepared:
+        site = f"{site}, not prepared yet"
+    return f"{state.status}: {place}; {count(len(state.active_tasks), 'live attempt')}; {site}"
 
 
 def _address(name: str) -> str | None:

@@ -7,7 +7,6 @@ would change by waiting.
 
 from collections.abc import Iterator
 from datetime import datetime
-from itertools import islice
 
 from mlip_autopipec.data_models.base import Phase, Verdict
 from mlip_autopipec.data_models.commands import (
@@ -18,6 +17,7 @@ from mlip_autopipec.data_models.commands import (
     InquireAttempt,
     LocateBatch,
     PlanPhase,
+    PrepareSite,
     QuarantineTask,
     ReachVerdict,
     SubmitBatch,
@@ -33,6 +33,9 @@ from mlip_autopipec.orchestration.strategies import (
     summarise,
     verdict_of,
 )
+
+#: A queue that is full is filled up again when this part of it is free: not with an sbatch for each task that ends.
+_ROOM_PARTS = 4
 
 
 def decide(state: WorkflowState, policy: Policy, now: datetime) -> tuple[Command, ...]:
@@ -52,6 +55,8 @@ def next_deadline(state: WorkflowState, policy: Policy, now: datetime) -> dateti
 
 def _follow_up(state: WorkflowState, policy: Policy, now: datetime) -> Iterator[Command]:
     """See to what has been submitted, also after the verdict and while paused: looking is always allowed."""
+    if not state.site_prepared and state.stage in {Stage.BETWEEN, Stage.WORKING}:
+        yield PrepareSite()
     for batch in state.batches.values():
         if batch.status is BatchStatus.UNCLEAR:
             yield LocateBatch(uid=batch.uid)
@@ -90,17 +95,23 @@ def _work(state: WorkflowState, policy: Policy) -> Iterator[Command]:
     if lost := quorum_lost(state, policy.convergence.quorum):
         yield ReachVerdict(verdict=Verdict.FAILED, reason=lost)
     elif open_tasks and _may_submit(state):
-        yield _begin(state, open_tasks, policy)
+        yield from _begin(state, open_tasks, policy)
     elif all(record.status in {TaskStatus.DONE, TaskStatus.QUARANTINED} for record in state.tasks.values()):
         yield DigestPhase(cycle=state.cycle_index, phase=_phase(state))
 
 
-def _begin(state: WorkflowState, open_tasks: list[TaskRecord], policy: Policy) -> BeginBatch:
+def _begin(state: WorkflowState, open_tasks: list[TaskRecord], policy: Policy) -> Iterator[BeginBatch]:
     """One array for tasks that ask for the same resources, in the order of the plan."""
     asked = resources_for(open_tasks[0])
-    alike = (record.task.id for record in open_tasks if resources_for(record) == asked)
+    alike = [record.task.id for record in open_tasks if resources_for(record) == asked]
+    size = min(len(alike), policy.batch_tasks_max, state.array_tasks_max or policy.batch_tasks_max)
+    if policy.queued_max is not None:
+        room = policy.queued_max - sum(len(batch.live) for batch in state.batches.values())
+        if room < min(size, -(-policy.queued_max // _ROOM_PARTS)):
+            return
+        size = min(size, room)
     uid = batch_uid(state.campaign, state.cycle_index, _phase(state), state.batches_begun)
-    return BeginBatch(uid=uid, tasks=tuple(islice(alike, policy.batch_tasks_max)))
+    yield BeginBatch(uid=uid, tasks=tuple(alike[:size]))
 
 
 def _between(state: WorkflowState, policy: Policy) -> Command:
@@ -114,7 +125,7 @@ def _between(state: WorkflowState, policy: Policy) -> Command:
 
 
 def _may_submit(state: WorkflowState) -> bool:
-    return state.pause is None and state.stage is Stage.WORKING
+    return state.pause is None and state.stage is Stage.WORKING and state.site_prepared
 
 
 def _deferred(state: WorkflowState, subject: str, now: datetime) -> bool:

@@ -5,7 +5,7 @@ for a person or a bug, and ends the daemon.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
 from mlip_autopipec.data_models import commands as cm
@@ -14,7 +14,7 @@ from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.ids import attempt_file
 from mlip_autopipec.data_models.state import Batch, WorkflowState
 from mlip_autopipec.data_models.task import Task, TaskFile
-from mlip_autopipec.errors import BugError, TransientError
+from mlip_autopipec.errors import BugError, LoginRefused, TransientError
 from mlip_autopipec.orchestration.outcomes import judge_outcome
 from mlip_autopipec.orchestration.strategies import resources_for
 from mlip_autopipec.ports import (
@@ -40,12 +40,20 @@ class Effects:
     """Carries out commands over the ports it is given."""
 
     def __init__(
-        self, phases: Mapping[Phase, PhaseRunner], scheduler: Scheduler, transport: Transport, clock: Clock
+        self,
+        phases: Mapping[Phase, PhaseRunner],
+        scheduler: Scheduler,
+        transport: Transport,
+        clock: Clock,
+        *,
+        prepare: Callable[[], Awaitable[int | None]],
     ) -> None:
+        """`prepare` puts on the site what every job needs, and says how many elements an array may have there."""
         self._phases = phases
         self._scheduler = scheduler
         self._transport = transport
         self._clock = clock
+        self._prepare = prepare
 
     async def carry_out(self, command: cm.Command, state: WorkflowState) -> ev.Event:
         """The one event that `command` ends in."""
@@ -54,11 +62,13 @@ class Effects:
                 return await self._run(command, state)
         except (TransientError, TimeoutError) as error:
             words = str(error) or f"no answer within {EFFECT_TIMEOUT_S:.0f} s"
-            return self._deferred(command.subject, words, state)
+            return self._deferred(command.subject, words, state, health_after(error))
 
-    async def _run(self, command: cm.Command, state: WorkflowState) -> ev.Event:  # noqa: PLR0911 - one per command
+    async def _run(self, command: cm.Command, state: WorkflowState) -> ev.Event:  # noqa: C901, PLR0911 - one per command
         now = self._clock.now()
         match command:
+            case cm.PrepareSite():
+                return ev.SitePrepared(array_tasks_max=await self._prepare(), at=self._clock.now())
             case cm.PlanPhase():
                 tasks = self._phases[command.phase].plan(state)
                 return ev.PhaseStarted(at=now, cycle=command.cycle, phase=command.phase, tasks=tasks)
@@ -121,11 +131,19 @@ class Effects:
             case ev.Sighting() | None:  # gone, as was known, and no word of how: ask again later
                 return self._deferred(f"attempt:{batch.uid}.{index}", "the scheduler does not know yet", state)
 
-    def _deferred(self, subject: str, message: str, state: WorkflowState) -> ev.EffectDeferred:
+    def _deferred(
+        self, subject: str, message: str, state: WorkflowState, health: ev.SiteHealth | None = None
+    ) -> ev.EffectDeferred:
         earlier = state.deferrals.get(subject)
         delay_s = min(_DELAY_FIRST_S * 2 ** (earlier.times if earlier else 0), _DELAY_MAX_S)
         now = self._clock.now()
-        return ev.EffectDeferred(at=now, subject=subject, message=message, until=now + timedelta(seconds=delay_s))
+        until = now + timedelta(seconds=delay_s)
+        return ev.EffectDeferred(at=now, subject=subject, message=message, until=until, health=health)
+
+
+def health_after(error: Exception) -> ev.SiteHealth:
+    """How the site stands after a passing fault."""
+    return ev.SiteHealth.AUTH_REQUIRED if isinstance(error, LoginRefused) else ev.SiteHealth.DEGRADED
 
 
 def _task_file(task: Task, campaign: str) -> bytes:

@@ -16,7 +16,7 @@ from mlip_autopipec.data_models.commands import Command
 from mlip_autopipec.data_models.state import Batch, WorkflowState
 from mlip_autopipec.errors import TransientError
 from mlip_autopipec.orchestration.decide import decide, next_deadline
-from mlip_autopipec.orchestration.effects import Effects
+from mlip_autopipec.orchestration.effects import Effects, health_after
 from mlip_autopipec.orchestration.machine import evolve, is_live, is_stale
 from mlip_autopipec.orchestration.outcomes import judge_outcome, live_attempts
 from mlip_autopipec.orchestration.policy import Policy
@@ -84,6 +84,7 @@ class WorkflowManager:
         self._save = save
         self._inbox: list[_Posted] = []
         self._arrived = asyncio.Event()
+        self._awaited: list[asyncio.Future[None]] = []
         self._in_flight: set[str] = set()
         self._unsaved = False
         self._stopped = False
@@ -97,6 +98,13 @@ class WorkflowManager:
         self._inbox.append(posted)
         self._arrived.set()
         return await posted.durable
+
+    async def turned(self) -> None:
+        """Wait until one more turn is through: all that had arrived is folded in, and durable."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._awaited.append(turn)
+        self._arrived.set()
+        await turn
 
     async def run(self) -> None:
         """Work until DaemonStopped is recorded, until cancelled, or until an error that nobody here can heal."""
@@ -141,6 +149,7 @@ class WorkflowManager:
     async def _fold(self) -> None:
         """Evolve over the whole inbox, make it durable with one fsync, publish."""
         posted, self._inbox = self._inbox, []
+        awaited, self._awaited = self._awaited, []
         self._arrived.clear()
         state, fresh = self.state, []
         for item in posted:
@@ -161,6 +170,9 @@ class WorkflowManager:
         for item in posted:
             if not item.durable.done():
                 item.durable.set_result(id(item) in written)
+        for turn in awaited:
+            if not turn.done():
+                turn.set_result(None)
 
     async def _watch(self) -> None:
         """Turn names in the outbox into events. Names that end no live attempt are old news."""
@@ -173,7 +185,7 @@ class WorkflowManager:
             try:
                 contents = await self._transport.read_many([f"outbox/{name}" for name in wanted])
             except TransientError as error:  # the names come again with the next rescan
-                await self._site(ev.SiteHealth.DEGRADED, str(error))
+                await self._site(health_after(error), str(error))
                 continue
             now = self._clock.now()
             events = [
@@ -189,13 +201,15 @@ class WorkflowManager:
             batches = [batch for batch in self.state.batches.values() if batch.job_id is not None]
             if batches:
                 await self._sight(batches)
+            elif self.state.site is not ev.SiteHealth.OK and self.state.site_prepared:
+                await self._knock()
             await self._clock.sleep(self._poll_interval_s)
 
     async def _sight(self, batches: Sequence[Batch]) -> None:
         try:
             sightings = await self._scheduler.sight(batches)
         except TransientError as error:
-            await self._site(ev.SiteHealth.DEGRADED, str(error))
+            await self._site(health_after(error), str(error))
             return
         if sightings is None:
             await self._site(ev.SiteHealth.DEGRADED, "the scheduler gave no usable answer")
@@ -204,6 +218,15 @@ class WorkflowManager:
         changed = tuple(sighting for sighting in sightings.values() if self._is_news(sighting))
         if changed:
             await self.record(ev.JobsSighted(at=self._clock.now(), sightings=changed))
+
+    async def _knock(self) -> None:
+        """With nothing to ask the scheduler, any answer tells that the site is there again."""
+        try:
+            await self._transport.names("outbox")
+        except TransientError as error:
+            await self._site(health_after(error), str(error))
+            return
+        await self._site(ev.SiteHealth.OK, "")
 
     def _is_news(self, sighting: ev.Sighting) -> bool:
         if sighting.state is ev.JobState.UNKNOWN or not is_live(self.state, sighting.uid, sighting.index):

@@ -76,7 +76,16 @@ _WORK_GOES_ON: Mapping[type[ev.Event], None] = dict.fromkeys(
     )
 )
 _ALWAYS: Mapping[type[ev.Event], None] = dict.fromkeys(
-    (ev.DaemonStarted, ev.DaemonStopped, ev.EffectDeferred, ev.SiteChanged, ev.Paused, ev.Resumed, ev.JournalRepaired)
+    (
+        ev.DaemonStarted,
+        ev.DaemonStopped,
+        ev.EffectDeferred,
+        ev.SiteChanged,
+        ev.SitePrepared,
+        ev.Paused,
+        ev.Resumed,
+        ev.JournalRepaired,
+    )
 )
 
 #: stage → event → stage after it. None: the stage stays.
@@ -144,6 +153,8 @@ def _still_waits(state: WorkflowState, subject: str) -> bool:
     match kind:
         case "batch":
             return name in state.batches
+        case "site":
+            return not state.site_prepared
         case "attempt":
             uid, _, index = name.rpartition(".")
             return is_live(state, uid, int(index))
@@ -161,6 +172,11 @@ def next_in_flow(state: WorkflowState) -> Phase | None:
 
 def _campaign_created(state: WorkflowState, event: ev.CampaignCreated) -> WorkflowState:
     return state.model_copy(update={"campaign": event.campaign})
+
+
+def _daemon_started(state: WorkflowState, _: ev.DaemonStarted) -> WorkflowState:
+    """Another daemon may bring another work half, so the site is prepared again, and at once."""
+    return _undefer(state.model_copy(update={"site_prepared": False}), "site")
 
 
 def _unchanged(state: WorkflowState, _: ev.Event) -> WorkflowState:
@@ -318,11 +334,24 @@ def _verdict_reached(state: WorkflowState, event: ev.VerdictReached) -> Workflow
 def _effect_deferred(state: WorkflowState, event: ev.EffectDeferred) -> WorkflowState:
     earlier = state.deferrals.get(event.subject)
     deferral = Deferral(until=event.until, times=earlier.times + 1 if earlier else 1, message=event.message)
-    return state.model_copy(update={"deferrals": _with(state.deferrals, event.subject, deferral)})
+    update: dict[str, object] = {"deferrals": _with(state.deferrals, event.subject, deferral)}
+    if event.health is not None:
+        update |= {"site": event.health, "site_message": event.message}
+    return state.model_copy(update=update)
 
 
 def _site_changed(state: WorkflowState, event: ev.SiteChanged) -> WorkflowState:
     return state.model_copy(update={"site": event.health, "site_message": event.message})
+
+
+def _site_prepared(state: WorkflowState, event: ev.SitePrepared) -> WorkflowState:
+    update = {
+        "site": ev.SiteHealth.OK,
+        "site_message": "",
+        "site_prepared": True,
+        "array_tasks_max": event.array_tasks_max,
+    }
+    return _undefer(state.model_copy(update=update), "site")
 
 
 def _paused(state: WorkflowState, event: ev.Paused) -> WorkflowState:
@@ -330,14 +359,15 @@ def _paused(state: WorkflowState, event: ev.Paused) -> WorkflowState:
 
 
 def _resumed(state: WorkflowState, _: ev.Resumed) -> WorkflowState:
-    return state.model_copy(update={"pause": None})
+    """A person has seen to it: what was put off is due at once."""
+    return state.model_copy(update={"pause": None, "deferrals": {}})
 
 
 _HANDLERS: Mapping[type[ev.Event], Callable[[WorkflowState, ev.Event], WorkflowState]] = cast(
     "Mapping[type[ev.Event], Callable[[WorkflowState, ev.Event], WorkflowState]]",
     {
         ev.CampaignCreated: _campaign_created,
-        ev.DaemonStarted: _unchanged,
+        ev.DaemonStarted: _daemon_started,
         ev.DaemonStopped: _unchanged,
         ev.JournalRepaired: _unchanged,
         ev.PhaseStarted: _phase_started,
@@ -355,6 +385,7 @@ _HANDLERS: Mapping[type[ev.Event], Callable[[WorkflowState, ev.Event], WorkflowS
         ev.VerdictReached: _verdict_reached,
         ev.EffectDeferred: _effect_deferred,
         ev.SiteChanged: _site_changed,
+        ev.SitePrepared: _site_prepared,
         ev.Paused: _paused,
         ev.Resumed: _resumed,
     },

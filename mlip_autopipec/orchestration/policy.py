@@ -15,11 +15,19 @@ class Policy(Model):
 
     convergence: ConvergenceSection
     batch_tasks_max: int = Field(default=1000, ge=1, description="array elements per submission")
+    queued_max: int | None = Field(default=None, ge=1, description="live attempts at a time; None: no bound")
     grace: timedelta = Field(description="how long an attempt may be missing before it is asked after")
 
     @classmethod
     def from_config(cls, config: WorkflowConfig) -> Self:
         """The policy of a site file."""
         scheduler = config.site.scheduler
-        bound = {"batch_tasks_max": scheduler.array_max} if scheduler.kind == "slurm" else {}
-        return cls(convergence=config.convergence, grace=timedelta(seconds=config.site.grace), **bound)
+        grace = timedelta(seconds=config.site.grace)
+        if scheduler.kind == "local":
+            return cls(convergence=config.convergence, grace=grace)
+        return cls(
+            convergence=config.convergence,
+            grace=grace,
+            batch_tasks_max=scheduler.array_max,
+            queued_max=scheduler.queued_max,
+        )

@@ -47,9 +47,11 @@ class Walk:
         """What decide asks for now."""
         return decide(self.state, self.policy, self.now)
 
-    def follow(self, command: cm.Command) -> ev.Event:  # noqa: PLR0911 - one per command
+    def follow(self, command: cm.Command) -> ev.Event:  # noqa: C901, PLR0911 - one per command
         """The event that ends `command` where nothing goes wrong. Raises BugError where something has already."""
         match command:
+            case cm.PrepareSite():
+                return ev.SitePrepared(at=self.now)
             case cm.PlanPhase():
                 tasks = self._runners[command.phase].plan(self.state)
                 return ev.PhaseStarted(at=self.now, cycle=command.cycle, phase=command.phase, tasks=tasks)

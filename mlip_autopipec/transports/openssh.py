@@ -12,10 +12,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from mlip_autopipec.errors import OperatorError, TransientError
+from mlip_autopipec.errors import LoginRefused, OperatorError, TransientError
 from mlip_autopipec.ports import Clock
 from mlip_autopipec.transports import remote
-from mlip_autopipec.transports.logins import Logins
 from mlip_autopipec.transports.shell import Pipes, ShellTransport
 
 _CHECK_TIMEOUT_S = 10.0
@@ -33,7 +32,7 @@ _REFUSALS = ("Permission denied", "Host key verification failed", "Too many auth
 class OpensshTransport(ShellTransport):
     """ports.Transport through an OpenSSH master, at `control_path` or where ~/.ssh/config puts it.
 
-    With `require_master` it is the user's: when there is none, OperatorError says how to start it. Without, one is
+    With `require_master` it is the user's: when there is none, LoginRefused says how to start it. Without, one is
     started, by keys and agent alone, and ended by `close`. `config` is read in place of ~/.ssh/config.
     """
 
@@ -60,7 +59,6 @@ class OpensshTransport(ShellTransport):
             *(["-S", control_path] if control_path else []),
         ]
         self._require_master = require_master
-        self._logins = Logins(clock, rng)
         self._checking = asyncio.Lock()
         self._checked = False
         self._started = False
@@ -97,7 +95,7 @@ class OpensshTransport(ShellTransport):
             status, words = await self._control("check")
             if status != 0:
                 if self._require_master or "No ControlPath" in words:
-                    raise OperatorError(self._remedy(words))
+                    raise LoginRefused(self._remedy(words))  # nothing is tried: looking locks nobody out
                 await self._start_master()
             self._checked = True
 
@@ -109,6 +107,7 @@ class OpensshTransport(ShellTransport):
         status, said = await self._say(*words, timeout_s=_LOGIN_TIMEOUT_S)
         if status == 0:
             self._started = True
+            self._logins.made()
             return
         if any(refusal in said for refusal in _REFUSALS):
             raise self._logins.refused(self._remedy(said))

@@ -16,6 +16,7 @@ from typing import Protocol
 from mlip_autopipec.errors import OperatorError, TransientError
 from mlip_autopipec.ports import Clock, Completed
 from mlip_autopipec.transports import remote
+from mlip_autopipec.transports.logins import Logins
 
 #: sshd allows 10 on one connection (MaxSessions); two are left to others that share it.
 CHANNELS_MAX = 8
@@ -107,12 +108,17 @@ class ShellTransport(ABC):
         self._prologue = prologue
         self._call_timeout_s = call_timeout_s
         self._channels = asyncio.Semaphore(CHANNELS_MAX)
+        self._logins = Logins(clock, rng)
+
+    def login_again(self) -> None:
+        """A person says that the login is mended: try it with the next call, however lately it was refused."""
+        self._logins.forgive()
 
     @abstractmethod
     def _open(self, command: str) -> AbstractAsyncContextManager[Pipes]:
         """Start a command line of the login shell, and end it on exit.
 
-        Raises OperatorError if a person must see to the login, ChannelRefusedError if there are too many of them. Any
+        Raises LoginRefused if a person must see to the login, ChannelRefusedError if there are too many of them. Any
         other fault, also while the pipes are used, is a TransientError.
         """
 

@@ -16,7 +16,6 @@ import asyncssh
 
 from mlip_autopipec.errors import OperatorError, TransientError
 from mlip_autopipec.ports import Clock
-from mlip_autopipec.transports.logins import Logins
 from mlip_autopipec.transports.shell import ChannelRefusedError, Pipes, ShellTransport
 
 _CONNECT_TIMEOUT_S = 60.0
@@ -70,7 +69,6 @@ class SshTransport(ShellTransport):
             "x11_forwarding": False,
             **{name: value for name, value in given.items() if value},
         }
-        self._logins = Logins(clock, rng)
         self._connection: asyncssh.SSHClientConnection | None = None
         self._attempt: asyncio.Task[asyncssh.SSHClientConnection] | None = None
         self._late: set[asyncio.Task[Any]] = set()
@@ -138,6 +136,7 @@ class SshTransport(ShellTransport):
             if _is_refusal(error):
                 raise self._logins.refused(self._remedy(error)) from error
             raise TransientError(f"{self._host}: no connection: {_words(error)}") from error
+        self._logins.made()
         return self._connection
 
     def _check_options(self) -> None:

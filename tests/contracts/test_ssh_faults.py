@@ -12,7 +12,7 @@ import pytest
 from far_machine import FarMachine, far_machine, keygen, runs, until
 from far_stand import FarSite, over_asyncssh, over_openssh
 
-from mlip_autopipec.errors import BugError, OperatorError, TransientError
+from mlip_autopipec.errors import BugError, LoginRefused, OperatorError, TransientError
 from mlip_autopipec.ports import Transport
 
 #: Of waiting for something that comes soon, on a busy machine.
@@ -132,13 +132,13 @@ async def test_another_host_key_is_for_a_person(machine: FarMachine, tmp_path: P
     for transport in (over_asyncssh(machine, tmp_path), over_openssh(machine, tmp_path, control_path)):
         knocks = machine.knocks()
         for _ in range(5):
-            with pytest.raises(OperatorError, match=r"[Hh]ost key"):
+            with pytest.raises(LoginRefused, match=r"[Hh]ost key"):
                 await transport.run(["touch", "done"])
         assert machine.knocks() == knocks + 1
         await transport.close()
     machine.known_hosts.write_text("")
     for transport in (over_asyncssh(machine, tmp_path), over_openssh(machine, tmp_path, control_path)):
-        with pytest.raises(OperatorError, match=r"[Hh]ost key"):
+        with pytest.raises(LoginRefused, match=r"[Hh]ost key"):
             await transport.run(["touch", "done"])
         await transport.close()
     assert not (tmp_path / "done").exists()
@@ -152,9 +152,32 @@ async def test_a_refused_login_is_for_a_person(machine: FarMachine, tmp_path: Pa
     for transport in (over_asyncssh(machine, tmp_path), over_openssh(machine, tmp_path, control_path)):
         knocks = machine.knocks()
         for _ in range(5):
-            with pytest.raises(OperatorError, match=r"Permission denied.*`ssh "):
+            with pytest.raises(LoginRefused, match=r"Permission denied.*`ssh "):
                 await transport.run(["true"])
         assert machine.knocks() == knocks + 1
+        transport.login_again()
+        with pytest.raises(LoginRefused):
+            await transport.run(["true"])
+        assert machine.knocks() == knocks + 2
+        await transport.close()
+
+
+async def test_a_mended_login_is_used_as_soon_as_a_person_says_so(
+    machine: FarMachine, tmp_path: Path, control_path: str
+) -> None:
+    """The same transport goes on; nothing has to be started again."""
+    refused = (over_asyncssh(machine, tmp_path), over_openssh(machine, tmp_path, control_path))
+    hidden = machine.known_hosts.read_text()
+    machine.known_hosts.write_text("")
+    for transport in refused:
+        with pytest.raises(LoginRefused):
+            await transport.run(["true"])
+    machine.known_hosts.write_text(hidden)
+    for transport in refused:
+        with pytest.raises(LoginRefused):
+            await transport.run(["true"])
+        transport.login_again()
+        assert (await transport.run(["echo", "here"])).stdout == b"here\n"
         await transport.close()
 
 
@@ -162,7 +185,7 @@ async def test_a_key_file_that_is_not_there_is_for_a_person(machine: FarMachine,
     """The file is named."""
     machine.key.unlink()
     transport = over_asyncssh(machine, tmp_path)
-    with pytest.raises(OperatorError, match=str(machine.key)):
+    with pytest.raises(LoginRefused, match=str(machine.key)):
         await transport.run(["true"])
     await transport.close()
 
@@ -292,7 +315,7 @@ async def test_without_the_users_master_nothing_is_tried(
     """It is told how to log in; after that it goes; the user's master is left to the user."""
     knocks = machine.knocks()
     transport = over_openssh(machine, tmp_path, control_path, require_master=True)
-    with pytest.raises(OperatorError, match=f"`ssh -M -N -f .*{control_path}"):
+    with pytest.raises(LoginRefused, match=f"`ssh -M -N -f .*{control_path}"):
         await transport.run(["true"])
     assert machine.knocks() == knocks
     users = over_openssh(machine, tmp_path, control_path)
@@ -302,9 +325,9 @@ async def test_without_the_users_master_nothing_is_tried(
     assert (await users.run(["true"])).exit_status == 0
     assert machine.logins() == 1
     await users.close()
-    with pytest.raises((OperatorError, TransientError)):
+    with pytest.raises(TransientError):
         await transport.run(["true"])
-    with pytest.raises(OperatorError, match="Log in with"):
+    with pytest.raises(LoginRefused, match="Log in with"):
         await transport.run(["true"])
     assert machine.logins() == 1
 
@@ -312,6 +335,6 @@ async def test_without_the_users_master_nothing_is_tried(
 async def test_a_master_needs_a_place(machine: FarMachine, tmp_path: Path) -> None:
     """Where neither we nor the user's configuration name one, that is told."""
     transport = over_openssh(machine, tmp_path, None)
-    with pytest.raises(OperatorError, match="control_path"):
+    with pytest.raises(LoginRefused, match="control_path"):
         await transport.run(["true"])
     await transport.close()

@@ -14,7 +14,6 @@ import pytest
 from far_machine import FarMachine, until
 from far_stand import RealClock, over_asyncssh, over_openssh
 
-from mlip_autopipec.errors import OperatorError
 from mlip_autopipec.ports import Watcher
 from mlip_autopipec.watch.local import LocalWatcher
 from mlip_autopipec.watch.remote import Far, RemoteWatcher
@@ -207,11 +206,18 @@ async def test_in_a_hurry_it_is_asked_often(quiet_machine: FarMachine, tmp_path:
     await far.close()
 
 
-async def test_what_a_person_must_mend_ends_it(quiet_machine: FarMachine, tmp_path: Path, control_path: str) -> None:
-    """There is no sense in going on without a login."""
+async def test_a_login_that_a_person_must_make_is_waited_for(
+    quiet_machine: FarMachine, tmp_path: Path, control_path: str
+) -> None:
+    """The watcher says what it waits for, and goes on when the person has logged in."""
     far = over_openssh(quiet_machine, tmp_path, control_path, require_master=True)
-    with pytest.raises(OperatorError, match="Log in"):
-        await anext(aiter(remote_watcher(far).names()))
+    watcher = remote_watcher(far)
+    waiting = asyncio.ensure_future(anext(aiter(watcher.names())))
+    await until(lambda: "Log in" in watcher.trouble)
+    users = over_openssh(quiet_machine, tmp_path, control_path)
+    await users.run(["true"])
+    assert await waiting == frozenset()
+    await users.close()
 
 
 def listing_shells(root: Path) -> list[int]:

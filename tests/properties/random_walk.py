@@ -96,6 +96,8 @@ def _options(campaign: Walk, pick: int) -> Iterator[ev.Event]:
     elif pick % 7 == 0:
         yield ev.Paused(at=at, by=_ADA, reason="to see")
     yield ev.SiteChanged(at=at, health=ev.SiteHealth.DEGRADED, message=f"cut {pick}")
+    if pick % 11 == 0:
+        yield ev.DaemonStarted(at=at, version="0", host="login1", pid=1, config_sha256="0", payload_sha256="0")
 
 
 def _answers(campaign: Walk, command: cm.Command, pick: int) -> Iterator[ev.Event]:
@@ -112,7 +114,8 @@ def _answers(campaign: Walk, command: cm.Command, pick: int) -> Iterator[ev.Even
             yield ev.AttemptLost(at=at, uid=command.uid, index=command.index, reason=reason, message="died")
         case _:
             pass
-    if isinstance(command, (cm.SubmitBatch, cm.LocateBatch, cm.InquireAttempt)):
-        yield ev.EffectDeferred(at=at, subject=command.subject, message="cut", until=at + timedelta(seconds=5))
+    if isinstance(command, (cm.PrepareSite, cm.SubmitBatch, cm.LocateBatch, cm.InquireAttempt)):
+        until, health = at + timedelta(seconds=5), (*ev.SiteHealth, None)[pick % 4]
+        yield ev.EffectDeferred(at=at, subject=command.subject, message="cut", until=until, health=health)
     if not isinstance(command, cm.InquireAttempt):
         yield campaign.follow(command)

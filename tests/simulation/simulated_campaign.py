@@ -72,6 +72,10 @@ class Witness(Effects):
     async def carry_out(self, command: cm.Command, state: WorkflowState) -> ev.Event:
         if isinstance(command, (cm.BeginBatch, cm.SubmitBatch)) and state.pause is not None:
             self._violations.append(f"{command.type} of {command.uid} while paused")
+        if isinstance(command, (cm.BeginBatch, cm.SubmitBatch)) and not state.site_prepared:
+            self._violations.append(f"{command.type} of {command.uid} on a site that is not prepared")
+        if isinstance(command, cm.BeginBatch) and len(command.tasks) > (state.array_tasks_max or len(command.tasks)):
+            self._violations.append(f"{command.uid} has more tasks than the site takes")
         if state.seq > len(self._journal.lines):
             self._violations.append(f"{command.type} acts on event {state.seq}, which is not on the disk")
         return await self._inner.carry_out(command, state)
@@ -131,7 +135,7 @@ class Simulation:
 
     def _manager(self, state: WorkflowState, journal: MemoryJournal) -> WorkflowManager:
         runners = self._parts.runners(self._config)
-        effects = self._parts.effects(runners, self._cluster, self._transport, self._clock)
+        effects = self._parts.effects(runners, self._cluster, self._transport, self._clock, prepare=self._prepare)
         return self._parts.manager(
             state=state,
             policy=Policy.from_config(self._config),
@@ -175,6 +179,11 @@ class Simulation:
         dies = self._parts.crashes and not self._weather.is_calm and self._chance.random() < _KILLED_IN_APPEND
         return self._chance.randint(0, count) if dies else None
 
+    async def _prepare(self) -> int | None:
+        """Over the same wire as everything else; a site with faults takes no more than four tasks in one array."""
+        await self._transport.write({".ap/payload": b"work half"})
+        return 4 if self._parts.crashes else None
+
     async def _disk(self) -> None:
         await self._clock.sleep(self._chance.choice((0.004, 0.004, 0.02, 1.0)))
 
@@ -205,7 +214,7 @@ def replay(events: Sequence[ev.Event], state: WorkflowState | None = None) -> Wo
 
 def _left_behind(state: WorkflowState) -> Iterator[str]:
     """Deferrals are of what is live; a batch that is known has a live attempt."""
-    live = {f"batch:{uid}" for uid in state.batches}
+    live = {f"batch:{uid}" for uid in state.batches} | (set() if state.site_prepared else {"site"})
     live |= {f"attempt:{batch.uid}.{index}" for batch in state.batches.values() for index in batch.live}
     if left := sorted(state.deferrals.keys() - live):
         yield f"put off, though nothing waits for it: {left}"

@@ -86,6 +86,9 @@ class SlurmQueue(Model):
     array_max: int = Field(
         default=1000, ge=1, description="tasks of one array; below the site's MaxArraySize and submit limits"
     )
+    queued_max: int | None = Field(
+        default=None, ge=1, description="tasks of the campaign in the queue at a time; no bound of ours if left out"
+    )
     requeue: bool = Field(default=True, description="whether Slurm may start a job again after a lost node")
     ask_memory: bool = Field(default=True, description="false where the site refuses --mem")
     extra: tuple[Annotated[str, AfterValidator(_further_option)], ...] = Field(

@@ -30,6 +30,7 @@ def story() -> tuple[ev.Event, ...]:
     return (
         CREATED,
         ev.DaemonStarted(at=NOW, version="0.1.0", host="login", pid=7, config_sha256="c" * 64, payload_sha256="d" * 64),
+        ev.SitePrepared(at=NOW, array_tasks_max=1000),
         ev.PhaseStarted(at=NOW, cycle=0, phase=Phase.GENERATION, tasks=tasks),
         ev.SubmissionBegun(at=NOW, uid=uid, tasks=tuple(task.id for task in tasks)),
         ev.SubmissionUnclear(at=NOW, uid=uid, message="Socket timed out\non send/recv operation"),

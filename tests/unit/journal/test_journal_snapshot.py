@@ -48,7 +48,7 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path, state: WorkflowState) -> N
 def test_the_file_is_for_people(tmp_path: Path) -> None:
     """Indented, for its owner alone, with what follows from the rest written out; nothing else lies beside it."""
     path = tmp_path / "state.json"
-    save_state(path, states()[9])
+    save_state(path, states()[10])
     fields = json.loads(path.read_text())
     assert path.read_text().startswith('{\n  "version": 1,\n')
     assert {"status": "paused", "latest_potential_path": None}.items() <= fields.items()

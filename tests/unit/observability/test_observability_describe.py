@@ -46,6 +46,8 @@ OTHERS: list[tuple[ev.Event, str]] = [
     ),
     (ev.SiteChanged(at=AT, health=ev.SiteHealth.OK), "the site is ok"),
     (ev.SiteChanged(at=AT, health=ev.SiteHealth.DEGRADED, message="no route"), "the site is degraded: no route"),
+    (ev.SitePrepared(at=AT), "the site is prepared"),
+    (ev.SitePrepared(at=AT, array_tasks_max=9), "the site is prepared, arrays of at most 9 tasks"),
     (ev.Paused(at=AT, by=ev.Actor(uid=5, pid=1)), "paused by uid 5"),
     (ev.Resumed(at=AT, by=ACTOR, reason="go on"), "resumed by ada: go on"),
     (

@@ -1,13 +1,19 @@
 """What systemd is told, over real datagram sockets."""
 
+import asyncio
 import os
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from mlip_autopipec.observability.notify import SystemdNotifier
+from mlip_autopipec.data_models.events import SiteHealth
+from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.observability.logs import configure
+from mlip_autopipec.observability.notify import SystemdNotifier, status_words
+from mlip_autopipec.observability.watchdog import keep_watchdog
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -66,3 +72,45 @@ def test_a_full_socket_does_not_block(tmp_path: Path) -> None:
 def test_watchdog_interval(variables: dict[str, str], interval_s: float | None) -> None:
     """Half of what systemd allows, if it watches this very process."""
     assert interval_s == SystemdNotifier({"NOTIFY_SOCKET": "/run/notify", **variables}).watchdog_interval_s
+
+
+class _Clock:
+    """ports.Clock of the real world."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    async def sleep(self, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+
+
+async def test_the_watchdog_is_fed_by_turns_of_the_loop_and_not_by_time(
+    listener: tuple[socket.socket, str], tmp_path: Path
+) -> None:
+    """Two turns are two messages; while the third does not come, nothing is said."""
+    receiver, name = listener
+    notifier = SystemdNotifier({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "20000"})
+    turns = asyncio.Semaphore(2)
+    stuck = asyncio.Event()
+
+    async def turned() -> None:
+        if turns.locked():
+            stuck.set()
+        await turns.acquire()
+
+    feeding = asyncio.create_task(keep_watchdog(notifier, turned, _Clock(), configure(tmp_path / "log", "info")))
+    await stuck.wait()
+    await asyncio.sleep(0.2)
+    receiver.setblocking(False)
+    assert [receiver.recv(64) for _ in range(2)] == [b"WATCHDOG=1"] * 2
+    with pytest.raises(BlockingIOError):
+        receiver.recv(64)
+    feeding.cancel()
+
+
+def test_the_status_line_says_what_a_person_asks_first() -> None:
+    """How it stands, where, how many jobs, and what is wrong with the site."""
+    state = WorkflowState(cycle_index=3, site_prepared=False)
+    assert status_words(state) == ("running: cycle 3, between two phases; 0 live attempts; site ok, not prepared yet")
+    wrong = WorkflowState(site=SiteHealth.AUTH_REQUIRED, site_message="no such key")
+    assert status_words(wrong).endswith("; site auth_required: no such key")

@@ -27,6 +27,7 @@ def always(campaign: Walk) -> Iterator[ev.Event]:
     yield ev.DaemonStopped(at=at, why="SIGTERM")
     yield ev.EffectDeferred(at=at, subject="campaign", message="cut", until=at)
     yield ev.SiteChanged(at=at, health=ev.SiteHealth.DEGRADED, message="cut")
+    yield ev.SitePrepared(at=at, array_tasks_max=1000)
     yield ev.Paused(at=at, by=ADA)
     yield ev.Resumed(at=at, by=ADA)
     yield ev.JournalRepaired(at=at, kept_as="journal.torn", bytes_cut=3)

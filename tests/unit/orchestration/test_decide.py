@@ -131,6 +131,56 @@ def test_a_batch_holds_no_more_tasks_than_the_site_takes() -> None:
     assert [command.tasks for command in rest] == [names[2:]]
 
 
+def test_the_sites_own_array_limit_counts_where_it_is_smaller() -> None:
+    """What SitePrepared says bounds a batch too."""
+    campaign = walk()
+    campaign.tell(ev.SitePrepared(at=campaign.now, array_tasks_max=3))
+    names = tuple(campaign.planned(Phase.CALCULATION).tasks)
+    (begin,) = campaign.commands()
+    assert begin == cm.BeginBatch(uid="copper-3f9a1c.c000.calculation.b00", tasks=names[:3])
+
+
+def test_no_more_tasks_are_queued_than_the_user_allows() -> None:
+    """The rest waits until a quarter of the queue is free, and goes in one array then."""
+    campaign = walk()
+    campaign.policy = campaign.policy.model_copy(update={"queued_max": 2})
+    names = tuple(campaign.planned(Phase.CALCULATION).tasks)
+    batch = campaign.submitted(Phase.CALCULATION)
+    assert batch.tasks == names[:2]
+    assert campaign.commands() == ()
+    campaign.tell(campaign.ended(batch.uid, 0))
+    (begin,) = campaign.commands()
+    assert begin == cm.BeginBatch(uid="copper-3f9a1c.c000.calculation.b01", tasks=names[2:3])
+
+
+def test_nothing_is_submitted_before_the_site_is_prepared() -> None:
+    """Each daemon prepares it anew; a batch that its predecessor has begun waits too."""
+    campaign = walk()
+    campaign.until(lambda state: bool(state.batches))
+    (uid,) = campaign.state.batches
+    campaign.tell(
+        ev.DaemonStarted(at=campaign.now, version="0", host="login1", pid=1, config_sha256="0", payload_sha256="0")
+    )
+    assert campaign.commands() == (cm.PrepareSite(),)
+    campaign.tell(ev.SitePrepared(at=campaign.now))
+    assert campaign.commands() == (cm.SubmitBatch(uid=uid),)
+
+
+def test_a_person_who_resumes_makes_everything_due_that_was_put_off() -> None:
+    """What was mended need not wait for the back-off."""
+    campaign = walk()
+    campaign.until(lambda state: bool(state.batches))
+    (uid,) = campaign.state.batches
+    health, until = ev.SiteHealth.AUTH_REQUIRED, campaign.now + timedelta(hours=1)
+    campaign.tell(
+        ev.EffectDeferred(at=campaign.now, subject=f"batch:{uid}", message="denied", until=until, health=health)
+    )
+    assert (campaign.state.site, campaign.state.site_message) == (health, "denied")
+    assert campaign.commands() == ()
+    campaign.tell(ev.Resumed(at=campaign.now, by=ADA))
+    assert campaign.commands() == (cm.SubmitBatch(uid=uid),)
+
+
 def test_a_task_that_may_not_be_tried_again_is_quarantined_and_the_cycle_goes_on() -> None:
     """One structure that gives no label costs one label."""
     campaign = walk()

@@ -14,7 +14,7 @@ from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
 from mlip_autopipec.data_models.state import Batch, Stage
 from mlip_autopipec.data_models.task import Task, TaskFile
-from mlip_autopipec.errors import OperatorError, TransientError
+from mlip_autopipec.errors import LoginRefused, OperatorError, TransientError
 from mlip_autopipec.orchestration.effects import EFFECT_TIMEOUT_S, Effects
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.ports import Accepted, Limited, PostMortem, Rejected, Unclear, Void
@@ -71,7 +71,11 @@ class Stand:
         self.scheduler = ScriptedScheduler(answer, delay_s)
         self.transport = MemoryTransport()
         runners = phase_runners(copper_config())
-        self._effects = Effects(runners, self.scheduler, self.transport, self.clock)
+        self._effects = Effects(runners, self.scheduler, self.transport, self.clock, prepare=self._prepare)
+
+    async def _prepare(self) -> int | None:
+        answer: int | None = await self.scheduler._give()
+        return answer
 
     def carry_out(self, command: cm.Command, campaign: Walk) -> ev.Event:
         """The event that `command` ends in."""
@@ -241,3 +245,25 @@ def test_what_is_for_a_person_is_not_swallowed(begun: Walk) -> None:
     """Only passing faults are put off; anything else ends the daemon."""
     with pytest.raises(OperatorError, match="disk quota exceeded"):
         Stand(OperatorError("disk quota exceeded")).carry_out(cm.SubmitBatch(uid=uid_of(begun)), begun)
+
+
+def test_a_site_is_prepared_or_put_off() -> None:
+    """Prepared, it says how large an array may be."""
+    campaign = walk()
+    event = Stand(1000).carry_out(cm.PrepareSite(), campaign)
+    assert isinstance(event, ev.SitePrepared)
+    assert event.array_tasks_max == 1000
+
+
+@pytest.mark.parametrize(
+    ("fault", "health"),
+    [
+        (LoginRefused("no such key"), ev.SiteHealth.AUTH_REQUIRED),
+        (TransientError("no route to host"), ev.SiteHealth.DEGRADED),
+    ],
+)
+def test_a_fault_of_the_site_says_how_the_site_stands(fault: Exception, health: ev.SiteHealth) -> None:
+    """A refused login ends no daemon: the effect is put off, and the state shows who must act."""
+    event = Stand(fault).carry_out(cm.PrepareSite(), walk())
+    assert isinstance(event, ev.EffectDeferred)
+    assert (event.subject, event.health, event.message) == ("site", health, str(fault))

@@ -77,7 +77,7 @@ class Stand:
         self.save_s = 0.0
         self.cuts = 0
         config = config or copper_config()
-        effects = Effects(phase_runners(config), self.site, self.transport, self.clock)
+        effects = Effects(phase_runners(config), self.site, self.transport, self.clock, prepare=self._prepare)
         self.manager = WorkflowManager(
             state=WorkflowState(),
             policy=Policy.from_config(config),
@@ -117,6 +117,10 @@ class Stand:
         created = walk().events[0]
         assert await self.manager.record(created)
         await doing()
+
+    async def _prepare(self) -> int | None:
+        await self.transport.write({".ap/payload": b"work half"})
+        return None
 
     async def _wire(self, operation: str) -> None:
         await asyncio.sleep(0)
@@ -300,3 +304,50 @@ def test_a_deadline_that_passes_while_the_state_is_saved_is_not_missed() -> None
     stand.run(steer)
     deferred = next(event for event in stand.seen if isinstance(event, ev.EffectDeferred))
     assert deferred.until - deferred.at == timedelta(seconds=2)
+
+
+def test_a_turn_is_through_only_when_the_journal_has_taken_what_there_was() -> None:
+    """Without events it comes at once; with a disk that hangs it does not come."""
+    stand = Stand()
+
+    async def doing() -> None:
+        await stand.manager.turned()
+        hangs = asyncio.Event()
+        append = stand.journal.append
+
+        async def hanging(events: Sequence[ev.Event]) -> int:
+            await hangs.wait()
+            return await append(events)
+
+        stand.journal.append = hanging  # type: ignore[method-assign]
+        recording = asyncio.create_task(stand.manager.record(ev.Paused(at=stand.clock.now(), by=ADA)))
+        turned = asyncio.create_task(stand.manager.turned())
+        await stand.clock.sleep(600)
+        assert not turned.done()
+        hangs.set()
+        await turned
+        assert await recording
+
+    stand.run(doing)
+
+
+def test_a_site_that_answers_again_is_told_from_one_that_does_not() -> None:
+    """With no job to ask about it is knocked at, until it answers; nothing is submitted before it is prepared."""
+    stand = Stand()
+
+    async def doing() -> None:
+        await stand.manager.record(
+            ev.DaemonStarted(
+                at=stand.clock.now(), version="0", host="login1", pid=1, config_sha256="0", payload_sha256="0"
+            )
+        )
+        await stand.until(lambda: stand.manager.state.site_prepared)
+        await stand.manager.record(ev.Paused(at=stand.clock.now(), by=ADA))
+        await stand.until(lambda: not stand.manager.state.batches)
+        cut = ev.SiteChanged(at=stand.clock.now(), health=ev.SiteHealth.DEGRADED, message="cut")
+        await stand.manager.record(cut)
+        await stand.until(lambda: stand.manager.state.site is ev.SiteHealth.OK)
+
+    stand.run(doing)
+    kinds = stand.kinds()
+    assert "SubmissionBegun" not in kinds[: kinds.index("SitePrepared")]

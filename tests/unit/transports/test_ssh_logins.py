@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from mlip_autopipec.errors import OperatorError
+from mlip_autopipec.errors import LoginRefused
 from mlip_autopipec.testing.clock import SimulatedClock, run_simulated
 from mlip_autopipec.transports.logins import Logins
 
@@ -56,7 +56,7 @@ def test_a_connection_that_lived_is_made_again_at_once() -> None:
 
 
 def test_after_a_refusal_nothing_is_tried_for_a_while() -> None:
-    """The same words again, without a login; after five minutes one more is tried."""
+    """The same words again, without a login; after five minutes one more is tried, and after ten."""
     clock = SimulatedClock()
 
     async def main() -> None:
@@ -64,10 +64,31 @@ def test_after_a_refusal_nothing_is_tried_for_a_while() -> None:
         await logins.turn()
         assert str(logins.refused("no such key")) == "no such key"
         for _ in range(3):
-            with pytest.raises(OperatorError, match="no such key"):
+            with pytest.raises(LoginRefused, match="no such key"):
                 await logins.turn()
             await clock.sleep(99)
         await clock.sleep(10)
         await logins.turn()
+        logins.refused("no such key")
+        await clock.sleep(500)
+        with pytest.raises(LoginRefused):
+            await logins.turn()
+        await clock.sleep(101)
+        await logins.turn()
+
+    run_simulated(main(), clock, limit_s=1e6)
+
+
+def test_a_person_who_has_mended_the_login_need_not_wait() -> None:
+    """The next login is tried at once."""
+    clock = SimulatedClock()
+
+    async def main() -> None:
+        logins = paced(clock)
+        await logins.turn()
+        logins.refused("no such key")
+        logins.forgive()
+        await logins.turn()
+        assert clock.elapsed_s == 0
 
     run_simulated(main(), clock, limit_s=1e6)
