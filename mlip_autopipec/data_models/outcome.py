@@ -38,7 +38,6 @@ class Ending(StrEnum):
     COMPLETED = "completed"
     HALTED = "halted"
     EXPLODED = "exploded"
-    WALLTIME = "walltime"
 
 
 class ExploreMetrics(Model):
@@ -139,6 +138,9 @@ class Outcome(Model):
     status: Literal["done", "failed"]
     reason: Reason | None = None
     message: str = Field(default="", max_length=8000)
+    reached: float = Field(
+        default=0.0, ge=0, le=1, description="of a failed attempt: part of the task that the next one need not do again"
+    )
     metrics: Metrics | None = None
     artefacts: dict[str, FileRef] = Field(default_factory=dict)
     started_at: AwareDatetime

@@ -60,6 +60,7 @@ class Failure(Model):
     uid: str
     reason: Reason
     message: str
+    reached: float = Field(default=0.0, description="part of the task that the next attempt need not do again")
 
 
 class TaskRecord(Model):

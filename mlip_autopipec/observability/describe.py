@@ -12,7 +12,6 @@ from mlip_autopipec.observability.words import count, duration, one_line
 _ENDINGS = {
     oc.Ending.HALTED: "halted",
     oc.Ending.EXPLODED: "exploded",
-    oc.Ending.WALLTIME: "ran out of walltime",
 }
 
 

@@ -16,7 +16,7 @@ _COLUMNS = 4
 _PANELS_MAX = 24
 _POINTS_MAX = 12_000  # over all panels, so that a long campaign still makes a small page
 _CONDITION_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, GREY)
-_ENDING_MARKERS = {Ending.HALTED: "X", Ending.EXPLODED: "D", Ending.WALLTIME: "s"}
+_ENDING_MARKERS = {Ending.HALTED: "X", Ending.EXPLODED: "D"}
 
 
 def gamma_cycles(traces: Sequence[WalkerTrace]) -> tuple[int, ...]:

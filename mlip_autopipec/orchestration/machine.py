@@ -276,7 +276,8 @@ def _task_ended(state: WorkflowState, event: ev.TaskEnded) -> WorkflowState:
     name = batch.tasks[outcome.index]
     _require(outcome.task == name, state, event, f"index {outcome.index} of {batch.uid} is task {name}")
     if outcome.status == "failed":
-        return _attempt_failed(state, batch, outcome.index, outcome.reason or Reason.CRASHED, outcome.message)
+        reason = outcome.reason or Reason.CRASHED
+        return _attempt_failed(state, batch, outcome.index, reason, outcome.message, outcome.reached)
     record = state.tasks[name].model_copy(
         update={"status": TaskStatus.DONE, "outcome": outcome, "job_state": None, "missing_since": None}
     )
@@ -394,13 +395,16 @@ _HANDLERS: Mapping[type[ev.Event], Callable[[WorkflowState, ev.Event], WorkflowS
 # --- helpers -----------------------------------------------------------------------------------------------------
 
 
-def _attempt_failed(state: WorkflowState, batch: Batch, index: int, reason: Reason, message: str) -> WorkflowState:
+def _attempt_failed(
+    state: WorkflowState, batch: Batch, index: int, reason: Reason, message: str, reached: float = 0.0
+) -> WorkflowState:
     name = batch.tasks[index]
     record = state.tasks[name]
+    failure = Failure(uid=batch.uid, reason=reason, message=message, reached=reached)
     failed = record.model_copy(
         update={
             "status": TaskStatus.FAILED,
-            "failures": (*record.failures, Failure(uid=batch.uid, reason=reason, message=message)),
+            "failures": (*record.failures, failure),
             "job_state": None,
             "missing_since": None,
         }

@@ -15,7 +15,7 @@ from mlip_autopipec.data_models.digest import (
     TrainingDigest,
 )
 from mlip_autopipec.data_models.outcome import Errors, Structure
-from mlip_autopipec.data_models.state import TaskRecord, TaskStatus, WorkflowState
+from mlip_autopipec.data_models.state import Failure, TaskRecord, TaskStatus, WorkflowState
 from mlip_autopipec.data_models.task import Resources
 from mlip_autopipec.orchestration.machine import next_in_flow
 
@@ -63,26 +63,39 @@ def next_phase(state: WorkflowState) -> Phase | None:
 
 
 def may_try_again(record: TaskRecord, attempts_max: int) -> bool:
-    """Whether a failed task gets another attempt."""
-    if len(record.failures) >= attempts_max:
+    """Whether a failed task gets another attempt. Attempts that brought it farther than ever before are not counted."""
+    vain = _in_vain(record)
+    if len(vain) >= attempts_max:
         return False
     last = record.failures[-1].reason
     bound = ATTEMPTS_MAX[last]
-    return bound is None or sum(failure.reason is last for failure in record.failures) < bound
+    return bound is None or sum(failure.reason is last for failure in vain) < bound
 
 
 def resources_for(record: TaskRecord) -> Resources:
-    """What the next attempt asks for: more memory after running out of it, more time after running out of that."""
+    """What the next attempt asks for: more memory after running out of it, more time after running out of that.
+
+    Not after a walltime that brought the task on: what is left fits into as much time as it had, again and again.
+    """
     asked = record.task.resources
-    if not record.failures:
-        return asked
-    reasons = [failure.reason for failure in record.failures]
+    reasons = [failure.reason for failure in _in_vain(record)]
     return asked.model_copy(
         update={
             "memory_mib": round(asked.memory_mib * _MEMORY_FACTOR ** reasons.count(Reason.OUT_OF_MEMORY)),
             "walltime_s": asked.walltime_s * _WALLTIME_FACTOR ** reasons.count(Reason.TIMEOUT),
         }
     )
+
+
+def _in_vain(record: TaskRecord) -> list[Failure]:
+    """The attempts that left their task no nearer to its end than it had been before them."""
+    reached, vain = 0.0, []
+    for failure in record.failures:
+        if failure.reached > reached:
+            reached = failure.reached
+        else:
+            vain.append(failure)
+    return vain
 
 
 def quorum_lost(state: WorkflowState, quorum: float) -> str | None:

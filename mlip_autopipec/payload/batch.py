@@ -25,7 +25,7 @@ from mlip_autopipec.payload.frame import as_json, identity, write_atomic
 
 #: Between looks at freed cores of other runners, the cancel file and walltimes; the end of a child is seen at once.
 _TICK_S = 0.2
-#: Between SIGTERM and SIGKILL: the time a task has to write what it knows.
+#: Between the word that its time is over and SIGKILL: what a task has to write what it knows.
 _KILL_AFTER_S = 10.0
 _TAIL_BYTES = 1500
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -142,7 +142,7 @@ class _Runner:
             if not child.reason:
                 child.reason = "timeout"
                 child.deadline = now + _KILL_AFTER_S
-                _signal_session(child, signal.SIGTERM)
+                child.process.send_signal(signal.SIGUSR1)  # to the task alone: the codes that it runs know none
             else:
                 _signal_session(child, signal.SIGKILL)
 

@@ -8,7 +8,16 @@ from ase import Atoms
 
 from mlip_autopipec.payload.ace import Evaluator
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed
-from mlip_autopipec.payload.lammps import Halt, find_halt, read_dump, read_trace, render_input, write_data
+from mlip_autopipec.payload.lammps import (
+    Halt,
+    find_checkpoint,
+    find_halt,
+    prepare,
+    read_dump,
+    read_trace,
+    render_input,
+    write_data,
+)
 from mlip_autopipec.payload.structures import crystal, finite, write_frames
 from mlip_autopipec.payload.wheel import potential_lines, run_wheel
 
@@ -22,10 +31,10 @@ def run(job: Job) -> Result:
     evaluator = Evaluator(job.one("potential_yaml"), job.one("potential_asi"))
     structure = crystal(parameters["walker"]["prototype"])
     write_data(job.workdir / "structure.data", structure, elements)
-    script = render_input(parameters, potential_lines(evaluator.cutoff_angstrom))
+    checkpoint = find_checkpoint(job.workdir)
+    prepare(job.workdir, checkpoint)
+    script = render_input(parameters, potential_lines(evaluator.cutoff_angstrom), checkpoint)
     (job.workdir / "in.lammps").write_text(script, encoding="utf-8")
-    for stale in ("collected.dump", "audit.dump", "last.dump", "gamma.csv"):
-        (job.workdir / stale).unlink(missing_ok=True)
     stopped = run_wheel(job, script, evaluator, elements)
     halt = find_halt((job.workdir / "log.lammps").read_text(encoding="utf-8"))
     trace = read_trace(job.workdir / "gamma.csv")
@@ -38,7 +47,7 @@ def run(job: Job) -> Result:
 def _ending(parameters: Mapping[str, Any], halt: Halt | None, stopped: str | None) -> tuple[str, str]:
     """The ending and the guard that brought it, in words."""
     if stopped is not None:
-        return ("walltime" if stopped.startswith("out of walltime") else "exploded"), stopped
+        return "exploded", stopped
     if halt is None:
         return "completed", ""
     if halt.fix == "halt_gamma":
@@ -48,6 +57,9 @@ def _ending(parameters: Mapping[str, Any], halt: Halt | None, stopped: str | Non
     if halt.fix == "halt_temperature":
         kelvin = parameters["walker"]["temperature_kelvin"]
         return "exploded", f"{halt.value:.0f} K at step {halt.step}, {kelvin:g} K were asked for"
+    if halt.fix == "halt_asked":
+        reached = halt.step / parameters["walker"]["steps"]
+        raise TaskFailed("timeout", f"stopped at step {halt.step}, to go on from there", reached)
     raise TaskFailed("crashed", f"LAMMPS was halted by {halt.fix!r}, which no line of in.lammps names")
 
 

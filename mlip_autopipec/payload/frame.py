@@ -19,10 +19,14 @@ MESSAGE_MAX = 4000
 
 
 class TaskFailed(Exception):  # noqa: N818 - the name is the fact
-    """The task ends without its result; `reason` is one of the words of the control half's Reason."""
+    """The task ends without its result; `reason` is one of the words of the control half's Reason.
 
-    def __init__(self, reason: str, message: str) -> None:
+    `reached`, in 0 … 1, is the part of the task that its folder now holds for the next attempt to go on from.
+    """
+
+    def __init__(self, reason: str, message: str, reached: float = 0.0) -> None:
         self.reason = reason
+        self.reached = reached
         super().__init__(message)
 
 
@@ -36,7 +40,7 @@ class Job:
     parameters: Mapping[str, Any]
     inputs: Mapping[str, list[Path]]
     cores: int
-    #: Set when the scheduler wants the job to end soon: write what there is, and stop.
+    #: Set when the job is to end soon: write what the next attempt can go on from, and stop.
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def one(self, name: str) -> Path:

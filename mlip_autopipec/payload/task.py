@@ -45,17 +45,20 @@ _OUT_OF_MEMORY = (MemoryError,)
 def run_task(root: Path, workdir: str, uid: str, index: int, job_id: str) -> int:
     """Run one attempt and place its outcome. 0 when an outcome is in place or the attempt is somebody else's.
 
-    1, and no outcome, when it failed after it was asked to stop: why, the scheduler knows better (walltime, a person).
+    1, and no outcome, when it failed after it was asked to stop: why, the scheduler knows better (walltime, a person,
+    preemption). Only what has stopped in good order for SIGUSR1, which comes ahead of the walltime and of nothing else,
+    says itself that its time was over, so that the next attempt need not wait for the scheduler's word.
     """
     folder = root / workdir
     if not claim(folder, uid, job_id):
         return 0
     started_at, started = datetime.now(UTC), time.monotonic()
-    stopping = _stop_on_signals()
+    stopping, terminated = _stop_on_signals()
     document = json.loads((folder / "task.json").read_bytes())
     with (folder / "log.txt").open("a", buffering=1, encoding="utf-8") as log:
         verdict = _guarded(lambda: _run(root, folder, document, stopping), log)
-    if verdict["status"] == "failed" and stopping.is_set():
+    in_time = verdict.get("reason") == "timeout" and not terminated.is_set()
+    if verdict["status"] == "failed" and stopping.is_set() and not in_time:
         return 1
     outcome = {
         "version": 1,
@@ -143,7 +146,7 @@ def _guarded(work: Callable[[], dict[str, Any]], log: TextIO) -> dict[str, Any]:
         return work()
     except TaskFailed as error:
         log.write(f"{error.reason}: {error}\n")
-        return _failed(error.reason, str(error))
+        return {**_failed(error.reason, str(error)), "reached": round(error.reached, 6)}
     except _OUT_OF_MEMORY:
         log.write(traceback.format_exc())
         return _failed("out_of_memory", "Python could not allocate memory")
@@ -156,17 +159,19 @@ def _failed(reason: str, message: str) -> dict[str, Any]:
     return {"status": "failed", "reason": reason, "message": message[:MESSAGE_MAX]}
 
 
-def _stop_on_signals() -> threading.Event:
-    """SIGTERM and SIGUSR1 ask the task to write what it has; the scheduler's SIGKILL comes later by itself."""
-    stopping = threading.Event()
+def _stop_on_signals() -> tuple[threading.Event, threading.Event]:
+    """Set by SIGUSR1 or SIGTERM, and by SIGTERM alone: write what there is. SIGKILL comes later by itself."""
+    stopping, terminated = threading.Event(), threading.Event()
 
-    def stop(_signal: int, _frame: object) -> None:
+    def stop(number: int, _frame: object) -> None:
         sys.stderr.write("asked to stop\n")
+        if number == signal.SIGTERM:
+            terminated.set()
         stopping.set()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGUSR1, stop)
-    return stopping
+    return stopping, terminated
 
 
 def _cpu_s() -> float:

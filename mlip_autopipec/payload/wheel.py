@@ -17,14 +17,15 @@ from ase import Atoms
 
 from mlip_autopipec.payload.ace import Evaluator
 from mlip_autopipec.payload.frame import Job, TaskFailed
-from mlip_autopipec.payload.lammps import RUN_MARK
+from mlip_autopipec.payload.lammps import RUN_MARK, STOP_FILE
 from mlip_autopipec.payload.structures import finite
 
 #: Strides between two notes of progress.
 _PROGRESS_EVERY = 50
 #: Errors of LAMMPS that tell of atoms or a box gone astray: how a walker ends, and no fault of the attempt.
 _ASTRAY = re.compile(
-    "simulation unstable|Lost atoms|Out of range atoms|Domain too large|Too many neighbor bins|Neighbor list overflow"
+    "simulation unstable|Lost atoms|Atom count is inconsistent|Out of range atoms|Domain too large"
+    "|Too many neighbor bins|Neighbor list overflow"
 )
 
 
@@ -128,12 +129,11 @@ class _Forces:
         if step % (_PROGRESS_EVERY * self._stride) == 0:
             self._job.progress(step / self._steps, f"step {step} of {self._steps}")
         if self._job.stopping.is_set():
-            self._stop(f, f"out of walltime at step {step}", keep_forces=True)
+            (self._job.workdir / STOP_FILE).touch()
 
-    def _stop(self, f: np.ndarray, why: str, *, keep_forces: bool = False) -> None:
+    def _stop(self, f: np.ndarray, why: str) -> None:
         """Have LAMMPS leave its run after this step; without forces there is no γ either, and nothing to collect."""
         self.stopped = why
-        if not keep_forces:
-            f[:] = 0.0
-            self._engine.numpy.extract_atom("d_gamma")[:] = 0.0
+        f[:] = 0.0
+        self._engine.numpy.extract_atom("d_gamma")[:] = 0.0
         self._engine.force_timeout()

@@ -224,7 +224,7 @@ def test_a_long_campaign_makes_a_small_page() -> None:
 
 
 def test_every_ending_has_a_mark_of_its_own() -> None:
-    """Halted, exploded and out of walltime are told apart without colour; more conditions than colours are no error."""
+    """Halted and exploded are told apart without colour; more conditions than colours are no error."""
     (trace,) = gamma_traces(whole_campaign(learning_cycles=1).events)[:1]
     values = {name: getattr(trace, name) for name in trace.__slots__}
     traces = [
@@ -233,7 +233,7 @@ def test_every_ending_has_a_mark_of_its_own() -> None:
         for points in ((), trace.points)
     ]
     drawing = svg(gamma_panels(traces), "gamma", "all endings")
-    assert all(f">{ending}<" in drawing for ending in ("halted", "exploded", "walltime"))
+    assert all(f">{ending}<" in drawing for ending in ("halted", "exploded"))
     assert ">completed<" not in drawing
     assert ">condition 0<" not in drawing
 

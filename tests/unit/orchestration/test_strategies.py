@@ -94,6 +94,21 @@ def test_resources_grow_with_what_was_lacking(reasons: tuple[Reason, ...], memor
     assert resources_for(record) == Resources(cores=4, memory_mib=memory_mib, walltime_s=walltime_s)
 
 
+def test_a_walltime_that_brought_a_task_on_is_no_failure_to_count() -> None:
+    """While each attempt comes farther the walltime stays as it is; one that does not is counted, and doubles it."""
+    record = failed(*[Reason.TIMEOUT] * 40)
+    steps = [
+        failure.model_copy(update={"reached": number / 41}) for number, failure in enumerate(record.failures, start=1)
+    ]
+    onward = record.model_copy(update={"failures": tuple(steps)})
+    assert may_try_again(onward, attempts_max=1)
+    assert resources_for(onward).walltime_s == onward.task.resources.walltime_s
+    stuck = record.model_copy(update={"failures": (*steps, steps[-1], steps[-2])})
+    assert resources_for(stuck).walltime_s == 4 * onward.task.resources.walltime_s
+    assert may_try_again(stuck, attempts_max=3)
+    assert not may_try_again(stuck, attempts_max=2)
+
+
 # --- quorum ------------------------------------------------------------------------------------------------------
 
 

@@ -65,7 +65,7 @@ class Site:
     def place(self, task: Task) -> Path:
         """Write task.json; the task's folder."""
         folder = self.root / task.workdir
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         content = TaskFile(campaign=CAMPAIGN, **dict(task)).model_dump_json(indent=1)
         (folder / "task.json").write_text(content, encoding="utf-8")
         return folder

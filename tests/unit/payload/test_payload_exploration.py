@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from payload_stand import Fitted, explore_parameters, fit_once, job_of
 
 from mlip_autopipec.data_models.outcome import ExploreMetrics
 from mlip_autopipec.payload.frame import Job, TaskFailed
-from mlip_autopipec.payload.lammps import read_dump, read_trace, render_input, write_data
+from mlip_autopipec.payload.lammps import find_checkpoint, read_dump, read_trace, render_input, write_data
 from mlip_autopipec.payload.structures import crystal, read_frames
 
 pytest.importorskip("pyace", reason="needs the demo extra")
@@ -234,7 +234,7 @@ def test_a_walker_with_a_short_distance_has_exploded(walk: Walk) -> None:
         ("nvt", -1e3, 1, r"\d+ atoms were lost at step \d"),
         ("nvt", 1e100, 1, r"\d+ atoms were lost at step \d"),
         ("npt", -1e8, 5, r"LAMMPS: ERROR: .*"),
-        ("npt", 1e100, 1, r"positions were no numbers at step \d"),
+        ("npt", 1e100, 1, r"positions were no numbers at step \d|LAMMPS: ERROR.*Non-numeric.*"),
     ],
 )
 def test_a_potential_gone_wild_is_an_ending_and_no_crash(
@@ -319,20 +319,50 @@ def test_what_the_evaluator_raises_is_raised_again(
         run_spoiled(fitted, job, 7, fail)
 
 
-def test_a_walker_that_is_asked_to_stop_says_how_far_it_came(
-    fitted: Fitted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Out of walltime is an ending of its own; what was collected is kept."""
-    stopping = threading.Event()
-    job = replace(job_of(tmp_path, explore_parameters(gamma_select=0.5), fitted.inputs), stopping=stopping)
-    monkeypatch.chdir(tmp_path)
+def test_a_walker_that_was_stopped_goes_on_as_if_it_had_not(walk: Walk, fitted: Fitted, tmp_path: Path) -> None:
+    """Stopped twice, once torn in its writing: frames and trace are those of one run, each step once."""
+    whole, frames, _ = walk({"steps": 60}, gamma_select=0.5, audit_frames=0)
+    job = job_of(tmp_path / "parts", explore_parameters({"steps": 60}, gamma_select=0.5, audit_frames=0), fitted.inputs)
+    os.chdir(job.workdir)
+    for step in (20, 45):
+        asked = replace(job, stopping=cast("threading.Event", Asked(job, step - 5)))
+        with pytest.raises(TaskFailed, match=f"stopped at step {step}, to go on from there") as failed:
+            exploration.run(asked)
+        assert (failed.value.reason, failed.value.reached) == ("timeout", step / 60)
+        with (job.workdir / "gamma.csv").open("a") as trace, (job.workdir / "collected.dump").open("a") as dump:
+            trace.write("50,1.2")
+            dump.write("ITEM: TIMESTEP\n50\nITEM: NUMBER")
+    result = exploration.run(job)
+    parts = read_frames(result.artefacts["frames"])
+    assert result.metrics["steps"] == whole.steps == 60
+    assert [frame.info["step"] for frame in parts] == [frame.info["step"] for frame in frames] == list(range(0, 61, 5))
+    assert [step for step, _ in result.metrics["gamma_trace"]] == [step for step, _ in whole.gamma_trace]
+    assert parts[-1].positions == pytest.approx(frames[-1].positions, abs=1e-6)
 
-    def ask(result: Evaluation) -> Evaluation:
-        stopping.set()
-        return result
 
-    assert run_spoiled(fitted, job, 12, ask) == "out of walltime at step 12"
-    assert [frame.info["step"] for frame in read_dump(job.workdir / "collected.dump", ["Cu"])] == [0, 5, 10]
+class Asked:
+    """The wish that a walker may stop, once its trace has come to a step."""
+
+    def __init__(self, job: Job, step: int) -> None:
+        self._trace = job.workdir / "gamma.csv"
+        self._step = step
+
+    def is_set(self) -> bool:
+        return self._trace.exists() and f"\n{self._step}," in self._trace.read_text()
+
+
+def test_a_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    """Of several the newest that is whole counts; a walker without any begins anew."""
+    assert find_checkpoint(tmp_path) is None
+    mark = b"LammpS RestartT\0"
+    for age, (name, content) in enumerate({"b": mark * 2, "last": mark + b"torn", "a": mark * 2}.items()):
+        (tmp_path / f"checkpoint.{name}").write_bytes(content)
+        os.utime(tmp_path / f"checkpoint.{name}", (1000 - age, 1000 - age))
+    assert find_checkpoint(tmp_path) == "checkpoint.b"
+    os.utime(tmp_path / "checkpoint.last", (2000, 2000))
+    assert find_checkpoint(tmp_path) == "checkpoint.b"
+    os.utime(tmp_path / "checkpoint.a", (2000, 2000))
+    assert find_checkpoint(tmp_path) == "checkpoint.a"
 
 
 def test_an_error_in_the_input_is_a_crash_with_lammps_own_words(

@@ -59,20 +59,24 @@ def test_the_whole_input_of_a_walker() -> None:
         "variable gamma_max equal c_gamma_max",
         "variable distance_min equal c_distance_min",
         "variable temperature equal temp",
-        f'fix trace all print 5 "{TRACE_VALUES}" file gamma.csv screen no title "{TRACE_TITLE}"',
+        "variable asked equal is_file(stop)",
+        f'fix trace all print 5 "{TRACE_VALUES}" append gamma.csv screen no title "{TRACE_TITLE}"',
         "variable quiet equal c_gamma_max<2",
         "dump collected all custom 5 collected.dump id type x y z vx vy vz d_gamma",
-        'dump_modify collected sort id skip v_quiet format float "%.10g"',
+        'dump_modify collected skip v_quiet append yes sort id format float "%.10g"',
         "dump audit all custom 100 audit.dump id type x y z vx vy vz d_gamma",
-        'dump_modify audit sort id format float "%.10g"',
+        'dump_modify audit append yes sort id format float "%.10g"',
         "fix halt_gamma all halt 5 v_gamma_max > 10 error soft",
         "fix halt_distance all halt 5 v_distance_min < 1.5 error soft",
         "fix halt_temperature all halt 5 v_temperature > 4500 error soft",
+        "fix halt_asked all halt 5 v_asked > 0 error soft",
+        "restart 60 checkpoint.a checkpoint.b",
         "thermo_style custom step temp pe etotal press vol c_gamma_max c_distance_min",
         "thermo 50",
         "# --- run ---",
-        "run 1200",
+        "run 1200 upto",
         'write_dump all custom last.dump id type x y z vx vy vz d_gamma modify sort id format float "%.10g"',
+        'if "$(v_asked) > 0" then "write_restart checkpoint.last"',
     ]
 
 
@@ -97,10 +101,10 @@ def test_masses_are_in_the_order_of_the_elements() -> None:
 
 
 def test_everything_that_looks_at_gamma_has_one_stride() -> None:
-    """The trace, the dump and the three halts look at the same steps, so the halting frame is among the dumped."""
+    """The trace, the dump and the four halts look at the same steps, so the halting frame is among the dumped."""
     lines = render(stride=7)
     looks = [line.split() for line in lines if line.startswith(("fix trace", "fix halt", "dump collected"))]
-    assert len(looks) == 5
+    assert len(looks) == 6
     assert {words[4] for words in looks} == {"7"}
 
 
@@ -120,7 +124,7 @@ def test_after_the_run_there_are_only_writes() -> None:
     """A soft halt skips every later run, and no other command there would be safe."""
     lines = render()
     after = lines[lines.index("# --- run ---") + 1 :]
-    assert [line.split()[0] for line in after] == ["run", "write_dump"]
+    assert [line.split()[0] for line in after] == ["run", "write_dump", "if"]
 
 
 @pytest.mark.parametrize(

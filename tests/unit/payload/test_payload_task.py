@@ -36,6 +36,7 @@ from mlip_autopipec.data_models.task import (
     Task,
 )
 from mlip_autopipec.payload.frame import as_json, identity, sha256_of, write_atomic
+from mlip_autopipec.payload.lammps import read_trace
 from mlip_autopipec.payload.structures import write_frames
 from mlip_autopipec.payload.task import claim
 from mlip_autopipec.schedulers.shipment import pack
@@ -388,19 +389,50 @@ def ended(site: Site, task: Task, index: int) -> Outcome:
     return outcome
 
 
-@pytest.mark.codes
-def test_sigterm_during_a_walker_is_the_ending_walltime(grown: Site) -> None:
-    """It stops within a step, is done, and keeps what it has collected."""
-    walker = explore_parameters({"steps": 10_000_000}, gamma_select=0.5)
-    process = begun(grown, task_of(walker, potential(grown)), "progress.json")
-    time.sleep(0.3)
-    process.send_signal(signal.SIGTERM)
+def stopped_walker(site: Site, task: Task, number: signal.Signals) -> tuple[int, int]:
+    """Exit status of a walker that was asked to stop some steps after it began, and the step that it said last."""
+    process = begun(site, task, "gamma.csv")
+    until = time.monotonic() + TASK_TIMEOUT_S
+    trace = site.root / task.workdir / "gamma.csv"
+    before = len(trace.read_text().splitlines())
+    while len(trace.read_text().splitlines()) < before + 5:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    process.send_signal(number)
     process.communicate(timeout=TASK_TIMEOUT_S)
+    return process.returncode, int(read_trace(trace)[-1, 0])
+
+
+@pytest.mark.codes
+def test_a_walker_goes_on_where_the_walltime_stopped_it(grown: Site) -> None:
+    """SIGUSR1 ends the attempt as timeout and says how far it came; the next one goes on there, and nothing is lost."""
+    task = task_of(explore_parameters({"steps": 1_000_000}, gamma_select=0.5), potential(grown))
+    status, step = stopped_walker(grown, task, signal.SIGUSR1)
     outcome = grown.outcome()
-    assert process.returncode == 0
-    assert outcome.status == "done"
-    assert isinstance(outcome.metrics, ExploreMetrics)
-    assert outcome.metrics.ending == "walltime"
-    assert outcome.metrics.detail.startswith("out of walltime at step ")
-    assert 0 < outcome.metrics.steps < outcome.metrics.steps_planned
-    assert outcome.metrics.frames_collected > 0
+    assert status == 0
+    assert (outcome.status, outcome.reason) == ("failed", "timeout")
+    assert outcome.message == f"stopped at step {step}, to go on from there"
+    assert outcome.reached == step / 1_000_000 > 0
+    shutil.rmtree(grown.root / "outbox")
+    shutil.rmtree(grown.root / task.workdir / f"claim.{UID}")
+    status, later = stopped_walker(grown, task, signal.SIGUSR1)
+    assert later > step
+    assert grown.outcome().reached == later / 1_000_000
+    trace = read_trace(grown.root / task.workdir / "gamma.csv")
+    assert trace[:, 0].tolist() == list(range(0, later + 1, 5))
+
+
+@pytest.mark.codes
+def test_sigterm_leaves_a_checkpoint_and_the_word_to_the_scheduler(grown: Site) -> None:
+    """It may be the end of the walltime, preemption or a person: no outcome, and the same job goes on when requeued."""
+    task = task_of(explore_parameters({"steps": 1500, "timestep_fs": 1.0}, stride=10), potential(grown))
+    status, step = stopped_walker(grown, task, signal.SIGTERM)
+    assert (status, (grown.root / "outbox").exists()) == (1, False)
+    requeued = grown.run(task, SLURM_RESTART_COUNT="1")
+    assert requeued.returncode == 0, requeued.stderr
+    assert "read_restart checkpoint.last" in (grown.root / task.workdir / "in.lammps").read_text()
+    metrics = grown.outcome().metrics
+    assert isinstance(metrics, ExploreMetrics)
+    assert (metrics.ending, metrics.steps, metrics.steps_planned) == ("completed", 1500, 1500)
+    assert [point[0] for point in metrics.gamma_trace] == list(range(0, 1501, 10))
+    assert 0 < step < 1500

@@ -215,7 +215,7 @@ def test_a_walker_that_failed_for_good_has_no_ending_and_no_frames() -> None:
 
 @pytest.mark.parametrize("ending", Ending)
 def test_a_cycle_is_quiet_only_if_every_walker_completed(ending: Ending) -> None:
-    """One halt, explosion or cut by walltime, and it is not."""
+    """One halt or explosion, and it is not."""
     campaign = walk()
     batch = campaign.submitted(Phase.EXPLORATION, cycle=1)
     for index in range(3):
