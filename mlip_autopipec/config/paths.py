@@ -19,10 +19,10 @@ def anchored(config: WorkflowConfig, base: Path) -> WorkflowConfig:
     """The same with every path absolute, but the root of a site whose files are elsewhere."""
     absolute: WorkflowConfig = _anchored(config, base)
     changes: dict[str, object] = {}
-    if not _is_here(config.site.transport):
+    if not is_here(config.site.transport):
         changes["root"] = config.site.root
     elif config.site.python and "/" in config.site.python:  # else a command, looked up where jobs run
-        changes["python"] = str(_absolute(config.site.python, base))
+        changes["python"] = str(absolute_path(config.site.python, base))
     return absolute.model_copy(update={"site": absolute.site.model_copy(update=changes)})
 
 
@@ -31,14 +31,15 @@ def unusable_folders(right: Mapping[str, Any], base: Path) -> Iterator[Mistake]:
     folders: dict[KeyPath, Path] = {}
     if "campaign.folder" in right:
         folders["campaign", "folder"] = right["campaign.folder"]
-    if "site.root" in right and "site.transport" in right and _is_here(right["site.transport"]):
+    if "site.root" in right and "site.transport" in right and is_here(right["site.transport"]):
         folders["site", "root"] = right["site.root"]
     for path, folder in folders.items():
         if expected := _objection(str(folder), base):
             yield Mistake(path, shown(str(folder)), expected)
 
 
-def _is_here(transport: AnyTransport) -> bool:
+def is_here(transport: AnyTransport) -> bool:
+    """Whether the site's files are this machine's."""
     return transport.kind == "local"
 
 
@@ -48,7 +49,7 @@ def _objection(folder: str, base: Path) -> str | None:
         return "expected a plain path; variables are not filled in"
     if _expanded(folder).startswith("~"):
         return "expected a path; there is no such home folder"
-    whole = _absolute(folder, base)
+    whole = absolute_path(folder, base)
     there = next(part for part in (whole, *whole.parents) if os.path.lexists(part))
     # Path.is_dir would raise where it may not look.
     return None if os.path.isdir(there) else f"expected a folder; {there} is none"  # noqa: PTH112
@@ -56,7 +57,7 @@ def _objection(folder: str, base: Path) -> str | None:
 
 def _anchored(value: Any, base: Path) -> Any:
     if isinstance(value, Path):
-        return _absolute(str(value), base)
+        return absolute_path(str(value), base)
     if isinstance(value, BaseModel):
         names = type(value).model_fields
         return value.model_copy(update={name: _anchored(getattr(value, name), base) for name in names})
@@ -67,7 +68,7 @@ def _anchored(value: Any, base: Path) -> Any:
     return value
 
 
-def _absolute(path: str, base: Path) -> Path:
+def absolute_path(path: str, base: Path) -> Path:
     """Without `..`, and without following links: a virtual environment's Python is one."""
     return Path(os.path.normpath(base / _expanded(path)))
 

@@ -3,6 +3,7 @@
 A rule is asked when the values that it reads are right in themselves, whatever else is wrong in the file.
 """
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any, cast
 from mlip_autopipec.config.crystals import C_OVER_A, atoms_of, element_slots, nearest_neighbour_angstrom
 from mlip_autopipec.config.elements import SYMBOLS
 from mlip_autopipec.config.mistakes import KeyPath, Mistake, dotted, nearest, shown
+from mlip_autopipec.config.schemas.oracles import DUAL_MIN, OWN_SYSTEM_KEYS, EspressoSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.task import Prototype
 
@@ -222,10 +224,43 @@ def _cycles(config: WorkflowConfig) -> Iterator[Mistake]:
 
 def _calculator(config: WorkflowConfig) -> Iterator[Mistake]:
     oracle = config.calculation.oracle
-    parts = oracle.calculator.split(".") if oracle.kind == "ase" else ["module", "Class"]
+    if oracle.kind != "ase":
+        return
+    parts = oracle.calculator.split(".")
     if len(parts) == 1 or not all(part.isidentifier() for part in parts):
         expected = "expected an import path such as 'ase.calculators.emt.EMT'"
         yield Mistake(("calculation", "oracle", "calculator"), shown(oracle.calculator), expected)
+
+
+def _espresso(config: WorkflowConfig) -> Iterator[Mistake]:
+    """What pw.x is told: cutoffs that it takes, elements that there are, and no key that is ours."""
+    oracle, elements = config.calculation.oracle, config.campaign.elements
+    if not isinstance(oracle, EspressoSection):
+        return
+    path: KeyPath = ("calculation", "oracle")
+    if oracle.ecutwfc_ry and oracle.ecutrho_ry and oracle.ecutrho_ry < DUAL_MIN * oracle.ecutwfc_ry:
+        expected = f"expected at least {DUAL_MIN * oracle.ecutwfc_ry:g}, {DUAL_MIN:g} times ecutwfc_ry"
+        yield Mistake((*path, "ecutrho_ry"), shown(oracle.ecutrho_ry), expected)
+    for element in oracle.starting_magnetization:
+        if element not in elements:
+            expected = f"expected one of campaign.elements ({', '.join(elements)})"
+            yield Mistake((*path, "starting_magnetization", element), shown(element), expected)
+    for key in oracle.system:
+        if key.partition("(")[0] in OWN_SYSTEM_KEYS:
+            expected = "expected another key: this one is said by calculation.oracle's own"
+            yield Mistake((*path, "system", key), shown(oracle.system[key]), expected)
+    if (words := _no_command(oracle.command)) is not None:
+        yield Mistake((*path, "command"), shown(oracle.command), words)
+
+
+def _no_command(command: str) -> str | None:
+    """Why this starts nothing; None if it may."""
+    try:
+        words = shlex.split(command)
+        filled = command.format(cores=1)
+    except (ValueError, KeyError, IndexError, AttributeError):
+        return "expected words as in a shell, with no other braces than {cores}"
+    return None if words and filled.strip() else "expected a program such as pw.x"
 
 
 def _rule(rule: Rule, *needs: str) -> tuple[Rule, frozenset[str]]:
@@ -256,4 +291,5 @@ RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
     _rule(_labels, "convergence.labels_max", *_STRUCTURES),
     _rule(_cycles, "convergence.quiet_cycles", "convergence.cycles_max"),
     _rule(_calculator, "calculation.oracle"),
+    _rule(_espresso, "calculation.oracle", "campaign.elements"),
 )

@@ -73,6 +73,17 @@ class SelectMetrics(Model):
     structures: tuple[Structure, ...]
 
 
+class OracleRun(Model):
+    """One run of an external code for a label: what was changed to heal, and how it ended."""
+
+    changes: dict[str, bool | int | float | str] = Field(
+        default_factory=dict, description="numerical settings that differ from those of the first run"
+    )
+    ending: str = Field(description="`converged`, or the class of the failure")
+    words: str = Field(default="", description="the code's own")
+    wall_s: float = Field(ge=0)
+
+
 class CalculateMetrics(Model):
     """One label. The numbers themselves are in the artefact `label` (extended XYZ)."""
 
@@ -82,6 +93,8 @@ class CalculateMetrics(Model):
     force_max_ev_per_angstrom: float = Field(ge=0)
     pressure_gpa: float
     settings: str = Field(description="fingerprint of everything that gives a label its meaning")
+    tries: tuple[OracleRun, ...] = Field(default=(), description="runs of an external code; the last gave the label")
+    magnetization_bohr: float | None = Field(default=None, description="of the cell, in μB; None without spin")
 
 
 class Errors(Model):

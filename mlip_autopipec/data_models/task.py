@@ -92,14 +92,68 @@ class AseOracle(Model):
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
+class Smearing(Model):
+    """Occupations of a metal; the energy of a label is F = E - TS, which the forces belong to."""
+
+    kind: Literal["mv", "mp", "gaussian", "fermi_dirac"] = "mv"
+    width_ry: float = Field(default=0.02, gt=0, lt=1)
+
+
+class Pseudopotential(Model):
+    """One element's pseudopotential: a file in the pseudopotential folder, and what its content must be."""
+
+    file: str = Field(pattern=r"^[^/\s'\"]+$", description="name of the UPF file")
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$", description="refused with another content")
+    md5: str | None = Field(default=None, pattern="^[0-9a-f]{32}$", description="the same; SSSP publishes these")
+
+
+class EspressoSettings(Model):
+    """What a label by pw.x rests on, and how pw.x is started, but for pseudopotentials and cutoffs."""
+
+    kind: Literal["espresso"] = "espresso"
+    command: str = Field(default="pw.x", min_length=1, description="such as `mpirun -np {cores} pw.x -nk 2`")
+    pseudo_folder: str = Field(pattern="^/", description="full path of the UPF files, where the jobs run")
+    k_spacing_inverse_angstrom: float = Field(
+        gt=0, description="along each reciprocal vector b the mesh has ceil(|b| / spacing) points; |b| has its 2π"
+    )
+    k_offset: tuple[Literal[0, 1], Literal[0, 1], Literal[0, 1]] = Field(
+        default=(0, 0, 0), description="1 shifts the mesh by half a step; the default has Γ in it"
+    )
+    smearing: Smearing | None = Field(default=Smearing(), description="null: fixed occupations, for insulators")
+    starting_magnetization: dict[str, Annotated[float, Field(ge=-1, le=1)]] = Field(
+        default_factory=dict,
+        description="by element, in parts of its valence; any makes the calculation spin-polarised",
+    )
+    charge: float = Field(default=0.0, description="of the cell, in electrons missing")
+    scf_threshold_ry_per_atom: float = Field(default=1e-9, gt=0, lt=1e-3, description="when an SCF is converged")
+    system: dict[str, bool | int | float | str] = Field(
+        default_factory=dict, description="further keys of pw.x's &SYSTEM, such as vdw_corr"
+    )
+    mixing_beta: float = Field(default=0.7, gt=0, le=1, description="to begin with; lowered where an SCF fails")
+    electron_maxstep: int = Field(default=100, ge=1, description="to begin with; raised where an SCF fails")
+    tries_max: int = Field(default=6, ge=1, description="runs of pw.x in one attempt; all but the first are healing")
+
+
+class EspressoOracle(EspressoSettings):
+    """Quantum ESPRESSO's pw.x, with everything said."""
+
+    pseudopotentials: dict[str, Pseudopotential] = Field(min_length=1)
+    ecutwfc_ry: float = Field(gt=0)
+    ecutrho_ry: float = Field(gt=0)
+
+
+AnyOracle = Annotated[AseOracle | EspressoOracle, Field(discriminator="kind")]
+
+
 class CalculateParameters(Model):
     """Label one structure: energy, forces, stress."""
 
     kind: Literal["calculate"] = "calculate"
     role: Role
     origin: str = Field(description="where the structure came from, for the data set")
-    oracle: AseOracle
+    oracle: AnyOracle
     force_max_ev_per_angstrom: float = Field(gt=0, description="a label with a larger force is refused")
+    pressure_max_gpa: float = Field(default=1000.0, gt=0, description="the same for its pressure, of either sign")
 
 
 class TrainParameters(Model):

@@ -1,4 +1,7 @@
-"""Calculation: energy, forces and stress of one structure by an ASE calculator, checked before they are a label."""
+"""Calculation: energy, forces and stress of one structure by the oracle, checked before they are a label.
+
+Two oracles: pw.x (espresso.py), and any ASE calculator by its import path.
+"""
 
 import importlib
 import json
@@ -11,8 +14,9 @@ from ase import Atoms, units
 from ase.calculators.calculator import BaseCalculator, CalculatorError
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from mlip_autopipec.payload.espresso import label_by_espresso
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed
-from mlip_autopipec.payload.structures import finite, read_frames, write_frames
+from mlip_autopipec.payload.structures import Numbers, finite, read_frames, write_frames
 
 
 def run(job: Job) -> Result:
@@ -23,34 +27,32 @@ def run(job: Job) -> Result:
             "bad_input", f"{job.one('structure')} holds {len(frames)} structures; one is labelled at a time"
         )
     (atoms,) = frames
-    atoms.calc = _calculator(job.parameters["oracle"])
-    try:
-        energy_ev = float(atoms.get_potential_energy())
-        forces, stress = atoms.get_forces(), atoms.get_stress()
-    except NotImplementedError as error:  # also ASE's, of calculators that know no stress or no such element
-        raise TaskFailed("bad_input", f"the oracle cannot label this: {type(error).__name__}: {error}") from error
-    except (CalculatorError, ArithmeticError, np.linalg.LinAlgError) as error:
-        raise TaskFailed("numerical", f"the oracle gave no result: {type(error).__name__}: {error}") from error
-    force_max = _checked(atoms, energy_ev, forces, stress, job.parameters["force_max_ev_per_angstrom"])
-    settings = _settings(job.parameters["oracle"])
-    label = atoms.copy()
-    label.calc = SinglePointCalculator(label, energy=energy_ev, forces=forces, stress=stress)
+    oracle = job.parameters["oracle"]
+    found, metrics = label_by_espresso(job, atoms) if oracle["kind"] == "espresso" else _label_by_ase(atoms, oracle)
+    metrics |= _checked(len(atoms), found, job.parameters)
+    label = atoms.copy()  # with its arrays per atom, such as the core of a cut cell
+    label.calc = SinglePointCalculator(label, energy=found.energy_ev, forces=found.forces, stress=found.stress)
     label.info = {
         "task": job.task,
         "role": job.parameters["role"],
         "origin": job.parameters["origin"],
-        "settings": settings,
+        "settings": metrics["settings"],
     }
     path = job.workdir / "label.extxyz"
     write_frames(path, [label])
-    metrics = {
-        "energy_ev": energy_ev,
-        "n_atoms": len(atoms),
-        "force_max_ev_per_angstrom": force_max,
-        "pressure_gpa": float(-stress[:3].mean() / units.GPa),
-        "settings": settings,
-    }
     return Result(metrics, {"label": path})
+
+
+def _label_by_ase(atoms: Atoms, oracle: Mapping[str, Any]) -> tuple[Numbers, dict[str, Any]]:
+    """Raises TaskFailed (numerical, bad_input) with the calculator's own words."""
+    atoms.calc = _calculator(oracle)
+    try:
+        found = Numbers(float(atoms.get_potential_energy()), atoms.get_forces(), atoms.get_stress())
+    except NotImplementedError as error:  # also ASE's, of calculators that know no stress or no such element
+        raise TaskFailed("bad_input", f"the oracle cannot label this: {type(error).__name__}: {error}") from error
+    except (CalculatorError, ArithmeticError, np.linalg.LinAlgError) as error:
+        raise TaskFailed("numerical", f"the oracle gave no result: {type(error).__name__}: {error}") from error
+    return found, {"settings": _settings(oracle)}
 
 
 def _calculator(oracle: Mapping[str, Any]) -> BaseCalculator:
@@ -64,16 +66,24 @@ def _calculator(oracle: Mapping[str, Any]) -> BaseCalculator:
     return calculator
 
 
-def _checked(atoms: Atoms, energy_ev: float, forces: np.ndarray, stress: np.ndarray, force_max: float) -> float:
-    """The largest force in eV/Å. Raises TaskFailed (numerical) if the numbers cannot be a label."""
-    if forces.shape != (len(atoms), 3):
-        raise TaskFailed("numerical", f"{forces.shape[0]} forces for {len(atoms)} atoms")
-    if not finite(energy_ev, forces, stress):
+def _checked(n_atoms: int, found: Numbers, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of one label as metrics. Raises TaskFailed (numerical) if they cannot be one."""
+    if found.forces.shape != (n_atoms, 3):
+        raise TaskFailed("numerical", f"{found.forces.shape[0]} forces for {n_atoms} atoms")
+    if not finite(found.energy_ev, found.forces, found.stress):
         raise TaskFailed("numerical", "energy, forces or stress are not finite")
-    largest = float(np.linalg.norm(forces, axis=1).max())
-    if largest > force_max:
-        raise TaskFailed("numerical", f"the largest force is {largest:.1f} eV/Å, {force_max:g} is allowed")
-    return largest
+    force, force_max = float(np.linalg.norm(found.forces, axis=1).max()), parameters["force_max_ev_per_angstrom"]
+    if force > force_max:
+        raise TaskFailed("numerical", f"the largest force is {force:.1f} eV/Å, {force_max:g} is allowed")
+    pressure, pressure_max = float(-found.stress[:3].mean() / units.GPa), parameters["pressure_max_gpa"]
+    if abs(pressure) > pressure_max:
+        raise TaskFailed("numerical", f"the pressure is {pressure:.1f} GPa, up to ±{pressure_max:g} is allowed")
+    return {
+        "energy_ev": found.energy_ev,
+        "n_atoms": n_atoms,
+        "force_max_ev_per_angstrom": force,
+        "pressure_gpa": pressure,
+    }
 
 
 def _settings(oracle: Mapping[str, Any]) -> str:

@@ -40,6 +40,8 @@ class Job:
     parameters: Mapping[str, Any]
     inputs: Mapping[str, list[Path]]
     cores: int
+    #: What the scheduler grants, from the job's start; None: nobody says.
+    walltime_s: int | None = None
     #: Set when the job is to end soon: write what the next attempt can go on from, and stop.
     stopping: threading.Event = field(default_factory=threading.Event)
 

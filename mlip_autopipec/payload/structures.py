@@ -1,6 +1,7 @@
-"""Crystals by name, short distances, and extended XYZ."""
+"""Crystals by name, short distances, the numbers of a label, and extended XYZ."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,16 @@ _ORDERED: Mapping[str, Sequence[tuple[tuple[float, float, float], int]]] = {
     "l1_0": (((0, 0, 0), 0), ((0.5, 0.5, 0), 0), ((0.5, 0, 0.5), 1), ((0, 0.5, 0.5), 1)),
     "l1_2": (((0, 0, 0), 0), ((0.5, 0.5, 0), 1), ((0.5, 0, 0.5), 1), ((0, 0.5, 0.5), 1)),
 }
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What a label is made of: eV, eV/Å, and eV/Å³ in Voigt's order with ASE's sign."""
+
+    energy_ev: float
+    forces: np.ndarray
+    stress: np.ndarray
+    magnetization_bohr: float | None = None
 
 
 def crystal(prototype: Mapping[str, Any]) -> Atoms:

@@ -118,6 +118,7 @@ def _run(root: Path, folder: Path, document: Mapping[str, Any], stopping: thread
         parameters=document["parameters"],
         inputs=_checked_inputs(root, document["inputs"]),
         cores=document["resources"]["cores"],
+        walltime_s=document["resources"]["walltime_s"],
         stopping=stopping,
     )
     module = importlib.import_module(f"mlip_autopipec.payload.{KINDS[job.parameters['kind']]}")

@@ -51,6 +51,7 @@ def run(job: Job) -> Result:
     test = [frame for frame in (*earlier, *new) if frame.info["role"] == "test"]
     if not train or not test:
         raise TaskFailed("bad_input", f"{len(train)} training and {len(test)} test labels; at least one of each")
+    _check_settings((*earlier, *new))
     references = parameters["reference_energies_ev"] or _fit_references(train)
     started = time.monotonic()
     job.progress(0.1, f"fitting to {len(train)} structures")
@@ -86,6 +87,20 @@ def run(job: Job) -> Result:
     write_atomic(making / "metrics.json", as_json(metrics))
     write_atomic(making / "parity.json", as_json({name: one.parity() for name, one in measured.items()}))
     return Result(metrics, _place(job, making, new))
+
+
+def _check_settings(labels: Sequence[Atoms]) -> None:
+    """Raise TaskFailed (bad_input) if labels do not all mean the same: no fit can serve two truths."""
+    first: dict[str, str] = {}
+    for label in labels:
+        first.setdefault(label.info["settings"], label.info["task"])
+    if len(first) > 1:
+        named = "; ".join(f"{task} has {settings}" for settings, task in first.items())
+        raise TaskFailed(
+            "bad_input",
+            f"labels of {len(first)} different settings cannot be trained on together: {named}. Put the oracle's old"
+            " settings back, or begin a campaign of its own for the new ones",
+        )
 
 
 def _fit_references(train: Sequence[Atoms]) -> dict[str, float]:

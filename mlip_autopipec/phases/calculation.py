@@ -1,5 +1,6 @@
 """Calculation: one label per structure, by the oracle."""
 
+from mlip_autopipec.config.schemas.oracles import oracle_of
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.digest import CalculationDigest, Label
@@ -19,7 +20,7 @@ class Calculation:
 
     def plan(self, state: WorkflowState) -> tuple[Task, ...]:
         """One task per structure that Generation or Selection asks to have labelled."""
-        resources = self._config.site.resources_of(Phase.CALCULATION)
+        section, resources = self._config.calculation, self._config.site.resources_of(Phase.CALCULATION)
         return tuple(
             make_task(
                 state.cycle_index,
@@ -28,8 +29,9 @@ class Calculation:
                 CalculateParameters(
                     role=structure.role,
                     origin=structure.origin,
-                    oracle=self._config.calculation.oracle,
-                    force_max_ev_per_angstrom=self._config.calculation.force_max_ev_per_angstrom,
+                    oracle=oracle_of(section.oracle, self._config.campaign.elements),
+                    force_max_ev_per_angstrom=section.force_max_ev_per_angstrom,
+                    pressure_max_gpa=section.pressure_max_gpa,
                 ),
                 (Input(name="structure", file=structure.file),),
                 resources,

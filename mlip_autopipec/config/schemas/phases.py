@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from mlip_autopipec.config.schemas.oracles import AnyOracleSection
 from mlip_autopipec.data_models.base import Model
-from mlip_autopipec.data_models.task import AseOracle, Prototype
+from mlip_autopipec.data_models.task import Prototype
 
 
 class GenerationSection(Model):
@@ -54,8 +55,9 @@ class SelectionSection(Model):
 class CalculationSection(Model):
     """`calculation:` the oracle."""
 
-    oracle: AseOracle = Field(description="what computes energy, forces and stress of a structure")
+    oracle: AnyOracleSection = Field(description="what computes energy, forces and stress of a structure")
     force_max_ev_per_angstrom: float = Field(default=50.0, gt=0, description="a label with a larger force is refused")
+    pressure_max_gpa: float = Field(default=1000.0, gt=0, description="the same for its pressure, of either sign")
 
 
 class TrainingSection(Model):

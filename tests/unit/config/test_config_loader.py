@@ -16,6 +16,7 @@ from mlip_autopipec.config.schemas.site import LocalTransport
 from mlip_autopipec.config.schemas.units import parse_duration_s, parse_memory_mib
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.data_models.task import AseOracle
 from mlip_autopipec.errors import ConfigurationError
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -147,7 +148,7 @@ def test_arguments_of_the_calculator_survive_being_written_out(tmp_path: Path) -
     }
     change = ("    kind: ase", f"    kind: ase\n    arguments: {json.dumps(arguments)}")
     first = loaded(tmp_path, change)
-    assert first.config.calculation.oracle.arguments == arguments
+    assert first.config.calculation.oracle == AseOracle(calculator="ase.calculators.emt.EMT", arguments=arguments)
     assert load_config(write(tmp_path, effective_yaml(first.config))).config == first.config
 
 

@@ -259,6 +259,18 @@ def test_a_second_attempt_replaces_the_folder_whole_and_keeps_the_first(fitted: 
     assert (aside / "potential.yaml").exists()
 
 
+def test_labels_of_different_settings_are_not_mixed(fitted: Fitted, tmp_path: Path) -> None:
+    """The message names both settings, with a task of each, and nothing is placed."""
+    (odd,) = read_frames(fitted.labels[3])
+    odd.info["settings"] = "pw.x 7.2"
+    labels = [*fitted.labels[:3], write_label(tmp_path / "labels/odd.extxyz", odd), *fitted.labels[4:]]
+    told = "labels of 2 different settings .*: label-00 has EMT; label-03 has pw.x 7.2"
+    with pytest.raises(TaskFailed, match=told) as failed:
+        train(tmp_path, labels)
+    assert failed.value.reason == "bad_input"
+    assert not (tmp_path / "potentials").exists()
+
+
 @pytest.mark.parametrize(
     ("kept", "words"), [(slice(10), "10 training and 0 test"), (slice(10, 14), "0 training and 4")]
 )

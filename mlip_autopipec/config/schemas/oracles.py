@@ -1,0 +1,70 @@
+"""`calculation.oracle:` as a user writes it; tasks carry it with everything said."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from mlip_autopipec.data_models.task import (
+    AnyOracle,
+    AseOracle,
+    EspressoOracle,
+    EspressoSettings,
+    Pseudopotential,
+)
+
+#: pw.x takes no less. A norm-conserving pseudopotential needs no more; others say an ecutrho_ry of their own.
+DUAL_MIN = 4.0
+#: Keys of &SYSTEM that the oracle says itself.
+OWN_SYSTEM_KEYS = frozenset(
+    {
+        *("ibrav", "celldm", "a", "b", "c", "cosab", "cosac", "cosbc", "nat", "ntyp", "tot_charge"),
+        *("ecutwfc", "ecutrho", "nosym", "noinv", "occupations", "smearing", "degauss"),
+        *("nspin", "starting_magnetization"),
+    }
+)
+
+
+class ElementSection(Pseudopotential):
+    """A pseudopotential with the cutoffs that it is good from."""
+
+    ecutwfc_ry: float | None = Field(default=None, gt=0, description="its plane waves need this cutoff")
+    ecutrho_ry: float | None = Field(default=None, gt=0, description="its density needs this cutoff")
+
+
+class EspressoSection(EspressoSettings):
+    """Quantum ESPRESSO's pw.x."""
+
+    sssp_file: Path | None = Field(
+        default=None, description="the SSSP library's JSON as published; `pseudopotentials` comes before it"
+    )
+    pseudopotentials: dict[str, ElementSection] = Field(default_factory=dict, description="by element")
+    ecutwfc_ry: float | None = Field(default=None, gt=0, description="the largest of the elements' if left out")
+    ecutrho_ry: float | None = Field(
+        default=None, gt=0, description="the largest of the elements' and of 4 ecutwfc_ry if left out"
+    )
+
+
+AnyOracleSection = Annotated[AseOracle | EspressoSection, Field(discriminator="kind")]
+
+
+def oracle_of(section: AseOracle | EspressoSection, elements: Sequence[str]) -> AnyOracle:
+    """The oracle of a campaign. A table in a file has been read into the section before.
+
+    One cutoff for all: a label of one element must mean the same as that of an alloy with a harder one.
+    """
+    if isinstance(section, AseOracle):
+        return section
+    used = {element: section.pseudopotentials[element] for element in elements}
+    shared = {name: getattr(section, name) for name in EspressoSettings.model_fields}
+    ecutwfc_ry = section.ecutwfc_ry or max(one.ecutwfc_ry or 0.0 for one in used.values())
+    ecutrho_ry = section.ecutrho_ry or max(DUAL_MIN * ecutwfc_ry, *(one.ecutrho_ry or 0.0 for one in used.values()))
+    return EspressoOracle(
+        **shared,
+        pseudopotentials={
+            element: Pseudopotential(file=one.file, sha256=one.sha256, md5=one.md5) for element, one in used.items()
+        },
+        ecutwfc_ry=ecutwfc_ry,
+        ecutrho_ry=ecutrho_ry,
+    )
