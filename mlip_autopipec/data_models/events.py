@@ -229,6 +229,13 @@ class Resumed(_Event):
     reason: str = ""
 
 
+class ClockStepped(_Event):
+    """Somebody has set the daemon's clock, or the machine has slept; every wait that was measured by it begins anew."""
+
+    type: Literal["ClockStepped"] = "ClockStepped"
+    by_s: float = Field(description="positive: forward")
+
+
 class JournalRepaired(_Event):
     """A torn last record was cut off and kept aside."""
 
@@ -259,6 +266,7 @@ Event = (
     | SitePrepared
     | Paused
     | Resumed
+    | ClockStepped
     | JournalRepaired
 )
 

@@ -65,6 +65,8 @@ def _words(event: ev.Event, state: WorkflowState | None) -> str:  # noqa: C901, 
             return f"paused{_by(event.by)}{_because(event.reason)}"
         case ev.Resumed():
             return f"resumed{_by(event.by)}{_because(event.reason)}"
+        case ev.ClockStepped():
+            return f"the clock was set {'forward' if event.by_s > 0 else 'back'} by {duration(abs(event.by_s))}"
         case ev.JournalRepaired():
             return f"the journal's torn end was cut off ({count(event.bytes_cut, 'byte')}, kept as {event.kept_as})"
 

@@ -116,12 +116,18 @@ class Effects:
                 return self._deferred(f"batch:{batch.uid}", answer.message, state)
 
     async def _inquire(self, batch: Batch, index: int, state: WorkflowState) -> ev.Event:
-        """The outcome file is the first truth, and is read last: an attempt may end while the scheduler is asked."""
+        """The outcome file is the first truth, and is read last: an attempt may end while the scheduler is asked.
+
+        An end that comes as news is written down first: a file system may show the outcome a minute later.
+        """
         answer = await self._scheduler.post_mortem(batch, index)
         outcome = await self._transport.read(f"outbox/{attempt_file(batch.uid, index)}")
         if outcome is not None:
             return judge_outcome(outcome, batch, index, state, self._clock.now())
         match answer:
+            case PostMortem() if state.tasks[batch.tasks[index]].job_state is not ev.JobState.ENDED:
+                ended = ev.Sighting(uid=batch.uid, index=index, state=ev.JobState.ENDED, detail=answer.message)
+                return ev.JobsSighted(at=self._clock.now(), sightings=(ended,))
             case PostMortem():
                 return ev.AttemptLost(
                     at=self._clock.now(), uid=batch.uid, index=index, reason=answer.reason, message=answer.message

@@ -42,6 +42,10 @@ _TRANSITIONS = (
 )
 
 
+#: Between two turns the clocks may differ by so much; more is a step.
+_STEP_S = 5.0
+
+
 @dataclass(slots=True)
 class _Posted:
     event: ev.Event
@@ -88,6 +92,7 @@ class WorkflowManager:
         self._in_flight: set[str] = set()
         self._unsaved = False
         self._stopped = False
+        self._clocks: tuple[datetime, float] | None = None
 
     async def record(self, event: ev.Event, subject: str | None = None) -> bool:
         """Hand an event in and wait until it is durable and folded in; False if it was stale and not written.
@@ -114,6 +119,9 @@ class WorkflowManager:
                 tasks.create_task(self._reconcile(), name="reconcile")
                 while not self._stopped:
                     now = self._clock.now()
+                    if self._clock_has_stepped(now):
+                        await self._fold()
+                        continue
                     self._start_due(tasks, now)
                     if self._unsaved:
                         await asyncio.to_thread(self._save, self.state)
@@ -123,6 +131,18 @@ class WorkflowManager:
                 raise _Stopped  # noqa: TRY301 - the way out of a task group
         except* _Stopped:
             await asyncio.to_thread(self._save, self.state)
+
+    def _clock_has_stepped(self, now: datetime) -> bool:
+        """Whether the clock was set since the last turn; then the inbox says so. The loop's own clock never jumps."""
+        steady_s = asyncio.get_running_loop().time()
+        then, then_s = self._clocks or (now, steady_s)
+        self._clocks = (now, steady_s)
+        by_s = (now - then).total_seconds() - (steady_s - then_s)
+        if abs(by_s) <= _STEP_S:
+            return False
+        stepped = ev.ClockStepped(at=now, by_s=round(by_s, 3))
+        self._inbox.append(_Posted(stepped, None, asyncio.get_running_loop().create_future()))
+        return True
 
     def _start_due(self, tasks: asyncio.TaskGroup, now: datetime) -> None:
         for command in decide(self.state, self.policy, now):
@@ -232,6 +252,8 @@ class WorkflowManager:
         if sighting.state is ev.JobState.UNKNOWN or not is_live(self.state, sighting.uid, sighting.index):
             return False
         record = self.state.tasks[self.state.batches[sighting.uid].tasks[sighting.index]]
+        if (record.job_state, sighting.state) == (ev.JobState.ENDED, ev.JobState.ABSENT):
+            return False  # once over, it is forgotten some time
         return (record.job_state, record.detail) != (sighting.state, sighting.detail)
 
     async def _site(self, health: ev.SiteHealth, message: str) -> None:

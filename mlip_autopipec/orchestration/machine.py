@@ -24,6 +24,7 @@ what is closed already is stale, not illegal: the shell asks `is_stale` before i
 """
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import TypeVar, cast
 
 from mlip_autopipec.data_models import events as ev
@@ -77,14 +78,15 @@ _WORK_GOES_ON: Mapping[type[ev.Event], None] = dict.fromkeys(
 )
 _ALWAYS: Mapping[type[ev.Event], None] = dict.fromkeys(
     (
+        ev.ClockStepped,
         ev.DaemonStarted,
         ev.DaemonStopped,
         ev.EffectDeferred,
-        ev.SiteChanged,
-        ev.SitePrepared,
+        ev.JournalRepaired,
         ev.Paused,
         ev.Resumed,
-        ev.JournalRepaired,
+        ev.SiteChanged,
+        ev.SitePrepared,
     )
 )
 
@@ -174,13 +176,20 @@ def _campaign_created(state: WorkflowState, event: ev.CampaignCreated) -> Workfl
     return state.model_copy(update={"campaign": event.campaign})
 
 
-def _daemon_started(state: WorkflowState, _: ev.DaemonStarted) -> WorkflowState:
-    """Another daemon may bring another work half, so the site is prepared again, and at once."""
-    return _undefer(state.model_copy(update={"site_prepared": False}), "site")
-
-
 def _unchanged(state: WorkflowState, _: ev.Event) -> WorkflowState:
     return state
+
+
+def _waits_anew(state: WorkflowState, event: ev.ClockStepped | ev.DaemonStarted) -> WorkflowState:
+    """The clock of before and that of now can't be compared: graces begin again, and nothing is put off any more."""
+    missing = {name: record for name, record in state.tasks.items() if record.missing_since is not None}
+    anew = {name: record.model_copy(update={"missing_since": event.at}) for name, record in missing.items()}
+    return state.model_copy(update={"tasks": {**state.tasks, **anew}, "deferrals": {}})
+
+
+def _daemon_started(state: WorkflowState, event: ev.DaemonStarted) -> WorkflowState:
+    """Another daemon may bring another work half, so the site is prepared again."""
+    return _waits_anew(state, event).model_copy(update={"site_prepared": False})
 
 
 def _phase_started(state: WorkflowState, event: ev.PhaseStarted) -> WorkflowState:
@@ -261,11 +270,7 @@ def _jobs_sighted(state: WorkflowState, event: ev.JobsSighted) -> WorkflowState:
     for sighting in event.sightings:
         batch = _live_batch(state, event, sighting.uid, sighting.index)
         name = batch.tasks[sighting.index]
-        gone = sighting.state in {ev.JobState.ENDED, ev.JobState.ABSENT}
-        since = (tasks[name].missing_since or event.at) if gone else None
-        tasks[name] = tasks[name].model_copy(
-            update={"job_state": sighting.state, "detail": sighting.detail, "missing_since": since}
-        )
+        tasks[name] = _seen(tasks[name], sighting, event.at)
         state = _undefer(state, f"attempt:{sighting.uid}.{sighting.index}")
     return state.model_copy(update={"tasks": tasks})
 
@@ -368,6 +373,7 @@ _HANDLERS: Mapping[type[ev.Event], Callable[[WorkflowState, ev.Event], WorkflowS
     "Mapping[type[ev.Event], Callable[[WorkflowState, ev.Event], WorkflowState]]",
     {
         ev.CampaignCreated: _campaign_created,
+        ev.ClockStepped: _waits_anew,
         ev.DaemonStarted: _daemon_started,
         ev.DaemonStopped: _unchanged,
         ev.JournalRepaired: _unchanged,
@@ -422,6 +428,16 @@ def _attempt_closed(state: WorkflowState, batch: Batch, index: int) -> WorkflowS
         return _undefer(state.model_copy(update={"batches": _without(state.batches, batch.uid)}), f"batch:{batch.uid}")
     smaller = batch.model_copy(update={"live": live})
     return state.model_copy(update={"batches": _with(state.batches, batch.uid, smaller)})
+
+
+def _seen(record: TaskRecord, sighting: ev.Sighting, at: datetime) -> TaskRecord:
+    """An absence may be a lie, an end is none: it has a grace of its own, in which its outcome may still show up."""
+    before, now = record.job_state, sighting.state
+    since = record.missing_since if before is now or now is ev.JobState.ABSENT else None
+    gone = now in {ev.JobState.ENDED, ev.JobState.ABSENT}
+    return record.model_copy(
+        update={"job_state": now, "detail": sighting.detail, "missing_since": (since or at) if gone else None}
+    )
 
 
 def _batch(state: WorkflowState, event: ev.Event, uid: str) -> Batch:

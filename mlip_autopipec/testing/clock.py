@@ -32,11 +32,16 @@ class SimulatedClock:
 
     def __init__(self, start: datetime = _START) -> None:
         self._start = start
+        #: Virtual time since the start; it is never set.
         self.elapsed_s = 0.0
 
     def now(self) -> datetime:
-        """The virtual time in UTC."""
+        """What the wall clock shows, in UTC."""
         return self._start + timedelta(seconds=self.elapsed_s)
+
+    def jump(self, by_s: float) -> None:
+        """Set the wall clock, forward or back, in no time."""
+        self._start += timedelta(seconds=by_s)
 
     def advance(self, delay_s: float) -> None:
         """Let time pass by hand, as where something blocks the loop. Negative delays are refused."""

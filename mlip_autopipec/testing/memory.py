@@ -88,23 +88,30 @@ class MemoryJournal:
         lines: Sequence[bytes] = (),
         *,
         crash: CrashPlan = lambda _: None,
+        full: CrashPlan = lambda _: None,
         latency: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0),
     ) -> None:
         self.lines = list(lines)
         self._crash = crash
+        self._full = full
         self._latency = latency
         self._dead = False
 
     async def append(self, events: Sequence[Event]) -> int:
-        """Keep the events; raises Crash as planned, before, amid or after durability, and BugError ever after."""
+        """Keep the events; raises Crash or OperatorError as planned, before, amid or after durability.
+
+        After either it raises BugError.
+        """
         if self._dead:
             raise BugError("a journal that has failed takes nothing any more")
         await self._latency()
-        durable = self._crash(len(events))
+        killed, full = self._crash(len(events)), self._full(len(events))
+        durable = killed if killed is not None else full
         self.lines += [event.model_dump_json().encode() for event in events[:durable]]
         if durable is not None:
             self._dead = True
-            raise Crash(f"killed with {durable} of {len(events)} events on the disk")
+            words = f"with {durable} of {len(events)} events on the disk"
+            raise OperatorError(f"No space left on device, {words}") if killed is None else Crash(f"killed {words}")
         await self._latency()
         return len(self.lines)
 

@@ -1,6 +1,7 @@
 """What goes wrong on a simulated site, how often, and until when."""
 
 import random
+from collections import Counter
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -14,18 +15,21 @@ class FaultRates:
 
     # per wait on the wire
     transient: float = 0.0
-    slow: float = 0.0
+    slow: float = 0.0  # replies come late, and out of order
     hangs: float = 0.0  # longer than any effect may take
     outage: float = 0.0  # nothing gets through for minutes
+    torn: float = 0.0  # the answer ends in the middle
     # per submission
     reply_lost: float = 0.0
     submit_lost: float = 0.0
     landing_late: float = 0.0
+    doubled: float = 0.0  # the scheduler takes it twice, under two ids
     limited: float = 0.0
     rejected: float = 0.0
     locate_unclear: float = 0.0
     # per look at the scheduler
     sight_none: float = 0.0
+    sight_empty: float = 0.0  # a whole, successful answer that names nothing
     sight_frozen: float = 0.0  # the past is shown for minutes
     left_out: float = 0.0
     post_mortem_none: float = 0.0
@@ -34,8 +38,18 @@ class FaultRates:
     # per start of an attempt
     preempted: float = 0.0
     dies: float = 0.0
+    node_dies: float = 0.0  # with everything that runs on it
+    cancelled: float = 0.0  # by a person, with its whole batch
     fails: float = 0.0
     garbled: float = 0.0
+    outcome_late: float = 0.0  # it shows up after the scheduler has said that the job is over
+    outcome_twice: float = 0.0
+    # per step of the daemon
+    killed: float = 0.0  # before or after an effect
+    killed_in_append: float = 0.0
+    disk_full: float = 0.0  # in an append, or as the state is saved
+    # per minute
+    clock_jumps: float = 0.0  # the daemon's, by seconds or hours, in both directions
 
     @classmethod
     def drawn(cls, chance: random.Random) -> Self:
@@ -46,7 +60,13 @@ class FaultRates:
 
 
 #: What ends tasks for good is drawn less often, or no campaign would see its second cycle.
-_SCALE = {"outage": 0.02, "hangs": 0.02, "rejected": 0.1, "dies": 0.5, "fails": 0.1, "garbled": 0.2}
+_SCALE = {
+    **dict.fromkeys(("outage", "hangs"), 0.02),
+    **dict.fromkeys(("rejected", "fails", "node_dies", "cancelled", "killed", "killed_in_append"), 0.1),
+    **dict.fromkeys(("garbled", "clock_jumps"), 0.2),
+    "disk_full": 0.03,
+    "dies": 0.5,
+}
 _FAST_S, _SLOW_S, _HANGS_S = (0.001, 0.1), (1.0, 30.0), (300.0, 1200.0)
 #: How long a spell lasts.
 _SPELL_S = (10.0, 600.0)
@@ -59,6 +79,8 @@ class Weather:
         self, clock: SimulatedClock, chance: random.Random, rates: FaultRates, *, calm_after_s: float = float("inf")
     ) -> None:
         self.rates = rates
+        #: How often each fault has happened.
+        self.struck: Counter[str] = Counter()
         self._clock = clock
         self._chance = chance
         self._calm_after_s = calm_after_s
@@ -73,19 +95,21 @@ class Weather:
         """Stop all faults now."""
         self._calm_after_s = min(self._calm_after_s, self._clock.elapsed_s)
 
-    def strikes(self, rate: float) -> bool:
-        """Whether a fault of this rate happens now."""
-        return self._chance.random() < rate and not self.is_calm
+    def strikes(self, fault: str) -> bool:
+        """Whether this fault, a field of FaultRates, happens now."""
+        struck = self._chance.random() < getattr(self.rates, fault) and not self.is_calm
+        self.struck[fault] += struck
+        return struck
 
-    def holds(self, spell: str, rate: float) -> bool:
-        """Whether a fault that lasts is over the site: it begins at this rate, and goes on for 10 s to 10 min."""
-        if self.strikes(rate):
-            self._spells[spell] = self._clock.elapsed_s + self._chance.uniform(*_SPELL_S)
-        return self._clock.elapsed_s < self._spells.get(spell, 0.0) and not self.is_calm
+    def holds(self, fault: str) -> bool:
+        """Whether a fault that lasts is over the site: it begins at its rate, and goes on for 10 s to 10 min."""
+        if self.strikes(fault):
+            self._spells[fault] = self._clock.elapsed_s + self._chance.uniform(*_SPELL_S)
+        return self._clock.elapsed_s < self._spells.get(fault, 0.0) and not self.is_calm
 
     async def pass_by(self, operation: str) -> None:
         """One wait on the wire: 1-100 ms, seldom up to 30 s, very seldom up to 20 min. Raises TransientError."""
-        span_s = _HANGS_S if self.strikes(self.rates.hangs) else _SLOW_S if self.strikes(self.rates.slow) else _FAST_S
+        span_s = _HANGS_S if self.strikes("hangs") else _SLOW_S if self.strikes("slow") else _FAST_S
         await self._clock.sleep(self._chance.uniform(*span_s))
-        if self.holds("outage", self.rates.outage) or self.strikes(self.rates.transient):
+        if self.holds("outage") or self.strikes("transient"):
             raise TransientError(f"the connection was cut in {operation}")

@@ -95,6 +95,8 @@ def _options(campaign: Walk, pick: int) -> Iterator[ev.Event]:
         yield ev.Resumed(at=at, by=_ADA)
     elif pick % 7 == 0:
         yield ev.Paused(at=at, by=_ADA, reason="to see")
+    if pick % 11 == 0:
+        yield ev.ClockStepped(at=at, by_s=-400.0)
     yield ev.SiteChanged(at=at, health=ev.SiteHealth.DEGRADED, message=f"cut {pick}")
     if pick % 11 == 0:
         yield ev.DaemonStarted(at=at, version="0", host="login1", pid=1, config_sha256="0", payload_sha256="0")

@@ -2,34 +2,109 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import reduce
+from typing import Protocol
 
+from mlip_autopipec.config.schemas.site import SlurmQueue
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Phase
-from mlip_autopipec.data_models.outcome import Outcome
+from mlip_autopipec.data_models.base import Phase, Verdict
+from mlip_autopipec.data_models.outcome import Ending, ExploreMetrics, Outcome
 from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.errors import OperatorError
 from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.loop import WorkflowManager
 from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.phases import phase_runners
-from mlip_autopipec.ports import PhaseRunner
+from mlip_autopipec.ports import PhaseRunner, Scheduler
+from mlip_autopipec.schedulers import slurm_script
+from mlip_autopipec.schedulers.slurm import SlurmScheduler
 from mlip_autopipec.testing.clock import SimulatedClock, SimulationStuck, run_simulated
 from mlip_autopipec.testing.cluster import SimulatedCluster
 from mlip_autopipec.testing.examples import copper_config
+from mlip_autopipec.testing.jobs import SimulatedJobs
 from mlip_autopipec.testing.memory import Crash, MemoryJournal, MemoryTransport
+from mlip_autopipec.testing.slurm import SimulatedSlurm, SlurmTransport
 from mlip_autopipec.testing.weather import FaultRates, Weather
 
 #: Faults, crashes and pauses stop here; a verdict must follow within LIMIT_S - CALM_AFTER_S.
 CALM_AFTER_S = 4 * 3600.0
 LIMIT_S = 16 * 3600.0
-_KILLED_IN_APPEND = 0.01
+#: Every campaign goes through a midnight.
+_START = datetime(2030, 2, 28, 22, tzinfo=UTC)
+_JUMPS_S = (1.0, 30.0, 120.0, 600.0, 7200.0)
+#: Where the scheduler shows the past and every answer takes its time, jobs end while they are asked after.
+SLOW = FaultRates(slow=0.5, sight_frozen=0.3, post_mortem_none=0.3, dies=0.1)
+#: Where outcomes show up late, clocks are set and squeue is empty now and then, an end is hard to tell.
+LATE = FaultRates(outcome_late=0.4, clock_jumps=0.3, sight_empty=0.3, sight_frozen=0.1, dies=0.05)
+#: Of every eight seeds three have a climate that is given, and five draw theirs.
+CLIMATES = {0: SLOW, 4: LATE, 5: LATE}
 _ACTOR = ev.Actor(uid=1000, pid=1, name="ada")
+_VERBS = {
+    slurm_script.SUBMIT: "submit",
+    slurm_script.LOCATE: "locate",
+    slurm_script.CLOSE: "close",
+    slurm_script.SIGHT: "sight",
+    slurm_script.AUTOPSY: "autopsy",
+    slurm_script.CANCEL: "cancel",
+}
+
+
+class Jobs(Protocol):
+    """What the judges ask of either cluster."""
+
+    violations: list[str]
+
+    def is_over(self, uid: str, index: int) -> bool:
+        """Whether this attempt can't run any more, nor yet begin to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One cluster, and the daemon's way to it. A new daemon has a new scheduler."""
+
+    jobs: Jobs
+    watcher: SimulatedJobs
+    transport: MemoryTransport
+    scheduler: Callable[[], Scheduler]
+
+
+#: Makes a site of one climate.
+Sites = Callable[[SimulatedClock, Weather, random.Random], Site]
+
+
+def in_memory(cluster: type[SimulatedCluster] = SimulatedCluster) -> Sites:
+    """A scheduler that is nothing but its promises."""
+
+    def site(clock: SimulatedClock, weather: Weather, chance: random.Random) -> Site:
+        transport = MemoryTransport(disturb=weather.pass_by)
+        simulated = cluster(transport, clock, weather, chance)
+        return Site(simulated, simulated, transport, lambda: simulated)
+
+    return site
+
+
+def behind_slurm(scheduler: type[SlurmScheduler] = SlurmScheduler) -> Sites:
+    """The real Slurm scheduler; only ssh, the shell and Slurm itself are simulated."""
+
+    def site(clock: SimulatedClock, weather: Weather, chance: random.Random) -> Site:
+        transport = SlurmTransport(weather, chance, _VERBS)
+        transport.slurm = SimulatedSlurm(transport, clock, weather, chance)
+
+        def made() -> Scheduler:
+            return scheduler(
+                transport, options=SlurmQueue(), payload="payload.pyz", root="/site", python="python3", clock=clock
+            )
+
+        return Site(transport.slurm, transport.slurm, transport, made)
+
+    return site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +114,9 @@ class Parts:
     effects: type[Effects] = Effects
     manager: type[WorkflowManager] = WorkflowManager
     journal: type[MemoryJournal] = MemoryJournal
-    cluster: type[SimulatedCluster] = SimulatedCluster
+    site: Sites | None = None  # None: behind Slurm with odd seeds
     runners: Callable[[WorkflowConfig], Mapping[Phase, PhaseRunner]] = phase_runners
+    replay: Callable[[Sequence[ev.Event], WorkflowState], WorkflowState] | None = None
     rates: FaultRates | None = None
     crashes: bool = True
 
@@ -55,6 +131,7 @@ class Findings:
     events: tuple[ev.Event, ...] = ()
     lives: int = 0
     elapsed_s: float = 0.0
+    struck: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
         told = "; ".join(self.violations[:3]) or "nothing to complain of"
@@ -62,23 +139,39 @@ class Findings:
 
 
 class Witness(Effects):
-    """Carries out commands by another's hands, and notes what is begun when it must not be."""
+    """Carries out commands by another's hands, notes what is begun when it must not be, and kills."""
 
-    def __init__(self, inner: Effects, journal: MemoryJournal, violations: list[str]) -> None:
+    def __init__(
+        self,
+        inner: Effects,
+        journal: MemoryJournal,
+        paused: Callable[[], bool],
+        weather: Weather,
+        told: list[str],
+    ) -> None:
         self._inner = inner
         self._journal = journal
-        self._violations = violations
+        self._paused = paused
+        self._weather = weather
+        self._told = told
 
     async def carry_out(self, command: cm.Command, state: WorkflowState) -> ev.Event:
-        if isinstance(command, (cm.BeginBatch, cm.SubmitBatch)) and state.pause is not None:
-            self._violations.append(f"{command.type} of {command.uid} while paused")
+        if isinstance(command, (cm.BeginBatch, cm.SubmitBatch)) and self._paused():
+            self._told.append(f"{command.type} of {command.uid} while paused")
         if isinstance(command, (cm.BeginBatch, cm.SubmitBatch)) and not state.site_prepared:
-            self._violations.append(f"{command.type} of {command.uid} on a site that is not prepared")
+            self._told.append(f"{command.type} of {command.uid} on a site that is not prepared")
         if isinstance(command, cm.BeginBatch) and len(command.tasks) > (state.array_tasks_max or len(command.tasks)):
-            self._violations.append(f"{command.uid} has more tasks than the site takes")
+            self._told.append(f"{command.uid} has more tasks than the site takes")
         if state.seq > len(self._journal.lines):
-            self._violations.append(f"{command.type} acts on event {state.seq}, which is not on the disk")
-        return await self._inner.carry_out(command, state)
+            self._told.append(f"{command.type} acts on event {state.seq}, which is not on the disk")
+        self._die_perhaps(command)
+        event = await self._inner.carry_out(command, state)
+        self._die_perhaps(command)
+        return event
+
+    def _die_perhaps(self, command: cm.Command) -> None:
+        if self._weather.strikes("killed"):
+            raise Crash(f"killed beside {command.type}")
 
 
 class Simulation:
@@ -88,41 +181,59 @@ class Simulation:
         self.findings = Findings(seed)
         self._parts = parts
         self._chance = random.Random(seed)  # noqa: S311 - the same in every run is the point
-        self._clock = SimulatedClock()
-        rates = parts.rates or FaultRates.drawn(self._chance)
+        self._clock = SimulatedClock(_START)
+        rates = parts.rates or CLIMATES.get(seed % 8) or FaultRates.drawn(self._chance)
         self._weather = Weather(self._clock, self._chance, rates, calm_after_s=CALM_AFTER_S)
-        self._transport = MemoryTransport(disturb=self._weather.pass_by)
-        self._cluster = parts.cluster(self._transport, self._clock, self._weather, self._chance)
+        make = parts.site or (behind_slurm() if seed % 2 else in_memory())
+        self._site = make(self._clock, self._weather, self._chance)
+        self._judge = Judge(self._site.jobs)
         self._config = copper_config()
         self._lines: list[bytes] = []
-        self._state = WorkflowState()
+        self._state = self._shadow = WorkflowState()
         self._over = asyncio.Event()
 
     def run(self) -> Findings:
-        """Live, die and be born again until the verdict; then judge the journal."""
+        """Live, die and be born again until the verdict."""
         try:
             run_simulated(self._campaign(), self._clock, limit_s=LIMIT_S)
         except SimulationStuck as stuck:
             self.findings.violations.append(f"no verdict: {stuck}")
-        self.findings.violations += self._cluster.violations
+        self.findings.violations += [*self._site.jobs.violations, *self._judge.violations]
         self.findings.events = MemoryJournal(self._lines).events()
-        self.findings.violations += judge(self.findings.events, self._cluster)
         self.findings.elapsed_s = self._clock.elapsed_s
+        self.findings.struck = self._weather.struck
         return self.findings
 
     async def _campaign(self) -> None:
         journal = MemoryJournal()
         await journal.append([_created(self._clock.now())])
         self._lines = journal.lines
-        self._state = replay(journal.events())
-        while not self._over.is_set() and not self.findings.violations:
+        self._resume(journal.events())
+        jumping = asyncio.create_task(self._set_clock())
+        while not self._over.is_set() and not self._broken():
             await self._life()
             await self._clock.sleep(self._chance.expovariate(1 / 60))
+        jumping.cancel()
+
+    def _broken(self) -> bool:
+        return bool(self.findings.violations or self._judge.violations or self._site.jobs.violations)
 
     async def _life(self) -> None:
         """From replay to death; a daemon that has seen the end may die in peace."""
         self.findings.lives += 1
-        journal = self._parts.journal(self._lines, crash=self._killed_in_append, latency=self._disk)
+        journal = self._parts.journal(
+            self._lines,
+            crash=lambda count: self._lost_in_append("killed_in_append", count),
+            full=lambda count: self._lost_in_append("disk_full", count),
+            latency=self._disk,
+        )
+        try:
+            await journal.append([_started(self._clock.now())])
+        except (Crash, OperatorError):
+            return
+        finally:
+            self._lines = journal.lines
+            self._resume(journal.events())
         manager = self._manager(self._state, journal)
         doings = {asyncio.create_task(doing) for doing in (manager.run(), self._people(manager), self._over.wait())}
         await asyncio.wait(doings, timeout=self._span_s(), return_when=asyncio.FIRST_COMPLETED)
@@ -135,23 +246,34 @@ class Simulation:
 
     def _manager(self, state: WorkflowState, journal: MemoryJournal) -> WorkflowManager:
         runners = self._parts.runners(self._config)
-        effects = self._parts.effects(runners, self._cluster, self._transport, self._clock, prepare=self._prepare)
+        scheduler = self._site.scheduler()
+        effects = self._parts.effects(runners, scheduler, self._site.transport, self._clock, prepare=self._prepare)
         return self._parts.manager(
             state=state,
             policy=Policy.from_config(self._config),
             journal=journal,
-            effects=Witness(effects, journal, self.findings.violations),
-            scheduler=self._cluster,
-            transport=self._transport,
-            watcher=self._cluster,
+            effects=Witness(
+                effects,
+                journal,
+                lambda: self._shadow.pause is not None,
+                self._weather,
+                self.findings.violations,
+            ),
+            scheduler=scheduler,
+            transport=self._site.transport,
+            watcher=self._site.watcher,
             clock=self._clock,
             poll_interval_s=self._config.site.poll_interval,
             observers=(self._observe,),
             save=self._save,
         )
 
-    def _observe(self, _: ev.Event, state: WorkflowState) -> None:
-        """After the verdict the weather clears, and the end is when nothing is live any more."""
+    def _observe(self, event: ev.Event, state: WorkflowState) -> None:
+        """After every step: what the disk gives is what the daemon has. After the verdict the weather clears."""
+        self._shadow = evolve(self._shadow, _from_disk(event))
+        if self._shadow != state:
+            self.findings.violations.append(f"replay of {state.seq} events gives another state than the daemon had")
+        self._judge.see(event)
         if state.verdict is not None:
             self.findings.verdict = state.verdict
             self._weather.clear()
@@ -159,8 +281,7 @@ class Simulation:
                 self._over.set()
 
     async def _people(self, manager: WorkflowManager) -> None:
-        """Start, pause, resume, until the weather is calm; and never end before the daemon does."""
-        await manager.record(_started(self._clock.now()))
+        """Pause and resume, until the weather is calm; and never end before the daemon does."""
         while True:
             if manager.state.pause is not None:
                 await self._clock.sleep(self._chance.expovariate(1 / 300))
@@ -169,47 +290,67 @@ class Simulation:
             if not self._weather.is_calm:
                 await manager.record(ev.Paused(at=self._clock.now(), by=_ACTOR, reason="to see what happens"))
 
+    async def _set_clock(self) -> None:
+        """Somebody sets the daemon's clock, again and again."""
+        while True:
+            await self._clock.sleep(60.0)
+            if self._weather.strikes("clock_jumps"):
+                self._clock.jump(self._chance.choice((-1, 1)) * self._chance.choice(_JUMPS_S))
+
     def _span_s(self) -> float | None:
         """How long a daemon lives; None: until it is over."""
         if self._weather.is_calm or not self._parts.crashes:
             return None
         return self._chance.expovariate(1 / 900)
 
-    def _killed_in_append(self, count: int) -> int | None:
-        dies = self._parts.crashes and not self._weather.is_calm and self._chance.random() < _KILLED_IN_APPEND
-        return self._chance.randint(0, count) if dies else None
+    def _lost_in_append(self, fault: str, count: int) -> int | None:
+        return self._chance.randint(0, count) if self._weather.strikes(fault) else None
 
     async def _prepare(self) -> int | None:
         """Over the same wire as everything else; a site with faults takes no more than four tasks in one array."""
-        await self._transport.write({".ap/payload": b"work half"})
+        await self._site.transport.write({".ap/payload": b"work half"})
         return 4 if self._parts.crashes else None
 
     async def _disk(self) -> None:
         await self._clock.sleep(self._chance.choice((0.004, 0.004, 0.02, 1.0)))
 
     def _save(self, _: WorkflowState) -> None:
-        """A slow disk: the loop comes back late to what it has decided."""
+        """A slow disk: the loop comes back late to what it has decided. Or a full one."""
         self._clock.advance(self._chance.choice((0.0, 0.1, 3.0)))
+        if self._weather.strikes("disk_full"):
+            raise OperatorError("No space left on device")
 
     def _note_death(self, ended: object) -> None:
-        """Being killed is part of the plan; dying of anything else is a finding."""
-        if isinstance(ended, BaseException) and _causes(ended) - {asyncio.CancelledError, Crash}:
+        """Being killed is part of the plan, and so is giving up on a full disk; any other death is a finding."""
+        if isinstance(ended, BaseException) and _causes(ended) - {asyncio.CancelledError, Crash, OperatorError}:
             self.findings.violations.append(f"the daemon died by itself: {_words(ended)}")
 
     def _compare(self, live: WorkflowState, events: Sequence[ev.Event]) -> None:
         """The disk may be ahead of memory by what was being written; never behind, never different."""
-        then = replay(events[: live.seq])
         if live.seq > len(events):
             self.findings.violations.append(f"event {live.seq} was folded in, and only {len(events)} are on the disk")
-        elif then != live:
+        elif self._shadow != live:
             self.findings.violations.append(f"replay of {live.seq} events gives another state than the daemon had")
         self.findings.violations += _left_behind(live)
-        self._state = replay(events[live.seq :], then)
+        self._resume(events)
+
+    def _resume(self, events: Sequence[ev.Event]) -> None:
+        """What the next daemon begins with; events that nobody has seen yet are judged."""
+        unseen = events[self._shadow.seq :]
+        for event in unseen:
+            self._judge.see(event)
+        self._shadow = replay(unseen, self._shadow)
+        self._state = self._parts.replay(events, self._shadow) if self._parts.replay else self._shadow
 
 
 def replay(events: Sequence[ev.Event], state: WorkflowState | None = None) -> WorkflowState:
     """The state after `events`, from the beginning or from `state`."""
     return reduce(evolve, events, state or WorkflowState())
+
+
+def _from_disk(event: ev.Event) -> ev.Event:
+    """The event as a later daemon will read it."""
+    return ev.EVENT_ADAPTER.validate_json(event.model_dump_json())
 
 
 def _left_behind(state: WorkflowState) -> Iterator[str]:
@@ -220,42 +361,75 @@ def _left_behind(state: WorkflowState) -> Iterator[str]:
         yield f"put off, though nothing waits for it: {left}"
 
 
-def judge(events: Sequence[ev.Event], cluster: SimulatedCluster) -> list[str]:
-    """What the journal and the cluster's own memory say against the daemon."""
-    return [*_advanced_too_early(events, cluster), *_labels_forgotten(events)]
+class Judge:
+    """Holds the journal, event by event, against what the cluster knows and against what was labelled."""
 
+    def __init__(self, jobs: Jobs) -> None:
+        self.violations: list[str] = []
+        self._jobs = jobs
+        self._attempts: dict[str, list[tuple[str, int]]] = {}
+        self._labels: set[str] = set()  # made, and not trained on yet
+        self._used: set[str] = set()
+        self._datasets: list[str] = []
+        self._endings: list[set[Ending | None]] = []  # of the walkers, by cycle after the bootstrap
 
-def _advanced_too_early(events: Sequence[ev.Event], cluster: SimulatedCluster) -> Iterator[str]:
-    """An attempt of a task may begin only when every earlier one has ended, or can never begin."""
-    attempts: dict[str, list[tuple[str, int]]] = {}
-    for event in events:
-        if not isinstance(event, ev.SubmissionBegun):
-            continue
-        for index, task in enumerate(event.tasks):
-            for earlier in attempts.setdefault(task, []):
-                over = cluster.over_since(*earlier)
-                if over is None or over > event.at:
-                    yield f"{event.uid} tries {task} again, and {earlier[0]}.{earlier[1]} was not over"
-            attempts[task].append((event.uid, index))
-
-
-def _labels_forgotten(events: Sequence[ev.Event]) -> Iterator[str]:
-    """Training reads the label of every calculation that is done, and the data set of every cycle before."""
-    labels: set[str] = set()
-    datasets: set[str] = set()
-    for event in events:
+    def see(self, event: ev.Event) -> None:
+        """One event, as soon as it is known to be durable."""
         match event:
+            case ev.SubmissionBegun():
+                self._judge_attempts(event)
             case ev.TaskEnded(outcome=Outcome(status="done", kind="calculate") as outcome):
-                labels.add(outcome.artefacts["label"].path)
+                self._labels.add(outcome.artefacts["label"].path)
             case ev.TaskEnded(outcome=Outcome(status="done", kind="train") as outcome):
-                datasets.add(outcome.artefacts["dataset"].path)
+                self._datasets.append(outcome.artefacts["dataset"].path)
             case ev.PhaseStarted(phase=Phase.TRAINING, tasks=(task,)):
-                read = {item.file.path for item in task.inputs}
-                if forgotten := sorted((labels | datasets) - read):
-                    yield f"{task.id} does not read {forgotten}"
-                labels = set()
-            case ev.CycleClosed() if labels:
-                yield f"cycle {event.summary.cycle} closed and nobody trained on {sorted(labels)}"
+                self._judge_training(task.id, [item.file.path for item in task.inputs if item.name == "label"])
+                datasets = [item.file.path for item in task.inputs if item.name == "dataset"]
+                if datasets != self._datasets:
+                    self.violations.append(f"{task.id} reads {datasets}, expected {self._datasets}")
+            case ev.CycleClosed() if self._labels:
+                self.violations.append(
+                    f"cycle {event.summary.cycle} closed and nobody trained on {sorted(self._labels)}"
+                )
+
+        self._judge_endings(event)
+
+    def _judge_endings(self, event: ev.Event) -> None:
+        """A campaign converges when every walker of its last two cycles has completed."""
+        match event:
+            case ev.PhaseStarted(phase=Phase.EXPLORATION):
+                self._endings.append(set())
+            case ev.TaskQuarantined() if self._endings and f".{Phase.EXPLORATION}." in event.task:
+                self._endings[-1].add(None)
+            case ev.TaskEnded(outcome=Outcome(metrics=ExploreMetrics() as metrics)):
+                self._endings[-1].add(metrics.ending)
+            case ev.VerdictReached(verdict=Verdict.CONVERGED):
+                if not all(endings == {Ending.COMPLETED} for endings in self._endings[-2:]):
+                    self.violations.append(f"converged, and walkers ended so: {self._endings[-2:]}")
+            case _:
+                pass
+
+    def _judge_attempts(self, event: ev.SubmissionBegun) -> None:
+        """An attempt of a task may begin only when every earlier one has ended, or can never begin."""
+        for index, task in enumerate(event.tasks):
+            for earlier in self._attempts.setdefault(task, []):
+                if not self._jobs.is_over(*earlier):
+                    self.violations.append(
+                        f"{event.uid} tries {task} again, and {earlier[0]}.{earlier[1]} was not over"
+                    )
+            self._attempts[task].append((event.uid, index))
+
+    def _judge_training(self, task: str, labels: Sequence[str]) -> None:
+        """Every label is trained on, once: in later cycles the data set has it."""
+        twice = [name for name, count in Counter(labels).items() if count > 1] + sorted(self._used & set(labels))
+        if twice:
+            self.violations.append(f"{task} reads again {twice}")
+        if forgotten := sorted(self._labels - set(labels)):
+            self.violations.append(f"{task} does not read {forgotten}")
+        if strange := sorted(set(labels) - self._labels - self._used):
+            self.violations.append(f"{task} reads {strange}, which nobody has made")
+        self._used |= set(labels)
+        self._labels -= set(labels)
 
 
 def _created(at: datetime) -> ev.CampaignCreated:

@@ -114,10 +114,10 @@ def test_a_lost_submission_is_void_only_when_nothing_can_be_on_the_wire() -> Non
     async def main() -> None:
         assert isinstance(await stand.submit(), Unclear)
         assert isinstance(await stand.cluster.locate(stand.batch), Unclear)
-        assert stand.cluster.over_since(stand.batch.uid, 0) is None
+        assert not stand.cluster.is_over(stand.batch.uid, 0)
         await stand.clock.sleep(QUIET_S)
         assert isinstance(await stand.cluster.locate(stand.batch), Void)
-        assert stand.cluster.over_since(stand.batch.uid, 0) is not None
+        assert stand.cluster.is_over(stand.batch.uid, 0)
         assert not isinstance(await stand.submit(), Accepted)
         await stand.clock.sleep(HOUR_S)
 
@@ -152,7 +152,7 @@ def test_what_is_not_taken_does_not_run(rates: FaultRates, kind: type[object]) -
 
     stand.run(main)
     assert stand.cluster.jobs == {}
-    assert (stand.cluster.over_since(stand.batch.uid, 0) is not None) is (kind is Rejected)
+    assert stand.cluster.is_over(stand.batch.uid, 0) is (kind is Rejected)
 
 
 def test_a_preempted_job_runs_again_under_its_id() -> None:
@@ -323,7 +323,7 @@ def test_calm_weather_has_no_faults() -> None:
         await clock.sleep(60)
         assert weather.is_calm
         await weather.pass_by("squeue")
-        assert not weather.holds("outage", 1.0)
+        assert not weather.holds("outage")
 
     run_simulated(main(), clock, limit_s=HOUR_S)
     assert clock.now() - SimulatedClock().now() < timedelta(hours=1)

@@ -41,6 +41,7 @@ def story() -> tuple[ev.Event, ...]:
         ev.TaskEnded(at=NOW, outcome=_outcome(tasks[0].id, uid)),
         ev.SiteChanged(at=NOW, health=ev.SiteHealth.DEGRADED, message="no route to host"),
         ev.AttemptLost(at=NOW, uid=uid, index=1, reason=Reason.NODE_FAILURE, message="n02 is down"),
+        ev.ClockStepped(at=NOW, by_s=-1.5),
         ev.Resumed(at=NOW, by=ACTOR),
     )
 

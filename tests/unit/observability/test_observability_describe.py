@@ -50,6 +50,7 @@ OTHERS: list[tuple[ev.Event, str]] = [
     (ev.SitePrepared(at=AT, array_tasks_max=9), "the site is prepared, arrays of at most 9 tasks"),
     (ev.Paused(at=AT, by=ev.Actor(uid=5, pid=1)), "paused by uid 5"),
     (ev.Resumed(at=AT, by=ACTOR, reason="go on"), "resumed by ada: go on"),
+    (ev.ClockStepped(at=AT, by_s=-90), "the clock was set back by 1 min 30 s"),
     (
         ev.JournalRepaired(at=AT, kept_as="torn.1", bytes_cut=1),
         "the journal's torn end was cut off (1 byte, kept as torn.1)",

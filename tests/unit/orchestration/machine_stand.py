@@ -30,6 +30,7 @@ def always(campaign: Walk) -> Iterator[ev.Event]:
     yield ev.SitePrepared(at=at, array_tasks_max=1000)
     yield ev.Paused(at=at, by=ADA)
     yield ev.Resumed(at=at, by=ADA)
+    yield ev.ClockStepped(at=at, by_s=3600)
     yield ev.JournalRepaired(at=at, kept_as="journal.torn", bytes_cut=3)
 
 

@@ -167,7 +167,7 @@ def test_every_answer_to_a_search_is_one_event(begun: Walk, answer: object, kind
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (PostMortem(Reason.TIMEOUT, "TIMEOUT"), ev.AttemptLost),
+        (PostMortem(Reason.TIMEOUT, "TIMEOUT"), ev.JobsSighted),
         (ev.Sighting(uid="copper-3f9a1c.c000.calculation.b00", index=1, state=ev.JobState.RUNNING), ev.JobsSighted),
         (ev.Sighting(uid="copper-3f9a1c.c000.calculation.b00", index=1, state=ev.JobState.ABSENT), ev.EffectDeferred),
         (None, ev.EffectDeferred),

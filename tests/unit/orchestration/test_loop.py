@@ -351,3 +351,18 @@ def test_a_site_that_answers_again_is_told_from_one_that_does_not() -> None:
     stand.run(doing)
     kinds = stand.kinds()
     assert "SubmissionBegun" not in kinds[: kinds.index("SitePrepared")]
+
+
+def test_a_clock_that_is_set_is_noticed_before_anything_is_decided_by_it() -> None:
+    """The daemon writes down by how much; a clock that only runs is no news."""
+    stand = Stand()
+
+    async def doing() -> None:
+        await stand.until(lambda: bool(stand.manager.state.batches))
+        assert not any(isinstance(event, ev.ClockStepped) for event in stand.seen)
+        stand.clock.jump(-7200)
+        await stand.until(lambda: any(isinstance(event, ev.ClockStepped) for event in stand.seen))
+
+    stand.run(doing)
+    (stepped,) = (event for event in stand.seen if isinstance(event, ev.ClockStepped))
+    assert stepped.by_s == -7200

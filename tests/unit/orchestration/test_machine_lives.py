@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from machine_stand import ADA, walk
+from machine_stand import ADA, always, walk
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason, Verdict
@@ -60,15 +60,16 @@ def _sighted(campaign: Walk, uid: str, state: ev.JobState) -> ev.JobsSighted:
 
 
 def test_missing_since_is_the_first_sight_of_the_end_and_is_forgotten_when_the_job_shows_up() -> None:
-    """ENDED and ABSENT start the grace once; any sign of life, such as a requeue, clears it."""
+    """An absence starts a grace, a known end starts its own; any sign of life, such as a requeue, clears it."""
     campaign = walk()
     batch = campaign.submitted(Phase.CALCULATION)
     name = batch.tasks[0]
-    first = campaign.now
-    campaign.tell(_sighted(campaign, batch.uid, ev.JobState.ABSENT))
-    campaign.now += timedelta(minutes=1)
-    campaign.tell(_sighted(campaign, batch.uid, ev.JobState.ENDED))
-    assert campaign.state.tasks[name].missing_since == first
+    absent, ended = campaign.now, campaign.now + timedelta(minutes=2)
+    for state, since in ((ev.JobState.ABSENT, absent), (ev.JobState.ENDED, ended)):
+        for _ in range(2):  # the second time it is no news
+            campaign.tell(_sighted(campaign, batch.uid, state))
+            assert campaign.state.tasks[name].missing_since == since
+            campaign.now += timedelta(minutes=1)
     campaign.tell(_sighted(campaign, batch.uid, ev.JobState.WAITING))
     assert campaign.state.tasks[name].missing_since is None
 
@@ -137,3 +138,18 @@ def test_a_deferral_of_what_is_over_is_stale(subject: str) -> None:
     campaign.tell(campaign.ended(batch.uid, 0))
     late = ev.EffectDeferred(at=campaign.now, subject=subject.format(uid=batch.uid), message="cut", until=campaign.now)
     assert is_stale(campaign.state, late)
+
+
+@pytest.mark.parametrize("kind", ["ClockStepped", "DaemonStarted"])
+def test_where_the_clock_cannot_be_compared_every_wait_begins_anew(kind: str) -> None:
+    """A grace starts again at the new time, and what was put off is due."""
+    campaign = walk()
+    batch = campaign.submitted(Phase.CALCULATION)
+    campaign.tell(_sighted(campaign, batch.uid, ev.JobState.ABSENT))
+    subject, until = f"attempt:{batch.uid}.0", campaign.now + timedelta(hours=1)
+    campaign.tell(ev.EffectDeferred(at=campaign.now, subject=subject, message="cut", until=until))
+    campaign.now -= timedelta(days=1)
+    campaign.tell(next(event for event in always(campaign) if type(event).__name__ == kind))
+    assert campaign.state.tasks[batch.tasks[0]].missing_since == campaign.now
+    assert [campaign.state.tasks[name].missing_since for name in batch.tasks[1:]] == [None, None]
+    assert campaign.state.deferrals == {}

@@ -2,20 +2,24 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
+from mlip_autopipec.data_models.digest import ExplorationDigest
 from mlip_autopipec.data_models.ids import attempt_file
-from mlip_autopipec.data_models.state import Batch, WorkflowState
+from mlip_autopipec.data_models.outcome import Ending
+from mlip_autopipec.data_models.state import Batch, BatchStatus, WorkflowState
 from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.loop import WorkflowManager
 from mlip_autopipec.phases import phase_runners
+from mlip_autopipec.phases.exploration import Exploration
 from mlip_autopipec.phases.training import Training
 from mlip_autopipec.ports import Accepted, PhaseRunner, Unclear, Void
+from mlip_autopipec.schedulers.slurm import SlurmScheduler
 from mlip_autopipec.testing.cluster import SimulatedCluster
 from mlip_autopipec.testing.memory import MemoryJournal
 
@@ -53,6 +57,15 @@ class LooksBeforeItAsks(Effects):
         return ev.AttemptLost(at=event.at, uid=batch.uid, index=index, reason=Reason.LOST, message="no outcome")
 
 
+class BelievesTheFirstWordOfDeath(Effects):
+    """Gives up on the outcome as soon as the scheduler says for the first time that an attempt is over."""
+
+    async def _inquire(self, batch: Batch, index: int, state: WorkflowState) -> ev.Event:
+        name = batch.tasks[index]
+        over = state.tasks[name].model_copy(update={"job_state": ev.JobState.ENDED})
+        return await super()._inquire(batch, index, state.model_copy(update={"tasks": {**state.tasks, name: over}}))
+
+
 class NeverComesBack(Effects):
     """Puts off for a year."""
 
@@ -77,6 +90,28 @@ class TakesAbsenceForDeath(WorkflowManager):
         now = self._clock.now()
         lost = ev.AttemptLost(at=now, uid=batch.uid, index=index, reason=Reason.LOST, message="absent")
         asyncio.get_running_loop().create_task(self.record(lost))
+
+
+class TrustsTheWallClock(WorkflowManager):
+    """Measures its waits by a clock that people set."""
+
+    def _clock_has_stepped(self, now: datetime) -> bool:
+        del now
+        return False
+
+
+class RefusesWhatComesEarly(WorkflowManager):
+    """Takes no outcome of a batch whose acceptance it has not heard of."""
+
+    async def record(self, event: ev.Event, subject: str | None = None) -> bool:
+        if isinstance(event, ev.TaskEnded):
+            uid, index = event.outcome.uid, event.outcome.index
+            batch = self.state.batches.get(uid)
+            if batch is not None and batch.status is not BatchStatus.ACCEPTED:
+                event = ev.AttemptLost(
+                    at=event.at, uid=uid, index=index, reason=Reason.BAD_OUTCOME, message="never submitted"
+                )
+        return await super().record(event, subject)
 
 
 class StartsTwice(WorkflowManager):
@@ -126,11 +161,58 @@ class SaysVoidAtOnce(SimulatedCluster):
         return Void(answer.message) if isinstance(answer, Unclear) else answer
 
 
+class LeavesTheGateOpen(SlurmScheduler):
+    """Gives a submission up without making sure that nothing can come of it."""
+
+    async def _close(self, batch: Batch) -> Accepted | None:
+        del batch
+        return None
+
+
+def forgets_pauses(_: Sequence[ev.Event], state: WorkflowState) -> WorkflowState:
+    """What a daemon begins with that takes its pause for a thing of its own life."""
+    return state.model_copy(update={"pause": None})
+
+
 class _ForgetfulTraining(Training):
     """Drops the last label."""
 
     def plan(self, state: WorkflowState) -> tuple[Task, ...]:
         return tuple(task.model_copy(update={"inputs": task.inputs[:-1]}) for task in super().plan(state))
+
+
+class _RepeatingTraining(Training):
+    """Counts the first label twice."""
+
+    def plan(self, state: WorkflowState) -> tuple[Task, ...]:
+        return tuple(self._repeated(task) for task in super().plan(state))
+
+    @staticmethod
+    def _repeated(task: Task) -> Task:
+        first = next(item for item in task.inputs if item.name == "label")
+        return task.model_copy(update={"inputs": (*task.inputs, first)})
+
+
+class _HastyExploration(Exploration):
+    """Counts a halt as a completion."""
+
+    def digest(self, state: WorkflowState) -> ExplorationDigest:
+        digest = super().digest(state)
+        walkers = tuple(
+            walker.model_copy(update={"ending": Ending.COMPLETED}) if walker.ending is Ending.HALTED else walker
+            for walker in digest.walkers
+        )
+        return digest.model_copy(update={"walkers": walkers})
+
+
+def repeating_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
+    """Runners of which Training reads one label twice."""
+    return {**phase_runners(config), Phase.TRAINING: _RepeatingTraining(config)}
+
+
+def hasty_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
+    """Runners of which Exploration takes a walker that halted for one that is done."""
+    return {**phase_runners(config), Phase.EXPLORATION: _HastyExploration(config)}
 
 
 def forgetful_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:

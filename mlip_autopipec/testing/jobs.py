@@ -1,0 +1,231 @@
+"""The life of jobs on a simulated cluster: they wait, run, write outcomes, die, and are taken back by their scheduler.
+
+Jobs live on the loop's own timers, so they go on while no daemon is there. `violations` holds what no daemon may ever
+bring about, as sentences.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from mlip_autopipec.data_models.base import Reason
+from mlip_autopipec.data_models.events import JobState
+from mlip_autopipec.data_models.ids import attempt_file
+from mlip_autopipec.data_models.outcome import Outcome
+from mlip_autopipec.data_models.task import Task, TaskFile
+from mlip_autopipec.ports import PostMortem
+from mlip_autopipec.testing.clock import SimulatedClock
+from mlip_autopipec.testing.memory import MemoryTransport
+from mlip_autopipec.testing.physics import Attempt, done_outcome, failed_outcome
+from mlip_autopipec.testing.weather import Weather
+
+#: After this long nothing of a submission can be on the wire any more.
+QUIET_S = 150.0
+_QUEUE_S = (1.0, 60.0)
+_RUN_S = (5.0, 120.0)
+_WATCH_S = (0.05, 20.0)
+#: How long a file system may hide an outcome, and how soon one is written a second time.
+_LATE_S, _AGAIN_S = (1.0, 90.0), (1.0, 300.0)
+#: The scheduler forgets an ended job after this long.
+_FORGET_S = 300.0
+_NODES = 3
+#: Every n-th listing of the outbox is whole; those between show only what is new.
+_WHOLE_EVERY = 4
+#: Why attempts die without an outcome.
+_DEATHS = (
+    Reason.TIMEOUT,
+    Reason.OUT_OF_MEMORY,
+    Reason.NODE_FAILURE,
+    Reason.PREEMPTED,
+    Reason.CRASHED,
+    Reason.CANCELLED,
+    Reason.LOST,
+)
+_GARBAGE = (b"", b"{", b"\xff\xfe", b"[]", b'{"version": 1}', b'{"version": 99, "status": "done"}')
+
+
+@dataclass(slots=True)
+class Job:
+    """One array element as the cluster has it."""
+
+    uid: str
+    index: int
+    job_id: str
+    task: Task
+    state: JobState = JobState.WAITING
+    node: int = 0
+    starts: list[datetime] = field(default_factory=list)
+    end: PostMortem | None = None
+    ended_at_s: float | None = None
+    done: bool = False
+    idle: bool = False  # its guard stood back: it did nothing
+
+
+class SimulatedJobs:
+    """Jobs and the outbox; ports.Watcher over the latter. What they are submitted by is a subclass's."""
+
+    def __init__(
+        self, transport: MemoryTransport, clock: SimulatedClock, weather: Weather, chance: random.Random
+    ) -> None:
+        self.jobs: dict[tuple[str, int], Job] = {}
+        self.violations: list[str] = []
+        self._transport = transport
+        self._clock = clock
+        self._weather = weather
+        self._chance = chance
+        self._listed: frozenset[str] = frozenset()
+
+    # --- ports.Watcher -------------------------------------------------------------------------------------------
+
+    async def names(self) -> AsyncIterator[frozenset[str]]:
+        """Listings of the outbox: every fourth is whole, the others show what is new; some come late."""
+        looks = 0
+        while True:
+            if not self._weather.strikes("listing_empty"):
+                whole = frozenset(path.removeprefix("outbox/") for path in self._transport.files if "outbox/" in path)
+                yield whole if looks % _WHOLE_EVERY == 0 else whole - self._listed
+                self._listed = whole
+                looks += 1
+            await self._clock.sleep(self._chance.uniform(*_WATCH_S))
+
+    # --- the life of a job ---------------------------------------------------------------------------------------
+
+    def _queue(self, uid: str, job_id: str, tasks: Sequence[Task]) -> list[Job]:
+        """An array waits for its nodes."""
+        jobs = [Job(uid=uid, index=index, job_id=job_id, task=task) for index, task in enumerate(tasks)]
+        for job in jobs:
+            self._later(_QUEUE_S, self._start, job)
+        return jobs
+
+    def _may_work(self, job: Job) -> bool:
+        """Whether the guards in the job let it do anything."""
+        del job
+        return True
+
+    def _start(self, job: Job) -> None:
+        job.starts.append(self._clock.now())
+        job.idle = not self._may_work(job)
+        if job.idle:
+            self._end(job, PostMortem(Reason.LOST, "ended with exit code 0"))
+            return
+        self._judge_start(job)
+        job.state = JobState.RUNNING
+        job.node = self._chance.randrange(_NODES)
+        self._later(_RUN_S, self._fate(), job)
+
+    def _judge_start(self, job: Job) -> None:
+        """What no daemon may ever bring about."""
+        for other in self._all():
+            if other is job or other.task.id != job.task.id:
+                continue
+            if other.state is JobState.RUNNING:
+                self.violations.append(f"{job.task.id} runs twice at once: as {other.uid} and as {job.uid}")
+            if other.done:
+                self.violations.append(f"{job.task.id} was done by {other.uid} and runs again as {job.uid}")
+        if self._staged(job) != job.task:
+            self.violations.append(f"{job.uid}.{job.index} starts and its task.json is not what was submitted")
+
+    def _all(self) -> Sequence[Job]:
+        """Every job that ever was."""
+        return tuple(self.jobs.values())
+
+    def _staged(self, job: Job) -> Task | None:
+        content = self._transport.files.get(f"{job.task.workdir}/task.json")
+        if content is None:
+            return None
+        staged = TaskFile.model_validate_json(content)
+        return Task(**{name: getattr(staged, name) for name in Task.model_fields})
+
+    def _fate(self) -> Callable[[Job], None]:
+        fates: dict[str, Callable[[Job], None]] = {
+            "preempted": self._requeue,
+            "dies": self._die,
+            "node_dies": self._lose_node,
+            "cancelled": self._cancel_batch,
+            "fails": self._fail,
+            "garbled": self._garble,
+            "outcome_late": self._finish_unseen,
+        }
+        return next((fate for fault, fate in fates.items() if self._weather.strikes(fault)), self._finish)
+
+    def _requeue(self, job: Job) -> None:
+        job.state = JobState.WAITING
+        self._later(_QUEUE_S, self._start, job)
+
+    def _die(self, job: Job) -> None:
+        reason = self._chance.choice(_DEATHS)
+        self._end(job, PostMortem(reason, f"simulated: {reason}"))
+
+    def _lose_node(self, job: Job) -> None:
+        for other in self._all():
+            if other.state is JobState.RUNNING and other.node == job.node:
+                self._end(other, PostMortem(Reason.NODE_FAILURE, f"node {job.node} failed"))
+
+    def _cancel_batch(self, job: Job) -> None:
+        for other in self._all():
+            if other.uid == job.uid and other.end is None:
+                self._end(other, PostMortem(Reason.CANCELLED, "CANCELLED by 1000"))
+
+    def _fail(self, job: Job) -> None:
+        self._write(job, failed_outcome(self._attempt(job), self._chance.choice(tuple(Reason))))
+        self._end(job, PostMortem(Reason.CRASHED, "ended with exit code 1"))
+
+    def _garble(self, job: Job) -> None:
+        half = done_outcome(self._attempt(job), self._chance).model_dump_json().encode()
+        half = half[: self._chance.randrange(len(half))]
+        self._transport.files[outbox_file(job)] = self._chance.choice((*_GARBAGE, half))
+        self._end(job, PostMortem(Reason.CRASHED, "ended with exit code 1"))
+
+    def _finish(self, job: Job) -> None:
+        self._write(job, done_outcome(self._attempt(job), self._chance))
+        job.done = True
+        self._end(job, PostMortem(Reason.LOST, "ended with exit code 0"))
+
+    def _finish_unseen(self, job: Job) -> None:
+        """Done; but the file system shows the outcome only later than the scheduler shows the end."""
+        outcome = done_outcome(self._attempt(job), self._chance)
+        job.done = True
+        self._end(job, PostMortem(Reason.LOST, "ended with exit code 0"))
+        delay_s = self._chance.uniform(*_LATE_S)
+        asyncio.get_running_loop().call_later(delay_s, self._write, job, outcome)
+
+    def _attempt(self, job: Job) -> Attempt:
+        return Attempt(
+            campaign=job.uid.partition(".")[0],
+            task=job.task,
+            uid=job.uid,
+            index=job.index,
+            job_id=job.job_id,
+            started_at=job.starts[-1],
+            ended_at=max(self._clock.now(), job.starts[-1]),
+        )
+
+    def _write(self, job: Job, outcome: Outcome) -> None:
+        name, content = outbox_file(job), outcome.model_dump_json().encode()
+        self._transport.files[name] = content
+        if self._weather.strikes("outcome_twice"):
+            delay_s = self._chance.uniform(*_AGAIN_S)
+            asyncio.get_running_loop().call_later(delay_s, self._write_again, name, content)
+
+    def _write_again(self, name: str, content: bytes) -> None:
+        self._transport.files[name] = content
+        self._listed -= {name.removeprefix("outbox/")}
+
+    def _end(self, job: Job, end: PostMortem) -> None:
+        job.state, job.end, job.ended_at_s = JobState.ENDED, end, self._clock.elapsed_s
+
+    def _forgotten(self, job: Job) -> bool:
+        """Whether the scheduler has purged it."""
+        return job.ended_at_s is not None and self._clock.elapsed_s - job.ended_at_s > _FORGET_S
+
+    def _later(self, span_s: tuple[float, float], happening: Callable[[Job], None], job: Job) -> None:
+        """Let something happen to a job in some time from `span_s`, unless it has ended by then."""
+        delay_s = self._chance.uniform(*span_s)
+        asyncio.get_running_loop().call_later(delay_s, lambda: None if job.end else happening(job))
+
+
+def outbox_file(job: Job) -> str:
+    """Where a job's outcome goes."""
+    return f"outbox/{attempt_file(job.uid, job.index)}"

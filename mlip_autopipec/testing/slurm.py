@@ -1,0 +1,286 @@
+"""Slurm in memory, as the Slurm scheduler meets it: framed answers to its scripts, and arrays behind their gate.
+
+What the scripts do on a real site (see schedulers.slurm_script) is told here in a few lines each: a try is made once,
+the gate is made once ever, squeue forgets, and its answers may be torn, empty or old. Lies have bounds, since against
+endless ones nothing helps: an empty or an old answer is shown for a minute at most, and not again for ten.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mlip_autopipec.data_models.base import Reason
+from mlip_autopipec.data_models.events import JobState
+from mlip_autopipec.data_models.task import Task, TaskFile
+from mlip_autopipec.errors import BugError
+from mlip_autopipec.ports import Completed, PostMortem
+from mlip_autopipec.testing.clock import SimulatedClock
+from mlip_autopipec.testing.jobs import QUIET_S, Job, SimulatedJobs
+from mlip_autopipec.testing.memory import MemoryTransport
+from mlip_autopipec.testing.weather import Weather
+
+_FOLDERS = ".ap/submit/"
+#: How long sbatch takes, and how long a script waits for it.
+_ANSWER_S, _PATIENCE_S = (0.01, 5.0), 20.0
+_LIE_S, _TRUTH_S = (1.0, 60.0), 600.0
+#: The database hears of an end so much later.
+_LAG_S = 30.0
+#: Ids begin again after so many: a new array may have the id of an old one.
+_JOB_IDS = 5
+_WORDS: Mapping[Reason, str] = {
+    Reason.TIMEOUT: "TIMEOUT",
+    Reason.OUT_OF_MEMORY: "OUT_OF_MEMORY",
+    Reason.NODE_FAILURE: "NODE_FAIL",
+    Reason.PREEMPTED: "PREEMPTED",
+    Reason.CRASHED: "FAILED",
+    Reason.CANCELLED: "CANCELLED",
+    Reason.LOST: "COMPLETED",
+}
+_LIMITED = (
+    "sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: Job violates "
+    "accounting/QOS policy (job submit limit, user's size and/or time limits)\n"
+)
+_REJECTED = "sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified\n"
+_LOST = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation\n"
+
+
+@dataclass(slots=True)
+class _Try:
+    """One call of sbatch."""
+
+    answered_at_s: float
+    status: int | None = None  # None: it was killed, and nothing was written
+    out: str = ""
+    err: str = ""
+
+
+@dataclass(slots=True)
+class _Folder:
+    """`.ap/submit/UID/`."""
+
+    tries: list[_Try] = field(default_factory=list)
+    gate: str = ""
+    claims: dict[int, str] = field(default_factory=dict)  # index → job id
+    on_the_wire: int = 0
+
+
+class SimulatedSlurm(SimulatedJobs):
+    """A controller, its database in every second simulation, its nodes, and the site's shell."""
+
+    def __init__(
+        self, transport: MemoryTransport, clock: SimulatedClock, weather: Weather, chance: random.Random
+    ) -> None:
+        super().__init__(transport, clock, weather, chance)
+        self._folders: dict[str, _Folder] = {}
+        self._arrays: list[list[Job]] = []
+        self._has_database = chance.random() < 0.5  # noqa: PLR2004 - every second
+        self._shown: list[tuple[Job, JobState]] = []
+        self._lie = ""
+        self._lie_until_s = self._lie_next_s = 0.0
+
+    def is_over(self, uid: str, index: int) -> bool:
+        """Whether this attempt can't run any more, nor yet begin to."""
+        folder = self._folders.get(uid, _Folder())
+        if folder.gate == "void":
+            return True
+        if folder.on_the_wire:
+            return False
+        mine = [job for job in self._all() if (job.uid, job.index) == (uid, index)]
+        if folder.gate:
+            mine = [job for job in mine if folder.gate == f"begun.{job.job_id}"]
+        return bool(mine) and all(job.end is not None for job in mine)
+
+    # --- the shell -----------------------------------------------------------------------------------------------
+
+    async def answer(self, verb: str, words: Sequence[str]) -> str:
+        """What one of the daemon's scripts prints."""
+        match verb, *words:
+            case "submit", folder, after, _:
+                return await self._submit(folder.removeprefix(_FOLDERS), after)
+            case "locate", _, uid:
+                return "".join(self._locate(uid))
+            case "close", folder:
+                return self._close(folder.removeprefix(_FOLDERS))
+            case "sight", uids:
+                return self._squeue(uids.split(","))
+            case "autopsy", _, uid, _, _:
+                return "".join((self._squeue([uid]), self._sacct(uid), _tell("slurm", ""), _tell("job", "")))
+            case "cancel", uid:
+                self._scancel(uid)
+                return ""
+            case _:
+                raise BugError(f"no such script: {verb} {words}")
+
+    async def _submit(self, uid: str, after: str) -> str:
+        folder = self._folders.setdefault(uid, _Folder())
+        begun = (str(len(folder.tries) - 1) if folder.tries else "none") == after and not folder.gate
+        if begun:
+            folder.tries.append(self._sbatch(uid, folder))
+        if folder.tries and not folder.gate:
+            wait_s = folder.tries[-1].answered_at_s - self._clock.elapsed_s
+            await self._clock.sleep(min(max(wait_s, 0.0), _PATIENCE_S))
+        return _tell("begun", "yes" if begun else "no") + "".join(self._report(folder))
+
+    def _locate(self, uid: str) -> Iterator[str]:
+        folder = self._folders.setdefault(uid, _Folder())
+        yield from self._report(folder)
+        if folder.tries:
+            yield self._squeue([uid])
+            yield self._sacct(uid)
+            yield _tell("config", "MessageTimeout          = 10 sec")
+
+    def _close(self, uid: str) -> str:
+        folder = self._folders[uid]
+        folder.gate = folder.gate or "void"
+        return _tell("gate", folder.gate)
+
+    def _scancel(self, uid: str) -> None:
+        for job in self._all():
+            if job.uid == uid and job.end is None:
+                self._end(job, PostMortem(Reason.CANCELLED, "scancel"))
+
+    def _report(self, folder: _Folder) -> Iterator[str]:
+        tried = folder.tries[-1] if folder.tries else None
+        answered = tried is not None and tried.status is not None and self._clock.elapsed_s >= tried.answered_at_s
+        yield _tell("gate", folder.gate, 0 if folder.gate else 1)
+        yield _tell("try", str(len(folder.tries) - 1) if folder.tries else "")
+        yield _tell("rc", str(tried.status) if tried and answered else "", 0 if answered else 1)
+        yield _tell("out", tried.out if tried and answered else "")
+        yield _tell("err", tried.err if tried and answered else "")
+
+    # --- the controller ------------------------------------------------------------------------------------------
+
+    def _sbatch(self, uid: str, folder: _Folder) -> _Try:
+        strikes = self._weather.strikes
+        tried = _Try(self._clock.elapsed_s + self._chance.uniform(*_ANSWER_S))
+        if strikes("limited"):
+            tried.status, tried.err = 1, _LIMITED
+        elif strikes("rejected"):
+            tried.status, tried.err = 1, _REJECTED
+        elif strikes("submit_lost"):
+            tried.status, tried.err = self._chance.choice(((1, _LOST), (None, "")))
+        elif strikes("landing_late"):
+            tried.status, tried.err = self._chance.choice(((1, _LOST), (None, "")))
+            folder.on_the_wire += 1
+            delay_s = self._chance.uniform(0.0, QUIET_S)
+            asyncio.get_running_loop().call_later(delay_s, self._land, uid, folder)
+        else:
+            folder.on_the_wire += 1
+            job_id = self._land(uid, folder)
+            if strikes("doubled"):
+                folder.on_the_wire += 1
+                self._land(uid, folder)
+            tried.status, tried.out = 0, f"{job_id}\n"
+            if strikes("reply_lost"):
+                tried.status, tried.out, tried.err = self._chance.choice(((1, "", _LOST), (None, "", "")))
+        return tried
+
+    def _land(self, uid: str, folder: _Folder) -> str:
+        folder.on_the_wire -= 1
+        taken = {array[0].job_id for array in self._arrays if not all(map(self._forgotten, array))}
+        ids = (str(1000 + number) for number in range(_JOB_IDS, 1000))
+        first = str(1000 + len(self._arrays) % _JOB_IDS)
+        job_id = first if first not in taken else next(number for number in ids if number not in taken)
+        self._arrays.append(self._queue(uid, job_id, self._tasks(uid)))
+        return job_id
+
+    def _tasks(self, uid: str) -> list[Task]:
+        """What the job script will find: folders by index, and the task.json in each."""
+        lines = self._transport.files[f"{_FOLDERS}{uid}/tasks.tsv"].decode().splitlines()
+        files = [f"{line.partition(chr(9))[2]}/task.json" for line in lines]
+        staged = [TaskFile.model_validate_json(self._transport.files[name]) for name in files]
+        return [Task(**{name: getattr(each, name) for name in Task.model_fields}) for each in staged]
+
+    def _all(self) -> list[Job]:
+        return [job for array in self._arrays for job in array]
+
+    def _may_work(self, job: Job) -> bool:
+        """The gate, then the claim."""
+        folder = self._folders[job.uid]
+        me = f"begun.{job.job_id}"
+        folder.gate = folder.gate or me
+        return folder.gate == me and folder.claims.setdefault(job.index, job.job_id) == job.job_id
+
+    def _squeue(self, uids: Sequence[str]) -> str:
+        if self._weather.strikes("sight_none"):
+            return _tell("squeue", "", 1)
+        if not self._lies("sight_frozen"):
+            self._shown = [(job, job.state) for job in self._all() if not self._forgotten(job)]
+        if self._lies("sight_empty"):
+            return _tell("squeue", "")
+        arrays: dict[tuple[str, str], list[tuple[Job, JobState]]] = {}
+        for job, state in self._shown:
+            if job.uid in uids:
+                arrays.setdefault((job.uid, job.job_id), []).append((job, state))
+        lines = [line for array in arrays.values() for line in _queue_lines(array)]
+        return _tell("squeue", "\n".join(lines))
+
+    def _lies(self, fault: str) -> bool:
+        """Whether this answer is no truth; one lie lasts at most a minute, and then there is none for ten."""
+        now_s = self._clock.elapsed_s
+        if now_s >= self._lie_next_s and self._weather.strikes(fault):
+            self._lie, self._lie_until_s = fault, now_s + self._chance.uniform(*_LIE_S)
+            self._lie_next_s = self._lie_until_s + _TRUTH_S
+        return self._lie == fault and now_s < self._lie_until_s and not self._weather.is_calm
+
+    def _sacct(self, uid: str) -> str:
+        if not self._has_database:
+            return ""
+        lines = []
+        for job in self._all():
+            if job.uid == uid:
+                heard = job.ended_at_s is not None and self._clock.elapsed_s - job.ended_at_s > _LAG_S
+                word = _word(job) if heard else "RUNNING" if job.starts else "PENDING"
+                lines.append(f"{job.job_id}_{job.index}|{word}|0:0|n{job.node}|{job.uid}")
+        return _tell("sacct", "\n".join(lines))
+
+
+class SlurmTransport(MemoryTransport):
+    """The way to a SimulatedSlurm. `verbs` names the scripts by their text."""
+
+    def __init__(self, weather: Weather, chance: random.Random, verbs: Mapping[str, str]) -> None:
+        super().__init__(disturb=weather.pass_by)
+        self.slurm: SimulatedSlurm | None = None
+        self._weather = weather
+        self._chance = chance
+        self._verbs = verbs
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
+        """Run one of the scripts. What was begun is done, whether or not its answer comes through."""
+        del timeout_s
+        if self.slurm is None:
+            raise BugError("nobody is at the other end")
+        await self._disturb("run")
+        said = await self.slurm.answer(self._verbs[stdin.decode()], argv[3:])
+        await self._disturb("run")
+        if self._weather.strikes("torn"):
+            said = said[: self._chance.randrange(len(said) + 1)]
+        return Completed(0, said.encode(), b"")
+
+
+def _tell(section: str, text: str, status: int = 0) -> str:
+    return f"AP_BEGIN {section}\n{text}\nAP_END {section} {status}\n"
+
+
+def _queue_lines(array: Sequence[tuple[Job, JobState]]) -> Iterator[str]:
+    """One array: a line per element that has begun, one for those that wait, one for those that never began."""
+    waiting = [str(job.index) for job, state in array if state is JobState.WAITING and not job.starts]
+    counts = Counter(state for _, state in array)
+    job_id, uid = array[0][0].job_id, array[0][0].uid
+    if waiting:
+        yield f"{job_id}|{','.join(waiting)}|PENDING|Priority||{uid}"
+    for job, state in array:
+        if state is JobState.WAITING and job.starts:
+            yield f"{job_id}|{job.index}|PENDING|BeginTime||{uid}"
+        elif state is JobState.RUNNING:
+            yield f"{job_id}|{job.index}|RUNNING|None|n{job.node}|{uid}"
+        elif state is JobState.ENDED and (job.starts or counts[JobState.ENDED] < len(array)):
+            yield f"{job_id}|{job.index}|{_word(job)}|None|n{job.node}|{uid}"
+    if not waiting and all(state is JobState.ENDED and not job.starts for job, state in array):
+        yield f"{job_id}|N/A|CANCELLED|None||{uid}"
+
+
+def _word(job: Job) -> str:
+    return _WORDS[job.end.reason] if job.end else "RUNNING"

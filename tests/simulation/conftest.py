@@ -1,0 +1,1 @@
+"""Its folder is where the planted bugs find the simulation."""

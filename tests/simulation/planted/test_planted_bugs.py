@@ -1,0 +1,54 @@
+"""The simulation finds every one of these mistakes, in the climates of its own seeds, and says what is wrong."""
+
+from dataclasses import dataclass
+
+import planted_bugs as bugs
+import pytest
+from simulated_campaign import Parts, Simulation, behind_slurm, in_memory
+
+#: Of those that test_simulation_crashes runs.
+SEEDS = range(300)
+SEEDS_SLOW, SEEDS_LATE = SEEDS[0::8], SEEDS[4::8]
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A mistake, and the words by which it must be found."""
+
+    parts: Parts
+    words: str
+    seeds: range = SEEDS
+
+
+PLANTED = {
+    "acts before the fsync": Planted(Parts(journal=bugs.AcknowledgesEarly), "on the disk"),
+    "tries again when unclear": Planted(Parts(effects=bugs.TriesAgainWhenUnclear), "was not over"),
+    "takes silence for death": Planted(Parts(effects=bugs.TakesSilenceForDeath), "was not over", SEEDS_SLOW),
+    "looks before it asks": Planted(Parts(effects=bugs.LooksBeforeItAsks), "was done by", SEEDS_SLOW),
+    "believes the first word of death": Planted(
+        Parts(effects=bugs.BelievesTheFirstWordOfDeath), "was done by", SEEDS_LATE
+    ),
+    "never comes back": Planted(Parts(effects=bugs.NeverComesBack), "no verdict"),
+    "trusts an empty squeue": Planted(Parts(manager=bugs.TakesAbsenceForDeath), "was not over"),
+    "trusts the wall clock": Planted(Parts(manager=bugs.TrustsTheWallClock), "was done by", SEEDS_LATE),
+    "refuses what comes early": Planted(Parts(manager=bugs.RefusesWhatComesEarly), "was done by"),
+    "starts twice": Planted(Parts(manager=bugs.StartsTwice), "the daemon died by itself: IllegalTransition"),
+    "works through pauses": Planted(Parts(manager=bugs.WorksThroughPauses), "while paused"),
+    "forgets a pause on restart": Planted(Parts(replay=bugs.forgets_pauses), "while paused"),
+    "remembers what nobody wrote": Planted(Parts(manager=bugs.RemembersWhatNobodyWrote), "another state"),
+    "says void at once": Planted(Parts(site=in_memory(bugs.SaysVoidAtOnce)), "was not over"),
+    "leaves the gate open": Planted(Parts(site=behind_slurm(bugs.LeavesTheGateOpen)), "was not over"),
+    "forgets a label": Planted(Parts(runners=bugs.forgetful_runners), "does not read"),
+    "counts a label twice": Planted(Parts(runners=bugs.repeating_runners), "reads again"),
+    "counts a halt as completion": Planted(Parts(runners=bugs.hasty_runners), "converged, and walkers ended so"),
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED.values(), ids=PLANTED.keys())
+def test_a_planted_bug_is_found(planted: Planted) -> None:
+    """By its own words, in one of the seeds that the tests run."""
+    for seed in planted.seeds:
+        found = Simulation(seed, planted.parts).run()
+        if any(planted.words in violation for violation in found.violations):
+            return
+    pytest.fail(f"not found in {len(planted.seeds)} seeds")
