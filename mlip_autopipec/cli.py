@@ -53,6 +53,7 @@ Config = Annotated[
 ]
 Socket = Annotated[Path | None, typer.Option("--socket", help="Control socket, where there is no site file at hand.")]
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it goes into the journal.")]
+After = Annotated[int, typer.Option("--after", min=0, help="Only events behind this number.")]
 Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
 
@@ -106,7 +107,7 @@ def stop(reason: Reason = "", config: Config = None, socket: Socket = None) -> N
 def events(
     config: Config = None,
     socket: Socket = None,
-    after: Annotated[int, typer.Option("--after", min=0, help="Only events behind this number.")] = 0,
+    after: After = 0,
     *,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens.")] = False,
     as_json: Json = False,
@@ -187,6 +188,88 @@ def journal_verify(config: Config = None) -> None:
     typer.echo(f"{folder} is in order: {found.records} events, {found.bytes} bytes, {found.segments} segments{torn}.")
 
 
+@journal_app.command("tail")
+def journal_tail(
+    config: Config = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last events.")] = 20,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Print the end of the journal, straight from the disk: it needs no daemon."""
+    from collections import deque
+
+    loaded = _load(config)
+    printed = 0
+    for printed, event in deque(_journalled(loaded, 0), maxlen=lines):
+        _print_event(printed, event, as_json=as_json)
+    while follow:
+        time.sleep(_LOG_INTERVAL_S)
+        for seq, event in _journalled(loaded, printed):
+            _print_event(seq, event, as_json=as_json)
+            printed = seq
+
+
+@journal_app.command("export")
+def journal_export(config: Config = None, after: After = 0) -> None:
+    """Print every event as one line of JSON, for other programs."""
+    for seq, event in _journalled(_load(config), after):
+        _print_event(seq, event, as_json=True)
+
+
+@journal_app.command("repair")
+def journal_repair(config: Config = None) -> None:
+    """Cut a damaged journal where the damage begins, and make what follows again from what the site holds.
+
+    The damaged journal is copied aside first. Nothing is submitted, and running jobs go on.
+    """
+    _journal_folder(_load(config))
+    _restore(config)
+
+
+@journal_app.command("rebuild")
+def journal_rebuild(config: Config = None) -> None:
+    """Make a journal that is gone again from what the site holds: intents and outcomes, walked by the same rules.
+
+    Who paused, resumed and retried is lost, and when; an attempt that left no outcome counts as lost where a later
+    submission shows that it was over. Nothing is submitted, and running jobs are found again by the next daemon.
+    """
+    _restore(config)
+
+
+@app.command()
+def replay(
+    config: Config = None,
+    at: Annotated[
+        int | None, typer.Option("--at", min=0, help="Number of the last event; all of them if left out.")
+    ] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Show the campaign as it stood after any event, from the journal alone."""
+    from itertools import takewhile
+
+    from mlip_autopipec.control.documents import view
+    from mlip_autopipec.data_models.state import WorkflowState
+    from mlip_autopipec.journal.replay import Record, fold
+    from mlip_autopipec.orchestration.policy import Policy
+
+    loaded = _load(config)
+    records = (Record(seq, event) for seq, event in _journalled(loaded, 0))
+    wanted = list(takewhile(lambda record: at is None or record.seq <= at, records))
+    if not wanted or (at is not None and wanted[-1].seq < at):
+        raise OperatorError(f"the journal ends at event {wanted[-1].seq if wanted else 0}")
+    state = fold(WorkflowState(), wanted)
+    if as_json:
+        typer.echo(state.model_dump_json(indent=1))
+        return
+    from rich.console import Console
+
+    from mlip_autopipec.control.screen import render_status
+
+    Console().print(render_status(view(state, Policy.from_config(loaded.config), wanted[-1].event.at).status))
+
+
 def main() -> None:
     """Entry point."""
     app()
@@ -235,6 +318,17 @@ def _journalled(loaded: "LoadedConfig", after: int) -> Iterator[tuple[int, "Even
     from mlip_autopipec.journal.replay import read
 
     return ((record.seq, record.event) for record in read(_journal_folder(loaded), after))
+
+
+def _restore(config: Path | None) -> None:
+    from mlip_autopipec.observability.describe import describe
+    from mlip_autopipec.restore import restore
+
+    told = asyncio.run(restore(_load(config)))
+    typer.echo(f"{describe(told)}.")
+    if told.unused:
+        typer.echo(f"Not used, as the site file has no place for them: {', '.join(told.unused)}.")
+    typer.echo("Lost for good: who paused, resumed and retried, and how attempts without an outcome ended.")
 
 
 def _journal_folder(loaded: "LoadedConfig") -> Path:

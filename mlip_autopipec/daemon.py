@@ -74,7 +74,7 @@ _CANCEL_TIMEOUT_S = 30.0
 _RESCAN_S = 2.0
 #: autopipecctl of this very installation.
 _CLI = (sys.executable, "-c", "from mlip_autopipec.cli import main; main()")
-_VERSION = metadata.version("mlip-autopipec")
+VERSION = metadata.version("mlip-autopipec")
 
 
 class SystemClock:
@@ -344,7 +344,7 @@ class _Daemon:
                 history=self._history,
                 clock=self._clock,
                 stop=lambda reason, actor: ending.ask(reason or "autopipecctl stop", actor),
-                version=_VERSION,
+                version=VERSION,
             )
             reporter = Reporter([*_CLI, "report", "--config", str(self._loaded.path)], logger)
             observers += [server.observe, reporter.observe]
@@ -395,12 +395,12 @@ class _Daemon:
             name = self._config.campaign.name
             campaign = f"{name}-{secrets.token_hex(3)}"
             begun.append(
-                ev.CampaignCreated(at=now, campaign=campaign, name=name, version=_VERSION, config_sha256=sha256)
+                ev.CampaignCreated(at=now, campaign=campaign, name=name, version=VERSION, config_sha256=sha256)
             )
         begun.append(
             ev.DaemonStarted(
                 at=now,
-                version=_VERSION,
+                version=VERSION,
                 host=socket.gethostname(),
                 pid=os.getpid(),
                 config_sha256=sha256,

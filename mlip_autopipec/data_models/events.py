@@ -244,6 +244,17 @@ class JournalRepaired(_Event):
     bytes_cut: int
 
 
+class JournalRebuilt(_Event):
+    """The events before this one, as far back as `events` counts, were made again from what the site holds."""
+
+    type: Literal["JournalRebuilt"] = "JournalRebuilt"
+    events: int = Field(ge=0)
+    kept_as: str = Field(default="", description="folder with the damaged journal; empty if there was none")
+    unused: tuple[str, ...] = Field(
+        default=(), description="submissions on the site that the site file has no place for"
+    )
+
+
 Event = (
     CampaignCreated
     | DaemonStarted
@@ -268,6 +279,7 @@ Event = (
     | Resumed
     | ClockStepped
     | JournalRepaired
+    | JournalRebuilt
 )
 
 EVENT_ADAPTER: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])

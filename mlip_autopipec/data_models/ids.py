@@ -12,6 +12,12 @@ def batch_uid(campaign: str, cycle: int, phase: Phase, number: int) -> str:
     return f"{campaign}.c{cycle:03d}.{phase}.b{number:02d}"
 
 
+def sort_key(uid: str) -> tuple[int, int, int]:
+    """Cycle, place of the phase and number of a uid of `batch_uid`: submissions in their order. Raises ValueError."""
+    _, cycle, phase, number = uid.split(".")
+    return int(cycle.removeprefix("c")), list(Phase).index(Phase(phase)), int(number.removeprefix("b"))
+
+
 def attempt_file(uid: str, index: int) -> str:
     """File name in the outbox for one ended attempt."""
     return f"{uid}.{index}.json"

@@ -17,6 +17,14 @@ def segment_path(folder: Path, number: int) -> Path:
     return folder / f"journal-{number:06d}.jsonl"
 
 
+def number_of(path: Path) -> int:
+    """The number of a segment, from its name. Raises ValueError for the name of anything else."""
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        raise ValueError(f"{path} is no segment")
+    return int(match[1])
+
+
 def segment_paths(folder: Path) -> tuple[Path, ...]:
     """All segments in order; none where there is no folder. Raises JournalDamaged if one is missing."""
     names = {match[0] for path in folder.glob("journal-*") if (match := _NAME.fullmatch(path.name))}
@@ -132,7 +140,6 @@ def _peek(path: Path) -> Header | None:
 
 def _remedy(path: Path, offset: int) -> str:
     return (
-        f"Nothing was changed. Restore {path.parent} from a backup. Without one, everything from here on is given up: "
-        f"cancel the campaign's jobs, keep a copy of the folder, `truncate -s {offset} {path.name}`, remove the "
-        "segments after it and start again."
+        f"Nothing was changed. Restore {path.parent} from a backup, or run `autopipecctl journal repair`: it keeps a "
+        f"copy, cuts {path.name} at byte {offset}, and makes what follows again from what the site holds."
     )

@@ -69,6 +69,9 @@ def _words(event: ev.Event, state: WorkflowState | None) -> str:  # noqa: C901, 
             return f"the clock was set {'forward' if event.by_s > 0 else 'back'} by {duration(abs(event.by_s))}"
         case ev.JournalRepaired():
             return f"the journal's torn end was cut off ({count(event.bytes_cut, 'byte')}, kept as {event.kept_as})"
+        case ev.JournalRebuilt():
+            kept = f", the damaged journal is kept as {event.kept_as}" if event.kept_as else ""
+            return f"{count(event.events, 'event')} made again from what the site holds{kept}"
 
 
 def _outcome(outcome: oc.Outcome, state: WorkflowState | None) -> str:

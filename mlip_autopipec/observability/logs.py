@@ -27,6 +27,7 @@ _WARNINGS = (
     ev.TaskQuarantined,
     ev.EffectDeferred,
     ev.JournalRepaired,
+    ev.JournalRebuilt,
 )
 _OUTCOME_FIELDS = {"task", "uid", "index", "job_id", "host", "kind", "status", "reason", "wall_s"}
 

@@ -6,7 +6,7 @@ for a person or a bug, and ends the daemon.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
@@ -15,6 +15,7 @@ from mlip_autopipec.data_models.ids import attempt_file
 from mlip_autopipec.data_models.state import Batch, WorkflowState
 from mlip_autopipec.data_models.task import Task, TaskFile
 from mlip_autopipec.errors import BugError, LoginRefused, TransientError
+from mlip_autopipec.orchestration.intents import intent_file, intent_path
 from mlip_autopipec.orchestration.outcomes import judge_outcome
 from mlip_autopipec.orchestration.strategies import resources_for
 from mlip_autopipec.ports import (
@@ -64,36 +65,24 @@ class Effects:
             words = str(error) or f"no answer within {EFFECT_TIMEOUT_S:.0f} s"
             return self._deferred(command.subject, words, state, health_after(error))
 
-    async def _run(self, command: cm.Command, state: WorkflowState) -> ev.Event:  # noqa: C901, PLR0911 - one per command
-        now = self._clock.now()
+    async def _run(self, command: cm.Command, state: WorkflowState) -> ev.Event:
         match command:
             case cm.PrepareSite():
                 return ev.SitePrepared(array_tasks_max=await self._prepare(), at=self._clock.now())
-            case cm.PlanPhase():
-                tasks = self._phases[command.phase].plan(state)
-                return ev.PhaseStarted(at=now, cycle=command.cycle, phase=command.phase, tasks=tasks)
-            case cm.DigestPhase():
-                return ev.PhaseEnded(at=now, cycle=command.cycle, digest=self._phases[command.phase].digest(state))
-            case cm.CloseCycle():
-                return ev.CycleClosed(at=now, summary=command.summary)
-            case cm.ReachVerdict():
-                return ev.VerdictReached(at=now, verdict=command.verdict, reason=command.reason)
-            case cm.QuarantineTask():
-                return ev.TaskQuarantined(at=now, task=command.task, message=command.message)
-            case cm.BeginBatch():
-                return ev.SubmissionBegun(at=now, uid=command.uid, tasks=command.tasks)
             case cm.SubmitBatch():
                 return await self._submit(state.batches[command.uid], state)
             case cm.LocateBatch():
                 return await self._locate(state.batches[command.uid], state)
             case cm.InquireAttempt():
                 return await self._inquire(state.batches[command.uid], command.index, state)
-        raise BugError(f"no effect for {command!r}")  # pragma: no cover - the match is exhaustive
+            case _:
+                return settle(command, state, self._phases, self._clock.now())
 
     async def _submit(self, batch: Batch, state: WorkflowState) -> ev.Event:
         records = [state.tasks[name] for name in batch.tasks]
         tasks = [record.task.model_copy(update={"resources": resources_for(record)}) for record in records]
-        await self._transport.write({f"{task.workdir}/task.json": _task_file(task, state.campaign) for task in tasks})
+        files = {f"{task.workdir}/task.json": _task_file(task, state.campaign) for task in tasks}
+        await self._transport.write({**files, intent_path(batch.uid): intent_file(batch, state.campaign)})
         answer = await self._scheduler.submit(batch, tasks)
         match answer:
             case Accepted():
@@ -154,3 +143,23 @@ def health_after(error: Exception) -> ev.SiteHealth:
 
 def _task_file(task: Task, campaign: str) -> bytes:
     return (TaskFile(campaign=campaign, **dict(task)).model_dump_json(indent=1) + "\n").encode()
+
+
+def settle(command: cm.Command, state: WorkflowState, phases: Mapping[Phase, PhaseRunner], now: datetime) -> ev.Event:
+    """The event that a command ends in which needs nothing of the outside. Pure."""
+    match command:
+        case cm.PlanPhase():
+            tasks = phases[command.phase].plan(state)
+            return ev.PhaseStarted(at=now, cycle=command.cycle, phase=command.phase, tasks=tasks)
+        case cm.DigestPhase():
+            return ev.PhaseEnded(at=now, cycle=command.cycle, digest=phases[command.phase].digest(state))
+        case cm.CloseCycle():
+            return ev.CycleClosed(at=now, summary=command.summary)
+        case cm.ReachVerdict():
+            return ev.VerdictReached(at=now, verdict=command.verdict, reason=command.reason)
+        case cm.QuarantineTask():
+            return ev.TaskQuarantined(at=now, task=command.task, message=command.message)
+        case cm.BeginBatch():
+            return ev.SubmissionBegun(at=now, uid=command.uid, tasks=command.tasks)
+        case _:
+            raise BugError(f"no effect for {command!r}")

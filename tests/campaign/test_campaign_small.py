@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -16,6 +17,7 @@ from mlip_autopipec.control.client import ControlClient
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.journal.snapshot import load_state
 from mlip_autopipec.orchestration.machine import evolve
 
 pytestmark = [pytest.mark.codes, pytest.mark.campaign, pytest.mark.timeout(900)]
@@ -110,6 +112,50 @@ def test_a_killed_daemon_loses_and_doubles_nothing(steered: Campaign, tmp_path: 
         assert_replays(campaign)
         assert_nothing_doubled_or_lost(campaign)
         assert campaign.datasets() == steered.datasets()
+
+
+def copied(campaign: Campaign, place: Path) -> Campaign:
+    """The campaign with all its files, somewhere else."""
+    shutil.copytree(campaign.config.parent, place, ignore=shutil.ignore_patterns("control"))
+    return Campaign(place / campaign.config.name, place / "campaign", place / "site")
+
+
+def assert_same_end(campaign: Campaign, other: Campaign) -> None:
+    """Same cycles, potential and verdict, by the state that lies beside each journal."""
+    assert_replays(campaign)
+    states = [load_state(one.folder / "state.json") for one in (campaign, other)]
+    first, second = [(state.cycles, state.datasets, state.potential, state.verdict) for state in states]
+    assert first == second
+
+
+def test_a_journal_that_is_gone_is_made_again(steered: Campaign, tmp_path: Path) -> None:
+    """From the site's files alone; the next daemon finds the campaign where it was, and submits nothing."""
+    campaign = copied(steered, tmp_path / "copy")
+    shutil.rmtree(campaign.folder)
+    told = campaign.ctl("journal", "rebuild")
+    assert told.returncode == 0, told.stderr
+    assert "made again from what the site holds" in told.stdout
+    assert_same_end(campaign, steered)
+    assert campaign.start("--exit-on-verdict").wait(timeout=60) == 0, campaign.output()
+    assert campaign.datasets() == steered.datasets()
+    again = campaign.ctl("journal", "rebuild")
+    assert (again.returncode, "is in order" in again.stderr) == (78, True)
+
+
+def test_a_damaged_journal_is_repaired_by_hand(steered: Campaign, tmp_path: Path) -> None:
+    """The daemon refuses it and says how to repair it; after that the campaign is what it was."""
+    campaign = copied(steered, tmp_path / "copy")
+    (segment,) = (campaign.folder / "journal").glob("journal-*.jsonl")
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 1
+    segment.write_bytes(content)
+    assert campaign.start("--exit-on-verdict").wait(timeout=60) == 78
+    assert "autopipecctl journal repair" in campaign.output()
+    told = campaign.ctl("journal", "repair")
+    assert told.returncode == 0, told.stderr
+    (kept,) = campaign.folder.glob("journal.damaged-*")
+    assert (kept / segment.name).read_bytes() == content
+    assert_same_end(campaign, steered)
 
 
 def test_a_pause_survives_the_daemon(tmp_path: Path) -> None:

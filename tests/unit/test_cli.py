@@ -357,6 +357,30 @@ def test_a_damaged_journal_ends_with_78(place: Place) -> None:
     assert "is damaged at byte" in result.stderr
 
 
+def test_journal_tail_and_export_need_no_daemon(place: Place) -> None:
+    """The last events in words, and all of them as JSON lines."""
+    with daemon(place, *(ev.SiteChanged(at=BEGIN, health=ev.SiteHealth.OK, message=str(n)) for n in range(5))):
+        pass
+    tail = ctl(place, "journal", "tail", "-n", "2").stdout.splitlines()
+    assert [line.split()[0] for line in tail] == ["5", "6"]
+    assert tail[-1].endswith("the site is ok: 4")
+    lines = [json.loads(line) for line in ctl(place, "journal", "export", "--after", "1").stdout.splitlines()]
+    assert [line["seq"] for line in lines] == [2, 3, 4, 5, 6]
+    assert [EVENT_ADAPTER.validate_python(line["event"]) for line in lines] == journalled(place)[1:]
+
+
+def test_replay_shows_any_moment(place: Place) -> None:
+    """The state after an event, at a glance or whole; a number that is not there yet is told."""
+    paused = ev.Paused(at=BEGIN, by=ev.Actor(uid=1, pid=2, name="ada"), reason="maintenance")
+    with daemon(place, paused, ev.Resumed(at=BEGIN, by=ev.Actor(uid=1, pid=2, name="ada"))):
+        pass
+    assert "maintenance" in ctl(place, "replay", "--at", "2").stdout
+    assert "maintenance" not in ctl(place, "replay").stdout
+    assert json.loads(ctl(place, "replay", "--at", "2", "--json").stdout)["pause"]["reason"] == "maintenance"
+    beyond = ctl(place, "replay", "--at", "9")
+    assert (beyond.exit_code, beyond.stderr) == (78, "autopipecctl: the journal ends at event 3\n")
+
+
 def test_config_schema_is_json_schema(place: Place) -> None:
     """Editors can read it, and it needs no site file."""
     result = ctl(None, "config", "schema")

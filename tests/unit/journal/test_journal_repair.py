@@ -141,7 +141,7 @@ def test_damage_is_left_as_it_is(tmp_path: Path) -> None:
     (path,) = segments(tmp_path)
     spoiled = path.read_bytes().replace(b"lunch", b"brunch")
     path.write_bytes(spoiled)
-    with pytest.raises(JournalDamaged, match=r"journal-000001.jsonl is damaged at byte \d+.*truncate -s"):
+    with pytest.raises(JournalDamaged, match=r"journal-000001.jsonl is damaged at byte \d+.*journal repair"):
         reopen(tmp_path)
     assert {path: spoiled} == {item: item.read_bytes() for item in tmp_path.iterdir()}
 

@@ -55,6 +55,10 @@ OTHERS: list[tuple[ev.Event, str]] = [
         ev.JournalRepaired(at=AT, kept_as="torn.1", bytes_cut=1),
         "the journal's torn end was cut off (1 byte, kept as torn.1)",
     ),
+    (
+        ev.JournalRebuilt(at=AT, events=2, kept_as="journal.damaged"),
+        "2 events made again from what the site holds, the damaged journal is kept as journal.damaged",
+    ),
 ]
 
 

@@ -1,0 +1,80 @@
+"""restore: a journal that is damaged or gone, made good from what the site holds. The daemon never does it itself."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlip_autopipec.config.loader import LoadedConfig
+from mlip_autopipec.daemon import VERSION, SystemClock, way_there
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.state import Stage, WorkflowState
+from mlip_autopipec.errors import OperatorError
+from mlip_autopipec.journal.journal import FileJournal
+from mlip_autopipec.journal.lock import CampaignLock
+from mlip_autopipec.journal.mend import cut_off, find_damage
+from mlip_autopipec.journal.replay import read, replay
+from mlip_autopipec.journal.snapshot import save_state
+from mlip_autopipec.orchestration.policy import Policy
+from mlip_autopipec.orchestration.rebuild import Relics, first_moment, rebuild, unearth
+from mlip_autopipec.phases import phase_runners
+
+
+async def restore(loaded: LoadedConfig) -> ev.JournalRebuilt:
+    """Cut a damaged journal, or begin one that is gone, and write down what the site tells of the time after.
+
+    Returns the last event that is written, which says what was done. Raises OperatorError if the journal is in order,
+    if the site holds nothing of the campaign, or if the site file is not the one that it was run with.
+    """
+    folder, clock = loaded.config.campaign.folder, SystemClock()
+    path = folder / "journal"
+    with CampaignLock(folder, now=clock.now()):
+        relics = await _relics(loaded, clock)
+        damage = find_damage(path)
+        kept = cut_off(path, damage, clock.now()) if damage else None
+        journal, state = FileJournal.open(path, now=clock.now())
+        try:
+            _check(path, state, relics, damaged=kept is not None)
+            events = _missing(loaded, relics, state, path)
+            await journal.append(events)
+            told = ev.JournalRebuilt(
+                at=clock.now(), events=len(events), kept_as=kept.name if kept else "", unused=_unused(path, relics)
+            )
+            await journal.append([told])
+        finally:
+            await journal.close()
+        save_state(folder / "state.json", replay(path))
+    return told
+
+
+async def _relics(loaded: LoadedConfig, clock: SystemClock) -> Relics:
+    way = way_there(loaded.config.site, clock)
+    try:
+        return await unearth(way.transport, loaded.config.campaign.name)
+    finally:
+        await way.close()
+
+
+def _check(path: Path, state: WorkflowState, relics: Relics, *, damaged: bool) -> None:
+    if state.stage is not Stage.EMPTY and not damaged:
+        raise OperatorError(f"the journal in {path} is in order: there is nothing to restore")
+    if state.campaign not in {"", relics.campaign}:
+        raise OperatorError(f"the journal in {path} is of {state.campaign}, and site.root holds {relics.campaign}")
+
+
+def _missing(loaded: LoadedConfig, relics: Relics, state: WorkflowState, path: Path) -> Sequence[ev.Event]:
+    """The events after those that are left."""
+    last = max((record.event.at for record in read(path)), default=first_moment(relics))
+    created = ev.CampaignCreated(
+        at=last or SystemClock().now(),
+        campaign=relics.campaign,
+        name=loaded.config.campaign.name,
+        version=VERSION,
+        config_sha256=loaded.sha256,
+    )
+    config = loaded.config
+    return tuple(rebuild(state, relics, phase_runners(config), Policy.from_config(config), created))
+
+
+def _unused(path: Path, relics: Relics) -> tuple[str, ...]:
+    """Submissions on the site that the journal does not know: of a later time, or by another site file."""
+    begun = {record.event.uid for record in read(path) if isinstance(record.event, ev.SubmissionBegun)}
+    return tuple(uid for uid in relics.intents if uid not in begun)
