@@ -28,6 +28,7 @@ from structlog.typing import FilteringBoundLogger
 
 from mlip_autopipec.config.loader import LoadedConfig, effective_yaml, load_config
 from mlip_autopipec.config.schemas import site as sections
+from mlip_autopipec.config.supplies import supplies
 from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.control.server import ControlServer
 from mlip_autopipec.data_models import events as ev
@@ -241,6 +242,7 @@ class _Daemon:
         self._clock = SystemClock()
         self._notifier = SystemdNotifier(os.environ)
         self._shipment = pack()
+        self._supplies = supplies(self._config)
         self._site = _adapters(self._config.site, self._shipment.path, self._clock)
 
     async def run(self) -> int:
@@ -311,7 +313,12 @@ class _Daemon:
 
     async def _prepare_site(self) -> int | None:
         """Put the work half there, and make sure that its Python has what the tasks import."""
-        await self._site.way.transport.write({self._shipment.path: self._shipment.content})
+        await self._site.way.transport.write(
+            {
+                self._shipment.path: self._shipment.content,
+                **{supply.ref.path: supply.content for supply in self._supplies.values()},
+            }
+        )
         python = self._site.python
         try:
             done = await self._site.way.transport.run(
@@ -420,7 +427,7 @@ class _Daemon:
             policy=Policy.from_config(self._config),
             journal=journal,
             effects=Effects(
-                phase_runners(self._config),
+                phase_runners(self._config, {path: supply.ref for path, supply in self._supplies.items()}),
                 self._site.scheduler,
                 self._site.way.transport,
                 self._clock,

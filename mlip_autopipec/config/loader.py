@@ -14,7 +14,7 @@ from ruamel.yaml.representer import RoundTripRepresenter
 from mlip_autopipec.config.complaints import read, validated
 from mlip_autopipec.config.mistakes import nearest, report
 from mlip_autopipec.config.oracles import with_table, wrong_oracle
-from mlip_autopipec.config.paths import anchored, unusable_folders
+from mlip_autopipec.config.paths import anchored, missing_files, unusable_folders
 from mlip_autopipec.config.rules import broken_rules
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.config.source import parse
@@ -45,7 +45,12 @@ def load_config(path: Path) -> LoadedConfig:
         reading = read(WorkflowConfig, source.data)
         right = reading.right()
         mistakes += [mistake for mistake in reading.mistakes if mistake.path not in source.refused]
-        found = (*broken_rules(right), *unusable_folders(right, path.parent), *wrong_oracle(right, path.parent))
+        found = (
+            *broken_rules(right),
+            *unusable_folders(right, path.parent),
+            *missing_files(right, path.parent),
+            *wrong_oracle(right, path.parent),
+        )
         mistakes += reading.spelled(found)
     if mistakes:
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"

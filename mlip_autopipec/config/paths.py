@@ -38,6 +38,14 @@ def unusable_folders(right: Mapping[str, Any], base: Path) -> Iterator[Mistake]:
             yield Mistake(path, shown(str(folder)), expected)
 
 
+def missing_files(right: Mapping[str, Any], base: Path) -> Iterator[Mistake]:
+    """Files of this machine that tasks are to read, and that are not there. Looks at the file system."""
+    for index, walkers in enumerate(right.get("exploration.walkers", ())):
+        if walkers.file is not None and not (there := absolute_path(str(walkers.file), base)).is_file():
+            path = ("exploration", "walkers", index, "file")
+            yield Mistake(path, shown(str(walkers.file)), f"expected a file; there is none at {there}")
+
+
 def is_here(transport: AnyTransport) -> bool:
     """Whether the site's files are this machine's."""
     return transport.kind == "local"

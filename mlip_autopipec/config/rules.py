@@ -14,6 +14,7 @@ from mlip_autopipec.config.crystals import C_OVER_A, atoms_of, element_slots, ne
 from mlip_autopipec.config.elements import SYMBOLS
 from mlip_autopipec.config.mistakes import KeyPath, Mistake, dotted, nearest, shown
 from mlip_autopipec.config.schemas.oracles import DUAL_MIN, OWN_SYSTEM_KEYS, EspressoSection
+from mlip_autopipec.config.schemas.phases import WalkersSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.task import Prototype
 
@@ -50,7 +51,37 @@ def _in_generation(config: WorkflowConfig) -> Iterator[tuple[KeyPath, Prototype]
 
 def _in_exploration(config: WorkflowConfig) -> Iterator[tuple[KeyPath, Prototype]]:
     for index, walkers in enumerate(config.exploration.walkers):
-        yield ("exploration", "walkers", index, "prototype"), walkers.prototype
+        if walkers.prototype is not None:
+            yield ("exploration", "walkers", index, "prototype"), walkers.prototype
+
+
+def _stages(config: WorkflowConfig) -> Iterator[tuple[KeyPath, WalkersSection]]:
+    """Every stage of every ladder; the first stands in the section itself."""
+    for index, walkers in enumerate(config.exploration.walkers):
+        path: KeyPath = ("exploration", "walkers", index)
+        for place, stage in enumerate(walkers.ladder()):
+            yield path if place == 0 else (*path, "stages", place - 1), stage
+
+
+def _starts(config: WorkflowConfig) -> Iterator[Mistake]:
+    for index, walkers in enumerate(config.exploration.walkers):
+        path: KeyPath = ("exploration", "walkers", index)
+        if walkers.prototype is None and walkers.file is None:
+            yield Mistake(path, "neither prototype nor file", "expected one of them: where the walkers start from")
+        if walkers.prototype is not None and walkers.file is not None:
+            yield Mistake((*path, "file"), shown(str(walkers.file)), "expected no file where there is a prototype")
+        if walkers.file is None and walkers.repeat != (1, 1, 1):
+            expected = "expected only with file; a prototype has a repeat of its own"
+            yield Mistake((*path, "repeat"), shown(list(walkers.repeat)), expected)
+
+
+def _pairs(config: WorkflowConfig) -> Iterator[Mistake]:
+    elements = config.campaign.elements
+    known = [f"{one}-{other}" for one in elements for other in elements]
+    for pair in config.exploration.distances_min_angstrom:
+        if pair not in known:
+            expected = "expected two of campaign.elements, such as " + shown(known[-1])
+            yield Mistake(("exploration", "distances_min_angstrom", pair), shown(pair), expected, nearest(pair, known))
 
 
 def _symbols(config: WorkflowConfig) -> Iterator[Mistake]:
@@ -164,20 +195,23 @@ def _gamma(config: WorkflowConfig) -> Iterator[Mistake]:
 
 def _strides(config: WorkflowConfig) -> Iterator[Mistake]:
     stride = config.exploration.stride
-    for index, walkers in enumerate(config.exploration.walkers):
-        if walkers.steps < stride:
+    for path, stage in _stages(config):
+        if stage.steps < stride:
             expected = f"expected at least exploration.stride ({stride}): γ is looked at every so many steps"
-            yield Mistake(("exploration", "walkers", index, "steps"), shown(walkers.steps), expected)
+            yield Mistake((*path, "steps"), shown(stage.steps), expected)
 
 
 def _conditions(config: WorkflowConfig) -> Iterator[Mistake]:
-    for index, walkers in enumerate(config.exploration.walkers):
-        path: KeyPath = ("exploration", "walkers", index)
-        if walkers.ensemble == "nvt" and walkers.pressures_gpa != (0.0,):
+    for path, stage in _stages(config):
+        if stage.ensemble == "nvt" and stage.pressures_gpa != (0.0,):
             expected = "expected only with ensemble npt; nvt keeps the volume"
-            yield Mistake((*path, "pressures_gpa"), shown(list(walkers.pressures_gpa)), expected)
-        yield from _repeated((*path, "temperatures_kelvin"), walkers.temperatures_kelvin)
-        yield from _repeated((*path, "pressures_gpa"), walkers.pressures_gpa)
+            yield Mistake((*path, "pressures_gpa"), shown(list(stage.pressures_gpa)), expected)
+        if stage.ensemble == "npt" and stage.deform is not None:
+            yield Mistake(
+                (*path, "deform"), shown("npt"), "expected only with ensemble nvt; npt changes the box itself"
+            )
+        yield from _repeated((*path, "temperatures_kelvin"), stage.temperatures_kelvin)
+        yield from _repeated((*path, "pressures_gpa"), stage.pressures_gpa)
 
 
 def _repeated(path: KeyPath, values: tuple[float, ...]) -> Iterator[Mistake]:
@@ -283,6 +317,8 @@ RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
         _environments,
         *("campaign.elements", "generation.prototypes", "generation.structures", "training.functions_per_element"),
     ),
+    _rule(_starts, "exploration.walkers"),
+    _rule(_pairs, "campaign.elements", "exploration.distances_min_angstrom"),
     _rule(_gamma, "exploration.gamma_select", "exploration.gamma_halt"),
     _rule(_strides, "exploration.walkers", "exploration.stride"),
     _rule(_conditions, "exploration.walkers"),

@@ -7,6 +7,7 @@ from pydantic import Field
 from mlip_autopipec.data_models.base import FileRef, Model, Role
 from mlip_autopipec.data_models.outcome import Ending, Errors, PastErrors, Structure
 from mlip_autopipec.data_models.potential import Potential
+from mlip_autopipec.data_models.task import Continuation
 
 
 class GenerationDigest(Model):
@@ -25,6 +26,21 @@ class WalkerEnd(Model):
     steps: int
     gamma_max: float
     frames_collected: int
+    key: str = Field(default="", description="the same for the walker of this condition in every cycle")
+    stage: int = 0
+    time_ps: float = Field(default=0.0, description="of its own; what it went on from counts no more")
+    continues: Continuation | None = None
+    restart: FileRef | None = Field(default=None, description="of a halted walker: what it may go on from")
+    resume: Continuation | None = Field(default=None, description="and where that is")
+
+
+class Ladder(Model):
+    """How far the stages of one group of walkers are open."""
+
+    group: int
+    stages: int
+    walked: int = Field(description="stages that this cycle has walked")
+    open: int = Field(description="stages that the next cycle walks")
 
 
 class ExplorationDigest(Model):
@@ -33,11 +49,13 @@ class ExplorationDigest(Model):
     phase: Literal["exploration"] = "exploration"
     walkers: tuple[WalkerEnd, ...]
     frames: tuple[FileRef, ...] = Field(description="what Selection reads: one dump of collected frames per walker")
+    ladders: tuple[Ladder, ...] = ()
 
     @property
     def quiet(self) -> bool:
         """Whether every walker of the whole ladder completed without a halt."""
-        return bool(self.walkers) and all(walker.ending is Ending.COMPLETED for walker in self.walkers)
+        whole = all(ladder.walked == ladder.stages for ladder in self.ladders)
+        return whole and bool(self.walkers) and all(walker.ending is Ending.COMPLETED for walker in self.walkers)
 
     @property
     def halts(self) -> int:

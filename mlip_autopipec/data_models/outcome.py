@@ -51,6 +51,7 @@ class ExploreMetrics(Model):
     time_ps: float = Field(ge=0)
     gamma_max: float = Field(ge=0)
     frames_collected: int = Field(ge=0, description="frames above gamma_select")
+    restart_step: int | None = Field(default=None, ge=0, description="of a halted walker: where it may go on from")
     temperature_mean_kelvin: float = Field(ge=0)
     gamma_trace: tuple[tuple[int, float], ...] = Field(max_length=200)
 

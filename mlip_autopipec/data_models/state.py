@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import AwareDatetime, Field, computed_field
 
 from mlip_autopipec.data_models.base import FileRef, Model, Phase, Reason, Verdict
-from mlip_autopipec.data_models.digest import CycleSummary, Digest
+from mlip_autopipec.data_models.digest import CycleSummary, Digest, Ladder, WalkerEnd
 from mlip_autopipec.data_models.events import Actor, JobState, SiteHealth
 from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.potential import Potential
@@ -119,6 +119,8 @@ class WorkflowState(Model):
     batches: Mapping[str, Batch] = Field(default_factory=dict, description="with at least one live attempt")
     batches_begun: int = Field(default=0, description="in this phase of this cycle; numbers the next one")
     digests: Mapping[Phase, Digest] = Field(default_factory=dict, description="of the current cycle")
+    ladders: tuple[Ladder, ...] = Field(default=(), description="how far exploration's stages are open")
+    halted: Mapping[str, WalkerEnd] = Field(default_factory=dict, description="walkers that may go on, by their key")
     datasets: tuple[FileRef, ...] = ()
     potential: Potential | None = Field(default=None, description="the current one: the last that was promoted")
     cycles: tuple[CycleSummary, ...] = ()

@@ -7,9 +7,9 @@ the last part of the name. Lengths are in Å, energies in eV, temperatures in K,
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mlip_autopipec.data_models.base import FileRef, Model, Phase, Role
 
@@ -37,23 +37,82 @@ class GenerateParameters(Model):
     seed: int
 
 
+class StructureFile(Model):
+    """A structure that the user gave, which is the task's input `structure`; its suffix tells the format."""
+
+    name: str
+    repeat: tuple[int, int, int] = (1, 1, 1)
+
+
+class Deformation(Model):
+    """The box is strained at a constant engineering rate while MD goes on."""
+
+    axis: Literal["x", "y", "z", "xy", "xz", "yz"] = Field(description="a length, or a tilt for shear")
+    rate_per_ps: float = Field(description="strain per ps; negative compresses")
+
+
+class Swaps(Model):
+    """Monte-Carlo exchanges of atoms of two elements, for every pair of elements in the structure."""
+
+    every_steps: int = Field(default=100, ge=1, description="MD steps between two rounds")
+    attempts: int = Field(default=10, ge=1, description="exchanges tried per round and pair of elements")
+
+
+class Continuation(Model):
+    """Where a halted walker goes on. Statistically it is a new run: only its own steps count."""
+
+    task: str = Field(description="that halted")
+    cycle: int
+    step: int = Field(ge=0, description="of that task: the last before the halt with γ below gamma_select")
+    steps_before: int = Field(ge=0, description="from the walker's first start to that step, over all its tasks")
+    at_once: int = Field(default=0, ge=0, description="continuations in a row that halted at once, up to here")
+
+
+Barostat = Literal["isotropic", "anisotropic", "triclinic"]
+
+
 class Walker(Model):
     """One MD trajectory under one condition."""
 
-    prototype: Prototype
+    prototype: Prototype | None = None
+    file: StructureFile | None = None
     ensemble: Literal["nvt", "npt"]
+    barostat: Barostat = "anisotropic"
     temperature_kelvin: float = Field(gt=0)
     pressure_gpa: float = 0.0
     steps: int = Field(gt=0)
     timestep_fs: float = Field(gt=0)
     seed: int
+    deform: Deformation | None = None
+    swaps: Swaps | None = None
+    group: int = Field(default=0, ge=0, description="place among exploration.walkers")
+    stage: int = Field(default=0, ge=0, description="place on the ladder of its group")
+    replica: int = Field(default=0, ge=0)
+    continues: Continuation | None = None
+
+    @model_validator(mode="after")
+    def _starts_somewhere(self) -> Self:
+        if (self.prototype is None) == (self.file is None):
+            raise ValueError("a walker starts from a prototype or from a file")
+        return self
+
+    @property
+    def key(self) -> str:
+        """The same for the walker of this condition in every cycle."""
+        condition = f"{self.temperature_kelvin:g}.{self.pressure_gpa:g}"
+        return f"{self.group}.{self.stage}.{condition}.{self.replica}"
 
     @property
     def label(self) -> str:
-        """The condition in words, e.g. `Cu fcc 900 K nvt` or `NiAl l1_2 300 K npt 10 GPa`."""
-        elements = "".join(self.prototype.elements)
+        """The condition in words, e.g. `Cu fcc 900 K nvt` or `NiAl l1_2 300 K npt 10 GPa, stage 2 #3`."""
+        if self.prototype is not None:
+            structure = f"{''.join(self.prototype.elements)} {self.prototype.structure}"
+        else:
+            structure = self.file.name if self.file else ""
         pressure = f" {self.pressure_gpa:g} GPa" if self.ensemble == "npt" else ""
-        return f"{elements} {self.prototype.structure} {self.temperature_kelvin:g} K {self.ensemble}{pressure}"
+        stage = f", stage {self.stage + 1}" if self.stage else ""
+        replica = f" #{self.replica + 1}" if self.replica else ""
+        return f"{structure} {self.temperature_kelvin:g} K {self.ensemble}{pressure}{stage}{replica}"
 
 
 class ExploreParameters(Model):
@@ -65,8 +124,13 @@ class ExploreParameters(Model):
     gamma_select: float = Field(gt=0)
     gamma_halt: float = Field(gt=0)
     stride: int = Field(gt=0, description="steps between looks at γ; dump and halt look at the same steps")
+    label: str = Field(default="", description="of the walker, in words")
     distance_min_angstrom: float = Field(gt=0)
+    distances_min_angstrom: dict[str, float] = Field(default_factory=dict, description="of pairs such as `Cu-Au`")
     temperature_factor_max: float = Field(default=5.0, gt=1, description="exploded above this multiple of the target")
+    pressure_max_gpa: float = Field(default=200.0, gt=0, description="exploded beyond it, of either sign")
+    volume_factor_max: float = Field(default=2.0, gt=1, description="exploded beyond it, larger or smaller")
+    rethermalise_steps: int = Field(default=50, ge=0, description="of a continuation, by a Langevin bath")
     audit_frames: int = Field(ge=0, description="frames kept at random, whatever their γ")
     engine: Literal["wheel"] = "wheel"
 

@@ -29,7 +29,7 @@ from typing import TypeVar, cast
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
-from mlip_autopipec.data_models.digest import TrainingDigest
+from mlip_autopipec.data_models.digest import ExplorationDigest, TrainingDigest
 from mlip_autopipec.data_models.ids import batch_uid
 from mlip_autopipec.data_models.state import (
     Batch,
@@ -315,6 +315,9 @@ def _phase_ended(state: WorkflowState, event: ev.PhaseEnded) -> WorkflowState:
         "tasks": {},
         "digests": _with(state.digests, Phase(digest.phase), digest),
     }
+    if isinstance(digest, ExplorationDigest):
+        update["ladders"] = digest.ladders
+        update["halted"] = {walker.key: walker for walker in digest.walkers if walker.restart is not None}
     if isinstance(digest, TrainingDigest):
         update["datasets"] = (*state.datasets, digest.dataset)
         if digest.promoted:

@@ -1,47 +1,95 @@
 """Exploration: one walker of MD until it completes, meets what the potential does not know, or breaks a guard."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.io import read
 
 from mlip_autopipec.payload.ace import Evaluator
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed
-from mlip_autopipec.payload.lammps import (
+from mlip_autopipec.payload.lammps import needs_tilt, render_input
+from mlip_autopipec.payload.lammps_files import (
     Halt,
     find_checkpoint,
     find_halt,
+    in_lammps_axes,
     prepare,
     read_dump,
     read_trace,
-    render_input,
     write_data,
 )
-from mlip_autopipec.payload.structures import crystal, finite, write_frames
+from mlip_autopipec.payload.structures import crystal, finite, read_frames, write_frames
 from mlip_autopipec.payload.wheel import potential_lines, run_wheel
 
 _TRACE_POINTS_MAX = 200
 _FS_IN_PS = 1.0e-3
+#: Guard → what it says, of the value that struck.
+_GUARDS = {
+    "halt_distance": "two atoms {value:.3g} Å apart at step {step}",
+    "halt_temperature": "{value:.0f} K at step {step}, {kelvin:g} K were asked for",
+    "halt_pressure": "{value:.3g} GPa of one sign or the other at step {step}",
+    "halt_volume": "the volume has changed by a factor of {value:.3g} at step {step}",
+    "halt_numbers": "energy or γ was no number at step {step}",
+}
 
 
 def run(job: Job) -> Result:
     """Run the walker and keep the frames above gamma_select, the last one, and a few at random."""
     parameters, elements = job.parameters, job.parameters["elements"]
     evaluator = Evaluator(job.one("potential_yaml"), job.one("potential_asi"))
-    structure = crystal(parameters["walker"]["prototype"])
-    write_data(job.workdir / "structure.data", structure, elements)
+    structure = in_lammps_axes(_start(job))
+    write_data(job.workdir / "structure.data", structure, elements, tilt=needs_tilt(parameters["walker"]))
     checkpoint = find_checkpoint(job.workdir)
     prepare(job.workdir, checkpoint)
-    script = render_input(parameters, potential_lines(evaluator.cutoff_angstrom), checkpoint)
+    script = render_input(
+        parameters,
+        potential_lines(evaluator.cutoff_angstrom),
+        volume_angstrom3=structure.get_volume(),
+        present=structure.get_chemical_symbols(),
+        checkpoint=checkpoint,
+    )
     (job.workdir / "in.lammps").write_text(script, encoding="utf-8")
     stopped = run_wheel(job, script, evaluator, elements)
     halt = find_halt((job.workdir / "log.lammps").read_text(encoding="utf-8"))
     trace = read_trace(job.workdir / "gamma.csv")
+    ending, detail = _ending(parameters, halt, stopped)
     frames = _frames(job, len(structure), halt)
-    path = job.workdir / "frames.extxyz"
-    write_frames(path, frames)
-    return Result(_metrics(parameters, trace, frames, *_ending(parameters, halt, stopped)), {"frames": path})
+    artefacts = {"frames": job.workdir / "frames.extxyz"}
+    write_frames(artefacts["frames"], frames)
+    metrics = _metrics(parameters, trace, frames, ending, detail)
+    if ending == "halted" and (good := _last_good(job, len(structure))) is not None:
+        metrics["restart_step"] = good.info["step"]
+        artefacts["restart"] = job.workdir / "restart.extxyz"
+        write_frames(artefacts["restart"], [good])
+    return Result(metrics, artefacts)
+
+
+def _start(job: Job) -> Atoms:
+    """Where the walker starts: on from a halted one, from the user's file, or from a crystal."""
+    walker = job.parameters["walker"]
+    if walker["continues"] is not None:
+        return read_frames(job.one("restart"))[-1]
+    if walker["file"] is None:
+        return crystal(walker["prototype"])
+    path = job.one("structure")
+    return _of_the_user(path, job.parameters["elements"]).repeat(walker["file"]["repeat"])
+
+
+def _of_the_user(path: Path, elements: Sequence[str]) -> Atoms:
+    """The last structure of a file. Raises TaskFailed (bad_input) for what no periodic MD can start from."""
+    try:
+        found = read(path)
+    except Exception as error:  # ASE's readers raise whatever their format makes them stumble over
+        raise TaskFailed("bad_input", f"ASE cannot read {path.name}: {type(error).__name__}: {error}") from error
+    atoms = Atoms(found.get_chemical_symbols(), positions=found.positions, cell=found.cell, pbc=True)
+    if not len(atoms) or atoms.cell.rank < 3 or not finite(atoms.positions, atoms.cell.array):  # noqa: PLR2004 - axes
+        raise TaskFailed("bad_input", f"{path.name} has no atoms, or no cell of three vectors")
+    if unknown := sorted(set(atoms.get_chemical_symbols()) - set(elements)):
+        raise TaskFailed("bad_input", f"{path.name} has {', '.join(unknown)}, which is not in campaign.elements")
+    return atoms
 
 
 def _ending(parameters: Mapping[str, Any], halt: Halt | None, stopped: str | None) -> tuple[str, str]:
@@ -52,25 +100,35 @@ def _ending(parameters: Mapping[str, Any], halt: Halt | None, stopped: str | Non
         return "completed", ""
     if halt.fix == "halt_gamma":
         return "halted", f"γ {halt.value:.3g} at step {halt.step}"
-    if halt.fix == "halt_distance":
-        return "exploded", f"two atoms {halt.value:.3g} Å apart at step {halt.step}"
-    if halt.fix == "halt_temperature":
-        kelvin = parameters["walker"]["temperature_kelvin"]
-        return "exploded", f"{halt.value:.0f} K at step {halt.step}, {kelvin:g} K were asked for"
     if halt.fix == "halt_asked":
         reached = halt.step / parameters["walker"]["steps"]
         raise TaskFailed("timeout", f"stopped at step {halt.step}, to go on from there", reached)
+    if halt.fix in _GUARDS:
+        kelvin = parameters["walker"]["temperature_kelvin"]
+        return "exploded", _GUARDS[halt.fix].format(value=halt.value, step=halt.step, kelvin=kelvin)
+    for pair, distance_angstrom in parameters["distances_min_angstrom"].items():
+        one, other = pair.split("-")
+        if halt.fix == "halt_pair_{}_{}".format(
+            *(parameters["elements"].index(element) + 1 for element in (one, other))
+        ):
+            return "exploded", f"{one} and {other} less than {distance_angstrom:g} Å apart at step {halt.step}"
     raise TaskFailed("crashed", f"LAMMPS was halted by {halt.fix!r}, which no line of in.lammps names")
 
 
 def _frames(job: Job, n_atoms: int, halt: Halt | None) -> list[Atoms]:
-    """Collected frames with the halting one among them, and audit frames drawn from all of the trajectory."""
+    """Collected frames with the halting one among them, and audit frames drawn from all of the trajectory.
+
+    A frame at which a guard struck is not kept: the last sane ones are those before it.
+    """
     parameters = job.parameters
+    by_gamma = halt is not None and halt.fix == "halt_gamma"
     kept = {frame.info["step"]: frame for frame in _dumped(job, "collected", n_atoms)}
-    if halt is not None and halt.fix == "halt_gamma" and halt.step not in kept:
+    if halt is not None and by_gamma and halt.step not in kept:
         kept.update((frame.info["step"], frame) for frame in _dumped(job, "last", n_atoms))
         if halt.step not in kept:
             raise TaskFailed("crashed", f"the frame that halted the walker at step {halt.step} is in no dump")
+    if halt is not None and not by_gamma:
+        kept.pop(halt.step, None)
     for step, frame in kept.items():
         halted = halt is not None and step == halt.step
         _describe(job, frame, "halt" if halted else "collected")
@@ -85,6 +143,13 @@ def _frames(job: Job, n_atoms: int, halt: Halt | None) -> list[Atoms]:
     return [*(kept[step] for step in sorted(kept)), *audit]
 
 
+def _last_good(job: Job, n_atoms: int) -> Atoms | None:
+    """The last frame with γ below gamma_select; None if there is none after the start, which is no place to go on."""
+    names = [path.stem for path in job.workdir.glob("good.*.dump")]
+    frames = [frame for name in names for frame in _dumped(job, name, n_atoms) if frame.info["step"] > 0]
+    return max(frames, key=lambda frame: int(frame.info["step"]), default=None)
+
+
 def _dumped(job: Job, name: str, n_atoms: int) -> list[Atoms]:
     """Frames of a dump, without those of a walker that has lost atoms or whose positions are no numbers any more."""
     frames = read_dump(job.workdir / f"{name}.dump", job.parameters["elements"])
@@ -93,12 +158,12 @@ def _dumped(job: Job, name: str, n_atoms: int) -> list[Atoms]:
 
 def _describe(job: Job, frame: Atoms, kind: str) -> None:
     """What Selection needs to know of a frame."""
-    walker = job.parameters["walker"]
+    continued = " of a continuation" if job.parameters["walker"]["continues"] is not None else ""
     frame.info.update(
         kind=kind,
         walker=job.task,
         stride=job.parameters["stride"],
-        origin=f"{kind}: {_label(walker)}, step {frame.info['step']}",
+        origin=f"{kind}: {job.parameters['label']}, step {frame.info['step']}{continued}",
         gamma_max=float(frame.arrays["gamma"].max()),
     )
 
@@ -130,10 +195,3 @@ def _thinned(trace: np.ndarray) -> list[tuple[int, float]]:
     stretches = np.array_split(trace, min(len(trace), _TRACE_POINTS_MAX)) if len(trace) else []
     peaks = [stretch[int(np.argmax(stretch[:, 1]))] for stretch in stretches]
     return [(int(peak[0]), round(float(peak[1]), 4)) for peak in peaks]
-
-
-def _label(walker: Mapping[str, Any]) -> str:
-    prototype = walker["prototype"]
-    pressure = f" {walker['pressure_gpa']:g} GPa" if walker["ensemble"] == "npt" else ""
-    elements = "".join(prototype["elements"])
-    return f"{elements} {prototype['structure']} {walker['temperature_kelvin']:g} K {walker['ensemble']}{pressure}"

@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers
 
 from mlip_autopipec.payload.ace import Evaluator
 from mlip_autopipec.payload.frame import Job, TaskFailed
-from mlip_autopipec.payload.lammps import RUN_MARK, STOP_FILE
+from mlip_autopipec.payload.lammps import RUN_MARK
+from mlip_autopipec.payload.lammps_files import STOP_FILE, box_cell
 from mlip_autopipec.payload.structures import finite
 
 #: Strides between two notes of progress.
@@ -32,6 +34,8 @@ _ASTRAY = re.compile(
 def potential_lines(cutoff_angstrom: float) -> list[str]:
     """The lines of in.lammps that stand for the potential."""
     return [
+        "fix gamma_of_atom all property/atom d_gamma",
+        "variable gamma_of_atom atom d_gamma",
         f"pair_style zero {cutoff_angstrom:g}",
         "pair_coeff * *",
         "fix ace all external pf/callback 1 1",
@@ -89,12 +93,17 @@ class _Forces:
         self._evaluator = evaluator
         self._stride: int = job.parameters["stride"]
         self._steps: int = job.parameters["walker"]["steps"]
-        types = engine.numpy.extract_atom("type")[: engine.get_natoms()]
-        self._atoms = Atoms([elements[kind - 1] for kind in types], pbc=True)
+        self._numbers = np.array([0, *(atomic_numbers[element] for element in elements)])
+        self._atoms = Atoms(numbers=self._numbers[self._types(engine.get_natoms())], pbc=True)
+        self._swaps: bool = job.parameters["walker"]["swaps"] is not None
         #: Why the run was stopped, in words.
         self.stopped: str | None = None
         #: What the evaluator raised; LAMMPS cannot carry it.
         self.error: Exception | None = None
+
+    def _types(self, n_atoms: int) -> np.ndarray:
+        types: np.ndarray = self._engine.numpy.extract_atom("type")[:n_atoms]
+        return types
 
     def __call__(self, _caller: object, step: int, nlocal: int, _tag: object, x: np.ndarray, f: np.ndarray) -> None:
         try:
@@ -113,8 +122,10 @@ class _Forces:
         if not finite(x):
             self._stop(f, f"positions were no numbers at step {step}")
             return
-        low, high, *_ = self._engine.extract_box()
-        self._atoms.set_cell(np.subtract(high, low))
+        low, high, xy, yz, xz, *_ = self._engine.extract_box()
+        self._atoms.set_cell(box_cell(low, high, xy, yz, xz))
+        if self._swaps:  # also of the trial structures of fix atom/swap
+            self._atoms.numbers = self._numbers[self._types(nlocal)]
         self._atoms.positions = np.asarray(x)[:nlocal] - low
         graded = step % self._stride == 0
         result = self._evaluator.evaluate(self._atoms, graded=graded)

@@ -1,9 +1,11 @@
 """The control half of each phase: what tasks, and what their outcomes mean. All pure."""
 
 from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
-from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.data_models.base import FileRef, Phase
 from mlip_autopipec.phases.calculation import Calculation
 from mlip_autopipec.phases.exploration import Exploration
 from mlip_autopipec.phases.generation import Generation
@@ -14,11 +16,13 @@ from mlip_autopipec.ports import PhaseRunner
 __all__ = ["phase_runners"]
 
 
-def phase_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
-    """The runner of every phase, for WorkflowManager."""
+def phase_runners(
+    config: WorkflowConfig, files: Mapping[Path, FileRef] = MappingProxyType({})
+) -> Mapping[Phase, PhaseRunner]:
+    """The runner of every phase, for WorkflowManager. `files` are those of this machine that tasks read."""
     return {
         Phase.GENERATION: Generation(config),
-        Phase.EXPLORATION: Exploration(config),
+        Phase.EXPLORATION: Exploration(config, files),
         Phase.SELECTION: Selection(config),
         Phase.CALCULATION: Calculation(config),
         Phase.TRAINING: Training(config),

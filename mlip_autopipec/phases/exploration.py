@@ -1,65 +1,177 @@
-"""Exploration: every walker of the ladder, each cycle from new seeds."""
+"""Exploration: the ladder of every structure, with the walkers that halted going on where they had come to.
 
-from collections.abc import Iterator
+A ladder is a row of stages. A cycle walks every stage that is open, from new seeds: a potential that has learned a
+later stage may have unlearned an earlier one. The next stage opens, for the next cycle, when every walker of the last
+open one has completed; it is never shut again. A cycle is quiet only if the whole ladder was walked and completed.
+
+A walker that halted goes on under the next potential, from the last step before the halt with γ below gamma_select.
+It then walks as many steps as one that starts anew, and only these count: what it had walked before was under another
+potential and proves nothing about this one. Statistically it is a new run, and so it is recorded. When several
+continuations in a row halt while they are still being re-thermalised, the place is no good to start from, and the
+walker starts anew.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
 
 from mlip_autopipec.config.schemas.phases import WalkersSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
-from mlip_autopipec.data_models.base import Phase
-from mlip_autopipec.data_models.digest import ExplorationDigest, WalkerEnd
-from mlip_autopipec.data_models.outcome import ExploreMetrics
+from mlip_autopipec.data_models.base import FileRef, Phase
+from mlip_autopipec.data_models.digest import ExplorationDigest, Ladder, WalkerEnd
+from mlip_autopipec.data_models.outcome import Ending, ExploreMetrics
 from mlip_autopipec.data_models.state import TaskRecord, WorkflowState
-from mlip_autopipec.data_models.task import ExploreParameters, Task, Walker, make_task
+from mlip_autopipec.data_models.task import (
+    Continuation,
+    ExploreParameters,
+    Input,
+    StructureFile,
+    Task,
+    Walker,
+    make_task,
+)
 from mlip_autopipec.errors import BugError
 from mlip_autopipec.phases.common import artefact, current_potential, done, potential_inputs
 from mlip_autopipec.phases.seeds import seed_for
 
 
 class Exploration:
-    """One task per walker."""
+    """One task per walker. `files` are the user's structures, by their path in site.yaml."""
 
-    def __init__(self, config: WorkflowConfig) -> None:
+    def __init__(self, config: WorkflowConfig, files: Mapping[Path, FileRef] = MappingProxyType({})) -> None:
         self._config = config
+        self._files = files
 
     def plan(self, state: WorkflowState) -> tuple[Task, ...]:
-        """One task per structure, temperature, pressure and replica."""
+        """One task per structure, open stage, temperature, pressure and replica."""
+        return tuple(self._task(state, index, *start) for index, start in enumerate(self._starts(state)))
+
+    def _task(self, state: WorkflowState, index: int, walker: Walker, files: tuple[Input, ...]) -> Task:
         section = self._config.exploration
-        inputs = potential_inputs(current_potential(state))
-        tasks = []
-        for index, walker in enumerate(self._walkers(state.cycle_index)):
-            parameters = ExploreParameters(
-                walker=walker,
-                elements=self._config.campaign.elements,
-                gamma_select=section.gamma_select,
-                gamma_halt=section.gamma_halt,
-                stride=section.stride,
-                distance_min_angstrom=self._config.distance_min_angstrom,
-                audit_frames=self._config.selection.audit,
-            )
-            resources = self._config.site.resources_of(Phase.EXPLORATION)
-            tasks.append(make_task(state.cycle_index, Phase.EXPLORATION, index, parameters, inputs, resources))
-        return tuple(tasks)
+        parameters = ExploreParameters(
+            walker=walker,
+            label=walker.label,
+            elements=self._config.campaign.elements,
+            gamma_select=section.gamma_select,
+            gamma_halt=section.gamma_halt,
+            stride=section.stride,
+            distance_min_angstrom=self._config.distance_min_angstrom,
+            distances_min_angstrom=section.distances_min_angstrom,
+            temperature_factor_max=section.temperature_factor_max,
+            pressure_max_gpa=section.pressure_max_gpa,
+            volume_factor_max=section.volume_factor_max,
+            rethermalise_steps=section.continuation.rethermalise_steps,
+            audit_frames=self._config.selection.audit,
+        )
+        resources = self._config.site.resources_of(Phase.EXPLORATION)
+        inputs = (*potential_inputs(current_potential(state)), *files)
+        return make_task(state.cycle_index, Phase.EXPLORATION, index, parameters, inputs, resources)
 
     def digest(self, state: WorkflowState) -> ExplorationDigest:
         """How each walker ended; a walker whose task failed for good has no ending."""
         outcomes = list(done(state, ExploreMetrics))
+        walkers = tuple(self._walker_end(record) for record in state.tasks.values())
         return ExplorationDigest(
-            walkers=tuple(_walker_end(record) for record in state.tasks.values()),
+            walkers=walkers,
             frames=tuple(artefact(outcome, "frames") for _, outcome, _ in outcomes),
+            ladders=tuple(_climbed(ladder, walkers) for ladder in self._ladders(state)),
         )
 
-    def _walkers(self, cycle: int) -> Iterator[Walker]:
+    def _ladders(self, state: WorkflowState) -> Iterator[Ladder]:
+        """What this cycle walks of every ladder."""
+        before = {ladder.group: ladder.open for ladder in state.ladders}
         for group, section in enumerate(self._config.exploration.walkers):
-            for temperature_kelvin, pressure_gpa, replica in _conditions(section):
-                purpose = ("exploration", cycle, group, temperature_kelvin, pressure_gpa, replica)
-                yield Walker(
-                    prototype=section.prototype,
-                    ensemble=section.ensemble,
-                    temperature_kelvin=temperature_kelvin,
-                    pressure_gpa=pressure_gpa,
-                    steps=section.steps,
-                    timestep_fs=section.timestep_fs,
-                    seed=seed_for(self._config.campaign.seed, *purpose),
-                )
+            stages = len(section.ladder())
+            walked = min(before.get(group, 1), stages)
+            yield Ladder(group=group, stages=stages, walked=walked, open=walked)
+
+    def _starts(self, state: WorkflowState) -> Iterator[tuple[Walker, tuple[Input, ...]]]:
+        """Every walker of the open stages, and the file that it starts from if there is one."""
+        for ladder in self._ladders(state):
+            section = self._config.exploration.walkers[ladder.group]
+            for place, stage in enumerate(section.ladder()[: ladder.walked]):
+                for condition in _conditions(stage):
+                    yield self._start(state, self._walker(state.cycle_index, ladder.group, place, stage, condition))
+
+    def _start(self, state: WorkflowState, walker: Walker) -> tuple[Walker, tuple[Input, ...]]:
+        before = state.halted.get(walker.key)
+        bound = self._config.exploration.continuation.at_once_max
+        if before and before.restart and before.resume and before.resume.at_once < bound:
+            onward = walker.model_copy(update={"continues": before.resume})
+            return onward, (Input(name="restart", file=before.restart),)
+        file = self._config.exploration.walkers[walker.group].file
+        return walker, (Input(name="structure", file=self._files[file]),) if file else ()
+
+    def _walker(
+        self, cycle: int, group: int, place: int, stage: WalkersSection, condition: tuple[float, float, int]
+    ) -> Walker:
+        temperature_kelvin, pressure_gpa, replica = condition
+        purpose = ("exploration", cycle, group, *condition, *((f"stage {place}",) if place else ()))
+        return Walker(
+            prototype=stage.prototype,
+            file=StructureFile(name=stage.file.name, repeat=stage.repeat) if stage.file else None,
+            ensemble=stage.ensemble,
+            barostat=stage.barostat,
+            temperature_kelvin=temperature_kelvin,
+            pressure_gpa=pressure_gpa,
+            steps=stage.steps,
+            timestep_fs=stage.timestep_fs,
+            seed=seed_for(self._config.campaign.seed, *purpose),
+            deform=stage.deform,
+            swaps=stage.swaps,
+            group=group,
+            stage=place,
+            replica=replica,
+        )
+
+    def _walker_end(self, record: TaskRecord) -> WalkerEnd:
+        task, parameters = record.task, record.task.parameters
+        if not isinstance(parameters, ExploreParameters):
+            raise BugError(f"{task.id} is no walker")
+        walker = parameters.walker
+        metrics = record.outcome.metrics if record.outcome else None
+        end = WalkerEnd(
+            task=task.id,
+            label=walker.label,
+            key=walker.key,
+            stage=walker.stage,
+            continues=walker.continues,
+            ending=None,
+            steps=0,
+            gamma_max=0.0,
+            frames_collected=0,
+        )
+        if record.outcome is None or not isinstance(metrics, ExploreMetrics):
+            return end
+        restart = record.outcome.artefacts.get("restart")
+        update = {
+            name: getattr(metrics, name) for name in ("ending", "steps", "gamma_max", "frames_collected", "time_ps")
+        }
+        resume = _resume(task, walker, metrics, parameters.rethermalise_steps)
+        if resume is not None and restart is None:  # it never came to a better place than the one it began at
+            restart = next(item.file for item in task.inputs if item.name == "restart")
+        return end.model_copy(update={**update, "resume": resume, "restart": restart if resume else None})
+
+
+def _climbed(ladder: Ladder, walkers: tuple[WalkerEnd, ...]) -> Ladder:
+    """One stage more is open if every walker of the last one has completed."""
+    last = [walker for walker in walkers if walker.key.startswith(f"{ladder.group}.{ladder.walked - 1}.")]
+    completed = bool(last) and all(walker.ending is Ending.COMPLETED for walker in last)
+    return ladder.model_copy(update={"open": min(ladder.walked + completed, ladder.stages)})
+
+
+def _resume(task: Task, walker: Walker, metrics: ExploreMetrics, rethermalise_steps: int) -> Continuation | None:
+    """Where a halted walker may go on; None for every other, and for one that never was at a good place."""
+    before = walker.continues
+    if metrics.ending is not Ending.HALTED:
+        return None
+    at_once = before.at_once + 1 if before and metrics.steps <= rethermalise_steps else 0
+    if metrics.restart_step is None:
+        return before.model_copy(update={"at_once": at_once}) if before else None
+    steps_before = (before.steps_before if before else 0) + metrics.restart_step
+    return Continuation(
+        task=task.id, cycle=task.cycle, step=metrics.restart_step, steps_before=steps_before, at_once=at_once
+    )
 
 
 def _conditions(section: WalkersSection) -> Iterator[tuple[float, float, int]]:
@@ -67,21 +179,3 @@ def _conditions(section: WalkersSection) -> Iterator[tuple[float, float, int]]:
         for pressure_gpa in section.pressures_gpa:
             for replica in range(section.replicas):
                 yield temperature_kelvin, pressure_gpa, replica
-
-
-def _walker_end(record: TaskRecord) -> WalkerEnd:
-    parameters = record.task.parameters
-    if not isinstance(parameters, ExploreParameters):
-        raise BugError(f"{record.task.id} is no walker")
-    metrics = record.outcome.metrics if record.outcome else None
-    label = parameters.walker.label
-    if not isinstance(metrics, ExploreMetrics):
-        return WalkerEnd(task=record.task.id, label=label, ending=None, steps=0, gamma_max=0.0, frames_collected=0)
-    return WalkerEnd(
-        task=record.task.id,
-        label=label,
-        ending=metrics.ending,
-        steps=metrics.steps,
-        gamma_max=metrics.gamma_max,
-        frames_collected=metrics.frames_collected,
-    )

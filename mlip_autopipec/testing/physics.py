@@ -117,7 +117,7 @@ def _metrics(task: Task, chance: random.Random) -> Metrics:
 def _artefacts(task: Task) -> dict[str, FileRef]:
     match task.parameters:
         case ExploreParameters():
-            return {"frames": file_ref(f"{task.workdir}/frames.extxyz")}
+            return {name: file_ref(f"{task.workdir}/{name}.extxyz") for name in ("frames", "restart")}
         case CalculateParameters():
             return {"label": file_ref(f"{task.workdir}/label.extxyz")}
         case TrainParameters():
@@ -161,6 +161,7 @@ def _explored(task: Task, parameters: ExploreParameters, chance: random.Random) 
         time_ps=steps * parameters.walker.timestep_fs / 1000,
         gamma_max=2 * parameters.gamma_halt if halts else 1.0,
         frames_collected=3 if halts else 0,
+        restart_step=steps // 2 if ending is Ending.HALTED else None,
         temperature_mean_kelvin=parameters.walker.temperature_kelvin,
         gamma_trace=(),
     )

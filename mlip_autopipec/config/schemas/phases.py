@@ -1,12 +1,13 @@
 """One section per phase: the physics that a user chooses."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from mlip_autopipec.config.schemas.oracles import AnyOracleSection
 from mlip_autopipec.data_models.base import Model
-from mlip_autopipec.data_models.task import Prototype
+from mlip_autopipec.data_models.task import Barostat, Deformation, Prototype, Swaps
 
 
 class GenerationSection(Model):
@@ -21,11 +22,27 @@ class GenerationSection(Model):
     )
 
 
-class WalkersSection(Model):
-    """Walkers that share a structure and an ensemble: one per temperature, pressure and replica."""
+class StageSection(Model):
+    """A further stage of a ladder; what it leaves out is as in the stage before, but for `deform`."""
 
-    prototype: Prototype = Field(description="crystal that the walkers start from")
+    ensemble: Literal["nvt", "npt"] | None = None
+    barostat: Barostat | None = None
+    temperatures_kelvin: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(default=None, min_length=1)
+    pressures_gpa: tuple[float, ...] | None = Field(default=None, min_length=1)
+    steps: int | None = Field(default=None, gt=0, description="MD steps of each walker")
+    timestep_fs: float | None = Field(default=None, gt=0, le=10)
+    deform: Deformation | None = None
+    swaps: Swaps | None = None
+
+
+class WalkersSection(Model):
+    """Walkers that share a structure: one per stage, temperature, pressure and replica."""
+
+    prototype: Prototype | None = Field(default=None, description="crystal that the walkers start from")
+    file: Path | None = Field(default=None, description="or a structure of yours, in any format that ASE reads")
+    repeat: tuple[int, int, int] = Field(default=(1, 1, 1), description="of `file`, along its cell vectors")
     ensemble: Literal["nvt", "npt"] = "nvt"
+    barostat: Barostat = Field(default="anisotropic", description="npt only: which parts of the box may change")
     temperatures_kelvin: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         min_length=1, description="one walker for each, per pressure and replica"
     )
@@ -33,6 +50,28 @@ class WalkersSection(Model):
     replicas: int = Field(default=1, ge=1, description="walkers per condition, each with its own seed")
     steps: int = Field(gt=0, description="MD steps of each walker")
     timestep_fs: float = Field(default=1.0, gt=0, le=10)
+    deform: Deformation | None = Field(default=None, description="nvt only: strain the box at a constant rate")
+    swaps: Swaps | None = Field(default=None, description="Monte-Carlo exchanges of atoms of two elements")
+    stages: tuple[StageSection, ...] = Field(
+        default=(), description="further stages; each opens when every walker of the one before has completed"
+    )
+
+    def ladder(self) -> tuple["WalkersSection", ...]:
+        """Every stage with all that it has, the first of them being this section's own keys."""
+        stages = [self.model_copy(update={"stages": ()})]
+        for stage in self.stages:
+            said = {name: value for name in type(stage).model_fields if (value := getattr(stage, name)) is not None}
+            stages.append(stages[-1].model_copy(update={**said, "deform": stage.deform}))
+        return tuple(stages)
+
+
+class ContinuationSection(Model):
+    """`exploration.continuation:` how a halted walker goes on under the next potential."""
+
+    rethermalise_steps: int = Field(default=50, ge=0, description="under a Langevin bath, before it is left to itself")
+    at_once_max: int = Field(
+        default=2, ge=0, description="continuations in a row that halt at once, after which it starts anew; 0: always"
+    )
 
 
 class ExplorationSection(Model):
@@ -41,6 +80,13 @@ class ExplorationSection(Model):
     gamma_select: float = Field(default=2.0, gt=1, description="frames above it are worth labelling")
     gamma_halt: float = Field(default=10.0, gt=1, description="MD stops above it")
     stride: int = Field(default=10, ge=1, description="steps between looks at γ")
+    distances_min_angstrom: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict, description="of pairs of elements such as `Cu-Au`, where they differ from the common one"
+    )
+    temperature_factor_max: float = Field(default=5.0, gt=1, description="exploded above this multiple of the target")
+    pressure_max_gpa: float = Field(default=200.0, gt=0, description="exploded beyond it, of either sign")
+    volume_factor_max: float = Field(default=2.0, gt=1, description="exploded beyond it, larger or smaller")
+    continuation: ContinuationSection = ContinuationSection()
     walkers: tuple[WalkersSection, ...] = Field(min_length=1, description="where MD starts, and under what conditions")
 
 

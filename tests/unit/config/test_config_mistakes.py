@@ -340,6 +340,46 @@ RULES = [
         ),
     ),
     (
+        "- prototype: {structure: fcc, elements: [Au], lattice_constant_angstrom: 4.08, repeat: [3, 3, 3]}\n      ens",
+        "- ens",
+        (
+            "site.yaml:34  exploration.walkers[0]  neither prototype nor file → expected one of them: where the "
+            "walkers start from"
+        ),
+    ),
+    (
+        "steps: 1000",
+        "steps: 1000\n      repeat: [2, 2, 2]",
+        (
+            "site.yaml:38  exploration.walkers[0].repeat  [2, 2, 2] → expected only with file; a prototype has a "
+            "repeat of its own"
+        ),
+    ),
+    (
+        "steps: 1000",
+        "steps: 1000\n      stages: [{steps: 9000}, {steps: 3}]",
+        (
+            "site.yaml:38  exploration.walkers[0].stages[1].steps  3 → expected at least exploration.stride (5): γ is "
+            "looked at every so many steps"
+        ),
+    ),
+    (
+        "steps: 1000",
+        "steps: 1000\n      stages: [{ensemble: npt, deform: {axis: x, rate_per_ps: 0.1}}]",
+        (
+            "site.yaml:38  exploration.walkers[0].stages[0].deform  'npt' → expected only with ensemble nvt; npt "
+            "changes the box itself"
+        ),
+    ),
+    (
+        "stride: 5",
+        "stride: 5\n  distances_min_angstrom: {Cu-Ag: 1.8}",
+        (
+            "site.yaml:33  exploration.distances_min_angstrom.Cu-Ag  'Cu-Ag' → expected two of campaign.elements, such "
+            "as 'Au-Au'; did you mean 'Cu-Au'?"
+        ),
+    ),
+    (
         "[300, 900]",
         "[300, 900, 300]",
         (

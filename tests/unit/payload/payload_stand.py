@@ -187,8 +187,12 @@ def explore_parameters(walker: Mapping[str, Any] | None = None, **changes: Any) 
         "timestep_fs": 2.0,
         "seed": 11,
     }
+    if walker and "file" in walker:
+        one["prototype"] = None
+    whole = Walker(**{**one, **(walker or {})})
     settings: dict[str, Any] = {
-        "walker": Walker(**{**one, **(walker or {})}),
+        "walker": whole,
+        "label": whole.label,
         "elements": ("Cu",),
         "gamma_select": 1e6,
         "gamma_halt": 1e7,
@@ -219,6 +223,23 @@ class Fitted:
     def inputs(self) -> dict[str, list[Path]]:
         """The potential as Exploration and Selection get it."""
         return {"potential_yaml": [self.yaml], "potential_asi": [self.asi]}
+
+
+def fit_alloy(root: Path) -> Fitted:
+    """A small potential for copper and gold: every prototype of theirs, strained and rattled."""
+    from mlip_autopipec.payload import training  # noqa: PLC0415 - needs pyace, which not every machine has
+
+    labels = []
+    for number in range(12):
+        rng = np.random.default_rng([9, number])
+        atoms = copper((1, 1, 2), 0.05, number)
+        atoms.set_chemical_symbols([("Cu", "Au")[kind] for kind in rng.permutation([0, 0, 0, 0, 1, 1, 1, 1])])
+        atoms.set_cell(atoms.cell.array * rng.uniform(1.02, 1.14), scale_atoms=True)
+        labels.append(root / "labels" / f"{number:02d}.extxyz")
+        labels[-1].parent.mkdir(parents=True, exist_ok=True)
+        write_frames(labels[-1], [labelled(atoms, "train" if number < 9 else "test", f"label-{number:02d}")])
+    result = training.run(job_of(root, train_parameters(elements=("Cu", "Au")), {"label": labels}))
+    return Fitted(root, result.metrics, labels)
 
 
 def fit_once(factory: pytest.TempPathFactory) -> Fitted:

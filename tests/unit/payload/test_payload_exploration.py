@@ -12,11 +12,16 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from ase import Atoms, units
-from payload_stand import Fitted, explore_parameters, fit_once, job_of
+from ase.build import bulk
+from ase.io import read, write
+from payload_stand import Fitted, explore_parameters, fit_alloy, fit_once, job_of
+from scipy.spatial.transform import Rotation
 
 from mlip_autopipec.data_models.outcome import ExploreMetrics
+from mlip_autopipec.data_models.task import Prototype
 from mlip_autopipec.payload.frame import Job, TaskFailed
-from mlip_autopipec.payload.lammps import find_checkpoint, read_dump, read_trace, render_input, write_data
+from mlip_autopipec.payload.lammps import render_input
+from mlip_autopipec.payload.lammps_files import find_checkpoint, read_dump, read_trace, write_data
 from mlip_autopipec.payload.structures import crystal, read_frames
 
 pytest.importorskip("pyace", reason="needs the demo extra")
@@ -32,7 +37,12 @@ pytestmark = pytest.mark.codes
 
 BAR = units.bar
 #: Guards that nothing reaches.
-UNGUARDED: dict[str, Any] = {"distance_min_angstrom": 0.01, "temperature_factor_max": 1e9}
+UNGUARDED: dict[str, Any] = {
+    "distance_min_angstrom": 0.01,
+    "temperature_factor_max": 1e9,
+    "pressure_max_gpa": 1e300,
+    "volume_factor_max": 1e300,
+}
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +72,22 @@ def walk(
 Walk = Callable[..., tuple[ExploreMetrics, list[Atoms], Job]]
 
 
+def render(job: Job, evaluator: Evaluator) -> str:
+    """The input of a walker of copper."""
+    volume = crystal(job.parameters["walker"]["prototype"]).get_volume()
+    lines = potential_lines(evaluator.cutoff_angstrom)
+    return render_input(job.parameters, lines, volume_angstrom3=volume, present=["Cu"])
+
+
 def thermo(job: Job) -> list[dict[str, float]]:
     """The rows that LAMMPS printed, by column."""
     lines = (job.workdir / "log.lammps").read_text().splitlines()
     start = next(number for number, line in enumerate(lines) if line.split()[:1] == ["Step"])
     end = next(number for number in range(start, len(lines)) if lines[number].startswith("Loop time"))
     names = lines[start].split()
-    return [dict(zip(names, map(float, line.split()), strict=True)) for line in lines[start + 1 : end]]
+    return [
+        dict(zip(names, map(float, line.split()), strict=True)) for line in lines[start + 1 : end] if line[:3] != "Fix"
+    ]
 
 
 def test_a_completed_walker_has_made_every_step(walk: Walk) -> None:
@@ -145,7 +164,7 @@ def test_energy_is_conserved_without_a_thermostat(
     evaluator = Evaluator(fitted.yaml, fitted.asi)
     structure = crystal(job.parameters["walker"]["prototype"])
     write_data(job.workdir / "structure.data", structure, ["Cu"])
-    script = render_input(job.parameters, potential_lines(evaluator.cutoff_angstrom))
+    script = render(job, evaluator)
     free = re.sub(r"(?m)^fix integrate .*$", "fix integrate all nve", script)
     assert free != script
     assert run_wheel(job, free, evaluator, ["Cu"]) is None
@@ -280,7 +299,7 @@ def run_spoiled(fitted: Fitted, job: Job, calls: int, spoil: Callable[[Evaluatio
     evaluator = Spoiled(fitted, calls, spoil)
     write_data(job.workdir / "structure.data", crystal(job.parameters["walker"]["prototype"]), ["Cu"])
     os.chdir(job.workdir)
-    return run_wheel(job, render_input(job.parameters, potential_lines(evaluator.cutoff_angstrom)), evaluator, ["Cu"])
+    return run_wheel(job, render(job, evaluator), evaluator, ["Cu"])
 
 
 @pytest.mark.parametrize(
@@ -379,7 +398,7 @@ def test_an_error_in_the_input_is_a_crash_with_lammps_own_words(
 def test_a_run_that_is_too_short_and_says_no_reason_is_a_crash() -> None:
     """Completed means all steps; nothing else may pass for quiet."""
     parameters = json.loads(explore_parameters().model_dump_json())
-    trace = np.array([[0, 1, 300, 2, 0, 1], [5, 1, 300, 2, 0, 1]], dtype=float)
+    trace = np.array([[0, 1, 300, 2, 0, 1, 0], [5, 1, 300, 2, 0, 1, 0]], dtype=float)
     with pytest.raises(TaskFailed, match=r"ended at step 5 of 40 and says no reason") as failed:
         exploration._metrics(parameters, trace, [], "completed", "")
     assert failed.value.reason == "crashed"
@@ -399,7 +418,7 @@ def test_the_thinned_trace_keeps_every_peak() -> None:
         (5, round(gammas[1], 4)),
         (10, round(gammas[2], 4)),
     ]
-    assert exploration._thinned(np.empty((0, 6))) == []
+    assert exploration._thinned(np.empty((0, 7))) == []
 
 
 def test_a_second_attempt_starts_afresh(walk: Walk) -> None:
@@ -407,3 +426,146 @@ def test_a_second_attempt_starts_afresh(walk: Walk) -> None:
     first = walk(gamma_select=0.5)[0]
     again = walk(gamma_select=0.5)[0]
     assert again.frames_collected == first.frames_collected == 9
+
+
+# --- boxes, guards, swaps and where a walker starts ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("barostat", ["isotropic", "anisotropic", "triclinic"])
+def test_each_barostat_changes_its_part_of_the_box(fitted: Fitted, walk: Walk, barostat: str) -> None:
+    """One factor, three lengths, or lengths and tilts; the dumped frames have the cell that their γ was made in."""
+    _, frames, job = walk(
+        {"ensemble": "npt", "barostat": barostat, "temperature_kelvin": 900.0, "pressure_gpa": 5.0, "timestep_fs": 1.0},
+        gamma_select=0.5,
+    )
+    cell = frames[-3].cell.array  # the last collected one
+    lengths, tilts = np.diag(cell), cell[np.tril_indices(3, -1)]
+    assert abs(lengths - 7.22).max() > 1e-3
+    assert bool(np.ptp(lengths) < 1e-8) is (barostat == "isotropic")
+    assert bool(np.abs(tilts).max() > 1e-5) is (barostat == "triclinic")
+    again = Evaluator(fitted.yaml, fitted.asi).gamma(frames[-3])
+    assert again == pytest.approx(frames[-3].arrays["gamma"], rel=1e-4, abs=1e-5)
+    assert "xy xz yz" in (job.workdir / "structure.data").read_text() or barostat != "triclinic"
+
+
+@pytest.mark.parametrize(("axis", "place"), [("x", (0, 0)), ("yz", (2, 1))])
+def test_a_deformation_strains_the_box_at_its_rate(walk: Walk, axis: str, place: tuple[int, int]) -> None:
+    """After 0.08 ps at 0.5 per ps the length, or the tilt by the height, has changed by 4 %."""
+    _, frames, _ = walk({"deform": {"axis": axis, "rate_per_ps": 0.5}}, gamma_select=0.5, audit_frames=0)
+    before, after = frames[0].cell.array, frames[-1].cell.array
+    assert after[place] - before[place] == pytest.approx(0.04 * 7.22, rel=1e-6)
+
+
+def test_a_structure_of_the_user_may_lie_any_way(fitted: Fitted, walk: Walk, tmp_path: Path) -> None:
+    """A primitive cell from a file, left-handed and turned, starts with the energy that it has, repeated as asked."""
+    primitive = bulk("Cu", "fcc", a=3.61)
+    primitive.rattle(0.05, seed=2)
+    primitive.set_cell(primitive.cell.array[[1, 0, 2]] @ Rotation.from_rotvec([0.3, -0.7, 1.1]).as_matrix(), True)
+    write(tmp_path / "mine.cif", primitive.repeat(2))
+    inputs = {**fitted.inputs, "structure": [tmp_path / "mine.cif"]}
+    given = read(tmp_path / "mine.cif").repeat((2, 1, 2))
+    metrics, frames, job = walk({"file": {"name": "mine.cif", "repeat": (2, 1, 2)}}, inputs, gamma_select=0.1)
+    row, said = thermo(job)[0], Evaluator(fitted.yaml, fitted.asi).evaluate(given)
+    assert metrics.ending == "completed"
+    assert row["PotEng"] == pytest.approx(said.energy_ev, rel=1e-6)
+    assert said.gamma is not None
+    assert row["c_gamma_max"] == pytest.approx(said.gamma.max(), rel=1e-5)
+    assert frames[0].cell.volume == pytest.approx(given.cell.volume, rel=1e-6)
+    assert frames[0].info["origin"] == "collected: mine.cif 300 K nvt, step 0"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("nonsense", r"ASE cannot read mine\.xyz"),
+        ("1\n\nCu 0 0 0\n", "no cell of three vectors"),
+        ('1\nLattice="4 0 0 0 4 0 0 0 4"\nAu 0 0 0\n', "Au, which is not in campaign"),
+    ],
+)
+def test_a_file_that_no_walker_can_start_from_is_bad_input(
+    fitted: Fitted, walk: Walk, tmp_path: Path, content: str, words: str
+) -> None:
+    """In words that name the file."""
+    (tmp_path / "mine.xyz").write_text(content)
+    with pytest.raises(TaskFailed, match=words) as failed:
+        walk({"file": {"name": "mine.xyz"}}, {**fitted.inputs, "structure": [tmp_path / "mine.xyz"]})
+    assert failed.value.reason == "bad_input"
+
+
+@pytest.mark.parametrize(
+    ("walker", "changes", "words"),
+    [
+        ({"temperature_kelvin": 3000.0}, {"distances_min_angstrom": {"Cu-Cu": 2.3}}, "Cu and Cu less than 2.3 Å apart"),
+        ({"temperature_kelvin": 3000.0}, {"pressure_max_gpa": 5.0}, r"[\d.]+ GPa of one sign or the other"),
+        ({"ensemble": "npt", "pressure_gpa": 40.0}, {"volume_factor_max": 1.01}, "changed by a factor of 1.0"),
+        ({"deform": {"axis": "x", "rate_per_ps": 10.0}}, {"volume_factor_max": 1.2}, "changed by a factor of 1.3"),
+    ],
+)
+def test_each_guard_ends_a_walker_in_its_own_words(
+    walk: Walk, walker: dict[str, Any], changes: dict[str, Any], words: str
+) -> None:
+    """It has exploded, and the frame at which the guard struck is not among the kept ones."""
+    metrics, frames, _ = walk(walker, **{"gamma_select": 0.1, "temperature_factor_max": 20, **changes})
+    assert metrics.ending == "exploded"
+    assert re.search(words + r".* at step \d+$", metrics.detail)
+    steps = [frame.info["step"] for frame in frames if frame.info["kind"] == "collected"]
+    assert steps == list(range(0, metrics.steps, 5)) != []
+
+
+def test_a_halted_walker_leaves_a_place_to_go_on_from(walk: Walk, fitted: Fitted) -> None:
+    """Its last frame with γ below gamma_select; the continuation starts there, its velocities at the temperature."""
+    settings: dict[str, Any] = {"gamma_select": 6.0, "gamma_halt": 20.0, "stride": 2, "rethermalise_steps": 10}
+    metrics, _, job = walk({"temperature_kelvin": 2000.0}, **settings)
+    assert metrics.ending == "halted"
+    assert metrics.restart_step is not None
+    assert 0 < metrics.restart_step < metrics.steps
+    (good,) = read_frames(job.workdir / "restart.extxyz")
+    assert good.info["step"] == metrics.restart_step
+    assert good.arrays["gamma"].max() < 6.0
+    trace = read_trace(job.workdir / "gamma.csv")
+    assert trace[trace[:, 1] < 6.0][-1, 0] == metrics.restart_step
+    onward = {"task": job.task, "cycle": 1, "step": metrics.restart_step, "steps_before": metrics.restart_step}
+    inputs = {**fitted.inputs, "restart": [job.workdir / "restart.extxyz"]}
+    metrics, frames, job = walk({"temperature_kelvin": 2000.0, "continues": onward}, inputs, **settings)
+    log = (job.workdir / "log.lammps").read_text()
+    assert "fix bath all langevin 2000 2000 0.05" in log
+    row = thermo(job)[0]
+    assert row["Temp"] == pytest.approx(2000.0)
+    assert row["PotEng"] == pytest.approx(Evaluator(fitted.yaml).evaluate(good, graded=False).energy_ev, rel=1e-7)
+    assert all(frame.info["origin"].endswith(" of a continuation") for frame in frames)
+
+
+def test_a_walker_that_was_never_at_a_good_place_leaves_none(walk: Walk) -> None:
+    """The perfect crystal it started from is no such place."""
+    metrics, _, job = walk({"temperature_kelvin": 2000.0}, gamma_select=1.01, gamma_halt=10.0)
+    assert metrics.ending == "halted"
+    assert metrics.restart_step is None
+    assert not (job.workdir / "restart.extxyz").exists()
+
+
+@pytest.fixture(scope="module")
+def two_elements(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+    return fit_alloy(tmp_path_factory.mktemp("alloy"))
+
+
+def test_swaps_exchange_elements_and_keep_the_composition(two_elements: Fitted, walk: Walk) -> None:
+    """LAMMPS asks the potential through `fix external`, and what it is told is of the structure that it tries."""
+    prototype = Prototype(structure="l1_0", elements=("Cu", "Au"), lattice_constant_angstrom=3.9, repeat=(2, 2, 2))
+    swaps = {"every_steps": 5, "attempts": 20}
+    _, frames, job = walk(
+        {"prototype": prototype, "temperature_kelvin": 1000.0, "swaps": swaps},
+        two_elements.inputs,
+        elements=("Cu", "Au"),
+        gamma_select=0.001,
+        distance_min_angstrom=0.5,
+        gamma_halt=1e300,
+        audit_frames=0,
+    )
+    symbols = [frame.get_chemical_symbols() for frame in frames]
+    assert symbols[0] != symbols[-1]
+    assert {tuple(sorted(one)) for one in symbols} == {tuple(sorted(symbols[0]))}
+    evaluator = Evaluator(two_elements.yaml, two_elements.asi)
+    for frame in (frames[0], frames[-1]):
+        assert evaluator.gamma(frame) == pytest.approx(frame.arrays["gamma"], rel=1e-4, abs=1e-5)
+    trace = read_trace(job.workdir / "gamma.csv")
+    assert trace[-1, 4] == pytest.approx(evaluator.evaluate(frames[-1], graded=False).energy_ev, rel=1e-7)

@@ -2,20 +2,34 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.io import read
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from payload_stand import copper, explore_parameters
 
 from mlip_autopipec.data_models.task import Prototype
-from mlip_autopipec.payload.lammps import Halt, find_halt, read_dump, read_trace, render_input, write_data
+from mlip_autopipec.payload.lammps import render_input
+from mlip_autopipec.payload.lammps_files import (
+    Halt,
+    find_halt,
+    in_lammps_axes,
+    read_dump,
+    read_trace,
+    write_data,
+)
 from mlip_autopipec.payload.structures import crystal
 
 NATIVE = ["pair_style pace/extrapolation", "pair_coeff * * potential.yaml potential.asi Cu"]
-TRACE_VALUES = "$(step),${gamma_max},${temperature},${distance_min},$(pe),$(vol)"
-TRACE_TITLE = "step,gamma_max,temperature_kelvin,distance_min_angstrom,energy_ev,volume_angstrom3"
+TRACE_VALUES = "$(step),${gamma_max},${temperature},${distance_min},$(pe),$(vol),${pressure_gpa}"
+TRACE_TITLE = "step,gamma_max,temperature_kelvin,distance_min_angstrom,energy_ev,volume_angstrom3,pressure_gpa"
+COLUMNS = "id type x y z vx vy vz v_gamma_of_atom"
 DUMP = """\
 ITEM: TIMESTEP
 {step}
@@ -33,49 +47,60 @@ ITEM: ATOMS id type x y z vx vy vz d_gamma
 
 def render(walker: dict[str, Any] | None = None, **changes: Any) -> list[str]:
     """The lines of in.lammps."""
-    return render_input(json.loads(explore_parameters(walker, **changes).model_dump_json()), NATIVE).splitlines()
+    parameters = json.loads(explore_parameters(walker, **changes).model_dump_json())
+    present = parameters["elements"]
+    return render_input(parameters, NATIVE, volume_angstrom3=376.25, present=present).splitlines()
 
 
 def test_the_whole_input_of_a_walker() -> None:
     """What a person would run by hand with a LAMMPS that has ML-PACE, in metal units."""
-    settings: dict[str, Any] = {"gamma_select": 2.0, "gamma_halt": 10.0, "stride": 5, "audit_frames": 2}
-    assert render({"temperature_kelvin": 900.0, "steps": 1200, "seed": 31}, **settings) == [
+    levels: dict[str, Any] = {"gamma_select": 2.0, "gamma_halt": 10.0, "stride": 5, "audit_frames": 2}
+    assert render({"temperature_kelvin": 900.0, "steps": 1200, "seed": 31}, **levels) == [
         "units metal",
         "atom_style atomic",
         "atom_modify map array sort 0 0.0",
         "boundary p p p",
         "read_data structure.data",
         "mass 1 63.546000",
-        "fix gamma_of_atom all property/atom d_gamma",
         "pair_style pace/extrapolation",
         "pair_coeff * * potential.yaml potential.asi Cu",
         "timestep 0.002",
         "velocity all create 1800 31 dist gaussian",
         "fix integrate all nvt temp 900 900 0.2",
-        "variable gamma_of_atom atom d_gamma",
         "compute gamma_max all reduce max v_gamma_of_atom",
+        "compute gamma_sum all reduce sum v_gamma_of_atom",
         "compute pairs all pair/local dist",
         "compute distance_min all reduce min c_pairs inputs local",
         "variable gamma_max equal c_gamma_max",
         "variable distance_min equal c_distance_min",
         "variable temperature equal temp",
-        "variable asked equal is_file(stop)",
+        "variable pressure_gpa equal press/10000",
         f'fix trace all print 5 "{TRACE_VALUES}" append gamma.csv screen no title "{TRACE_TITLE}"',
         "variable quiet equal c_gamma_max<2",
-        "dump collected all custom 5 collected.dump id type x y z vx vy vz d_gamma",
+        "variable unsure equal c_gamma_max>=2",
+        f"dump collected all custom 5 collected.dump {COLUMNS}",
         'dump_modify collected skip v_quiet append yes sort id format float "%.10g"',
-        "dump audit all custom 100 audit.dump id type x y z vx vy vz d_gamma",
+        f"dump good all custom 5 good.*.dump {COLUMNS}",
+        'dump_modify good skip v_unsure maxfiles 1 sort id format float "%.10g"',
+        f"dump audit all custom 100 audit.dump {COLUMNS}",
         'dump_modify audit append yes sort id format float "%.10g"',
         "fix halt_gamma all halt 5 v_gamma_max > 10 error soft",
         "fix halt_distance all halt 5 v_distance_min < 1.5 error soft",
         "fix halt_temperature all halt 5 v_temperature > 4500 error soft",
+        "variable pressure_size equal abs(v_pressure_gpa)",
+        "fix halt_pressure all halt 5 v_pressure_size > 200 error soft",
+        "variable volume_factor equal ternary(vol>376.25,vol/376.25,376.25/vol)",
+        "fix halt_volume all halt 5 v_volume_factor > 2 error soft",
+        "variable numbers equal (pe==pe)*(c_gamma_sum==c_gamma_sum)",
+        "fix halt_numbers all halt 5 v_numbers < 1 error soft",
+        "variable asked equal is_file(stop)",
         "fix halt_asked all halt 5 v_asked > 0 error soft",
         "restart 60 checkpoint.a checkpoint.b",
         "thermo_style custom step temp pe etotal press vol c_gamma_max c_distance_min",
         "thermo 50",
         "# --- run ---",
         "run 1200 upto",
-        'write_dump all custom last.dump id type x y z vx vy vz d_gamma modify sort id format float "%.10g"',
+        f'write_dump all custom last.dump {COLUMNS} modify sort id format float "%.10g"',
         'if "$(v_asked) > 0" then "write_restart checkpoint.last"',
     ]
 
@@ -101,10 +126,12 @@ def test_masses_are_in_the_order_of_the_elements() -> None:
 
 
 def test_everything_that_looks_at_gamma_has_one_stride() -> None:
-    """The trace, the dump and the four halts look at the same steps, so the halting frame is among the dumped."""
+    """The trace, the dumps and all halts look at the same steps, so the halting frame is among the dumped."""
     lines = render(stride=7)
-    looks = [line.split() for line in lines if line.startswith(("fix trace", "fix halt", "dump collected"))]
-    assert len(looks) == 6
+    looks = [
+        line.split() for line in lines if line.startswith(("fix trace", "fix halt", "dump collected", "dump good"))
+    ]
+    assert len(looks) == 10
     assert {words[4] for words in looks} == {"7"}
 
 
@@ -112,7 +139,7 @@ def test_everything_that_looks_at_gamma_has_one_stride() -> None:
 def test_audit_dumps_are_some_twelve_and_on_the_stride(steps: int, stride: int, every: int) -> None:
     """Off the stride their γ would be that of an earlier step."""
     (line,) = [line for line in render({"steps": steps}, stride=stride) if line.startswith("dump audit")]
-    assert line == f"dump audit all custom {every} audit.dump id type x y z vx vy vz d_gamma"
+    assert line == f"dump audit all custom {every} audit.dump id type x y z vx vy vz v_gamma_of_atom"
 
 
 def test_without_audit_frames_there_is_no_audit_dump() -> None:
@@ -195,11 +222,11 @@ def test_the_halt_is_found_in_the_log() -> None:
 def test_the_trace_leaves_out_what_measures_nothing(tmp_path: Path) -> None:
     """Rows cut off, without numbers, or of a step without atoms are no points of γ."""
     path = tmp_path / "gamma.csv"
-    rows = ["0,1.5,600,2.5,-1,376\n", "5,1.7,nan,2.5,-1,376\n", "10,-1e+20,0,1e+20,-1,376\n", "15,2.5,500,2,-1,376\n"]
+    rows = [f"{row},-1,376,4\n" for row in ("0,1.5,600,2.5", "5,1.7,nan,2.5", "10,-1e+20,0,1e+20", "15,2.5,500,2")]
     path.write_text(TRACE_TITLE + "\n" + "".join(rows) + "20,3.5,4")
-    assert read_trace(path).tolist() == [[0, 1.5, 600, 2.5, -1, 376], [15, 2.5, 500, 2, -1, 376]]
+    assert read_trace(path).tolist() == [[0, 1.5, 600, 2.5, -1, 376, 4], [15, 2.5, 500, 2, -1, 376, 4]]
     path.write_text(TRACE_TITLE + "\n")
-    assert read_trace(path).shape == (0, 6)
+    assert read_trace(path).shape == (0, 7)
 
 
 def test_the_data_file_of_a_cell_says_how_many(tmp_path: Path) -> None:
@@ -208,3 +235,72 @@ def test_the_data_file_of_a_cell_says_how_many(tmp_path: Path) -> None:
     lines = (tmp_path / "structure.data").read_text().splitlines()
     assert lines[2:4] == ["4 atoms", "2 atom types"]
     assert lines[5:8] == ["0 3.61 xlo xhi", "0 3.61 ylo yhi", "0 3.61 zlo zhi"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    tenths=arrays(int, (3, 3), elements=st.integers(-60, 60)),
+    corner=arrays(int, 3, elements=st.integers(-5, 5)),
+    seed=st.integers(0, 1000),
+)
+def test_any_cell_keeps_its_distances_on_the_way_into_lammps_and_out(
+    tenths: np.ndarray, corner: np.ndarray, seed: int
+) -> None:
+    """Whatever its shape, handedness and tilt: turned into the axes of LAMMPS, dumped and read, it is the same."""
+    numbers = tenths / 10
+    assume(abs(np.linalg.det(numbers)) > 20)
+    rng = np.random.default_rng(seed)
+    given_one = Atoms("Cu4", scaled_positions=rng.random((4, 3)), cell=numbers, pbc=True)
+    given_one.set_array("velocities_angstrom_per_ps", rng.normal(size=(4, 3)))
+    turned = in_lammps_axes(given_one)
+    cell = turned.cell.array
+    assert cell == pytest.approx(np.tril(cell), abs=1e-9)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "one.dump"
+        path.write_text(as_dump(turned, corner))
+        (back,) = read_dump(path, ["Cu"])
+    distances = given_one.get_all_distances(mic=True)
+    assert back.get_all_distances(mic=True) == pytest.approx(distances, abs=1e-6)
+    moved = given_one.copy()
+    for one, step in ((moved, 0.01), (back, 0.01)):
+        one.positions += step * one.arrays["velocities_angstrom_per_ps"]
+    assert back.get_all_distances(mic=True) == pytest.approx(moved.get_all_distances(mic=True), abs=1e-6)
+
+
+def as_dump(atoms: Atoms, corner: np.ndarray) -> str:
+    """A frame as LAMMPS writes it: of a tilted box it gives the bounds of what encloses it."""
+    (x, _, _), (xy, y, _), (xz, yz, z) = atoms.cell.array
+    tilts = (0.0, xy, xz, xy + xz)
+    bounds = [(min(tilts), x + max(tilts), xy), (min(0.0, yz), y + max(0.0, yz), xz), (0.0, z, yz)]
+    lines = ["ITEM: TIMESTEP", "5", "ITEM: NUMBER OF ATOMS", f"{len(atoms)}", "ITEM: BOX BOUNDS xy xz yz pp pp pp"]
+    lines += [f"{a + low:.16e} {b + low:.16e} {tilt:.16e}" for (a, b, tilt), low in zip(bounds, corner, strict=True)]
+    lines.append(f"ITEM: ATOMS {COLUMNS}")
+    rows = np.column_stack([atoms.positions + corner, atoms.arrays["velocities_angstrom_per_ps"]])
+    lines += [f"{n} 1 {' '.join(f'{value:.16g}' for value in row)} 0.5" for n, row in enumerate(rows, 1)]
+    return "\n".join(lines) + "\n"
+
+
+def test_pairs_of_elements_have_distances_of_their_own() -> None:
+    """Neighbours of the second kind within the distance, over atoms of the first, by their type at the moment."""
+    lines = render(elements=("Au", "Cu"), distances_min_angstrom={"Cu-Au": 1.8})
+    start = lines.index("compute near_2_1 all coord/atom cutoff 1.8 1")
+    assert lines[start + 1 : start + 5] == [
+        'variable near_2_1 atom "(type==2)*c_near_2_1"',
+        "compute count_2_1 all reduce sum v_near_2_1",
+        "variable count_2_1 equal c_count_2_1",
+        "fix halt_pair_2_1 all halt 5 v_count_2_1 > 0 error soft",
+    ]
+
+
+def test_every_pair_that_is_there_is_swapped() -> None:
+    """Three elements have three pairs, each with a seed of its own; an element that is absent has none."""
+    walker = {"swaps": {"every_steps": 50, "attempts": 4}, "temperature_kelvin": 700.0, "seed": 31}
+    parameters = json.loads(explore_parameters(walker, elements=("Au", "Cu", "Ni")).model_dump_json())
+    whole = render_input(parameters, NATIVE, volume_angstrom3=1.0, present=["Ni", "Cu", "Au"]).splitlines()
+    assert [line for line in whole if "atom/swap" in line] == [
+        "fix swap_1_2 all atom/swap 50 4 31 700 ke yes types 1 2",
+        "fix swap_1_3 all atom/swap 50 4 30 700 ke yes types 1 3",
+        "fix swap_2_3 all atom/swap 50 4 29 700 ke yes types 2 3",
+    ]
+    part = render_input(parameters, NATIVE, volume_angstrom3=1.0, present=["Ni", "Cu"]).splitlines()
+    assert [line.split()[1] for line in part if "atom/swap" in line] == ["swap_2_3"]

@@ -36,7 +36,7 @@ from mlip_autopipec.data_models.task import (
     Task,
 )
 from mlip_autopipec.payload.frame import as_json, identity, sha256_of, write_atomic
-from mlip_autopipec.payload.lammps import read_trace
+from mlip_autopipec.payload.lammps_files import read_trace
 from mlip_autopipec.payload.structures import write_frames
 from mlip_autopipec.payload.task import claim
 from mlip_autopipec.schedulers.shipment import pack

@@ -1,6 +1,7 @@
 """plan and digest of every phase, along a campaign that is walked by hand."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -20,12 +21,15 @@ from mlip_autopipec.data_models.outcome import Ending, ExploreMetrics
 from mlip_autopipec.data_models.state import Stage, WorkflowState
 from mlip_autopipec.data_models.task import (
     CalculateParameters,
+    Continuation,
     ExploreParameters,
     GenerateParameters,
     Resources,
     SelectParameters,
+    StructureFile,
     Task,
     TrainParameters,
+    Walker,
 )
 from mlip_autopipec.errors import BugError
 from mlip_autopipec.phases import phase_runners
@@ -33,6 +37,7 @@ from mlip_autopipec.phases.common import artefact
 from mlip_autopipec.phases.seeds import seed_for
 from mlip_autopipec.ports import PhaseRunner
 from mlip_autopipec.testing.examples import copper_config
+from mlip_autopipec.testing.physics import file_ref
 from mlip_autopipec.testing.walk import Walk
 
 D = TypeVar("D", bound=Digest)
@@ -235,6 +240,112 @@ def digest_now(campaign: Walk) -> Digest:
     ended = campaign.follow(campaign.commands()[0])
     assert isinstance(ended, ev.PhaseEnded)
     return ended.digest
+
+
+LADDER = {
+    "prototype": {"structure": "fcc", "elements": ["Cu"], "lattice_constant_angstrom": 3.61},
+    "temperatures_kelvin": [300],
+    "replicas": 2,
+    "steps": 1000,
+    "stages": [{"temperatures_kelvin": [900], "steps": 5000}, {"ensemble": "npt", "barostat": "triclinic"}],
+}
+
+
+def explored(campaign: Walk, cycle: int, *endings: Ending, restart_step: int | None = 200) -> ExplorationDigest:
+    """The digest of a cycle's Exploration whose walkers ended so, in the order of the plan; halts after 400 steps."""
+    batch = campaign.submitted(Phase.EXPLORATION, cycle)
+    assert len(batch.tasks) == len(endings)
+    for index, ending in enumerate(endings):
+        outcome = campaign.outcome(batch.uid, index)
+        assert isinstance(outcome.metrics, ExploreMetrics)
+        halted = ending is Ending.HALTED
+        steps = 400 if halted else outcome.metrics.steps_planned
+        update = {"ending": ending, "steps": steps, "restart_step": restart_step if halted else None}
+        artefacts = {"frames": outcome.artefacts["frames"]}
+        if halted and restart_step is not None:
+            artefacts["restart"] = file_ref(f"cycles/{cycle}/{index}/restart.extxyz")
+        whole = outcome.model_copy(
+            update={"metrics": outcome.metrics.model_copy(update=update), "artefacts": artefacts}
+        )
+        campaign.tell(ev.TaskEnded(at=campaign.now, outcome=whole))
+    found = digest_now(campaign)
+    assert isinstance(found, ExplorationDigest)
+    campaign.tell(ev.PhaseEnded(at=campaign.now, cycle=cycle, digest=found))
+    return found
+
+
+def walkers_of(state: WorkflowState) -> list[Walker]:
+    """Those that the current phase has planned."""
+    return [task.parameters.walker for task in tasks(state) if isinstance(task.parameters, ExploreParameters)]
+
+
+def test_a_stage_opens_when_every_walker_of_the_one_before_has_completed() -> None:
+    """Halts keep it shut, the stages before are walked again, and only the whole ladder completed is quiet."""
+    campaign = walk(copper_config(exploration={"walkers": [LADDER]}, convergence={"cycles_max": 9}))
+    done, halt = Ending.COMPLETED, Ending.HALTED
+    seen = []
+    for cycle, endings in enumerate(
+        [(done, halt), (done, done), (done, done, halt, done), (halt, done, done, done), (done,) * 6, (done,) * 6], 1
+    ):
+        campaign.planned(Phase.EXPLORATION, cycle)
+        stages = [(w.stage, w.temperature_kelvin, w.steps, w.ensemble) for w in walkers_of(campaign.state)]
+        found = explored(campaign, cycle, *endings)
+        (ladder,) = found.ladders
+        seen.append((len(set(stages)), ladder.walked, ladder.open, found.quiet))
+    assert seen == [
+        (1, 1, 1, False),
+        (1, 1, 2, False),
+        (2, 2, 2, False),
+        (2, 2, 3, False),
+        (3, 3, 3, True),
+        (3, 3, 3, True),
+    ]
+    assert stages[::2] == [(0, 300, 1000, "nvt"), (1, 900, 5000, "nvt"), (2, 900, 5000, "npt")]
+
+
+def test_a_halted_walker_goes_on_where_it_was_last_good() -> None:
+    """From its restart file, for as many steps as any; the others start anew; steps before it are counted apart."""
+    config = copper_config(exploration={"walkers": [{**LADDER, "stages": []}]}, convergence={"cycles_max": 9})
+    campaign = walk(config)
+    first = explored(campaign, 1, Ending.COMPLETED, Ending.HALTED).walkers[1]
+    campaign.planned(Phase.EXPLORATION, 2)
+    anew, onward = walkers_of(campaign.state)
+    assert anew.continues is None
+    assert onward.continues == Continuation(task=first.task, cycle=1, step=200, steps_before=200, at_once=0)
+    assert onward.steps == 1000
+    assert [(item.name, item.file) for item in tasks(campaign.state)[1].inputs[2:]] == [("restart", first.restart)]
+    second = explored(campaign, 2, Ending.COMPLETED, Ending.HALTED).walkers[1]
+    assert second.continues == onward.continues
+    assert second.resume == Continuation(task=second.task, cycle=2, step=200, steps_before=400, at_once=0)
+    explored(campaign, 3, Ending.COMPLETED, Ending.EXPLODED)
+    campaign.planned(Phase.EXPLORATION, 4)
+    assert [walker.continues for walker in walkers_of(campaign.state)] == [None, None]
+
+
+def test_a_walker_that_halts_at_once_again_and_again_starts_anew() -> None:
+    """Twice in a row from the same place, still under its bath: then the place is given up."""
+    section = {"walkers": [{**LADDER, "stages": [], "replicas": 1}], "continuation": {"rethermalise_steps": 400}}
+    campaign = walk(copper_config(exploration=section, convergence={"cycles_max": 9}))
+    first = explored(campaign, 1, Ending.HALTED).walkers[0]
+    for cycle, at_once in ((2, 1), (3, 2)):
+        (again,) = explored(campaign, cycle, Ending.HALTED, restart_step=None).walkers
+        assert again.restart == first.restart
+        assert again.resume == Continuation(task=first.task, cycle=1, step=200, steps_before=200, at_once=at_once)
+    campaign.planned(Phase.EXPLORATION, 4)
+    assert [walker.continues for walker in walkers_of(campaign.state)] == [None]
+
+
+def test_a_walker_of_the_users_structure_reads_it_from_the_site() -> None:
+    """The file is an input by its content; its name and suffix stay, for ASE and for people."""
+    group = {"file": "/somewhere/mine.cif", "repeat": [2, 2, 1], "temperatures_kelvin": [300], "steps": 1000}
+    config = copper_config(exploration={"walkers": [group]})
+    shipped = file_ref("inputs/0123456789ab-mine.cif")
+    campaign = Walk(config, phase_runners(config, {Path("/somewhere/mine.cif"): shipped}))
+    (task,) = tasks(campaign.planned(Phase.EXPLORATION, cycle=1))
+    assert [(item.name, item.file) for item in task.inputs[2:]] == [("structure", shipped)]
+    (walker,) = walkers_of(campaign.state)
+    assert walker.label == "mine.cif 300 K nvt"
+    assert walker.file == StructureFile(name="mine.cif", repeat=(2, 2, 1))
 
 
 # --- selection ---------------------------------------------------------------------------------------------------
