@@ -51,6 +51,7 @@ class Role(StrEnum):
 
     TRAIN = "train"
     TEST = "test"
+    PROPERTY = "property"  # for the gate alone: neither trained on, nor in any error
 
 
 class FileRef(Model):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mlip_autopipec.data_models.base import FileRef, Model, Role
-from mlip_autopipec.data_models.outcome import Ending, Errors, PastErrors, Structure
+from mlip_autopipec.data_models.outcome import Calibration, Ending, Errors, Measure, PastErrors, Structure
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.task import Continuation
 
@@ -90,6 +90,20 @@ class CalculationDigest(Model):
     failed: int
 
 
+class GateRule(Model):
+    """One rule of the gate, and what it saw."""
+
+    rule: str = Field(description="e.g. `force error` or `bulk modulus`")
+    subject: str = Field(default="", description="of what: an element, an origin, a crystal")
+    value: float | None = Field(description="None: the potential has no such number, which breaks the rule")
+    allowed: float
+    current: float | None = Field(default=None, description="the same number for the current potential")
+    unit: str
+    answer: Literal["kept", "broken", "worse"] = Field(
+        description="broken: so it is with the current potential; worse: the current one keeps it"
+    )
+
+
 class TrainingDigest(Model):
     """The fit of this cycle and what the gate said to it."""
 
@@ -99,7 +113,13 @@ class TrainingDigest(Model):
     train: Errors
     test_of_current: Errors | None
     history: tuple[PastErrors, ...] = ()
+    measures: tuple[Measure, ...] = ()
+    calibration: tuple[Calibration, ...] = ()
     promoted: bool
+    verdict: Literal["pass", "conditional", "fail"] = Field(
+        default="pass", description="conditional: promoted, with a rule broken that the current one breaks as well"
+    )
+    rules: tuple[GateRule, ...] = Field(default=(), description="every rule that was asked")
     gate: str = Field(description="the gate's answer in words")
 
 
@@ -126,3 +146,8 @@ class CycleSummary(Model):
     test: Errors | None = None
     test_of_current: Errors | None = None
     test_of_first: Errors | None = Field(default=None, description="the first potential on the same test set")
+    gate: Literal["pass", "conditional", "fail"] | None = Field(
+        default=None, description="None where nothing was fitted"
+    )
+    gate_words: str = ""
+    calibration: tuple[Calibration, ...] = Field(default=(), description="what γ had meant by then, by element")

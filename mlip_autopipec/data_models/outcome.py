@@ -20,7 +20,7 @@ class Structure(Model):
     origin: str
     n_atoms: int = Field(gt=0)
     gamma_max: float | None = Field(default=None, ge=0, description="None where no potential existed yet")
-    why: Literal["generated", "d_optimal", "audit"]
+    why: Literal["generated", "d_optimal", "audit", "property"]
 
 
 class GenerateMetrics(Model):
@@ -104,6 +104,8 @@ class Errors(Model):
     structures: int = Field(ge=0)
     energy_mev_per_atom: float = Field(ge=0)
     force_mev_per_angstrom: float = Field(ge=0, description="over force components")
+    force_p95_mev_per_angstrom: float | None = Field(default=None, ge=0, description="95 % of the atoms err by less")
+    force_max_mev_per_angstrom: float | None = Field(default=None, ge=0, description="the worst atom's |ΔF|")
 
 
 class PastErrors(Model):
@@ -111,6 +113,45 @@ class PastErrors(Model):
 
     cycle: int = Field(ge=0)
     errors: Errors
+
+
+class GroupErrors(Model):
+    """Errors over a part of the test set: one element, one origin, the fixed or the growing set."""
+
+    by: Literal["element", "origin", "set"]
+    name: str
+    atoms: int = Field(gt=0)
+    energy_mev_per_atom: float | None = Field(default=None, ge=0, description="None: an element has no energy")
+    force_mev_per_angstrom: float = Field(ge=0)
+    force_p95_mev_per_angstrom: float = Field(ge=0)
+    force_max_mev_per_angstrom: float = Field(ge=0)
+
+
+class Measure(Model):
+    """One property: of the oracle, of the new potential and of the current one; None where it has none."""
+
+    rule: Literal["lattice_constant", "bulk_modulus", "elastic_constant", "wall", "md"]
+    subject: str = Field(description="e.g. `Cu fcc` or `Cu fcc C44`")
+    unit: str
+    scale: float = Field(default=1.0, gt=0, description="what an error is relative to")
+    oracle: float | None
+    potential: float | None
+    current: float | None = None
+
+
+class Calibration(Model):
+    """What γ has meant so far for one element: the mean force error of atoms with that γ, by a monotone fit."""
+
+    element: str
+    pairs: int = Field(gt=0)
+    curve: tuple[tuple[float, float], ...] = Field(max_length=24, description="γ and meV/Å, both rising")
+
+
+class FitTried(Model):
+    """One way that the fit was made; the better on the test set is the potential."""
+
+    start: Literal["scratch", "warm"]
+    force_mev_per_angstrom: float = Field(ge=0, description="on the test set")
 
 
 class TrainMetrics(Model):
@@ -121,6 +162,14 @@ class TrainMetrics(Model):
     train: Errors
     test: Errors
     test_of_current: Errors | None = Field(description="the current potential on the same test set; None at bootstrap")
+    groups: tuple[GroupErrors, ...] = Field(default=(), description="the test set in parts")
+    groups_of_current: tuple[GroupErrors, ...] = ()
+    measures: tuple[Measure, ...] = Field(default=(), description="properties beside the oracle's")
+    calibration: tuple[Calibration, ...] = Field(default=(), description="what γ has meant so far, by element")
+    fits: tuple[FitTried, ...] = Field(default=(), description="the first is the one that was kept")
+    loss: tuple[tuple[int, int, float, float, float], ...] = Field(
+        default=(), max_length=200, description="pacemaker's: stage, iteration, loss, meV/atom, meV/Å"
+    )
     history: tuple[PastErrors, ...] = Field(default=(), description="earlier potentials on the same test set, by cycle")
     probe_gamma: float = Field(ge=0, description="γ of a distorted cell; must exceed 1")
     reference_energies_ev: dict[str, float]

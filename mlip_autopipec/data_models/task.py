@@ -24,6 +24,22 @@ class Prototype(Model):
     repeat: tuple[int, int, int] = (1, 1, 1)
 
 
+class GateProbes(Model):
+    """What the gate is told about a potential beside its errors."""
+
+    strain: float = Field(default=0.01, gt=0, le=0.05, description="of the cells for elastic constants, both ways")
+    lattice_range: float = Field(
+        default=0.03, gt=0, le=0.1, description="the equation of state goes so far to both sides of the prototype"
+    )
+    volumes: int = Field(default=7, ge=5, description="points of the equation of state")
+    wall_reach: float = Field(
+        default=0.8, gt=0, lt=0.9, description="part of the nearest-neighbour distance down to which energy must rise"
+    )
+    md_steps: int = Field(default=200, ge=1, description="of the run that must stay whole")
+    md_timestep_fs: float = Field(default=2.0, gt=0, le=10)
+    md_temperature_kelvin: float = Field(default=300.0, gt=0)
+
+
 class GenerateParameters(Model):
     """Make the structures that a campaign begins with."""
 
@@ -34,6 +50,7 @@ class GenerateParameters(Model):
     strain_max: float = Field(ge=0, lt=0.5, description="largest component of the strain, dimensionless")
     rattle_angstrom: tuple[float, ...] = Field(description="standard deviations of the displacements, used in turn")
     distance_min_angstrom: float = Field(gt=0, description="structures with shorter distances are drawn again")
+    probes: GateProbes | None = Field(default=None, description="also make the structures that the gate measures")
     seed: int
 
 
@@ -220,11 +237,38 @@ class CalculateParameters(Model):
     pressure_max_gpa: float = Field(default=1000.0, gt=0, description="the same for its pressure, of either sign")
 
 
+class Stage(Model):
+    """One run of pacemaker."""
+
+    kappa: float = Field(ge=0, le=1, description="share of the forces in the loss, energies have the rest")
+    iterations: int = Field(gt=0, description="of BFGS at most; on a ladder, for each step of it")
+
+
+class PacemakerSettings(Model):
+    """How pacemaker fits."""
+
+    python: str | None = Field(
+        default=None, description="Python of the site with tensorpotential; that of the jobs if left out"
+    )
+    densities: Literal[1, 2] = Field(default=2, description="of Finnis-Sinclair's embedding; 1 is a linear potential")
+    stages: tuple[Stage, ...] = Field(
+        default=(Stage(kappa=0.95, iterations=400), Stage(kappa=0.1, iterations=200)),
+        min_length=1,
+        description="one after the other: forces first, then energies",
+    )
+    ladder_step: int | None = Field(
+        default=None, gt=0, description="functions by which the basis grows; all at once if left out"
+    )
+    l1: float = Field(default=1e-8, ge=0, description="L1 penalty on the coefficients")
+    l2: float = Field(default=1e-8, ge=0, description="L2 penalty on the coefficients")
+    batch_structures: int = Field(default=100, ge=1, description="evaluated at once; fewer take less memory")
+
+
 class TrainParameters(Model):
     """Fit the next potential to every label so far, make its active set, and compare it with the current one."""
 
     kind: Literal["train"] = "train"
-    trainer: Literal["linear"] = "linear"
+    trainer: Literal["linear", "pacemaker"] = "linear"
     elements: tuple[str, ...]
     cutoff_angstrom: float = Field(gt=0)
     functions_per_element: int = Field(gt=0)
@@ -232,6 +276,12 @@ class TrainParameters(Model):
     force_weight: float = Field(gt=0)
     ridge: float = Field(gt=0, description="L2 penalty of the linear fit")
     buffer_weight: float = Field(default=0.3, gt=0, le=1, description="of an atom outside the core of an embedded cell")
+    pacemaker: PacemakerSettings = PacemakerSettings()
+    from_scratch: bool = Field(default=False, description="pacemaker: fit from scratch too, and keep the better")
+    core_repulsion_angstrom: float | None = Field(default=None, gt=0, description="ZBL below it; None: no such thing")
+    prototypes: tuple[Prototype, ...] = Field(default=(), description="crystals whose properties are measured")
+    probes: GateProbes = GateProbes()
+    distance_min_angstrom: float = Field(default=1.0, gt=0)
     potential_folder: str = Field(description="where the potential goes, relative to the root")
     dataset_file: str = Field(description="where this cycle's labels go, relative to the root")
     earlier_cycles: tuple[int, ...] = Field(default=(), description="of the inputs `earlier_yaml`, in their order")

@@ -108,7 +108,8 @@ def _digest(cycle: int, digest: dg.Digest) -> str:
             failed = f", {digest.failed} failed" if digest.failed else ""
             return f"cycle {cycle} calculation: {count(len(digest.labels), 'label')}{failed}"
         case dg.TrainingDigest():
-            gate = "promoted" if digest.promoted else f"not promoted: {digest.gate}"
+            promoted = "promoted" if digest.verdict == "pass" else f"promoted conditionally: {digest.gate}"
+            gate = promoted if digest.promoted else f"not promoted: {digest.gate}"
             return f"fit of cycle {cycle}: {_force_error(digest.potential.test)}, {gate}"
 
 

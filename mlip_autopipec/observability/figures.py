@@ -44,6 +44,7 @@ _ORIGINS: Mapping[tuple[str, Role], tuple[str, str]] = {
     ("collected", Role.TRAIN): ("collected before the end", BLUE),
     ("generated", Role.TEST): ("generated, test only", PURPLE),
     ("audit", Role.TEST): ("audits of random frames, test only", GREEN),
+    ("property", Role.PROPERTY): ("volumes and strains, for the gate only", INK),
 }
 
 

@@ -1,9 +1,10 @@
 """The choices of active learning, all pure: what comes next, what is tried again, what is promoted, when it is over."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TypeVar
 
-from mlip_autopipec.config.schemas.phases import ConvergenceSection, TrainingSection
+from mlip_autopipec.config.schemas.phases import ConvergenceSection
 from mlip_autopipec.data_models.base import Phase, Reason, Role, Verdict
 from mlip_autopipec.data_models.digest import (
     CalculationDigest,
@@ -14,7 +15,7 @@ from mlip_autopipec.data_models.digest import (
     SelectionDigest,
     TrainingDigest,
 )
-from mlip_autopipec.data_models.outcome import Errors, Structure
+from mlip_autopipec.data_models.outcome import Calibration, Structure
 from mlip_autopipec.data_models.state import Failure, TaskRecord, TaskStatus, WorkflowState
 from mlip_autopipec.data_models.task import Resources
 from mlip_autopipec.orchestration.machine import next_in_flow
@@ -111,23 +112,6 @@ def quorum_lost(state: WorkflowState, quorum: float) -> str | None:
     )
 
 
-def gate(test: Errors, current: Errors | None, training: TrainingSection) -> tuple[bool, str]:
-    """Whether a new potential is promoted, and why. Both errors are on the same test set."""
-    if current is None:
-        return True, "the first potential"
-    force, before = test.force_mev_per_angstrom, current.force_mev_per_angstrom
-    allowed = before + max(before * training.worse_max, training.worse_force_max_mev_per_angstrom)
-    if force > allowed:
-        return (
-            False,
-            f"its force error is {force:.1f} meV/Å, at most {allowed:.1f} is allowed beside {before:.1f} before",
-        )
-    energy, energy_before = test.energy_mev_per_atom, current.energy_mev_per_atom
-    if energy > energy_before + training.worse_energy_max_mev_per_atom:
-        return False, f"its energy error {energy:.2f} meV/atom is too far above {energy_before:.2f}"
-    return True, f"force error {before:.1f} → {force:.1f} meV/Å on the same test set"
-
-
 def summarise(state: WorkflowState) -> CycleSummary:
     """Fold the current cycle, whose last phase has ended."""
     exploration = digest_of(state, ExplorationDigest)
@@ -149,6 +133,9 @@ def summarise(state: WorkflowState) -> CycleSummary:
         test=training.potential.test if training else None,
         test_of_current=training.test_of_current if training else None,
         test_of_first=training.history[0].errors if training and training.history else None,
+        gate=training.verdict if training else None,
+        gate_words=training.gate if training else "",
+        calibration=training.calibration if training else (),
     )
 
 
@@ -175,7 +162,31 @@ def _converged(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> tup
     walkers = sum(cycle.walkers for cycle in last)
     return Verdict.CONVERGED, (
         f"all {walkers} walkers of the last {len(last)} cycles completed without a halt, and {settled}"
+        f"{_condition(cycles)}"
     )
+
+
+def _condition(cycles: Sequence[CycleSummary]) -> str:
+    """What the gate had to say against the potential that the campaign ends with."""
+    promoted = [cycle for cycle in cycles if cycle.promoted]
+    conditional = promoted and promoted[-1].gate == "conditional"
+    return f"; the gate let the potential pass on a condition: {promoted[-1].gate_words}" if conditional else ""
+
+
+def gamma_at(calibration: Sequence[Calibration], force_mev_per_angstrom: float) -> float | None:
+    """The γ at which the first element's force error is expected to reach a target; None where no label says so yet.
+
+    Between two knots of the monotone fit it is interpolated. An element that never erred so much sets no level.
+    """
+    levels = [_level(one.curve, force_mev_per_angstrom) for one in calibration]
+    return min((level for level in levels if level is not None), default=None)
+
+
+def _level(curve: Sequence[tuple[float, float]], target: float) -> float | None:
+    for (gamma, error), (gamma_next, error_next) in pairwise(curve):
+        if error < target <= error_next:
+            return gamma + (gamma_next - gamma) * (target - error) / (error_next - error)
+    return curve[0][0] if curve and curve[0][1] >= target else None
 
 
 def _stalled(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> tuple[Verdict, str] | None:

@@ -13,6 +13,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from pyace import ACEBBasisSet, create_multispecies_basis_config
+from pyace.basis import BBasisConfiguration
 from pyace.calculator import ACECalculator
 from pyace.catomicenvironment import ACEAtomicEnvironment, build_atomic_env
 from pyace.evaluator import ACEBEvaluator, ACERecursiveEvaluator
@@ -25,6 +26,8 @@ _NRADMAX = [15, 3, 2, 2, 1]
 _LMAX = [0, 3, 2, 2, 1]
 #: Å; wide enough for some fifteen steps of hot MD, and too little to slow an evaluation down.
 SKIN_ANGSTROM = 0.6
+#: Over which ACE gives way to the core repulsion.
+_CORE_WIDTH_ANGSTROM = 0.1
 _TOOL_TIMEOUT_S = 3600
 _WORDS_MAX = 1500
 
@@ -184,6 +187,21 @@ class DesignMatrix:
             energy[start : start + len(projections)] += projections
         forces = np.asarray(self._calculator.forces_bfuncs)  # (n_atoms, n_functions, 3)
         return energy / len(atoms), forces.transpose(0, 2, 1).reshape(3 * len(atoms), self.functions)
+
+
+def with_core_repulsion(basis: BBasisConfiguration, radius_angstrom: float) -> BBasisConfiguration:
+    """The same potential with ZBL between atoms closer than `radius_angstrom`, as a part of it.
+
+    γ is not touched: projections stay those of ACE, so a walker halts on its way there as it would without. The radius
+    is where distances are unphysical for every phase. At the shortest distance of the data, where pacemaker would put
+    it, a tame first data set would give Cu a cliff of 16 eV at 2.3 Å, which hot MD then bounces off and never labels.
+    """
+    for block in basis.funcspecs_blocks:
+        if block.number_of_species <= 2:  # noqa: PLR2004 - atoms and pairs
+            block.r_in, block.delta_in = radius_angstrom, _CORE_WIDTH_ANGSTROM
+            block.core_rep_parameters, block.inner_cutoff_type = (1.0, 1.0), "zbl"
+            block.rho_cut, block.drho_cut = 1.0, 1.0
+    return basis
 
 
 def make_active_set(potential_yaml: Path, dataset: Path) -> Path:

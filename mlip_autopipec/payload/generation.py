@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed
+from mlip_autopipec.payload.properties import cells, distinct
 from mlip_autopipec.payload.structures import crystal, shortest_distance, write_frames
 
 #: Draws of one structure before its settings are called impossible.
@@ -43,7 +44,31 @@ def run(job: Job) -> Result:
                 "why": "generated",
             }
         )
+    structures += _for_properties(job, len(structures))
     return Result({"structures": structures, "environments": dict(environments), "redrawn": redrawn})
+
+
+def _for_properties(job: Job, first: int) -> list[dict[str, Any]]:
+    """The cells by which the gate compares a potential with the oracle."""
+    probes = job.parameters["probes"]
+    if probes is None:
+        return []
+    asked = [cell for prototype in distinct(job.parameters["prototypes"]) for cell in cells(prototype, probes)]
+    structures = []
+    for number, cell in enumerate(asked, first):
+        path = job.workdir / f"{number:03d}.extxyz"
+        write_frames(path, [cell.atoms])
+        structures.append(
+            {
+                "file": job.ref(path),
+                "role": "property",
+                "origin": cell.name,
+                "n_atoms": len(cell.atoms),
+                "gamma_max": None,
+                "why": "property",
+            }
+        )
+    return structures
 
 
 def _draw(

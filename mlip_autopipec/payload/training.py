@@ -1,18 +1,20 @@
-"""Training: fit to every label so far, make the active set, compare with the current potential on one test set.
+"""Training: fit to every label so far, make the active set, measure, and compare with the current potential.
 
-The linear trainer minimises
+The fit itself is `payload/linear.py` or `payload/pacemaker.py`; all else is the same for both. Positions:
 
-    energy_weight ⟨(ΔE/N)²⟩ + force_weight ⟨ΔF²⟩ + ridge |c|²      (E in eV, F in eV/Å)
-
-over the coefficients c of a linear ACE basis (Drautz, Phys. Rev. B 99, 014104 (2019)). Means, not sums: the balance
-between energies and forces does not drift as the data set grows. The means are weighted where cells are embedded
-(`payload/weights.py`), and so are the errors that the gate looks at.
+- **Labels are sorted by what they are for**, once and for good: training, test, property. A trajectory is never split
+  between training and test by frame; see Selection.
+- **Reference energies** are fitted once and pinned: refitted, they would shift energies between cycles, and a warm
+  start would begin by unlearning that shift.
+- **A warm start can be a trap**: it stays in the valley of its first data. So every few cycles pacemaker fits from
+  scratch as well, and the better of the two on the test set is kept; both are told.
 """
 
 import hashlib
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,65 +22,91 @@ import numpy as np
 import pandas as pd
 from ase import Atoms
 from pyace import ACEBBasisSet
-from sklearn.linear_model import Ridge
+from pyace.basis import BBasisConfiguration
 
+from mlip_autopipec.payload import calibration, linear, pacemaker, properties
 from mlip_autopipec.payload.ace import (
-    DesignMatrix,
     Evaluator,
     count_functions,
     linear_basis,
     make_active_set,
     make_yace,
-    reference_energies,
+    with_core_repulsion,
 )
+from mlip_autopipec.payload.comparison import Comparison
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed, as_json, write_atomic
+from mlip_autopipec.payload.labels import cohesive_ev, composition, fit_references
 from mlip_autopipec.payload.structures import read_frames, write_frames
 from mlip_autopipec.payload.weights import energy_weight, force_weights
 
-_MEV = 1000.0
-_PARITY_POINTS_MAX = 2000
 #: A distorted cell must be unknown to the active set, or γ is blind.
 _PROBE_RATTLE_ANGSTROM = 0.6
 _PROBE_GAMMA_MIN = 1.0
 
 
+@dataclass(frozen=True)
+class Labels:
+    """Every label so far, by what it is for; `new` are this cycle's."""
+
+    train: list[Atoms]
+    test: list[Atoms]
+    of_properties: dict[str, Atoms]
+    new: list[Atoms]
+    everything: list[Atoms]
+    fixed: int  # how many test structures are of the first day; they come first
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A fit, with how it was begun."""
+
+    start: str
+    potential: Path
+    errors: dict[str, Any]
+    loss: Sequence[Any] = ()
+
+
 def run(job: Job) -> Result:
     """Fit, make the active set, measure, and put the potential in its folder whole."""
     parameters = job.parameters
-    earlier = [frame for path in job.inputs.get("dataset", []) for frame in read_frames(path)]
-    new = [frame for path in job.inputs.get("label", []) for frame in read_frames(path)]
-    train = [frame for frame in (*earlier, *new) if frame.info["role"] == "train"]
-    test = [frame for frame in (*earlier, *new) if frame.info["role"] == "test"]
-    if not train or not test:
-        raise TaskFailed("bad_input", f"{len(train)} training and {len(test)} test labels; at least one of each")
-    _check_settings((*earlier, *new))
-    references = parameters["reference_energies_ev"] or _fit_references(train)
+    labels = _labels(job)
+    references = parameters["reference_energies_ev"] or fit_references(labels.train)
     started = time.monotonic()
-    job.progress(0.1, f"fitting to {len(train)} structures")
-    basis = _fit(train, references, parameters)
+    job.progress(0.1, f"fitting to {len(labels.train)} structures")
+    fits = sorted(_fits(job, labels, references), key=lambda fit: float(fit.errors["force_mev_per_angstrom"]))
     fit_s = time.monotonic() - started
     making = job.workdir / "potential"
     making.mkdir(exist_ok=True)
     potential = making / "potential.yaml"
-    basis.save(str(potential))
+    potential.write_bytes(fits[0].potential.read_bytes())
     started = time.monotonic()
     job.progress(0.5, "making the active set")
-    asi = make_active_set(potential, _dataset_for_tools(making, train, references))
+    asi = make_active_set(potential, _dataset_for_tools(making, labels.train, references))
     make_yace(potential)
     active_set_s = time.monotonic() - started
-    evaluator = Evaluator(potential, asi)
+    evaluator, current = Evaluator(potential, asi), _current(job)
     job.progress(0.8, "measuring")
-    sets = {"train": train, "test": test}
+    if current is not None:
+        calibration.note(labels.new, current)
+    weight = parameters["buffer_weight"]
     measured = {
-        name: Comparison(evaluator, frames, references, parameters["buffer_weight"]) for name, frames in sets.items()
+        "train": Comparison(evaluator, labels.train, references, weight),
+        "test": Comparison(evaluator, labels.test, references, weight),
     }
+    before = Comparison(current, labels.test, references, weight) if current else None
     metrics = {
-        "functions": sum(count_functions(basis)),
+        "functions": sum(count_functions(ACEBBasisSet(str(potential)))),
         "train": measured["train"].errors(),
         "test": measured["test"].errors(),
-        "test_of_current": _current(job, test, references),
-        "history": _history(job, test, references),
-        "probe_gamma": _probe(evaluator, train, parameters["seed"]),
+        "test_of_current": before.errors() if before else None,
+        "groups": measured["test"].groups(labels.fixed),
+        "groups_of_current": before.groups(labels.fixed) if before else [],
+        "measures": _measures(job, labels, evaluator, current),
+        "calibration": calibration.calibrate(labels.everything),
+        "fits": [{"start": fit.start, "force_mev_per_angstrom": fit.errors["force_mev_per_angstrom"]} for fit in fits],
+        "loss": list(fits[0].loss),
+        "history": _history(job, labels.test, references),
+        "probe_gamma": _probe(evaluator, labels.train, parameters["seed"]),
         "reference_energies_ev": references,
         "fingerprint": _fingerprint(potential, asi),
         "fit_s": round(fit_s, 3),
@@ -86,7 +114,28 @@ def run(job: Job) -> Result:
     }
     write_atomic(making / "metrics.json", as_json(metrics))
     write_atomic(making / "parity.json", as_json({name: one.parity() for name, one in measured.items()}))
-    return Result(metrics, _place(job, making, new))
+    return Result(metrics, _place(job, making, labels.new))
+
+
+def _labels(job: Job) -> Labels:
+    sets = [read_frames(path) for path in job.inputs.get("dataset", [])]
+    new = [frame for path in job.inputs.get("label", []) for frame in read_frames(path)]
+    everything = [frame for frames in (*sets, new) for frame in frames]
+    by_role = {
+        role: [frame for frame in everything if frame.info["role"] == role] for role in ("train", "test", "property")
+    }
+    train, test = by_role["train"], by_role["test"]
+    if not train or not test:
+        raise TaskFailed("bad_input", f"{len(train)} training and {len(test)} test labels; at least one of each")
+    _check_settings(everything)
+    return Labels(
+        train=train,
+        test=test,
+        of_properties={frame.info["origin"]: frame for frame in by_role["property"]},
+        new=new,
+        everything=everything,
+        fixed=sum(frame.info["role"] == "test" for frame in (sets[0] if sets else new)),
+    )
 
 
 def _check_settings(labels: Sequence[Atoms]) -> None:
@@ -103,66 +152,59 @@ def _check_settings(labels: Sequence[Atoms]) -> None:
         )
 
 
-def _fit_references(train: Sequence[Atoms]) -> dict[str, float]:
-    return reference_energies([_composition(frame) for frame in train], [_energy(frame) for frame in train])
-
-
-def _composition(frame: Atoms) -> dict[str, int]:
-    composition: dict[str, int] = frame.symbols.formula.count()
-    return composition
-
-
-def _energy(frame: Atoms) -> float:
-    return float(frame.get_potential_energy())
-
-
-def _cohesive(frame: Atoms, references: Mapping[str, float]) -> float:
-    """The energy in eV that the potential has to explain: that of the label less its elements' references."""
-    missing = sorted(_composition(frame).keys() - references.keys())
-    if missing:
-        raise TaskFailed("bad_input", f"no reference energy for {', '.join(missing)}: no training label held it")
-    return _energy(frame) - sum(references[element] * count for element, count in _composition(frame).items())
-
-
-def _fit(train: Sequence[Atoms], references: Mapping[str, float], parameters: Mapping[str, Any]) -> ACEBBasisSet:
-    """The basis with fitted coefficients."""
-    basis = linear_basis(parameters["elements"], parameters["cutoff_angstrom"], parameters["functions_per_element"])
-    _check_environments(basis, train)
-    design = DesignMatrix(basis)
-    energy_rows, force_rows, energies, forces = [], [], [], []
-    for frame in train:
-        energy_row, force_row = design.rows(frame)
-        energy_rows.append(energy_row)
-        force_rows.append(force_row)
-        energies.append(_cohesive(frame, references) / len(frame))
-        forces.append(frame.get_forces().ravel())
-    rows = np.vstack([np.array(energy_rows), *force_rows])
-    targets = np.concatenate([np.array(energies), *forces])
-    of_energies, of_forces = _weights(train, parameters["buffer_weight"])
-    weights = np.concatenate(
-        [
-            parameters["energy_weight"] * of_energies / of_energies.sum(),
-            parameters["force_weight"] * of_forces / of_forces.sum(),
-        ]
+def _fits(job: Job, labels: Labels, references: Mapping[str, float]) -> list[Tried]:
+    """One fit; two where pacemaker goes on from the current potential and from scratch."""
+    parameters = job.parameters
+    if parameters["trainer"] == "linear":
+        basis = linear_basis(parameters["elements"], parameters["cutoff_angstrom"], parameters["functions_per_element"])
+        _check_environments(basis, labels.train)
+        path = job.workdir / "fitted.yaml"
+        linear.fit(labels.train, references, parameters).save(str(path))
+        return [_tried(job, "scratch", path, labels, references)]
+    _check_environments(ACEBBasisSet(pacemaker.basis_of(parameters)), labels.train)
+    start = None
+    if "current_yaml" in job.inputs:
+        start = pacemaker.warm_start(job.one("current_yaml"), parameters, job.workdir / "start.yaml")
+    starts: dict[str, Path | None] = {"warm": start} if start else {}
+    if start is None or parameters["from_scratch"]:
+        starts["scratch"] = None
+    weight = parameters["buffer_weight"]
+    told = pacemaker.Labels(
+        frames=labels.train,
+        energies_ev=[cohesive_ev(frame, references) for frame in labels.train],
+        energy_weights=[energy_weight(frame, weight) for frame in labels.train],
+        force_weights=[force_weights(frame, weight) for frame in labels.train],
     )
-    model = Ridge(alpha=parameters["ridge"], fit_intercept=False, solver="svd")
-    model.fit(rows, targets, sample_weight=weights)
-    if not np.isfinite(model.coef_).all():
-        raise TaskFailed("numerical", "the fit gave coefficients that are no numbers; a larger ridge may help")
-    basis.basis_coeffs = model.coef_
-    return basis
+    found = []
+    for name, begin in starts.items():
+        fit = pacemaker.fit(job, name, told, begin)
+        found.append(_tried(job, name, fit.potential, labels, references, fit.loss))
+    return found
 
 
-def _weights(frames: Sequence[Atoms], buffer_weight: float) -> tuple[np.ndarray, np.ndarray]:
-    """The weight of each energy, and of each force component in the order of `get_forces().ravel()`."""
-    of_energies = np.array([energy_weight(frame, buffer_weight) for frame in frames])
-    of_forces = np.concatenate([force_weights(frame, buffer_weight) for frame in frames]).repeat(3)
-    return of_energies, of_forces
+def _tried(
+    job: Job, start: str, fitted: Path, labels: Labels, references: Mapping[str, float], loss: Sequence[Any] = ()
+) -> Tried:
+    """The fit with its core repulsion, and how it does on the test set."""
+    path, radius = job.workdir / f"{start}.yaml", job.parameters["core_repulsion_angstrom"]
+    basis = BBasisConfiguration(str(fitted))
+    (with_core_repulsion(basis, radius) if radius else basis).save(str(path))
+    errors = Comparison(Evaluator(path), labels.test, references, job.parameters["buffer_weight"]).errors()
+    return Tried(start, path, errors, loss)
+
+
+def _measures(job: Job, labels: Labels, potential: Evaluator, current: Evaluator | None) -> list[dict[str, Any]]:
+    potentials = {"potential": potential, **({"current": current} if current else {})}
+    return [
+        measure
+        for prototype in properties.distinct(job.parameters["prototypes"])
+        for measure in properties.measure(prototype, labels.of_properties, potentials, job.parameters)
+    ]
 
 
 def _check_environments(basis: ACEBBasisSet, train: Sequence[Atoms]) -> None:
     """Raise TaskFailed (bad_input) unless each element has as many environments as functions: the active set's rank."""
-    compositions = [_composition(frame) for frame in train]
+    compositions = [composition(frame) for frame in train]
     for element, functions in zip(basis.elements_name, count_functions(basis), strict=True):
         environments = sum(composition.get(element, 0) for composition in compositions)
         if environments < functions:
@@ -180,7 +222,7 @@ def _dataset_for_tools(folder: Path, train: Sequence[Atoms], references: Mapping
     table = pd.DataFrame(
         {
             "ase_atoms": bare,
-            "energy_corrected": [_cohesive(frame, references) for frame in train],
+            "energy_corrected": [cohesive_ev(frame, references) for frame in train],
             "forces": [frame.get_forces() for frame in train],
         }
     )
@@ -188,56 +230,9 @@ def _dataset_for_tools(folder: Path, train: Sequence[Atoms], references: Mapping
     return path
 
 
-class Comparison:
-    """Labels beside a potential's predictions."""
-
-    def __init__(
-        self, evaluator: Evaluator, frames: Sequence[Atoms], references: Mapping[str, float], buffer_weight: float
-    ) -> None:
-        predictions = [evaluator.evaluate(frame, graded=False) for frame in frames]
-        sizes = np.array([len(frame) for frame in frames])
-        self._structures = len(frames)
-        self._energy_weights, self._force_weights = _weights(frames, buffer_weight)
-        self._energies = np.column_stack(
-            [
-                np.array([_cohesive(frame, references) for frame in frames]) / sizes,
-                np.array([prediction.energy_ev for prediction in predictions]) / sizes,
-            ]
-        )
-        self._forces = np.column_stack(
-            [
-                np.concatenate([frame.get_forces().ravel() for frame in frames]),
-                np.concatenate([prediction.forces.ravel() for prediction in predictions]),
-            ]
-        )
-
-    def errors(self) -> dict[str, Any]:
-        """Root-mean-square errors, as the control half's Errors."""
-        return {
-            "structures": self._structures,
-            "energy_mev_per_atom": _rms(self._energies, self._energy_weights) * _MEV,
-            "force_mev_per_angstrom": _rms(self._forces, self._force_weights) * _MEV,
-        }
-
-    def parity(self) -> dict[str, Any]:
-        """Pairs of label and prediction, evenly thinned: energies in eV/atom, force components in eV/Å."""
-        stride = -(-len(self._forces) // _PARITY_POINTS_MAX)
-        return {
-            "energy_ev_per_atom": self._energies.round(6).tolist(),
-            "force_ev_per_angstrom": self._forces[::stride].round(5).tolist(),
-        }
-
-
-def _rms(pairs: np.ndarray, weights: np.ndarray) -> float:
-    return float(np.sqrt(np.average((pairs[:, 1] - pairs[:, 0]) ** 2, weights=weights)))
-
-
-def _current(job: Job, test: Sequence[Atoms], references: Mapping[str, float]) -> dict[str, Any] | None:
-    """The current potential on the very test set of the new one; None at bootstrap."""
-    if "current_yaml" not in job.inputs:
-        return None
-    current = Evaluator(job.one("current_yaml"), job.one("current_asi"))
-    return Comparison(current, test, references, job.parameters["buffer_weight"]).errors()
+def _current(job: Job) -> Evaluator | None:
+    """The current potential; None at bootstrap."""
+    return Evaluator(job.one("current_yaml"), job.one("current_asi")) if "current_yaml" in job.inputs else None
 
 
 def _history(job: Job, test: Sequence[Atoms], references: Mapping[str, float]) -> list[dict[str, Any]]:

@@ -10,6 +10,8 @@ atoms (`pace_activeset -a` knows no mask): γ may claim to know an environment o
 a sum over all atoms, counts as much as the average atom of its cell does.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from ase import Atoms
 
@@ -29,3 +31,10 @@ def force_weights(frame: Atoms, buffer_weight: float) -> np.ndarray:
 def energy_weight(frame: Atoms, buffer_weight: float) -> float:
     """The weight of the energy: that of the average atom."""
     return float(force_weights(frame, buffer_weight).mean())
+
+
+def all_weights(frames: Sequence[Atoms], buffer_weight: float) -> tuple[np.ndarray, np.ndarray]:
+    """The weight of each energy, and of each force component in the order of `get_forces().ravel()`."""
+    of_energies = np.array([energy_weight(frame, buffer_weight) for frame in frames])
+    of_forces = np.concatenate([force_weights(frame, buffer_weight) for frame in frames]).repeat(3)
+    return of_energies, of_forces

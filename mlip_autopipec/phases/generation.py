@@ -18,7 +18,7 @@ class Generation:
 
     def plan(self, state: WorkflowState) -> tuple[Task, ...]:
         """One task."""
-        section = self._config.generation
+        section, gate = self._config.generation, self._config.training.gate
         parameters = GenerateParameters(
             prototypes=section.prototypes,
             structures=section.structures,
@@ -26,6 +26,7 @@ class Generation:
             strain_max=section.strain_max,
             rattle_angstrom=section.rattle_angstrom,
             distance_min_angstrom=self._config.distance_min_angstrom,
+            probes=gate.probes() if gate.properties else None,
             seed=seed_for(self._config.campaign.seed, "generation"),
         )
         resources = self._config.site.resources_of(Phase.GENERATION)

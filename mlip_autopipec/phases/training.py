@@ -8,7 +8,8 @@ from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.task import Input, Task, TrainParameters, make_task
 from mlip_autopipec.errors import BugError
-from mlip_autopipec.orchestration.strategies import digest_of, gate
+from mlip_autopipec.orchestration.gate import gate
+from mlip_autopipec.orchestration.strategies import digest_of
 from mlip_autopipec.phases.common import artefact, done
 from mlip_autopipec.phases.seeds import seed_for
 
@@ -38,6 +39,12 @@ class Training:
             force_weight=section.force_weight,
             ridge=section.ridge,
             buffer_weight=section.buffer_weight,
+            pacemaker=section.pacemaker.settings(),
+            from_scratch=cycle % (section.pacemaker.scratch_every or cycle + 1) == 0,
+            core_repulsion_angstrom=self._config.distance_min_angstrom if section.core_repulsion else None,
+            prototypes=self._config.generation.prototypes,
+            probes=section.gate.probes(),
+            distance_min_angstrom=self._config.distance_min_angstrom,
             potential_folder=potential_folder(cycle),
             dataset_file=f"dataset/{cycle:03d}.extxyz",
             earlier_cycles=tuple(earlier),
@@ -58,15 +65,19 @@ class Training:
     def digest(self, state: WorkflowState) -> TrainingDigest:
         """The new potential and the gate's answer."""
         ((_, outcome, metrics),) = done(state, TrainMetrics)
-        promoted, words = gate(metrics.test, metrics.test_of_current, self._config.training)
+        answer = gate(metrics, self._config.training)
         return TrainingDigest(
             potential=_potential(state.cycle_index, outcome, metrics),
             dataset=artefact(outcome, "dataset"),
             train=metrics.train,
             test_of_current=metrics.test_of_current,
             history=metrics.history,
-            promoted=promoted,
-            gate=words,
+            measures=metrics.measures,
+            calibration=metrics.calibration,
+            promoted=answer.promoted,
+            verdict=answer.verdict,
+            rules=answer.rules,
+            gate=answer.words,
         )
 
 

@@ -106,27 +106,6 @@ class CalculationSection(Model):
     pressure_max_gpa: float = Field(default=1000.0, gt=0, description="the same for its pressure, of either sign")
 
 
-class TrainingSection(Model):
-    """`training:` the fit and its gate."""
-
-    trainer: Literal["linear"] = "linear"
-    cutoff_angstrom: float = Field(gt=0, description="atoms farther apart do not interact")
-    functions_per_element: int = Field(gt=0, description="size of the ACE basis of each element")
-    energy_weight: float = Field(default=1.0, gt=0)
-    force_weight: float = Field(default=1.0, gt=0)
-    ridge: float = Field(default=1e-8, gt=0, description="L2 penalty of the fit")
-    buffer_weight: float = Field(
-        default=0.3, gt=0, le=1, description="how much an atom outside the core of an embedded cell counts; core is 1"
-    )
-    worse_max: float = Field(
-        default=0.2, ge=0, description="a fit whose test force error is worse by more than this part is not promoted"
-    )
-    worse_force_max_mev_per_angstrom: float = Field(
-        default=5.0, ge=0, description="unless it is worse by no more than this: a new region costs a little elsewhere"
-    )
-    worse_energy_max_mev_per_atom: float = Field(default=2.0, ge=0, description="the same for the energy error")
-
-
 class ConvergenceSection(Model):
     """`convergence:` when the campaign is done, and when it is given up."""
 

@@ -9,9 +9,9 @@ from mlip_autopipec.config.schemas.phases import (
     ExplorationSection,
     GenerationSection,
     SelectionSection,
-    TrainingSection,
 )
 from mlip_autopipec.config.schemas.site import SiteSection
+from mlip_autopipec.config.schemas.training import TrainingSection
 from mlip_autopipec.data_models.base import Model
 
 

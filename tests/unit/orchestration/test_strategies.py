@@ -3,7 +3,7 @@
 import pytest
 from machine_stand import walk
 
-from mlip_autopipec.config.schemas.phases import ConvergenceSection, TrainingSection
+from mlip_autopipec.config.schemas.phases import ConvergenceSection
 from mlip_autopipec.data_models.base import Phase, Reason, Role, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary
 from mlip_autopipec.data_models.outcome import Errors
@@ -11,7 +11,6 @@ from mlip_autopipec.data_models.state import Failure, TaskRecord, TaskStatus, Wo
 from mlip_autopipec.data_models.task import Resources
 from mlip_autopipec.orchestration.strategies import (
     ATTEMPTS_MAX,
-    gate,
     may_try_again,
     quorum_lost,
     resources_for,
@@ -26,13 +25,6 @@ RULES = ConvergenceSection(
     cycles_max=5,
     labels_max=40,
     stalled_cycles=3,
-)
-GATE = TrainingSection(
-    cutoff_angstrom=6.0,
-    functions_per_element=60,
-    worse_max=0.2,
-    worse_force_max_mev_per_angstrom=1.0,
-    worse_energy_max_mev_per_atom=2.0,
 )
 
 
@@ -138,39 +130,6 @@ def test_a_lost_quorum_says_which_task_was_the_last_and_why() -> None:
     assert words is not None
     assert "2 of 3 tasks of calculation in cycle 0" in words
     assert words.endswith(": numerical")
-
-
-# --- the gate ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("test", "current", "promoted"),
-    [
-        (errors(50.0), None, True),
-        (errors(5.0), errors(10.0), True),
-        (errors(11.9), errors(10.0), True),
-        (errors(12.1), errors(10.0), False),
-        (errors(2.9), errors(2.0), True),
-        (errors(3.1), errors(2.0), False),
-        (errors(5.0, energy=2.9), errors(10.0, energy=1.0), True),
-        (errors(5.0, energy=3.1), errors(10.0, energy=1.0), False),
-    ],
-    ids=[
-        "first",
-        "better",
-        "a little worse",
-        "worse",
-        "small and a little worse",
-        "small and worse",
-        "energy",
-        "energy worse",
-    ],
-)
-def test_the_gate(test: Errors, current: Errors | None, promoted: bool) -> None:  # noqa: FBT001 - a column of the table
-    """Promotion allows a fit that is worse by a fraction or by a floor, in force and in energy, and says why."""
-    answer, words = gate(test, current, GATE)
-    assert answer is promoted
-    assert words
 
 
 # --- summaries ---------------------------------------------------------------------------------------------------

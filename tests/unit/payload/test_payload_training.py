@@ -32,6 +32,7 @@ from pyace import ACEBBasisSet
 
 from mlip_autopipec.payload import training
 from mlip_autopipec.payload.ace import Evaluator
+from mlip_autopipec.payload.comparison import Comparison
 
 pytestmark = pytest.mark.codes
 
@@ -229,7 +230,7 @@ def test_parity_has_a_pair_for_each_energy_and_force(fitted: Fitted) -> None:
 def test_parity_is_thinned_evenly(fitted: Fitted) -> None:
     """A large set gives no more than 2000 force points, from its beginning to its end."""
     many = [read_frames(path)[0] for path in fitted.labels[10:]] * 25
-    comparison = training.Comparison(Evaluator(fitted.yaml), many, fitted.metrics["reference_energies_ev"], 1.0)
+    comparison = Comparison(Evaluator(fitted.yaml), many, fitted.metrics["reference_energies_ev"], 1.0)
     points = comparison.parity()["force_ev_per_angstrom"]
     assert 1000 < len(points) <= 2000
     assert len(comparison.parity()["energy_ev_per_atom"]) == 100

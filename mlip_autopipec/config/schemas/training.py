@@ -1,0 +1,68 @@
+"""`training:` the fit, and the gate that it has to pass."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from mlip_autopipec.data_models.base import Model
+from mlip_autopipec.data_models.task import GateProbes, PacemakerSettings
+
+
+class PacemakerSection(PacemakerSettings):
+    """`training.pacemaker:` the nonlinear fit."""
+
+    scratch_every: int | None = Field(
+        default=5, ge=1, description="cycles between fits from scratch beside the warm start; the better is kept"
+    )
+
+    def settings(self) -> PacemakerSettings:
+        """The same as tasks carry it."""
+        return PacemakerSettings.model_validate(self.model_dump(exclude={"scratch_every"}))
+
+
+class GateSection(GateProbes):
+    """`training.gate:` what a potential must be like. Tolerances of properties are parts of the oracle's value."""
+
+    properties: bool = Field(default=True, description="label each prototype's volumes and strains for the gate")
+    group_worse_max: float = Field(
+        default=0.5, ge=0, description="an element, an origin or the tail may err more than before by this part"
+    )
+    group_worse_force_max_mev_per_angstrom: float = Field(default=25.0, ge=0, description="or by this much")
+    lattice_constant_max: float = Field(default=0.005, gt=0, description="largest relative error")
+    bulk_modulus_max: float = Field(default=0.1, gt=0, description="largest relative error")
+    elastic_constant_max: float = Field(default=0.2, gt=0, description="largest error, relative to C11")
+    wall_drop_max_ev: float = Field(
+        default=0.05, ge=0, description="the energy must rise, but for so much, as atoms are pushed together"
+    )
+
+    def probes(self) -> GateProbes:
+        """What the work half is to measure."""
+        return GateProbes.model_validate({name: getattr(self, name) for name in GateProbes.model_fields})
+
+
+class TrainingSection(Model):
+    """`training:` the fit and its gate."""
+
+    trainer: Literal["linear", "pacemaker"] = Field(
+        default="linear", description="linear: a ridge regression, seconds; pacemaker: nonlinear, minutes to hours"
+    )
+    cutoff_angstrom: float = Field(gt=0, description="atoms farther apart do not interact")
+    functions_per_element: int = Field(gt=0, description="size of the ACE basis of each element")
+    energy_weight: float = Field(default=1.0, gt=0)
+    force_weight: float = Field(default=1.0, gt=0)
+    ridge: float = Field(default=1e-8, gt=0, description="L2 penalty of the fit")
+    buffer_weight: float = Field(
+        default=0.3, gt=0, le=1, description="how much an atom outside the core of an embedded cell counts; core is 1"
+    )
+    core_repulsion: bool = Field(
+        default=True, description="ZBL between atoms closer than distance_min_angstrom, as a part of the potential"
+    )
+    pacemaker: PacemakerSection = PacemakerSection()
+    gate: GateSection = GateSection()
+    worse_max: float = Field(
+        default=0.2, ge=0, description="a fit whose test force error is worse by more than this part is not promoted"
+    )
+    worse_force_max_mev_per_angstrom: float = Field(
+        default=5.0, ge=0, description="unless it is worse by no more than this: a new region costs a little elsewhere"
+    )
+    worse_energy_max_mev_per_atom: float = Field(default=2.0, ge=0, description="the same for the energy error")

@@ -1,0 +1,176 @@
+"""The gate: whether a new potential becomes the current one. Pure; it sees numbers, and says each one that it saw.
+
+Every rule compares the new potential with the current one on the same labels, and has one of three answers. *kept*;
+*broken*, and the current one is no better, which makes a promotion conditional; *worse*, where the current one keeps
+the rule or errs by less than half, which refuses it.
+
+So the gate asks for progress and not for perfection: an absolute rule would refuse the first potential, which has only
+seen a crystal at rest, and a campaign that refuses its first potential explores nothing. The two kinds of tolerance
+stand for the same reason: a tame test set, where 0.9 meV/Å becomes 1.3, is no reason to stand still.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from mlip_autopipec.config.schemas.training import TrainingSection
+from mlip_autopipec.data_models.digest import GateRule
+from mlip_autopipec.data_models.outcome import Errors, GroupErrors, Measure, TrainMetrics
+
+Verdict = Literal["pass", "conditional", "fail"]
+
+_ORIGINS_NAMED_MAX = 3
+#: A property that errs by more than this many times the current one's error has become worse.
+_WORSE_FACTOR = 2.0
+_NAMES = {
+    "lattice_constant": "lattice constant",
+    "bulk_modulus": "bulk modulus",
+    "elastic_constant": "elastic constant",
+    "wall": "repulsive wall",
+    "md": "short MD",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the gate says."""
+
+    verdict: Verdict
+    rules: tuple[GateRule, ...]
+    words: str
+
+    @property
+    def promoted(self) -> bool:
+        """Whether the potential becomes the current one."""
+        return self.verdict != "fail"
+
+
+def gate(metrics: TrainMetrics, training: TrainingSection) -> Answer:
+    """The verdict on a new potential, and why."""
+    rules = (
+        *_error_rules(metrics, training),
+        *_group_rules(metrics, training),
+        *(_property_rule(measure, training) for measure in metrics.measures),
+    )
+    worse = [rule for rule in rules if rule.answer == "worse"]
+    broken = [rule for rule in rules if rule.answer == "broken"]
+    if worse:
+        return Answer("fail", rules, "; ".join([*map(_told, worse[:_ORIGINS_NAMED_MAX]), *_needed(metrics)]))
+    words = _progress(metrics)
+    if broken:
+        told = "; ".join(map(_told, broken[:_ORIGINS_NAMED_MAX]))
+        more = f"; and {len(broken) - _ORIGINS_NAMED_MAX} more" if len(broken) > _ORIGINS_NAMED_MAX else ""
+        return Answer("conditional", rules, "; ".join([f"{words}, though {told}{more}", *_needed(metrics)]))
+    return Answer("pass", rules, words)
+
+
+def _progress(metrics: TrainMetrics) -> str:
+    if metrics.test_of_current is None:
+        return "the first potential"
+    before, now = metrics.test_of_current.force_mev_per_angstrom, metrics.test.force_mev_per_angstrom
+    return f"force error {before:.1f} → {now:.1f} meV/Å on the same test set"
+
+
+def _error_rules(metrics: TrainMetrics, training: TrainingSection) -> Iterator[GateRule]:
+    test, current = metrics.test, metrics.test_of_current
+    if current is None:
+        return
+    before = current.force_mev_per_angstrom
+    allowed = before + max(before * training.worse_max, training.worse_force_max_mev_per_angstrom)
+    yield _error_rule("force error", "", test.force_mev_per_angstrom, before, allowed, "meV/Å")
+    before = current.energy_mev_per_atom
+    allowed = before + training.worse_energy_max_mev_per_atom
+    yield _error_rule("energy error", "", test.energy_mev_per_atom, before, allowed, "meV/atom")
+    yield from _tail_rule(test, current, training)
+
+
+def _tail_rule(test: Errors, current: Errors, training: TrainingSection) -> Iterator[GateRule]:
+    value, before = test.force_p95_mev_per_angstrom, current.force_p95_mev_per_angstrom
+    if value is not None and before is not None:
+        yield _error_rule("tail of the force error", "", value, before, _of_group(before, training), "meV/Å")
+
+
+def _group_rules(metrics: TrainMetrics, training: TrainingSection) -> Iterator[GateRule]:
+    current = {(group.by, group.name): group for group in metrics.groups_of_current}
+    for group in metrics.groups:
+        before = current.get((group.by, group.name))
+        if before is not None:
+            value, was = group.force_mev_per_angstrom, before.force_mev_per_angstrom
+            yield _error_rule("force error", _called(group), value, was, _of_group(was, training), "meV/Å")
+
+
+def _called(group: GroupErrors) -> str:
+    return f"the {group.name} set" if group.by == "set" else group.name
+
+
+def _of_group(before: float, training: TrainingSection) -> float:
+    gate_ = training.gate
+    return before + max(before * gate_.group_worse_max, gate_.group_worse_force_max_mev_per_angstrom)
+
+
+def _error_rule(rule: str, subject: str, value: float, before: float, allowed: float, unit: str) -> GateRule:
+    answer: Literal["kept", "worse"] = "worse" if value > allowed else "kept"
+    return GateRule(rule=rule, subject=subject, value=value, allowed=allowed, current=before, unit=unit, answer=answer)
+
+
+def _property_rule(measure: Measure, training: TrainingSection) -> GateRule:
+    section = training.gate
+    allowed, unit = {
+        "lattice_constant": (section.lattice_constant_max, "of the oracle's"),
+        "bulk_modulus": (section.bulk_modulus_max, "of the oracle's"),
+        "elastic_constant": (section.elastic_constant_max, "of the oracle's C11"),
+        "wall": (section.wall_drop_max_ev, "eV"),
+        "md": (0.0, "of its steps"),
+    }[measure.rule]
+    value, before = _error(measure, measure.potential), _error(measure, measure.current)
+    return GateRule(
+        rule=_NAMES[measure.rule],
+        subject=measure.subject,
+        value=value,
+        allowed=allowed,
+        current=before,
+        unit=unit,
+        answer=_answer(value, before, allowed),
+    )
+
+
+def _answer(value: float | None, before: float | None, allowed: float) -> Literal["kept", "broken", "worse"]:
+    if value is not None and value <= allowed:
+        return "kept"
+    if before is None:
+        return "broken"
+    return "worse" if value is None or (value > _WORSE_FACTOR * before) else "broken"
+
+
+def _error(measure: Measure, value: float | None) -> float | None:
+    if value is None or measure.oracle is None:
+        return None
+    return abs(value - measure.oracle) / measure.scale
+
+
+def _told(rule: GateRule) -> str:
+    of = f" of {rule.subject}" if rule.subject else ""
+    if rule.value is None:
+        return f"it has no {rule.rule}{of}"
+    if rule.unit.startswith("meV"):
+        return (
+            f"its {rule.rule}{of} is {rule.value:.1f} {rule.unit}, at most {rule.allowed:.1f} is allowed beside"
+            f" {rule.current:.1f} before"
+        )
+    if rule.unit == "eV":
+        return f"its {rule.rule}{of} falls by {rule.value:.2f} eV, {rule.allowed:g} is allowed"
+    if rule.allowed == 0:
+        return f"its {rule.rule}{of} broke off with {rule.value:.0%} {rule.unit} to go"
+    return f"its {rule.rule}{of} is off by {rule.value:.1%} {rule.unit}, {rule.allowed:.1%} is allowed"
+
+
+def _needed(metrics: TrainMetrics) -> Iterator[str]:
+    """The origins of the test set that need labels most: those that err by more than the whole."""
+    overall = metrics.test.force_mev_per_angstrom
+    worst = sorted(
+        (group for group in metrics.groups if group.by == "origin" and group.force_mev_per_angstrom > overall),
+        key=lambda group: -group.force_mev_per_angstrom,
+    )
+    if worst:
+        named = [f"{group.name} ({group.force_mev_per_angstrom:.1f} meV/Å)" for group in worst[:_ORIGINS_NAMED_MAX]]
+        yield f"labels are needed most of {', '.join(named)}"

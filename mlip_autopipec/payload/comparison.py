@@ -1,0 +1,99 @@
+"""Labels beside a potential's predictions: errors of a set as a whole and in parts, and points for a parity plot.
+
+A root-mean-square hides what breaks a simulation, so the tail is told too: the |ΔF| that 95 % of the atoms stay below,
+and the largest. Parts are by element, by origin, and by test set: `fixed` is that of the first day, which cycles are
+compared on; `growing` are the audits since, which are where exploration has been.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from mlip_autopipec.payload.ace import Evaluator
+from mlip_autopipec.payload.labels import cohesive_ev, origin_of
+from mlip_autopipec.payload.weights import all_weights
+
+_MEV = 1000.0
+_PARITY_POINTS_MAX = 2000
+_TAIL_PERCENT = 95
+
+
+class Comparison:
+    """One potential on one set of labels."""
+
+    def __init__(
+        self, evaluator: Evaluator, frames: Sequence[Atoms], references: Mapping[str, float], buffer_weight: float
+    ) -> None:
+        predictions = [evaluator.evaluate(frame, graded=False) for frame in frames]
+        self._frames = frames
+        self._sizes = np.array([len(frame) for frame in frames])
+        self._energy_weights, self._force_weights = all_weights(frames, buffer_weight)
+        self._energies = np.column_stack(
+            [
+                np.array([cohesive_ev(frame, references) for frame in frames]) / self._sizes,
+                np.array([prediction.energy_ev for prediction in predictions]) / self._sizes,
+            ]
+        )
+        self._forces = np.column_stack(
+            [
+                np.concatenate([frame.get_forces().ravel() for frame in frames]),
+                np.concatenate([prediction.forces.ravel() for prediction in predictions]),
+            ]
+        )
+
+    def errors(self) -> dict[str, Any]:
+        """Errors of the whole, as the control half's Errors."""
+        return {
+            "structures": len(self._frames),
+            "energy_mev_per_atom": _rms(self._energies, self._energy_weights) * _MEV,
+            **self._of_atoms(np.ones(self._sizes.sum(), dtype=bool)),
+        }
+
+    def groups(self, fixed: int) -> list[dict[str, Any]]:
+        """Errors of the parts, as the control half's GroupErrors. The first `fixed` frames are the fixed set."""
+        symbols = np.concatenate([frame.get_chemical_symbols() for frame in self._frames])
+        elements = [self._group("element", name, symbols == name, None) for name in sorted(set(symbols))]
+        sets = ["fixed" if place < fixed else "growing" for place in range(len(self._frames))]
+        origins = [origin_of(frame) for frame in self._frames]
+        return [*elements, *self._of_frames("set", sets), *self._of_frames("origin", origins)]
+
+    def parity(self) -> dict[str, Any]:
+        """Pairs of label and prediction, evenly thinned: energies in eV/atom, force components in eV/Å."""
+        stride = -(-len(self._forces) // _PARITY_POINTS_MAX)
+        return {
+            "energy_ev_per_atom": self._energies.round(6).tolist(),
+            "force_ev_per_angstrom": self._forces[::stride].round(5).tolist(),
+        }
+
+    def _of_frames(self, by: str, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        for name in sorted(set(names)):
+            frames = np.array([one == name for one in names])
+            yield self._group(by, name, frames.repeat(self._sizes), frames)
+
+    def _group(self, by: str, name: str, atoms: np.ndarray, frames: np.ndarray | None) -> dict[str, Any]:
+        energy = None
+        if frames is not None:
+            energy = _rms(self._energies[frames], self._energy_weights[frames]) * _MEV
+        return {
+            "by": by,
+            "name": name,
+            "atoms": int(atoms.sum()),
+            "energy_mev_per_atom": energy,
+            **self._of_atoms(atoms),
+        }
+
+    def _of_atoms(self, atoms: np.ndarray) -> dict[str, float]:
+        components = atoms.repeat(3)
+        forces = self._forces[components]
+        lengths = np.linalg.norm((forces[:, 1] - forces[:, 0]).reshape(-1, 3), axis=1)
+        return {
+            "force_mev_per_angstrom": _rms(forces, self._force_weights[components]) * _MEV,
+            "force_p95_mev_per_angstrom": float(np.percentile(lengths, _TAIL_PERCENT)) * _MEV,
+            "force_max_mev_per_angstrom": float(lengths.max()) * _MEV,
+        }
+
+
+def _rms(pairs: np.ndarray, weights: np.ndarray) -> float:
+    return float(np.sqrt(np.average((pairs[:, 1] - pairs[:, 0]) ** 2, weights=weights)))

@@ -1,0 +1,261 @@
+"""Properties of the prototypes by the potential, beside the oracle's own: what an error of forces does not say.
+
+Each prototype gets a few small cells that the oracle labels once, in the bootstrap cycle, with the role `property`:
+never trained on, and in no error. Positions:
+
+- **Compared with the oracle, not with literature**: the potential is to be as good as its labels, and no better.
+- **Equation of state**: volumes around the prototype's own lattice constant; E(V) by Birch and Murnaghan to third
+  order, which is a cubic in V^(-2/3) and so one linear regression with one answer. A minimum outside the volumes is no
+  minimum: the potential then has no lattice constant, and the gate is told so.
+- **Elastic constants** by stress under strain, ± and halved, so that a rest pressure cancels; ions clamped. Relaxed
+  ions would make the two answers belong to different structures, and cost the oracle a relaxation each.
+- **The repulsive wall** needs no label: whatever the oracle, energy rises as atoms are pushed together. Two ways down
+  to 0.8 of the nearest-neighbour distance: the whole crystal compressed, to half its volume, and one atom pushed onto
+  its neighbour. Farther down no label has been, and any fit to a crystal near rest has a hole there.
+- **A short MD at constant energy** from the prototype must run to its end: finite, no two atoms closer than
+  distance_min_angstrom. A force field with a hole falls into it here, before walkers are sent out.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms, units
+
+from mlip_autopipec.payload.structures import crystal, finite, shortest_distance
+
+if TYPE_CHECKING:  # Generation asks for the cells alone, on machines without pyace
+    from mlip_autopipec.payload.ace import Evaluator
+
+#: By crystal family: the strains that are needed (Voigt), and the constants as (name, stress, strain).
+_XX, _YY, _ZZ, _YZ, _XY = 0, 1, 2, 3, 5
+_CUBIC = ((_XX, _YZ), (("C11", _XX, _XX), ("C12", _YY, _XX), ("C44", _YZ, _YZ)))
+_UNIAXIAL = (
+    (_XX, _ZZ, _YZ, _XY),
+    (
+        *(("C11", _XX, _XX), ("C12", _YY, _XX), ("C13", _ZZ, _XX)),
+        *(("C33", _ZZ, _ZZ), ("C44", _YZ, _YZ), ("C66", _XY, _XY)),
+    ),
+)
+_PLACES = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+_VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
+_WALL_POINTS = 25
+#: Begin a little inside the nearest-neighbour distance, where every crystal is already pushed together.
+_WALL_BEGIN = 0.94
+_MD_ATOMS_MIN = 30
+_EOS_POINTS_MIN = 5
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One structure for the oracle; its name is the origin of its label, by which it is found again."""
+
+    name: str
+    atoms: Atoms
+
+
+def distinct(prototypes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Each crystal once, by structure and elements; one with another repeat is the same crystal."""
+    return list({name_of(prototype): prototype for prototype in reversed(prototypes)}.values())[::-1]
+
+
+def name_of(prototype: Mapping[str, Any]) -> str:
+    """What people call it, such as `Cu fcc`."""
+    return f"{''.join(prototype['elements'])} {prototype['structure']}"
+
+
+def cells(prototype: Mapping[str, Any], probes: Mapping[str, Any]) -> list[Cell]:
+    """The structures to label for one prototype."""
+    return [*_volumes(prototype, probes).values(), *_strains(prototype, probes).values()]
+
+
+def measure(
+    prototype: Mapping[str, Any],
+    labels: Mapping[str, Atoms],
+    potentials: Mapping[str, "Evaluator"],
+    parameters: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """Every measure of one prototype, as the control half's Measure. Labels are by origin; those that failed lack."""
+    probes, name = parameters["probes"], name_of(prototype)
+    found = [*_equation_of_state(prototype, labels, potentials, probes)]
+    found += _elastic_constants(prototype, labels, potentials, probes)
+    for way, path in (("compressed", _compressed), ("one atom pushed", _pushed)):
+        frames = list(path(_whole(prototype, 1), probes["wall_reach"]))
+        drops = {which: _drop([_energy(one, frame) for frame in frames]) for which, one in potentials.items()}
+        found.append(_measure("wall", f"{name} {way}", "eV", 1.0, {"oracle": 0.0, **drops}))
+    left = {which: _md_left(one, prototype, parameters) for which, one in potentials.items()}
+    found.append(_measure("md", name, "part of its steps not run", 1.0, {"oracle": 0.0, **left}))
+    return found
+
+
+def _measure(rule: str, subject: str, unit: str, scale: float, values: Mapping[str, float | None]) -> dict[str, Any]:
+    return {
+        "rule": rule,
+        "subject": subject,
+        "unit": unit,
+        "scale": scale,
+        **{who: values.get(who) for who in ("oracle", "potential", "current")},
+    }
+
+
+# --- equation of state ---------------------------------------------------------------------------------------------
+
+
+def _volumes(prototype: Mapping[str, Any], probes: Mapping[str, Any]) -> dict[float, Cell]:
+    far, found = probes["lattice_range"], {}
+    for scale in np.linspace(1 - far, 1 + far, probes["volumes"]):
+        atoms = _conventional(prototype)
+        atoms.set_cell(atoms.cell.array * scale, scale_atoms=True)
+        found[float(scale)] = Cell(f"property: {name_of(prototype)}, lattice constant × {scale:.4f}", atoms)
+    return found
+
+
+def _equation_of_state(
+    prototype: Mapping[str, Any],
+    labels: Mapping[str, Atoms],
+    potentials: Mapping[str, "Evaluator"],
+    probes: Mapping[str, Any],
+) -> Iterator[dict[str, Any]]:
+    known = [labels[cell.name] for cell in _volumes(prototype, probes).values() if cell.name in labels]
+    if len(known) < _EOS_POINTS_MIN:
+        return
+    volumes = np.array([label.get_volume() for label in known])
+    energies = {"oracle": np.array([label.get_potential_energy() for label in known])}
+    for which, one in potentials.items():
+        energies[which] = np.array([_energy(one, label) for label in known])
+    fits = {which: birch_murnaghan(volumes, values) for which, values in energies.items()}
+    a, volume = prototype["lattice_constant_angstrom"], _conventional(prototype).get_volume()
+    constants = {which: fit and a * (fit[0] / volume) ** (1 / 3) for which, fit in fits.items()}
+    moduli = {which: fit and fit[1] / units.GPa for which, fit in fits.items()}
+    if constants["oracle"] is not None and moduli["oracle"] is not None:
+        name = name_of(prototype)
+        yield _measure("lattice_constant", name, "Å", constants["oracle"], constants)
+        yield _measure("bulk_modulus", name, "GPa", moduli["oracle"], moduli)
+
+
+def birch_murnaghan(volumes: np.ndarray, energies: np.ndarray) -> tuple[float, float] | None:
+    """Volume in Å³ and bulk modulus in eV/Å³ at the minimum; None without one between the volumes."""
+    x = volumes ** (-2 / 3)
+    center, spread = x.mean(), x.std()
+    energy = np.poly1d(np.polyfit((x - center) / spread, energies, 3))
+    slope, curvature = energy.deriv(), energy.deriv(2)
+    inside = (x.min() - center) / spread, (x.max() - center) / spread
+    for root in np.atleast_1d(slope.roots):
+        if np.isreal(root) and inside[0] <= root.real <= inside[1] and curvature(root.real) > 0:
+            at = center + spread * root.real
+            # V d²E/dV² with dE/dx = 0, x = V^(-2/3): 4/9 x^(7/2) d²E/dx²
+            return float(at**-1.5), float(4 / 9 * at**3.5 * curvature(root.real) / spread**2)
+    return None
+
+
+# --- elastic constants ---------------------------------------------------------------------------------------------
+
+
+def _family(prototype: Mapping[str, Any]) -> tuple[Sequence[int], Sequence[tuple[str, int, int]]]:
+    return _UNIAXIAL if prototype["structure"] in ("hcp", "l1_0") else _CUBIC
+
+
+def _strains(prototype: Mapping[str, Any], probes: Mapping[str, Any]) -> dict[tuple[int, int], Cell]:
+    found = {}
+    for voigt in _family(prototype)[0]:
+        for sign in (-1, 1):
+            atoms, strain = _conventional(prototype), np.zeros((3, 3))
+            i, j = _PLACES[voigt]
+            strain[i, j] += sign * probes["strain"] / 2
+            strain[j, i] += sign * probes["strain"] / 2
+            atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+            words = f"property: {name_of(prototype)}, strain {_VOIGT[voigt]} {sign * probes['strain']:+.4f}"
+            found[voigt, sign] = Cell(words, atoms)
+    return found
+
+
+def _elastic_constants(
+    prototype: Mapping[str, Any],
+    labels: Mapping[str, Atoms],
+    potentials: Mapping[str, "Evaluator"],
+    probes: Mapping[str, Any],
+) -> Iterator[dict[str, Any]]:
+    strained = _strains(prototype, probes)
+    if not all(cell.name in labels for cell in strained.values()):
+        return
+    known = {key: labels[cell.name] for key, cell in strained.items()}
+    stresses = {"oracle": {key: label.get_stress() for key, label in known.items()}}
+    for which, one in potentials.items():
+        stresses[which] = {key: stress_of(one, label) for key, label in known.items()}
+    scale = None
+    for constant, stress, strain in _family(prototype)[1]:
+        values = {
+            which: float((of[strain, 1][stress] - of[strain, -1][stress]) / (2 * probes["strain"]) / units.GPa)
+            for which, of in stresses.items()
+        }
+        scale = scale or abs(values["oracle"]) or 1.0
+        yield _measure("elastic_constant", f"{name_of(prototype)} {constant}", "GPa", scale, values)
+
+
+def stress_of(evaluator: "Evaluator", atoms: Atoms) -> np.ndarray:
+    """The stress in eV/Å³, in the order and the sign of ASE."""
+    xx, yy, zz, xy, xz, yz = -evaluator.evaluate(atoms, graded=False).virial_ev / atoms.get_volume()
+    return np.array([xx, yy, zz, yz, xz, xy])
+
+
+# --- wall and MD ---------------------------------------------------------------------------------------------------
+
+
+def _compressed(atoms: Atoms, reach: float) -> Iterator[Atoms]:
+    for part in np.linspace(_WALL_BEGIN, reach, _WALL_POINTS):
+        frame = atoms.copy()
+        frame.set_cell(atoms.cell.array * part, scale_atoms=True)
+        yield frame
+
+
+def _pushed(atoms: Atoms, reach: float) -> Iterator[Atoms]:
+    nearest = int(atoms.get_distances(0, range(1, len(atoms)), mic=True).argmin()) + 1
+    way = atoms.get_distance(0, nearest, mic=True, vector=True)
+    for part in np.linspace(_WALL_BEGIN, reach, _WALL_POINTS):
+        frame = atoms.copy()
+        frame.positions[0] += way * (1 - part)
+        yield frame
+
+
+def _drop(energies: Sequence[float]) -> float | None:
+    """How far the energy falls in eV on the way, from its highest point so far; 0 if it only rises; None if NaN."""
+    curve = np.array(energies)
+    return float((np.maximum.accumulate(curve) - curve).max()) if finite(curve) else None
+
+
+def _md_left(evaluator: "Evaluator", prototype: Mapping[str, Any], parameters: Mapping[str, Any]) -> float:
+    """The part of the run that was not run, because it did not stay whole; 0 if it did."""
+    probes, shortest = parameters["probes"], parameters["distance_min_angstrom"]
+    atoms = _whole(prototype, _MD_ATOMS_MIN)
+    rng = np.random.default_rng(parameters["seed"])
+    step, masses = probes["md_timestep_fs"] * units.fs, atoms.get_masses()[:, None]
+    # Drawn at twice the temperature: half goes into the springs of a crystal at rest.
+    velocities = rng.normal(0.0, np.sqrt(2 * units.kB * probes["md_temperature_kelvin"] / masses), (len(atoms), 3))
+    velocities -= (masses * velocities).sum(axis=0) / masses.sum()
+    forces = evaluator.evaluate(atoms, graded=False).forces
+    for number in range(probes["md_steps"]):
+        velocities += 0.5 * step * forces / masses
+        atoms.positions += step * velocities
+        if not finite(atoms.positions) or shortest_distance(atoms, shortest) < shortest:
+            return float(1 - number / probes["md_steps"])
+        forces = evaluator.evaluate(atoms, graded=False).forces
+        velocities += 0.5 * step * forces / masses
+    return 0.0
+
+
+def _conventional(prototype: Mapping[str, Any]) -> Atoms:
+    return crystal({**prototype, "repeat": (1, 1, 1)})
+
+
+def _whole(prototype: Mapping[str, Any], atoms_min: int) -> Atoms:
+    """The crystal repeated evenly: no atom is its own neighbour, and there are so many atoms at least."""
+    times = 2
+    while len(_conventional(prototype)) * times**3 < atoms_min:
+        times += 1
+    return crystal({**prototype, "repeat": (times, times, times)})
+
+
+def _energy(evaluator: "Evaluator", atoms: Atoms) -> float:
+    energy_ev: float = evaluator.evaluate(atoms, graded=False).energy_ev
+    return energy_ev
