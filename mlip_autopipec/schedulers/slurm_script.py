@@ -55,13 +55,18 @@ def render_job(
 def _directives(uid: str, tasks: Sequence[Task], options: SlurmQueue, *, root: str, folder: str) -> Iterator[str]:
     asked = tasks[0].resources
     yield f"--job-name={uid}"
-    yield f"--array=0-{len(tasks) - 1}"
+    # An array waits for the controller's next round, of a second or more; a job alone may begin at once.
+    if len(tasks) > 1:
+        yield f"--array=0-{len(tasks) - 1}"
     # The claim and the gate let a job go on only as itself, so Slurm may restart it after a node failure or preemption.
     yield "--requeue" if options.requeue else "--no-requeue"
     yield "--open-mode=append"
-    yield f"--output={_quoted(f'{root}/{folder}/slurm-%a.out'.replace('%', '%%').replace('%%a', '%a'))}"
+    output = f"{root}/{folder}/slurm-".replace("%", "%%") + ("%a.out" if len(tasks) > 1 else "0.out")
+    yield f"--output={_quoted(output)}"
     yield f"--chdir={_quoted(root)}"
-    yield "--export=NONE"  # the login environment of the compute node, and nothing of the daemon's
+    # SUBMIT has cleared it. With NONE, slurmd would run a login shell before each element, which takes several
+    # times as long as a short task; the script is one already.
+    yield "--export=ALL"
     yield from _resources(asked, ask_memory=options.ask_memory)
     chosen = {name: getattr(options, name) for name in ("partition", "account", "qos", "constraint")}
     yield from (f"--{name}={_quoted(value)}" for name, value in chosen.items() if value is not None)
@@ -85,8 +90,8 @@ def _quoted(value: str) -> str:
 
 
 _GUARD = f"""
-index=$SLURM_ARRAY_TASK_ID
-me={BEGUN}$SLURM_ARRAY_JOB_ID
+index=${{SLURM_ARRAY_TASK_ID:-0}} # a batch of one task is no array
+me={BEGUN}${{SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}}
 echo "{LIFE_MARK} ${{SLURM_RESTART_COUNT:-0}} of job $SLURM_JOB_ID, element $index, on $SLURMD_NODENAME"
 
 # Whoever makes the gate decides, once for ever, whether this batch runs and as which job.
@@ -95,9 +100,9 @@ ln -sn "$me" "$submit/gate" 2>/dev/null
 gate=$(readlink "$submit/gate") || {{ echo "$submit/gate can be neither made nor read"; exit 75; }}
 [ "$gate" = "$me" ] || {{ echo "the gate says $gate, so there is nothing to do here"; exit 0; }}
 
-workdir=$(awk -F '\\t' -v wanted="$index" '$1 == wanted {{ print $2 }}' "$submit/tasks.tsv")
-[ -n "$workdir" ] || {{ echo "no folder for element $index"; exit 75; }}
-export SLURM_EXPORT_ENV=ALL # srun hands on the environment, in spite of --export=NONE
+mapfile -t -s "$index" -n 1 line <"$submit/tasks.tsv" # a process less than awk
+workdir=${{line#$index$'\\t'}}
+[ -n "$workdir" ] && [ "$workdir" != "$line" ] || {{ echo "no folder for element $index"; exit 75; }}
 export PYTHONUNBUFFERED=1 OMP_NUM_THREADS=${{SLURM_CPUS_PER_TASK:-1}}
 export OPENBLAS_NUM_THREADS=$OMP_NUM_THREADS MKL_NUM_THREADS=$OMP_NUM_THREADS
 """
@@ -151,7 +156,8 @@ report() {{
 """
 
 #: FOLDER AFTER TURNS: begin a try if AFTER is the last one (`none`: there is none), wait for its answer, and report.
-#: sbatch is in a session of its own, for it may take minutes, and its answer must outlive this connection.
+#: sbatch is in a session of its own, for it may take minutes, and its answer must outlive this connection. Its jobs
+#: inherit its environment: of the session's it keeps no more than who the user is and how Slurm is reached.
 SUBMIT = (
     _PRELUDE
     + r"""
@@ -163,9 +169,11 @@ if [ "${last:-none}" = "$2" ] && [ ! -L gate ]; then
   if mkdir "try.$last"; then
     begun=yes
     setsid nohup sh -c '
-      sbatch --parsable job.sh >"$1/out" 2>"$1/err"
+      env -i USER="$2" LOGNAME="$2" PATH="$PATH" ${HOME+"HOME=$HOME"} ${SHELL+"SHELL=$SHELL"} \
+        ${SLURM_CONF+"SLURM_CONF=$SLURM_CONF"} ${KRB5CCNAME+"KRB5CCNAME=$KRB5CCNAME"} \
+        sbatch --parsable job.sh >"$1/out" 2>"$1/err"
       echo $? >"$1/.rc" && mv "$1/.rc" "$1/rc"
-    ' sh "try.$last" </dev/null >/dev/null 2>&1 &
+    ' sh "try.$last" "$user" </dev/null >/dev/null 2>&1 &
   fi
   [ -d "try.$last" ] || exit 1
 fi

@@ -2,11 +2,11 @@
 
 It is asked by one short line and answers with the names that are new, then an empty line, which is its heartbeat. So
 the pace is set here, nothing is left behind there when the connection goes, and what is quiet costs next to nothing.
+Between two listings it only glances at the folder's time, which starts no process and reads no names.
 Where it cannot run, or is lost, a plain listing takes its place until it can be started again.
 """
 
 import asyncio
-import math
 import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
@@ -24,12 +24,17 @@ _GOOD_AFTER_S = 60.0
 #: Pause at least so many times as long as an answer took: a big folder on a slow disk is listed less often. No more
 #: than that, as the way there and back is part of it.
 _PAUSE_PER_ANSWER = 2.0
+#: And before a glance so many times: where something ends all the time, each becomes a listing.
+_PAUSE_PER_GLANCE = 9.0
 
 #: One line, as login shells want it. Sorted by ls, so that comm can compare; names that begin with a dot are not done.
+#: The folder's own time is kept, not this host's: their clocks differ. What is placed in the same tick, or not shown
+#: yet by the file system's cache, is missed by a glance, and found by the next listing.
 _PROGRAM = (
-    'export LC_ALL=C; mkdir -p -- "$1" && d=$(mktemp -d) || exit 1; a=$d/a; b=$d/b;'
+    'export LC_ALL=C; mkdir -p -- "$1" && d=$(mktemp -d) || exit 1; a=$d/a; b=$d/b; t=$d/t;'
     " trap 'rm -rf -- \"$d\"' EXIT; trap 'exit 1' HUP INT TERM; : >\"$a\"; while read -r asked; do"
-    ' if [ "$asked" = all ]; then : >"$a"; fi;'
+    ' if [ "$asked" = glance ] && ! [ "$1" -nt "$t" ]; then echo; continue; fi;'
+    ' if [ "$asked" = all ]; then : >"$a"; fi; touch -r "$1" "$t";'
     ' ls -1 -- "$1/" >"$b" && comm -13 "$a" "$b" && echo || exit 1; c=$a; a=$b; b=$c; done'
 )
 
@@ -57,9 +62,9 @@ class Far(Protocol):
 class RemoteWatcher:
     """ports.Watcher over a transport that can converse.
 
-    Asks every `interval_s`, and every `hurried_interval_s` after `hurry`. Every `rescan_s` the names are told whole, so
-    that none is lost for good. With `long_lived` false, for sites that end such processes, it is one listing each time.
-    `trouble` is what keeps it from being told by that process; empty if nothing does.
+    Lists every `interval_s`, and glances every `glance_s`. Every `rescan_s` the names are told whole, so that none is
+    lost for good. With `long_lived` false, for sites that end such processes, it is one plain listing each
+    `interval_s`. `trouble` is what keeps it from being told by that process; empty if nothing does.
     """
 
     def __init__(
@@ -70,7 +75,7 @@ class RemoteWatcher:
         rng: random.Random,
         outbox: str = "outbox",
         interval_s: float = 1.0,
-        hurried_interval_s: float = 0.2,
+        glance_s: float = 0.2,
         rescan_s: float = 30.0,
         long_lived: bool = True,
     ) -> None:
@@ -79,19 +84,10 @@ class RemoteWatcher:
         self._rng = rng
         self._outbox = outbox
         self._interval_s = interval_s
-        self._hurried_interval_s = hurried_interval_s
+        self._glance_s = glance_s
         self._rescan_s = rescan_s
         self._long_lived = long_lived
-        self._hurried_until_s = -math.inf
-        self._hurried = asyncio.Event()
         self.trouble = ""
-
-    def hurry(self, for_s: float) -> None:
-        """Ask often for so long from now: something is about to end."""
-        now_s = _monotonic_s()
-        if now_s >= self._hurried_until_s:
-            self._hurried.set()
-        self._hurried_until_s = max(self._hurried_until_s, now_s + for_s)
 
     async def names(self) -> AsyncGenerator[frozenset[str], None]:
         """The whole outbox at once and every `rescan_s`, and in between what is new."""
@@ -113,27 +109,31 @@ class RemoteWatcher:
 
     async def _told(self) -> AsyncGenerator[frozenset[str], None]:
         """By the long-lived process, until it or the connection ends with a TransientError."""
-        whole_at_s = _monotonic_s()
+        whole_at_s = listing_at_s = _monotonic_s()
         async with self._transport.converse(["sh", "-c", _PROGRAM, "sh", self._outbox]) as dialogue:
             while True:
                 asked_at_s = _monotonic_s()
-                whole = asked_at_s >= whole_at_s
-                names = await _ask(dialogue, "all" if whole else "new")
+                whole, listing = asked_at_s >= whole_at_s, asked_at_s >= listing_at_s
+                names = await _ask(dialogue, "all" if whole else "new" if listing else "glance")
+                took_s = _monotonic_s() - asked_at_s
                 if whole:
                     whole_at_s = asked_at_s + self._rescan_s
-                answered_at_s = _monotonic_s()
+                if whole or listing:
+                    listing_at_s = asked_at_s + max(self._interval_s, (1 + _PAUSE_PER_ANSWER) * took_s)
                 if whole or names:
                     yield names
-                await self._pause(asked_at_s, answered_at_s)
+                glance_at_s = asked_at_s + max(self._glance_s, (1 + _PAUSE_PER_GLANCE) * took_s)
+                await self._clock.sleep(max(min(glance_at_s, listing_at_s) - _monotonic_s(), 0))
 
     async def _polled(self) -> AsyncGenerator[frozenset[str], None]:
         """By plain listings, until one fails."""
         while True:
             asked_at_s = _monotonic_s()
             names = await self._listing()
-            answered_at_s = _monotonic_s()
+            took_s = _monotonic_s() - asked_at_s
             yield names
-            await self._pause(asked_at_s, answered_at_s)
+            due_s = asked_at_s + max(self._interval_s, (1 + _PAUSE_PER_ANSWER) * took_s)
+            await self._clock.sleep(max(due_s - _monotonic_s(), 0))
 
     async def _listing_if_any(self) -> frozenset[str] | None:
         """One plain listing, or None where that cannot be had either."""
@@ -145,20 +145,6 @@ class RemoteWatcher:
 
     async def _listing(self) -> frozenset[str]:
         return frozenset(name for name in await self._transport.names(self._outbox) if not name.startswith("."))
-
-    async def _pause(self, asked_at_s: float, answered_at_s: float) -> None:
-        """Until the next question is due, or `hurry` is called."""
-        self._hurried.clear()
-        now_s = _monotonic_s()
-        usual_s = self._hurried_interval_s if now_s < self._hurried_until_s else self._interval_s
-        due_s = max(asked_at_s + usual_s, answered_at_s + _PAUSE_PER_ANSWER * (answered_at_s - asked_at_s))
-        sleep = self._clock.sleep(max(due_s - now_s, 0))
-        waits = [asyncio.ensure_future(sleep), asyncio.ensure_future(self._hurried.wait())]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
 
 
 def _monotonic_s() -> float:

@@ -179,6 +179,20 @@ async def test_the_users_own_settings_reach_no_command(stand: SlurmStand, monkey
     assert "SLURM_CONF=/etc/elsewhere/slurm.conf" in seen
 
 
+async def test_jobs_inherit_nothing_of_the_daemons(stand: SlurmStand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who the user is and how Slurm is reached is all that sbatch, and so the jobs, are given."""
+    monkeypatch.setenv("SECRET", "of the daemon")
+    monkeypatch.setenv("SLURM_CONF", "/etc/slurm here.conf")
+    stand.program("sbatch", 'env | cut -d= -f1 >"$0.env"; echo "$SLURM_CONF" >>"$0.env"; echo 4711')
+
+    assert await stand.scheduler.submit(stand.batch, stand.tasks) == Accepted("4711")
+
+    *names, last = (stand.root.parent / "bin" / "sbatch.env").read_text(encoding="utf-8").splitlines()
+    allowed = {"USER", "LOGNAME", "PATH", "HOME", "SHELL", "SLURM_CONF", "KRB5CCNAME", "PWD", "_", "SHLVL"}
+    assert set(names) <= allowed
+    assert last == "/etc/slurm here.conf"
+
+
 async def test_a_site_that_cannot_make_the_mark_submits_nothing(stand: SlurmStand) -> None:
     """As with a full disk: a passing fault, nothing was sent, and it may be tried again."""
     stand.answers("mkdir", err="mkdir: cannot create directory: No space left on device\n", status=1)

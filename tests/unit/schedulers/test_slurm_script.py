@@ -44,8 +44,18 @@ def test_everything_that_exactly_once_rests_on_is_said() -> None:
         "--open-mode=append",
         "--output=/work/u/al/f/slurm-%a.out",
         "--chdir=/work/u/al",
-        "--export=NONE",
+        "--export=ALL",
     ]
+
+
+def test_a_batch_of_one_task_is_no_array() -> None:
+    """It may begin at once; its one task is number 0, and its output is where an element's would be."""
+    said = directives(
+        render_job(UID, some_tasks(1), PLAIN, root="/work/u/a%l", folder="f", python="python3", payload="p.pyz")
+    )
+
+    assert not [line for line in said if line.startswith("--array")]
+    assert "--output=/work/u/a%%l/f/slurm-0.out" in said
 
 
 def test_resources_are_asked_for_in_slurms_units() -> None:
@@ -140,6 +150,20 @@ def test_an_element_runs_its_own_task_and_ends_as_it_does(stand: SlurmStand) -> 
     words = f"--workdir {stand.tasks[1].workdir} --uid {UID} --index 1 4 here {stand.root}"
     assert stand.output(1) == f"began task --root {stand.root} {words}\n"
     assert stand.output(0) == stand.output(2) == ""
+
+
+def test_a_job_alone_runs_task_0(stand: SlurmStand) -> None:
+    """Slurm gives it no index and no array."""
+    assert stand.run_element("7", 0, SLURM_ARRAY_TASK_ID="", SLURM_ARRAY_JOB_ID="") == 3
+    assert stand.output(0).startswith(f"began task --root {stand.root} --workdir {stand.tasks[0].workdir} ")
+    assert stand.gate == "begun.7"
+
+
+@pytest.mark.parametrize("index", [3, 30])
+def test_an_index_beyond_the_list_fails(stand: SlurmStand, index: int) -> None:
+    """It is no task of this batch."""
+    assert stand.run_element("7", index) == 75
+    assert f"no folder for element {index}" in (stand.folder / f"slurm-{index}.out").read_text()
 
 
 def test_all_elements_of_the_array_that_came_first_run(stand: SlurmStand) -> None:

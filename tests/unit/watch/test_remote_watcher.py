@@ -46,7 +46,7 @@ class _Answers:
 
     def say(self, line: str) -> None:
         self._far.questions.append((self._far.clock.elapsed_s, line))
-        seen = self._seen if line == "new" else set[str]()
+        seen = set[str]() if line == "all" else self._seen
         self._lines = [*(name for name in self._far.outbox if name not in seen), ""]
         self._seen = set(self._far.outbox)
 
@@ -79,13 +79,13 @@ async def told(names: AsyncGenerator[frozenset[str], None], far: FarSide, for_s:
 
 
 def test_it_asks_for_what_is_new_and_now_and_then_for_all() -> None:
-    """Every second, and every half minute the whole outbox, which is told also if it is empty."""
+    """Listed every second, and every half minute the whole outbox, which is told also if it is empty."""
     clock = SimulatedClock()
     far = FarSide(clock)
     sets = run_simulated(told(watcher(far).names(), far, 60), clock, limit_s=1e3)
     assert sets == [frozenset()] * 3
     assert [at for at, asked in far.questions if asked == "all"] == [0, 30, 60]
-    assert [at for at, _ in far.questions] == list(range(61))
+    assert [at for at, asked in far.questions if asked != "glance"] == list(range(61))
     assert far.begun == 1
     assert far.listings == []
 
@@ -101,41 +101,35 @@ def test_each_name_is_told_once_between_whole_listings() -> None:
             for name in ("a.json", "b.json", "c.json"):
                 far.outbox.append(name)
                 assert await anext(names) == {name}
-            assert clock.elapsed_s == 3
+            assert clock.elapsed_s < 1
             assert await anext(names) == {"a.json", "b.json", "c.json"}
             assert clock.elapsed_s == 30
 
     run_simulated(main(), clock, limit_s=1e3)
 
 
-def test_hurry_lasts_as_long_as_was_said() -> None:
-    """A fifth of a second between questions, then a second again; said twice, the longer counts."""
+def test_between_two_listings_it_glances() -> None:
+    """Every fifth of a second, and what has come by then is told."""
     clock = SimulatedClock()
     far = FarSide(clock)
 
     async def main() -> None:
-        one = watcher(far)
-        one.hurry(2)
-        one.hurry(1)
-        await told(one.names(), far, 30)
+        async with aclosing(watcher(far).names()) as names:
+            assert await anext(names) == set()
+            asyncio.get_running_loop().call_later(10.3, far.outbox.append, "a.json")
+            assert await anext(names) == {"a.json"}
+            assert 10.3 < clock.elapsed_s < 10.5
 
     run_simulated(main(), clock, limit_s=1e3)
-    assert 11 <= sum(at < 2.1 for at, _ in far.questions) <= 12
-    assert sum(10 < at <= 20 for at, _ in far.questions) == 10
+    assert 40 <= sum(asked == "glance" for at, asked in far.questions if at < 10) <= 50
 
 
 def test_a_slow_folder_is_listed_less_often() -> None:
-    """Two thirds of the time at least it is left alone, hurry or not."""
+    """Two thirds of the time at least it is left alone, and it is not glanced at in between."""
     clock = SimulatedClock()
     far = FarSide(clock)
     far.listing_s = 3.0
-
-    async def main() -> None:
-        one = watcher(far)
-        one.hurry(1e6)
-        await told(one.names(), far, 300)
-
-    run_simulated(main(), clock, limit_s=1e3)
+    run_simulated(told(watcher(far).names(), far, 300), clock, limit_s=1e3)
     assert 30 <= len(far.questions) <= 40
 
 
