@@ -1,0 +1,99 @@
+"""Physics that takes milliseconds, for a daemon that is to be killed a thousand times. Standard library only.
+
+Everything else of the work half is the real one: the claim, the checked inputs, the outcome and the outbox. The same
+task gives the same files in every run, so that data sets can be compared byte for byte.
+"""
+
+import hashlib
+import random
+from typing import Any
+
+from mlip_autopipec.payload.frame import Job, Result
+
+
+def _chance(job: Job) -> random.Random:
+    return random.Random(job.task)  # noqa: S311 - the same in every run is the point
+
+
+def _structures(job: Job, number: int, tests: int, why: str) -> list[dict[str, Any]]:
+    structures = []
+    for index in range(number + tests):
+        path = job.workdir / f"{index:04d}.extxyz"
+        path.write_text(f"structure {index} of {job.task}\n", encoding="utf-8")
+        role = "train" if index < number else "test"
+        structures.append(
+            {"file": job.ref(path), "role": role, "origin": "soak", "n_atoms": 4, "gamma_max": None, "why": why}
+        )
+    return structures
+
+
+def generate(job: Job) -> Result:
+    """As many structures as are asked for."""
+    structures = _structures(job, job.parameters["structures"], job.parameters["test_structures"], "generated")
+    return Result({"structures": structures, "environments": {"Cu": 4}, "redrawn": 0})
+
+
+def explore(job: Job) -> Result:
+    """Of ever fewer walkers that halt."""
+    walker, cycle = job.parameters["walker"], int(job.task[1:4])
+    halts = _chance(job).random() < 0.5**cycle
+    frames = job.workdir / "frames.extxyz"
+    frames.write_text(f"frames of {job.task}\n", encoding="utf-8")
+    steps = walker["steps"] // 2 if halts else walker["steps"]
+    metrics = {
+        "ending": "halted" if halts else "completed",
+        "steps": steps,
+        "steps_planned": walker["steps"],
+        "time_ps": steps * walker["timestep_fs"] / 1000,
+        "gamma_max": 2 * job.parameters["gamma_halt"] if halts else 1.0,
+        "frames_collected": 3 if halts else 0,
+        "temperature_mean_kelvin": walker["temperature_kelvin"],
+        "gamma_trace": [],
+    }
+    return Result(metrics, {"frames": frames})
+
+
+def select(job: Job) -> Result:
+    """Two structures and an audit."""
+    structures = _structures(job, 2, 1, "d_optimal")
+    counts = dict.fromkeys(("below_window", "too_short", "duplicates", "not_chosen"), 0)
+    return Result({"frames": len(structures), **counts, "structures": structures})
+
+
+def calculate(job: Job) -> Result:
+    """A label that says whose it is."""
+    label = job.workdir / "label.extxyz"
+    label.write_text(f"energy={_chance(job).random():.6f} task={job.task}\n", encoding="utf-8")
+    metrics = {"energy_ev": -14.0, "n_atoms": 4, "force_max_ev_per_angstrom": 1.0, "pressure_gpa": 0.0}
+    return Result({**metrics, "settings": "soak"}, {"label": label})
+
+
+def train(job: Job) -> Result:
+    """The cycle's data set, and a potential that is a little better than the one before."""
+    dataset = job.root / job.parameters["dataset_file"]
+    dataset.parent.mkdir(parents=True, exist_ok=True)
+    dataset.write_text("".join(path.read_text() for path in job.inputs.get("label", [])), encoding="utf-8")
+    folder = job.root / job.parameters["potential_folder"]
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {f"potential_{kind}": folder / f"potential.{kind}" for kind in ("yaml", "asi", "yace")}
+    for path in files.values():
+        path.write_text(job.task, encoding="utf-8")
+    cycle = int(job.task[1:4])
+    metrics = {
+        "functions": 1,
+        "train": _errors(cycle),
+        "test": _errors(cycle),
+        "test_of_current": _errors(cycle - 1) if "current_yaml" in job.inputs else None,
+        "history": [{"cycle": each, "errors": _errors(each)} for each in job.parameters["earlier_cycles"]],
+        "probe_gamma": 20.0,
+        "reference_energies_ev": dict.fromkeys(job.parameters["elements"], -1.0),
+        "fingerprint": hashlib.sha256(job.task.encode()).hexdigest(),
+        "fit_s": 0.0,
+        "active_set_s": 0.0,
+    }
+    return Result(metrics, {"dataset": dataset, **files})
+
+
+def _errors(cycle: int) -> dict[str, Any]:
+    force = 4.0 + 100.0 * 0.1**cycle
+    return {"structures": 6, "energy_mev_per_atom": force / 10, "force_mev_per_angstrom": force}

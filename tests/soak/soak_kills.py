@@ -1,0 +1,148 @@
+"""Real daemons on this machine, killed by SIGKILL at random moments, or refused by their disk; and what is left."""
+
+import os
+import random
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from campaign_stand import Campaign, assert_nothing_doubled_or_lost, assert_replays
+from soak_table import Row, Tell
+
+from mlip_autopipec.daemon import VERDICT_EXIT_CODES, main
+from mlip_autopipec.data_models import events as ev
+
+_HERE = Path(__file__).resolve().parent
+_LIFE_S = (0.02, 1.5)
+#: A campaign that is left alone takes seconds.
+_PATIENCE_S = 180.0
+_VERDICTS = frozenset(VERDICT_EXIT_CODES.values())
+#: What strace lets the kernel answer with, at the n-th such call on a journal file.
+_REFUSALS = ("fdatasync:error=EIO", "write:error=ENOSPC", "write:error=EIO")
+
+
+def soak_kills(number: int, seed: int, tell: Tell) -> Row:
+    """Campaigns one after another, until that many daemons have been killed."""
+    rng, row = random.Random(seed), Row("real daemons killed by SIGKILL")  # noqa: S311 - moments, not secrets
+    began_s = time.monotonic()
+    while row.faults["SIGKILL"] < number:
+        with _campaign(row) as campaign:
+            code = None
+            while code is None:
+                last = row.faults["SIGKILL"] >= number
+                code = _life(campaign, _PATIENCE_S if last else rng.uniform(*_LIFE_S))
+                row.faults["SIGKILL"] += code is None
+                tell(f"{row.faults['SIGKILL']} of {number} kills, campaign {row.runs + 1}")
+            _judge(campaign, code, row)
+    row.took_s = time.monotonic() - began_s
+    return row
+
+
+def soak_disk(number: int, seed: int, tell: Tell) -> Row:
+    """Daemons whose disk fails under the journal; each then lives on with a disk that works."""
+    rng, row = random.Random(seed), Row("real daemons refused by their disk")  # noqa: S311
+    began_s = time.monotonic()
+    while row.faults.total() < number:
+        with _campaign(row) as campaign:
+            for refusal in _REFUSALS:
+                ended = _refused(campaign, refusal, rng.randint(1, 12))
+                words = refusal.replace(":error=", " ")
+                row.faults[words] += "cannot be written" in ended
+                if "Traceback" in ended:
+                    row.complain(f"{words}: {ended[-500:]}")
+                tell(f"{row.faults.total()} of {number} refusals, campaign {row.runs + 1}")
+            _judge(campaign, _life(campaign, _PATIENCE_S), row)
+    row.took_s = time.monotonic() - began_s
+    return row
+
+
+@contextmanager
+def _campaign(row: Row) -> Iterator[Campaign]:
+    """A campaign in a folder of its own, which is removed if nothing is found there."""
+    place = Path(tempfile.mkdtemp(prefix="soak-"))
+    python = place / "python"
+    python.write_text(f"#!{sys.executable} -ES\n{(_HERE / 'quick_python.py').read_text(encoding='utf-8')}")
+    python.chmod(python.stat().st_mode | stat.S_IXUSR)
+    shutil.copy(_HERE / "quick_physics.py", place)
+    config = place / "soak.yaml"
+    config.write_text((_HERE / "soak.yaml").read_text(encoding="utf-8").replace("PYTHON", str(python)))
+    yield Campaign(config, place / "campaign", place / "site")
+    if not row.complaints:
+        shutil.rmtree(place)
+
+
+def _life(campaign: Campaign, span_s: float) -> int | None:
+    """One daemon, forked from this process so that it need not import anything; None if it had to be killed."""
+    pid = os.fork()
+    if pid == 0:
+        _be_daemon(campaign)
+    until = time.monotonic() + span_s
+    while time.monotonic() < until:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return None
+
+
+def _be_daemon(campaign: Campaign) -> None:
+    """autopipecd, to its end."""
+    output = os.open(campaign.config.parent / "daemon.out", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    code: object = 70
+    try:
+        main(["--config", str(campaign.config), "--exit-on-verdict"])
+    except SystemExit as end:
+        code = end.code
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 70)
+
+
+def _refused(campaign: Campaign, refusal: str, when: int) -> str:
+    """What a daemon says at its end whose `when`-th such call on the journal fails."""
+    journal = campaign.folder / "journal"
+    newest = max(journal.glob("journal-*.jsonl"), default=journal / "journal-000001.jsonl")
+    call = refusal.partition(":")[0]
+    strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(newest), "-e", f"trace={call}"]
+    daemon = [sys.executable, "-m", "mlip_autopipec.daemon", "--config", str(campaign.config), "--exit-on-verdict"]
+    done = subprocess.run(
+        [*strace, "-e", f"inject={refusal}:when={when}", *daemon],
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE_S,
+        check=False,
+    )
+    return done.stderr
+
+
+def _judge(campaign: Campaign, code: int | None, row: Row) -> None:
+    """A campaign that has come to its end."""
+    row.runs += 1
+    if code not in _VERDICTS:
+        row.complain(f"{campaign.config.parent}: the daemon ended with {code}: {campaign.output()[-500:]}")
+        return
+    row.verdicts += 1
+    for check in (assert_nothing_doubled_or_lost, assert_replays):
+        try:
+            check(campaign)
+        except AssertionError as error:
+            row.complain(f"{campaign.config.parent}: {error}")
+    planned = {
+        task.id: task for event in campaign.events() if isinstance(event, ev.PhaseStarted) for task in event.tasks
+    }
+    ended = {event.outcome.task for event in campaign.events() if isinstance(event, ev.TaskEnded)}
+    claims = [len(list((campaign.root / task.workdir).glob("claim.*"))) for task in planned.values()]
+    row.doubled += sum(number > 1 for number in claims)
+    row.lost += len(planned.keys() - ended)

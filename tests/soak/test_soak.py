@@ -1,0 +1,68 @@
+"""The soak itself: its table, its exit code, and that it finds what is wrong."""
+
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import soak_journal
+from random_walk import perfect_journal
+from soak import main
+from soak_table import Row, render
+
+from mlip_autopipec.data_models.state import WorkflowState
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.timeout(600)
+def test_a_small_soak_of_everything_finds_nothing() -> None:
+    """Simulated campaigns, killed daemons, and daemons whose disk fails; with zeros, and a verdict for each run."""
+    done = subprocess.run(
+        [ROOT / "scripts" / "soak", "--seeds", "4", "--kill", "4", "--disk", "3"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    whats = ["simulated campaigns", "real daemons killed by SIGKILL", "real daemons refused by their disk"]
+    if shutil.which("strace") is None:
+        whats.pop()
+    for what, line in zip(whats, done.stdout.splitlines()[1:], strict=False):
+        assert line.startswith(what)
+        counted, faults, doubled, lost, findings, verdicts = map(int, line.removeprefix(what).split()[:6])
+        assert (doubled, lost, findings) == (0, 0, 0)
+        assert counted == verdicts > 0
+        assert faults > 0
+
+
+def test_a_seed_runs_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its whole story is told, and its end."""
+    assert main(["--seed", "5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "campaign copper-3f9a1c created" in lines[0]
+    assert lines[-1].endswith("nothing to complain of")
+
+
+def test_another_state_than_was_written_is_found(tmp_path: Path) -> None:
+    """A journal that opens to something else is a finding; the same one with the right states is none."""
+    events = perfect_journal()[:4]
+    content = soak_journal._write(tmp_path / "whole", events)
+    right = soak_journal._states(events)
+    wrong = [state.model_copy(update={"cycle_index": 7}) for state in right]
+    for states, complaints in ((right, 0), (wrong, 1)):
+        row = Row("journals")
+        soak_journal._open(tmp_path / "spoiled", content[:-9], states, row, "cut")
+        assert len(row.complaints) == complaints
+    assert WorkflowState() in right
+
+
+def test_the_table_tells_what_was_found() -> None:
+    """One line per kind, then the faults, then the findings in words."""
+    row = replace(Row("simulated campaigns", runs=2, verdicts=1, doubled=1, took_s=61), complaints=["seed 7: twice"])
+    row.faults["dies"] = 3
+    head, line, *rest = render([row]).splitlines()
+    assert head.split() == ["runs", "faults", "doubled", "lost", "findings", "verdicts", "took"]
+    assert line.split() == ["simulated", "campaigns", "2", "3", "1", "0", "1", "1", "1", "min", "01", "s"]
+    assert rest[-1] == "FOUND: seed 7: twice"
