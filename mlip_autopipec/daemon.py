@@ -47,6 +47,7 @@ from mlip_autopipec.observability.watchdog import keep_watchdog
 from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.loop import Observer, WorkflowManager
 from mlip_autopipec.orchestration.machine import evolve
+from mlip_autopipec.orchestration.ownership import Ownership
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.ports import Clock, Journal, Scheduler, Transport, Watcher
@@ -244,6 +245,8 @@ class _Daemon:
         self._shipment = pack()
         self._supplies = supplies(self._config)
         self._site = _adapters(self._config.site, self._shipment.path, self._clock)
+        self._owner = Ownership(self._site.way.transport, self._clock, host=socket.gethostname(), pid=os.getpid())
+        self._campaign = ""
 
     async def run(self) -> int:
         """From lock to last word; the exit code."""
@@ -312,7 +315,8 @@ class _Daemon:
                 await self._clock.sleep(0.2)
 
     async def _prepare_site(self) -> int | None:
-        """Put the work half there, and make sure that its Python has what the tasks import."""
+        """Take the root over, put the work half there, and make sure that its Python has what the tasks import."""
+        await self._owner.claim(self._campaign)
         await self._site.way.transport.write(
             {
                 self._shipment.path: self._shipment.content,
@@ -344,6 +348,7 @@ class _Daemon:
             observers.append(lambda _, after: ending.ask("a verdict is reached") if after.verdict else None)
         with progress:
             state = await self._begin(journal, state, observers)
+            self._campaign = state.campaign
             manager = self._manager(journal, state, observers)
             server = ControlServer(
                 socket=socket_path(self._folder),
@@ -381,6 +386,7 @@ class _Daemon:
                 tasks = [
                     group.create_task(server.serve(listening), name="control"),
                     group.create_task(reporter.run(), name="report"),
+                    group.create_task(self._owner.keep(self._config.site.poll_interval), name="ownership"),
                     group.create_task(
                         keep_watchdog(self._notifier, manager.turned, self._clock, logger), name="watchdog"
                     ),

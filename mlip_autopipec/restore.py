@@ -1,11 +1,13 @@
 """restore: a journal that is damaged or gone, made good from what the site holds. The daemon never does it itself."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from mlip_autopipec.config.loader import LoadedConfig
 from mlip_autopipec.daemon import VERSION, SystemClock, way_there
 from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.state import Stage, WorkflowState
 from mlip_autopipec.errors import OperatorError
 from mlip_autopipec.journal.journal import FileJournal
@@ -29,7 +31,7 @@ async def restore(loaded: LoadedConfig) -> ev.JournalRebuilt:
     with CampaignLock(folder, now=clock.now()):
         relics = await _relics(loaded, clock)
         damage = find_damage(path)
-        kept = cut_off(path, damage, clock.now()) if damage else None
+        kept = cut_off(path, damage, clock.now()) if damage else _put_aside_a_new_one(path, relics, clock.now())
         journal, state = FileJournal.open(path, now=clock.now())
         try:
             _check(path, state, relics, damaged=kept is not None)
@@ -51,6 +53,15 @@ async def _relics(loaded: LoadedConfig, clock: SystemClock) -> Relics:
         return await unearth(way.transport, loaded.config.campaign.name)
     finally:
         await way.close()
+
+
+def _put_aside_a_new_one(path: Path, relics: Relics, now: datetime) -> Path | None:
+    """Where a daemon has begun anew for want of the journal, and was refused the root; None if none has."""
+    state = replay(path)
+    begun = state.cycle_index or state.batches_begun or state.current_phase not in {None, Phase.GENERATION}
+    if state.campaign in {"", relics.campaign} or begun:
+        return None
+    return path.rename(path.with_name(f"{path.name}.unused-{now:%Y%m%dT%H%M%S}"))
 
 
 def _check(path: Path, state: WorkflowState, relics: Relics, *, damaged: bool) -> None:

@@ -249,7 +249,7 @@ class JournalRebuilt(_Event):
 
     type: Literal["JournalRebuilt"] = "JournalRebuilt"
     events: int = Field(ge=0)
-    kept_as: str = Field(default="", description="folder with the damaged journal; empty if there was none")
+    kept_as: str = Field(default="", description="folder with the journal that was there before; empty if none was")
     unused: tuple[str, ...] = Field(
         default=(), description="submissions on the site that the site file has no place for"
     )

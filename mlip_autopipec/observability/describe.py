@@ -70,7 +70,7 @@ def _words(event: ev.Event, state: WorkflowState | None) -> str:  # noqa: C901, 
         case ev.JournalRepaired():
             return f"the journal's torn end was cut off ({count(event.bytes_cut, 'byte')}, kept as {event.kept_as})"
         case ev.JournalRebuilt():
-            kept = f", the damaged journal is kept as {event.kept_as}" if event.kept_as else ""
+            kept = f", the journal of before is kept as {event.kept_as}" if event.kept_as else ""
             return f"{count(event.events, 'event')} made again from what the site holds{kept}"
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from mlip_autopipec.journal.snapshot import load_state, save_state
 pytestmark = [pytest.mark.codes, pytest.mark.timeout(180)]
 
 AUTOPIPECD = Path(sys.executable).with_name("autopipecd")
+AUTOPIPECCTL = Path(sys.executable).with_name("autopipecctl")
 SMALL = Path(__file__).parents[1] / "campaign" / "small.yaml"
 
 
@@ -67,6 +69,37 @@ def test_a_wrong_site_file_ends_with_2_before_anything_is_made(site_file: Path) 
     assert "gama_halt" in done.stderr
     assert "gamma_halt" in done.stderr
     assert not (site_file.parent / "campaign").exists()
+
+
+def test_a_daemon_that_was_replaced_on_another_machine_ends(site_file: Path, tmp_path: Path) -> None:
+    """The lock knows of one machine only; the root tells the first daemon that a later one has taken over."""
+    site_file.write_text(SMALL.read_text())
+    campaign, elsewhere = site_file.parent / "campaign", tmp_path / "elsewhere"
+    with start(site_file) as first:
+        wait_for((site_file.parent / "site" / ".ap" / "epochs" / "000001" / "owner.json").exists)
+        shutil.copytree(campaign, elsewhere / "campaign", ignore=shutil.ignore_patterns("control", "lock"))
+        other = elsewhere / "site.yaml"
+        other.write_text(site_file.read_text().replace("root: site", f"root: {site_file.parent / 'site'}"))
+        with start(other) as second:
+            try:
+                assert first.wait(timeout=60) == 78
+            finally:
+                first.kill()
+                second.terminate()
+
+
+def test_the_root_of_another_campaign_is_refused(site_file: Path) -> None:
+    """A journal that is gone is no reason to begin anew over the old one's files; the remedy is named, and works."""
+    assert run(site_file, "--exit-on-verdict").returncode == 12
+    campaign = site_file.parent / "campaign"
+    shutil.rmtree(campaign)
+    refused = run(site_file, "--exit-on-verdict")
+    assert (refused.returncode, "autopipecctl journal rebuild" in refused.stderr) == (78, True)
+    rebuilt = subprocess.run(
+        [AUTOPIPECCTL, "journal", "rebuild", "-c", site_file], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "kept as journal.unused-" in rebuilt.stdout
+    assert run(site_file, "--exit-on-verdict").returncode == 12
 
 
 def test_a_failed_campaign_says_why_and_ends_with_12(site_file: Path) -> None:

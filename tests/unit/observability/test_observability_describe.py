@@ -57,7 +57,7 @@ OTHERS: list[tuple[ev.Event, str]] = [
     ),
     (
         ev.JournalRebuilt(at=AT, events=2, kept_as="journal.damaged"),
-        "2 events made again from what the site holds, the damaged journal is kept as journal.damaged",
+        "2 events made again from what the site holds, the journal of before is kept as journal.damaged",
     ),
 ]
 

@@ -1,0 +1,77 @@
+"""Ownership: one daemon per root, wherever it runs.
+
+The campaign's lock keeps out a second daemon on this machine. Another login node knows nothing of that lock, but it
+reaches the same root: there each daemon, as it starts, makes the folder of the next epoch, which succeeds once ever,
+and signs it. Whoever finds a later epoch than its own has been replaced, and ends. Between that and the moment when it
+looks, a submission is still one: both daemons would make it under the same name.
+"""
+
+import contextlib
+import json
+from collections.abc import Mapping
+
+from mlip_autopipec.errors import CampaignLocked, OperatorError, TransientError
+from mlip_autopipec.ports import Clock, Transport
+
+_FOLDER = ".ap/epochs"
+
+
+class Ownership:
+    """The epoch that this daemon holds, none until `claim`."""
+
+    def __init__(self, transport: Transport, clock: Clock, *, host: str, pid: int) -> None:
+        self._transport = transport
+        self._clock = clock
+        self._signature = {"host": host, "pid": pid}
+        self._epoch = 0
+
+    async def claim(self, campaign: str) -> None:
+        """Begin the next epoch. Raises OperatorError if the root is another campaign's, TransientError if in doubt."""
+        last = await self._last()
+        if last and (owner := await self._owner(last)) and owner["campaign"] != campaign:
+            raise OperatorError(
+                f"site.root holds the campaign {owner['campaign']} (last run by pid {owner['pid']} on {owner['host']}),"
+                f" and this is {campaign}: give another site.root, or make that one's journal again with"
+                " `autopipecctl journal rebuild`"
+            )
+        epoch = last + 1
+        for words in (["mkdir", "-p", _FOLDER], ["mkdir", f"{_FOLDER}/{epoch:06d}"]):
+            done = await self._transport.run(words)
+            if done.exit_status != 0:
+                raise TransientError(f"epoch {epoch} cannot be begun: {done.stderr.decode('utf-8', 'replace').strip()}")
+        signed = {**self._signature, "campaign": campaign, "since": self._clock.now().isoformat()}
+        await self._transport.write({_signature(epoch): (json.dumps(signed, indent=1) + "\n").encode()})
+        self._epoch = epoch
+
+    async def keep(self, interval_s: float) -> None:
+        """Check now and then, for ever; what a fault of the site says is the reconciler's to tell."""
+        while True:
+            await self._clock.sleep(interval_s)
+            with contextlib.suppress(TransientError):
+                await self.check()
+
+    async def check(self) -> None:
+        """Raise CampaignLocked if a later daemon has taken over; TransientError if that can't be told."""
+        if not self._epoch or (last := await self._last()) <= self._epoch:
+            return
+        owner = await self._owner(last)
+        who = f"pid {owner['pid']} on {owner['host']}, since {owner['since']}" if owner else "not signed yet"
+        raise CampaignLocked(f"another daemon has taken this campaign over ({who}); this one ends, jobs go on")
+
+    async def _last(self) -> int:
+        return max((int(name) for name in await self._transport.names(_FOLDER) if name.isdigit()), default=0)
+
+    async def _owner(self, epoch: int) -> Mapping[str, object] | None:
+        """Who signed; None if its daemon died between its two steps."""
+        content = await self._transport.read(_signature(epoch))
+        if content is None:
+            return None
+        try:
+            owner = json.loads(content)
+            return {key: owner[key] for key in ("campaign", "host", "pid", "since")}
+        except (ValueError, KeyError, TypeError) as error:
+            raise OperatorError(f"{_signature(epoch)} under site.root is no signature of a daemon: {error}") from error
+
+
+def _signature(epoch: int) -> str:
+    return f"{_FOLDER}/{epoch:06d}/owner.json"

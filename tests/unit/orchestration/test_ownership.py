@@ -1,0 +1,68 @@
+"""Epochs under the root: a later daemon replaces an earlier one, and a campaign keeps out every other."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from mlip_autopipec.errors import CampaignLocked, OperatorError
+from mlip_autopipec.orchestration.ownership import Ownership
+from mlip_autopipec.testing.clock import SimulatedClock
+from mlip_autopipec.transports.local import LocalTransport
+
+
+def owner(root: Path, host: str) -> Ownership:
+    """A daemon on a machine of its own that reaches the same root."""
+    return Ownership(LocalTransport(root), SimulatedClock(), host=host, pid=7)
+
+
+def test_the_later_daemon_holds_the_root(tmp_path: Path) -> None:
+    """The earlier one is told who has replaced it; until it holds anything, a daemon has nothing to lose."""
+    first, second = owner(tmp_path, "login1"), owner(tmp_path, "login2")
+
+    async def both() -> None:
+        await first.check()
+        await first.claim("copper-1")
+        await first.check()
+        await second.claim("copper-1")
+        await second.check()
+        with pytest.raises(CampaignLocked, match="pid 7 on login2"):
+            await first.check()
+
+    asyncio.run(both())
+
+
+def test_only_one_of_two_at_once_gets_an_epoch(tmp_path: Path) -> None:
+    """Ten that start together hold ten epochs, or have been told to try again."""
+    owners = [owner(tmp_path, f"login{number}") for number in range(10)]
+
+    async def at_once() -> list[BaseException | None]:
+        return await asyncio.gather(*(each.claim("copper-1") for each in owners), return_exceptions=True)
+
+    claimed = [each._epoch for each, error in zip(owners, asyncio.run(at_once()), strict=True) if error is None]
+    assert claimed
+    assert len(set(claimed)) == len(claimed)
+
+
+def test_another_campaign_is_kept_out(tmp_path: Path) -> None:
+    """It would mix two campaigns' files under one root."""
+
+    async def two_campaigns() -> None:
+        await owner(tmp_path, "login1").claim("copper-1")
+        with pytest.raises(OperatorError, match="holds the campaign copper-1"):
+            await owner(tmp_path, "login1").claim("copper-2")
+
+    asyncio.run(two_campaigns())
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"campaign": "copper-1"}', b"\xff"])
+def test_a_signature_that_cannot_be_read_is_told(tmp_path: Path, content: bytes) -> None:
+    """By its path; it is nobody's to guess."""
+
+    async def spoiled() -> None:
+        await owner(tmp_path, "login1").claim("copper-1")
+        (tmp_path / ".ap/epochs/000001/owner.json").write_bytes(content)
+        with pytest.raises(OperatorError, match=r"000001/owner\.json under site\.root is no signature"):
+            await owner(tmp_path, "login2").claim("copper-1")
+
+    asyncio.run(spoiled())
