@@ -32,7 +32,7 @@ from mlip_autopipec.config.supplies import supplies
 from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.control.server import ControlServer
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Verdict
+from mlip_autopipec.data_models.base import Place, Verdict
 from mlip_autopipec.data_models.state import Stage, WorkflowState
 from mlip_autopipec.errors import AutopipecError, ConfigurationError, OperatorError, StateUnreadable
 from mlip_autopipec.journal.journal import FileJournal
@@ -52,6 +52,7 @@ from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.ports import Clock, Journal, Scheduler, Transport, Watcher
 from mlip_autopipec.schedulers.local import LocalScheduler
+from mlip_autopipec.schedulers.routing import RoutingScheduler
 from mlip_autopipec.schedulers.shipment import pack
 from mlip_autopipec.schedulers.slurm import SlurmScheduler
 from mlip_autopipec.schedulers.slurm_limits import array_tasks_max, ask_config
@@ -178,20 +179,34 @@ class _Site:
     way: Way
 
 
+def python_of(site: sections.SiteSection) -> str:
+    """The Python that runs the tasks."""
+    return site.python or (sys.executable if site.transport.kind == "local" else "python3")
+
+
 def _adapters(site: sections.SiteSection, payload: str, clock: Clock) -> _Site:
-    python = site.python or (sys.executable if site.transport.kind == "local" else "python3")
-    way = way_there(site, clock)
+    way, python, root = way_there(site, clock), python_of(site), str(site.root)
+
+    def runners(cores: int | None) -> LocalScheduler:
+        return LocalScheduler(
+            way.transport, root=root, cores=cores, payload=payload, python=python, prologue=site.prologue_of
+        )
+
     match site.scheduler:
         case sections.LocalScheduler(cores=cores):
-            local = LocalScheduler(
-                site.root, cores=cores or len(os.sched_getaffinity(0)), payload=payload, clock=clock, python=python
-            )
-            return _Site(local, python, way)
+            return _Site(runners(cores), python, way)
         case sections.SlurmQueue() as options:
             slurm = SlurmScheduler(
-                way.transport, options=options, payload=payload, root=str(site.root), python=python, clock=clock
+                way.transport,
+                options=options,
+                phases={phase: asked.queue(options) for phase, asked in site.resources.items()},
+                payload=payload,
+                root=root,
+                python=python,
+                clock=clock,
             )
-            return _Site(slurm, python, way)
+            both = RoutingScheduler({Place.QUEUE: slurm, Place.LOGIN: runners(site.login_cores)})
+            return _Site(both, python, way)
 
 
 def way_there(site: sections.SiteSection, clock: Clock) -> Way:

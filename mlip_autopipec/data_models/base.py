@@ -21,6 +21,13 @@ class Phase(StrEnum):
     TRAINING = "training"
 
 
+class Place(StrEnum):
+    """Where a batch runs."""
+
+    QUEUE = "queue"  # whatever site.scheduler is
+    LOGIN = "login"  # on the machine that the transport leads to, with no job in between
+
+
 class Verdict(StrEnum):
     """How a campaign ends."""
 

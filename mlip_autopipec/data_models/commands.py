@@ -5,7 +5,7 @@ Each has a subject; a subject has at most one command in flight; each command en
 
 from typing import Literal
 
-from mlip_autopipec.data_models.base import Model, Phase, Verdict
+from mlip_autopipec.data_models.base import Model, Phase, Place, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary
 
 
@@ -37,6 +37,7 @@ class BeginBatch(Model):
     type: Literal["BeginBatch"] = "BeginBatch"
     uid: str
     tasks: tuple[str, ...]
+    place: Place = Place.QUEUE
 
     @property
     def subject(self) -> str:

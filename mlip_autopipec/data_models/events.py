@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter
 
-from mlip_autopipec.data_models.base import Model, Phase, Reason, Verdict
+from mlip_autopipec.data_models.base import Model, Phase, Place, Reason, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary, Digest
 from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.task import Task
@@ -70,6 +70,7 @@ class SubmissionBegun(_Event):
     type: Literal["SubmissionBegun"] = "SubmissionBegun"
     uid: str
     tasks: tuple[str, ...] = Field(min_length=1, description="array index → task id")
+    place: Place = Place.QUEUE
 
 
 class SubmissionAccepted(_Event):

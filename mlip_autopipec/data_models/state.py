@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field, computed_field
 
-from mlip_autopipec.data_models.base import FileRef, Model, Phase, Reason, Verdict
+from mlip_autopipec.data_models.base import FileRef, Model, Phase, Place, Reason, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary, Digest, Ladder, WalkerEnd
 from mlip_autopipec.data_models.events import Actor, JobState, SiteHealth
 from mlip_autopipec.data_models.outcome import Outcome
@@ -39,6 +39,7 @@ class Batch(Model):
 
     uid: str
     tasks: tuple[str, ...]
+    place: Place = Field(default=Place.QUEUE, description="where it is handed over, and looked for")
     status: BatchStatus = BatchStatus.BEGUN
     job_id: str | None = None
     live: frozenset[int] = Field(description="array indices whose end is not known")

@@ -307,9 +307,13 @@ class Input(Model):
 class Resources(Model):
     """What one task asks of the scheduler."""
 
-    cores: int = Field(default=1, ge=1)
-    memory_mib: int = Field(default=2048, ge=1)
+    cores: int = Field(default=1, ge=1, description="of each process")
+    ranks: int = Field(default=1, ge=1, description="processes of a code that runs under MPI")
+    nodes: int = Field(default=1, ge=1)
+    gpus: int = Field(default=0, ge=0, description="of each node")
+    memory_mib: int = Field(default=2048, ge=1, description="of each node")
     walltime_s: int = Field(default=3600, ge=1)
+    launcher: str = Field(default="", description="words before a code's own command, such as `srun`; {ranks}, {cores}")
 
 
 class Task(Model):

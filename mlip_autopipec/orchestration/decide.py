@@ -8,7 +8,7 @@ would change by waiting.
 from collections.abc import Iterator
 from datetime import datetime
 
-from mlip_autopipec.data_models.base import Phase, Verdict
+from mlip_autopipec.data_models.base import Phase, Place, Verdict
 from mlip_autopipec.data_models.commands import (
     BeginBatch,
     CloseCycle,
@@ -103,15 +103,21 @@ def _work(state: WorkflowState, policy: Policy) -> Iterator[Command]:
 def _begin(state: WorkflowState, open_tasks: list[TaskRecord], policy: Policy) -> Iterator[BeginBatch]:
     """One array for tasks that ask for the same resources, in the order of the plan."""
     asked = resources_for(open_tasks[0])
-    alike = [record.task.id for record in open_tasks if resources_for(record) == asked]
-    size = min(len(alike), policy.batch_tasks_max, state.array_tasks_max or policy.batch_tasks_max)
-    if policy.queued_max is not None:
-        room = policy.queued_max - sum(len(batch.live) for batch in state.batches.values())
-        if room < min(size, -(-policy.queued_max // _ROOM_PARTS)):
-            return
-        size = min(size, room)
+    alike = tuple(record.task.id for record in open_tasks if resources_for(record) == asked)
     uid = batch_uid(state.campaign, state.cycle_index, _phase(state), state.batches_begun)
-    yield BeginBatch(uid=uid, tasks=tuple(alike[:size]))
+    if _phase(state) in policy.login:
+        yield BeginBatch(uid=uid, tasks=alike[: policy.batch_tasks_max], place=Place.LOGIN)
+    elif size := _size(state, len(alike), policy):
+        yield BeginBatch(uid=uid, tasks=alike[:size])
+
+
+def _size(state: WorkflowState, wanted: int, policy: Policy) -> int:
+    """Elements of the next array: cut to what the site takes at once, and to the room that is left in the queue."""
+    size = min(wanted, policy.batch_tasks_max, state.array_tasks_max or policy.batch_tasks_max)
+    if policy.queued_max is None:
+        return size
+    room = policy.queued_max - sum(len(batch.live) for batch in state.batches.values() if batch.place is Place.QUEUE)
+    return min(size, room) if room >= min(size, -(-policy.queued_max // _ROOM_PARTS)) else 0
 
 
 def _between(state: WorkflowState, policy: Policy) -> Command:

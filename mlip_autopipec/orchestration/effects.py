@@ -160,6 +160,6 @@ def settle(command: cm.Command, state: WorkflowState, phases: Mapping[Phase, Pha
         case cm.QuarantineTask():
             return ev.TaskQuarantined(at=now, task=command.task, message=command.message)
         case cm.BeginBatch():
-            return ev.SubmissionBegun(at=now, uid=command.uid, tasks=command.tasks)
+            return ev.SubmissionBegun(at=now, uid=command.uid, tasks=command.tasks, place=command.place)
         case _:
             raise BugError(f"no effect for {command!r}")

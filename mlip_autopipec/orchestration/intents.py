@@ -4,7 +4,7 @@ The journal has the same as SubmissionBegun; on the site it lets a person, and `
 from tasks when the journal is gone.
 """
 
-from mlip_autopipec.data_models.base import Model
+from mlip_autopipec.data_models.base import Model, Place
 from mlip_autopipec.data_models.state import Batch
 
 
@@ -14,6 +14,7 @@ class Intent(Model):
     campaign: str
     uid: str
     tasks: tuple[str, ...]
+    place: Place = Place.QUEUE
 
 
 def intent_path(uid: str) -> str:
@@ -23,4 +24,5 @@ def intent_path(uid: str) -> str:
 
 def intent_file(batch: Batch, campaign: str) -> bytes:
     """The content of an intent."""
-    return (Intent(campaign=campaign, uid=batch.uid, tasks=batch.tasks).model_dump_json(indent=1) + "\n").encode()
+    intent = Intent(campaign=campaign, uid=batch.uid, tasks=batch.tasks, place=batch.place)
+    return (intent.model_dump_json(indent=1) + "\n").encode()

@@ -220,7 +220,8 @@ def _submission_begun(state: WorkflowState, event: ev.SubmissionBegun) -> Workfl
                 "missing_since": None,
             }
         )
-    batch = Batch(uid=event.uid, tasks=event.tasks, live=frozenset(range(len(event.tasks))))
+    live = frozenset(range(len(event.tasks)))
+    batch = Batch(uid=event.uid, tasks=event.tasks, place=event.place, live=live)
     return state.model_copy(
         update={
             "tasks": tasks,

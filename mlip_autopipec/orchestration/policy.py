@@ -7,7 +7,7 @@ from pydantic import Field
 
 from mlip_autopipec.config.schemas.phases import ConvergenceSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
-from mlip_autopipec.data_models.base import Model
+from mlip_autopipec.data_models.base import Model, Phase, Place
 
 
 class Policy(Model):
@@ -16,6 +16,7 @@ class Policy(Model):
     convergence: ConvergenceSection
     batch_tasks_max: int = Field(default=1000, ge=1, description="array elements per submission")
     queued_max: int | None = Field(default=None, ge=1, description="live attempts at a time; None: no bound")
+    login: frozenset[Phase] = Field(default=frozenset(), description="phases that run without a job")
     grace: timedelta = Field(description="how long an attempt may be missing before it is asked after")
 
     @classmethod
@@ -30,4 +31,5 @@ class Policy(Model):
             grace=grace,
             batch_tasks_max=scheduler.array_max,
             queued_max=scheduler.queued_max,
+            login=frozenset(phase for phase, asked in config.site.resources.items() if asked.where is Place.LOGIN),
         )

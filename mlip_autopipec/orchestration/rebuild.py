@@ -156,7 +156,7 @@ class _Walk:
                 raise OperatorError(
                     f"{uid} was to run {task}, which was {record.status} by then: is the site file another one?"
                 )
-        return ev.SubmissionBegun(at=self._now, uid=uid, tasks=intent.tasks)
+        return ev.SubmissionBegun(at=self._now, uid=uid, tasks=intent.tasks, place=intent.place)
 
     def _record(self, task: str, intent: Intent) -> TaskRecord:
         try:

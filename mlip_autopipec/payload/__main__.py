@@ -1,12 +1,14 @@
-"""Entry of the shipped zipapp: `task` runs one attempt, `batch` runs an array of them on this machine."""
+"""Entry of the shipped zipapp: `task` runs one attempt, `queue` an array of them on this machine, without Slurm."""
 
 import argparse
 import importlib.util
+import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mlip_autopipec.payload import local_queue
 from mlip_autopipec.payload.batch import run_batch
 from mlip_autopipec.payload.task import run_task
 
@@ -27,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     batch = commands.add_parser("batch", help="run the tasks of a batch on this machine, as cores become free")
     batch.add_argument("--root", type=Path, required=True, help="the site's root folder")
     batch.add_argument("--uid", required=True, help="name of the batch; its folder is .ap/submit/UID")
-    batch.add_argument("--detach", action="store_true", help="go on in a session of one's own, and return at once")
+    queue = commands.add_parser("queue", help="ask this machine's own queue: JSON in, one line of JSON out")
+    queue.add_argument("--root", type=Path, required=True, help="the site's root folder")
+    queue.add_argument("verb", choices=local_queue.VERBS, help="what to do")
     commands.add_parser("probe", help="say whether this Python has what the tasks import")
     words = parser.parse_args(argv)
     if words.command == "probe":
@@ -35,10 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     root = words.root.resolve()
     if words.command == "task":
         return run_task(root, words.workdir, words.uid, words.index, words.job_id)
-    if words.detach and os.fork() != 0:
+    if words.command == "queue":
+        sys.stdout.write(json.dumps(local_queue.answer(root, words.verb, json.load(sys.stdin))) + "\n")
         return 0
-    if words.detach:
-        os.setsid()
     return run_batch(root, words.uid)
 
 

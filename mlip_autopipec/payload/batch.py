@@ -1,8 +1,8 @@
 """The local array runner: one detached process per batch, one child per task, as many at a time as there are cores.
 
-Cores are slots: locked files under `.ap/slots`, shared by all runners of the root. A child inherits the locks of its
-slots, so a core stays taken for as long as its task lives, also when the runner has died. A runner runs its batch
-once: where `runner.json` exists already, whoever wrote it, nothing is started.
+Cores are slots: locked files under `.ap/slots/HOST`, shared by all runners of the root on that host. A child inherits
+the locks of its slots, so a core stays taken for as long as its task lives, also when the runner has died. A runner
+runs its batch once: where `runner.json` exists already, whoever made it, nothing is started.
 
 Beside the spec (`.ap/submit/UID/batch.json`) it leaves `runner.json`, `INDEX.running` and `INDEX.end`, each whole by
 rename; the daemon reads nothing else of it. A file named `cancel` there ends the batch.
@@ -14,6 +14,7 @@ import json
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from mlip_autopipec.payload.frame import as_json, identity, write_atomic
+from mlip_autopipec.payload.frame import as_json, identity, write_atomic, write_once
 
 #: Between looks at freed cores of other runners, the cancel file and walltimes; the end of a child is seen at once.
 _TICK_S = 0.2
@@ -39,11 +40,20 @@ def run_batch(root: Path, uid: str) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return 0
-        if (folder / "runner.json").exists():
+        if not write_once(folder / "runner.json", as_json(identity(os.getpid()))):
             return 0
-        write_atomic(folder / "runner.json", as_json(identity(os.getpid())))
         _Runner(root, folder, json.loads((folder / "batch.json").read_bytes())).run()
     return 0
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a runner of the batch in `folder` is about to begin, or at work."""
+    with (folder / "runner.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 @dataclass
@@ -62,7 +72,7 @@ class _Runner:
         self._spec = spec
         self._waiting: list[dict[str, Any]] = list(spec["tasks"])
         self._children: list[_Child] = []
-        self._slots = root / ".ap" / "slots"
+        self._slots = root / ".ap" / "slots" / socket.gethostname()
         self._slots.mkdir(parents=True, exist_ok=True)
 
     def run(self) -> None:
@@ -92,7 +102,7 @@ class _Runner:
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env=_environment(task["cores"]),
+                env=_environment(task["threads"]),
                 pass_fds=[slot.fileno() for slot in slots],
             )
         for slot in slots:
@@ -180,9 +190,9 @@ def _signal_session(child: _Child, number: signal.Signals) -> None:
         os.killpg(child.process.pid, number)
 
 
-def _environment(cores: int) -> dict[str, str]:
+def _environment(threads: int) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
-    return {**kept, **dict.fromkeys(_THREADS, str(cores)), "PYTHONUNBUFFERED": "1"}
+    return {**kept, **dict.fromkeys(_THREADS, str(threads)), "PYTHONUNBUFFERED": "1"}
 
 
 @contextlib.contextmanager

@@ -148,8 +148,8 @@ def _started(job: Job, names: Mapping[str, Path]) -> int:
 
 
 def _command(job: Job, input_file: str) -> list[str]:
-    words = shlex.split(job.parameters["oracle"]["command"].replace("{cores}", str(job.cores)))
-    return [*words, "-in", input_file]
+    command = job.parameters["oracle"]["command"].replace("{cores}", str(job.cores)).replace("{ranks}", str(job.ranks))
+    return [*job.launcher, *shlex.split(command), "-in", input_file]
 
 
 def _environment(job: Job) -> dict[str, str]:

@@ -42,6 +42,9 @@ class Job:
     cores: int
     #: What the scheduler grants, from the job's start; None: nobody says.
     walltime_s: int | None = None
+    #: Words before the command of a code that runs under MPI, and how many processes it has there.
+    launcher: tuple[str, ...] = ()
+    ranks: int = 1
     #: Set when the job is to end soon: write what the next attempt can go on from, and stop.
     stopping: threading.Event = field(default_factory=threading.Event)
 
@@ -87,6 +90,23 @@ def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
     temporary.rename(path)
     if durable:
         sync(path.parent)
+
+
+def write_once(path: Path, content: bytes) -> bool:
+    """Place a file whole, unless there is one of that name already; whether it was placed. Atomic also over NFS."""
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}")
+    with temporary.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    sync(path.parent)
+    return True
 
 
 def identity(pid: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import resource
+import shlex
 import signal
 import socket
 import sys
@@ -118,6 +119,8 @@ def _run(root: Path, folder: Path, document: Mapping[str, Any], stopping: thread
         parameters=document["parameters"],
         inputs=_checked_inputs(root, document["inputs"]),
         cores=document["resources"]["cores"],
+        launcher=_launcher(document["resources"]),
+        ranks=document["resources"]["ranks"],
         walltime_s=document["resources"]["walltime_s"],
         stopping=stopping,
     )
@@ -126,6 +129,13 @@ def _run(root: Path, folder: Path, document: Mapping[str, Any], stopping: thread
     result: Result = module.run(job)
     artefacts = {name: job.ref(path) for name, path in result.artefacts.items()}
     return {"status": "done", "metrics": {"kind": job.parameters["kind"], **result.metrics}, "artefacts": artefacts}
+
+
+def _launcher(resources: Mapping[str, Any]) -> tuple[str, ...]:
+    words: str = resources["launcher"]
+    for name in ("ranks", "cores", "nodes"):
+        words = words.replace(f"{{{name}}}", str(resources[name]))
+    return tuple(shlex.split(words))
 
 
 def _checked_inputs(root: Path, inputs: list[dict[str, Any]]) -> dict[str, list[Path]]:

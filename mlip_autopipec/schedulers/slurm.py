@@ -7,8 +7,10 @@ before sbatch's own tries and the controller's answer can be over, and whatever 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from mlip_autopipec.config.schemas.site import SlurmQueue
+from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.events import JobState, Sighting
 from mlip_autopipec.data_models.state import Batch
 from mlip_autopipec.data_models.task import Task
@@ -40,10 +42,20 @@ class SlurmScheduler:
     """Batches as job arrays. Made of a transport whose commands run in `root`, the site's folder by its full path."""
 
     def __init__(
-        self, transport: Transport, *, options: SlurmQueue, payload: str, root: str, python: str, clock: Clock
+        self,
+        transport: Transport,
+        *,
+        options: SlurmQueue,
+        payload: str,
+        root: str,
+        python: str,
+        clock: Clock,
+        phases: Mapping[Phase, SlurmQueue] = MappingProxyType({}),
     ) -> None:
+        """`phases` are the options of those that have their own."""
         self._transport = transport
         self._options = options
+        self._phases = phases
         self._payload = payload
         self._root = root
         self._python = python
@@ -119,7 +131,7 @@ class SlurmScheduler:
         job = script.render_job(
             batch.uid,
             tasks,
-            self._options,
+            self._phases.get(tasks[0].phase, self._options),
             root=self._root,
             folder=folder,
             python=self._python,

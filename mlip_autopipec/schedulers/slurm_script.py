@@ -75,9 +75,11 @@ def _directives(uid: str, tasks: Sequence[Task], options: SlurmQueue, *, root: s
 
 
 def _resources(asked: Resources, *, ask_memory: bool) -> Iterator[str]:
-    yield "--nodes=1"
-    yield "--ntasks=1"
+    yield f"--nodes={asked.nodes}"
+    yield f"--ntasks={asked.ranks}"
     yield f"--cpus-per-task={asked.cores}"
+    if asked.gpus:
+        yield f"--gpus-per-node={asked.gpus}"
     if ask_memory:
         yield f"--mem={asked.memory_mib}M"
     yield f"--time={-(-asked.walltime_s // 60)}"  # in minutes, Slurm's own unit: rounded up
@@ -103,6 +105,7 @@ gate=$(readlink "$submit/gate") || {{ echo "$submit/gate can be neither made nor
 mapfile -t -s "$index" -n 1 line <"$submit/tasks.tsv" # a process less than awk
 workdir=${{line#$index$'\\t'}}
 [ -n "$workdir" ] && [ "$workdir" != "$line" ] || {{ echo "no folder for element $index"; exit 75; }}
+export SRUN_CPUS_PER_TASK=${{SLURM_CPUS_PER_TASK:-1}} # which srun itself forgets from 22.05 on
 export PYTHONUNBUFFERED=1 OMP_NUM_THREADS=${{SLURM_CPUS_PER_TASK:-1}}
 export OPENBLAS_NUM_THREADS=$OMP_NUM_THREADS MKL_NUM_THREADS=$OMP_NUM_THREADS
 """

@@ -56,7 +56,7 @@ class Walk:
                 tasks = self._runners[command.phase].plan(self.state)
                 return ev.PhaseStarted(at=self.now, cycle=command.cycle, phase=command.phase, tasks=tasks)
             case cm.BeginBatch():
-                return ev.SubmissionBegun(at=self.now, uid=command.uid, tasks=command.tasks)
+                return ev.SubmissionBegun(at=self.now, uid=command.uid, tasks=command.tasks, place=command.place)
             case cm.SubmitBatch():
                 return ev.SubmissionAccepted(at=self.now, uid=command.uid, job_id="4711")
             case cm.LocateBatch():

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from mlip_autopipec.config.schemas.units import DurationS, MemoryMib
-from mlip_autopipec.data_models.base import Model, Phase
+from mlip_autopipec.data_models.base import Model, Phase, Place
 from mlip_autopipec.data_models.task import Resources
 
 
@@ -48,11 +48,18 @@ class OpensshTransport(_FarTransport):
 AnyTransport = Annotated[LocalTransport | SshTransport | OpensshTransport, Field(discriminator="kind")]
 
 
+#: One line of a shell script.
+_Line = Annotated[str, Field(pattern=r"^[^\r\n]*$")]
+
+
 class LocalScheduler(Model):
-    """Jobs are detached processes of this machine."""
+    """Jobs are detached processes of the machine that the transport leads to."""
 
     kind: Literal["local"] = "local"
-    cores: int | None = Field(default=None, ge=1, description="tasks that may run at a time; all cores if left out")
+    cores: int | None = Field(default=None, ge=1, description="that tasks may use at a time; all cores if left out")
+    prologue: tuple[_Line, ...] = Field(
+        default=(), description="lines of bash before tasks, such as `module load mpich`"
+    )
 
 
 #: One word of an sbatch option.
@@ -94,7 +101,7 @@ class SlurmQueue(Model):
     extra: tuple[Annotated[str, AfterValidator(_further_option)], ...] = Field(
         default=(), description="further lines `#SBATCH …` of the job script"
     )
-    prologue: tuple[Annotated[str, Field(pattern=r"^[^\r\n]*$")], ...] = Field(
+    prologue: tuple[_Line, ...] = Field(
         default=(), description="lines of bash before each task, such as `module load mpich`"
     )
 
@@ -103,15 +110,45 @@ AnyScheduler = Annotated[LocalScheduler | SlurmQueue, Field(discriminator="kind"
 
 
 class ResourcesSection(Model):
-    """What one task of a phase may use."""
+    """What one task of a phase may use, and where it runs."""
 
-    cores: int = Field(default=1, ge=1, description="of one task")
-    memory: MemoryMib = Field(default=2048, validate_default=False, description="of one task, with its unit")
+    where: Place = Field(default=Place.QUEUE, description="`login`: no Slurm job, for what takes a minute or so")
+    cores: int = Field(default=1, ge=1, description="of one process")
+    ranks: int = Field(default=1, ge=1, description="processes of one task, for a code under MPI; sbatch's --ntasks")
+    nodes: int = Field(default=1, ge=1, description="that they are spread over")
+    gpus: int = Field(default=0, ge=0, description="of each node")
+    memory: MemoryMib = Field(default=2048, validate_default=False, description="of one task on each node, with unit")
     walltime: DurationS = Field(default=3600, validate_default=False, description="of one task, with its unit")
+    launcher: str = Field(
+        default="", description="before the command of a code under MPI: `srun`, `mpirun -np {ranks}`"
+    )
+    partition: _Word | None = Field(default=None, description="as site.scheduler says if left out; so the next three")
+    account: _Word | None = None
+    qos: _Word | None = None
+    constraint: _Word | None = None
+    extra: tuple[Annotated[str, AfterValidator(_further_option)], ...] = Field(
+        default=(), description="lines `#SBATCH …` behind those of site.scheduler"
+    )
+    prologue: tuple[_Line, ...] = Field(default=(), description="lines of bash behind those of site.scheduler")
 
     def resources(self) -> Resources:
         """The same as tasks carry it."""
-        return Resources(cores=self.cores, memory_mib=self.memory, walltime_s=self.walltime)
+        return Resources(
+            cores=self.cores,
+            ranks=self.ranks,
+            nodes=self.nodes,
+            gpus=self.gpus,
+            memory_mib=self.memory,
+            walltime_s=self.walltime,
+            launcher=self.launcher,
+        )
+
+    def queue(self, site: SlurmQueue) -> SlurmQueue:
+        """What sbatch is told for this phase: its own words, else the site's."""
+        chosen = {name: getattr(self, name) for name in ("partition", "account", "qos", "constraint")}
+        said: dict[str, object] = {name: word for name, word in chosen.items() if word is not None}
+        lines = {"extra": (*site.extra, *self.extra), "prologue": (*site.prologue, *self.prologue)}
+        return site.model_copy(update=said | lines)
 
 
 class SiteSection(Model):
@@ -120,6 +157,7 @@ class SiteSection(Model):
     root: Path = Field(description="folder on the site that holds every file of the campaign")
     transport: AnyTransport = LocalTransport()
     scheduler: AnyScheduler = LocalScheduler()
+    login_cores: int = Field(default=1, ge=1, description="for tasks with `where: login`, at a time")
     python: str | None = Field(default=None, description="Python of the site with numpy, ase and the codes")
     poll_interval: DurationS = Field(default=30, validate_default=False, description="between looks at the scheduler")
     grace: DurationS = Field(
@@ -128,6 +166,11 @@ class SiteSection(Model):
     resources: dict[Phase, ResourcesSection] = Field(
         default_factory=dict, description="per phase; defaults for the rest"
     )
+
+    def prologue_of(self, phase: Phase) -> tuple[str, ...]:
+        """Lines of bash before the tasks of `phase`."""
+        asked = self.resources.get(phase, ResourcesSection())
+        return (*self.scheduler.prologue, *asked.prologue)
 
     def resources_of(self, phase: Phase) -> Resources:
         """What a task of `phase` may use."""

@@ -7,7 +7,7 @@ from machine_stand import ADA, walk
 
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Phase, Reason, Verdict
+from mlip_autopipec.data_models.base import Phase, Place, Reason, Verdict
 from mlip_autopipec.data_models.state import Stage, WorkflowState
 from mlip_autopipec.orchestration.decide import decide, next_deadline
 from mlip_autopipec.testing.walk import Walk
@@ -151,6 +151,18 @@ def test_no_more_tasks_are_queued_than_the_user_allows() -> None:
     campaign.tell(campaign.ended(batch.uid, 0))
     (begin,) = campaign.commands()
     assert begin == cm.BeginBatch(uid="copper-3f9a1c.c000.calculation.b01", tasks=names[2:3])
+
+
+def test_a_phase_that_runs_on_the_login_node_says_so_in_its_intent() -> None:
+    """There the queue's bounds do not count; the batch keeps its place whatever the site file says later."""
+    campaign = walk()
+    update = {"login": frozenset({Phase.CALCULATION}), "queued_max": 1}
+    campaign.policy = campaign.policy.model_copy(update=update)
+    names = tuple(campaign.planned(Phase.CALCULATION).tasks)
+    (begin,) = campaign.commands()
+    assert begin == cm.BeginBatch(uid="copper-3f9a1c.c000.calculation.b00", tasks=names, place=Place.LOGIN)
+    campaign.tell(campaign.follow(begin))
+    assert campaign.state.batches[begin.uid].place is Place.LOGIN
 
 
 def test_nothing_is_submitted_before_the_site_is_prepared() -> None:

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,11 @@ from mlip_autopipec.data_models.events import JobState
 from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.state import Batch
 from mlip_autopipec.data_models.task import AseOracle, CalculateParameters, Input, Resources, Task, TaskFile, make_task
-from mlip_autopipec.ports import Accepted
-from mlip_autopipec.schedulers.local import LocalScheduler, _is_alive
+from mlip_autopipec.payload import local_queue
+from mlip_autopipec.ports import Accepted, Transport
+from mlip_autopipec.schedulers.local import LocalScheduler
 from mlip_autopipec.schedulers.shipment import pack
+from mlip_autopipec.transports.local import LocalTransport
 
 HERE = Path(__file__).parent
 UID = "stand-0a1b2c.c000.calculation.b00"
@@ -37,16 +38,6 @@ Cu 1.805 1.805 0.1
 """
 
 
-class WallClock:
-    """ports.Clock, the real one."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    async def sleep(self, delay_s: float) -> None:
-        await asyncio.sleep(delay_s)
-
-
 @dataclass(frozen=True)
 class Queue:
     """One root, one scheduler."""
@@ -55,14 +46,24 @@ class Queue:
     scheduler: LocalScheduler
 
     @classmethod
-    def at(cls, root: Path, cores: int = 2, python: str | None = None) -> "Queue":
+    def at(cls, root: Path, cores: int = 2, python: str | None = None, transport: Transport | None = None) -> "Queue":
         """Put the work half there, as the daemon does."""
         shipment = pack()
         (root / shipment.path).parent.mkdir(parents=True, exist_ok=True)
         (root / shipment.path).write_bytes(shipment.content)
         (root / "structure.extxyz").write_text(STRUCTURE, encoding="utf-8")
-        scheduler = LocalScheduler(root, cores=cores, payload=shipment.path, clock=WallClock(), python=python)
+        scheduler = LocalScheduler(
+            transport or LocalTransport(root),
+            root=str(root),
+            cores=cores,
+            payload=shipment.path,
+            python=python or sys.executable,
+        )
         return cls(root, scheduler)
+
+    def stage(self, batch: Batch, tasks: Sequence[Task]) -> bool:
+        """What a submission does before it starts a runner."""
+        return local_queue.stage(self.root, self.scheduler.spec(batch, tasks))
 
     def batch(self, tasks: Sequence[Task], uid: str = UID) -> Batch:
         """A batch of these tasks, whose files are in place."""
@@ -125,7 +126,7 @@ class Queue:
         told = [*self.root.glob(".ap/submit/*/runner.json"), *self.root.glob(".ap/submit/*/*.running")]
         for path in [*told, *self.root.glob("cycles/**/claim.*/started.json")]:
             process = json.loads(path.read_text())
-            if process.get("pid") not in {None, os.getpid()} and _is_alive(process):
+            if process.get("pid") not in {None, os.getpid()} and local_queue.is_alive(process):
                 os.killpg(process["pid"], signal.SIGKILL)
 
 

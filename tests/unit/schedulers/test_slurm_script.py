@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 from slurm_stand import UID, SlurmStand, some_tasks
 
-from mlip_autopipec.config.schemas.site import SlurmQueue
+from mlip_autopipec.config.schemas.site import ResourcesSection, SlurmQueue
 from mlip_autopipec.data_models.task import Resources
 from mlip_autopipec.schedulers.slurm_script import render_job, render_tasks
 
@@ -96,6 +96,23 @@ def test_the_sites_own_words_are_handed_on() -> None:
     assert not [line for line in said if line.startswith("--mem")]
     assert said[-2:] == ["--exclusive", "--gres=gpu:1"]
     assert "\nmodule load mpich\n" in script
+
+
+def test_a_code_under_mpi_gets_its_processes_nodes_and_gpus() -> None:
+    """Processes and cores of each are asked for apart."""
+    said = directives(rendered(resources=Resources(ranks=8, cores=2, nodes=2, gpus=1)))
+    assert {"--nodes=2", "--ntasks=8", "--cpus-per-task=2", "--gpus-per-node=1"} <= set(said)
+    assert not any("gpu" in line for line in directives(rendered()))
+
+
+def test_a_phases_own_words_come_before_the_sites_and_its_lines_behind() -> None:
+    """What a phase leaves out is as site.scheduler says."""
+    site = SlurmQueue(kind="slurm", partition="std", account="a", extra=("#SBATCH -x n1",), prologue=("module load a",))
+    asked = ResourcesSection(partition="gpu", extra=("#SBATCH --exclusive",), prologue=("module load b",))
+    queue = asked.queue(site)
+    assert (queue.partition, queue.account) == ("gpu", "a")
+    assert queue.extra == ("#SBATCH -x n1", "#SBATCH --exclusive")
+    assert queue.prologue == ("module load a", "module load b")
 
 
 def test_a_root_with_odd_letters_is_quoted() -> None:

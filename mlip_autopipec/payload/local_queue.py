@@ -1,0 +1,216 @@
+"""A queue that needs no Slurm: detached runners on the machine where this is called, and what their files tell.
+
+One verb per call, JSON in, one line of JSON out; the daemon asks over its transport. A batch is one detached runner
+(see `batch`) that starts its tasks as cores become free. It outlives the daemon; what it knows stands in
+`.ap/submit/UID/`. At most once, for one uid, whoever calls and dies where:
+
+    mkdir sent          atomic: only who makes it may start a runner, ever
+    runner.json         made once ever, by link: by the runner itself before it starts anything,
+    runner.json void    or by `locate`: proof that no runner ever will
+
+`submit` that finds `sent` made, but no runner.json, is unclear: a runner may be about to begin.
+
+A task outlives its runner, and tells by its own claim that it runs. One that has not claimed when its runner is gone is
+lost for good: `post_mortem` takes the claim in its stead before it says so. Nothing is said of a process of another
+host than this one: a name like `login` may lead to several.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlip_autopipec.payload.batch import is_locked, run_batch
+from mlip_autopipec.payload.frame import as_json, write_atomic, write_once
+
+#: How long a new runner may take to say who it is before the submission counts as unclear.
+_HANDSHAKE_S = 10.0
+_LOOK_EVERY_S = 0.01
+
+Answer = dict[str, Any]
+
+
+def answer(root: Path, verb: str, asked: Mapping[str, Any]) -> Answer:
+    """Carry out one verb."""
+    return VERBS[verb](root, asked)
+
+
+def submit(root: Path, spec: Mapping[str, Any]) -> Answer:
+    """Start the runner of a batch, once ever; then wait until it has said who it is."""
+    folder = folder_of(root, spec["uid"])
+    cores = spec["cores"] or len(os.sched_getaffinity(0))
+    too_big = next((task for task in spec["tasks"] if task["cores"] > cores), None)
+    if too_big is not None:
+        return {"rejected": f"{too_big['id']} asks for {too_big['cores']} cores, {cores} may be used there at a time"}
+    first = stage(root, {**spec, "cores": cores})
+    if first:
+        _launch(root, spec["uid"])
+    until = time.monotonic() + _HANDSHAKE_S
+    while (runner := read_json(folder / "runner.json")) is None:
+        if not first or time.monotonic() >= until:
+            return {"unclear": "a runner was started and has not said who it is"}
+        time.sleep(_LOOK_EVERY_S)
+    return {"unclear": "it was proved never to have begun"} if "void" in runner else {"accepted": _job_id(runner)}
+
+
+def stage(root: Path, spec: Mapping[str, Any]) -> bool:
+    """Write what the runner reads; True for the one caller who may start it."""
+    folder = folder_of(root, spec["uid"])
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / "batch.json", as_json(spec))
+    try:
+        (folder / "sent").mkdir()
+    except FileExistsError:
+        return False
+    return True
+
+
+def _launch(root: Path, uid: str) -> None:
+    """A runner in a session of its own, with no stream of the caller's: it lives on, and init reaps it."""
+    if os.fork() != 0:
+        return
+    status = 1
+    try:
+        os.setsid()
+        with (folder_of(root, uid) / "runner.log").open("ab") as log, Path(os.devnull).open("rb") as nothing:
+            os.dup2(nothing.fileno(), 0)
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        status = run_batch(root, uid)
+    finally:
+        os._exit(status)  # not the caller's way out
+
+
+def locate(root: Path, asked: Mapping[str, Any]) -> Answer:
+    """Look for the runner; where none has begun, make sure that none ever will."""
+    folder = folder_of(root, asked["uid"])
+    folder.mkdir(parents=True, exist_ok=True)
+    if read_json(folder / "runner.json") is None:
+        if is_locked(folder):
+            return {"unclear": "a runner is about to begin"}
+        write_once(folder / "runner.json", as_json({"void": True}))
+    runner = read_json(folder / "runner.json") or {}
+    return {"void": "no runner had begun, and none will"} if "void" in runner else {"accepted": _job_id(runner)}
+
+
+def sight(root: Path, asked: Mapping[str, Any]) -> Answer:
+    """Where every live attempt stands, by the runners' files and the process table."""
+    sightings = []
+    for batch in asked["batches"]:
+        folder = folder_of(root, batch["uid"])
+        claims = _claims(root, folder)
+        for index in batch["live"]:
+            state, detail = _state(folder, index, claims)
+            sightings.append({"uid": batch["uid"], "index": index, "state": state, "detail": detail})
+    return {"sightings": sightings}
+
+
+def post_mortem(root: Path, asked: Mapping[str, Any]) -> Answer:
+    """How an attempt ended: the runner's word if it wrote one, else lost with the runner."""
+    folder, index = folder_of(root, asked["uid"]), asked["index"]
+    claims = _claims(root, folder)
+    if claims and _lives(read_json(folder / "runner.json")) is False:
+        with contextlib.suppress(FileExistsError):  # it has begun
+            claims[index].mkdir()
+    state, detail = _state(folder, index, claims)
+    if state not in {"ended", "absent"}:
+        return {"sighting": {"uid": asked["uid"], "index": index, "state": state, "detail": detail}}
+    told = read_json(folder / f"{index}.end")
+    return told or {"reason": "lost", "message": "its process and its runner are gone, and no word of its end is left"}
+
+
+def cancel(root: Path, asked: Mapping[str, Any]) -> Answer:
+    """Ask the runner to end its tasks; what has outlived its runner is told directly."""
+    folder = folder_of(root, asked["uid"])
+    (folder / "cancel").touch()
+    if _lives(read_json(folder / "runner.json")):
+        return {}
+    claims = _claims(root, folder)
+    for index in asked["live"]:
+        task = _process(folder, index, claims)
+        if _lives(task) and task is not None:
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself in the meantime
+                os.killpg(task["pid"], signal.SIGTERM)
+    return {}
+
+
+VERBS: Mapping[str, Callable[[Path, Mapping[str, Any]], Answer]] = {
+    "submit": submit,
+    "locate": locate,
+    "sight": sight,
+    "post_mortem": post_mortem,
+    "cancel": cancel,
+}
+
+
+def folder_of(root: Path, uid: str) -> Path:
+    """Where everything of one batch stands."""
+    return root / ".ap" / "submit" / uid
+
+
+def _claims(root: Path, folder: Path) -> list[Path]:
+    """The folder that each attempt makes as its first act (see `task`), by index."""
+    spec = read_json(folder / "batch.json") or {"tasks": []}
+    return [root / task["workdir"] / f"claim.{folder.name}" for task in spec["tasks"]]
+
+
+def _state(folder: Path, index: int, claims: Sequence[Path]) -> tuple[str, str]:
+    """Word and detail of one attempt."""
+    if (end := read_json(folder / f"{index}.end")) is not None:
+        return "ended", str(end["reason"])
+    runner = read_json(folder / "runner.json")
+    runs = _lives(runner)
+    task = _process(folder, index, claims if runs is False else [])
+    if runs is None or (task is not None and _lives(task) is None):
+        return "unknown", f"it is on {(task or runner or {}).get('host')}, and this is {socket.gethostname()}"
+    if task is not None and _lives(task):
+        return "running", f"pid {task['pid']}"
+    if runs:  # between two files of the runner, or not begun
+        return ("running", "ending") if task is not None else ("waiting", "waits for a core")
+    return "absent", "neither it nor its runner lives"
+
+
+def _process(folder: Path, index: int, claims: Sequence[Path]) -> dict[str, Any] | None:
+    """The process of a task that has begun: by its runner's word, else by its own claim where `claims` are given."""
+    told = read_json(folder / f"{index}.running")
+    return told or (read_json(claims[index] / "started.json") if claims else None)
+
+
+def _job_id(runner: Mapping[str, Any]) -> str:
+    return f"{runner['pid']}.{runner['start_time']}"
+
+
+def _lives(identity: Mapping[str, Any] | None) -> bool | None:
+    """Whether this very process has begun and runs; None where only another host could tell."""
+    if identity is None or "void" in identity:
+        return False
+    if identity["host"] != socket.gethostname():
+        return None
+    return is_alive(identity)
+
+
+def is_alive(identity: Mapping[str, Any]) -> bool:
+    """Whether this very process still runs here: same boot, same pid, same start. A zombie does not run."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    if identity["boot_id"] != boot:
+        return False
+    try:
+        stat = Path(f"/proc/{identity['pid']}/stat").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    fields = stat.rpartition(")")[2].split()
+    return int(fields[19]) == identity["start_time"] and fields[0] not in {"Z", "X"}
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A file that is placed whole; None if there is none yet."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    return content

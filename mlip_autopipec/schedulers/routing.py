@@ -1,0 +1,47 @@
+"""Two queues of one site: a batch goes where its intent says, and is looked for nowhere else."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from mlip_autopipec.data_models.base import Place
+from mlip_autopipec.data_models.events import Sighting
+from mlip_autopipec.data_models.state import Batch
+from mlip_autopipec.data_models.task import Task
+from mlip_autopipec.ports import Accepted, Limited, PostMortem, Rejected, Scheduler, Unclear, Void
+
+
+class RoutingScheduler:
+    """ports.Scheduler over one per place."""
+
+    def __init__(self, schedulers: Mapping[Place, Scheduler]) -> None:
+        self._schedulers = schedulers
+
+    async def submit(self, batch: Batch, tasks: Sequence[Task]) -> Accepted | Rejected | Limited | Unclear:
+        """Hand it over where it belongs."""
+        return await self._of(batch).submit(batch, tasks)
+
+    async def locate(self, batch: Batch) -> Accepted | Void | Unclear:
+        """Look where it was handed over."""
+        return await self._of(batch).locate(batch)
+
+    async def sight(self, batches: Sequence[Batch]) -> Mapping[tuple[str, int], Sighting] | None:
+        """Ask every place that has a batch. Where one gives no information the others' still counts."""
+        by_place = {place: [batch for batch in batches if batch.place is place] for place in self._schedulers}
+        answers = await asyncio.gather(
+            *(self._schedulers[place].sight(there) for place, there in by_place.items() if there)
+        )
+        known = [answer for answer in answers if answer is not None]
+        if answers and not known:
+            return None
+        return {key: sighting for answer in known for key, sighting in answer.items()}
+
+    async def post_mortem(self, batch: Batch, index: int) -> PostMortem | Sighting | None:
+        """Ask where it ran."""
+        return await self._of(batch).post_mortem(batch, index)
+
+    async def cancel(self, batch: Batch) -> None:
+        """End it where it is."""
+        await self._of(batch).cancel(batch)
+
+    def _of(self, batch: Batch) -> Scheduler:
+        return self._schedulers[batch.place]

@@ -1,0 +1,53 @@
+"""Resources of a phase: what may stand together, and what each place can keep."""
+
+from pathlib import Path
+
+import pytest
+from config_samples import mistakes, spoiled, write
+
+from mlip_autopipec.config.loader import load_config
+
+SLURM = "{kind: slurm}"
+CASES = [
+    (SLURM, "{nodes: 2}", "nodes  2 → expected no more than ranks (1)"),
+    (SLURM, "{ranks: 4}", "ranks  4 → expected with a launcher"),
+    (SLURM, "{ranks: 4, launcher: srun, nodes: 2, gpus: 1, partition: gpu}", None),
+    (
+        SLURM,
+        "{extra: ['#SBATCH --partition=gpu']}",
+        "extra[0]  '#SBATCH --partition=gpu' → expected as the key partition",
+    ),
+    (SLURM, "{where: login}", None),
+    (SLURM, "{where: login, cores: 2}", "cores  2 → expected no more than site.login_cores (1)"),
+    (SLURM, "{where: login, gpus: 1}", "gpus  1 → expected only for Slurm jobs; here where is 'login'"),
+    (SLURM, "{where: logn}", "where  'logn' → "),
+    ("{kind: local}", "{where: login}", "where  'login' → expected only with site.scheduler.kind 'slurm'"),
+    (
+        "{kind: local}",
+        "{account: a}",
+        "account  'a' → expected only for Slurm jobs; here site.scheduler.kind is 'local'",
+    ),
+    ("{kind: local}", "{prologue: [module load mpich]}", None),
+    (
+        "{kind: local, cores: 4}",
+        "{ranks: 3, cores: 2, launcher: 'mpirun -np {ranks}'}",
+        "ranks  3 → expected no more than site.scheduler.cores (4) in all, and 3 processes of 2 are 6",
+    ),
+]
+
+
+@pytest.mark.parametrize(("scheduler", "resources", "told"), CASES)
+def test_what_contradicts_itself_is_refused(tmp_path: Path, scheduler: str, resources: str, told: str | None) -> None:
+    """By the key that is wrong, and with what was expected; what fits together is taken."""
+    text = spoiled(
+        ("{kind: local, cores: 2}", scheduler),
+        (
+            "    training:\n      cores: 2\n      memory: 4 GiB\n      walltime: 0-02:00:00\n",
+            f"    training: {resources}\n",
+        ),
+    )
+    if told is None:
+        load_config(write(tmp_path, text))
+        return
+    (only,) = mistakes(tmp_path, text)
+    assert f"site.resources.training.{told}" in only
