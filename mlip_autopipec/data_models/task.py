@@ -32,9 +32,6 @@ class GateProbes(Model):
         default=0.03, gt=0, le=0.1, description="the equation of state goes so far to both sides of the prototype"
     )
     volumes: int = Field(default=7, ge=5, description="points of the equation of state")
-    wall_reach: float = Field(
-        default=0.8, gt=0, lt=0.9, description="part of the nearest-neighbour distance down to which energy must rise"
-    )
     md_steps: int = Field(default=200, ge=1, description="of the run that must stay whole")
     md_timestep_fs: float = Field(default=2.0, gt=0, le=10)
     md_temperature_kelvin: float = Field(default=300.0, gt=0)

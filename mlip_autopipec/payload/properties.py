@@ -9,9 +9,11 @@ never trained on, and in no error. Positions:
   minimum: the potential then has no lattice constant, and the gate is told so.
 - **Elastic constants** by stress under strain, ± and halved, so that a rest pressure cancels; ions clamped. Relaxed
   ions would make the two answers belong to different structures, and cost the oracle a relaxation each.
-- **The repulsive wall** needs no label: whatever the oracle, energy rises as atoms are pushed together. Two ways down
-  to 0.8 of the nearest-neighbour distance: the whole crystal compressed, to half its volume, and one atom pushed onto
-  its neighbour. Farther down no label has been, and any fit to a crystal near rest has a hole there.
+- **The repulsive wall** needs no label of its own: whatever the oracle, energy rises as atoms are pushed together. Two
+  ways: the whole crystal compressed, as far as the densest label, and one atom pushed onto its neighbour, as far as the
+  shortest distance of a label. Not farther: any fit has a hole where no label is, γ guards MD from it, and a gate that
+  refuses for it would stop a campaign that has no way to mend it. (It was tried with 0.8 of the nearest-neighbour
+  distance, half the volume: better potentials were refused cycle after cycle.)
 - **A short MD at constant energy** from the prototype must run to its end: finite, no two atoms closer than
   distance_min_angstrom. A force field with a hole falls into it here, before walkers are sent out.
 """
@@ -43,6 +45,8 @@ _VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
 _WALL_POINTS = 25
 #: Begin a little inside the nearest-neighbour distance, where every crystal is already pushed together.
 _WALL_BEGIN = 0.94
+#: A little of it is left out: the last label stands alone there.
+_WALL_MARGIN = 0.01
 _MD_ATOMS_MIN = 30
 _EOS_POINTS_MIN = 5
 
@@ -70,18 +74,34 @@ def cells(prototype: Mapping[str, Any], probes: Mapping[str, Any]) -> list[Cell]
     return [*_volumes(prototype, probes).values(), *_strains(prototype, probes).values()]
 
 
+@dataclass(frozen=True)
+class Reach:
+    """How far the training labels go: the shortest distance in Å, and the least volume per atom in Å³."""
+
+    distance_angstrom: float
+    volume_angstrom3: float
+
+
+def reach_of(train: Sequence[Atoms], cutoff_angstrom: float) -> Reach:
+    """Of all training labels."""
+    return Reach(
+        distance_angstrom=min(shortest_distance(frame, cutoff_angstrom) for frame in train),
+        volume_angstrom3=min(frame.get_volume() / len(frame) for frame in train),
+    )
+
+
 def measure(
     prototype: Mapping[str, Any],
     labels: Mapping[str, Atoms],
     potentials: Mapping[str, "Evaluator"],
     parameters: Mapping[str, Any],
+    reach: Reach,
 ) -> list[dict[str, Any]]:
     """Every measure of one prototype, as the control half's Measure. Labels are by origin; those that failed lack."""
     probes, name = parameters["probes"], name_of(prototype)
     found = [*_equation_of_state(prototype, labels, potentials, probes)]
     found += _elastic_constants(prototype, labels, potentials, probes)
-    for way, path in (("compressed", _compressed), ("one atom pushed", _pushed)):
-        frames = list(path(_whole(prototype, 1), probes["wall_reach"]))
+    for way, frames in _walls(_whole(prototype, 1), reach).items():
         drops = {which: _drop([_energy(one, frame) for frame in frames]) for which, one in potentials.items()}
         found.append(_measure("wall", f"{name} {way}", "eV", 1.0, {"oracle": 0.0, **drops}))
     left = {which: _md_left(one, prototype, parameters) for which, one in potentials.items()}
@@ -202,20 +222,35 @@ def stress_of(evaluator: "Evaluator", atoms: Atoms) -> np.ndarray:
 # --- wall and MD ---------------------------------------------------------------------------------------------------
 
 
-def _compressed(atoms: Atoms, reach: float) -> Iterator[Atoms]:
-    for part in np.linspace(_WALL_BEGIN, reach, _WALL_POINTS):
-        frame = atoms.copy()
-        frame.set_cell(atoms.cell.array * part, scale_atoms=True)
-        yield frame
-
-
-def _pushed(atoms: Atoms, reach: float) -> Iterator[Atoms]:
+def _walls(atoms: Atoms, reach: Reach) -> dict[str, list[Atoms]]:
+    """The ways down, by name; none of one that no label has gone."""
     nearest = int(atoms.get_distances(0, range(1, len(atoms)), mic=True).argmin()) + 1
     way = atoms.get_distance(0, nearest, mic=True, vector=True)
-    for part in np.linspace(_WALL_BEGIN, reach, _WALL_POINTS):
-        frame = atoms.copy()
-        frame.positions[0] += way * (1 - part)
-        yield frame
+    volume = atoms.get_volume() / len(atoms)
+    ends = {
+        "compressed": (reach.volume_angstrom3 / volume) ** (1 / 3),
+        "one atom pushed": reach.distance_angstrom / float(np.linalg.norm(way)),
+    }
+    found: dict[str, list[Atoms]] = {}
+    for name, end in ends.items():
+        if end + _WALL_MARGIN < _WALL_BEGIN:
+            parts = np.linspace(_WALL_BEGIN, end + _WALL_MARGIN, _WALL_POINTS)
+            found[name] = [
+                _compressed(atoms, part) if name == "compressed" else _pushed(atoms, way, part) for part in parts
+            ]
+    return found
+
+
+def _compressed(atoms: Atoms, part: float) -> Atoms:
+    frame = atoms.copy()
+    frame.set_cell(atoms.cell.array * part, scale_atoms=True)
+    return frame
+
+
+def _pushed(atoms: Atoms, way: np.ndarray, part: float) -> Atoms:
+    frame = atoms.copy()
+    frame.positions[0] += way * (1 - part)
+    return frame
 
 
 def _drop(energies: Sequence[float]) -> float | None:

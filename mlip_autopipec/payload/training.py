@@ -194,11 +194,12 @@ def _tried(
 
 
 def _measures(job: Job, labels: Labels, potential: Evaluator, current: Evaluator | None) -> list[dict[str, Any]]:
+    reach = properties.reach_of(labels.train, job.parameters["cutoff_angstrom"])
     potentials = {"potential": potential, **({"current": current} if current else {})}
     return [
         measure
         for prototype in properties.distinct(job.parameters["prototypes"])
-        for measure in properties.measure(prototype, labels.of_properties, potentials, job.parameters)
+        for measure in properties.measure(prototype, labels.of_properties, potentials, job.parameters, reach)
     ]
 
 

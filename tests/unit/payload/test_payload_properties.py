@@ -14,7 +14,7 @@ from mlip_autopipec.data_models.outcome import Measure, TrainMetrics
 from mlip_autopipec.data_models.task import GateProbes, Prototype
 from mlip_autopipec.orchestration.gate import gate
 from mlip_autopipec.payload import properties
-from mlip_autopipec.payload.structures import read_frames, write_frames
+from mlip_autopipec.payload.structures import read_frames, shortest_distance, write_frames
 
 pytest.importorskip("pyace", reason="needs the demo extra")
 
@@ -32,6 +32,9 @@ PROBES = GateProbes(md_steps=60)
 SECTION = TrainingSection(cutoff_angstrom=4.5, functions_per_element=20)
 PARAMETERS = train_parameters(prototypes=(COPPER,), probes=PROBES, distance_min_angstrom=1.6).model_dump(mode="json")
 
+#: As hot and compressed copper would have it; `training_set` has 2.4 Å and 11 Å³.
+REACH = properties.Reach(distance_angstrom=2.1, volume_angstrom3=9.0)
+
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
@@ -48,7 +51,7 @@ def truths() -> dict[str, Atoms]:
 def measures(truths: dict[str, Atoms], potential: Evaluator, current: Evaluator | None = None) -> list[Measure]:
     """Every measure of copper."""
     both = {"potential": potential, **({"current": current} if current else {})}
-    return [Measure.model_validate(one) for one in properties.measure(CELL, truths, both, PARAMETERS)]
+    return [Measure.model_validate(one) for one in properties.measure(CELL, truths, both, PARAMETERS, REACH)]
 
 
 def named(found: list[Measure]) -> dict[str, Measure]:
@@ -120,6 +123,23 @@ def test_a_good_fit_has_the_oracle_s_properties(truths: dict[str, Atoms], fitted
     assert modulus.potential == pytest.approx(modulus.oracle, rel=0.2)
     assert found["md Cu fcc"].potential == 0
     assert len(found) == 2 + 3 + 2 + 1
+
+
+def test_the_wall_goes_as_far_as_labels_do_and_no_farther(truths: dict[str, Atoms], fitted: Fitted) -> None:
+    """Tame labels leave no wall to measure; reach is the shortest distance and the densest cell of all labels."""
+    train = [read_frames(path)[0] for path in fitted.labels[:10]]
+    reach = properties.reach_of(train, 4.5)
+    distances = [one.get_all_distances(mic=True)[np.triu_indices(len(one), 1)].min() for one in train]
+    assert reach.distance_angstrom == pytest.approx(min(distances))
+    assert reach.volume_angstrom3 == pytest.approx(min(one.get_volume() / 8 for one in train))
+    at_rest, potentials = properties.Reach(2.5, 11.7), {"potential": Evaluator(fitted.yaml)}
+    assert not [
+        one for one in properties.measure(CELL, truths, potentials, PARAMETERS, at_rest) if one["rule"] == "wall"
+    ]
+    walls = properties._walls(copper((2, 2, 2)), REACH)
+    shortest = {way: shortest_distance(frames[-1], 3.0) for way, frames in walls.items()}
+    assert shortest["one atom pushed"] == pytest.approx(2.1, abs=0.05)
+    assert walls["compressed"][-1].get_volume() / 32 == pytest.approx(9.0, rel=0.05)
 
 
 def test_labels_that_failed_leave_out_what_needs_them(truths: dict[str, Atoms], fitted: Fitted) -> None:
