@@ -40,6 +40,15 @@ class Ending(StrEnum):
     EXPLODED = "exploded"
 
 
+class Probe(Model):
+    """A distorted cell by the engine and by pyace, before the first step; differences are relative."""
+
+    gamma_max: float = Field(gt=1, description="below, the active set would be blind")
+    energy_difference: float = Field(ge=0)
+    forces_difference: float = Field(ge=0)
+    gamma_difference: float = Field(ge=0)
+
+
 class ExploreMetrics(Model):
     """What one walker met. `gamma_trace` is thinned to at most 200 points (step, γ max)."""
 
@@ -51,6 +60,8 @@ class ExploreMetrics(Model):
     time_ps: float = Field(ge=0)
     gamma_max: float = Field(ge=0)
     frames_collected: int = Field(ge=0, description="frames above gamma_select")
+    probe: Probe | None = None
+    gamma_share: float | None = Field(default=None, ge=0, le=1, description="part of MD's time that γ costs")
     restart_step: int | None = Field(default=None, ge=0, description="of a halted walker: where it may go on from")
     temperature_mean_kelvin: float = Field(ge=0)
     gamma_trace: tuple[tuple[int, float], ...] = Field(max_length=200)

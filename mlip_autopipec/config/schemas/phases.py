@@ -7,7 +7,7 @@ from pydantic import Field
 
 from mlip_autopipec.config.schemas.oracles import AnyOracleSection
 from mlip_autopipec.data_models.base import Model
-from mlip_autopipec.data_models.task import Barostat, Deformation, Prototype, Swaps
+from mlip_autopipec.data_models.task import AnyEngine, Barostat, Deformation, Prototype, Swaps, WheelEngine
 
 
 class GenerationSection(Model):
@@ -87,6 +87,7 @@ class ExplorationSection(Model):
     pressure_max_gpa: float = Field(default=200.0, gt=0, description="exploded beyond it, of either sign")
     volume_factor_max: float = Field(default=2.0, gt=1, description="exploded beyond it, larger or smaller")
     continuation: ContinuationSection = ContinuationSection()
+    engine: AnyEngine = Field(default=WheelEngine(), description="what runs the MD")
     walkers: tuple[WalkersSection, ...] = Field(min_length=1, description="where MD starts, and under what conditions")
 
 

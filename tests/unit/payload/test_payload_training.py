@@ -24,6 +24,7 @@ from payload_stand import (
 
 from mlip_autopipec.data_models.outcome import TrainMetrics
 from mlip_autopipec.payload.frame import Result, TaskFailed
+from mlip_autopipec.payload.potential import fingerprint
 from mlip_autopipec.payload.structures import read_frames, write_frames
 
 pytest.importorskip("pyace", reason="needs the demo extra")
@@ -240,11 +241,11 @@ def test_the_fingerprint_is_over_both_files(fitted: Fitted, tmp_path: Path) -> N
     """It changes with the .asi as with the .yaml: they belong together."""
     yaml, asi = shutil.copy(fitted.yaml, tmp_path), shutil.copy(fitted.asi, tmp_path)
     told = fitted.metrics["fingerprint"]
-    assert training._fingerprint(Path(yaml), Path(asi)) == told
+    assert fingerprint(Path(yaml), Path(asi)) == told
     assert told == sha256(fitted.yaml.read_bytes() + fitted.asi.read_bytes()).hexdigest()
     with Path(asi).open("ab") as stream:
         stream.write(b"x")
-    assert training._fingerprint(Path(yaml), Path(asi)) != told
+    assert fingerprint(Path(yaml), Path(asi)) != told
 
 
 def test_a_second_attempt_replaces_the_folder_whole_and_keeps_the_first(fitted: Fitted, tmp_path: Path) -> None:
