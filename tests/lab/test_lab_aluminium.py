@@ -1,0 +1,124 @@
+"""Aluminium on the cluster: real pw.x labels and real γ halts, over SSH and Slurm, to the verdict."""
+
+import json
+import shutil
+import subprocess
+import sys
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aluminium_stand import aluminium_site
+from ase import Atoms
+from lab_stand import running_lab
+
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.base import Phase, Verdict
+from mlip_autopipec.data_models.outcome import CalculateMetrics, Ending, ExploreMetrics
+from mlip_autopipec.data_models.task import CalculateParameters, Task
+from mlip_autopipec.journal.replay import read, replay
+from mlip_autopipec.journal.snapshot import load_state
+from mlip_autopipec.payload.structures import read_frames
+
+pytestmark = [pytest.mark.lab, pytest.mark.codes, pytest.mark.campaign, pytest.mark.timeout(1800)]
+
+AUTOPIPECD = Path(sys.executable).with_name("autopipecd")
+#: On two idle cores it takes three minutes.
+CAMPAIGN_TIMEOUT_S = 1500
+
+
+class Ran:
+    """The campaign when it is over."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.root = root
+        self.folder = folder
+        self.events = [record.event for record in read(folder / "journal")]
+        self.tasks = {
+            task.id: task for event in self.events if isinstance(event, ev.PhaseStarted) for task in event.tasks
+        }
+        self.outcomes = [event.outcome for event in self.events if isinstance(event, ev.TaskEnded)]
+
+    def folder_of(self, task: Task) -> Path:
+        """What the task left on the cluster."""
+        return self.root / task.workdir
+
+    def labels(self) -> list[Atoms]:
+        """Every label of every data set."""
+        return [label for path in sorted((self.root / "dataset").iterdir()) for label in read_frames(path)]
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
+    """The whole campaign, run once for every test here."""
+    folder = tmp_path_factory.mktemp("aluminium")
+    with running_lab() as lab:
+        root = Path(lab["AUTOPIPEC_LAB_HOME"]) / f"aluminium-{uuid.uuid4().hex[:8]}"
+        command: list[str | Path] = [AUTOPIPECD, "--config", aluminium_site(lab, root, folder), "--exit-on-verdict"]
+        daemon = subprocess.run(command, capture_output=True, text=True, timeout=CAMPAIGN_TIMEOUT_S, check=False)
+        try:
+            assert daemon.returncode == 0, daemon.stdout[-3000:] + daemon.stderr[-3000:]
+            yield Ran(root, folder / "campaign")
+        finally:
+            shutil.rmtree(root, ignore_errors=True)
+
+
+def test_it_converges(ran: Ran) -> None:
+    """The verdict is in the journal, which replays to the state that the daemon left."""
+    verdicts = [event.verdict for event in ran.events if isinstance(event, ev.VerdictReached)]
+    assert verdicts == [Verdict.CONVERGED]
+    assert replay(ran.folder / "journal") == load_state(ran.folder / "state.json")
+
+
+def test_walkers_halted_and_their_frames_were_labelled(ran: Ran) -> None:
+    """γ stopped a walker in an early cycle, none in the last, and what it met is in the training set."""
+    endings: dict[int, list[Ending]] = {}
+    for outcome in ran.outcomes:
+        if isinstance(outcome.metrics, ExploreMetrics):
+            endings.setdefault(ran.tasks[outcome.task].cycle, []).append(outcome.metrics.ending)
+    assert Ending.HALTED in endings[min(endings)]
+    assert set(endings[max(endings)]) == {Ending.COMPLETED}
+    trained = [label.info["origin"] for label in ran.labels() if label.info["role"] == "train"]
+    assert [origin for origin in trained if not origin.startswith("generated")]
+
+
+def test_every_label_is_one_run_of_pw_that_a_person_can_look_at(ran: Ran) -> None:
+    """Each says what pw.x was told, has its input and output beside it, and left no scratch."""
+    labels = {label.info["task"]: label for label in ran.labels()}
+    for outcome in ran.outcomes:
+        if not isinstance(outcome.metrics, CalculateMetrics):
+            continue
+        folder = ran.folder_of(ran.tasks[outcome.task])
+        assert outcome.metrics.tries[-1].ending == "converged"
+        assert "JOB DONE" in (folder / "pw.out").read_text()
+        assert "Al.pz-vbc.UPF" in (folder / "pw.in").read_text()
+        assert not (folder / "scratch").exists()
+        assert labels[outcome.task].get_potential_energy() == pytest.approx(outcome.metrics.energy_ev, abs=1e-6)
+        assert labels[outcome.task].info["settings"] == outcome.metrics.settings
+
+
+def test_all_labels_have_one_meaning(ran: Ran) -> None:
+    """One fingerprint of the oracle's settings in the whole data set, and it says pw.x and the pseudopotential."""
+    (settings,) = {label.info["settings"] for label in ran.labels()}
+    assert settings.startswith("pw.x ")
+    assert "Al.pz-vbc.UPF" in settings
+
+
+def test_nothing_is_doubled_or_lost(ran: Ran) -> None:
+    """Every task ran once and ended once, every batch is one job, every candidate is in the data set once."""
+    assert Counter(outcome.task for outcome in ran.outcomes) == Counter(ran.tasks)
+    for task in ran.tasks.values():
+        assert len(list(ran.folder_of(task).glob("claim.*"))) == 1
+        assert json.loads((ran.folder_of(task) / "outcome.json").read_bytes())["task"] == task.id
+    jobs = [event.job_id for event in ran.events if isinstance(event, ev.SubmissionAccepted)]
+    assert len(set(jobs)) == len(jobs)
+    asked = [task.id for task in ran.tasks.values() if isinstance(task.parameters, CalculateParameters)]
+    assert Counter(label.info["task"] for label in ran.labels()) == Counter(asked)
+
+
+def test_every_phase_was_a_job_of_the_cluster(ran: Ran) -> None:
+    """All five phases ran in jobs that slurmctld gave a number."""
+    phases = {ran.tasks[outcome.task].phase for outcome in ran.outcomes if outcome.job_id.isdigit()}
+    assert phases == set(Phase)
