@@ -21,8 +21,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def _needs_debian(report: pytest.TestReport) -> bool:
-    """Whether the test needs a Slurm or an sshd from Debian's packages."""
-    return "lab" in report.keywords or report.nodeid.startswith(("tests/contracts/", "tests/lab/"))
+    """Whether the test needs a Slurm, an sshd or a pw.x from Debian's packages."""
+    folders = ("tests/contracts/", "tests/lab/")
+    return bool({"lab", "espresso"} & {*report.keywords}) or report.nodeid.startswith(folders)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -228,9 +228,9 @@ class EspressoSettings(Model):
     system: dict[str, bool | int | float | str] = Field(
         default_factory=dict, description="further keys of pw.x's &SYSTEM, such as vdw_corr"
     )
-    mixing_beta: float = Field(default=0.7, gt=0, le=1, description="to begin with; lowered where an SCF fails")
-    electron_maxstep: int = Field(default=100, ge=1, description="to begin with; raised where an SCF fails")
-    tries_max: int = Field(default=6, ge=1, description="runs of pw.x in one attempt; all but the first are healing")
+    mixing_beta: float = Field(default=0.7, gt=0, le=1, description="to begin with; 0.3 where an SCF fails")
+    electron_maxstep: int = Field(default=100, ge=1, le=400, description="to begin with; 400 where an SCF fails")
+    tries_max: int = Field(default=5, ge=1, description="runs of pw.x in one attempt; all but the first are healing")
 
 
 class EspressoOracle(EspressoSettings):

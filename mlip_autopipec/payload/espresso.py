@@ -153,9 +153,12 @@ def _command(job: Job, input_file: str) -> list[str]:
 
 
 def _environment(job: Job) -> dict[str, str]:
-    """One thread per process where the command starts one process per core."""
+    """One thread per process where the command starts one process per core; and no last words lost in a buffer.
+
+    An error in a solver ends pw.x by MPI_ABORT at once, and what it had to say of it would never reach a file.
+    """
     threads = {"OMP_NUM_THREADS": "1"} if "{cores}" in job.parameters["oracle"]["command"] else {}
-    return {**os.environ, **threads}
+    return {**os.environ, **threads, "GFORTRAN_UNBUFFERED_PRECONNECTED": "y"}
 
 
 def _next(tries: Sequence[Mapping[str, Any]], first: int, changes: Changes, tries_max: int) -> Changes:

@@ -49,7 +49,9 @@ _SHORT_OF_MEMORY = re.compile(
 _DIAGONALISATION = re.compile(
     "cholesky|diaghg|eigenvectors? failed|too many bands are not converged|S matrix not positive|c_bands|[cr]egterg"
 )
-_INPUT = re.compile("^(read_?pp|read_namelists|read_cards.*|card_.*|iosys|input|setup|checkin|cell_base_init|latgen)$")
+_INPUT = re.compile(
+    "^(read_?pp|read_namelists|read_cards.*|card_.*|iosys|input|setup|checkin|cell_base_init|latgen|memory_report)$"
+)
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def test_all_labels_have_one_meaning(ran: Ran) -> None:
 
 def test_nothing_is_doubled_or_lost(ran: Ran) -> None:
     """Every task ran once and ended once, every batch is one job, every candidate is in the data set once."""
-    assert Counter(outcome.task for outcome in ran.outcomes) == Counter(ran.tasks)
+    assert Counter(outcome.task for outcome in ran.outcomes) == Counter(list(ran.tasks))
     for task in ran.tasks.values():
         assert len(list(ran.folder_of(task).glob("claim.*"))) == 1
         assert json.loads((ran.folder_of(task) / "outcome.json").read_bytes())["task"] == task.id
