@@ -1,7 +1,8 @@
 """One attempt at one task, from claim to outcome.
 
 The claim is the last guard of exactly-once: `mkdir claim` succeeds once in the life of an attempt, so a duplicate job
-that lands late does nothing. Only the scheduler's own requeue of the very same job may go on in a claimed folder.
+that lands late does nothing. Only the scheduler's own requeue of the very same job may go on in a claimed folder, and
+only until the attempt is over: it has left its outcome, or the daemon has counted it as lost (`over` in the claim).
 """
 
 import importlib
@@ -50,8 +51,9 @@ def run_task(root: Path, workdir: str, uid: str, index: int, job_id: str) -> int
     preemption). Only what has stopped in good order for SIGUSR1, which comes ahead of the walltime and of nothing else,
     says itself that its time was over, so that the next attempt need not wait for the scheduler's word.
     """
-    folder = root / workdir
-    if not claim(folder, uid, job_id):
+    folder, outbox = root / workdir, root / "outbox"
+    placed = outbox / f"{uid}.{index}.json"
+    if placed.exists() or not claim(folder, uid, job_id):
         return 0
     started_at, started = datetime.now(UTC), time.monotonic()
     stopping, terminated = _stop_on_signals()
@@ -76,11 +78,12 @@ def run_task(root: Path, workdir: str, uid: str, index: int, job_id: str) -> int
         "wall_s": round(time.monotonic() - started, 3),
         "cpu_s": round(_cpu_s(), 3),
     }
+    if not _has_claim(folder / f"claim.{uid}"):
+        return 0
     content = as_json(outcome)
     write_atomic(folder / "outcome.json", content)
-    outbox = root / "outbox"
     outbox.mkdir(parents=True, exist_ok=True)
-    write_atomic(outbox / f"{uid}.{index}.json", content)
+    write_atomic(placed, content)
     return 0
 
 
@@ -91,20 +94,36 @@ def claim(folder: Path, uid: str, job_id: str) -> bool:
     try:
         mark.mkdir()
     except FileExistsError:
-        before = _read_claim(mark / "started.json")
-        if before is None or before["job_id"] != job_id or before["restart"] >= mine["restart"]:
+        if (mark / "over").exists() or not _is_restart_of(_read_claim(mark / "started.json"), mine):
             return False
     write_atomic(mark / "started.json", as_json(mine))
     return True
 
 
+def _is_restart_of(before: Mapping[str, Any] | None, mine: Mapping[str, Any]) -> bool:
+    """Whether the scheduler has started this job again. Where no one said who claimed, a job that was killed at once.
+
+    A copy of the batch under another id is stopped before (see the gate in the job script): only lives of one job meet.
+    """
+    if before is None:
+        return bool(mine["restart"] > 0)
+    return bool(before["job_id"] == mine["job_id"] and before["restart"] < mine["restart"])
+
+
 def _read_claim(path: Path) -> dict[str, Any] | None:
-    """Who claimed; None if the claimer died between its two steps, and then nobody can prove to be its requeue."""
+    """Who claimed; None if the claimer died between its two steps."""
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
     return content
+
+
+def _has_claim(mark: Path) -> bool:
+    """Whether this process is still the one: a node that was called lost may live, and its job run again elsewhere."""
+    mine = identity(os.getpid())
+    before = _read_claim(mark / "started.json") or {}
+    return not (mark / "over").exists() and {name: before.get(name) for name in mine} == mine
 
 
 def _restart_count() -> int:

@@ -166,11 +166,49 @@ def test_another_attempt_has_a_claim_of_its_own(tmp_path: Path, monkeypatch: pyt
     assert claim(tmp_path, "c.b01", "18")
 
 
-def test_a_claimer_that_died_at_once_is_replaced_by_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without its word who it was, no job can prove to be its requeue."""
+def test_a_claimer_that_died_at_once_is_replaced_by_a_restart_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has left no word who it was; jobs of another id don't come so far."""
     (tmp_path / "claim.c.b00").mkdir()
-    monkeypatch.setenv("SLURM_RESTART_COUNT", "3")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "0")
     assert not claim(tmp_path, "c.b00", "17")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert claim(tmp_path, "c.b00", "17")
+    assert not claim(tmp_path, "c.b00", "17")
+
+
+def test_an_attempt_that_is_over_begins_no_more(site: Site) -> None:
+    """A person may send an ended job back to the queue; what it left, or was counted as, stays."""
+    task = calculation(site)
+    folder = site.place(task)
+    site.run(task, "17")
+    outbox = site.root / "outbox" / f"{UID}.0.json"
+    before = outbox.stat().st_mtime_ns
+    assert site.run(task, "17", SLURM_RESTART_COUNT="1").returncode == 0
+    assert outbox.stat().st_mtime_ns == before
+    outbox.unlink()
+    (folder / f"claim.{UID}" / "over").touch()
+    assert site.run(task, "17", SLURM_RESTART_COUNT="2").returncode == 0
+    assert not outbox.exists()
+
+
+@pytest.mark.parametrize("word", ["over", "started.json"])
+def test_a_life_that_was_given_up_leaves_no_outcome(site: Site, word: str) -> None:
+    """Its node was called lost while it worked: another life has the claim, or the attempt is over."""
+    task = generation()
+    folder = site.place(task)
+    work = subprocess.Popen(site.command(task, "17"))
+    mark = folder / f"claim.{UID}" / "started.json"
+    until = time.monotonic() + TASK_TIMEOUT_S
+    while not mark.exists() and time.monotonic() < until:
+        time.sleep(0.001)
+    work.send_signal(signal.SIGSTOP)
+    assert not (site.root / "outbox" / f"{UID}.0.json").exists()
+    (mark.parent / word).write_text(json.dumps({"job_id": "17", "restart": 1, **identity(os.getpid())}))
+    work.send_signal(signal.SIGCONT)
+    assert work.wait(timeout=TASK_TIMEOUT_S) == 0
+    assert not (site.root / "outbox" / f"{UID}.0.json").exists()
 
 
 def test_the_claim_says_which_process_has_it(tmp_path: Path) -> None:
