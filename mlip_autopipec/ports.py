@@ -7,7 +7,7 @@ from typing import Protocol
 
 from mlip_autopipec.data_models.base import Reason
 from mlip_autopipec.data_models.digest import Digest
-from mlip_autopipec.data_models.events import Event, Sighting
+from mlip_autopipec.data_models.events import Event, QueuedJob, Sighting
 from mlip_autopipec.data_models.state import Batch, WorkflowState
 from mlip_autopipec.data_models.task import Task
 
@@ -121,6 +121,9 @@ class Scheduler(Protocol):
 
     async def post_mortem(self, batch: Batch, index: int) -> PostMortem | Sighting | None:
         """How an attempt ended; a Sighting if it has not; None if that is not known (yet)."""
+
+    async def roll(self, campaign: str) -> tuple[QueuedJob, ...] | None:
+        """All jobs in the queue whose names begin with the campaign's, in order; None is no information."""
 
     async def cancel(self, batch: Batch) -> None:
         """End a batch. Only ever on a person's word."""

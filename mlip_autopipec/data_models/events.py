@@ -133,6 +133,21 @@ class JobsSighted(_Event):
     sightings: tuple[Sighting, ...] = Field(min_length=1)
 
 
+class QueuedJob(Model):
+    """A job that the scheduler has in its queue, waiting or running."""
+
+    uid: str = Field(description="its name")
+    job_id: str
+    detail: str = Field(default="", description="the scheduler's own words")
+
+
+class OrphansSeen(_Event):
+    """All jobs in the queue that bear the campaign's name and that it does not wait for; empty: they are gone."""
+
+    type: Literal["OrphansSeen"] = "OrphansSeen"
+    jobs: tuple[QueuedJob, ...]
+
+
 class TaskEnded(_Event):
     """An attempt has written its outcome."""
 
@@ -267,6 +282,7 @@ Event = (
     | SubmissionUnclear
     | SubmissionVoided
     | JobsSighted
+    | OrphansSeen
     | TaskEnded
     | AttemptLost
     | TaskQuarantined

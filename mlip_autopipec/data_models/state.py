@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, Field, computed_field
 
 from mlip_autopipec.data_models.base import FileRef, Model, Phase, Place, Reason, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary, Digest, Ladder, WalkerEnd
-from mlip_autopipec.data_models.events import Actor, JobState, SiteHealth
+from mlip_autopipec.data_models.events import Actor, JobState, QueuedJob, SiteHealth
 from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.task import Task
@@ -126,6 +126,7 @@ class WorkflowState(Model):
     potential: Potential | None = Field(default=None, description="the current one: the last that was promoted")
     cycles: tuple[CycleSummary, ...] = ()
     deferrals: Mapping[str, Deferral] = Field(default_factory=dict)
+    orphans: tuple[QueuedJob, ...] = Field(default=(), description="in the queue, and nobody waits for them")
     site: SiteHealth = SiteHealth.OK
     site_message: str = ""
     site_prepared: bool = Field(default=True, description="False from a daemon's start until its SitePrepared")

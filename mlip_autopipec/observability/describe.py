@@ -42,6 +42,8 @@ def _words(event: ev.Event, state: WorkflowState | None) -> str:  # noqa: C901, 
             return f"{event.uid} never reached the scheduler, its tasks are free again: {event.message}"
         case ev.JobsSighted():
             return f"seen in the queue: {_sightings(event.sightings)}"
+        case ev.OrphansSeen():
+            return _orphans(event.jobs)
         case ev.TaskEnded():
             return _outcome(event.outcome, state)
         case ev.AttemptLost():
@@ -141,8 +143,18 @@ def _force_error(errors: oc.Errors) -> str:
 
 
 def _sightings(sightings: tuple[ev.Sighting, ...]) -> str:
+    """How many are in which state; and of those that will not start by themselves, why."""
     states = Counter(sighting.state for sighting in sightings)
-    return ", ".join(f"{states[state]} {state}" for state in ev.JobState if states[state])
+    counts = ", ".join(f"{states[state]} {state}" for state in ev.JobState if states[state])
+    reasons = sorted({sighting.detail for sighting in sightings if sighting.state is ev.JobState.HELD})
+    return f"{counts}; will not start by itself: {', '.join(reasons)}" if reasons else counts
+
+
+def _orphans(jobs: tuple[ev.QueuedJob, ...]) -> str:
+    if not jobs:
+        return "no job is in the queue any more that the campaign does not wait for"
+    names = ", ".join(f"job {job.job_id} ({job.uid}: {job.detail})" for job in jobs)
+    return f"in the queue, and the campaign does not wait for it: {names}"
 
 
 def _attempt(event: ev.AttemptLost, state: WorkflowState | None) -> str:

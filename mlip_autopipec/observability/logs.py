@@ -81,6 +81,10 @@ def _is_warning(event: ev.Event) -> bool:
             return event.outcome.status == "failed"
         case ev.SiteChanged():
             return event.health is not ev.SiteHealth.OK
+        case ev.JobsSighted():
+            return any(sighting.state is ev.JobState.HELD for sighting in event.sightings)
+        case ev.OrphansSeen():
+            return bool(event.jobs)
         case _:
             return isinstance(event, _WARNINGS)
 

@@ -18,7 +18,7 @@ from mlip_autopipec.observability.words import elapsed
 from mlip_autopipec.ports import Clock
 
 #: Events that are right and tell a person nothing new.
-_BORING = (ev.JobsSighted, ev.SubmissionBegun)
+_BORING = (ev.SubmissionBegun,)
 #: A fault that passes is not worth a line; one that has put something off this often in a row is, once.
 _DEFERRALS_WORTH_A_LINE = 3
 _OVER = (TaskStatus.DONE, TaskStatus.QUARANTINED)
@@ -130,6 +130,8 @@ def _interesting(event: ev.Event, state: WorkflowState) -> bool:
     if isinstance(event, ev.EffectDeferred):
         deferral = state.deferrals.get(event.subject)
         return deferral is not None and deferral.times == _DEFERRALS_WORTH_A_LINE
+    if isinstance(event, ev.JobsSighted):
+        return any(sighting.state is ev.JobState.HELD for sighting in event.sightings)
     return not isinstance(event, _BORING)
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from datetime import datetime
 
-from mlip_autopipec.data_models.events import SiteHealth
+from mlip_autopipec.data_models.events import JobState, SiteHealth
 from mlip_autopipec.data_models.state import BatchStatus, Stage, TaskStatus, WorkflowState
 from mlip_autopipec.orchestration.decide import decide
 from mlip_autopipec.orchestration.policy import Policy
@@ -21,6 +21,12 @@ def explain(state: WorkflowState, policy: Policy, now: datetime) -> tuple[str, .
     if state.site is not SiteHealth.OK:
         lines.append(f"The site is {state.site}: {state.site_message}")
     lines += _batches(state)
+    lines += _held(state)
+    lines += [
+        f"Job {job.job_id} ({job.uid}: {job.detail}) is in the queue under the campaign's name, and the campaign does"
+        f" not wait for it. It is left alone: scancel {job.job_id}, if nobody else does."
+        for job in state.orphans
+    ]
     lines += [
         f"{subject} is put off until {deferral.until:%H:%M:%S} UTC (time {deferral.times}): {deferral.message}"
         for subject, deferral in state.deferrals.items()
@@ -52,3 +58,16 @@ def _batches(state: WorkflowState) -> list[str]:
             case BatchStatus.ACCEPTED:
                 lines.append(f"{batch.uid} is job {batch.job_id}: {shown}.")
     return lines
+
+
+def _held(state: WorkflowState) -> list[str]:
+    """What will not start by itself, once for each of the scheduler's reasons."""
+    held: dict[str, list[str]] = {}
+    for record in state.tasks.values():
+        if record.status is TaskStatus.SUBMITTED and record.job_state is JobState.HELD:
+            held.setdefault(record.detail, []).append(f"{record.uid}.{record.index}")
+    return [
+        f"{attempts[0]}{f' and {len(attempts) - 1} more' if len(attempts) > 1 else ''} will not start by itself:"
+        f" {detail}. Change what holds it (release, limits of the partition), or scancel it to have it submitted anew."
+        for detail, attempts in held.items()
+    ]

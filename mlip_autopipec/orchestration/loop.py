@@ -46,6 +46,11 @@ _TRANSITIONS = (
 _STEP_S = 5.0
 
 
+#: Between looks for jobs that nobody waits for; and after one that showed nothing at all.
+_ROLL_EVERY_S = 3600.0
+_ROLL_AGAIN_S = 60.0
+
+
 @dataclass(slots=True)
 class _Posted:
     event: ev.Event
@@ -117,6 +122,7 @@ class WorkflowManager:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._watch(), name="watch")
                 tasks.create_task(self._reconcile(), name="reconcile")
+                tasks.create_task(self._call_the_roll(), name="roll")
                 while not self._stopped:
                     now = self._clock.now()
                     if self._clock_has_stepped(now):
@@ -247,6 +253,33 @@ class WorkflowManager:
             await self._site(health_after(error), str(error))
             return
         await self._site(ev.SiteHealth.OK, "")
+
+    async def _call_the_roll(self) -> None:
+        """At the start and then hourly: what is in the queue under the campaign's name, and nobody waits for."""
+        while True:
+            orphans = await self._orphans()
+            if orphans:  # what has just ended may be shown for a while
+                await self._clock.sleep(self.policy.grace.total_seconds())
+                again = await self._orphans()
+                still = {(job.uid, job.job_id) for job in orphans}
+                orphans = None if again is None else tuple(job for job in again if (job.uid, job.job_id) in still)
+            if orphans is not None:
+                await self.record(ev.OrphansSeen(at=self._clock.now(), jobs=orphans))
+            await self._clock.sleep(_ROLL_AGAIN_S if orphans is None else _ROLL_EVERY_S)
+
+    async def _orphans(self) -> tuple[ev.QueuedJob, ...] | None:
+        """Jobs that bear the campaign's name and are of no live batch; None where that cannot be known now."""
+        if not self.state.site_prepared:
+            return None
+        try:
+            jobs = await self._scheduler.roll(self.state.campaign)
+        except TransientError:  # the reconciler tells that the site is in trouble
+            return None
+        return None if jobs is None else tuple(job for job in jobs if not self._is_waited_for(job))
+
+    def _is_waited_for(self, job: ev.QueuedJob) -> bool:
+        batch = self.state.batches.get(job.uid)
+        return batch is not None and batch.job_id in {None, job.job_id}
 
     def _is_news(self, sighting: ev.Sighting) -> bool:
         if sighting.state is ev.JobState.UNKNOWN or not is_live(self.state, sighting.uid, sighting.index):

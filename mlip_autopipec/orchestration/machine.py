@@ -84,6 +84,7 @@ _ALWAYS: Mapping[type[ev.Event], None] = dict.fromkeys(
         ev.EffectDeferred,
         ev.JournalRebuilt,
         ev.JournalRepaired,
+        ev.OrphansSeen,
         ev.Paused,
         ev.Resumed,
         ev.SiteChanged,
@@ -138,6 +139,8 @@ def is_stale(state: WorkflowState, event: ev.Event) -> bool:  # noqa: PLR0911 - 
             return not all(is_live(state, sighting.uid, sighting.index) for sighting in event.sightings)
         case ev.EffectDeferred():
             return not _still_waits(state, event.subject)
+        case ev.OrphansSeen():
+            return [(job.uid, job.job_id) for job in event.jobs] == [(job.uid, job.job_id) for job in state.orphans]
         case ev.SiteChanged():
             return (event.health, event.message) == (state.site, state.site_message)
         case _:
@@ -365,6 +368,10 @@ def _site_prepared(state: WorkflowState, event: ev.SitePrepared) -> WorkflowStat
     return _undefer(state.model_copy(update=update), "site")
 
 
+def _orphans_seen(state: WorkflowState, event: ev.OrphansSeen) -> WorkflowState:
+    return state.model_copy(update={"orphans": event.jobs})
+
+
 def _paused(state: WorkflowState, event: ev.Paused) -> WorkflowState:
     return state.model_copy(update={"pause": Pause(by=event.by, at=event.at, reason=event.reason)})
 
@@ -383,6 +390,7 @@ _HANDLERS: Mapping[type[ev.Event], Callable[[WorkflowState, ev.Event], WorkflowS
         ev.DaemonStopped: _unchanged,
         ev.JournalRepaired: _unchanged,
         ev.JournalRebuilt: _unchanged,
+        ev.OrphansSeen: _orphans_seen,
         ev.PhaseStarted: _phase_started,
         ev.SubmissionBegun: _submission_begun,
         ev.SubmissionAccepted: _submission_accepted,

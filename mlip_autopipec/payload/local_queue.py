@@ -16,6 +16,7 @@ host than this one: a name like `login` may lead to several.
 """
 
 import contextlib
+import glob
 import json
 import os
 import signal
@@ -124,6 +125,18 @@ def post_mortem(root: Path, asked: Mapping[str, Any]) -> Answer:
     return told or {"reason": "lost", "message": "its process and its runner are gone, and no word of its end is left"}
 
 
+def roll(root: Path, asked: Mapping[str, Any]) -> Answer:
+    """Every runner of a campaign that lives here."""
+    folders = sorted(folder_of(root, "x").parent.glob(f"{glob.escape(asked['campaign'])}.*"))
+    runners = {folder.name: runner for folder in folders if (runner := read_json(folder / "runner.json")) is not None}
+    jobs = [
+        {"uid": uid, "job_id": _job_id(runner), "detail": f"pid {runner['pid']}"}
+        for uid, runner in runners.items()
+        if _lives(runner)
+    ]
+    return {"jobs": jobs}
+
+
 def cancel(root: Path, asked: Mapping[str, Any]) -> Answer:
     """Ask the runner to end its tasks; what has outlived its runner is told directly."""
     folder = folder_of(root, asked["uid"])
@@ -144,6 +157,7 @@ VERBS: Mapping[str, Callable[[Path, Mapping[str, Any]], Answer]] = {
     "locate": locate,
     "sight": sight,
     "post_mortem": post_mortem,
+    "roll": roll,
     "cancel": cancel,
 }
 

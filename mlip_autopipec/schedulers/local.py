@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mlip_autopipec.data_models.base import Phase, Reason
-from mlip_autopipec.data_models.events import Sighting
+from mlip_autopipec.data_models.events import QueuedJob, Sighting
 from mlip_autopipec.data_models.state import Batch
 from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.errors import TransientError
@@ -68,6 +68,11 @@ class LocalScheduler:
         if "sighting" in said:
             return Sighting(**said["sighting"])
         return PostMortem(Reason(said["reason"]), str(said["message"]))
+
+    async def roll(self, campaign: str) -> tuple[QueuedJob, ...] | None:
+        """Every runner of the campaign that is known to live."""
+        said = await self._ask("roll", {"campaign": campaign})
+        return tuple(QueuedJob(**job) for job in said["jobs"])
 
     async def cancel(self, batch: Batch) -> None:
         """Ask the runner to end its tasks; what has outlived its runner is told directly."""

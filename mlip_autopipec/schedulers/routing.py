@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from mlip_autopipec.data_models.base import Place
-from mlip_autopipec.data_models.events import Sighting
+from mlip_autopipec.data_models.events import QueuedJob, Sighting
 from mlip_autopipec.data_models.state import Batch
 from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.ports import Accepted, Limited, PostMortem, Rejected, Scheduler, Unclear, Void
@@ -38,6 +38,12 @@ class RoutingScheduler:
     async def post_mortem(self, batch: Batch, index: int) -> PostMortem | Sighting | None:
         """Ask where it ran."""
         return await self._of(batch).post_mortem(batch, index)
+
+    async def roll(self, campaign: str) -> tuple[QueuedJob, ...] | None:
+        """What every place has; None where one gives no information."""
+        answers = await asyncio.gather(*(scheduler.roll(campaign) for scheduler in self._schedulers.values()))
+        known = [answer for answer in answers if answer is not None]
+        return tuple(job for answer in known for job in answer) if len(known) == len(answers) else None
 
     async def cancel(self, batch: Batch) -> None:
         """End it where it is."""

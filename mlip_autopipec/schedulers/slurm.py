@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from mlip_autopipec.config.schemas.site import SlurmQueue
 from mlip_autopipec.data_models.base import Phase
-from mlip_autopipec.data_models.events import JobState, Sighting
+from mlip_autopipec.data_models.events import JobState, QueuedJob, Sighting
 from mlip_autopipec.data_models.state import Batch
 from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.errors import TransientError
@@ -102,7 +102,10 @@ class SlurmScheduler:
         return {key: _sighting(*key, shown.get(key)) for key in asked}
 
     async def post_mortem(self, batch: Batch, index: int) -> PostMortem | Sighting | None:
-        """How an attempt ended: by squeue, by sacct where squeue has forgotten it, by what slurmstepd wrote."""
+        """How an attempt ended: by squeue, by sacct where squeue has forgotten it, by what slurmstepd wrote.
+
+        What is said to have ended is sealed, so that nothing comes of it any more.
+        """
         said = await self._ask(script.AUTOPSY, _folder(batch), batch.uid, str(index), str(_TAIL_BYTES))
         key, sizes = (batch.uid, index), {batch.uid: len(batch.tasks)}
         queued = _queued(said)
@@ -118,7 +121,13 @@ class SlurmScheduler:
                 return None
             element = None
         self._forgotten_since.pop(key, None)
+        await self._ask(script.SEAL, _folder(batch), batch.uid, str(index))
         return text.judge_end(element, said.whole("slurm") or "", said.whole("job") or "")
+
+    async def roll(self, campaign: str) -> tuple[QueuedJob, ...] | None:
+        """One squeue for all jobs of the user. Raises TransientError with Slurm's words where it fails."""
+        elements = _queued(await self._ask(script.ROLL))
+        return None if elements is None else text.queued_jobs(elements, campaign)
 
     async def cancel(self, batch: Batch) -> None:
         """End a batch by its name, whether or not its id is known. A submission on its way is not stopped by this."""

@@ -232,5 +232,24 @@ tell job tail -c "$4" "$root/$workdir/job-$2.out"
 """
 )
 
+#: FOLDER UID INDEX: count an element as over for good. What of it still runs or comes late, as on a node that was
+#: called lost, leaves nothing (see the work half's `task` command).
+SEAL = (
+    _PRELUDE
+    + r"""
+workdir=$(awk -F '\t' -v wanted="$3" '$1 == wanted { print $2 }' "$1/tasks.tsv")
+[ -n "$workdir" ] && mkdir -p "$workdir/claim.$2" && : >"$workdir/claim.$2/over"
+"""
+)
+
+#: All of the user's jobs that are in the queue, whatever their names.
+ROLL = (
+    _PRELUDE
+    + f"""
+roll() {{ bounded squeue --noheader --user="$user" --format='{SQUEUE_FORMAT}'; }}
+tell squeue roll
+"""
+)
+
 #: UID: end a batch.
 CANCEL = _PRELUDE + 'bounded scancel --quiet --user="$user" --name="$1"\n'

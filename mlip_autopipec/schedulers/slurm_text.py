@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from mlip_autopipec.data_models.base import Reason
-from mlip_autopipec.data_models.events import JobState
+from mlip_autopipec.data_models.events import JobState, QueuedJob
 from mlip_autopipec.ports import Accepted, Limited, PostMortem, Rejected, Unclear
 
 #: squeue gives one line per element that has begun, and one per range of those that have not.
@@ -200,6 +200,17 @@ def parse_squeue(text: str) -> list[Element] | None:
             case _:
                 return None
     return elements
+
+
+def queued_jobs(elements: Iterable[Element], campaign: str) -> tuple[QueuedJob, ...]:
+    """The jobs of a campaign, by the beginning of their names, that have not ended and are not about to."""
+    jobs: dict[tuple[str, str], QueuedJob] = {}
+    for element in elements:
+        over = element.state is JobState.ENDED or element.word == "COMPLETING"
+        if element.name.startswith(f"{campaign}.") and not over:
+            job = QueuedJob(uid=element.name, job_id=element.job_id, detail=element.detail)
+            jobs.setdefault((job.uid, job.job_id), job)
+    return tuple(jobs[key] for key in sorted(jobs))
 
 
 _SACCT_ID = re.compile(r"(\d+)(?:_(?:\[(.*)\]|(\d+)))?")

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlip_autopipec.data_models.base import Reason
-from mlip_autopipec.data_models.events import JobState, Sighting
+from mlip_autopipec.data_models.events import JobState, QueuedJob, Sighting
 from mlip_autopipec.data_models.state import Batch
 from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.ports import Accepted, Limited, PostMortem, Rejected, Unclear, Void
@@ -95,6 +95,16 @@ class SimulatedCluster(SimulatedJobs):
         if job is None or self._weather.strikes("post_mortem_none"):
             return None
         return job.end or Sighting(uid=job.uid, index=job.index, state=job.state)
+
+    async def roll(self, campaign: str) -> tuple[QueuedJob, ...] | None:
+        """Every array with an element that has not ended."""
+        await self._weather.pass_by("roll")
+        if self._weather.strikes("sight_none"):
+            return None
+        names = {(job.uid, job.job_id) for job in self.jobs.values() if job.end is None}
+        return tuple(
+            QueuedJob(uid=uid, job_id=job_id) for uid, job_id in sorted(names) if uid.startswith(f"{campaign}.")
+        )
 
     async def cancel(self, batch: Batch) -> None:
         """End every attempt of the batch that has not ended."""

@@ -8,7 +8,7 @@ endless ones nothing helps: an empty or an old answer is shown for a minute at m
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mlip_autopipec.data_models.base import Reason
@@ -63,6 +63,7 @@ class _Folder:
     tries: list[_Try] = field(default_factory=list)
     gate: str = ""
     claims: dict[int, str] = field(default_factory=dict)  # index → job id
+    sealed: set[int] = field(default_factory=set)
     on_the_wire: int = 0
 
 
@@ -94,7 +95,7 @@ class SimulatedSlurm(SimulatedJobs):
 
     # --- the shell -----------------------------------------------------------------------------------------------
 
-    async def answer(self, verb: str, words: Sequence[str]) -> str:
+    async def answer(self, verb: str, words: Sequence[str]) -> str:  # noqa: PLR0911 - one per script
         """What one of the daemon's scripts prints."""
         match verb, *words:
             case "submit", folder, after, _:
@@ -107,6 +108,11 @@ class SimulatedSlurm(SimulatedJobs):
                 return self._squeue(uids.split(","))
             case "autopsy", _, uid, _, _:
                 return "".join((self._squeue([uid]), self._sacct(uid), _tell("slurm", ""), _tell("job", "")))
+            case "seal", folder, _, index:
+                self._folders[folder.removeprefix(_FOLDERS)].sealed.add(int(index))
+                return ""
+            case ("roll",):
+                return self._squeue({job.uid for job in self._all()}, ended=False)
             case "cancel", uid:
                 self._scancel(uid)
                 return ""
@@ -201,9 +207,11 @@ class SimulatedSlurm(SimulatedJobs):
         folder = self._folders[job.uid]
         me = f"begun.{job.job_id}"
         folder.gate = folder.gate or me
+        if job.index in folder.sealed:
+            return False
         return folder.gate == me and folder.claims.setdefault(job.index, job.job_id) == job.job_id
 
-    def _squeue(self, uids: Sequence[str]) -> str:
+    def _squeue(self, uids: Collection[str], *, ended: bool = True) -> str:
         if self._weather.strikes("sight_none"):
             return _tell("squeue", "", 1)
         if not self._lies("sight_frozen"):
@@ -212,7 +220,7 @@ class SimulatedSlurm(SimulatedJobs):
             return _tell("squeue", "")
         arrays: dict[tuple[str, str], list[tuple[Job, JobState]]] = {}
         for job, state in self._shown:
-            if job.uid in uids:
+            if job.uid in uids and (ended or state is not JobState.ENDED):
                 arrays.setdefault((job.uid, job.job_id), []).append((job, state))
         lines = [line for array in arrays.values() for line in _queue_lines(array)]
         return _tell("squeue", "\n".join(lines))

@@ -97,6 +97,9 @@ def _options(campaign: Walk, pick: int) -> Iterator[ev.Event]:
         yield ev.Paused(at=at, by=_ADA, reason="to see")
     if pick % 11 == 0:
         yield ev.ClockStepped(at=at, by_s=-400.0)
+    if pick % 9 == 0:
+        orphan = ev.QueuedJob(uid=f"copper-3f9a1c.c000.training.b{pick % 3:02d}", job_id=str(5000 + pick % 50))
+        yield ev.OrphansSeen(at=at, jobs=(orphan,) if pick % 2 else ())
     yield ev.SiteChanged(at=at, health=ev.SiteHealth.DEGRADED, message=f"cut {pick}")
     if pick % 11 == 0:
         yield ev.DaemonStarted(at=at, version="0", host="login1", pid=1, config_sha256="0", payload_sha256="0")

@@ -95,7 +95,7 @@ def evolve_is_total_and_pure(evolve_: Evolve) -> Check:
 
 
 def everything_is_explained(explain_: Explain) -> Check:
-    """There is always a first sentence, and every command that is due is named."""
+    """There is always a first sentence; commands that are due, batches, orphans and what is held are named."""
 
     def check(campaign: Walk) -> None:
         lines = explain_(campaign.state, campaign.policy, campaign.now)
@@ -105,6 +105,10 @@ def everything_is_explained(explain_: Explain) -> Check:
             assert f"{command.type} ({command.subject})" in said
         for uid in campaign.state.batches:
             assert uid in said
+        for job in campaign.state.orphans:
+            assert f"scancel {job.job_id}" in said
+        for record in campaign.state.tasks.values():
+            assert record.job_state is not ev.JobState.HELD or "will not start by itself" in said
 
     return check
 
@@ -158,6 +162,14 @@ def _is_silent_about_batches(state: WorkflowState, policy: Policy, now: datetime
     return explain(state.model_copy(update={"batches": {}}), policy, now)
 
 
+def _is_silent_about_orphans(state: WorkflowState, policy: Policy, now: datetime) -> tuple[str, ...]:
+    return explain(state.model_copy(update={"orphans": ()}), policy, now)
+
+
+def _is_silent_about_what_is_held(state: WorkflowState, policy: Policy, now: datetime) -> tuple[str, ...]:
+    return tuple(line for line in explain(state, policy, now) if "will not start" not in line)
+
+
 @dataclass(frozen=True)
 class Property:
     """A check of the real function, and the same check of functions with one mistake each."""
@@ -189,7 +201,12 @@ PROPERTIES = {
         (evolve_is_total_and_pure(_changes_in_place), evolve_is_total_and_pure(_raises_what_it_likes)),
     ),
     "everything is explained": Property(
-        everything_is_explained(explain), (everything_is_explained(_is_silent_about_batches),)
+        everything_is_explained(explain),
+        (
+            everything_is_explained(_is_silent_about_batches),
+            everything_is_explained(_is_silent_about_orphans),
+            everything_is_explained(_is_silent_about_what_is_held),
+        ),
     ),
 }
 

@@ -52,6 +52,8 @@ _VERBS = {
     slurm_script.CLOSE: "close",
     slurm_script.SIGHT: "sight",
     slurm_script.AUTOPSY: "autopsy",
+    slurm_script.SEAL: "seal",
+    slurm_script.ROLL: "roll",
     slurm_script.CANCEL: "cancel",
 }
 

@@ -42,6 +42,7 @@ def story() -> tuple[ev.Event, ...]:
         ev.SiteChanged(at=NOW, health=ev.SiteHealth.DEGRADED, message="no route to host"),
         ev.AttemptLost(at=NOW, uid=uid, index=1, reason=Reason.NODE_FAILURE, message="n02 is down"),
         ev.ClockStepped(at=NOW, by_s=-1.5),
+        ev.OrphansSeen(at=NOW, jobs=(ev.QueuedJob(uid="cu-1.c000.training.b00", job_id="9", detail="RUNNING on n1"),)),
         ev.Resumed(at=NOW, by=ACTOR),
     )
 

@@ -50,6 +50,23 @@ OTHERS: list[tuple[ev.Event, str]] = [
     (ev.SitePrepared(at=AT, array_tasks_max=9), "the site is prepared, arrays of at most 9 tasks"),
     (ev.Paused(at=AT, by=ev.Actor(uid=5, pid=1)), "paused by uid 5"),
     (ev.Resumed(at=AT, by=ACTOR, reason="go on"), "resumed by ada: go on"),
+    (
+        ev.OrphansSeen(at=AT, jobs=(ev.QueuedJob(uid="cu-1.c000.training.b00", job_id="9", detail="RUNNING on n1"),)),
+        "in the queue, and the campaign does not wait for it: job 9 (cu-1.c000.training.b00: RUNNING on n1)",
+    ),
+    (ev.OrphansSeen(at=AT, jobs=()), "no job is in the queue any more that the campaign does not wait for"),
+    (
+        ev.JobsSighted(
+            at=AT,
+            sightings=tuple(
+                ev.Sighting(
+                    uid="cu-1.c000.training.b00", index=index, state=ev.JobState.HELD, detail="PENDING (JobHeldUser)"
+                )
+                for index in range(2)
+            ),
+        ),
+        "seen in the queue: 2 held; will not start by itself: PENDING (JobHeldUser)",
+    ),
     (ev.ClockStepped(at=AT, by_s=-90), "the clock was set back by 1 min 30 s"),
     (
         ev.JournalRepaired(at=AT, kept_as="torn.1", bytes_cut=1),

@@ -53,6 +53,10 @@ class ScriptedScheduler:
         answer: PostMortem | ev.Sighting | None = await self._give()
         return answer
 
+    async def roll(self, campaign: str) -> tuple[ev.QueuedJob, ...] | None:
+        del campaign
+        return None
+
     async def cancel(self, batch: Batch) -> None:
         del batch
 

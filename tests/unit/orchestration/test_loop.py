@@ -34,6 +34,7 @@ class Site(SimulatedCluster):
 
     full_times = 0
     silent_times = 0
+    strangers: tuple[ev.QueuedJob, ...] = ()
     submissions = 0
 
     async def submit(self, batch: Batch, tasks: Sequence[Task]) -> Accepted | Rejected | Limited | Unclear:
@@ -42,6 +43,10 @@ class Site(SimulatedCluster):
             self.full_times -= 1
             return Limited("QOSMaxSubmitJobPerUserLimit")
         return await super().submit(batch, tasks)
+
+    async def roll(self, campaign: str) -> tuple[ev.QueuedJob, ...] | None:
+        known = await super().roll(campaign)
+        return None if known is None else (*known, *self.strangers)
 
     async def sight(self, batches: Sequence[Batch]) -> dict[tuple[str, int], ev.Sighting] | None:
         if self.silent_times > 0:
@@ -366,3 +371,40 @@ def test_a_clock_that_is_set_is_noticed_before_anything_is_decided_by_it() -> No
     stand.run(doing)
     (stepped,) = (event for event in stand.seen if isinstance(event, ev.ClockStepped))
     assert stepped.by_s == -7200
+
+
+def test_jobs_that_nobody_waits_for_are_told_and_left_alone() -> None:
+    """At the start and then hourly, once what has just ended has had time to go; and so is that they are gone."""
+    stand = Stand()
+    stale, other = (ev.QueuedJob(uid="copper-3f9a1c.c000.training.b07", job_id=job_id) for job_id in ("41", "42"))
+    stand.site.strangers = (stale,)
+
+    def told() -> list[ev.OrphansSeen]:
+        return [event for event in stand.seen if isinstance(event, ev.OrphansSeen)]
+
+    async def doing() -> None:
+        await stand.until(lambda: stand.manager.state.site_prepared)
+        await stand.until(lambda: bool(told()))
+        stand.site.strangers = (stale, other)
+        await stand.until(lambda: len(told()) == 2)
+        stand.site.strangers = ()
+        await stand.until(lambda: len(told()) == 3)
+
+    stand.run(doing)
+    assert [event.jobs for event in told()] == [(stale,), (stale, other), ()]
+    assert told()[2].at - told()[1].at >= timedelta(hours=0.9)
+    assert "41" not in [job.job_id for job in stand.site.jobs.values()]
+
+
+def test_another_job_of_a_live_name_is_an_orphan() -> None:
+    """The batch is one job; a copy under the same name is told, the job itself is not."""
+    stand = Stand()
+
+    async def doing() -> None:
+        await stand.until(lambda: any(batch.job_id for batch in stand.manager.state.batches.values()))
+        batch = next(iter(stand.manager.state.batches.values()))
+        mine = ev.QueuedJob(uid=batch.uid, job_id=batch.job_id or "")
+        assert stand.manager._is_waited_for(mine)
+        assert not stand.manager._is_waited_for(mine.model_copy(update={"job_id": "9999"}))
+
+    stand.run(doing)

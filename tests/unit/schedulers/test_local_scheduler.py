@@ -57,6 +57,22 @@ async def test_a_batch_runs_to_its_outcomes(queue: Queue) -> None:
     await until(lambda: is_gone(runner["pid"]))
 
 
+async def test_the_roll_shows_runners_that_live(queue: Queue) -> None:
+    """Of this campaign's, and as long as they do."""
+    batch = queue.batch([slow(0, 1.0)])
+    job_id = await queue.accepted(batch, [slow(0, 1.0)])
+    campaign = UID.partition(".")[0]
+    jobs = await queue.scheduler.roll(campaign)
+    assert jobs is not None
+    assert [(job.uid, job.job_id) for job in jobs] == [(UID, job_id)]
+    assert await queue.scheduler.roll(campaign[:-1]) == ()
+    await queue.until_states(batch, ENDED)
+    runner = queue.runner()
+    assert runner is not None
+    await until(lambda: is_gone(runner["pid"]))
+    assert await queue.scheduler.roll(campaign) == ()
+
+
 def is_gone(pid: int) -> bool:
     """Whether a process has ended; one that only waits to be reaped has."""
     try:

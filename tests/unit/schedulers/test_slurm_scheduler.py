@@ -10,7 +10,7 @@ from slurm_stand import UID, SlurmStand, a_batch
 
 from mlip_autopipec.config.schemas.site import SlurmQueue
 from mlip_autopipec.data_models.base import Reason
-from mlip_autopipec.data_models.events import JobState, Sighting
+from mlip_autopipec.data_models.events import JobState, QueuedJob, Sighting
 from mlip_autopipec.errors import TransientError
 from mlip_autopipec.ports import Accepted, Limited, PostMortem, Rejected, Unclear, Void
 from mlip_autopipec.schedulers.slurm_script import SUBMIT
@@ -479,6 +479,50 @@ async def test_elements_cancelled_before_they_began_are_cancelled(stand: SlurmSt
 
     assert isinstance(end, PostMortem)
     assert end.reason is Reason.CANCELLED
+
+
+async def test_what_is_said_to_have_ended_is_sealed(stand: SlurmStand) -> None:
+    """Before it is called lost: the work half of a life that comes late, or still runs, finds the mark."""
+    assert isinstance(await end_of(stand, 1), PostMortem)
+
+    claims = {path.name: (path / "over").exists() for path in stand.root.glob("cycles/*/*/*/claim.*")}
+    assert claims == {f"claim.{UID}": True}
+    assert (stand.root / stand.tasks[1].workdir / f"claim.{UID}" / "over").exists()
+
+
+async def test_an_end_that_cannot_be_sealed_is_not_told(stand: SlurmStand) -> None:
+    """As where the file system is full."""
+    await stand.scheduler.submit(stand.batch, stand.tasks)
+    (stand.root / stand.tasks[0].workdir / f"claim.{UID}").write_text("in the way")
+
+    with pytest.raises(TransientError):
+        await end_of(stand, 0)
+
+
+# --- the roll -------------------------------------------------------------------------------------------------------
+
+
+async def test_the_roll_shows_the_campaigns_jobs_and_no_others(stand: SlurmStand) -> None:
+    """One line for each array that waits or runs; what is ending is over."""
+    other = UID.replace("b00", "b01")
+    stand.answers(
+        "squeue",
+        f"4711|0|RUNNING|None|n1|{UID}\n4711|1-2|PENDING|Priority||{UID}\n4712|0|COMPLETING|None|n1|{other}\n"
+        "4713|N/A|RUNNING|None|n1|copper-3f9a1cc.c000.training.b00\n4714|N/A|PENDING|Priority||my own | job\n",
+    )
+
+    jobs = await stand.scheduler.roll("copper-3f9a1c")
+
+    assert jobs == (QueuedJob(uid=UID, job_id="4711", detail="RUNNING on n1"),)
+    assert "--name" not in stand.calls("squeue")[-1]
+
+
+async def test_a_failing_squeue_is_no_empty_roll(stand: SlurmStand) -> None:
+    """It is no information."""
+    stand.answers("squeue", err="slurm_load_jobs error: Unable to contact slurm controller\n", status=1)
+
+    with pytest.raises(TransientError, match="Unable to contact"):
+        await stand.scheduler.roll("copper-3f9a1c")
 
 
 # --- cancel ---------------------------------------------------------------------------------------------------------
