@@ -44,6 +44,8 @@ _AUDIT_DUMPS = 12
 _VELOCITY_FACTOR = 2.0
 #: Steps of the decay of the Langevin bath that re-thermalises.
 _BATH_STEPS = 25
+#: The generator of fixes takes seeds below this; that of `velocity` takes any.
+_SEED_END = 900_000_000
 _COUPLINGS = {"isotropic": "iso", "anisotropic": "aniso", "triclinic": "tri"}
 
 
@@ -128,6 +130,12 @@ def _velocities(walker: Mapping[str, Any]) -> str:
     return f"velocity all create {_VELOCITY_FACTOR * kelvin:g} {walker['seed']} dist gaussian"
 
 
+def _seed(walker: Mapping[str, Any], number: int = 0) -> int:
+    """A seed for a fix, from 1 on."""
+    seed: int = walker["seed"]
+    return 1 + (seed + number) % (_SEED_END - 1)
+
+
 def _integrator(walker: Mapping[str, Any]) -> str:
     kelvin, step_ps = walker["temperature_kelvin"], walker["timestep_fs"] * _FS_IN_PS
     thermostat = f"temp {kelvin:g} {kelvin:g} {100 * step_ps:g}"
@@ -149,9 +157,8 @@ def _swaps(parameters: Mapping[str, Any], present: Sequence[str]) -> Iterator[st
         return
     kinds = [kind for kind, element in enumerate(parameters["elements"], 1) if element in present]
     for number, (one, other) in enumerate(combinations(kinds, 2)):
-        rounds = (
-            f"{swaps['every_steps']} {swaps['attempts']} {walker['seed'] - number} {walker['temperature_kelvin']:g}"
-        )
+        seed, kelvin = _seed(walker, number), walker["temperature_kelvin"]
+        rounds = f"{swaps['every_steps']} {swaps['attempts']} {seed} {kelvin:g}"
         yield f"fix swap_{one}_{other} all atom/swap {rounds} ke yes types {one} {other}"
 
 
@@ -211,5 +218,5 @@ def _rethermalisation(parameters: Mapping[str, Any]) -> list[str]:
     if walker["continues"] is None or steps == 0:
         return []
     kelvin, decay_ps = walker["temperature_kelvin"], _BATH_STEPS * walker["timestep_fs"] * _FS_IN_PS
-    bath = f"fix bath all langevin {kelvin:g} {kelvin:g} {decay_ps:g} {walker['seed']}"
+    bath = f"fix bath all langevin {kelvin:g} {kelvin:g} {decay_ps:g} {_seed(walker)}"
     return [f'if "$(step) < {steps}" then "{bath}" "run {min(steps, walker["steps"])} upto" "unfix bath"']

@@ -530,7 +530,8 @@ def test_a_halted_walker_leaves_a_place_to_go_on_from(walk: Walk, fitted: Fitted
     assert trace[trace[:, 1] < 6.0][-1, 0] == metrics.restart_step
     onward = {"task": job.task, "cycle": 1, "step": metrics.restart_step, "steps_before": metrics.restart_step}
     inputs = {**fitted.inputs, "restart": [job.workdir / "restart.extxyz"]}
-    metrics, frames, job = walk({"temperature_kelvin": 2000.0, "continues": onward}, inputs, **settings)
+    largest = {"temperature_kelvin": 2000.0, "continues": onward, "seed": 2**31 - 2}
+    metrics, frames, job = walk(largest, inputs, **settings)
     log = (job.workdir / "log.lammps").read_text()
     assert "fix bath all langevin 2000 2000 0.05" in log
     row = thermo(job)[0]
@@ -557,7 +558,7 @@ def test_swaps_exchange_elements_and_keep_the_composition(two_elements: Fitted, 
     prototype = Prototype(structure="l1_0", elements=("Cu", "Au"), lattice_constant_angstrom=3.9, repeat=(2, 2, 2))
     swaps = {"every_steps": 5, "attempts": 20}
     _, frames, job = walk(
-        {"prototype": prototype, "temperature_kelvin": 1000.0, "swaps": swaps},
+        {"prototype": prototype, "temperature_kelvin": 1000.0, "swaps": swaps, "seed": 2**31 - 2},
         two_elements.inputs,
         elements=("Cu", "Au"),
         gamma_select=0.001,
@@ -587,7 +588,7 @@ def test_every_walker_is_probed_and_its_gamma_has_a_price(walk: Walk) -> None:
     assert 0 <= metrics.probe.forces_difference < 1e-6
     assert 0 <= metrics.probe.gamma_difference < 1e-6
     assert metrics.gamma_share is not None
-    assert 0 < metrics.gamma_share < 1
+    assert 0 <= metrics.gamma_share < 1
     assert (job.workdir / "in.probe").exists()
 
 

@@ -298,9 +298,9 @@ def test_every_pair_that_is_there_is_swapped() -> None:
     parameters = json.loads(explore_parameters(walker, elements=("Au", "Cu", "Ni")).model_dump_json())
     whole = render_input(parameters, NATIVE, volume_angstrom3=1.0, present=["Ni", "Cu", "Au"]).splitlines()
     assert [line for line in whole if "atom/swap" in line] == [
-        "fix swap_1_2 all atom/swap 50 4 31 700 ke yes types 1 2",
-        "fix swap_1_3 all atom/swap 50 4 30 700 ke yes types 1 3",
-        "fix swap_2_3 all atom/swap 50 4 29 700 ke yes types 2 3",
+        "fix swap_1_2 all atom/swap 50 4 32 700 ke yes types 1 2",
+        "fix swap_1_3 all atom/swap 50 4 33 700 ke yes types 1 3",
+        "fix swap_2_3 all atom/swap 50 4 34 700 ke yes types 2 3",
     ]
     part = render_input(parameters, NATIVE, volume_angstrom3=1.0, present=["Ni", "Cu"]).splitlines()
     assert [line.split()[1] for line in part if "atom/swap" in line] == ["swap_2_3"]
