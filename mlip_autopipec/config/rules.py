@@ -360,9 +360,9 @@ def _no_command(command: str) -> str | None:
     """Why this starts nothing; None if it may."""
     try:
         words = shlex.split(command)
-        filled = command.format(cores=1)
+        filled = command.format(cores=1, ranks=1)
     except (ValueError, KeyError, IndexError, AttributeError):
-        return "expected words as in a shell, with no other braces than {cores}"
+        return "expected words as in a shell, with no other braces than {cores} and {ranks}"
     return None if words and filled.strip() else "expected a program such as pw.x"
 
 

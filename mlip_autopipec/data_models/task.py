@@ -210,7 +210,7 @@ class EspressoSettings(Model):
     """What a label by pw.x rests on, and how pw.x is started, but for pseudopotentials and cutoffs."""
 
     kind: Literal["espresso"] = "espresso"
-    command: str = Field(default="pw.x", min_length=1, description="such as `mpirun -np {cores} pw.x -nk 2`")
+    command: str = Field(default="pw.x", min_length=1, description="after the phase's launcher; such as `pw.x -nk 2`")
     pseudo_folder: str = Field(pattern="^/", description="full path of the UPF files, where the jobs run")
     k_spacing_inverse_angstrom: float = Field(
         gt=0, description="along each reciprocal vector b the mesh has ceil(|b| / spacing) points; |b| has its 2π"
