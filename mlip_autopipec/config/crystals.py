@@ -1,4 +1,4 @@
-"""What site.yaml's prototypes imply, by formula: atoms of each element, and the shortest distance between two.
+"""What site.yaml's prototypes imply, by formula: atoms of each element, volume, and the shortest distance of two.
 
 The cells are the conventional ones that the work half builds, so the counts are those of the structures to come.
 """
@@ -47,6 +47,13 @@ def atoms_of(prototype: Prototype) -> Counter[str]:
     cells = prod(prototype.repeat)
     slots = zip(prototype.elements, _ATOMS[prototype.structure], strict=True)
     return Counter({element: atoms * cells for element, atoms in slots})
+
+
+def volume_angstrom3(prototype: Prototype) -> float:
+    """The volume of the repeated cell."""
+    c_over_a = prototype.c_over_a or C_OVER_A.get(prototype.structure, 1.0)
+    width = sqrt(3) if prototype.structure == "hcp" else 1.0
+    return prod(prototype.repeat) * width * c_over_a * prototype.lattice_constant_angstrom**3
 
 
 def nearest_neighbour_angstrom(prototype: Prototype) -> float:

@@ -7,10 +7,17 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from math import ceil, sqrt
 from types import SimpleNamespace
 from typing import Any, cast
 
-from mlip_autopipec.config.crystals import C_OVER_A, atoms_of, element_slots, nearest_neighbour_angstrom
+from mlip_autopipec.config.crystals import (
+    C_OVER_A,
+    atoms_of,
+    element_slots,
+    nearest_neighbour_angstrom,
+    volume_angstrom3,
+)
 from mlip_autopipec.config.elements import SYMBOLS
 from mlip_autopipec.config.mistakes import KeyPath, Mistake, dotted, nearest, shown
 from mlip_autopipec.config.schemas.oracles import DUAL_MIN, OWN_SYSTEM_KEYS, EspressoSection
@@ -192,6 +199,46 @@ def _gamma(config: WorkflowConfig) -> Iterator[Mistake]:
     if section.gamma_halt <= section.gamma_select:
         expected = f"expected more than exploration.gamma_select ({section.gamma_select:g})"
         yield Mistake(("exploration", "gamma_halt"), shown(section.gamma_halt), expected)
+
+
+def _window(config: WorkflowConfig) -> Iterator[Mistake]:
+    highest, halt = config.selection.gamma_max, config.exploration.gamma_halt
+    if highest is not None and highest <= halt:
+        expected = f"expected more than exploration.gamma_halt ({halt:g}): the halting frame is what is to be labelled"
+        yield Mistake(("selection", "gamma_max"), shown(highest), expected)
+
+
+def _embedding(config: WorkflowConfig) -> Iterator[Mistake]:
+    """The smallest cell that keeps the environment of one atom whole must be allowed."""
+    section, cutoff = config.selection.embedding, config.training.cutoff_angstrom
+    if section.mode != "periodic":
+        return
+    for path, prototype in _in_exploration(config):
+        if not _complete(prototype) or min(prototype.repeat) < 1:
+            continue
+        atoms = atoms_of(prototype).total()
+        # The face-centred box is the smallest of its half; Å³.
+        volume = (2 * (cutoff + section.margin_angstrom)) ** 3 / sqrt(2)
+        smallest = ceil(volume * atoms / volume_angstrom3(prototype))
+        if section.atoms_max < smallest and atoms > max(section.atoms_max, section.whole_atoms_max):
+            expected = (
+                f"expected at least {smallest}: a cell that keeps training.cutoff_angstrom ({cutoff:g}) and"
+                f" margin_angstrom ({section.margin_angstrom:g}) around an atom of {_described(path, prototype)} holds"
+                f" as many, and frames of {atoms} atoms are above atoms_max"
+            )
+            yield Mistake(("selection", "embedding", "atoms_max"), shown(section.atoms_max), expected)
+            return
+
+
+def _per_element(config: WorkflowConfig) -> Iterator[Mistake]:
+    elements = config.campaign.elements
+    for key in ("charges", "valence_electrons"):
+        for element in getattr(config.selection.embedding, key):
+            if element not in elements:
+                expected = f"expected one of campaign.elements ({', '.join(elements)})"
+                yield Mistake(
+                    ("selection", "embedding", key, element), shown(element), expected, nearest(element, elements)
+                )
 
 
 def _strides(config: WorkflowConfig) -> Iterator[Mistake]:
@@ -389,6 +436,9 @@ RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
     _rule(_starts, "exploration.walkers"),
     _rule(_pairs, "campaign.elements", "exploration.distances_min_angstrom"),
     _rule(_gamma, "exploration.gamma_select", "exploration.gamma_halt"),
+    _rule(_window, "selection.gamma_max", "exploration.gamma_halt"),
+    _rule(_embedding, "selection.embedding", "training.cutoff_angstrom", "exploration.walkers"),
+    _rule(_per_element, "campaign.elements", "selection.embedding"),
     _rule(_strides, "exploration.walkers", "exploration.stride"),
     _rule(_conditions, "exploration.walkers"),
     _rule(_cores, "site.scheduler", "site.login_cores", "site.resources"),

@@ -20,7 +20,7 @@ class Structure(Model):
     origin: str
     n_atoms: int = Field(gt=0)
     gamma_max: float | None = Field(default=None, ge=0, description="None where no potential existed yet")
-    why: Literal["generated", "d_optimal", "audit", "property"]
+    why: Literal["generated", "halt", "d_optimal", "element_floor", "audit", "property"]
 
 
 class GenerateMetrics(Model):
@@ -73,15 +73,49 @@ class ExploreMetrics(Model):
         return self
 
 
+class Certificate(Model):
+    """What embedding found out about one frame, before anything was spent on it."""
+
+    origin: str
+    kept: bool = Field(description="whether there is a cell to label")
+    source_atoms: int = Field(gt=0)
+    centre: int = Field(ge=0, description="the extrapolating atom of the frame")
+    verdict: Literal["periodic", "cluster", "whole", "rejected"]
+    reason: str = Field(description="what was wrong; of a whole frame, with every cell that was tried")
+    attempts: int = Field(default=0, ge=0, description="cells that were tried")
+    n_atoms: int | None = None
+    core_atoms: int | None = Field(default=None, description="whose environment is that of the source: the force mask")
+    intact_angstrom: float | None = Field(default=None, description="radius of the ball that is the source, untouched")
+    shift_angstrom: float | None = Field(default=None, description="from its centre to the extrapolating atom")
+    lattice: bool | None = Field(default=None, description="whether the cut follows a crystal")
+    removed: int | None = Field(default=None, description="copies and overlaps that went at the seam")
+    relax_steps: int | None = None
+    distance_min_angstrom: float | None = None
+    projections_off: float | None = Field(default=None, description="largest relative change of a core B-projection")
+    gamma_before: float | None = None
+    gamma_after: float | None = None
+    gamma_buffer_max: float | None = None
+    electrons: int | None = None
+    electrons_odd: bool | None = None
+    cost: float | None = Field(default=None, description="(electrons / 100)³")
+
+
 class SelectMetrics(Model):
-    """What was chosen, and what was dropped for which reason."""
+    """What was chosen, and what was dropped for which reason. The artefact `candidates` tells it of every frame."""
 
     kind: Literal["select"] = "select"
     frames: int = Field(ge=0)
+    cloud: int = Field(default=0, ge=0, description="displaced copies of halting frames, beside the frames")
     below_window: int = Field(ge=0)
+    above_window: int = Field(default=0, ge=0)
+    near_audit: int = Field(default=0, ge=0)
     too_short: int = Field(ge=0)
     duplicates: int = Field(ge=0)
+    not_offered: int = Field(default=0, ge=0, description="large frames beyond embedding.frames_max")
+    not_embedded: int = Field(default=0, ge=0, description="large frames without a cell that proves itself")
+    capped: int = Field(default=0, ge=0)
     not_chosen: int = Field(ge=0)
+    certificates: tuple[Certificate, ...] = Field(default=(), max_length=100)
     structures: tuple[Structure, ...]
 
 

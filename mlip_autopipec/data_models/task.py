@@ -169,6 +169,30 @@ class ExploreParameters(Model):
     fingerprint: str | None = Field(default=None, description="of potential and active set, which belong together")
 
 
+class Embedding(Model):
+    """How the environment of an atom in a large frame becomes a cell that the oracle can label."""
+
+    mode: Literal["periodic", "cluster", "whole"] = Field(
+        default="periodic", description="cells that close on themselves; molecules in vacuum; every frame as it is"
+    )
+    atoms_max: int = Field(default=150, ge=1, description="frames above are embedded, in cells of at most so many")
+    whole_atoms_max: int = Field(default=200, ge=0, description="frames up to this are labelled whole where all fails")
+    margin_angstrom: float = Field(default=1.0, ge=0, description="half the box is at least the cutoff and this")
+    attempts_max: int = Field(default=8, ge=1, description="cells tried for one frame, the smallest first")
+    frames_max: int = Field(default=40, ge=1, description="frames tried per cycle, walkers in turn")
+    relax_steps: int = Field(default=60, ge=0, description="steps in which buffer atoms mend the seam; 0: none")
+    relax_force_ev_per_angstrom: float = Field(default=0.5, gt=0, description="it is mended when no force is larger")
+    projection_tolerance: float = Field(
+        default=1e-6, gt=0, description="relative change of B-projections that still counts as none"
+    )
+    vacuum_angstrom: float = Field(default=8.0, gt=0, description="around a cluster, on each side")
+    charges: dict[str, float] = Field(default_factory=dict, description="per element; if given, cells are neutral")
+    valence_electrons: dict[str, int] = Field(
+        default_factory=dict, description="per element, as the oracle counts them; else by the periodic table"
+    )
+    electrons_max: int | None = Field(default=None, ge=1, description="cells with more are refused")
+
+
 class SelectParameters(Model):
     """Choose what to label from the frames that this cycle's walkers collected."""
 
@@ -178,8 +202,15 @@ class SelectParameters(Model):
     candidates_max: int = Field(ge=1)
     audit: int = Field(ge=0, description="random quiet frames to label as test structures")
     gamma_select: float = Field(gt=0)
+    gamma_max: float | None = Field(default=None, gt=0, description="frames above are taken for unphysical")
     distance_min_angstrom: float = Field(gt=0)
     duplicate_rmsd_angstrom: float = Field(ge=0, description="two frames closer than this count as one")
+    per_walker_max: int | None = Field(default=None, ge=1)
+    per_condition_max: int | None = Field(default=None, ge=1)
+    per_element_min: int = Field(default=1, ge=0)
+    cloud: int = Field(default=0, ge=0, description="displaced copies of each halting frame")
+    cloud_angstrom: float = Field(default=0.05, gt=0)
+    embedding: Embedding = Embedding()
     seed: int
 
 

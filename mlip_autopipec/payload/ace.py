@@ -84,6 +84,11 @@ class Evaluator:
             raise AssertionError("a graded evaluation has γ")
         return gamma
 
+    def environments(self, atoms: Atoms) -> tuple[np.ndarray, list[np.ndarray]]:
+        """γ per atom, and of each atom its B-projections: all that the potential knows of its environment."""
+        gamma = self.gamma(atoms)
+        return gamma, [np.asarray(of_atom, dtype=float) for of_atom in self._graded.projections]
+
 
 class Environments:
     """Neighbour lists of periodic structures, with a skin, so that a step of MD seldom needs a new one.

@@ -1,13 +1,30 @@
 """Selection: of all frames that the walkers kept, the few whose labels teach the potential most.
 
-Window, short distances and duplicates are dropped first; `pace_select` then chooses by D-optimality over the rest
-together with the current active set. Audit frames pass by all that: drawn at random, whatever their γ, they are
-labelled as test structures, and measure what the potential is worth where MD goes. What lies near them in their
-trajectory is not trained on, except for the frame that halted it.
+In this order, and every frame ends with one word about itself (`candidates.json`):
+
+1. **Window**: γ of at least gamma_select; above `gamma_max`, if given, a frame is taken for unphysical. What lies near
+   a test structure in its trajectory is left out, except for the frame that halted it.
+2. **Cloud**, if asked for: copies of each halting frame with small displacements, for D-optimality to choose from what
+   lies around the place where the walker stopped; they pass the same window.
+3. **Distances and duplicates**: what is too tight is no candidate; of two frames that are nearly one, the higher γ
+   stays. Of large frames only what is around the extrapolating atom is compared: the rest is not labelled.
+4. **Embedding** (`payload/embedding.py`) of frames with more than `atoms_max` atoms, at most `frames_max` of them:
+   walkers in turn, each halting frame first. What is offered from here on is what would be labelled.
+5. **Choice**: halting frames first, for a walker whose halt is not labelled halts there again; then by the ranking of
+   `pace_select`, which is D-optimal over the candidates *together with* the current active set, down to the caps per
+   walker and per condition. pace_select ranks only what enters the active set, so that fewer than `candidates_max` may
+   be chosen: the remainder is not filled, for it would teach nothing. At last each element is given its floor of
+   structures in which it is an atom of that element that extrapolates; the least of the ranked give way.
+
+Audit frames pass by all that: drawn at random, whatever their γ, they are labelled as test structures, and measure
+what the potential is worth where MD goes. Large ones are embedded around an atom drawn at random too.
 """
 
+import json
 import pickle
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -17,13 +34,56 @@ import pandas as pd
 from ase import Atoms
 from ase.geometry import find_mic
 
-from mlip_autopipec.payload.ace import run_tool
-from mlip_autopipec.payload.frame import Job, Result, TaskFailed
+from mlip_autopipec.payload.ace import Evaluator, run_tool
+from mlip_autopipec.payload.embedding import Embedder
+from mlip_autopipec.payload.frame import Job, Result, TaskFailed, write_atomic
 from mlip_autopipec.payload.potential import checked_potential
 from mlip_autopipec.payload.structures import read_frames, shortest_distance, write_frames
 
 #: Frames of one trajectory closer than this are too alike for one to test what the other taught.
 _AUDIT_GAP_STRIDES = 10
+#: Å around the extrapolating atom within which large frames are compared.
+_ALIKE_ANGSTROM = 6.0
+#: Atoms of one audit frame that embedding is tried around.
+_AUDIT_ATOMS = 3
+#: Certificates that the outcome carries; candidates.json has them all.
+_CERTIFICATES_MAX = 100
+
+
+@dataclass(eq=False)
+class _Candidate:
+    """A frame, what has become of it, and the cell that would be labelled."""
+
+    frame: Atoms
+    verdict: str = "not_chosen"
+    cell: Atoms | None = None
+    certificate: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def gamma_max(self) -> float:
+        return float(self.frame.info["gamma_max"])
+
+    @property
+    def halts(self) -> bool:
+        return bool(self.frame.info["kind"] == "halt")
+
+    @property
+    def walker(self) -> str:
+        return str(self.frame.info["walker"])
+
+    @property
+    def condition(self) -> str:
+        """What the walker walked in, which its replicas share: the origin without kind and step."""
+        return str(self.frame.info["origin"]).partition(": ")[2].rpartition(", step ")[0]
+
+    @property
+    def centre(self) -> int:
+        return int(np.argmax(self.frame.arrays["gamma"]))
+
+    def gamma_of(self, element: str) -> float:
+        """The largest γ of an atom of the element in what would be labelled; 0 without such atoms."""
+        atoms = self.cell if self.cell is not None and "gamma" in self.cell.arrays else self.frame
+        return float(atoms.arrays["gamma"][atoms.symbols == element].max(initial=0.0))
 
 
 def run(job: Job) -> Result:
@@ -31,29 +91,98 @@ def run(job: Job) -> Result:
     parameters = job.parameters
     checked_potential(job)
     frames = [frame for path in job.inputs.get("frames", []) for frame in read_frames(path)]
-    audit = _audit(frames, parameters)
-    collected = [frame for frame in frames if frame.info["kind"] != "audit"]
-    in_window = [frame for frame in collected if _in_window(frame, audit, parameters["gamma_select"])]
-    apart = [frame for frame in in_window if _long_enough(frame, parameters["distance_min_angstrom"])]
-    distinct = without_duplicates(apart, parameters["duplicate_rmsd_angstrom"])
-    chosen = _d_optimal(job, distinct)
-    structures = _write(job, chosen, "train", "d_optimal", 0) + _write(job, audit, "test", "audit", len(chosen))
+    tools = _Tools(job)
+    audit = _audit(frames, tools)
+    candidates = [_Candidate(frame) for frame in frames if frame.info["kind"] != "audit"]
+    candidates += list(_cloud(candidates, tools))
+    _drop(candidates, [one.frame for one in audit], parameters)
+    _embed(_offered(candidates), tools)
+    chosen = _choose(_offered(candidates), job)
+    structures = _write(job, chosen, "train", 0) + _write(job, audit, "test", len(chosen))
+    table = job.workdir / "candidates.json"
+    write_atomic(table, _as_table([*candidates, *audit]))
+    counts = Counter(one.verdict for one in candidates)
+    words = ("below_window", "above_window", "near_audit", "too_short", "duplicates", "not_offered", "not_embedded")
     metrics = {
         "frames": len(frames),
-        "below_window": len(collected) - len(in_window),
-        "too_short": len(in_window) - len(apart),
-        "duplicates": len(apart) - len(distinct),
-        "not_chosen": len(distinct) - len(chosen),
+        "cloud": sum(one.frame.info["kind"] == "cloud" for one in candidates),
+        **{word: counts[word] for word in (*words, "capped", "not_chosen")},
+        "certificates": [_certificate(one) for one in [*candidates, *audit] if one.certificate][:_CERTIFICATES_MAX],
         "structures": structures,
     }
-    return Result(metrics)
+    return Result(metrics, {"candidates": table})
 
 
-def _in_window(frame: Atoms, audit: Sequence[Atoms], gamma_select: float) -> bool:
-    """Whether γ asks for a label, and no test structure is close by in the same trajectory."""
-    if frame.info["gamma_max"] < gamma_select:
-        return False
-    return frame.info["kind"] == "halt" or not any(_close_in_time(frame, other) for other in audit)
+class _Tools:
+    """The potential and what embeds with it, made when first asked for: most campaigns of small cells need neither."""
+
+    def __init__(self, job: Job) -> None:
+        self.parameters = job.parameters
+        self._job = job
+        self._evaluator: Evaluator | None = None
+
+    @property
+    def evaluator(self) -> Evaluator:
+        if self._evaluator is None:
+            self._evaluator = Evaluator(self._job.one("potential_yaml"), self._job.one("potential_asi"))
+        return self._evaluator
+
+    def embed(self, one: _Candidate, centre: int) -> bool:
+        """Give the candidate its cell; False, with the certificate's reason, if there is none."""
+        seed = [self.parameters["seed"], int(one.frame.info["step"]), centre]
+        embedded = Embedder(self.evaluator, self.parameters).embed(one.frame, centre, seed=_number(seed))
+        one.cell = embedded.atoms
+        one.certificate = {"source_atoms": len(one.frame), "centre": centre, **embedded.record}
+        return embedded.atoms is not None
+
+    def is_large(self, frame: Atoms) -> bool:
+        """Whether a frame is to be embedded."""
+        embedding = self.parameters["embedding"]
+        return bool(embedding["mode"] != "whole" and len(frame) > embedding["atoms_max"])
+
+
+def _number(seed: Sequence[int]) -> int:
+    return int(np.random.SeedSequence(list(seed)).generate_state(1)[0])
+
+
+def _offered(candidates: Sequence[_Candidate]) -> list[_Candidate]:
+    return [one for one in candidates if one.verdict == "not_chosen"]
+
+
+def _cloud(candidates: Sequence[_Candidate], tools: _Tools) -> Iterator[_Candidate]:
+    """Copies of the halting frames with small displacements, graded anew."""
+    copies, width = tools.parameters["cloud"], tools.parameters["cloud_angstrom"]
+    for one in candidates if copies else ():
+        if not one.halts:
+            continue
+        for number in range(copies):
+            frame = one.frame.copy()
+            seed = [tools.parameters["seed"], int(frame.info["step"]), number]
+            frame.positions += np.random.default_rng(seed).normal(0.0, width, frame.positions.shape)
+            frame.set_array("gamma", tools.evaluator.gamma(frame))
+            origin = f"cloud: {one.condition}, step {frame.info['step']}"
+            frame.info.update(kind="cloud", origin=origin, gamma_max=float(frame.arrays["gamma"].max()))
+            yield _Candidate(frame)
+
+
+def _drop(candidates: Sequence[_Candidate], audit: Sequence[Atoms], parameters: Mapping[str, Any]) -> None:
+    """Window, distances, duplicates."""
+    highest = parameters["gamma_max"] or float("inf")
+    for one in candidates:
+        if one.gamma_max < parameters["gamma_select"]:
+            one.verdict = "below_window"
+        elif one.gamma_max > highest:
+            one.verdict = "above_window"
+        elif not one.halts and any(_close_in_time(one.frame, other) for other in audit):
+            one.verdict = "near_audit"
+        elif not _long_enough(one.frame, parameters["distance_min_angstrom"]):
+            one.verdict = "too_short"
+    left = _offered(candidates)
+    large = parameters["embedding"]["atoms_max"]
+    distinct = without_duplicates([one.frame for one in left], parameters["duplicate_rmsd_angstrom"], large)
+    for one in left:
+        if not any(one.frame is other for other in distinct):
+            one.verdict = "duplicates"
 
 
 def _close_in_time(frame: Atoms, other: Atoms) -> bool:
@@ -65,37 +194,109 @@ def _long_enough(frame: Atoms, shortest_angstrom: float) -> bool:
     return shortest_distance(frame, 2 * shortest_angstrom) >= shortest_angstrom
 
 
-def without_duplicates(frames: Sequence[Atoms], rmsd_angstrom: float) -> list[Atoms]:
-    """Drop frames that are closer to an earlier one than `rmsd_angstrom`; those of higher γ are kept first."""
+def without_duplicates(frames: Sequence[Atoms], rmsd_angstrom: float, large: int = 10**9) -> list[Atoms]:
+    """Drop frames that are closer to an earlier one than `rmsd_angstrom`; those of higher γ are kept first.
+
+    Frames of more than `large` atoms are alike if the same atom extrapolates and its surroundings are.
+    """
     kept: list[Atoms] = []
     for frame in sorted(frames, key=lambda frame: -frame.info["gamma_max"]):
-        if all(_rmsd(frame, other) >= rmsd_angstrom for other in kept):
+        if all(_rmsd(frame, other, large) >= rmsd_angstrom for other in kept):
             kept.append(frame)
     return kept
 
 
-def _rmsd(one: Atoms, other: Atoms) -> float:
+def _rmsd(one: Atoms, other: Atoms, large: int) -> float:
     """Root-mean-square displacement per atom in Å between two frames of one trajectory; ∞ if they are not alike."""
-    alike = one.get_chemical_symbols() == other.get_chemical_symbols()
+    alike = len(one) == len(other) and bool((one.numbers == other.numbers).all())
     if not alike or not np.allclose(one.cell.array, other.cell.array, rtol=1e-3):
         return float("inf")
     displacements, _ = find_mic(one.positions - other.positions, one.cell, pbc=True)
+    if len(one) > large:
+        centre = int(np.argmax(one.arrays["gamma"]))
+        if centre != int(np.argmax(other.arrays["gamma"])):
+            return float("inf")
+        _, distances = find_mic(one.positions - one.positions[centre], one.cell, pbc=True)
+        displacements = displacements[distances <= _ALIKE_ANGSTROM]
     return float(np.sqrt((displacements**2).sum(axis=1).mean()))
 
 
-def _d_optimal(job: Job, frames: Sequence[Atoms]) -> list[Atoms]:
-    """At most `candidates_max` frames, by pace_select."""
-    if not frames:
-        return []
+def _embed(candidates: Sequence[_Candidate], tools: _Tools) -> None:
+    """Give each large candidate its cell, walkers in turn, until `frames_max` have been tried."""
+    walkers: dict[str, list[_Candidate]] = {}
+    for one in sorted(candidates, key=lambda one: (not one.halts, -one.gamma_max)):
+        if tools.is_large(one.frame):
+            walkers.setdefault(one.walker, []).append(one)
+    turns = [one for turn in zip_longest(*walkers.values()) for one in turn if one is not None]
+    for place, one in enumerate(turns):
+        if place >= tools.parameters["embedding"]["frames_max"]:
+            one.verdict = "not_offered"
+        elif not tools.embed(one, one.centre):
+            one.verdict = "not_embedded"
+
+
+def _choose(candidates: Sequence[_Candidate], job: Job) -> list[_Candidate]:
+    """Anchors, then the ranked within their caps, then the floor of each element; verdicts are set."""
     parameters = job.parameters
+    ranked = [candidates[place] for place in _ranking(job, [_labelled(one) for one in candidates])]
+    place = {id(one): number for number, one in enumerate(ranked)}
+    anchors = sorted((one for one in candidates if one.halts), key=lambda one: place.get(id(one), len(ranked)))
+    chosen: list[_Candidate] = []
+    for one in [*anchors, *(one for one in ranked if not one.halts)]:
+        if len(chosen) == parameters["candidates_max"]:
+            break
+        if _has_room(one, chosen, parameters):
+            one.verdict = "halt" if one.halts else "d_optimal"
+            chosen.append(one)
+        else:
+            one.verdict = "capped"
+    return _with_floors(chosen, candidates, parameters)
+
+
+def _has_room(one: _Candidate, chosen: Sequence[_Candidate], parameters: Mapping[str, Any]) -> bool:
+    of_walker = sum(other.walker == one.walker for other in chosen)
+    of_condition = sum(other.condition == one.condition for other in chosen)
+    caps = (parameters["per_walker_max"], of_walker), (parameters["per_condition_max"], of_condition)
+    return all(cap is None or count < cap for cap, count in caps)
+
+
+def _with_floors(
+    chosen: list[_Candidate], candidates: Sequence[_Candidate], parameters: Mapping[str, Any]
+) -> list[_Candidate]:
+    """Each element extrapolates in `per_element_min` structures if there are so many; the least ranked give way."""
+    for element in parameters["elements"]:
+        offers = [one for one in candidates if one.gamma_of(element) >= parameters["gamma_select"]]
+        offers.sort(key=lambda one: -one.gamma_of(element))
+        missing = parameters["per_element_min"] - sum(any(one is other for other in chosen) for one in offers)
+        for one in [one for one in offers if one not in chosen][: max(missing, 0)]:
+            if len(chosen) == parameters["candidates_max"]:
+                weakest = next((other for other in reversed(chosen) if other.verdict == "d_optimal"), None)
+                if weakest is None:
+                    break
+                weakest.verdict = "not_chosen"
+                chosen.remove(weakest)
+            one.verdict = "element_floor"
+            chosen.append(one)
+    return chosen
+
+
+def _labelled(one: _Candidate) -> Atoms:
+    """What would be labelled of a candidate."""
+    return one.frame if one.cell is None else one.cell
+
+
+def _ranking(job: Job, structures: Sequence[Atoms]) -> list[int]:
+    """Places of the structures that enter the active set, by how many of their environments do: pace_select's order."""
+    if not structures:
+        return []
     candidates, selected = job.workdir / "candidates.pkl.gz", job.workdir / "selected.pkl.gz"
-    pd.DataFrame({"ase_atoms": [_bare(frame, number) for number, frame in enumerate(frames)]}).to_pickle(candidates)
+    pd.DataFrame({"ase_atoms": [_bare(atoms, number) for number, atoms in enumerate(structures)]}).to_pickle(candidates)
     selected.unlink(missing_ok=True)
     run_tool(
         "pyace.cli.pace_select",
         [
             *("-p", str(job.one("potential_yaml")), "-a", str(job.one("potential_asi"))),
-            *("-e", " ".join(parameters["elements"]), "-m", str(parameters["candidates_max"])),
+            *("-e", " ".join(job.parameters["elements"]), "-m", str(len(structures))),
             *("-o", selected.name, candidates.name),
         ],
         job.workdir,
@@ -104,10 +305,7 @@ def _d_optimal(job: Job, frames: Sequence[Atoms]) -> list[Atoms]:
         table = pd.read_pickle(selected)  # noqa: S301 - written by the tool that ran a moment ago in this folder
     except (FileNotFoundError, pickle.UnpicklingError) as error:
         raise TaskFailed("crashed", f"pace_select left no readable {selected.name}: {error}") from error
-    chosen = [frames[atoms.info["candidate"]] for atoms in table["ase_atoms"]]
-    if len(chosen) > parameters["candidates_max"]:
-        raise TaskFailed("crashed", f"pace_select chose {len(chosen)}, {parameters['candidates_max']} were asked for")
-    return chosen
+    return [int(atoms.info["candidate"]) for atoms in table["ase_atoms"]]
 
 
 def _bare(frame: Atoms, number: int) -> Atoms:
@@ -117,8 +315,9 @@ def _bare(frame: Atoms, number: int) -> Atoms:
     return bare
 
 
-def _audit(frames: Sequence[Atoms], parameters: Mapping[str, Any]) -> list[Atoms]:
+def _audit(frames: Sequence[Atoms], tools: _Tools) -> list[_Candidate]:
     """Random frames, spread over the walkers; the draw depends on the campaign's seed and the cycle alone."""
+    parameters = tools.parameters
     rng = np.random.default_rng(parameters["seed"])
     walkers: dict[str, list[Atoms]] = {}
     for frame in frames:
@@ -126,23 +325,52 @@ def _audit(frames: Sequence[Atoms], parameters: Mapping[str, Any]) -> list[Atoms
             walkers.setdefault(frame.info["walker"], []).append(frame)
     shuffled = [[kept[place] for place in rng.permutation(len(kept))] for kept in walkers.values()]
     order = [shuffled[place] for place in rng.permutation(len(shuffled))]
-    rounds = [frame for turn in zip_longest(*order) for frame in turn if frame is not None]
-    return rounds[: parameters["audit"]]
+    drawn: list[_Candidate] = []
+    for frame in (frame for turn in zip_longest(*order) for frame in turn if frame is not None):
+        if len(drawn) == parameters["audit"]:
+            break
+        one = _Candidate(frame, "audit")
+        atoms = rng.permutation(len(frame))[:_AUDIT_ATOMS] if tools.is_large(frame) else ()
+        if not len(atoms) or any(tools.embed(one, int(atom)) for atom in atoms):
+            drawn.append(one)
+    return drawn
 
 
-def _write(job: Job, frames: Sequence[Atoms], role: str, why: str, first: int) -> list[dict[str, Any]]:
-    return [
-        _structure(job, frame, role, why, job.workdir / f"{first + n:03d}.extxyz") for n, frame in enumerate(frames)
-    ]
+def _write(job: Job, chosen: Sequence[_Candidate], role: str, first: int) -> list[dict[str, Any]]:
+    return [_structure(job, one, role, job.workdir / f"{first + n:03d}.extxyz") for n, one in enumerate(chosen)]
 
 
-def _structure(job: Job, frame: Atoms, role: str, why: str, path: Path) -> dict[str, Any]:
-    write_frames(path, [frame])
+def _structure(job: Job, one: _Candidate, role: str, path: Path) -> dict[str, Any]:
+    structure = _labelled(one).copy()
+    structure.info.update(one.frame.info)
+    write_frames(path, [structure])
     return {
         "file": job.ref(path),
         "role": role,
-        "origin": frame.info["origin"],
-        "n_atoms": len(frame),
-        "gamma_max": float(frame.info["gamma_max"]),
-        "why": why,
+        "origin": one.frame.info["origin"],
+        "n_atoms": len(structure),
+        "gamma_max": one.gamma_max,
+        "why": one.verdict,
     }
+
+
+def _certificate(one: _Candidate) -> dict[str, Any]:
+    return {"origin": one.frame.info["origin"], "kept": one.cell is not None, **one.certificate}
+
+
+def _as_table(candidates: Sequence[_Candidate]) -> bytes:
+    """One line per frame: where it came from, what became of it, and its certificate if it was embedded."""
+    rows = [
+        {
+            "origin": one.frame.info["origin"],
+            "walker": one.walker,
+            "step": int(one.frame.info["step"]),
+            "kind": one.frame.info["kind"],
+            "n_atoms": len(one.frame),
+            "gamma_max": one.gamma_max,
+            "verdict": one.verdict,
+            "embedding": one.certificate or None,
+        }
+        for one in candidates
+    ]
+    return ("[" + ",\n".join(json.dumps(row, allow_nan=False) for row in rows) + "]\n").encode()

@@ -29,8 +29,15 @@ class Selection:
             candidates_max=section.candidates_max,
             audit=section.audit,
             gamma_select=self._config.exploration.gamma_select,
+            gamma_max=section.gamma_max,
             distance_min_angstrom=self._config.distance_min_angstrom,
             duplicate_rmsd_angstrom=section.duplicate_rmsd_angstrom,
+            per_walker_max=section.per_walker_max,
+            per_condition_max=section.per_condition_max,
+            per_element_min=section.per_element_min,
+            cloud=section.cloud,
+            cloud_angstrom=section.cloud_angstrom,
+            embedding=section.embedding,
             seed=seed_for(self._config.campaign.seed, "selection", state.cycle_index),
         )
         inputs = (

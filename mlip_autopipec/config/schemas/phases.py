@@ -7,7 +7,15 @@ from pydantic import Field
 
 from mlip_autopipec.config.schemas.oracles import AnyOracleSection
 from mlip_autopipec.data_models.base import Model
-from mlip_autopipec.data_models.task import AnyEngine, Barostat, Deformation, Prototype, Swaps, WheelEngine
+from mlip_autopipec.data_models.task import (
+    AnyEngine,
+    Barostat,
+    Deformation,
+    Embedding,
+    Prototype,
+    Swaps,
+    WheelEngine,
+)
 
 
 class GenerationSection(Model):
@@ -96,7 +104,16 @@ class SelectionSection(Model):
 
     candidates_max: int = Field(default=20, ge=1, description="per cycle")
     audit: int = Field(default=2, ge=0, description="random frames per cycle labelled as test structures")
+    gamma_max: float | None = Field(default=None, gt=1, description="frames above it are taken for unphysical")
     duplicate_rmsd_angstrom: float = Field(default=0.02, ge=0, description="frames closer than this are one")
+    per_walker_max: int | None = Field(default=None, ge=1, description="candidates chosen of one walker")
+    per_condition_max: int | None = Field(default=None, ge=1, description="of all replicas of one condition")
+    per_element_min: int = Field(
+        default=1, ge=0, description="of those in which the element extrapolates, if there are"
+    )
+    cloud: int = Field(default=0, ge=0, description="displaced copies of each halting frame to choose from")
+    cloud_angstrom: float = Field(default=0.05, gt=0, description="standard deviation of their displacements")
+    embedding: Embedding = Field(default=Embedding(), description="cutting large frames down to what is labelled")
 
 
 class CalculationSection(Model):

@@ -262,6 +262,21 @@ RULES = [
         "site.yaml:3  campaign.elements[2]  'Cu' → expected each element once",
     ),
     (
+        "  candidates_max: 6\n",
+        "  gamma_max: 10\n",
+        "site.yaml:39  selection.gamma_max  10.0 → expected more than exploration.gamma_halt (10): …",
+    ),
+    (
+        "  candidates_max: 6\n",
+        "  embedding: {atoms_max: 50, whole_atoms_max: 60}\n",
+        "site.yaml:39  selection.embedding.atoms_max  50 → expected at least 115: a cell that keeps …",
+    ),
+    (
+        "  candidates_max: 6\n",
+        "  embedding: {charges: {Cu: 1, Ag: -1}}\n",
+        "site.yaml:39  selection.embedding.charges.Ag  'Ag' → expected one of campaign.elements (Cu, Au)",
+    ),
+    (
         "  elements: [Cu, Au]\n  seed",
         "  elements: [Cu, Au, No]\n  seed",
         (

@@ -1,5 +1,7 @@
 """Selection: which frames go on to be labelled, by the real pace_select."""
 
+import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from ase import Atoms
 from payload_stand import Fitted, copper, fit_once, job_of
 
 from mlip_autopipec.data_models.outcome import SelectMetrics
-from mlip_autopipec.data_models.task import SelectParameters
+from mlip_autopipec.data_models.task import Embedding, SelectParameters
 from mlip_autopipec.payload.structures import read_frames, write_frames
 
 pytest.importorskip("pyace", reason="needs the demo extra")
@@ -199,7 +201,7 @@ def test_what_lies_near_a_test_structure_is_not_trained_on_but_the_halt_is(fitte
     metrics, _ = select(tmp_path, fitted, walkers, audit=1)
     assert seeds(metrics, "test") == {6}
     assert seeds(metrics) <= {3, 4, 5, 7}
-    assert metrics.below_window == 2
+    assert metrics.near_audit == 2
     assert len(seeds(metrics)) + metrics.not_chosen == 4
 
 
@@ -209,3 +211,106 @@ def test_structures_are_numbered_and_hold_one_frame_each(fitted: Fitted, tmp_pat
     metrics, _ = select(tmp_path, fitted, [frames], audit=1)
     assert [Path(one.file.path).name for one in metrics.structures] == ["000.extxyz", "001.extxyz", "002.extxyz"]
     assert [one.role for one in metrics.structures] == ["train", "train", "test"]
+
+
+def verdicts(root: Path) -> list[tuple[str, str]]:
+    """What candidates.json says of each frame: where it came from, and what became of it."""
+    (path,) = root.glob("cycles/001/selection/*/candidates.json")
+    return [(row["origin"], row["verdict"]) for row in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def test_every_frame_ends_with_one_word(fitted: Fitted, tmp_path: Path) -> None:
+    """The table tells of all frames, and its words add up to the counts of the outcome."""
+    frames = [frame(1, gamma_max=1.0), frame(2, gamma_max=30.0), frame(3), frame(3), frame(4, kind="halt"), frame(5)]
+    squeezed = frame(6)
+    squeezed.positions[1] = squeezed.positions[0] + [1.2, 0.0, 0.0]
+    metrics, _ = select(tmp_path, fitted, [[*frames, squeezed]], gamma_max=20.0, candidates_max=1)
+    words = Counter(verdict for _, verdict in verdicts(tmp_path))
+    assert words.total() == metrics.frames == 7
+    assert (words["below_window"], words["above_window"], words["too_short"], words["duplicates"]) == (1, 1, 1, 1)
+    assert (metrics.below_window, metrics.above_window, metrics.too_short, metrics.duplicates) == (1, 1, 1, 1)
+    assert words["halt"] == 1
+    assert metrics.not_chosen == words["not_chosen"] == 2
+
+
+def test_a_halting_frame_is_chosen_before_stranger_ones(fitted: Fitted, tmp_path: Path) -> None:
+    """A walker whose halt is not labelled would halt there again."""
+    strange = [frame(seed, rattle_angstrom=0.35) for seed in (21, 22, 23)]
+    metrics, _ = select(tmp_path, fitted, [[*strange, frame(1, kind="halt", rattle_angstrom=0.1)]], candidates_max=1)
+    assert [(one.why, one.role) for one in metrics.structures] == [("halt", "train")]
+    assert seeds(metrics) == {1}
+
+
+@pytest.mark.parametrize("cap", ["per_walker_max", "per_condition_max"])
+def test_no_walker_and_no_condition_has_more_than_its_share(fitted: Fitted, tmp_path: Path, cap: str) -> None:
+    """The next in rank of others are chosen instead, and what was passed over is counted."""
+    walkers = [[frame(10 * w + n, rattle_angstrom=0.3, walker=f"w{w}") for n in range(4)] for w in range(2)]
+    metrics, _ = select(tmp_path, fitted, walkers, **{cap: 1})
+    assert Counter(seed // 10 for seed in seeds(metrics)) == {0: 1, 1: 1}
+    assert metrics.capped + metrics.not_chosen == 6
+    assert metrics.capped > 0
+
+
+def test_each_element_gets_its_floor() -> None:
+    """Where only one frame has gold that extrapolates, it takes the place of the least of the ranked, not of a halt."""
+    candidates = [selection._Candidate(frame(seed)) for seed in range(4)]
+    candidates[3].frame.numbers[0] = 79
+    halt, least = candidates[0], candidates[1]
+    halt.verdict, least.verdict = "halt", "d_optimal"
+    parameters = {"elements": ["Cu", "Au"], "candidates_max": 2, "per_element_min": 0, "gamma_select": 2.0}
+    assert selection._with_floors([halt, least], candidates, parameters) == [halt, least]
+    chosen = selection._with_floors([halt, least], candidates, {**parameters, "per_element_min": 1})
+    assert chosen == [halt, candidates[3]]
+    assert [one.verdict for one in candidates] == ["halt", "not_chosen", "not_chosen", "element_floor"]
+    candidates[3].frame.arrays["gamma"][0] = 1.9
+    least.verdict = "d_optimal"
+    assert selection._with_floors([halt, least], candidates, {**parameters, "per_element_min": 1}) == [halt, least]
+
+
+def test_a_cloud_surrounds_the_halt(fitted: Fitted, tmp_path: Path) -> None:
+    """Displaced copies of the halting frame alone are graded anew and offered beside it."""
+    walkers = [[frame(1, kind="halt", rattle_angstrom=0.3), frame(2)]]
+    metrics, _ = select(tmp_path, fitted, walkers, cloud=4, cloud_angstrom=0.1)
+    told = [origin for origin, _ in verdicts(tmp_path) if origin.startswith("cloud: w0")]
+    assert len(told) == metrics.cloud == 4
+    assert metrics.frames == 2
+    assert any(one.origin.startswith("cloud") for one in metrics.structures)
+
+
+def large(seed: int, kind: str, step: int, fitted: Fitted) -> Atoms:
+    """A frame of 500 atoms, one of which has been pushed where the potential knows nothing."""
+    atoms = frame(seed, kind=kind, step=step)
+    big = copper((5, 5, 5), 0.05, seed)
+    big.positions[7 * seed] += 0.7
+    big.info = dict(atoms.info)
+    big.set_array("gamma", Evaluator(fitted.yaml, fitted.asi).gamma(big))
+    big.info["gamma_max"] = float(big.arrays["gamma"].max())
+    return big
+
+
+def test_large_frames_are_embedded_before_they_are_chosen(fitted: Fitted, tmp_path: Path) -> None:
+    """What is written is a certified cell with its force mask, for candidates and audits alike; the outcome tells."""
+    frames = [large(1, "halt", 50, fitted), large(2, "collected", 5, fitted), large(3, "audit", 500, fitted)]
+    metrics, structures = select(tmp_path, fitted, [frames], audit=1, embedding=Embedding(atoms_max=110))
+    assert {one.role for one in metrics.structures} == {"train", "test"}
+    assert [one.kept for one in metrics.certificates] == [True] * len(metrics.certificates)
+    assert len(metrics.certificates) == 3
+    for one, atoms in zip(metrics.structures, structures, strict=True):
+        assert one.n_atoms == len(atoms) <= 110
+        core = np.asarray(atoms.arrays["core"], dtype=bool)
+        assert 1 <= core.sum() < len(atoms)
+    halted = metrics.certificates[0]
+    assert halted.centre == int(np.argmax(frames[0].arrays["gamma"]))
+    assert halted.projections_off is not None
+    assert halted.projections_off < 1e-9
+    assert halted.gamma_after == pytest.approx(halted.gamma_before)
+
+
+def test_large_frames_are_whole_where_that_is_asked_for(fitted: Fitted, tmp_path: Path) -> None:
+    """Mode whole labels every frame as it is; and beyond frames_max nothing is offered."""
+    frames = [large(1, "halt", 50, fitted), large(2, "collected", 5, fitted)]
+    whole, _ = select(tmp_path / "a", fitted, [frames], embedding=Embedding(mode="whole"))
+    assert {one.n_atoms for one in whole.structures} == {500}
+    few, _ = select(tmp_path / "b", fitted, [frames], embedding=Embedding(atoms_max=110, frames_max=1))
+    assert few.not_offered == 1
+    assert [one.why for one in few.structures] == ["halt"]
