@@ -10,6 +10,7 @@ from pathlib import Path
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.observability import sections
 from mlip_autopipec.observability.durations import phase_times
+from mlip_autopipec.observability.judgement import gate, last_judgement
 from mlip_autopipec.observability.markup import element
 from mlip_autopipec.observability.overview import overview
 from mlip_autopipec.observability.projections import (
@@ -43,6 +44,7 @@ def report_html(events: Sequence[ev.Event], root: Path) -> str:
         ("gamma", "Extrapolation grade", sections.gamma(gamma_traces(events))),
         ("origins", "Where the labels came from", sections.origins(label_origins(events))),
         ("parity", "Parity", sections.parity(potentials(events), fits, root)),
+        ("gate", "The gate", gate(last_judgement(events))),
         ("time", "Where the time went", sections.time(times)),
         ("cycles", "Cycles", sections.cycles(cycles)),
         ("failures", "Failures", sections.failures(tries)),

@@ -15,7 +15,7 @@ from mlip_autopipec.observability.gamma import gamma_cycles, gamma_height_inch, 
 from mlip_autopipec.observability.projections import gamma_traces, learning_curve
 from mlip_autopipec.observability.report import render_report
 
-SECTIONS = ["learning", "gamma", "origins", "parity", "time", "cycles", "failures", "provenance"]
+SECTIONS = ["learning", "gamma", "origins", "parity", "gate", "time", "cycles", "failures", "provenance"]
 _VOID = {"meta", "link", "br", "img", "hr"}
 
 
