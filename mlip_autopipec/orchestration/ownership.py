@@ -14,6 +14,7 @@ from mlip_autopipec.errors import CampaignLocked, OperatorError, TransientError
 from mlip_autopipec.ports import Clock, Transport
 
 _FOLDER = ".ap/epochs"
+_README = b"One folder for each daemon that has served this root; the last one does.\n"
 
 
 class Ownership:
@@ -35,10 +36,10 @@ class Ownership:
                 " `autopipecctl journal rebuild`"
             )
         epoch = last + 1
-        for words in (["mkdir", "-p", _FOLDER], ["mkdir", f"{_FOLDER}/{epoch:06d}"]):
-            done = await self._transport.run(words)
-            if done.exit_status != 0:
-                raise TransientError(f"epoch {epoch} cannot be begun: {done.stderr.decode('utf-8', 'replace').strip()}")
+        await self._transport.write({f"{_FOLDER}/README": _README})  # makes the root too, where no command could run
+        done = await self._transport.run(["mkdir", f"{_FOLDER}/{epoch:06d}"])
+        if done.exit_status != 0:
+            raise TransientError(f"epoch {epoch} cannot be begun: {done.stderr.decode('utf-8', 'replace').strip()}")
         signed = {**self._signature, "campaign": campaign, "since": self._clock.now().isoformat()}
         await self._transport.write({_signature(epoch): (json.dumps(signed, indent=1) + "\n").encode()})
         self._epoch = epoch

@@ -32,6 +32,13 @@ def test_the_later_daemon_holds_the_root(tmp_path: Path) -> None:
     asyncio.run(both())
 
 
+def test_a_root_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
+    """No command can run in it before."""
+    root = tmp_path / "site" / "root"
+    asyncio.run(owner(root, "login1").claim("copper-1"))
+    assert (root / ".ap" / "epochs" / "000001" / "owner.json").exists()
+
+
 def test_only_one_of_two_at_once_gets_an_epoch(tmp_path: Path) -> None:
     """Ten that start together hold ten epochs, or have been told to try again."""
     owners = [owner(tmp_path, f"login{number}") for number in range(10)]
