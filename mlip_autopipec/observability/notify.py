@@ -59,7 +59,8 @@ def status_words(state: WorkflowState) -> str:
     site = "site ok" if state.site is SiteHealth.OK else f"site {state.site}: {state.site_message}"
     if not state.site_prepared:
         site = f"{site}, not prepared yet"
-    return f"{state.status}: {place}; {count(len(state.active_tasks), 'live attempt')}; {site}"
+    live = sum(len(batch.live) for batch in state.batches.values())
+    return f"{state.status}: {place}; {count(live, 'live attempt')}; {site}"
 
 
 def _address(name: str) -> str | None:

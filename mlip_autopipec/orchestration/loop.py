@@ -1,15 +1,15 @@
 """WorkflowManager: append an event, evolve, decide, carry out. Short enough to read aloud.
 
-Events come from four sides (effects, the outbox, the reconciler, people) into one inbox. One turn takes all that is
+Events come from four sides (effects, the outbox, the reconciler, people) into one inbox. One turn takes what is
 there, folds it, makes it durable with one fsync, publishes the new state, and starts every command that is due and
 whose subject has nothing in flight. Nothing leaves the daemon for an event that is not on the disk.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.commands import Command
@@ -21,6 +21,8 @@ from mlip_autopipec.orchestration.machine import evolve, is_live, is_stale
 from mlip_autopipec.orchestration.outcomes import judge_outcome, live_attempts
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.ports import Clock, Journal, Scheduler, Transport, Watcher
+
+T = TypeVar("T")
 
 
 class Observer(Protocol):
@@ -49,6 +51,12 @@ _STEP_S = 5.0
 #: Between looks for jobs that nobody waits for; and after one that showed nothing at all.
 _ROLL_EVERY_S = 3600.0
 _ROLL_AGAIN_S = 60.0
+#: One turn takes no more, so that the socket is answered between two turns, and no more states are held at a time: with
+#: 10,000 tasks each costs a tenth of a millisecond and half a megabyte.
+_EVENTS_PER_TURN_MAX = 50
+#: Outcomes read at a time, and attempts of one JobsSighted: some milliseconds of work.
+_OUTCOMES_PER_READ_MAX = 200
+_SIGHTINGS_PER_EVENT_MAX = 500
 
 
 @dataclass(slots=True)
@@ -147,7 +155,7 @@ class WorkflowManager:
         if abs(by_s) <= _STEP_S:
             return False
         stepped = ev.ClockStepped(at=now, by_s=round(by_s, 3))
-        self._inbox.append(_Posted(stepped, None, asyncio.get_running_loop().create_future()))
+        self._inbox.insert(0, _Posted(stepped, None, asyncio.get_running_loop().create_future()))
         return True
 
     def _start_due(self, tasks: asyncio.TaskGroup, now: datetime) -> None:
@@ -173,10 +181,12 @@ class WorkflowManager:
                 wait.cancel()
 
     async def _fold(self) -> None:
-        """Evolve over the whole inbox, make it durable with one fsync, publish."""
-        posted, self._inbox = self._inbox, []
-        awaited, self._awaited = self._awaited, []
-        self._arrived.clear()
+        """Evolve over the inbox, make it durable with one fsync, publish. What is too much is left to the next turn."""
+        posted, self._inbox = self._inbox[:_EVENTS_PER_TURN_MAX], self._inbox[_EVENTS_PER_TURN_MAX:]
+        awaited: list[asyncio.Future[None]] = []
+        if not self._inbox:
+            awaited, self._awaited = self._awaited, []
+            self._arrived.clear()
         state, fresh = self.state, []
         for item in posted:
             if self._stopped or is_stale(state, item.event):
@@ -184,9 +194,18 @@ class WorkflowManager:
             self._stopped = isinstance(item.event, ev.DaemonStopped)
             state = evolve(state, item.event)
             fresh.append((item, state))
+        if self._stopped:  # nothing is taken behind the last event
+            posted, self._inbox = [*posted, *self._inbox], []
         if fresh:
             await self._journal.append([item.event for item, _ in fresh])
         self.state = state
+        self._publish(posted, fresh)
+        for turn in awaited:
+            if not turn.done():
+                turn.set_result(None)
+
+    def _publish(self, posted: Sequence[_Posted], fresh: Sequence[tuple[_Posted, WorkflowState]]) -> None:
+        """Tell the observers what is new, and everyone who waits what has become of his event."""
         self._in_flight -= {item.subject for item in posted if item.subject is not None}
         for item, after in fresh:
             self._unsaved |= isinstance(item.event, _TRANSITIONS)
@@ -196,30 +215,29 @@ class WorkflowManager:
         for item in posted:
             if not item.durable.done():
                 item.durable.set_result(id(item) in written)
-        for turn in awaited:
-            if not turn.done():
-                turn.set_result(None)
 
     async def _watch(self) -> None:
         """Turn names in the outbox into events. Names that end no live attempt are old news."""
         async for names in self._watcher.names():
             state = self.state
             live = live_attempts(state)
-            wanted = sorted(names & live.keys())
-            if not wanted:
-                continue
-            try:
-                contents = await self._transport.read_many([f"outbox/{name}" for name in wanted])
-            except TransientError as error:  # the names come again with the next rescan
-                await self._site(health_after(error), str(error))
-                continue
-            now = self._clock.now()
-            events = [
-                judge_outcome(contents[f"outbox/{name}"], *live[name], state, now)
-                for name in wanted
-                if f"outbox/{name}" in contents
-            ]
-            await asyncio.gather(*(self.record(event) for event in events))
+            for wanted in _pieces(sorted(names & live.keys()), _OUTCOMES_PER_READ_MAX):
+                await self._take(wanted, live, state)
+
+    async def _take(self, wanted: Sequence[str], live: Mapping[str, tuple[Batch, int]], state: WorkflowState) -> None:
+        """Read outcomes, and hand in what they mean; `live` is of `state`, which may be old news by now."""
+        try:
+            contents = await self._transport.read_many([f"outbox/{name}" for name in wanted])
+        except TransientError as error:  # the names come again with the next rescan
+            await self._site(health_after(error), str(error))
+            return
+        now = self._clock.now()
+        events = [
+            judge_outcome(contents[f"outbox/{name}"], *live[name], state, now)
+            for name in wanted
+            if f"outbox/{name}" in contents
+        ]
+        await asyncio.gather(*(self.record(event) for event in events))
 
     async def _reconcile(self) -> None:
         """Ask the scheduler, slowly, about all live attempts at once; write down only what has changed."""
@@ -241,9 +259,10 @@ class WorkflowManager:
             await self._site(ev.SiteHealth.DEGRADED, "the scheduler gave no usable answer")
             return
         await self._site(ev.SiteHealth.OK, "")
-        changed = tuple(sighting for sighting in sightings.values() if self._is_news(sighting))
-        if changed:
-            await self.record(ev.JobsSighted(at=self._clock.now(), sightings=changed))
+        changed = [sighting for sighting in sightings.values() if self._is_news(sighting)]
+        for some in _pieces(changed, _SIGHTINGS_PER_EVENT_MAX):
+            if still := tuple(sighting for sighting in some if self._is_news(sighting)):
+                await self.record(ev.JobsSighted(at=self._clock.now(), sightings=still))
 
     async def _knock(self) -> None:
         """With nothing to ask the scheduler, any answer tells that the site is there again."""
@@ -292,3 +311,8 @@ class WorkflowManager:
     async def _site(self, health: ev.SiteHealth, message: str) -> None:
         if health is not self.state.site:
             await self.record(ev.SiteChanged(at=self._clock.now(), health=health, message=message))
+
+
+def _pieces(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """All of them, in order, so many at a time."""
+    return (items[first : first + size] for first in range(0, len(items), size))

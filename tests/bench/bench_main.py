@@ -1,0 +1,83 @@
+"""scripts/bench: measure, and print a table. Nothing here is a test: the figures depend on the machine."""
+
+import argparse
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import bench_journal
+import bench_load
+import bench_reaction
+from bench_table import Row, show
+
+TOP = Path(__file__).parents[2]
+LAB = TOP / "scripts" / "lab"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    words = _parser().parse_args(argv)
+    rows: list[Row] = words.measure(words)
+    show(f"scripts/bench {words.what}", rows, words.json)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    commands = parser.add_subparsers(dest="what", required=True)
+    reaction = commands.add_parser(
+        "reaction", help="from an outcome to the next sbatch; needs the lab (root on Debian)"
+    )
+    reaction.add_argument("--phases", type=int, default=12, help="links of the chain")
+    reaction.add_argument("--sleep", type=float, default=0.73, help="seconds of each job of the chain; no whole number")
+    reaction.add_argument("--fan-out", type=int, nargs="*", default=[200, 2000], help="tasks of one phase")
+    reaction.add_argument("--dpdispatcher", type=Path, help="a Python that has it: make one with `scripts/bench peer`")
+    reaction.add_argument("--dpdispatcher-default", action="store_true", help="with its default settings too: minutes")
+    reaction.set_defaults(measure=_reaction)
+    journal = commands.add_parser("journal", help="appends and replay")
+    journal.add_argument("--events", type=int, default=1_000_000, help="to replay")
+    journal.add_argument("--appends", type=int, default=2000)
+    journal.add_argument("--folder", type=Path, help="on the disk to measure; the temporary folder if left out")
+    journal.set_defaults(
+        measure=lambda words: bench_journal.measure(events=words.events, appended=words.appends, folder=words.folder)
+    )
+    load = commands.add_parser("load", help="a daemon with many live tasks")
+    load.add_argument("--live", type=int, default=10_000, help="running tasks")
+    load.add_argument("--events", type=int, default=100_000, help="in its journal")
+    load.add_argument("--seconds", type=float, default=30.0, help="of each part")
+    load.set_defaults(
+        measure=lambda words: bench_load.measure(live=words.live, events=words.events, for_s=words.seconds)
+    )
+    for command in (reaction, journal, load):
+        command.add_argument("--json", type=Path, help="write the table there too")
+    return parser
+
+
+@contextmanager
+def running_lab() -> Iterator[dict[str, str]]:
+    """What `scripts/lab env` says; a lab that did not run before is taken down again."""
+    was_up = subprocess.run([LAB, "status"], check=False, capture_output=True, timeout=60).returncode == 0
+    if not was_up:
+        subprocess.run([LAB, "up"], check=True, timeout=600)
+    try:
+        said = subprocess.run([LAB, "env"], check=True, capture_output=True, text=True, timeout=60).stdout
+        yield dict(line.removeprefix("export ").split("=", 1) for line in said.splitlines())
+    finally:
+        if not was_up:
+            subprocess.run([LAB, "down"], check=True, timeout=120)
+
+
+def _reaction(words: argparse.Namespace) -> list[Row]:
+    with running_lab() as settings:
+        return bench_reaction.measure(
+            settings,
+            phases=words.phases,
+            sleep_s=words.sleep,
+            fan_outs=words.fan_out,
+            peer_python=words.dpdispatcher,
+            peer_default=words.dpdispatcher_default,
+        )
+
+
+if __name__ == "__main__":
+    main()
