@@ -80,8 +80,10 @@ def status(config: Config = None, socket: Socket = None, *, as_json: Json = Fals
 @app.command()
 def explain(config: Config = None, socket: Socket = None) -> None:
     """Say what the campaign is doing and what it waits for."""
+    from mlip_autopipec.data_models.text import printable
+
     for line in asyncio.run(_client(config, socket).explain()).lines:
-        typer.echo(line)
+        typer.echo(printable(line))
 
 
 @app.command()

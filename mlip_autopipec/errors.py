@@ -5,6 +5,7 @@ AutopipecError
 ├── OperatorError          the operator: something outside must be mended before going on
 │   ├── JournalDamaged     the event log cannot be trusted
 │   ├── StateUnreadable    the saved state contradicts the log, or is of another version
+│   ├── FileTooLarge       a file on the site is larger than anything that is expected there
 │   ├── CampaignLocked     another daemon holds this campaign
 │   └── DaemonUnreachable  no daemon answers on the control socket
 ├── TransientError         nobody: wait and look again; it fails no task
@@ -49,6 +50,10 @@ class StateUnreadable(OperatorError):  # noqa: N818
 
 class CampaignLocked(OperatorError):  # noqa: N818
     """Another daemon holds the campaign's lock."""
+
+
+class FileTooLarge(OperatorError):  # noqa: N818
+    """A file on the site is larger than anything that is expected there."""
 
 
 class DaemonUnreachable(OperatorError):  # noqa: N818

@@ -11,6 +11,9 @@ from mlip_autopipec.data_models.events import Event, QueuedJob, Sighting
 from mlip_autopipec.data_models.state import Batch, WorkflowState
 from mlip_autopipec.data_models.task import Task
 
+#: A file that is larger is no small file: nothing of ours writes it, and it is not taken into memory among others.
+SMALL_FILE_BYTES_MAX = 16 * 2**20
+
 
 class Clock(Protocol):
     """Time, as an argument."""
@@ -55,10 +58,10 @@ class Transport(Protocol):
         """Place files whole (temporary name, fsync, rename), making folders as needed. Existing files are replaced."""
 
     async def read(self, path: str, *, size_max: int = 64 * 2**20) -> bytes | None:
-        """The content of one file, or None if there is none. Raises OperatorError above `size_max` bytes."""
+        """The content of one file, or None if there is none. Raises FileTooLarge above `size_max` bytes."""
 
     async def read_many(self, paths: Sequence[str]) -> Mapping[str, bytes]:
-        """The content of many small files in one round trip; what does not exist is left out."""
+        """The content of many small files in one round trip; what does not exist is left out, or is no small file."""
 
     async def names(self, folder: str) -> tuple[str, ...]:
         """Names in a folder, sorted; empty if there is no such folder."""

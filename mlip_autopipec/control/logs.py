@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from mlip_autopipec.data_models.text import printable
+
 #: Shown first, in this order; every other key follows as `key=value`.
 _FIRST = ("timestamp", "level", "event")
 #: Shown below the line, as it is.
@@ -25,7 +27,7 @@ def render_line(line: str) -> str:
     below = entry.pop(_BELOW, None)
     head = f"{timestamp[:19]} {level:<8} {words}"
     fields = "  ".join(f"{key}={value}" for key, value in entry.items())
-    return "\n".join(part for part in (f"{head}  {fields}".rstrip(), below) if part)
+    return printable("\n".join(part for part in (f"{head}  {fields}".rstrip(), below) if part))
 
 
 def last_lines(path: Path, count: int) -> list[str]:

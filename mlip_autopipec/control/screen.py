@@ -12,6 +12,7 @@ from mlip_autopipec.data_models.digest import CycleSummary
 from mlip_autopipec.data_models.events import SiteHealth
 from mlip_autopipec.data_models.outcome import Errors
 from mlip_autopipec.data_models.state import ActiveTask
+from mlip_autopipec.data_models.text import printable
 
 #: What fits on a screen; `--json` has more.
 CYCLES_MAX = 12
@@ -26,7 +27,7 @@ def render_status(status: Status) -> RenderableType:
         parts.append(_cycles(status.cycles))
     if status.active_tasks:
         parts.append(_active(status))
-    parts += [Text(f"• {line}") for line in status.explain]
+    parts += [Text(printable(f"• {line}")) for line in status.explain]
     return Group(*parts)
 
 
@@ -44,12 +45,12 @@ def _facts(status: Status) -> Iterator[Text]:
     counts = ", ".join(f"{count} {word}" for word, count in status.tasks.items() if count)
     yield Text(f"cycle {status.cycle}, {status.phase or 'no phase yet'} ({status.stage})" + (counts and f": {counts}"))
     if status.verdict is not None:
-        yield Text(f"verdict {status.verdict}: {status.verdict_reason}", _STYLES.get(status.verdict, "cyan"))
+        yield Text(printable(f"verdict {status.verdict}: {status.verdict_reason}"), _STYLES.get(status.verdict, "cyan"))
     if status.pause is not None:
         who, why = status.pause.by.name or f"uid {status.pause.by.uid}", status.pause.reason or "no reason given"
-        yield Text(f"paused by {who} since {status.pause.at:%Y-%m-%d %H:%M:%S} UTC: {why}", "yellow")
+        yield Text(printable(f"paused by {who} since {status.pause.at:%Y-%m-%d %H:%M:%S} UTC: {why}"), "yellow")
     if status.site is not SiteHealth.OK:
-        yield Text(f"site {status.site}: {status.site_message}", "red")
+        yield Text(printable(f"site {status.site}: {status.site_message}"), "red")
     if status.potential is not None:
         energy, force = _errors(status.potential.test)
         yield Text(f"potential {status.potential.folder}: test errors {energy} meV/atom, {force} meV/Å")

@@ -1,8 +1,9 @@
 """What every model of the project shares: frozen, unknown keys refused, and the closed sets of words."""
 
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 class Model(BaseModel):
@@ -61,8 +62,15 @@ class Role(StrEnum):
     PROPERTY = "property"  # for the gate alone: neither trained on, nor in any error
 
 
+def _below_the_root(path: str) -> str:
+    """A path that leads nowhere else, whoever wrote it. Raises ValueError."""
+    if not path.isprintable() or path.startswith("/") or not {".", "..", ""}.isdisjoint(path.split("/")):
+        raise ValueError("expected a plain path below the site's root")
+    return path
+
+
 class FileRef(Model):
     """One file under the site's root, by path and content."""
 
-    path: str = Field(description="POSIX path relative to the site's root")
+    path: Annotated[str, AfterValidator(_below_the_root)] = Field(description="POSIX path relative to the site's root")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")

@@ -1,5 +1,7 @@
 """How numbers, times and walkers are put into words, the same everywhere."""
 
+from mlip_autopipec.data_models.text import printable
+
 _MINUTE_S = 60
 _HOUR_S = 3600
 _DAY_S = 86400
@@ -42,5 +44,5 @@ def figures3(value: float) -> str:
 
 def one_line(text: str, length_max: int = 400) -> str:
     """The text without line breaks, cut with an ellipsis at `length_max` characters."""
-    flat = " ".join(text.split())
+    flat = printable(" ".join(text.split()))
     return flat if len(flat) <= length_max else f"{flat[: length_max - 1]}…"

@@ -10,15 +10,16 @@ from datetime import datetime, timedelta
 
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.data_models.base import Phase, Reason
 from mlip_autopipec.data_models.ids import attempt_file
 from mlip_autopipec.data_models.state import Batch, WorkflowState
 from mlip_autopipec.data_models.task import Task, TaskFile
-from mlip_autopipec.errors import BugError, LoginRefused, TransientError
+from mlip_autopipec.errors import BugError, FileTooLarge, LoginRefused, TransientError
 from mlip_autopipec.orchestration.intents import intent_file, intent_path
 from mlip_autopipec.orchestration.outcomes import judge_outcome
 from mlip_autopipec.orchestration.strategies import resources_for
 from mlip_autopipec.ports import (
+    SMALL_FILE_BYTES_MAX,
     Accepted,
     Clock,
     Limited,
@@ -110,7 +111,15 @@ class Effects:
         An end that comes as news is written down first: a file system may show the outcome a minute later.
         """
         answer = await self._scheduler.post_mortem(batch, index)
-        outcome = await self._transport.read(f"outbox/{attempt_file(batch.uid, index)}")
+        try:
+            outcome = await self._transport.read(
+                f"outbox/{attempt_file(batch.uid, index)}", size_max=SMALL_FILE_BYTES_MAX
+            )
+        except FileTooLarge as error:
+            words = f"its outcome cannot be read: {error}"
+            return ev.AttemptLost(
+                at=self._clock.now(), uid=batch.uid, index=index, reason=Reason.BAD_OUTCOME, message=words
+            )
         if outcome is not None:
             return judge_outcome(outcome, batch, index, state, self._clock.now())
         match answer:

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from mlip_autopipec.data_models.events import EVENT_ADAPTER, Event
-from mlip_autopipec.errors import BugError, OperatorError
-from mlip_autopipec.ports import Completed
+from mlip_autopipec.errors import BugError, FileTooLarge, OperatorError
+from mlip_autopipec.ports import SMALL_FILE_BYTES_MAX, Completed
 
 #: Called before and after everything that crosses the wire, with the name of the operation. May wait, and may raise
 #: TransientError: before, nothing has been done; after, it has been done and the answer is lost.
@@ -49,14 +49,15 @@ class MemoryTransport:
         await self._disturb("read")
         content = self.files.get(path)
         if content is not None and len(content) > size_max:
-            raise OperatorError(f"{path} is larger than {size_max} bytes")
+            raise FileTooLarge(f"{path} is larger than {size_max} bytes")
         await self._disturb("read")
         return content
 
     async def read_many(self, paths: Sequence[str]) -> Mapping[str, bytes]:
         """The contents, as they were when the question arrived."""
         await self._disturb("read_many")
-        contents = {path: self.files[path] for path in paths if path in self.files}
+        there = {path: self.files[path] for path in paths if path in self.files}
+        contents = {path: content for path, content in there.items() if len(content) <= SMALL_FILE_BYTES_MAX}
         await self._disturb("read_many")
         return contents
 

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mlip_autopipec.errors import OperatorError, TransientError
-from mlip_autopipec.ports import Completed
+from mlip_autopipec.errors import FileTooLarge, OperatorError, TransientError
+from mlip_autopipec.ports import SMALL_FILE_BYTES_MAX, Completed
 
 
 class LocalTransport:
@@ -107,13 +107,17 @@ def _read(path: Path, size_max: int) -> bytes | None:
     except FileNotFoundError:
         return None
     if len(content) > size_max:
-        raise OperatorError(f"{path} is larger than {size_max} bytes, which nothing of ours writes there")
+        raise FileTooLarge(f"{path} is larger than {size_max} bytes, which nothing of ours writes there")
     return content
 
 
 def _read_many(root: Path, paths: Sequence[str]) -> dict[str, bytes]:
-    contents = {path: _read(root / path, 64 * 2**20) for path in paths}
-    return {path: content for path, content in contents.items() if content is not None}
+    contents: dict[str, bytes] = {}
+    for path in paths:
+        with contextlib.suppress(FileTooLarge):
+            if (content := _read(root / path, SMALL_FILE_BYTES_MAX)) is not None:
+                contents[path] = content
+    return contents
 
 
 @_faults()

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from mlip_autopipec.errors import AutopipecError, BugError, OperatorError, TransientError
-from mlip_autopipec.ports import Completed
+from mlip_autopipec.ports import SMALL_FILE_BYTES_MAX, Completed
 
 #: Between SIGTERM and SIGKILL on the far side.
 _KILL_AFTER_S = 5
@@ -59,7 +59,13 @@ _SYNC_ALL = "sync -f ."
 
 _RUN = 'exec "$@"'
 _READ = 'LC_ALL=C head -c "$2" -- "$1"'
-_PACK = 'LC_ALL=C tar -c -h --hard-dereference --format=gnu --no-recursion -C "$1" --null --no-unquote -T - -f -'
+# find leaves out what is too large, and complains of what does not exist; the folder itself is for a list of nothing.
+_PACK = (
+    '[ -e "$1" ] || exit 0; export LC_ALL=C; cd -- "$1"'
+    ' && { printf "./\\0"; xargs -0 -r sh -c \'exec find -L "$@" -maxdepth 0'
+    f' -size -{SMALL_FILE_BYTES_MAX // 1024 + 1}k -printf "%p\\0"\' sh; }}'
+    " | tar -c -h --hard-dereference --format=gnu --no-recursion --null --no-unquote -T - -f -"
+)
 _LIST = 'LC_ALL=C find "$1" -mindepth 1 -maxdepth 1 -printf "%f\\0"'
 
 #: What these tools say, in the C locale, of files that do not exist, and of files replaced while they were read, of

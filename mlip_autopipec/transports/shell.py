@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from mlip_autopipec.errors import OperatorError, TransientError
+from mlip_autopipec.errors import FileTooLarge, OperatorError, TransientError
 from mlip_autopipec.ports import Clock, Completed
 from mlip_autopipec.transports import remote
 from mlip_autopipec.transports.logins import Logins
@@ -152,7 +152,7 @@ class ShellTransport(ABC):
         if not remote.is_there(answer, what):
             return None
         if len(answer.stdout) > size_max:
-            raise OperatorError(f"{path} is larger than {size_max} bytes, which nothing of ours writes there")
+            raise FileTooLarge(f"{path} is larger than {size_max} bytes, which nothing of ours writes there")
         return answer.stdout
 
     async def read_many(self, paths: Sequence[str]) -> Mapping[str, bytes]:

@@ -11,6 +11,7 @@ from far_machine import runs, until
 from far_stand import Site
 
 from mlip_autopipec.errors import OperatorError, TransientError
+from mlip_autopipec.ports import SMALL_FILE_BYTES_MAX
 
 EVERY_BYTE = bytes(range(256))
 ODD_NAMES = (
@@ -125,6 +126,19 @@ async def test_files_over_the_limit_are_refused(site: Site) -> None:
     with pytest.raises(OperatorError, match="large"):
         await site.transport.read("large", size_max=1000)
     assert await site.transport.read("large", size_max=1001) == b"x" * 1001
+
+
+async def test_of_many_files_the_large_ones_are_left_out(site: Site) -> None:
+    """They would take the memory of all others; whoever asks for one of them alone is told its size."""
+    path = site.root / "large"
+    await site.transport.write({"small": b"1"})
+    with path.open("wb") as stream:
+        stream.truncate(SMALL_FILE_BYTES_MAX + 1)
+    assert await site.transport.read_many(["large"]) == {}
+    assert await site.transport.read_many(["large", "small", "absent"]) == {"small": b"1"}
+    with path.open("r+b") as stream:
+        stream.truncate(SMALL_FILE_BYTES_MAX)
+    assert len((await site.transport.read_many(["large"]))["large"]) == SMALL_FILE_BYTES_MAX
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)

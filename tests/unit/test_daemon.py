@@ -102,6 +102,16 @@ def test_the_root_of_another_campaign_is_refused(site_file: Path) -> None:
     assert run(site_file, "--exit-on-verdict").returncode == 12
 
 
+def test_no_secret_is_written_anywhere(site_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands in the daemon's environment stands in none of the files that a campaign leaves."""
+    secret = "correct-horse-battery-staple"  # noqa: S105 - to be searched for
+    monkeypatch.setenv("CLUSTER_PASSWORD", secret)
+    assert run(site_file, "--exit-on-verdict").returncode == 12
+    files = [path for path in site_file.parent.rglob("*") if path.is_file()]
+    assert {"autopipecd.log", "report.html", "state.json", "outcome.json"} <= {path.name for path in files}
+    assert [path for path in files if secret.encode() in path.read_bytes()] == []
+
+
 def test_a_failed_campaign_says_why_and_ends_with_12(site_file: Path) -> None:
     """The verdict's own exit code; the reason names the oracle; the report is written; the journal replays."""
     done = run(site_file, "--exit-on-verdict")

@@ -31,6 +31,16 @@ def test_every_exit_code_is_in_the_readme() -> None:
         assert re.search(rf"\b{code}\b", table), code
 
 
+def test_every_test_that_a_document_names_is_there() -> None:
+    """A claim whose test was renamed or removed is no claim."""
+    tests = {
+        name for path in (TOP / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    for document in ("ARCHITECTURE.md", "README.md", "SECURITY.md"):
+        named = set(re.findall(r"`(test_\w+)`", (TOP / document).read_text()))
+        assert sorted(named - tests) == [], document
+
+
 def test_every_file_that_the_readme_shows_or_starts_is_there() -> None:
     """Commands and pictures of the README exist in the checkout."""
     for path in re.findall(r"\./(scripts/\w+)|\]\((docs/[\w.]+)\)", README):

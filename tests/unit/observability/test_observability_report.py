@@ -8,6 +8,7 @@ import pytest
 from observability_campaign import Campaign, whole_campaign, write_parity
 
 from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.base import Verdict
 from mlip_autopipec.data_models.outcome import Ending
 from mlip_autopipec.observability.canvas import png, svg
 from mlip_autopipec.observability.figures import learning_curves
@@ -189,6 +190,17 @@ def test_a_paused_campaign_says_so(tmp_path: Path) -> None:
     campaign.create()
     campaign.add(ev.Paused(at=campaign.now, by=ev.Actor(uid=0, pid=1)))
     assert "Paused" in rendered(campaign, tmp_path)[1].text
+
+
+def test_what_others_wrote_is_escaped(tmp_path: Path) -> None:
+    """A reason, or the words of a job, are text on the page and never a part of it."""
+    campaign = Campaign()
+    campaign.create()
+    evil = "<script>alert(1)</script>"
+    campaign.add(ev.VerdictReached(at=campaign.now, verdict=Verdict.FAILED, reason=evil))
+    html, page = rendered(campaign, tmp_path)
+    assert evil in page.text
+    assert evil not in html
 
 
 def test_an_older_report_is_replaced_whole(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from mlip_autopipec.data_models.task import Task, TaskFile
 from mlip_autopipec.errors import LoginRefused, OperatorError, TransientError
 from mlip_autopipec.orchestration.effects import EFFECT_TIMEOUT_S, Effects
 from mlip_autopipec.phases import phase_runners
-from mlip_autopipec.ports import Accepted, Limited, PostMortem, Rejected, Unclear, Void
+from mlip_autopipec.ports import SMALL_FILE_BYTES_MAX, Accepted, Limited, PostMortem, Rejected, Unclear, Void
 from mlip_autopipec.testing.clock import SimulatedClock, run_simulated
 from mlip_autopipec.testing.examples import copper_config
 from mlip_autopipec.testing.memory import MemoryTransport
@@ -193,6 +193,16 @@ def test_an_outcome_is_a_better_answer_than_the_scheduler_s(running: Walk) -> No
     event = stand.carry_out(cm.InquireAttempt(uid=uid, index=1), running)
     assert isinstance(event, ev.TaskEnded)
     assert event.outcome == outcome
+
+
+def test_an_outcome_that_is_too_large_ends_its_attempt(running: Walk) -> None:
+    """The watcher passes it over; asked after, it is a bad outcome with its size, and is not read."""
+    stand, uid = Stand(PostMortem(Reason.LOST, "COMPLETED")), uid_of(running)
+    stand.transport.files[f"outbox/{uid}.1.json"] = b" " * (SMALL_FILE_BYTES_MAX + 1)
+    event = stand.carry_out(cm.InquireAttempt(uid=uid, index=1), running)
+    assert isinstance(event, ev.AttemptLost)
+    assert event.reason is Reason.BAD_OUTCOME
+    assert f"is larger than {SMALL_FILE_BYTES_MAX} bytes" in event.message
 
 
 def test_an_attempt_that_is_done_while_the_scheduler_is_asked_is_not_lost(running: Walk) -> None:
