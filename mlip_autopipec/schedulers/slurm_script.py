@@ -52,6 +52,12 @@ def render_job(
     return "\n".join(lines)
 
 
+def render_trial(asked: Resources, options: SlurmQueue, *, root: str) -> str:
+    """A script for `sbatch --test-only`: it asks for the same as the tasks of a phase, and does nothing."""
+    words = (f"--chdir={_quoted(root)}", "--output=/dev/null", *_asked(asked, options))
+    return "\n".join(["#!/bin/bash", *(f"#SBATCH {word}" for word in words), *options.extra, "true", ""])
+
+
 def _directives(uid: str, tasks: Sequence[Task], options: SlurmQueue, *, root: str, folder: str) -> Iterator[str]:
     asked = tasks[0].resources
     yield f"--job-name={uid}"
@@ -67,11 +73,16 @@ def _directives(uid: str, tasks: Sequence[Task], options: SlurmQueue, *, root: s
     # SUBMIT has cleared it. With NONE, slurmd would run a login shell before each element, which takes several
     # times as long as a short task; the script is one already.
     yield "--export=ALL"
+    yield from _asked(asked, options)
+    if asked.walltime_s >= SIGNAL_FROM_S:
+        yield f"--signal=B:USR1@{SIGNAL_LEAD_S}"
+
+
+def _asked(asked: Resources, options: SlurmQueue) -> Iterator[str]:
+    """What Slurm may refuse."""
     yield from _resources(asked, ask_memory=options.ask_memory)
     chosen = {name: getattr(options, name) for name in ("partition", "account", "qos", "constraint")}
     yield from (f"--{name}={_quoted(value)}" for name, value in chosen.items() if value is not None)
-    if asked.walltime_s >= SIGNAL_FROM_S:
-        yield f"--signal=B:USR1@{SIGNAL_LEAD_S}"
 
 
 def _resources(asked: Resources, *, ask_memory: bool) -> Iterator[str]:

@@ -1,0 +1,168 @@
+"""doctor: ask a site everything that a campaign will need of it. What the answers mean is told in diagnosis.
+
+Nothing is queued. What it leaves on the site is the work half, which a daemon would put there too.
+"""
+
+import json
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from mlip_autopipec.config.schemas.oracles import oracle_of
+from mlip_autopipec.config.schemas.site import ResourcesSection, SlurmQueue
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.daemon import SystemClock, python_of, way_there
+from mlip_autopipec.data_models.base import Phase, Place
+from mlip_autopipec.errors import AutopipecError
+from mlip_autopipec.observability.diagnosis import Examined, Facts, Finding, Reply, SlurmFacts, diagnose
+from mlip_autopipec.ports import Transport
+from mlip_autopipec.schedulers import slurm_limits, slurm_script
+from mlip_autopipec.schedulers.shipment import Shipment, pack
+
+_TIMEOUT_S = 150.0
+_EXAMINE_TIMEOUT_S = 300.0
+#: The codes are tried where jobs of this phase would begin: behind its preparations.
+_PREPARED_AS = Phase.TRAINING
+
+#: Seconds since 1970, the file system with what is free on it, quotas, and whether the root does what is built upon.
+_LOOK = """
+date +%s.%N
+stat -f -c '%T %a %S %d' .
+printf '%s\\n' "$(quota -w 2>/dev/null | tail -n 1)"
+d=.ap/doctor.$$
+once() { # a second one must be refused
+  "$@" 2>/dev/null || { echo "$1 is refused in $PWD"; return 1; }
+  ! "$@" 2>/dev/null || { echo "$1 succeeds twice: it is not atomic"; return 1; }
+}
+once mkdir "$d" && once ln -sn x "$d/gate" && echo a >"$d/.new" && mv "$d/.new" "$d/whole" &&
+  once ln "$d/whole" "$d/link" && [ "$(cat "$d/link")" = a ] || echo "$d cannot be written as it must"
+rm -rf "$d"
+"""
+
+
+async def examine_site(config: WorkflowConfig) -> tuple[Finding, ...]:
+    """Ask, and judge. Raises nothing that the site does wrong: that is a finding."""
+    way = way_there(config.site, SystemClock())
+    try:
+        return diagnose(await _ask(config, way.transport))
+    finally:
+        await way.close()
+
+
+async def _ask(config: WorkflowConfig, transport: Transport) -> Facts:
+    site, shipment = config.site, pack()
+    far = site.transport
+    facts = Facts(
+        way="this machine" if far.kind == "local" else f"{far.host} by {far.kind}, host key known",
+        is_local=far.kind == "local",
+        poll_interval_s=site.poll_interval,
+    )
+    try:
+        await transport.write({shipment.path: shipment.content})
+        facts = await _looked(facts, transport)
+    except AutopipecError as error:
+        return replace(facts, trouble=str(error))
+    if isinstance(site.scheduler, SlurmQueue):
+        facts = replace(facts, array_max=site.scheduler.array_max)
+        try:
+            facts = replace(facts, slurm=await _slurm(config, transport))
+        except AutopipecError as error:
+            facts = replace(facts, slurm_trouble=str(error))
+    return replace(facts, examined={name: seen async for name, seen in _Codes(config, transport, shipment).examined()})
+
+
+async def _looked(facts: Facts, transport: Transport) -> Facts:
+    began = time.time()
+    done = await transport.run(["sh", "-s"], stdin=_LOOK.encode(), timeout_s=_TIMEOUT_S)
+    skew_limits = (began, time.time())
+    there, system, quota, *steps = done.stdout.decode("utf-8", "replace").splitlines()
+    kind, blocks, block_bytes, inodes = system.rsplit(maxsplit=3)
+    return replace(
+        facts,
+        clock_skew_s=_outside(float(there), *skew_limits),
+        file_system=kind,
+        free_bytes=int(blocks) * int(block_bytes),
+        free_inodes=int(inodes),
+        quota=quota,
+        steps="; ".join(steps),
+    )
+
+
+def _outside(moment_s: float, began_s: float, ended_s: float) -> float:
+    """How far a moment lies outside of the time in which it was asked for."""
+    return min(moment_s - began_s, 0.0) + max(moment_s - ended_s, 0.0)
+
+
+async def _slurm(config: WorkflowConfig, transport: Transport) -> SlurmFacts:
+    said = await slurm_limits.ask_config(transport)
+    trials = {}
+    for phases, script in _trial_scripts(config):
+        await transport.write({".ap/doctor.sh": script.encode()})
+        trials[phases] = await _reply(transport, ["sbatch", "--test-only", ".ap/doctor.sh"])
+    return SlurmFacts(
+        config=said,
+        array_tasks_max=slurm_limits.array_tasks_max(said),
+        times_s={key: slurm_limits.seconds(said, key) for key in ("MinJobAge", "MessageTimeout")},
+        sacct=await _reply(transport, ["sacct", "--noheader", "--allocations", "--starttime=now"]),
+        trials=trials,
+    )
+
+
+async def _reply(transport: Transport, command: Sequence[str]) -> Reply:
+    done = await transport.run(command, timeout_s=_TIMEOUT_S)
+    return Reply(done.exit_status, (done.stdout + done.stderr).decode("utf-8", "replace"))
+
+
+def _trial_scripts(config: WorkflowConfig) -> Iterator[tuple[str, str]]:
+    """One for all phases that would ask sbatch for the same."""
+    site, alike = config.site, dict[str, list[Phase]]()
+    if not isinstance(site.scheduler, SlurmQueue):
+        return
+    for phase in Phase:
+        asked = site.resources.get(phase, ResourcesSection())
+        if asked.where is Place.QUEUE:
+            script = slurm_script.render_trial(asked.resources(), asked.queue(site.scheduler), root=str(site.root))
+            alike.setdefault(script, []).append(phase)
+    for script, phases in alike.items():
+        yield ", ".join(phases), script
+
+
+@dataclass(frozen=True)
+class _Codes:
+    """The codes of the site's Python."""
+
+    config: WorkflowConfig
+    transport: Transport
+    shipment: Shipment
+
+    async def examined(self) -> AsyncIterator[tuple[str, Examined]]:
+        """One after another; without its packages the rest would only say the same."""
+        python = await self._examine("python", {})
+        yield "python", python
+        if not python.fit:
+            return
+        engine = self.config.exploration.engine
+        name, asked = ("native", engine.model_dump(mode="json")) if engine.kind == "native" else ("lammps", {})
+        yield "lammps", await self._examine(name, asked)
+        yield "gamma", await self._examine("gamma", {})
+        oracle = oracle_of(self.config.calculation.oracle, self.config.campaign.elements)
+        if oracle.kind == "espresso":
+            asked = {"oracle": oracle.model_dump(mode="json"), "elements": self.config.campaign.elements}
+            yield "espresso", await self._examine("espresso", asked)
+
+    async def _examine(self, what: str, asked: Mapping[str, object]) -> Examined:
+        site = self.config.site
+        command = [python_of(site), f"{site.root}/{self.shipment.path}", "examine", what]
+        if prologue := site.prologue_of(_PREPARED_AS):
+            script = "\n".join((*prologue, 'cd -- "$0" && exec "$@"'))
+            command = ["bash", "-l", "-c", script, str(site.root), *command]
+        try:
+            done = await self.transport.run(command, stdin=json.dumps(asked).encode(), timeout_s=_EXAMINE_TIMEOUT_S)
+        except (AutopipecError, OSError) as error:
+            return Examined(fit=False, words=str(error))
+        lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
+        if done.exit_status != 0 or not lines:
+            said = (done.stderr or done.stdout).decode("utf-8", "replace").strip().rpartition("\n")[2]
+            return Examined(fit=False, words=f"exit status {done.exit_status}: {said}")
+        answer = json.loads(lines[-1])
+        return Examined(fit=answer["fit"], words=answer["words"])

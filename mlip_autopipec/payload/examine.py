@@ -1,0 +1,143 @@
+"""Is this Python, on this machine, fit for the tasks? One examination per call, for `autopipecctl doctor`.
+
+Each runs what it speaks of, and returns what it saw: {"fit": bool, "words": str}. A code that dies takes only its own
+examination with it.
+"""
+
+import importlib.metadata
+import importlib.util
+import platform
+import re
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Seen = dict[str, Any]
+
+#: What the tasks import beyond the standard library, and the package that brings it.
+PACKAGES = {
+    "numpy": "numpy",
+    "ase": "ase",
+    "pandas": "pandas",
+    "sklearn": "scikit-learn",
+    "pyace": "python-ace",
+    "lammps": "lammps",
+}
+_CODE_TIMEOUT_S = 60
+#: A copper cell strained so much lies far outside of what a few rattled cells tell.
+_STRAIN = 1.12
+
+
+def missing() -> list[str]:
+    """Packages that a task would miss."""
+    return [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+
+
+def python(_: Mapping[str, Any]) -> Seen:
+    """Its version, and those of what the tasks import."""
+    if absent := missing():
+        packages = ", ".join(PACKAGES[name] for name in absent)
+        return {"fit": False, "words": f"Python {platform.python_version()} has no {packages}"}
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES.values())
+    return {"fit": True, "words": f"Python {platform.python_version()} with {versions}"}
+
+
+def lammps(_: Mapping[str, Any]) -> Seen:
+    """A real LAMMPS makes four atoms of copper, and counts them."""
+    from mlip_autopipec.payload.wheel import start_engine  # noqa: PLC0415 - each examination imports its own code
+
+    with tempfile.TemporaryDirectory() as folder:
+        engine = start_engine(Path(folder) / "log.lammps")
+        engine.commands_string("lattice fcc 3.61\nregion r block 0 1 0 1 0 1\ncreate_box 1 r\ncreate_atoms 1 box")
+        atoms, version = engine.get_natoms(), engine.version()
+        engine.close()
+    return {"fit": atoms == 4, "words": f"LAMMPS {version}"}  # noqa: PLR2004 - atoms of the cell
+
+
+def native(asked: Mapping[str, Any]) -> Seen:
+    """The LAMMPS program that is to run the walkers, and whether it was built with ML-PACE. Without its launcher."""
+    said = _said([asked["command"], "-help"], None)
+    found = re.search(r"Simulator - (.+)", said)
+    if found is None:
+        return {"fit": False, "words": f"{asked['command']} is no LAMMPS: {said.strip()[:200]}"}
+    has_pace = "pace/extrapolation" in said
+    return {"fit": has_pace, "words": f"LAMMPS {found[1]}, {'with' if has_pace else 'without'} pace/extrapolation"}
+
+
+def gamma(_: Mapping[str, Any]) -> Seen:
+    """A tiny potential is fitted to EMT and given its active set: γ must be small inside, and above 1 far outside."""
+    import numpy as np  # noqa: PLC0415
+    from ase.build import bulk  # noqa: PLC0415
+    from ase.calculators.emt import EMT  # noqa: PLC0415
+    from ase.calculators.singlepoint import SinglePointCalculator  # noqa: PLC0415
+
+    from mlip_autopipec.payload import linear  # noqa: PLC0415
+    from mlip_autopipec.payload.ace import Evaluator, make_active_set  # noqa: PLC0415
+    from mlip_autopipec.payload.labels import fit_references  # noqa: PLC0415
+    from mlip_autopipec.payload.training import dataset_for_tools  # noqa: PLC0415
+
+    frames = []
+    for seed in range(8):
+        atoms = bulk("Cu", cubic=True)
+        atoms.rattle(0.05, seed=seed)
+        atoms.calc = EMT()
+        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+        frames.append(atoms)
+    parameters = {
+        "elements": ["Cu"],
+        "cutoff_angstrom": 4.5,
+        "functions_per_element": 10,
+        "energy_weight": 1.0,
+        "force_weight": 1.0,
+        "buffer_weight": 0.0,
+        "ridge": 1e-6,
+    }
+    distorted = bulk("Cu", cubic=True)
+    distorted.set_cell(distorted.cell * _STRAIN, scale_atoms=True)
+    distorted.rattle(0.3, seed=1)
+    with tempfile.TemporaryDirectory() as name:
+        potential = Path(name) / "potential.yaml"
+        references = fit_references(frames)
+        linear.fit(frames, references, parameters).save(str(potential))
+        evaluator = Evaluator(potential, make_active_set(potential, dataset_for_tools(Path(name), frames, references)))
+        inside = max(float(np.max(evaluator.gamma(frame))) for frame in frames)
+        outside = float(np.max(evaluator.gamma(distorted)))
+    words = f"γ of a distorted cell is {outside:.1f}, and at most {inside:.2f} in the training set"
+    return {"fit": outside > 1 and inside < outside, "words": words}
+
+
+def espresso(asked: Mapping[str, Any]) -> Seen:
+    """pw.x says that it is itself; pseudopotentials are those that the site file names. Without its launcher."""
+    from mlip_autopipec.payload import espresso_output  # noqa: PLC0415
+    from mlip_autopipec.payload.espresso_settings import check_pseudopotentials  # noqa: PLC0415
+
+    oracle = asked["oracle"]
+    hashes = check_pseudopotentials(oracle, asked["elements"])
+    command = oracle["command"].replace("{cores}", "1").replace("{ranks}", "1")
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "nothing.in").touch()
+        said = _said([*shlex.split(command), "-in", "nothing.in"], Path(folder))
+    version = espresso_output.version(said)
+    files = ", ".join(f"{element} {digest[:8]}" for element, digest in hashes.items())
+    return {"fit": True, "words": f"pw.x {version}; pseudopotentials by sha256: {files}"}
+
+
+def _said(command: Sequence[str], folder: Path | None) -> str:
+    """All that a command prints."""
+    done = subprocess.run(
+        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=_CODE_TIMEOUT_S, check=False
+    )
+    return (done.stdout + done.stderr).decode("utf-8", "replace")
+
+
+EXAMINATIONS: Mapping[str, Callable[[Mapping[str, Any]], Seen]] = {
+    "python": python,
+    "lammps": lammps,
+    "native": native,
+    "gamma": gamma,
+    "espresso": espresso,
+}
