@@ -34,9 +34,13 @@ _FORCE = re.compile(
     rf"^\s*atom\s+(\d+)\s+type\s+\d+\s+force\s=\s*({_NUMBER})\s+({_NUMBER})\s+({_NUMBER})\s*$", re.IGNORECASE
 )
 _STRESS = re.compile(
-    rf"^\s*total\s+stress\s+\(Ry/bohr\*\*3\)[^\n]*\n((?:\s*{_NUMBER}(?:\s+{_NUMBER}){{5}}\s*\n){{3}})",
+    rf"^\s*total\s+stress\s+\(Ry/bohr\*\*3\)[^\n]*P=\s*({_NUMBER})[ \t]*\n"
+    rf"((?:\s*{_NUMBER}(?:\s+{_NUMBER}){{5}}\s*\n){{3}})",
     re.MULTILINE | re.IGNORECASE,
 )
+#: Half a unit of the last digit that is printed, and a little.
+_PRINTED_RY_PER_BOHR3 = 2e-8
+_PRINTED_KBAR = 0.02
 _MAGNETIZATION = re.compile(rf"^\s*total magnetization\s+=\s*({_NUMBER})\s+Bohr mag/cell", re.MULTILINE)
 _VERSION = re.compile(r"Program PWSCF\s+v\.(\S+)\s+starts")
 _GIVEN_UP = re.compile(r"convergence NOT achieved after\s+\d+ iterations")
@@ -131,9 +135,17 @@ def _forces(output: str, n_atoms: int) -> np.ndarray:
 
 
 def _stress(output: str) -> np.ndarray:
-    """In Ry/Bohr³: xx, yy, zz, yz, xz, xy. pw.x prints the pressure's sign."""
-    table = [line.split() for line in _one(_STRESS, output, "stress").strip().splitlines()]
+    """In Ry/Bohr³: xx, yy, zz, yz, xz, xy. pw.x prints the pressure's sign, and the pressure beside the tensor."""
+    found = _STRESS.findall(output)
+    if len(found) != 1:
+        raise UnreadableError(f"pw.x wrote the stress {len(found)} times, expected once")
+    pressure_kbar, table = _float(found[0][0]), [line.split() for line in found[0][1].strip().splitlines()]
     tensor = np.array([[_float(word) for word in row[:3]] for row in table])
+    if not np.allclose(tensor, tensor.T, rtol=0.0, atol=_PRINTED_RY_PER_BOHR3):
+        raise UnreadableError("the stress that pw.x wrote is not symmetric")
+    traced_kbar = float(tensor.trace()) / 3 * units.Rydberg / units.Bohr**3 / (0.1 * units.GPa)
+    if not abs(traced_kbar - pressure_kbar) <= _PRINTED_KBAR:
+        raise UnreadableError(f"the stress that pw.x wrote has another pressure ({traced_kbar:.2f} kbar) than it says")
     return -tensor[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
 
 
