@@ -87,7 +87,8 @@ def fit(job: Job, name: str, labels: Labels, start: Path | None) -> Fit:
         place.mkdir(exist_ok=True)
         fitted = place / "fitted.yaml"
         if not fitted.exists():
-            _run_stage(job, place, number, render(job.parameters, stage), start, python, len(labels.frames))
+            document = render(job.parameters, stage, from_nothing=start is None)
+            _run_stage(job, place, number, document, start, python, len(labels.frames))
         curve += [(number, *point) for point in _points(place)]
         start = fitted
     if start is None:
@@ -95,8 +96,8 @@ def fit(job: Job, name: str, labels: Labels, start: Path | None) -> Fit:
     return Fit(start, tuple(_thinned(curve)))
 
 
-def render(parameters: Mapping[str, Any], stage: Mapping[str, Any]) -> dict[str, Any]:
-    """input.yaml of one stage."""
+def render(parameters: Mapping[str, Any], stage: Mapping[str, Any], *, from_nothing: bool) -> dict[str, Any]:
+    """input.yaml of one stage. A ladder is for a start from nothing: given a potential, it would throw that away."""
     settings = parameters["pacemaker"]
     fitting: dict[str, Any] = {
         "loss": {"kappa": stage["kappa"], "L1_coeffs": settings["l1"], "L2_coeffs": settings["l2"]},
@@ -104,7 +105,7 @@ def render(parameters: Mapping[str, Any], stage: Mapping[str, Any]) -> dict[str,
         "optimizer": "BFGS",
         "maxiter": stage["iterations"],
     }
-    if settings["ladder_step"] is not None:
+    if from_nothing and settings["ladder_step"] is not None:
         fitting |= {"ladder_step": settings["ladder_step"], "ladder_type": "power_order"}
     return {
         "seed": parameters["seed"] % 2**31,

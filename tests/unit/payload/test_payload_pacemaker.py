@@ -1,6 +1,8 @@
 """The nonlinear fit by the real pacemaker, on the real TensorFlow."""
 
+import json
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Sequence
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
-from payload_stand import copper, job_of, labelled, train_parameters
+from payload_stand import Site, copper, job_of, labelled, ref, task_of, train_parameters
 
 from mlip_autopipec.data_models.outcome import TrainMetrics
 from mlip_autopipec.data_models.task import PacemakerSettings, Stage
@@ -176,6 +178,21 @@ def test_what_pacemaker_says_last_is_the_reason(labels: list[Path], tmp_path: Pa
         training.run(job_of(tmp_path, train_parameters(**settings), {"label": labels}))
 
 
+@mark
+def test_a_ladder_is_climbed_once(labels: list[Path], tmp_path: Path) -> None:
+    """The first stage grows the basis step by step; the next keeps what was fitted and does not climb again."""
+    settings = small((0.9, 3), (0.5, 2))
+    settings["pacemaker"] = settings["pacemaker"].model_copy(update={"ladder_step": 8})
+    job = job_of(tmp_path, train_parameters(**settings), {"label": labels})
+    training.run(job)
+    first, second = (job.workdir / f"scratch/stage-{number}" for number in (1, 2))
+    assert (first / "interim_potential_ladder_step_1.yaml").exists()
+    assert not list(second.glob("interim_potential_ladder*"))
+    begun = BBasisConfiguration(str(second / "target_potential.yaml")).get_all_coeffs()
+    assert begun == pytest.approx(scale(first / "fitted.yaml"), rel=1e-9)
+    assert BBasisConfiguration(str(second / "fitted.yaml")).total_number_of_functions == 15
+
+
 def test_a_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
     """Half a file, or a whole one of fewer functions, is no start; a good one is, and what it told is kept."""
     parameters = train_parameters(**small()).model_dump(mode="json")
@@ -236,3 +253,37 @@ def test_every_row_has_its_weights(tmp_path: Path) -> None:
     assert list(table["w_energy"]) == [1.0, 0.65]
     assert list(data["energy_corrected"]) == [-1.0, -2.0]
     assert data["forces"][1] == pytest.approx(frames[1].get_forces(), abs=1e-7)
+
+
+@mark
+@pytest.mark.parametrize("one_python", [False, True], ids=["a Python of its own", "one Python for all"])
+def test_the_shipped_work_half_fits_with_it(one_python: bool, labels: list[Path], tmp_path: Path) -> None:  # noqa: FBT001
+    """As a job: from the zipapp, with pacemaker in another Python or the jobs' own, to an outcome the daemon takes."""
+    site = Site.at(tmp_path)
+    inputs = []
+    for path in labels:
+        target = tmp_path / "cycles/000/calculation" / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+        inputs.append(("label", ref(tmp_path, target)))
+    settings = small((0.5, 3))
+    if one_python:
+        settings["pacemaker"] = settings["pacemaker"].model_copy(update={"python": None})
+    task = task_of(train_parameters(**settings), inputs)
+    site.place(task)
+    command = site.command(task)
+    done = subprocess.run(
+        [str(PYTHON) if one_python else command[0], *command[1:]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    outcome = site.outcome()
+    assert (done.returncode, outcome.status) == (0, "done"), outcome.message or done.stderr
+    assert isinstance(outcome.metrics, TrainMetrics)
+    assert outcome.metrics.fits[0].start == "scratch"
+    assert len(outcome.metrics.loss) >= 3
+    progress = json.loads((tmp_path / task.workdir / "progress.json").read_text())
+    assert progress["done"] > 0.4
