@@ -102,7 +102,8 @@ def _digest(cycle: int, digest: dg.Digest) -> str:
             return f"cycle {cycle} generation: {count(len(digest.structures), 'structure')} to label"
         case dg.ExplorationDigest():
             walkers = count(len(digest.walkers), "walker")
-            return f"cycle {cycle} exploration: {digest.halts} of {walkers} halted{', quiet' if digest.quiet else ''}"
+            quiet = ", quiet" if digest.quiet else ""
+            return f"cycle {cycle} exploration: {digest.halts} of {walkers} halted{quiet}{_stages(digest.ladders)}"
         case dg.SelectionDigest():
             structures = count(len(digest.structures), "structure")
             return f"cycle {cycle} selection: {structures} to label of {count(digest.frames, 'frame')}"
@@ -113,6 +114,14 @@ def _digest(cycle: int, digest: dg.Digest) -> str:
             promoted = "promoted" if digest.verdict == "pass" else f"promoted conditionally: {digest.gate}"
             gate = promoted if digest.promoted else f"not promoted: {digest.gate}"
             return f"fit of cycle {cycle}: {_force_error(digest.potential.test)}, {gate}"
+
+
+def _stages(ladders: tuple[dg.Ladder, ...]) -> str:
+    """How far ladders of more than one stage are open; nothing where there are none."""
+    tall = [ladder for ladder in ladders if ladder.stages > 1]
+    if not tall:
+        return ""
+    return f", {sum(ladder.open for ladder in tall)} of {sum(ladder.stages for ladder in tall)} stages open"
 
 
 def _summary(summary: dg.CycleSummary) -> str:
@@ -169,7 +178,9 @@ def _name(task: str, record: TaskRecord | None) -> str:
     """Walkers are known by their condition, everything else by its id."""
     parameters = record.task.parameters if record else None
     if isinstance(parameters, ExploreParameters):
-        return f"walker {parameters.walker.label}"
+        before = parameters.walker.continues
+        onward = f" (on from step {before.step} in cycle {before.cycle})" if before else ""
+        return f"walker {parameters.walker.label}{onward}"
     return task
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason, Role
-from mlip_autopipec.data_models.digest import CalculationDigest, CycleSummary, TrainingDigest
+from mlip_autopipec.data_models.digest import CalculationDigest, CycleSummary, ExplorationDigest, Ladder, TrainingDigest
 from mlip_autopipec.data_models.outcome import Ending, Errors, ExploreMetrics, PastErrors
-from mlip_autopipec.data_models.task import ExploreParameters, Task
+from mlip_autopipec.data_models.task import Continuation, ExploreParameters, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,28 @@ class WalkerTrace:
     gamma_halt: float
     gamma_max: float
     points: tuple[tuple[int, float], ...]  # step, γ max
+    continues: Continuation | None = None
+    gamma_share: float | None = None  # part of MD's time that γ cost
 
     @property
     def halted_at(self) -> int | None:
         """The step at which γ rose above gamma_halt; None for every other ending."""
         return self.steps if self.ending is Ending.HALTED else None
+
+
+@dataclass(frozen=True, slots=True)
+class LadderRung:
+    """One stage of one group of walkers in one cycle; only time under that cycle's potential counts."""
+
+    cycle: int
+    group: int
+    stage: int
+    stages: int
+    walkers: int
+    completed: int
+    halted: int
+    continued: int
+    time_ps: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +145,36 @@ def _trace(task: Task, parameters: ExploreParameters, metrics: ExploreMetrics) -
         gamma_halt=parameters.gamma_halt,
         gamma_max=metrics.gamma_max,
         points=metrics.gamma_trace,
+        continues=parameters.walker.continues,
+        gamma_share=metrics.gamma_share,
+    )
+
+
+def ladder_rungs(events: Iterable[ev.Event]) -> tuple[LadderRung, ...]:
+    """Every stage of every cycle's Exploration, in order."""
+    rungs = []
+    for event in events:
+        if isinstance(event, ev.PhaseEnded) and isinstance(event.digest, ExplorationDigest):
+            rungs += [
+                _rung(event.cycle, event.digest, ladder, stage)
+                for ladder in event.digest.ladders
+                for stage in range(ladder.walked)
+            ]
+    return tuple(rungs)
+
+
+def _rung(cycle: int, digest: ExplorationDigest, ladder: Ladder, stage: int) -> LadderRung:
+    walkers = [walker for walker in digest.walkers if walker.key.startswith(f"{ladder.group}.{stage}.")]
+    return LadderRung(
+        cycle=cycle,
+        group=ladder.group,
+        stage=stage,
+        stages=ladder.stages,
+        walkers=len(walkers),
+        completed=sum(walker.ending is Ending.COMPLETED for walker in walkers),
+        halted=sum(walker.ending is Ending.HALTED for walker in walkers),
+        continued=sum(walker.continues is not None for walker in walkers),
+        time_ps=sum(walker.time_ps for walker in walkers),
     )
 
 

@@ -18,6 +18,7 @@ from mlip_autopipec.observability.projections import (
     closed_cycles,
     gamma_traces,
     label_origins,
+    ladder_rungs,
     learning_curve,
     potentials,
 )
@@ -41,7 +42,7 @@ def report_html(events: Sequence[ev.Event], root: Path) -> str:
     cycles, tries = closed_cycles(events), attempts(events)
     parts = (
         ("learning", "Learning curves", sections.learning(fits)),
-        ("gamma", "Extrapolation grade", sections.gamma(gamma_traces(events))),
+        ("gamma", "Extrapolation grade", sections.gamma(gamma_traces(events), ladder_rungs(events))),
         ("origins", "Where the labels came from", sections.origins(label_origins(events))),
         ("parity", "Parity", sections.parity(potentials(events), fits, root)),
         ("gate", "The gate", gate(last_judgement(events))),

@@ -18,6 +18,7 @@ from mlip_autopipec.observability.projections import (
     Attempts,
     Fit,
     LabelOrigin,
+    LadderRung,
     Potentials,
     WalkerTrace,
     on_last_test_set,
@@ -30,6 +31,8 @@ _HEADLINES = {
     Verdict.STALLED: "Stalled",
     Verdict.FAILED: "Failed",
 }
+#: Above this part of MD's time, looking at γ is worth a word.
+_GAMMA_SHARE_MAX = 0.1
 _ROWS_MAX = 200  # of a table that could grow without end
 
 
@@ -85,8 +88,8 @@ def learning(fits: Sequence[Fit]) -> str:
     )
 
 
-def gamma(traces: Sequence[WalkerTrace]) -> str:
-    """γ over the steps of every walker."""
+def gamma(traces: Sequence[WalkerTrace], rungs: Sequence[LadderRung]) -> str:
+    """γ over the steps of every walker, and how far each ladder was climbed."""
     if not traces:
         return _nothing("No walker has ended yet.")
     halts = [trace for trace in traces if trace.halted_at is not None]
@@ -96,6 +99,8 @@ def gamma(traces: Sequence[WalkerTrace]) -> str:
         "Largest extrapolation grade of any atom. Frames above γ select are collected for labelling; at γ halt the"
         " walker is stopped and its last frame is labelled."
         + (f" {count(left_out, 'cycle')} in between are left out." if left_out else "")
+        + _continued(traces)
+        + _price(traces)
     )
     rows = [
         (
@@ -104,12 +109,50 @@ def gamma(traces: Sequence[WalkerTrace]) -> str:
             trace.ending.value,
             f"{trace.steps} of {trace.steps_planned}",
             figures3(trace.gamma_max),
+            _began(trace),
         )
         for trace in traces[-_ROWS_MAX:]
     ]
-    head = ("cycle", "walker", "ending", "steps", "largest γ")
+    head = ("cycle", "walker", "ending", "steps", "largest γ", "began")
     drawing = _figure(gamma_panels(traces), "gamma", alt, caption, height_inch=gamma_height_inch(traces))
-    return drawing + _details("Every walker", table(head, rows, text_columns=(1, 2)), len(traces))
+    return drawing + _ladders(rungs) + _details("Every walker", table(head, rows, text_columns=(1, 2, 5)), len(traces))
+
+
+def _began(trace: WalkerTrace) -> str:
+    before = trace.continues
+    return "anew" if before is None else f"on from step {before.step} in cycle {before.cycle}"
+
+
+def _continued(traces: Sequence[WalkerTrace]) -> str:
+    onward = sum(trace.continues is not None for trace in traces)
+    return f" {onward} went on from an earlier halt: new runs, of which only their own steps count." if onward else ""
+
+
+def _price(traces: Sequence[WalkerTrace]) -> str:
+    """What γ cost, and what to do where that is much."""
+    shares = sorted(trace.gamma_share for trace in traces if trace.gamma_share is not None)
+    if not shares:
+        return ""
+    middle = shares[len(shares) // 2]
+    advice = " A larger exploration.stride makes it less." if middle > _GAMMA_SHARE_MAX else ""
+    return f" Looking at γ took {middle:.0%} of the time of MD (the median walker).{advice}"
+
+
+def _ladders(rungs: Sequence[LadderRung]) -> str:
+    """Stage by stage; nothing where no ladder has more than one."""
+    tall = [rung for rung in rungs if rung.stages > 1]
+    rows = [
+        (
+            str(rung.cycle),
+            str(rung.group + 1),
+            f"{rung.stage + 1} of {rung.stages}",
+            *map(str, (rung.walkers, rung.completed, rung.halted, rung.continued)),
+            figures3(rung.time_ps),
+        )
+        for rung in tall[-_ROWS_MAX:]
+    ]
+    head = ("cycle", "ladder", "stage", "walkers", "completed", "halted", "went on", "ps")
+    return _details("Every stage", table(head, rows), len(tall)) if tall else ""
 
 
 def origins(labels: Sequence[LabelOrigin]) -> str:

@@ -1,6 +1,7 @@
 """The report of a synthetic campaign."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,12 +10,18 @@ from observability_campaign import Campaign, whole_campaign, write_parity
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Verdict
+from mlip_autopipec.data_models.digest import ExplorationDigest
 from mlip_autopipec.data_models.outcome import Ending
 from mlip_autopipec.observability.canvas import png, svg
+from mlip_autopipec.observability.describe import describe
 from mlip_autopipec.observability.figures import learning_curves
 from mlip_autopipec.observability.gamma import gamma_cycles, gamma_height_inch, gamma_panels
-from mlip_autopipec.observability.projections import gamma_traces, learning_curve
+from mlip_autopipec.observability.projections import gamma_traces, ladder_rungs, learning_curve
 from mlip_autopipec.observability.report import render_report
+from mlip_autopipec.observability.sections import gamma
+from mlip_autopipec.phases import phase_runners
+from mlip_autopipec.testing.examples import copper_config
+from mlip_autopipec.testing.walk import Walk
 
 SECTIONS = ["learning", "gamma", "origins", "parity", "gate", "time", "cycles", "failures", "provenance"]
 _VOID = {"meta", "link", "br", "img", "hr"}
@@ -254,3 +261,48 @@ def test_figures_can_be_had_for_slides() -> None:
     """The same drawing gives pixels."""
     fits = learning_curve(whole_campaign(learning_cycles=1).events)
     assert png(learning_curves(fits)).startswith(b"\x89PNG")
+
+
+def test_ladders_and_continuations_are_told(tmp_path: Path) -> None:
+    """Stage by stage and walker by walker: what is open, what halted, where it went on, and what γ cost."""
+    group = {
+        "prototype": {"structure": "fcc", "elements": ["Cu"], "lattice_constant_angstrom": 3.61},
+        "temperatures_kelvin": [300, 900],
+        "replicas": 2,
+        "steps": 1000,
+        "stages": [{"steps": 2000}, {"steps": 4000}],
+    }
+    config = copper_config(exploration={"walkers": [group]}, convergence={"cycles_max": 6})
+    campaign = Walk(config, phase_runners(config))
+    while campaign.step():
+        pass
+    rungs = ladder_rungs(campaign.events)
+    assert [(rung.cycle, rung.stage) for rung in rungs[:2]] == [(1, 0), (2, 0)]
+    assert {rung.walkers for rung in rungs} == {4}
+    assert max(rung.stage for rung in rungs) > 0
+    (first, *_) = (rung for rung in rungs if rung.halted)
+    onward = next(rung for rung in rungs if rung.cycle == first.cycle + 1)
+    assert onward.continued == sum(
+        walker.ending == "halted"
+        for event in campaign.events
+        if isinstance(event, ev.PhaseEnded) and isinstance(event.digest, ExplorationDigest)
+        for walker in event.digest.walkers
+        if event.cycle == first.cycle
+    )
+    lines = [describe(event, campaign.state) for event in campaign.events]
+    assert any(line.endswith(" of 3 stages open") for line in lines)
+    render_report(campaign.events, tmp_path, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "on from step 250 in cycle 1" in text
+    assert "1 of 3" in text
+    assert "went on from an earlier halt: new runs" in text
+
+
+def test_the_price_of_gamma_is_told_and_advised_on() -> None:
+    """The median walker's; above a tenth the stride is named."""
+    (trace,) = gamma_traces(whole_campaign(learning_cycles=1).events)[:1]
+    shares = {share: gamma([replace(trace, gamma_share=share)], []) for share in (0.04, 0.3)}
+    assert "took 4% of the time of MD" in shares[0.04]
+    assert "exploration.stride" not in shares[0.04]
+    assert "took 30% of the time of MD" in shares[0.3]
+    assert "exploration.stride" in shares[0.3]
