@@ -39,6 +39,8 @@ _FS_IN_PS = 1.0e-3
 _CHECKPOINTS_EACH = 20
 #: Audit dumps per trajectory to draw the audit frames from.
 _AUDIT_DUMPS = 12
+#: Times in a trajectory that the last good frame is written anew: text of all atoms, which must not cost more than MD.
+_GOOD_DUMPS = 200
 #: Velocities are drawn at this multiple of the temperature: from perfect lattice sites half of it turns into potential
 #: energy at once.
 _VELOCITY_FACTOR = 2.0
@@ -83,7 +85,7 @@ def render_input(
         f"variable unsure equal c_gamma_max>={parameters['gamma_select']:g}",
         f"dump collected all custom {stride} collected.dump {_COLUMNS}",
         f"dump_modify collected skip v_quiet append yes {DUMPED}",
-        f"dump good all custom {stride} good.*.dump {_COLUMNS}",
+        f"dump good all custom {_every(parameters, _GOOD_DUMPS)} good.*.dump {_COLUMNS}",
         f"dump_modify good skip v_unsure maxfiles 1 {DUMPED}",
         *_audit_dump(parameters),
         *_halts(parameters, volume_angstrom3),

@@ -87,7 +87,7 @@ class ExplorationSection(Model):
 
     gamma_select: float = Field(default=2.0, gt=1, description="frames above it are worth labelling")
     gamma_halt: float = Field(default=10.0, gt=1, description="MD stops above it")
-    stride: int = Field(default=10, ge=1, description="steps between looks at γ")
+    stride: int = Field(default=20, ge=1, description="steps between looks at γ; a look costs one to two steps")
     distances_min_angstrom: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=dict, description="of pairs of elements such as `Cu-Au`, where they differ from the common one"
     )

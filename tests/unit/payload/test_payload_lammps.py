@@ -304,3 +304,9 @@ def test_every_pair_that_is_there_is_swapped() -> None:
     ]
     part = render_input(parameters, NATIVE, volume_angstrom3=1.0, present=["Ni", "Cu"]).splitlines()
     assert [line.split()[1] for line in part if "atom/swap" in line] == ["swap_2_3"]
+
+
+def test_the_last_good_frame_is_not_written_at_every_look_of_a_long_walk() -> None:
+    """Two hundred times at most, on the stride: its text is that of all atoms."""
+    (line,) = [line for line in render({"steps": 100_000}, stride=20) if line.startswith("dump good")]
+    assert line == f"dump good all custom 500 good.*.dump {COLUMNS}"
