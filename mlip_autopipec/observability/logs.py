@@ -72,7 +72,7 @@ class LogObserver:
         """`state` is the one after `event`."""
         log = self._logger.warning if _is_warning(event) else self._logger.info
         fields = {"type": event.type, "seq": state.seq, "campaign": state.campaign, "at": event.at.isoformat()}
-        log(describe(event, state), **fields, **_fields(event))
+        log(describe(event, state), **fields, **{**_place(event, state), **_fields(event)})
 
 
 def _is_warning(event: ev.Event) -> bool:
@@ -87,6 +87,22 @@ def _is_warning(event: ev.Event) -> bool:
             return bool(event.jobs)
         case _:
             return isinstance(event, _WARNINGS)
+
+
+def _place(event: ev.Event, state: WorkflowState) -> dict[str, object]:
+    """Where in the campaign it happened: cycle, phase, and the submission and task that it is about."""
+    place: dict[str, object] = {"cycle": state.cycle_index}
+    if state.current_phase is not None:
+        place["phase"] = state.current_phase
+    if isinstance(event, ev.EffectDeferred):
+        kind, _, name = event.subject.partition(":")
+        uid, _, index = name.rpartition(".") if kind == "attempt" else (name, "", "")
+        if kind in {"batch", "attempt"}:
+            place |= {"uid": uid} | ({"index": int(index)} if index else {})
+    if isinstance(event, ev.AttemptLost):
+        attempt = (event.uid, event.index)
+        place["task"] = next((name for name, one in state.tasks.items() if (one.uid, one.index) == attempt), "")
+    return place
 
 
 def _fields(event: ev.Event) -> dict[str, object]:

@@ -123,6 +123,10 @@ def test_every_event_is_one_line(tmp_path: Path) -> None:
     assert {"copper-3f9a1c"} == {line["campaign"] for line in lines}
     started = lines[2]
     assert (started["phase"], started["cycle"], started["tasks"]) == ("generation", 0, 1)
+    assert all("cycle" in line for line in lines)
+    of_tasks = [line for line in lines if line["type"] in {"TaskEnded", "AttemptLost"}]
+    assert of_tasks
+    assert all(line["task"] and line["uid"] and line["phase"] for line in of_tasks)
     failed = [line for line in lines if line.get("status") == "failed"]
     assert [(line["level"], line["reason"]) for line in failed] == [("warning", "crashed"), ("warning", "crashed")]
     assert lines[-1]["event"] == "verdict converged: all walkers <completed>"
