@@ -140,7 +140,8 @@ def _ending(metrics: oc.ExploreMetrics) -> str:
 
 def _label(metrics: oc.CalculateMetrics) -> str:
     energy = metrics.energy_ev / metrics.n_atoms
-    return f"{energy:.3f} eV/atom, largest force {metrics.force_max_ev_per_angstrom:.2f} eV/Å"
+    healed = f", healed in {len(metrics.tries)} runs" if len(metrics.tries) > 1 else ""
+    return f"{energy:.3f} eV/atom, largest force {metrics.force_max_ev_per_angstrom:.2f} eV/Å{healed}"
 
 
 def _errors(errors: oc.Errors) -> str:

@@ -7,10 +7,11 @@ import pytest
 from observability_campaign import ACTOR, Campaign, calculate, structure, walk, whole_campaign
 
 from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models import outcome as oc
 from mlip_autopipec.data_models.base import Phase, Reason, Role
 from mlip_autopipec.data_models.outcome import Ending, ExploreMetrics
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.observability.describe import describe
+from mlip_autopipec.observability.describe import _label, describe
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SIGHTINGS = (
@@ -177,3 +178,11 @@ def test_long_messages_are_cut() -> None:
     line = describe(ev.TaskQuarantined(at=AT, task="t", message="x " * 4000))
     assert len(line) == 400
     assert line.endswith("…")
+
+
+def test_a_healed_label_says_how_many_runs_it_took() -> None:
+    """One that converged at once says nothing of it."""
+    runs = (oc.OracleRun(ending="not_converged", wall_s=1.0), oc.OracleRun(ending="converged", wall_s=2.0))
+    settings = {"energy_ev": -2.0, "n_atoms": 1, "force_max_ev_per_angstrom": 0.5, "pressure_gpa": 0.0, "settings": "x"}
+    told = [_label(oc.CalculateMetrics.model_validate({**settings, "tries": runs[first:]})) for first in (0, 1)]
+    assert told[0] == f"{told[1]}, healed in 2 runs"
