@@ -169,6 +169,50 @@ async def test_a_job_that_can_never_start_is_held(tmp_path: Path, lab: Lab) -> N
     lab.run("scancel", "--name", batch.uid)
 
 
+async def test_features_that_no_node_has_are_refused(tmp_path: Path, lab: Lab) -> None:
+    """In Slurm's own words, and nothing is queued."""
+    site = Site(tmp_path / "featureless", options=SlurmQueue(kind="slurm", constraint="gold"))
+    batch, tasks = site.batch(1)
+
+    answer = await site.scheduler.submit(batch, tasks)
+
+    assert isinstance(answer, Rejected)
+    assert "Invalid feature specification" in answer.message
+    assert lab.arrays(batch.uid) == set()
+
+
+async def test_what_waits_for_a_job_that_failed_is_held(tmp_path: Path, lab: Lab) -> None:
+    """It would wait for ever, and shows why."""
+    failed = lab.run("sbatch", "--parsable", "--output=/dev/null", "--wrap=exit 1").strip()
+    options = SlurmQueue(kind="slurm", extra=(f"#SBATCH --dependency=afterok:{failed}",))
+    site = Site(tmp_path / "dependent", options=options)
+    batch, tasks = site.batch(2)
+    await site.scheduler.submit(batch, tasks)
+
+    await site.until(batch, JobState.HELD)
+
+    seen = await site.scheduler.sight([batch])
+    assert seen is not None
+    assert {sighting.detail for sighting in seen.values()} == {"PENDING (DependencyNeverSatisfied)"}
+    lab.run("scancel", "--name", batch.uid)
+
+
+async def test_the_roll_shows_every_job_of_the_campaigns_name(tmp_path: Path, lab: Lab) -> None:
+    """Also a second one under the name of a batch; and it ends none."""
+    site = Site(tmp_path / "roll", options=SlurmQueue(kind="slurm", extra=("#SBATCH --hold",)))
+    batch, tasks = site.batch(2)
+    accepted = await site.scheduler.submit(batch, tasks)
+    copy = lab.run("sbatch", "--parsable", str(site.root / ".ap" / "submit" / batch.uid / "job.sh")).strip()
+
+    jobs = await site.scheduler.roll(batch.uid.partition(".")[0])
+
+    assert isinstance(accepted, Accepted)
+    assert jobs is not None
+    assert {(job.uid, job.job_id) for job in jobs} >= {(batch.uid, accepted.job_id), (batch.uid, copy)}
+    assert lab.arrays(batch.uid) == {accepted.job_id, copy}
+    lab.run("scancel", "--name", batch.uid)
+
+
 async def test_a_job_over_its_memory_is_out_of_memory(site: Site) -> None:
     """Slurm itself only says FAILED."""
     site.program("x = bytearray(800 * 2**20)\n" + SLEEP)
