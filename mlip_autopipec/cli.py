@@ -115,6 +115,17 @@ def resume(reason: Reason = "", config: Config = None, socket: Socket = None) ->
 
 
 @app.command()
+def retry(
+    task: Annotated[str, typer.Argument(help="a calculation that was given up; explain names the last")],
+    reason: Reason = "",
+    config: Config = None,
+    socket: Socket = None,
+) -> None:
+    """Bring a calculation back that was given up; its label joins a later cycle."""
+    _tell(asyncio.run(_client(config, socket).retry(task, reason)))
+
+
+@app.command()
 def stop(reason: Reason = "", config: Config = None, socket: Socket = None) -> None:
     """Stop the daemon; running jobs go on, and the next daemon takes them over."""
     asyncio.run(_client(config, socket).stop(reason))

@@ -73,6 +73,12 @@ class Steer(Model):
     reason: str = Field(default="", max_length=2000)
 
 
+class Retry(Steer):
+    """Which task is to be tried again."""
+
+    task: str = Field(max_length=200)
+
+
 class Steered(Model):
     """The answer to a steering call; what it says is in the journal. `changed`: False if it was so already."""
 

@@ -95,7 +95,7 @@ def metrics_text(state: WorkflowState) -> str:
 
 
 def _task_counts(state: WorkflowState) -> dict[TaskStatus, int]:
-    counts = Counter(record.status for record in state.tasks.values())
+    counts = Counter(record.status for record in state.own_tasks)
     return {status: counts[status] for status in TaskStatus}
 
 

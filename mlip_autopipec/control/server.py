@@ -12,23 +12,28 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from mlip_autopipec.control import listener
-from mlip_autopipec.control.api import HTTP_STATUS, ErrorCode, Info, Refused, Steer, Steered
+from mlip_autopipec.control.api import HTTP_STATUS, ErrorCode, Info, Refused, Retry, Steer, Steered
 from mlip_autopipec.control.documents import View, metrics_text, view
 from mlip_autopipec.control.feed import Feed
 from mlip_autopipec.control.limits import Limits
 from mlip_autopipec.control.stream import EventStream
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.state import Stage, WorkflowState
+from mlip_autopipec.orchestration.machine import can_retry
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.ports import Clock
 
+S = TypeVar("S", bound=Steer)
+
 _DIGITS_MAX = 15
+#: So many tasks are named in a refusal.
+_NAMES_MAX = 5
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 #: What aiohttp refuses by itself, in our words.
@@ -134,6 +139,7 @@ class ControlServer:
                 web.get("/v1/explain", self._bounded(self._explain)),
                 web.post("/v1/pause", self._bounded(self._pause)),
                 web.post("/v1/resume", self._bounded(self._resume)),
+                web.post("/v1/retry", self._bounded(self._retry)),
                 web.post("/v1/stop", self._bounded(self._stop_daemon)),
                 web.get("/v1/events", self._events, allow_head=False),
                 web.get("/metrics", self._bounded(self._metrics)),
@@ -227,6 +233,23 @@ class ControlServer:
             event = ev.Resumed(at=self._clock.now(), by=actor, reason=reason)
             return self._steered(changed=await self._workflow.record(event))
 
+    async def _retry(self, request: web.Request) -> web.Response:
+        actor, body = await _actor(request), await _body(request, Retry)
+        async with self._steering:
+            self._check_retry(body.task)
+            event = ev.TaskRetried(at=self._clock.now(), task=body.task, by=actor, reason=body.reason)
+            return self._steered(changed=await self._workflow.record(event))
+
+    def _check_retry(self, task: str) -> None:
+        """Raises Refused, with what there is to be retried, for a task that was not given up."""
+        state = self._workflow.state
+        if state.verdict is not None:
+            raise Refused(ErrorCode.CONFLICT, f"the campaign has ended: {state.verdict}")
+        if not can_retry(state, task):
+            names = [name for name in (*state.quarantine, *state.tasks) if can_retry(state, name)]
+            there = f"; given up are {', '.join(names[:_NAMES_MAX])}" if names else "; nothing has been given up"
+            raise Refused(ErrorCode.CONFLICT, f"{task} is no calculation that was given up{there}")
+
     async def _stop_daemon(self, request: web.Request) -> web.Response:
         actor, reason = await _actor(request), await _reason(request)
         self._stop(reason, actor)
@@ -280,9 +303,14 @@ async def _actor(request: web.Request) -> ev.Actor:
 
 async def _reason(request: web.Request) -> str:
     """The reason in a steering call's body; a call without a body gives none."""
+    return (await _body(request, Steer)).reason
+
+
+async def _body(request: web.Request, kind: type[S]) -> S:
+    """The body of a steering call."""
     body = await request.read()
     try:
-        return Steer.model_validate_json(body or b"{}").reason
+        return kind.model_validate_json(body or b"{}")
     except ValidationError as error:
         words = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors())
         raise Refused(ErrorCode.BAD_REQUEST, words) from error

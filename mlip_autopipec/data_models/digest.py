@@ -88,6 +88,8 @@ class CalculationDigest(Model):
     phase: Literal["calculation"] = "calculation"
     labels: tuple[Label, ...]
     failed: int
+    late: int = Field(default=0, description="labels among these that were asked for in an earlier cycle")
+    awaited: int = Field(default=0, description="tasks that were not over when the round closed; they join a later one")
 
 
 class GateRule(Model):

@@ -173,8 +173,17 @@ class TaskQuarantined(_Event):
     message: str
 
 
+class TaskRetried(_Event):
+    """A person brings a calculation back that was given up; its attempts are counted anew."""
+
+    type: Literal["TaskRetried"] = "TaskRetried"
+    task: str
+    by: Actor
+    reason: str = ""
+
+
 class PhaseEnded(_Event):
-    """All tasks of the phase have ended; `digest` is what their outcomes mean."""
+    """The tasks of the phase have ended, or its round has closed; `digest` is what their outcomes mean."""
 
     type: Literal["PhaseEnded"] = "PhaseEnded"
     cycle: int
@@ -286,6 +295,7 @@ Event = (
     | TaskEnded
     | AttemptLost
     | TaskQuarantined
+    | TaskRetried
     | PhaseEnded
     | CycleClosed
     | VerdictReached

@@ -116,7 +116,13 @@ class WorkflowState(Model):
     stage: Stage = Stage.EMPTY
     cycle_index: int = 0
     current_phase: Phase | None = None
-    tasks: Mapping[str, TaskRecord] = Field(default_factory=dict, description="of the current phase, in order")
+    tasks: Mapping[str, TaskRecord] = Field(
+        default_factory=dict, description="of the current phase, in order, after calculations that no fit has read yet"
+    )
+    quarantine: Mapping[str, TaskRecord] = Field(
+        default_factory=dict, description="calculations of earlier rounds that were given up, and why"
+    )
+    phase_started_at: AwareDatetime | None = None
     batches: Mapping[str, Batch] = Field(default_factory=dict, description="with at least one live attempt")
     batches_begun: int = Field(default=0, description="in this phase of this cycle; numbers the next one")
     digests: Mapping[Phase, Digest] = Field(default_factory=dict, description="of the current cycle")
@@ -142,6 +148,18 @@ class WorkflowState(Model):
         if self.verdict is not None:
             return self.verdict.value
         return "paused" if self.pause is not None else "running"
+
+    @property
+    def own_tasks(self) -> tuple[TaskRecord, ...]:
+        """Of the current phase of this cycle; the others are late calculations."""
+        here = (self.cycle_index, self.current_phase)
+        return tuple(record for record in self.tasks.values() if (record.task.cycle, record.task.phase) == here)
+
+    @property
+    def late_tasks(self) -> tuple[TaskRecord, ...]:
+        """Calculations that missed their round, or were brought back after it."""
+        here = (self.cycle_index, self.current_phase)
+        return tuple(record for record in self.tasks.values() if (record.task.cycle, record.task.phase) != here)
 
     @computed_field  # type: ignore[prop-decorator]
     @property

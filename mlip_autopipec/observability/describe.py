@@ -50,6 +50,8 @@ def _words(event: ev.Event, state: WorkflowState | None) -> str:  # noqa: C901, 
             return f"{_attempt(event, state)} was lost ({event.reason}): {event.message}"
         case ev.TaskQuarantined():
             return f"{event.task} is given up: {event.message}"
+        case ev.TaskRetried():
+            return f"{event.task} is brought back{_by(event.by)}{_because(event.reason)}"
         case ev.PhaseEnded():
             return _digest(event.cycle, event.digest)
         case ev.CycleClosed():
@@ -108,8 +110,9 @@ def _digest(cycle: int, digest: dg.Digest) -> str:
             structures = count(len(digest.structures), "structure")
             return f"cycle {cycle} selection: {structures} to label of {count(digest.frames, 'frame')}"
         case dg.CalculationDigest():
-            failed = f", {digest.failed} failed" if digest.failed else ""
-            return f"cycle {cycle} calculation: {count(len(digest.labels), 'label')}{failed}"
+            parts = {"late": digest.late, "failed": digest.failed, "still awaited": digest.awaited}
+            rest = "".join(f", {number} {word}" for word, number in parts.items() if number)
+            return f"cycle {cycle} calculation: {count(len(digest.labels), 'label')}{rest}"
         case dg.TrainingDigest():
             promoted = "promoted" if digest.verdict == "pass" else f"promoted conditionally: {digest.gate}"
             gate = promoted if digest.promoted else f"not promoted: {digest.gate}"

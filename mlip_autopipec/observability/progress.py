@@ -137,8 +137,8 @@ def _interesting(event: ev.Event, state: WorkflowState) -> bool:
 
 def _place(state: WorkflowState, elapsed_s: float) -> str:
     phase = state.current_phase or "between two cycles"
-    over = sum(record.status in _OVER for record in state.tasks.values())
-    tasks = f"  {over}/{len(state.tasks)} tasks" if state.tasks else ""
+    over = sum(record.status in _OVER for record in state.own_tasks)
+    tasks = f"  {over}/{len(state.own_tasks)} tasks" if state.own_tasks else ""
     status = "" if state.status == "running" else f"  {state.status}"
     return f"cycle {state.cycle_index}  {phase}{tasks}  {elapsed(elapsed_s)}{status}"
 

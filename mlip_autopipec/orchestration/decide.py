@@ -26,10 +26,12 @@ from mlip_autopipec.data_models.ids import batch_uid
 from mlip_autopipec.data_models.state import Batch, BatchStatus, Stage, TaskRecord, TaskStatus, WorkflowState
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.orchestration.strategies import (
+    is_phase_over,
     may_try_again,
     next_phase,
     quorum_lost,
     resources_for,
+    round_deadline,
     summarise,
     verdict_of,
 )
@@ -40,7 +42,7 @@ _ROOM_PARTS = 4
 
 def decide(state: WorkflowState, policy: Policy, now: datetime) -> tuple[Command, ...]:
     """Every command that is due. Pure; deferred subjects are left out."""
-    commands = (*_follow_up(state, policy, now), *_go_on(state, policy))
+    commands = (*_follow_up(state, policy, now), *_go_on(state, policy, now))
     return tuple(command for command in commands if not _deferred(state, command.subject, now))
 
 
@@ -50,6 +52,8 @@ def next_deadline(state: WorkflowState, policy: Policy, now: datetime) -> dateti
     moments += [
         record.missing_since + policy.grace for record in state.tasks.values() if record.missing_since is not None
     ]
+    if closes_at := round_deadline(state, policy):
+        moments.append(closes_at)
     return min((moment for moment in moments if moment > now), default=None)
 
 
@@ -74,17 +78,17 @@ def _missing(state: WorkflowState, batch: Batch, policy: Policy, now: datetime) 
             yield InquireAttempt(uid=batch.uid, index=index)
 
 
-def _go_on(state: WorkflowState, policy: Policy) -> Iterator[Command]:
+def _go_on(state: WorkflowState, policy: Policy, now: datetime) -> Iterator[Command]:
     match state.stage:
         case Stage.WORKING:
-            yield from _work(state, policy)
+            yield from _work(state, policy, now)
         case Stage.BETWEEN:
             yield _between(state, policy)
         case Stage.EMPTY | Stage.ENDED:
             return
 
 
-def _work(state: WorkflowState, policy: Policy) -> Iterator[Command]:
+def _work(state: WorkflowState, policy: Policy, now: datetime) -> Iterator[Command]:
     attempts_max = policy.convergence.attempts_max
     open_tasks = []
     for record in state.tasks.values():
@@ -94,18 +98,18 @@ def _work(state: WorkflowState, policy: Policy) -> Iterator[Command]:
             open_tasks.append(record)
     if lost := quorum_lost(state, policy.convergence.quorum):
         yield ReachVerdict(verdict=Verdict.FAILED, reason=lost)
+    elif is_phase_over(state, policy, now):
+        yield DigestPhase(cycle=state.cycle_index, phase=_phase(state))
     elif open_tasks and _may_submit(state):
         yield from _begin(state, open_tasks, policy)
-    elif all(record.status in {TaskStatus.DONE, TaskStatus.QUARANTINED} for record in state.tasks.values()):
-        yield DigestPhase(cycle=state.cycle_index, phase=_phase(state))
 
 
 def _begin(state: WorkflowState, open_tasks: list[TaskRecord], policy: Policy) -> Iterator[BeginBatch]:
-    """One array for tasks that ask for the same resources, in the order of the plan."""
-    asked = resources_for(open_tasks[0])
-    alike = tuple(record.task.id for record in open_tasks if resources_for(record) == asked)
+    """One array for tasks of one phase that ask for the same resources, in the order of the plan; late ones first."""
+    kind = (open_tasks[0].task.phase, resources_for(open_tasks[0]))
+    alike = tuple(record.task.id for record in open_tasks if (record.task.phase, resources_for(record)) == kind)
     uid = batch_uid(state.campaign, state.cycle_index, _phase(state), state.batches_begun)
-    if _phase(state) in policy.login:
+    if open_tasks[0].task.phase in policy.login:
         yield BeginBatch(uid=uid, tasks=alike[: policy.batch_tasks_max], place=Place.LOGIN)
     elif size := _size(state, len(alike), policy):
         yield BeginBatch(uid=uid, tasks=alike[:size])

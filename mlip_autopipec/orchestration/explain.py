@@ -1,6 +1,7 @@
 """explain: why is nothing running? The same facts that decide looks at, in words."""
 
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime
 
 from mlip_autopipec.data_models.events import JobState, SiteHealth
@@ -20,7 +21,7 @@ def explain(state: WorkflowState, policy: Policy, now: datetime) -> tuple[str, .
         lines.append(f"Paused by {who} since {state.pause.at:%Y-%m-%d %H:%M:%S} UTC{why}. Nothing new is submitted.")
     if state.site is not SiteHealth.OK:
         lines.append(f"The site is {state.site}: {state.site_message}")
-    lines += _batches(state)
+    lines += [*_batches(state), *_left_over(state)]
     lines += _held(state)
     lines += [
         f"Job {job.job_id} ({job.uid}: {job.detail}) is in the queue under the campaign's name, and the campaign does"
@@ -40,9 +41,21 @@ def _place(state: WorkflowState) -> str:
         return f"The campaign has ended: {state.verdict}. {state.verdict_reason}"
     if state.stage is Stage.BETWEEN:
         return f"Cycle {state.cycle_index} is between two phases (last: {state.current_phase or 'none yet'})."
-    counts = Counter(record.status for record in state.tasks.values())
+    counts = Counter(record.status for record in state.own_tasks)
     words = ", ".join(f"{counts[status]} {status}" for status in TaskStatus if counts[status])
     return f"Cycle {state.cycle_index}, {state.current_phase}: {words or 'no tasks'}."
+
+
+def _left_over(state: WorkflowState) -> Iterator[str]:
+    """Labels that missed their round, and what was given up."""
+    late = Counter(record.status for record in state.late_tasks)
+    if late:
+        words = ", ".join(f"{late[status]} {status}" for status in TaskStatus if late[status])
+        yield f"Late labels: {words}. They join the next round; the campaign does not converge before."
+    if state.quarantine:
+        task, record = list(state.quarantine.items())[-1]
+        why = f": {record.failures[-1].message}" if record.failures else ""
+        yield f"{len(state.quarantine)} calculations were given up (`autopipecctl retry TASK`), the last is {task}{why}"
 
 
 def _batches(state: WorkflowState) -> list[str]:

@@ -19,6 +19,10 @@ lacks an event forbids it. Inside WORKING, each task and each batch has a small 
                    └─ SubmissionUnclear ──► UNCLEAR ─┬─ SubmissionAccepted (found) ─► ACCEPTED
                                                      └─ SubmissionVoided ───────────► forgotten
 
+A round of Calculation may close before all of its tasks are over. Those that are not stay in `tasks` through the phases
+that follow, and so does a label that no digest has named yet: the next round takes it. A calculation that is given up
+goes to `quarantine` with its round, and TaskRetried brings it back from there as one that is late.
+
 An outcome may overtake the answer to its own submission; it then proves that the scheduler has the batch. News about
 what is closed already is stale, not illegal: the shell asks `is_stale` before it writes an event down.
 """
@@ -29,7 +33,7 @@ from typing import TypeVar, cast
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
-from mlip_autopipec.data_models.digest import ExplorationDigest, TrainingDigest
+from mlip_autopipec.data_models.digest import CalculationDigest, ExplorationDigest, TrainingDigest
 from mlip_autopipec.data_models.ids import batch_uid
 from mlip_autopipec.data_models.state import (
     Batch,
@@ -65,6 +69,9 @@ FLOW: Mapping[bool, Mapping[Phase | None, Phase | None]] = {
     },
 }
 
+#: No attempt of such a task is live, and none will be by itself.
+ENDED = frozenset({TaskStatus.DONE, TaskStatus.QUARANTINED})
+
 _WORK_GOES_ON: Mapping[type[ev.Event], None] = dict.fromkeys(
     (
         ev.SubmissionAccepted,
@@ -97,6 +104,8 @@ STAGES: Mapping[Stage, Mapping[type[ev.Event], Stage | None]] = {
     Stage.EMPTY: {ev.CampaignCreated: Stage.BETWEEN, ev.JournalRepaired: None},
     Stage.BETWEEN: {
         ev.PhaseStarted: Stage.WORKING,
+        ev.TaskRetried: None,
+        **_WORK_GOES_ON,
         ev.CycleClosed: Stage.BETWEEN,
         ev.VerdictReached: Stage.ENDED,
         **_ALWAYS,
@@ -104,6 +113,7 @@ STAGES: Mapping[Stage, Mapping[type[ev.Event], Stage | None]] = {
     Stage.WORKING: {
         ev.SubmissionBegun: None,
         ev.TaskQuarantined: None,
+        ev.TaskRetried: None,
         ev.PhaseEnded: Stage.BETWEEN,
         ev.VerdictReached: Stage.ENDED,
         **_WORK_GOES_ON,
@@ -143,8 +153,16 @@ def is_stale(state: WorkflowState, event: ev.Event) -> bool:  # noqa: PLR0911 - 
             return [(job.uid, job.job_id) for job in event.jobs] == [(job.uid, job.job_id) for job in state.orphans]
         case ev.SiteChanged():
             return (event.health, event.message) == (state.site, state.site_message)
+        case ev.TaskRetried():
+            return not can_retry(state, event.task)
         case _:
             return False
+
+
+def can_retry(state: WorkflowState, task: str) -> bool:
+    """Whether a task is a calculation that was given up; other phases plan their own tasks anew in every cycle."""
+    record = state.tasks.get(task) or state.quarantine.get(task)
+    return record is not None and record.task.phase is Phase.CALCULATION and record.status is TaskStatus.QUARANTINED
 
 
 def is_live(state: WorkflowState, uid: str, index: int) -> bool:
@@ -200,8 +218,16 @@ def _phase_started(state: WorkflowState, event: ev.PhaseStarted) -> WorkflowStat
     _require(event.cycle == state.cycle_index, state, event, f"the cycle is {state.cycle_index}")
     _require(event.phase is next_in_flow(state), state, event, f"the next phase is {next_in_flow(state)}")
     tasks = {task.id: TaskRecord(task=task) for task in event.tasks}
-    _require(len(tasks) == len(event.tasks), state, event, "task ids must differ")
-    return state.model_copy(update={"current_phase": event.phase, "tasks": tasks, "batches_begun": 0})
+    together = {**state.tasks, **tasks}
+    _require(len(together) == len(state.tasks) + len(event.tasks), state, event, "task ids must differ")
+    return state.model_copy(
+        update={
+            "current_phase": event.phase,
+            "phase_started_at": event.at,
+            "tasks": together,
+            "batches_begun": 0,
+        }
+    )
 
 
 def _submission_begun(state: WorkflowState, event: ev.SubmissionBegun) -> WorkflowState:
@@ -307,16 +333,34 @@ def _task_quarantined(state: WorkflowState, event: ev.TaskQuarantined) -> Workfl
     return state.model_copy(update={"tasks": _with(state.tasks, event.task, given_up)})
 
 
+def _task_retried(state: WorkflowState, event: ev.TaskRetried) -> WorkflowState:
+    record = state.tasks.get(event.task) or state.quarantine.get(event.task)
+    status = record.status if record else "unknown"
+    _require(can_retry(state, event.task), state, event, f"task {event.task} is {status}")
+    ready = TaskRecord(task=cast("TaskRecord", record).task)
+    return state.model_copy(
+        update={
+            "tasks": _with(state.tasks, event.task, ready),
+            "quarantine": _without(state.quarantine, event.task),
+        }
+    )
+
+
 def _phase_ended(state: WorkflowState, event: ev.PhaseEnded) -> WorkflowState:
     digest = event.digest
     _require(event.cycle == state.cycle_index, state, event, f"the cycle is {state.cycle_index}")
     _require(digest.phase == state.current_phase, state, event, f"the phase is {state.current_phase}")
-    unfinished = [
-        name for name, record in state.tasks.items() if record.status not in {TaskStatus.DONE, TaskStatus.QUARANTINED}
-    ]
-    _require(not unfinished, state, event, f"tasks have not ended: {unfinished[:3]}")
+    unfinished = [record.task.id for record in state.own_tasks if record.status not in ENDED]
+    may_close = isinstance(digest, CalculationDigest) or not unfinished
+    _require(may_close, state, event, f"tasks have not ended: {unfinished[:3]}")
+    named = {label.task for label in digest.labels} if isinstance(digest, CalculationDigest) else set()
+    strange = [name for name in named if name not in state.tasks or state.tasks[name].status is not TaskStatus.DONE]
+    _require(not strange, state, event, f"no such labels are there to be used: {strange[:3]}")
+    calculations = {name: each for name, each in state.tasks.items() if each.task.phase is Phase.CALCULATION}
+    given_up = {name: each for name, each in calculations.items() if each.status is TaskStatus.QUARANTINED}
     update: dict[str, object] = {
-        "tasks": {},
+        "tasks": {name: each for name, each in calculations.items() if name not in named and name not in given_up},
+        "quarantine": {**state.quarantine, **given_up},
         "digests": _with(state.digests, Phase(digest.phase), digest),
     }
     if isinstance(digest, ExplorationDigest):
@@ -401,6 +445,7 @@ _HANDLERS: Mapping[type[ev.Event], Callable[[WorkflowState, ev.Event], WorkflowS
         ev.TaskEnded: _task_ended,
         ev.AttemptLost: _attempt_lost,
         ev.TaskQuarantined: _task_quarantined,
+        ev.TaskRetried: _task_retried,
         ev.PhaseEnded: _phase_ended,
         ev.CycleClosed: _cycle_closed,
         ev.VerdictReached: _verdict_reached,

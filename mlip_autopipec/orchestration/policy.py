@@ -17,19 +17,24 @@ class Policy(Model):
     batch_tasks_max: int = Field(default=1000, ge=1, description="array elements per submission")
     queued_max: int | None = Field(default=None, ge=1, description="live attempts at a time; None: no bound")
     login: frozenset[Phase] = Field(default=frozenset(), description="phases that run without a job")
+    round_quorum: float = Field(default=1.0, gt=0, le=1, description="part of a round's labels that closes it")
+    round_deadline: timedelta | None = Field(
+        default=None, description="from the begin of a round; None: no end by time"
+    )
     grace: timedelta = Field(description="how long an attempt may be missing before it is asked after")
 
     @classmethod
     def from_config(cls, config: WorkflowConfig) -> Self:
         """The policy of a site file."""
-        scheduler = config.site.scheduler
-        grace = timedelta(seconds=config.site.grace)
-        if scheduler.kind == "local":
-            return cls(convergence=config.convergence, grace=grace)
+        scheduler, closing = config.site.scheduler, config.calculation.round
+        bounds = {}
+        if scheduler.kind != "local":
+            bounds = {"batch_tasks_max": scheduler.array_max, "queued_max": scheduler.queued_max}
         return cls(
             convergence=config.convergence,
-            grace=grace,
-            batch_tasks_max=scheduler.array_max,
-            queued_max=scheduler.queued_max,
+            grace=timedelta(seconds=config.site.grace),
+            round_quorum=closing.quorum,
+            round_deadline=timedelta(seconds=closing.deadline) if closing.deadline is not None else None,
             login=frozenset(phase for phase, asked in config.site.resources.items() if asked.where is Place.LOGIN),
+            **bounds,
         )

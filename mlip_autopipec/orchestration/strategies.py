@@ -1,6 +1,7 @@
 """The choices of active learning, all pure: what comes next, what is tried again, what is promoted, when it is over."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from itertools import pairwise
 from typing import TypeVar
 
@@ -16,9 +17,10 @@ from mlip_autopipec.data_models.digest import (
     TrainingDigest,
 )
 from mlip_autopipec.data_models.outcome import Calibration, Structure
-from mlip_autopipec.data_models.state import Failure, TaskRecord, TaskStatus, WorkflowState
+from mlip_autopipec.data_models.state import Failure, Stage, TaskRecord, TaskStatus, WorkflowState
 from mlip_autopipec.data_models.task import Resources
-from mlip_autopipec.orchestration.machine import next_in_flow
+from mlip_autopipec.orchestration.machine import ENDED, next_in_flow
+from mlip_autopipec.orchestration.policy import Policy
 
 D = TypeVar("D", bound=Digest)
 
@@ -55,12 +57,38 @@ def structures_to_label(state: WorkflowState) -> tuple[Structure, ...]:
 def next_phase(state: WorkflowState) -> Phase | None:
     """The phase to plan now; None closes the cycle. What has nothing to work on is passed over."""
     phase = next_in_flow(state)
-    if phase is Phase.CALCULATION and not structures_to_label(state):
+    if phase is Phase.CALCULATION and not structures_to_label(state) and not state.tasks:
         return None
     if phase is Phase.TRAINING:
         labels = digest_of(state, CalculationDigest)
         return phase if labels and labels.labels else None
     return phase
+
+
+def is_phase_over(state: WorkflowState, policy: Policy, now: datetime) -> bool:
+    """Whether the phase can be digested: its tasks have ended, or a round of Calculation closes without the rest.
+
+    Labels that are late wait for nobody and nobody for them, unless there is nothing else in the round.
+    """
+    members = state.own_tasks
+    if state.current_phase is Phase.CALCULATION:
+        members = members or state.late_tasks
+    if all(record.status in ENDED for record in members):
+        return True
+    done = sum(record.status is TaskStatus.DONE for record in members)
+    if state.current_phase is not Phase.CALCULATION or not done:
+        return False
+    closes_at = round_deadline(state, policy)
+    return done >= policy.round_quorum * len(members) or (closes_at is not None and now >= closes_at)
+
+
+def round_deadline(state: WorkflowState, policy: Policy) -> datetime | None:
+    """When the current round of Calculation closes, provided that it has a label by then; None: never by time."""
+    if state.current_phase is not Phase.CALCULATION or state.stage is not Stage.WORKING:
+        return None
+    if policy.round_deadline is None or state.phase_started_at is None:
+        return None
+    return state.phase_started_at + policy.round_deadline
 
 
 def may_try_again(record: TaskRecord, attempts_max: int) -> bool:
@@ -101,13 +129,14 @@ def _in_vain(record: TaskRecord) -> list[Failure]:
 
 def quorum_lost(state: WorkflowState, quorum: float) -> str | None:
     """Why the phase cannot give what the cycle needs, in words; None while it still can."""
-    given_up = [record for record in state.tasks.values() if record.status is TaskStatus.QUARANTINED]
-    if not given_up or len(state.tasks) - len(given_up) >= quorum * len(state.tasks):
+    own = state.own_tasks
+    given_up = [record for record in own if record.status is TaskStatus.QUARANTINED]
+    if not given_up or len(own) - len(given_up) >= quorum * len(own):
         return None
     last = given_up[-1]
     words = last.failures[-1].message if last.failures else "no reason recorded"
     return (
-        f"{len(given_up)} of {len(state.tasks)} tasks of {state.current_phase} in cycle {state.cycle_index} failed for"
+        f"{len(given_up)} of {len(own)} tasks of {state.current_phase} in cycle {state.cycle_index} failed for"
         f" good, and a quorum of {quorum:.0%} is out of reach. The last was {last.task.id}: {words}"
     )
 
@@ -144,8 +173,11 @@ def verdict_of(state: WorkflowState, rules: ConvergenceSection) -> tuple[Verdict
     if state.cycles and state.potential is None:
         return Verdict.FAILED, "the bootstrap cycle gave no potential"
     for judge in (_converged, _stalled, _spent):
-        if (answer := judge(state.cycles, rules)) is not None:
-            return answer
+        if (answer := judge(state.cycles, rules)) is None:
+            continue
+        if answer[0] is Verdict.CONVERGED and state.tasks:
+            continue  # labels that were asked for have not been learned from
+        return answer
     return None
 
 

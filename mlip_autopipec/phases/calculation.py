@@ -8,8 +8,9 @@ from mlip_autopipec.data_models.outcome import CalculateMetrics
 from mlip_autopipec.data_models.state import TaskStatus, WorkflowState
 from mlip_autopipec.data_models.task import CalculateParameters, Input, Task, make_task
 from mlip_autopipec.errors import BugError
+from mlip_autopipec.orchestration.machine import ENDED
 from mlip_autopipec.orchestration.strategies import structures_to_label
-from mlip_autopipec.phases.common import artefact, done
+from mlip_autopipec.phases.common import artefact, results
 
 
 class Calculation:
@@ -40,9 +41,9 @@ class Calculation:
         )
 
     def digest(self, state: WorkflowState) -> CalculationDigest:
-        """The labels, in the order of the plan."""
+        """The labels of this round in the order of the plan, after those that were late for an earlier one."""
         labels = []
-        for task, outcome, metrics in done(state, CalculateMetrics):
+        for task, outcome, metrics in results((*state.late_tasks, *state.own_tasks), CalculateMetrics):
             if not isinstance(task.parameters, CalculateParameters):
                 raise BugError(f"{task.id} is no calculation")
             labels.append(
@@ -54,5 +55,9 @@ class Calculation:
                     settings=metrics.settings,
                 )
             )
-        failed = sum(record.status is TaskStatus.QUARANTINED for record in state.tasks.values())
-        return CalculationDigest(labels=tuple(labels), failed=failed)
+        return CalculationDigest(
+            labels=tuple(labels),
+            failed=sum(record.status is TaskStatus.QUARANTINED for record in state.tasks.values()),
+            late=sum(record.outcome is not None for record in state.late_tasks),
+            awaited=sum(record.status not in ENDED for record in state.tasks.values()),
+        )

@@ -1,12 +1,12 @@
 """What the phases share in reading the outcomes of their tasks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from mlip_autopipec.data_models.base import FileRef
 from mlip_autopipec.data_models.outcome import Metrics, Outcome
 from mlip_autopipec.data_models.potential import Potential
-from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.data_models.state import TaskRecord, WorkflowState
 from mlip_autopipec.data_models.task import Input, Task
 from mlip_autopipec.errors import BugError
 
@@ -15,7 +15,12 @@ M = TypeVar("M", bound=Metrics)
 
 def done(state: WorkflowState, kind: type[M]) -> Iterator[tuple[Task, Outcome, M]]:
     """Task, outcome and metrics of every task of the current phase that is done, in the order of the plan."""
-    for record in state.tasks.values():
+    yield from results(state.own_tasks, kind)
+
+
+def results(records: Iterable[TaskRecord], kind: type[M]) -> Iterator[tuple[Task, Outcome, M]]:
+    """The same of any tasks."""
+    for record in records:
         if record.outcome is None:
             continue
         metrics = record.outcome.metrics

@@ -72,7 +72,7 @@ class Exploration:
     def digest(self, state: WorkflowState) -> ExplorationDigest:
         """How each walker ended; a walker whose task failed for good has no ending."""
         outcomes = list(done(state, ExploreMetrics))
-        walkers = tuple(self._walker_end(record) for record in state.tasks.values())
+        walkers = tuple(self._walker_end(record) for record in state.own_tasks)
         return ExplorationDigest(
             walkers=walkers,
             frames=tuple(artefact(outcome, "frames") for _, outcome, _ in outcomes),

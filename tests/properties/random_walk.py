@@ -11,12 +11,13 @@ from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Reason
 from mlip_autopipec.data_models.state import Stage, WorkflowState
-from mlip_autopipec.orchestration.machine import is_stale
+from mlip_autopipec.orchestration.machine import can_retry, is_stale
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.testing.examples import copper_config
 from mlip_autopipec.testing.walk import Walk
 
-_CONFIG = copper_config()
+_ROUND = {"quorum": 0.6, "deadline": "300 s"}
+_CONFIG = copper_config(calculation={"round": _ROUND})
 _RUNNERS = phase_runners(_CONFIG)
 _ADA = ev.Actor(uid=1000, pid=77, name="ada")
 _REASONS = tuple(Reason)
@@ -36,7 +37,7 @@ def perfect_journal() -> tuple[ev.Event, ...]:
 
 
 @cache
-def _perfect_states() -> tuple[WorkflowState, ...]:
+def perfect_states() -> tuple[WorkflowState, ...]:
     campaign = Walk(_CONFIG, _RUNNERS)
     states = [campaign.state]
     while campaign.step():
@@ -57,12 +58,12 @@ def holds(check: Check, *, examples: int = 100) -> None:
         suppress_health_check=list(HealthCheck),
     )
     @given(
-        begin=st.integers(0, len(_perfect_states()) - 10),
+        begin=st.integers(0, len(perfect_states()) - 10),
         picks=st.lists(st.integers(0, 2**16), min_size=20, max_size=80),
     )
     def walk(begin: int, picks: Sequence[int]) -> None:
         campaign = Walk(_CONFIG, _RUNNERS)
-        campaign.state = _perfect_states()[begin]
+        campaign.state = perfect_states()[begin]
         for pick in picks:
             check(campaign)
             if campaign.state.stage is Stage.ENDED and not campaign.state.batches:
@@ -95,6 +96,9 @@ def _options(campaign: Walk, pick: int) -> Iterator[ev.Event]:
         yield ev.Resumed(at=at, by=_ADA)
     elif pick % 7 == 0:
         yield ev.Paused(at=at, by=_ADA, reason="to see")
+    given_up = [name for name in (*campaign.state.quarantine, *campaign.state.tasks) if can_retry(campaign.state, name)]
+    if given_up:
+        yield ev.TaskRetried(at=at, task=given_up[pick % len(given_up)], by=_ADA)
     if pick % 11 == 0:
         yield ev.ClockStepped(at=at, by_s=-400.0)
     if pick % 9 == 0:

@@ -1,16 +1,19 @@
 """What holds in every state that a campaign can reach; and each property is first shown to catch a planted bug."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
 
 import pytest
-from random_walk import Check, holds, perfect_journal
+from random_walk import Check, holds, perfect_journal, perfect_states
 
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.digest import CalculationDigest
 from mlip_autopipec.data_models.events import EVENT_ADAPTER
+from mlip_autopipec.data_models.outcome import CalculateMetrics
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.errors import IllegalTransition
 from mlip_autopipec.orchestration.decide import decide, next_deadline
@@ -113,6 +116,27 @@ def everything_is_explained(explain_: Explain) -> Check:
     return check
 
 
+def no_label_is_lost_or_named_twice(evolve_: Evolve) -> Check:
+    """A label that was made waits for a round, or was named by one; never both, never neither, never twice."""
+
+    def check(campaign: Walk) -> None:
+        told = campaign.events[1:]
+        state = perfect_states()[campaign.state.seq - len(told) - 1]
+        for event in told:
+            state = evolve_(state, event)
+        named = Counter(
+            label.task
+            for event in told
+            if isinstance(event, ev.PhaseEnded) and isinstance(event.digest, CalculationDigest)
+            for label in event.digest.labels
+        )
+        for event in told:
+            if isinstance(event, ev.TaskEnded) and isinstance(event.outcome.metrics, CalculateMetrics):
+                assert (event.outcome.task in state.tasks) + named[event.outcome.task] == 1
+
+    return check
+
+
 # --- planted bugs ------------------------------------------------------------------------------------------------
 
 
@@ -158,6 +182,21 @@ def _raises_what_it_likes(state: WorkflowState, event: ev.Event) -> WorkflowStat
     return evolve(state, event)
 
 
+def _forgets_late_labels(state: WorkflowState, event: ev.Event) -> WorkflowState:
+    after = evolve(state, event)
+    if isinstance(event, ev.PhaseEnded):
+        left = {name: record for name, record in after.tasks.items() if record.outcome is None}
+        return after.model_copy(update={"tasks": left})
+    return after
+
+
+def _keeps_what_was_named(state: WorkflowState, event: ev.Event) -> WorkflowState:
+    after = evolve(state, event)
+    if isinstance(event, ev.PhaseEnded) and isinstance(event.digest, CalculationDigest):
+        return after.model_copy(update={"tasks": state.tasks})
+    return after
+
+
 def _is_silent_about_batches(state: WorkflowState, policy: Policy, now: datetime) -> tuple[str, ...]:
     return explain(state.model_copy(update={"batches": {}}), policy, now)
 
@@ -199,6 +238,13 @@ PROPERTIES = {
     "evolve is total and pure": Property(
         evolve_is_total_and_pure(evolve),
         (evolve_is_total_and_pure(_changes_in_place), evolve_is_total_and_pure(_raises_what_it_likes)),
+    ),
+    "no label is lost or named twice": Property(
+        no_label_is_lost_or_named_twice(evolve),
+        (
+            no_label_is_lost_or_named_twice(_forgets_late_labels),
+            no_label_is_lost_or_named_twice(_keeps_what_was_named),
+        ),
     ),
     "everything is explained": Property(
         everything_is_explained(explain),

@@ -14,12 +14,13 @@ from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Verdict
+from mlip_autopipec.data_models.digest import CalculationDigest
 from mlip_autopipec.data_models.outcome import Ending, ExploreMetrics, Outcome
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.errors import OperatorError
 from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.loop import WorkflowManager
-from mlip_autopipec.orchestration.machine import evolve
+from mlip_autopipec.orchestration.machine import can_retry, evolve
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.ports import PhaseRunner, Scheduler
@@ -40,6 +41,8 @@ LIMIT_S = 16 * 3600.0
 _START = datetime(2030, 2, 28, 22, tzinfo=UTC)
 _JUMPS_S = (1.0, 30.0, 120.0, 600.0, 7200.0)
 #: Where the scheduler shows the past and every answer takes its time, jobs end while they are asked after.
+#: How rounds of labels close in every third campaign.
+ROUND = {"quorum": 0.6, "deadline": "300 s"}
 SLOW = FaultRates(slow=0.5, sight_frozen=0.3, post_mortem_none=0.3, dies=0.1)
 #: Where outcomes show up late, clocks are set and squeue is empty now and then, an end is hard to tell.
 LATE = FaultRates(outcome_late=0.4, clock_jumps=0.3, sight_empty=0.3, sight_frozen=0.1, dies=0.05)
@@ -189,7 +192,7 @@ class Simulation:
         make = parts.site or (behind_slurm() if seed % 2 else in_memory())
         self._site = make(self._clock, self._weather, self._chance)
         self._judge = Judge(self._site.jobs)
-        self._config = copper_config()
+        self._config = copper_config(calculation={"round": ROUND} if seed % 3 == 0 else {})
         self._lines: list[bytes] = []
         self._state = self._shadow = WorkflowState()
         self._over = asyncio.Event()
@@ -237,7 +240,8 @@ class Simulation:
             self._lines = journal.lines
             self._resume(journal.events())
         manager = self._manager(self._state, journal)
-        doings = {asyncio.create_task(doing) for doing in (manager.run(), self._people(manager), self._over.wait())}
+        lives = (manager.run(), self._people(manager), self._menders(manager), self._over.wait())
+        doings = {asyncio.create_task(life) for life in lives}
         await asyncio.wait(doings, timeout=self._span_s(), return_when=asyncio.FIRST_COMPLETED)
         for doing in doings:
             doing.cancel()
@@ -291,6 +295,16 @@ class Simulation:
             await self._clock.sleep(self._chance.expovariate(1 / 1800))
             if not self._weather.is_calm:
                 await manager.record(ev.Paused(at=self._clock.now(), by=_ACTOR, reason="to see what happens"))
+
+    async def _menders(self, manager: WorkflowManager) -> None:
+        """Bring back what was given up, now and then."""
+        while True:
+            await self._clock.sleep(self._chance.expovariate(1 / 600))
+            state = manager.state
+            names = [name for name in (*state.quarantine, *state.tasks) if can_retry(state, name)]
+            if names and state.verdict is None and not self._weather.is_calm:
+                task = self._chance.choice(names)
+                await manager.record(ev.TaskRetried(at=self._clock.now(), task=task, by=_ACTOR, reason="mended"))
 
     async def _set_clock(self) -> None:
         """Somebody sets the daemon's clock, again and again."""
@@ -370,7 +384,8 @@ class Judge:
         self.violations: list[str] = []
         self._jobs = jobs
         self._attempts: dict[str, list[tuple[str, int]]] = {}
-        self._labels: set[str] = set()  # made, and not trained on yet
+        self._labels: dict[str, int] = {}  # made, and not trained on yet; how many fits have passed it by
+        self._late = 0  # fits that may pass a label by: one, once a round has closed early or a task was brought back
         self._used: set[str] = set()
         self._datasets: list[str] = []
         self._endings: list[set[Ending | None]] = []  # of the walkers, by cycle after the bootstrap
@@ -381,7 +396,11 @@ class Judge:
             case ev.SubmissionBegun():
                 self._judge_attempts(event)
             case ev.TaskEnded(outcome=Outcome(status="done", kind="calculate") as outcome):
-                self._labels.add(outcome.artefacts["label"].path)
+                self._labels[outcome.artefacts["label"].path] = 0
+            case ev.TaskRetried():
+                self._late = 1
+            case ev.PhaseEnded(digest=CalculationDigest() as digest) if digest.awaited:
+                self._late = 1
             case ev.TaskEnded(outcome=Outcome(status="done", kind="train") as outcome):
                 self._datasets.append(outcome.artefacts["dataset"].path)
             case ev.PhaseStarted(phase=Phase.TRAINING, tasks=(task,)):
@@ -389,10 +408,8 @@ class Judge:
                 datasets = [item.file.path for item in task.inputs if item.name == "dataset"]
                 if datasets != self._datasets:
                     self.violations.append(f"{task.id} reads {datasets}, expected {self._datasets}")
-            case ev.CycleClosed() if self._labels:
-                self.violations.append(
-                    f"cycle {event.summary.cycle} closed and nobody trained on {sorted(self._labels)}"
-                )
+            case ev.VerdictReached(verdict=Verdict.CONVERGED) if self._labels:
+                self.violations.append(f"converged, and nobody trained on {sorted(self._labels)}")
 
         self._judge_endings(event)
 
@@ -426,12 +443,13 @@ class Judge:
         twice = [name for name, count in Counter(labels).items() if count > 1] + sorted(self._used & set(labels))
         if twice:
             self.violations.append(f"{task} reads again {twice}")
-        if forgotten := sorted(self._labels - set(labels)):
+        passed_by = {name: fits + 1 for name, fits in self._labels.items() if name not in labels}
+        if forgotten := sorted(name for name, fits in passed_by.items() if fits > self._late):
             self.violations.append(f"{task} does not read {forgotten}")
-        if strange := sorted(set(labels) - self._labels - self._used):
+        if strange := sorted(set(labels) - self._labels.keys() - self._used):
             self.violations.append(f"{task} reads {strange}, which nobody has made")
         self._used |= set(labels)
-        self._labels -= set(labels)
+        self._labels = passed_by
 
 
 def _created(at: datetime) -> ev.CampaignCreated:

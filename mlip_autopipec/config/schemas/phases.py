@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mlip_autopipec.config.schemas.oracles import AnyOracleSection
+from mlip_autopipec.config.schemas.units import DurationS
 from mlip_autopipec.data_models.base import Model
 from mlip_autopipec.data_models.task import (
     AnyEngine,
@@ -116,12 +117,22 @@ class SelectionSection(Model):
     embedding: Embedding = Field(default=Embedding(), description="cutting large frames down to what is labelled")
 
 
+class RoundSection(Model):
+    """When a round of labels closes. What comes later joins the next cycle."""
+
+    quorum: float = Field(default=1.0, gt=0, le=1, description="part of the round's labels that is enough")
+    deadline: DurationS | None = Field(
+        default=None, validate_default=False, description="from the begin of the round; it closes with what is there"
+    )
+
+
 class CalculationSection(Model):
     """`calculation:` the oracle."""
 
     oracle: AnyOracleSection = Field(description="what computes energy, forces and stress of a structure")
     force_max_ev_per_angstrom: float = Field(default=50.0, gt=0, description="a label with a larger force is refused")
     pressure_max_gpa: float = Field(default=1000.0, gt=0, description="the same for its pressure, of either sign")
+    round: RoundSection = Field(default=RoundSection(), description="by default all labels are waited for")
 
 
 class ConvergenceSection(Model):

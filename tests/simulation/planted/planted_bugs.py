@@ -3,19 +3,21 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import cast
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
-from mlip_autopipec.data_models.digest import ExplorationDigest
+from mlip_autopipec.data_models.digest import CalculationDigest, ExplorationDigest, Label
 from mlip_autopipec.data_models.ids import attempt_file
 from mlip_autopipec.data_models.outcome import Ending
 from mlip_autopipec.data_models.state import Batch, BatchStatus, WorkflowState
-from mlip_autopipec.data_models.task import Task
+from mlip_autopipec.data_models.task import Input, Task
 from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.loop import WorkflowManager
 from mlip_autopipec.phases import phase_runners
+from mlip_autopipec.phases.calculation import Calculation
 from mlip_autopipec.phases.exploration import Exploration
 from mlip_autopipec.phases.training import Training
 from mlip_autopipec.ports import Accepted, PhaseRunner, Unclear, Void
@@ -193,6 +195,26 @@ class _RepeatingTraining(Training):
         return task.model_copy(update={"inputs": (*task.inputs, first)})
 
 
+class _DoubleCountingTraining(Training):
+    """Reads a late label in the cycle that it joins, and in the next again."""
+
+    _late: tuple[Label, ...] = ()
+
+    def plan(self, state: WorkflowState) -> tuple[Task, ...]:
+        again = [Input(name="label", file=label.file) for label in self._late]
+        digest = cast("CalculationDigest", state.digests[Phase.CALCULATION])
+        self._late = digest.labels[: digest.late]
+        return tuple(task.model_copy(update={"inputs": (*task.inputs, *again)}) for task in super().plan(state))
+
+
+class _PunctualCalculation(Calculation):
+    """Takes labels of its own round only."""
+
+    def digest(self, state: WorkflowState) -> CalculationDigest:
+        digest = super().digest(state)
+        return digest.model_copy(update={"labels": digest.labels[digest.late :], "late": 0})
+
+
 class _HastyExploration(Exploration):
     """Counts a halt as a completion."""
 
@@ -208,6 +230,16 @@ class _HastyExploration(Exploration):
 def repeating_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
     """Runners of which Training reads one label twice."""
     return {**phase_runners(config), Phase.TRAINING: _RepeatingTraining(config)}
+
+
+def double_counting_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
+    """Runners of which Training reads late labels twice."""
+    return {**phase_runners(config), Phase.TRAINING: _DoubleCountingTraining(config)}
+
+
+def punctual_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
+    """Runners of which Calculation leaves late labels where they are."""
+    return {**phase_runners(config), Phase.CALCULATION: _PunctualCalculation(config)}
 
 
 def hasty_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:

@@ -8,7 +8,7 @@ from simulated_campaign import Parts, Simulation, behind_slurm, in_memory
 
 #: Of those that test_simulation_crashes runs.
 SEEDS = range(300)
-SEEDS_SLOW, SEEDS_LATE = SEEDS[0::8], SEEDS[4::8]
+SEEDS_SLOW, SEEDS_LATE, SEEDS_ROUNDS = SEEDS[0::8], SEEDS[4::8], SEEDS[0::3]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ PLANTED = {
     "leaves the gate open": Planted(Parts(site=behind_slurm(bugs.LeavesTheGateOpen)), "was not over"),
     "forgets a label": Planted(Parts(runners=bugs.forgetful_runners), "does not read"),
     "counts a label twice": Planted(Parts(runners=bugs.repeating_runners), "reads again"),
+    "counts a late label twice": Planted(Parts(runners=bugs.double_counting_runners), "reads again", SEEDS_ROUNDS),
+    "leaves late labels lying": Planted(Parts(runners=bugs.punctual_runners), "does not read", SEEDS_ROUNDS),
     "counts a halt as completion": Planted(Parts(runners=bugs.hasty_runners), "converged, and walkers ended so"),
 }
 

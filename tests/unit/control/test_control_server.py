@@ -16,8 +16,11 @@ from control_stand import BEGIN, CREATED, SmallWorkflow, Stand, StandClock, runn
 
 from mlip_autopipec.control.limits import Limits
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Verdict
+from mlip_autopipec.data_models.base import Phase, Reason, Verdict
 from mlip_autopipec.errors import CampaignLocked, OperatorError
+from mlip_autopipec.phases import phase_runners
+from mlip_autopipec.testing.examples import copper_config
+from mlip_autopipec.testing.walk import Walk
 
 NAME = pwd.getpwuid(os.getuid()).pw_name
 
@@ -331,3 +334,28 @@ async def test_metrics_are_prometheus_text(tmp_path: Path) -> None:
         "autopipec_seq 4",
     } <= set(lines)
     assert all(line.startswith("#") or len(line.split()) == 2 for line in lines)
+
+
+def given_up() -> tuple[ev.Event, ...]:
+    """A campaign whose first round has closed, with its last calculation given up."""
+    config = copper_config()
+    campaign = Walk(config, phase_runners(config))
+    batch = campaign.submitted(Phase.CALCULATION)
+    campaign.tell(campaign.ended(batch.uid, 2, Reason.NUMERICAL))
+    campaign.until(lambda state: bool(state.quarantine))
+    return tuple(campaign.events)
+
+
+async def test_retry_is_for_what_was_given_up_and_names_it(tmp_path: Path) -> None:
+    """Anything else is refused with the names that there are; what is brought back is journalled with its actor."""
+    async with running(tmp_path, SmallWorkflow(given_up())) as stand:
+        (task,) = stand.workflow.state.quarantine
+        refused = await stand.request("POST", "/v1/retry", b'{"task": "c000.calculation.9999-0"}')
+        status, _, body = await stand.request("POST", "/v1/retry", f'{{"task": "{task}", "reason": "mended"}}'.encode())
+        event_number, event = stand.workflow.journal[-1]
+        assert stand.workflow.state.quarantine == {}
+    assert refused[0] == 409
+    assert f"is no calculation that was given up; given up are {task}" in str(refused[2])
+    assert (status, body) == (200, {"version": 1, "changed": True, "status": "running", "seq": event_number})
+    by = ev.Actor(uid=os.getuid(), pid=os.getpid(), name=NAME)
+    assert event == ev.TaskRetried(at=event.at, task=task, by=by, reason="mended")

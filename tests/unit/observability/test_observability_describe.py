@@ -68,6 +68,7 @@ OTHERS: list[tuple[ev.Event, str]] = [
         ),
         "seen in the queue: 2 held; will not start by itself: PENDING (JobHeldUser)",
     ),
+    (ev.TaskRetried(at=AT, by=ACTOR, task="t", reason="new cutoff"), "t is brought back by ada: new cutoff"),
     (ev.ClockStepped(at=AT, by_s=-90), "the clock was set back by 1 min 30 s"),
     (
         ev.JournalRepaired(at=AT, kept_as="torn.1", bytes_cut=1),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary
-from mlip_autopipec.data_models.state import Stage, WorkflowState
+from mlip_autopipec.data_models.state import Stage, TaskStatus, WorkflowState
 from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.testing.examples import copper_config
@@ -75,6 +75,49 @@ def _legal_between() -> Iterator[tuple[WorkflowState, ev.Event]]:
     yield between.state, ev.CycleClosed(at=between.now, summary=CycleSummary(cycle=0, bootstrap=True))
     yield between.state, ev.VerdictReached(at=between.now, verdict=Verdict.FAILED, reason="no potential")
     yield from ((between.state, event) for event in always(between))
+    yield from _late_between()
+
+
+def late_round() -> Walk:
+    """A round of Calculation that has closed at its first label; nothing of the others is known."""
+    campaign = walk()
+    batch = campaign.submitted(Phase.CALCULATION)
+    campaign.policy = campaign.policy.model_copy(update={"round_quorum": 0.3})
+    campaign.tell(campaign.ended(batch.uid, 0))
+    campaign.until(lambda state: state.stage is Stage.BETWEEN)
+    return campaign
+
+
+def given_up() -> Walk:
+    """A round of Calculation that has closed, with its last task given up."""
+    campaign = walk()
+    batch = campaign.submitted(Phase.CALCULATION)
+    campaign.tell(campaign.ended(batch.uid, 2, Reason.NUMERICAL))
+    campaign.until(lambda state: state.stage is Stage.BETWEEN)
+    return campaign
+
+
+def _late_between() -> Iterator[tuple[WorkflowState, ev.Event]]:
+    """What may still be heard of a round that has closed."""
+    late, retried = late_round(), given_up()
+    (uid,) = late.state.batches
+    sighting = ev.Sighting(uid=uid, index=1, state=ev.JobState.ABSENT)
+    yield late.state, ev.JobsSighted(at=late.now, sightings=(sighting,))
+    yield late.state, late.ended(uid, 1)
+    yield late.state, ev.AttemptLost(at=late.now, uid=uid, index=1, reason=Reason.LOST, message="gone")
+    yield retried.state, ev.TaskRetried(at=retried.now, task=next(iter(retried.state.quarantine)), by=ADA)
+    begun = walk()
+    begun.policy = begun.policy.model_copy(update={"batch_tasks_max": 1, "round_quorum": 0.3})
+    batch = begun.submitted(Phase.CALCULATION)
+    second = begun.until(lambda state: len(state.batches) > 1)
+    begun.tell(begun.ended(batch.uid, 0))
+    digest = begun.follow(next(each for each in begun.commands() if each.type == "DigestPhase"))
+    begun.tell(digest)
+    other = list(second.batches)[-1]
+    yield begun.state, ev.SubmissionAccepted(at=begun.now, uid=other, job_id="1")
+    yield begun.state, ev.SubmissionRejected(at=begun.now, uid=other, message="Invalid account")
+    yield begun.state, ev.SubmissionUnclear(at=begun.now, uid=other, message="timed out")
+    yield begun.state, ev.SubmissionVoided(at=begun.now, uid=other, message="never was")
 
 
 def _legal_working() -> Iterator[tuple[WorkflowState, ev.Event]]:
@@ -89,6 +132,8 @@ def _legal_working() -> Iterator[tuple[WorkflowState, ev.Event]]:
     uid = failed.submitted(Phase.CALCULATION).uid
     state = failed.tell(failed.ended(uid, 0, Reason.NUMERICAL))
     yield state, ev.TaskQuarantined(at=failed.now, task=state.batches[uid].tasks[0], message="SCF")
+    failed.until(lambda state: any(each.status is TaskStatus.QUARANTINED for each in state.tasks.values()))
+    yield failed.state, ev.TaskRetried(at=failed.now, task=state.batches[uid].tasks[0], by=ADA)
     done = walk()
     state = done.until(lambda state: state.stage is Stage.WORKING and not _open(state))
     yield state, done.follow(done.commands()[0])

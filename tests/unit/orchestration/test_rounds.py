@@ -1,0 +1,131 @@
+"""Rounds of Calculation: when they close, what becomes of labels that miss them, and what is brought back."""
+
+from datetime import timedelta
+
+import pytest
+from machine_stand import ADA, given_up, late_round, walk
+
+from mlip_autopipec.data_models import commands as cm
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.base import Phase, Reason, Verdict
+from mlip_autopipec.data_models.digest import CalculationDigest
+from mlip_autopipec.data_models.state import Stage, TaskStatus
+from mlip_autopipec.errors import IllegalTransition
+from mlip_autopipec.orchestration.decide import decide, next_deadline
+from mlip_autopipec.orchestration.explain import explain
+from mlip_autopipec.orchestration.strategies import verdict_of
+from mlip_autopipec.testing.walk import Walk
+
+
+def has_closed(campaign: Walk) -> bool:
+    """Whether the round is to be digested now."""
+    return any(isinstance(command, cm.DigestPhase) for command in campaign.commands())
+
+
+def digest(campaign: Walk) -> CalculationDigest:
+    """Of the last round that has closed."""
+    found = [event.digest for event in campaign.events if isinstance(event, ev.PhaseEnded)]
+    return next(each for each in reversed(found) if isinstance(each, CalculationDigest))
+
+
+def test_by_default_a_round_waits_for_all() -> None:
+    """Two of three labels close nothing, however long it takes."""
+    campaign = walk()
+    batch = campaign.submitted(Phase.CALCULATION)
+    campaign.tell(campaign.ended(batch.uid, 0), campaign.ended(batch.uid, 1))
+    campaign.now += timedelta(days=30)
+    assert not has_closed(campaign)
+    campaign.tell(campaign.ended(batch.uid, 2))
+    assert has_closed(campaign)
+
+
+def test_a_round_closes_at_its_quorum() -> None:
+    """With two thirds asked for, at the second of three labels."""
+    campaign = walk()
+    batch = campaign.submitted(Phase.CALCULATION)
+    campaign.policy = campaign.policy.model_copy(update={"round_quorum": 0.66})
+    campaign.tell(campaign.ended(batch.uid, 0))
+    assert not has_closed(campaign)
+    campaign.tell(campaign.ended(batch.uid, 1))
+    assert has_closed(campaign)
+
+
+def test_a_round_closes_at_its_deadline_with_at_least_one_label() -> None:
+    """The deadline wakes the daemon; with nothing to learn from it goes on waiting."""
+    campaign = walk()
+    batch = campaign.submitted(Phase.CALCULATION)
+    campaign.policy = campaign.policy.model_copy(update={"round_deadline": timedelta(hours=6)})
+    closes_at = campaign.state.phase_started_at
+    assert closes_at is not None
+    closes_at += timedelta(hours=6)
+    assert next_deadline(campaign.state, campaign.policy, campaign.now) == closes_at
+    early = campaign.state
+    campaign.now = closes_at
+    assert not has_closed(campaign)
+    campaign.tell(campaign.ended(batch.uid, 0))
+    assert has_closed(campaign)
+    assert not any(isinstance(each, cm.DigestPhase) for each in decide(early, campaign.policy, closes_at))
+
+
+def test_a_late_label_enters_the_next_training_once() -> None:
+    """It is followed through the phases between, is first in the next digest, and is gone after it."""
+    campaign = late_round()
+    (uid,) = campaign.state.batches
+    first = digest(campaign)
+    assert (len(first.labels), first.late, first.awaited) == (1, 0, 2)
+    late = campaign.ended(uid, 1)
+    campaign.until(lambda state: state.current_phase is Phase.TRAINING and state.stage is Stage.WORKING)
+    campaign.tell(late)
+    assert any(
+        "Late labels: 1 submitted, 1 done" in line for line in explain(campaign.state, campaign.policy, campaign.now)
+    )
+    campaign.until(lambda state: state.current_phase is Phase.TRAINING and state.cycle_index == 1)
+    second = digest(campaign)
+    names = [label.task for label in second.labels]
+    assert late.outcome.task in names[:2]
+    assert not set(names) & {label.task for label in first.labels}
+    assert campaign.state.tasks.keys().isdisjoint(names)
+
+
+def test_a_campaign_does_not_converge_before_its_late_labels() -> None:
+    """They may change the potential; a budget that is spent does not wait."""
+    campaign = walk()
+    over = campaign.until(lambda state: state.verdict is not None)
+    rules = campaign.policy.convergence
+    assert over.verdict is Verdict.CONVERGED
+    assert verdict_of(over, rules) is not None
+    awaited = late_round().state.tasks
+    assert verdict_of(over.model_copy(update={"tasks": awaited}), rules) is None
+    spent = rules.model_copy(update={"cycles_max": len(over.cycles) - 1})
+    answer = verdict_of(over.model_copy(update={"tasks": awaited}), spent)
+    assert answer is not None
+    assert answer[0] is Verdict.BUDGET_EXHAUSTED
+
+
+def test_what_was_given_up_is_kept_with_its_reason_and_can_be_brought_back() -> None:
+    """In a later phase it is ready again, with its attempts counted anew, and its label is a late one."""
+    campaign = given_up()
+    ((task, record),) = campaign.state.quarantine.items()
+    assert record.failures[-1].reason is Reason.NUMERICAL
+    assert record.task.inputs
+    assert any(f"the last is {task}" in line for line in explain(campaign.state, campaign.policy, campaign.now))
+    campaign.tell(ev.TaskRetried(at=campaign.now, task=task, by=ADA, reason="another mixing"))
+    assert campaign.state.quarantine == {}
+    assert (campaign.state.tasks[task].status, campaign.state.tasks[task].failures) == (TaskStatus.READY, ())
+    campaign.until(lambda state: state.current_phase is Phase.TRAINING and state.cycle_index == 1)
+    assert digest(campaign).labels[0].task == task
+    assert digest(campaign).late == 1
+
+
+def test_only_calculations_that_were_given_up_are_brought_back() -> None:
+    """Not one that is at work, not one that nobody knows, and none after the verdict."""
+    campaign = walk()
+    batch = campaign.submitted(Phase.CALCULATION)
+    for task in (batch.tasks[0], "nobody"):
+        with pytest.raises(IllegalTransition, match="TaskRetried is not allowed here"):
+            campaign.tell(ev.TaskRetried(at=campaign.now, task=task, by=ADA))
+    ended = given_up()
+    (task,) = ended.state.quarantine
+    ended.tell(ev.VerdictReached(at=ended.now, verdict=Verdict.FAILED, reason="enough"))
+    with pytest.raises(IllegalTransition, match="ended"):
+        ended.tell(ev.TaskRetried(at=ended.now, task=task, by=ADA))
