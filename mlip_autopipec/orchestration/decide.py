@@ -62,7 +62,8 @@ def _follow_up(state: WorkflowState, policy: Policy, now: datetime) -> Iterator[
     if not state.site_prepared and state.stage in {Stage.BETWEEN, Stage.WORKING}:
         yield PrepareSite()
     for batch in state.batches.values():
-        if batch.status is BatchStatus.UNCLEAR:
+        overtaken = len(batch.live) < len(batch.tasks)  # an outcome proves that the scheduler has it
+        if batch.status is BatchStatus.UNCLEAR or (batch.status is BatchStatus.BEGUN and overtaken):
             yield LocateBatch(uid=batch.uid)
         elif batch.status is BatchStatus.BEGUN and _may_submit(state):
             yield SubmitBatch(uid=batch.uid)

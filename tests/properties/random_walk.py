@@ -78,7 +78,7 @@ def _go_on(campaign: Walk, pick: int) -> None:
     campaign.now += timedelta(seconds=(0.5, 3.0, 70.0, 400.0)[pick % 4])
     options = [event for event in _options(campaign, pick) if not is_stale(campaign.state, event)]
     if options:
-        campaign.tell(options[pick % len(options)])
+        campaign.tell(options[pick // 64 % len(options)])  # of its own, so that every option can be met
 
 
 def _options(campaign: Walk, pick: int) -> Iterator[ev.Event]:
@@ -92,20 +92,25 @@ def _options(campaign: Walk, pick: int) -> Iterator[ev.Event]:
             yield ev.JobsSighted(at=at, sightings=(sighting,))
     for batch, index in tuple(campaign.live())[:1]:
         yield campaign.ended(batch.uid, index, reason if pick % 5 == 0 else None)
-    if campaign.state.pause is not None:
-        yield ev.Resumed(at=at, by=_ADA)
-    elif pick % 7 == 0:
-        yield ev.Paused(at=at, by=_ADA, reason="to see")
-    given_up = [name for name in (*campaign.state.quarantine, *campaign.state.tasks) if can_retry(campaign.state, name)]
-    if given_up:
-        yield ev.TaskRetried(at=at, task=given_up[pick % len(given_up)], by=_ADA)
-    if pick % 11 == 0:
-        yield ev.ClockStepped(at=at, by_s=-400.0)
+    yield from _by_people(campaign, pick)
     if pick % 9 == 0:
         orphan = ev.QueuedJob(uid=f"copper-3f9a1c.c000.training.b{pick % 3:02d}", job_id=str(5000 + pick % 50))
         yield ev.OrphansSeen(at=at, jobs=(orphan,) if pick % 2 else ())
     yield ev.SiteChanged(at=at, health=ev.SiteHealth.DEGRADED, message=f"cut {pick}")
+
+
+def _by_people(campaign: Walk, pick: int) -> Iterator[ev.Event]:
+    """What people do: pause, resume, bring back what was given up, set the clock."""
+    state, at = campaign.state, campaign.now
+    if state.pause is not None:
+        yield ev.Resumed(at=at, by=_ADA)
+    elif pick % 7 == 0:
+        yield ev.Paused(at=at, by=_ADA, reason="to see")
+    given_up = [name for name in (*state.quarantine, *state.tasks) if can_retry(state, name)]
+    if given_up and state.stage is not Stage.ENDED:
+        yield ev.TaskRetried(at=at, task=given_up[pick % len(given_up)], by=_ADA)
     if pick % 11 == 0:
+        yield ev.ClockStepped(at=at, by_s=-400.0)
         yield ev.DaemonStarted(at=at, version="0", host="login1", pid=1, config_sha256="0", payload_sha256="0")
 
 

@@ -129,3 +129,14 @@ def test_only_calculations_that_were_given_up_are_brought_back() -> None:
     ended.tell(ev.VerdictReached(at=ended.now, verdict=Verdict.FAILED, reason="enough"))
     with pytest.raises(IllegalTransition, match="ended"):
         ended.tell(ev.TaskRetried(at=ended.now, task=task, by=ADA))
+
+
+def test_a_submission_that_an_outcome_has_overtaken_is_looked_up() -> None:
+    """Its answer went down with a daemon; the scheduler has it, and of its tasks some may have left the state."""
+    campaign = walk()
+    campaign.planned(Phase.CALCULATION)
+    campaign.until(lambda state: bool(state.batches))
+    (batch,) = campaign.state.batches.values()
+    assert [type(command) for command in campaign.commands()] == [cm.SubmitBatch]
+    campaign.tell(campaign.ended(batch.uid, 0))
+    assert [type(command) for command in campaign.commands()] == [cm.LocateBatch]
