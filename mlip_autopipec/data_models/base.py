@@ -1,7 +1,8 @@
 """What every model of the project shares: frozen, unknown keys refused, and the closed sets of words."""
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -10,6 +11,21 @@ class Model(BaseModel):
     """A value: it never changes, and it takes no key that it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's own, in a fifth of the time: a replay makes seven for each event.
+
+        With no extra fields and no private ones, a value is its fields and which of them were given.
+        """
+        if deep:
+            return super().model_copy(update=update, deep=True)
+        given = update or {}
+        copy = self.__class__.__new__(self.__class__)
+        object.__setattr__(copy, "__dict__", {**self.__dict__, **given})
+        object.__setattr__(copy, "__pydantic_fields_set__", self.__pydantic_fields_set__ | given.keys())
+        object.__setattr__(copy, "__pydantic_extra__", None)
+        object.__setattr__(copy, "__pydantic_private__", None)
+        return copy
 
 
 class Phase(StrEnum):
