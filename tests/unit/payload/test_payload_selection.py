@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
-from payload_stand import Fitted, copper, fit_once, job_of
+from payload_stand import Fitted, copper, fit_once, job_of, train_parameters
 
 from mlip_autopipec.data_models.outcome import SelectMetrics
-from mlip_autopipec.data_models.task import Embedding, SelectParameters
+from mlip_autopipec.data_models.task import AseOracle, CalculateParameters, Embedding, SelectParameters
 from mlip_autopipec.payload.structures import read_frames, write_frames
 
 pytest.importorskip("pyace", reason="needs the demo extra")
 
-from mlip_autopipec.payload import selection
+from mlip_autopipec.payload import calculation, selection, training
 from mlip_autopipec.payload.ace import Evaluator
 
 pytestmark = pytest.mark.codes
@@ -314,3 +314,36 @@ def test_large_frames_are_whole_where_that_is_asked_for(fitted: Fitted, tmp_path
     few, _ = select(tmp_path / "b", fitted, [frames], embedding=Embedding(atoms_max=110, frames_max=1))
     assert few.not_offered == 1
     assert [one.why for one in few.structures] == ["halt"]
+
+
+def test_the_force_mask_reaches_the_label_and_the_fit(fitted: Fitted, tmp_path: Path) -> None:
+    """A cell that Selection cut is labelled with its core, and a fit to it is better there than one without it."""
+    frames = [large(seed, "halt", 50 + 100 * seed, fitted) for seed in (1, 2)]
+    metrics, structures = select(tmp_path, fitted, [frames], embedding=Embedding(atoms_max=110))
+    labels = []
+    for number, (one, structure) in enumerate(zip(metrics.structures, structures, strict=True)):
+        oracle = AseOracle(calculator="ase.calculators.emt.EMT")
+        parameters = CalculateParameters(
+            role=one.role, origin=one.origin, oracle=oracle, force_max_ev_per_angstrom=1e3, pressure_max_gpa=1e3
+        )
+        job = job_of(tmp_path / str(number), parameters, {"structure": [tmp_path / one.file.path]})
+        (label,) = read_frames(calculation.run(job).artefacts["label"])
+        label.info["settings"] = "EMT"  # as the labels of the small potential say of the same oracle
+        labels.append(tmp_path / f"label-{number}.extxyz")
+        write_frames(labels[-1], [label])
+        assert label.arrays["core"].tolist() == structure.arrays["core"].tolist()
+    more = training.run(job_of(tmp_path / "more", train_parameters(), {"label": [*fitted.labels, *labels]}))
+    assert more.metrics["train"]["structures"] == fitted.metrics["train"]["structures"] + len(labels)
+    off = {}
+    for name, root in (("before", fitted.root), ("after", tmp_path / "more")):
+        evaluator = Evaluator(root / "potentials/001/potential.yaml", root / "potentials/001/potential.asi")
+        wrong = []
+        for (label,) in map(read_frames, labels):
+            core = np.asarray(label.arrays["core"], dtype=bool)
+            wrong.append((evaluator.evaluate(label, graded=False).forces - label.get_forces())[core])
+        off[name] = (
+            float(np.sqrt(np.mean(np.concatenate(wrong) ** 2))),
+            evaluator.gamma(read_frames(labels[0])[0]).max(),
+        )
+    assert off["after"][0] < 0.8 * off["before"][0]
+    assert off["after"][1] < 1.05 < off["before"][1]
