@@ -1,6 +1,7 @@
 """describe: what an event says, in one line of plain words, for logs, progress and the live view."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 from mlip_autopipec.data_models import digest as dg
 from mlip_autopipec.data_models import events as ev
@@ -89,7 +90,8 @@ def _outcome(outcome: oc.Outcome, state: WorkflowState | None) -> str:
             return f"{count(len(outcome.metrics.structures), 'structure')} generated"
         case oc.SelectMetrics():
             metrics = outcome.metrics
-            return f"{count(len(metrics.structures), 'structure')} selected of {count(metrics.frames, 'frame')}"
+            chosen = f"{count(len(metrics.structures), 'structure')} selected of {count(metrics.frames, 'frame')}"
+            return "; ".join((chosen, *_dropped(metrics)))
         case oc.CalculateMetrics():
             return f"{outcome.task} labelled: {_label(outcome.metrics)}"
         case oc.TrainMetrics():
@@ -190,6 +192,14 @@ def _name(task: str, record: TaskRecord | None) -> str:
 
 def _by(actor: ev.Actor | None) -> str:
     return f" by {actor.name or f'uid {actor.uid}'}" if actor else ""
+
+
+def _dropped(metrics: oc.SelectMetrics) -> Iterator[str]:
+    """What was left out of the candidates, and why."""
+    words = ("below_window", "above_window", "near_audit", "too_short", "duplicates", "not_offered", "not_embedded")
+    for word in (*words, "capped"):
+        if number := getattr(metrics, word):
+            yield f"{number} {word.replace('_', ' ')}"
 
 
 def _because(reason: str) -> str:

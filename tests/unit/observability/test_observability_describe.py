@@ -121,7 +121,7 @@ def test_a_campaign_tells_its_story() -> None:
     assert "walker Cu fcc 300 K nvt completed 2000 steps, γ at most 2.3" in story
     assert "cycle 1 exploration: 1 of 2 walkers halted" in story
     assert "cycle 3 exploration: 0 of 2 walkers halted, quiet" in story
-    assert "3 structures selected of 40 frames" in story
+    assert "3 structures selected of 40 frames; 20 below window; 1 too short; 6 duplicates" in story
     assert "cycle 1 selection: 3 structures to label of 40 frames" in story
     assert "cycle 1 calculation: 3 labels" in story
     assert "cycle 1 closed: 3 labels, 1 of 2 walkers halted, test force error 40.0 meV/Å" in story
