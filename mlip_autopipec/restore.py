@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from mlip_autopipec.config.loader import LoadedConfig
+from mlip_autopipec.config.supplies import supplies
 from mlip_autopipec.daemon import VERSION, SystemClock, way_there
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase
@@ -82,7 +83,8 @@ def _missing(loaded: LoadedConfig, relics: Relics, state: WorkflowState, path: P
         config_sha256=loaded.sha256,
     )
     config = loaded.config
-    return tuple(rebuild(state, relics, phase_runners(config), Policy.from_config(config), created))
+    runners = phase_runners(config, {path: supply.ref for path, supply in supplies(config).items()})
+    return tuple(rebuild(state, relics, runners, Policy.from_config(config), created))
 
 
 def _unused(path: Path, relics: Relics) -> tuple[str, ...]:

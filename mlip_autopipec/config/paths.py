@@ -40,10 +40,15 @@ def unusable_folders(right: Mapping[str, Any], base: Path) -> Iterator[Mistake]:
 
 def missing_files(right: Mapping[str, Any], base: Path) -> Iterator[Mistake]:
     """Files of this machine that tasks are to read, and that are not there. Looks at the file system."""
-    for index, walkers in enumerate(right.get("exploration.walkers", ())):
-        if walkers.file is not None and not (there := absolute_path(str(walkers.file), base)).is_file():
-            path = ("exploration", "walkers", index, "file")
-            yield Mistake(path, shown(str(walkers.file)), f"expected a file; there is none at {there}")
+    asked: dict[KeyPath, Path] = {
+        ("exploration", "walkers", index, "file"): walkers.file
+        for index, walkers in enumerate(right.get("exploration.walkers", ()))
+        if walkers.file is not None
+    }
+    asked |= {("generation", "files", index): file for index, file in enumerate(right.get("generation.files", ()))}
+    for path, file in asked.items():
+        if not (there := absolute_path(str(file), base)).is_file():
+            yield Mistake(path, shown(str(file)), f"expected a file; there is none at {there}")
 
 
 def is_here(transport: AnyTransport) -> bool:

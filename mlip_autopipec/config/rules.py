@@ -24,7 +24,7 @@ from mlip_autopipec.config.schemas.oracles import DUAL_MIN, OWN_SYSTEM_KEYS, Esp
 from mlip_autopipec.config.schemas.phases import WalkersSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import Place
-from mlip_autopipec.data_models.task import Prototype
+from mlip_autopipec.data_models.task import Alloy, Dimer, PointDefect, Prototype
 
 Rule = Callable[[WorkflowConfig], Iterator[Mistake]]
 Prototypes = Callable[[WorkflowConfig], Iterator[tuple[KeyPath, Prototype]]]
@@ -118,10 +118,51 @@ def _known(prototypes: Prototypes, config: WorkflowConfig) -> Iterator[Mistake]:
 def _begun(config: WorkflowConfig) -> Iterator[Mistake]:
     elements, prototypes = config.campaign.elements, config.generation.prototypes
     used = {element for prototype in prototypes for element in prototype.elements}
+    used |= {element for alloy in _alloys(config) for element in alloy.elements}
     for index, element in enumerate(elements):
-        if element in SYMBOLS and element not in used and used <= set(elements):
+        if element in SYMBOLS and element not in used and used <= set(elements) and not config.generation.files:
             expected = "expected in at least one of generation.prototypes: the first potential must know every element"
             yield Mistake(("campaign", "elements", index), shown(element), expected)
+
+
+def _alloys(config: WorkflowConfig) -> list[Alloy]:
+    return [variation for variation in config.generation.variations if isinstance(variation, Alloy)]
+
+
+def _variations(config: WorkflowConfig) -> Iterator[Mistake]:
+    """What a variation needs of the prototypes and elements."""
+    slots = {len(prototype.elements) for prototype in config.generation.prototypes}
+    for index, variation in enumerate(config.generation.variations):
+        path: KeyPath = ("generation", "variations", index)
+        match variation:
+            case Alloy():
+                yield from _alloy(path, variation, config.campaign.elements)
+                if 1 not in slots:
+                    yield Mistake(
+                        (*path, "kind"), shown(variation.kind), "expected a prototype of one element, to alloy"
+                    )
+            case PointDefect(kind="antisite") if max(slots) == 1:
+                yield Mistake((*path, "kind"), shown("antisite"), "expected a prototype of several elements")
+            case Dimer() if variation.distance_max_angstrom <= config.distance_min_angstrom:
+                expected = f"expected more than distance_min_angstrom ({config.distance_min_angstrom:g})"
+                yield Mistake((*path, "distance_max_angstrom"), shown(variation.distance_max_angstrom), expected)
+            case Dimer() if variation.box_angstrom < variation.distance_max_angstrom + config.training.cutoff_angstrom:
+                expected = "expected at least distance_max_angstrom and training.cutoff_angstrom together"
+                yield Mistake((*path, "box_angstrom"), shown(variation.box_angstrom), expected)
+
+
+def _alloy(path: KeyPath, alloy: Alloy, elements: tuple[str, ...]) -> Iterator[Mistake]:
+    for place, element in enumerate(alloy.elements):
+        if element not in elements:
+            expected = f"expected one of campaign.elements ({', '.join(elements)})"
+            yield Mistake((*path, "elements", place), shown(element), expected, nearest(element, elements))
+    others = alloy.elements[1:]
+    for element, (low, high) in alloy.fractions.items():
+        if element not in others:
+            expected = f"expected one of {', '.join(others)}: {alloy.elements[0]} takes what the others leave"
+            yield Mistake((*path, "fractions", element), shown(element), expected, nearest(element, others))
+        elif low > high:
+            yield Mistake((*path, "fractions", element), shown([low, high]), "expected the smaller fraction first")
 
 
 def _crystals(prototypes: Prototypes, config: WorkflowConfig) -> Iterator[Mistake]:
@@ -181,8 +222,9 @@ def _environments(config: WorkflowConfig) -> Iterator[Mistake]:
     for index, prototype in enumerate(generation.prototypes):
         structures = each + (index < more)
         atoms.update({element: count * structures for element, count in atoms_of(prototype).items()})
+    alloyed = {element for alloy in _alloys(config) for element in alloy.elements}
     for element, count in atoms.items():
-        if count < functions:
+        if count < functions and element not in alloyed:
             expected = (
                 f"expected no more than {count}: generation.structures ({generation.structures}) hold {count} {element}"
                 f" atoms in all, and {functions} functions need {functions} of them"
@@ -422,7 +464,12 @@ _STRUCTURES = ("generation.structures", "generation.test_structures")
 #: Every rule with the values that it reads; it is given no others.
 RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
     _rule(_symbols, "campaign.elements"),
-    _rule(_begun, "campaign.elements", "generation.prototypes"),
+    _rule(_begun, "campaign.elements", "generation.prototypes", "generation.variations", "generation.files"),
+    _rule(
+        _variations,
+        *("campaign.elements", "generation.prototypes", "generation.variations"),
+        *("distance_min_angstrom", "training.cutoff_angstrom"),
+    ),
     _rule(partial(_known, _in_generation), "campaign.elements", "generation.prototypes"),
     _rule(partial(_known, _in_exploration), "campaign.elements", "exploration.walkers"),
     _rule(partial(_crystals, _in_generation), "generation.prototypes"),
@@ -431,7 +478,8 @@ RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
     _rule(_cutoff, "distance_min_angstrom", "training.cutoff_angstrom", *_CRYSTALS),
     _rule(
         _environments,
-        *("campaign.elements", "generation.prototypes", "generation.structures", "training.functions_per_element"),
+        *("campaign.elements", "generation.prototypes", "generation.structures", "generation.variations"),
+        "training.functions_per_element",
     ),
     _rule(_starts, "exploration.walkers"),
     _rule(_pairs, "campaign.elements", "exploration.distances_min_angstrom"),

@@ -37,6 +37,60 @@ class GateProbes(Model):
     md_temperature_kelvin: float = Field(default=300.0, gt=0)
 
 
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Variation(Model):
+    """Structures made of every prototype in turn; strained and rattled as the others unless it says otherwise."""
+
+    count: int = Field(gt=0, description="structures in all")
+
+
+class Alloy(_Variation):
+    """The sites of a prototype of one element, occupied by several."""
+
+    kind: Literal["alloy", "special"] = Field(
+        description="alloy: at random; special: so that the correlations are those of a random alloy (needs icet)"
+    )
+    elements: tuple[str, ...] = Field(min_length=2, description="that share the sites of the crystal")
+    fractions: dict[str, tuple[Fraction, Fraction]] = Field(
+        default_factory=dict,
+        description="of the sites, from and to, drawn evenly; the first element takes what the others leave",
+    )
+
+
+class PointDefect(_Variation):
+    """One atom too few, one too many, or two of different elements exchanged."""
+
+    kind: Literal["vacancy", "interstitial", "antisite"] = Field(description="which defect")
+
+
+class Surface(_Variation):
+    """Slabs with low-index faces."""
+
+    kind: Literal["surface"] = "surface"
+    miller_max: int = Field(default=1, ge=1, le=3, description="largest Miller index")
+    thickness_angstrom: float = Field(default=8.0, gt=0)
+    vacuum_angstrom: float = Field(default=10.0, gt=0, description="between a slab and its image")
+
+
+class Dimer(_Variation):
+    """Two atoms in a box, at distances from the shortest that is allowed upwards: the potential's repulsive wall."""
+
+    kind: Literal["dimer"] = "dimer"
+    distance_max_angstrom: float = Field(gt=0, description="of the two atoms")
+    box_angstrom: float = Field(default=12.0, gt=0, description="side of the cubic box")
+
+
+class Squeezed(_Variation):
+    """Crystals under pressure: scaled so that neighbours are between the shortest distance allowed and their usual."""
+
+    kind: Literal["squeezed"] = "squeezed"
+
+
+Variation = Annotated[Alloy | PointDefect | Surface | Dimer | Squeezed, Field(discriminator="kind")]
+
+
 class GenerateParameters(Model):
     """Make the structures that a campaign begins with."""
 
@@ -47,6 +101,8 @@ class GenerateParameters(Model):
     strain_max: float = Field(ge=0, lt=0.5, description="largest component of the strain, dimensionless")
     rattle_angstrom: tuple[float, ...] = Field(description="standard deviations of the displacements, used in turn")
     distance_min_angstrom: float = Field(gt=0, description="structures with shorter distances are drawn again")
+    elements: tuple[str, ...] = ()
+    variations: tuple[Variation, ...] = ()
     probes: GateProbes | None = Field(default=None, description="also make the structures that the gate measures")
     seed: int
 

@@ -1,12 +1,10 @@
 """Exploration: one walker of MD until it completes, meets what the potential does not know, or breaks a guard."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.io import read
 
 from mlip_autopipec.payload.ace import Evaluator
 from mlip_autopipec.payload.engine import Engine
@@ -25,7 +23,7 @@ from mlip_autopipec.payload.lammps_files import (
 from mlip_autopipec.payload.native import NativeEngine
 from mlip_autopipec.payload.potential import checked_potential
 from mlip_autopipec.payload.probe import probe
-from mlip_autopipec.payload.structures import crystal, finite, read_frames, write_frames
+from mlip_autopipec.payload.structures import crystal, finite, read_frames, user_structures, write_frames
 from mlip_autopipec.payload.wheel import WheelEngine
 
 _TRACE_POINTS_MAX = 200
@@ -85,21 +83,7 @@ def _start(job: Job) -> Atoms:
     if walker["file"] is None:
         return crystal(walker["prototype"])
     path = job.one("structure")
-    return _of_the_user(path, job.parameters["elements"]).repeat(walker["file"]["repeat"])
-
-
-def _of_the_user(path: Path, elements: Sequence[str]) -> Atoms:
-    """The last structure of a file. Raises TaskFailed (bad_input) for what no periodic MD can start from."""
-    try:
-        found = read(path)
-    except Exception as error:  # ASE's readers raise whatever their format makes them stumble over
-        raise TaskFailed("bad_input", f"ASE cannot read {path.name}: {type(error).__name__}: {error}") from error
-    atoms = Atoms(found.get_chemical_symbols(), positions=found.positions, cell=found.cell, pbc=True)
-    if not len(atoms) or atoms.cell.rank < 3 or not finite(atoms.positions, atoms.cell.array):  # noqa: PLR2004 - axes
-        raise TaskFailed("bad_input", f"{path.name} has no atoms, or no cell of three vectors")
-    if unknown := sorted(set(atoms.get_chemical_symbols()) - set(elements)):
-        raise TaskFailed("bad_input", f"{path.name} has {', '.join(unknown)}, which is not in campaign.elements")
-    return atoms
+    return user_structures(path, job.parameters["elements"])[-1].repeat(walker["file"]["repeat"])
 
 
 def _ending(parameters: Mapping[str, Any], halt: Halt | None, stopped: str | None) -> tuple[str, str]:

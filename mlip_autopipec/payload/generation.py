@@ -1,7 +1,7 @@
-"""Generation: strained and rattled crystals, for a campaign to begin with."""
+"""Generation: strained and rattled crystals and their variations, for a campaign to begin with."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +9,13 @@ from ase import Atoms
 
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed
 from mlip_autopipec.payload.properties import cells, distinct
-from mlip_autopipec.payload.structures import crystal, shortest_distance, write_frames
+from mlip_autopipec.payload.structures import crystal, shortest_distance, user_structures, write_frames
+from mlip_autopipec.payload.variations import keeps_its_shape, mark, vary
 
 #: Draws of one structure before its settings are called impossible.
 _DRAWS_MAX = 100
+#: Tells the random streams of variations from those of training (0) and test structures (1).
+_VARIED = 2
 
 
 def run(job: Job) -> Result:
@@ -32,18 +35,11 @@ def run(job: Job) -> Result:
         redrawn += again
         if role == "train":
             environments.update(atoms.get_chemical_symbols())
-        path = job.workdir / f"{number:03d}.extxyz"
-        write_frames(path, [atoms])
-        structures.append(
-            {
-                "file": job.ref(path),
-                "role": role,
-                "origin": f"generated: {_name(prototype)}, rattled by {rattle:g} Å",
-                "n_atoms": len(atoms),
-                "gamma_max": None,
-                "why": "generated",
-            }
-        )
+        origin = f"generated: {_name(prototype)}, rattled by {rattle:g} Å"
+        structures.append(_written(job, number, atoms, role, origin))
+    for atoms, origin in (*_variations(parameters), *_files(job)):
+        environments.update(atoms.get_chemical_symbols())
+        structures.append(_written(job, len(structures), atoms, "train", origin))
     structures += _for_properties(job, len(structures))
     return Result({"structures": structures, "environments": dict(environments), "redrawn": redrawn})
 
@@ -54,21 +50,63 @@ def _for_properties(job: Job, first: int) -> list[dict[str, Any]]:
     if probes is None:
         return []
     asked = [cell for prototype in distinct(job.parameters["prototypes"]) for cell in cells(prototype, probes)]
-    structures = []
-    for number, cell in enumerate(asked, first):
-        path = job.workdir / f"{number:03d}.extxyz"
-        write_frames(path, [cell.atoms])
-        structures.append(
-            {
-                "file": job.ref(path),
-                "role": "property",
-                "origin": cell.name,
-                "n_atoms": len(cell.atoms),
-                "gamma_max": None,
-                "why": "property",
-            }
-        )
-    return structures
+    return [
+        _written(job, number, cell.atoms, "property", cell.name, why="property")
+        for number, cell in enumerate(asked, first)
+    ]
+
+
+def _written(job: Job, number: int, atoms: Atoms, role: str, origin: str, *, why: str = "generated") -> dict[str, Any]:
+    path = job.workdir / f"{number:03d}.extxyz"
+    write_frames(path, [atoms])
+    return {
+        "file": job.ref(path),
+        "role": role,
+        "origin": origin,
+        "n_atoms": len(atoms),
+        "gamma_max": None,
+        "why": why,
+    }
+
+
+def _variations(parameters: Mapping[str, Any]) -> Iterator[tuple[Atoms, str]]:
+    """Every variation as often as it was asked for, no structure twice, and none with short distances."""
+    seen: set[tuple[Any, ...]] = set()
+    for place, variation in enumerate(parameters["variations"]):
+        for turn in range(variation["count"]):
+            rng = np.random.default_rng([parameters["seed"], _VARIED, place, turn])
+            yield _varied(variation, parameters, rng, turn, seen), f"generated: {variation['kind']}"
+
+
+def _varied(
+    variation: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    rng: np.random.Generator,
+    turn: int,
+    seen: set[tuple[Any, ...]],
+) -> Atoms:
+    shortest, rattles = parameters["distance_min_angstrom"], parameters["rattle_angstrom"]
+    for _ in range(_DRAWS_MAX):
+        atoms = vary(variation, parameters, rng, turn)
+        if not keeps_its_shape(variation):
+            atoms = _strained(atoms, parameters["strain_max"], rng)
+            atoms.positions += rng.normal(0.0, rattles[turn % len(rattles)], atoms.positions.shape)
+        atoms.wrap()
+        if mark(atoms) not in seen and shortest_distance(atoms, 2 * shortest) >= shortest:
+            seen.add(mark(atoms))
+            return atoms
+    raise TaskFailed(
+        "bad_input",
+        f"{_DRAWS_MAX} draws of structure {turn + 1} of {variation['count']} of kind {variation['kind']!r} were like an"
+        f" earlier one, or had distances below {shortest:g} Å: ask for fewer, or for less strain and rattle",
+    )
+
+
+def _files(job: Job) -> Iterator[tuple[Atoms, str]]:
+    """Every structure of the user's files, as it is."""
+    for path in job.inputs.get("structure", []):
+        for number, atoms in enumerate(user_structures(path, job.parameters["elements"]), 1):
+            yield atoms, f"generated: structure {number} of {path.name.partition('-')[2]}"
 
 
 def _draw(

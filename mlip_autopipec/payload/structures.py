@@ -77,6 +77,26 @@ def read_frames(path: Path) -> list[Atoms]:
     return frames
 
 
+def user_structures(path: Path, elements: Sequence[str]) -> list[Atoms]:
+    """Every structure of a file in any format that ASE reads, bare and periodic.
+
+    Raises TaskFailed (bad_input) for what is no crystal, liquid or cell of the campaign's elements.
+    """
+    try:
+        found = read(path, index=":")
+    except Exception as error:  # ASE's readers raise whatever their format makes them stumble over
+        raise TaskFailed("bad_input", f"ASE cannot read {path.name}: {type(error).__name__}: {error}") from error
+    structures = [Atoms(one.get_chemical_symbols(), positions=one.positions, cell=one.cell, pbc=True) for one in found]
+    for atoms in structures:
+        if not len(atoms) or atoms.cell.rank < 3 or not finite(atoms.positions, atoms.cell.array):  # noqa: PLR2004
+            raise TaskFailed("bad_input", f"{path.name} has no atoms, or no cell of three vectors")
+        if unknown := sorted(set(atoms.get_chemical_symbols()) - set(elements)):
+            raise TaskFailed("bad_input", f"{path.name} has {', '.join(unknown)}, which is not in campaign.elements")
+    if not structures:
+        raise TaskFailed("bad_input", f"{path.name} holds no structure")
+    return structures
+
+
 def finite(*arrays: object) -> bool:
     """Whether every number is finite."""
     return all(bool(np.isfinite(np.asarray(array, dtype=float)).all()) for array in arrays)

@@ -21,7 +21,7 @@ def phase_runners(
 ) -> Mapping[Phase, PhaseRunner]:
     """The runner of every phase, for WorkflowManager. `files` are those of this machine that tasks read."""
     return {
-        Phase.GENERATION: Generation(config),
+        Phase.GENERATION: Generation(config, files),
         Phase.EXPLORATION: Exploration(config, files),
         Phase.SELECTION: Selection(config),
         Phase.CALCULATION: Calculation(config),

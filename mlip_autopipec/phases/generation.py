@@ -1,11 +1,14 @@
 """Generation: the structures that a campaign begins with."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
-from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.data_models.base import FileRef, Phase
 from mlip_autopipec.data_models.digest import GenerationDigest
 from mlip_autopipec.data_models.outcome import GenerateMetrics
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.data_models.task import GenerateParameters, Task, make_task
+from mlip_autopipec.data_models.task import GenerateParameters, Input, Task, make_task
 from mlip_autopipec.phases.common import done
 from mlip_autopipec.phases.seeds import seed_for
 
@@ -13,8 +16,9 @@ from mlip_autopipec.phases.seeds import seed_for
 class Generation:
     """One task that makes every structure."""
 
-    def __init__(self, config: WorkflowConfig) -> None:
+    def __init__(self, config: WorkflowConfig, supplies: Mapping[Path, FileRef]) -> None:
         self._config = config
+        self._supplies = supplies
 
     def plan(self, state: WorkflowState) -> tuple[Task, ...]:
         """One task."""
@@ -26,11 +30,14 @@ class Generation:
             strain_max=section.strain_max,
             rattle_angstrom=section.rattle_angstrom,
             distance_min_angstrom=self._config.distance_min_angstrom,
+            elements=self._config.campaign.elements,
+            variations=section.variations,
             probes=gate.probes() if gate.properties else None,
             seed=seed_for(self._config.campaign.seed, "generation"),
         )
         resources = self._config.site.resources_of(Phase.GENERATION)
-        return (make_task(state.cycle_index, Phase.GENERATION, 0, parameters, resources=resources),)
+        inputs = [Input(name="structure", file=self._supplies[path]) for path in section.files]
+        return (make_task(state.cycle_index, Phase.GENERATION, 0, parameters, inputs, resources),)
 
     def digest(self, state: WorkflowState) -> GenerationDigest:
         """Every structure that was made."""

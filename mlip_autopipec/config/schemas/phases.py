@@ -15,6 +15,7 @@ from mlip_autopipec.data_models.task import (
     Embedding,
     Prototype,
     Swaps,
+    Variation,
     WheelEngine,
 )
 
@@ -28,6 +29,12 @@ class GenerationSection(Model):
     strain_max: float = Field(default=0.05, ge=0, lt=0.5, description="largest component of the strain")
     rattle_angstrom: tuple[Annotated[float, Field(ge=0)], ...] = Field(
         default=(0.05, 0.2), min_length=1, description="standard deviations of the displacements, used in turn"
+    )
+    variations: tuple[Variation, ...] = Field(
+        default=(), description="alloys, defects, surfaces, short distances: made of the prototypes, to train on"
+    )
+    files: tuple[Path, ...] = Field(
+        default=(), description="structures of yours to train on, in any format that ASE reads; labelled as they are"
     )
 
 
