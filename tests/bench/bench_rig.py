@@ -150,8 +150,11 @@ class NoWork:
             case Phase.SELECTION:
                 return SelectionDigest(structures=(_STRUCTURE,), frames=1, dropped=0)
             case Phase.CALCULATION:
-                label = Label(task="bench", file=_FILE, role=Role.TRAIN, origin="bench", settings="bench")
-                return CalculationDigest(labels=(label,), failed=0)
+                labels = tuple(
+                    Label(task=task.id, file=_FILE, role=Role.TRAIN, origin="bench", settings="bench")
+                    for task in self.plan(state)
+                )
+                return CalculationDigest(labels=labels, failed=0)
             case Phase.TRAINING:
                 return _trained(state.cycle_index)
 

@@ -53,5 +53,5 @@ def test_slurm_is_asked_once_per_chunk_and_once_per_poll(way: str) -> None:
 
     assert calls["sbatch"] == 3
     assert calls["polls"] > 0
-    assert calls["squeue"] <= calls["polls"]
+    assert calls["squeue"] <= calls["polls"] + 1  # as it starts, one look for orphans
     assert not {"sacct", "scontrol", "scancel"} & calls.keys()
