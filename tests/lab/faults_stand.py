@@ -592,22 +592,34 @@ def _clear(struck: Struck) -> None:
     shutil.rmtree(struck.root, ignore_errors=True)
 
 
-def strike_at_random(rounds: int, chance: random.Random, place: Path) -> int:
-    """Let so many faults strike; how many campaigns did not come out as they should."""
-    wrong = struck_times = number = 0
+@dataclass
+class Rounds:
+    """What came of random faults."""
+
+    campaigns: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+
+def strike_at_random(rounds: int, chance: random.Random, place: Path, tell: Callable[[str], None]) -> Rounds:
+    """Let so many faults strike, in as many campaigns as that takes, and judge each campaign at its end."""
+    found = Rounds()
     with lab_and_line(place) as (settings, lab, line):
-        while struck_times < rounds:
-            number += 1
-            with campaign_on(settings, lab, line, place / f"{number:03d}") as struck:
-                while struck_times < rounds and not struck.over:
+        while found.faults.total() < rounds:
+            found.campaigns += 1
+            with campaign_on(settings, lab, line, place / f"{found.campaigns:03d}") as struck:
+                while found.faults.total() < rounds and not struck.over:
                     time.sleep(chance.uniform(0, 8))
-                    struck_times += _strike(struck, chance)
-                wrong += not _came_out_well(struck)
-    return wrong
+                    if name := _strike(struck, chance):
+                        found.faults[name] += 1
+                        tell(f"{found.faults.total()} of {rounds} faults, campaign {found.campaigns}: {name}")
+                if words := _what_is_wrong(struck):
+                    found.wrong.append(words)
+    return found
 
 
-def _strike(struck: Struck, chance: random.Random) -> bool:
-    """One fault; False if its moment did not come."""
+def _strike(struck: Struck, chance: random.Random) -> str | None:
+    """One fault; None if its moment did not come."""
     name = chance.choice([*FAULTS, "line cut"])
     try:
         if name == "line cut":
@@ -615,19 +627,18 @@ def _strike(struck: Struck, chance: random.Random) -> bool:
         else:
             FAULTS[name](struck)
     except Missed:
-        return False
-    return True
+        return None
+    return name
 
 
-def _came_out_well(struck: Struck) -> bool:
+def _what_is_wrong(struck: Struck) -> str | None:
     try:
         code = struck.finish()
         assert code == 0, f"the daemon ended with {code}: {struck.output()[-2000:]}"
         judge(struck)
     except (AssertionError, subprocess.TimeoutExpired) as error:
-        print(f"WRONG after {struck.told}: {error}", flush=True)
-        return False
-    return True
+        return f"after {struck.told}: {error}"
+    return None
 
 
 def main() -> int:
@@ -639,9 +650,9 @@ def main() -> int:
     words = parser.parse_args()
     words.folder.mkdir(parents=True, exist_ok=True)
     chance = random.Random(words.seed)  # noqa: S311 - the same faults for the same seed
-    wrong = strike_at_random(words.rounds, chance, words.folder.resolve())
-    print(f"{wrong} campaigns came out wrong" if wrong else "every campaign came out as it should")
-    return 1 if wrong else 0
+    found = strike_at_random(words.rounds, chance, words.folder.resolve(), lambda told: print(told, flush=True))
+    print("\n".join([f"WRONG {told}" for told in found.wrong] or ["every campaign came out as it should"]))
+    return 1 if found.wrong else 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """`scripts/soak`: nothing lost, nothing doubled, always a verdict; as a figure that anyone can reproduce.
 
-Without options it does all of it. It ends with 1 if anything was found.
+Without options it does all of it but the lab. It ends with 1 if anything was found.
 """
 
 import argparse
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = _parser().parse_args(argv)
     if words.seed is not None:
         return _tell_seed(words.seed)
-    asked = (words.seeds, words.kill, words.disk, words.journal)
+    asked = (words.seeds, words.kill, words.disk, words.journal, words.lab)
     if asked == (None,) * len(asked):
         words.seeds, words.kill, words.disk, words.journal = _SEEDS, _KILLS, _REFUSALS, _FLIPS
     rows = _soak(words)
@@ -40,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--kill", const=_KILLS, help=f"kills of real daemons ({_KILLS})", **more)  # type: ignore[arg-type]
     parser.add_argument("--disk", const=_REFUSALS, help=f"failing disks under real daemons ({_REFUSALS})", **more)  # type: ignore[arg-type]
     parser.add_argument("--journal", const=_FLIPS, help=f"a journal cut everywhere, and flips in it ({_FLIPS})", **more)  # type: ignore[arg-type]
+    parser.add_argument(
+        "--lab", type=int, metavar="N", help="real faults on the lab; only if asked for, as root on Debian"
+    )
     parser.add_argument("--first", type=int, default=0, metavar="SEED", help="where the seeds begin (0)")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="cores for the simulated ones")
     parser.add_argument("--seed", type=int, help="run this one alone, and tell its whole story")
@@ -58,6 +61,10 @@ def _soak(words: argparse.Namespace) -> list[Row]:
         sys.stderr.write("no strace here: disks are left alone\n")
     if words.journal:
         rows.append(soak_journal(words.journal, words.first, tell))
+    if words.lab:
+        from soak_lab import soak_lab  # noqa: PLC0415 - it needs pytest, and a machine that can be a cluster
+
+        rows.append(soak_lab(words.lab, words.first, tell))
     return rows
 
 

@@ -1,0 +1,21 @@
+"""Random real faults on the one-host cluster of scripts/lab: nodes, controller, sshd, the line, the daemon."""
+
+import random
+import tempfile
+import time
+from pathlib import Path
+
+from faults_stand import strike_at_random
+from soak_table import Row, Tell
+
+
+def soak_lab(number: int, seed: int, tell: Tell) -> Row:
+    """Campaigns of aluminium one after another, until that many faults have struck. Needs root on Debian."""
+    row, began_s = Row("real faults on the lab"), time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="autopipec-soak-") as folder:
+        found = strike_at_random(number, random.Random(seed), Path(folder).resolve(), tell)  # noqa: S311
+    row.runs, row.faults, row.took_s = found.campaigns, found.faults, time.monotonic() - began_s
+    row.verdicts = found.campaigns - len(found.wrong)
+    for words in found.wrong:
+        row.complain(words)
+    return row
