@@ -54,6 +54,8 @@ def test_a_campaign_outlives_what_befalls_its_jobs(cluster: Cluster, tmp_path: P
         hang(struck, Phase.CALCULATION)
         scancel(struck, Phase.CALCULATION)
         requeue(struck, Phase.CALCULATION)
+        # Else the node might go down with the one that hangs, before its walltime is over.
+        struck.until(lambda: Reason.TIMEOUT in reasons(struck) or None, patience_s=300)
         lose_node(struck, Phase.CALCULATION)
         kill_slurmd(struck)
 
