@@ -52,7 +52,7 @@ def test_it_runs_by_itself(tmp_path: Path) -> None:
         [sys.executable, "-I", "-S", path, "--help"], capture_output=True, text=True, check=False, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
-    assert "{task,batch,queue,probe}" in done.stdout
+    assert "{task,batch,queue,examine,probe}" in done.stdout
 
 
 def test_its_modules_come_from_itself(tmp_path: Path) -> None:
