@@ -281,6 +281,8 @@ class _Daemon:
             journal, state = await asyncio.to_thread(
                 lambda: FileJournal.open(self._folder / "journal", now=self._clock.now())
             )
+            gc.collect()
+            gc.freeze()  # what was replayed stays: looking through it again and again would hold up the loop
             try:
                 self._compare(state)
                 return await self._serve(journal, state)
@@ -446,7 +448,7 @@ class _Daemon:
                 observe(event, state)
         return state
 
-    def _manager(self, journal: Journal, state: WorkflowState, observers: Sequence[Observer]) -> WorkflowManager:
+    def _manager(self, journal: FileJournal, state: WorkflowState, observers: Sequence[Observer]) -> WorkflowManager:
         return WorkflowManager(
             state=state,
             policy=Policy.from_config(self._config),
@@ -464,8 +466,12 @@ class _Daemon:
             clock=self._clock,
             poll_interval_s=self._config.site.poll_interval,
             observers=observers,
-            save=lambda state: save_state(self._folder / "state.json", state),
+            save=lambda state: self._save(journal, state),
         )
+
+    def _save(self, journal: FileJournal, state: WorkflowState) -> None:
+        save_state(self._folder / "state.json", state)
+        journal.snapshot(state)
 
     def _history(self, after: int) -> Iterator[tuple[int, ev.Event]]:
         return ((record.seq, record.event) for record in read(self._folder / "journal", after))

@@ -40,12 +40,16 @@ class Scan:
 
     A torn tail (what an interrupted write leaves: a last line that is incomplete or has a wrong crc, NULs, garbage)
     ends the pass and is counted. Raises JournalDamaged for anything else that is not as it was written, StateUnreadable
-    for what another version wrote. Segments that end before `after` are not opened. May run beside a writer.
+    for what another version wrote. Segments that end before `after` are not opened, unless the `whole` journal is to be
+    checked; lines up to `after` are not decoded in any case. May run beside a writer.
     """
 
-    def __init__(self, folder: Path, after: int = 0) -> None:
+    def __init__(self, folder: Path, after: int = 0, *, whole: bool = False) -> None:
         self.folder = folder
         self.after = after
+        self._whole = whole
+        #: The crc of record `after`; None if it was not read.
+        self.crc_at_after: int | None = None
         #: Number of the newest segment; 0 if there is none.
         self.segment = 0
         #: Bytes of the newest segment that are valid; 0 if not even its header is.
@@ -73,7 +77,7 @@ class Scan:
 
     def _first_wanted(self, paths: Sequence[Path]) -> int:
         """Number of the segment to begin with; takes sequence number and crc from its header."""
-        for number in range(len(paths), 1, -1):
+        for number in () if self._whole else range(len(paths), 1, -1):
             header = _peek(paths[number - 1])
             if header is not None and header.first_seq <= self.after + 1:
                 self.seq, self.crc = header.first_seq - 1, int(header.previous_crc, 16)
@@ -95,6 +99,8 @@ class Scan:
             self.seq += 1
             if self.seq > self.after:
                 yield self._decode(path, body)
+            elif self.seq == self.after:
+                self.crc_at_after = self.crc
             self.offset += len(line)
         return b""
 

@@ -19,7 +19,7 @@ class SegmentWriter:
     def __init__(self, scan: Scan, *, sync: Callable[[int], None], segment_bytes_max: int) -> None:
         """Go on where a finished scan ended; its torn tail has been cut. Raises OSError."""
         self.seq = scan.seq
-        self._crc = scan.crc
+        self.crc = scan.crc
         self._folder = scan.folder
         self._sync = sync
         self._segment_bytes_max = segment_bytes_max
@@ -42,7 +42,7 @@ class SegmentWriter:
         lines = []
         for event in events:
             self.seq += 1
-            line, self._crc = frame(encode(Record(self.seq, event)), self._crc)
+            line, self.crc = frame(encode(Record(self.seq, event)), self.crc)
             lines.append(line)
         if lines:
             self._append(b"".join(lines))
@@ -68,7 +68,7 @@ class SegmentWriter:
         return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def _write_header(self) -> None:
-        line, self._crc = frame(encode_header(self._segment, self.seq + 1, self._crc), self._crc)
+        line, self.crc = frame(encode_header(self._segment, self.seq + 1, self.crc), self.crc)
         self._append(line)
 
     def _append(self, data: bytes) -> None:
