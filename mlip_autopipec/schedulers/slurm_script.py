@@ -108,9 +108,12 @@ me={BEGUN}${{SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}}
 echo "{LIFE_MARK} ${{SLURM_RESTART_COUNT:-0}} of job $SLURM_JOB_ID, element $index, on $SLURMD_NODENAME"
 
 # Whoever makes the gate decides, once for ever, whether this batch runs and as which job.
-ls "$submit" >/dev/null # network file systems look again
-ln -sn "$me" "$submit/gate" 2>/dev/null
-gate=$(readlink "$submit/gate") || {{ echo "$submit/gate can be neither made nor read"; exit 75; }}
+# It is read first: all elements but one find it made, and what is there never changes.
+gate=$(readlink "$submit/gate") || {{
+  ls "$submit" >/dev/null # network file systems look again
+  ln -sn "$me" "$submit/gate" 2>/dev/null
+  gate=$(readlink "$submit/gate") || {{ echo "$submit/gate can be neither made nor read"; exit 75; }}
+}}
 [ "$gate" = "$me" ] || {{ echo "the gate says $gate, so there is nothing to do here"; exit 0; }}
 
 mapfile -t -s "$index" -n 1 line <"$submit/tasks.tsv" # a process less than awk

@@ -31,7 +31,11 @@ def _parser() -> argparse.ArgumentParser:
     reaction.add_argument("--phases", type=int, default=12, help="links of the chain")
     reaction.add_argument("--sleep", type=float, default=0.73, help="seconds of each job of the chain; no whole number")
     reaction.add_argument("--fan-out", type=int, nargs="*", default=[200, 2000], help="tasks of one phase")
-    reaction.add_argument("--dpdispatcher", type=Path, help="a Python that has it: make one with `scripts/bench peer`")
+    reaction.add_argument(
+        "--dpdispatcher",
+        type=lambda word: Path(word).absolute(),
+        help="a Python that has it: make one with `scripts/bench peer`",
+    )
     reaction.add_argument("--dpdispatcher-default", action="store_true", help="with its default settings too: minutes")
     reaction.set_defaults(measure=_reaction)
     journal = commands.add_parser("journal", help="appends and replay")
