@@ -65,6 +65,11 @@ class ExploreMetrics(Model):
     restart_step: int | None = Field(default=None, ge=0, description="of a halted walker: where it may go on from")
     temperature_mean_kelvin: float = Field(ge=0)
     gamma_trace: tuple[tuple[int, float], ...] = Field(max_length=200)
+    gamma_counts: tuple[tuple[float, int], ...] = Field(
+        default=(),
+        max_length=64,
+        description="looks at γ by its value: lower edge, an eighth of a decade below the next",
+    )
 
     @model_validator(mode="after")
     def _completed_means_all_steps(self) -> Self:

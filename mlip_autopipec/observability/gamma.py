@@ -1,6 +1,7 @@
-"""The report's figure of γ over the MD steps: small multiples, a panel per cycle and a line per walker."""
+"""The report's figures of γ: over the MD steps, a panel per cycle and a line per walker; and how often it was met."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from math import log10
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -9,11 +10,12 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from mlip_autopipec.data_models.outcome import Ending
 from mlip_autopipec.observability.canvas import BLUE, GREEN, GREY, INK, PURPLE, VERMILLION, Drawing, plain_log
-from mlip_autopipec.observability.projections import WalkerTrace
+from mlip_autopipec.observability.projections import GammaHistogram, WalkerTrace
 
 _FLOOR = 0.1  # lower values are drawn there: how far below gamma_select a frame is tells nothing
 _COLUMNS = 4
 _PANELS_MAX = 24
+_BINS_PER_DECADE = 8  # of the histogram, as walkers count
 _POINTS_MAX = 12_000  # over all panels, so that a long campaign still makes a small page
 _CONDITION_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, GREY)
 _ENDING_MARKERS = {Ending.HALTED: "X", Ending.EXPLODED: "D"}
@@ -100,10 +102,49 @@ def _legend(traces: Sequence[WalkerTrace], conditions: Sequence[str]) -> list[Li
         for ending, marker in _ENDING_MARKERS.items()
         if ending in endings
     ]
-    halt, select = traces[0].gamma_halt, traces[0].gamma_select
+    halt, select = ({getattr(trace, name) for trace in traces} for name in ("gamma_halt", "gamma_select"))
     return [
         *lines,
         *marks,
-        Line2D([], [], color=INK, linewidth=0.9, label=f"γ halt {halt:g}"),
-        Line2D([], [], color=INK, linewidth=0.9, linestyle=(0, (2, 2)), label=f"γ select {select:g}"),
+        Line2D([], [], color=INK, linewidth=0.9, label=f"γ halt {_range(halt)}"),
+        Line2D([], [], color=INK, linewidth=0.9, linestyle=(0, (2, 2)), label=f"γ select {_range(select)}"),
     ]
+
+
+def _range(values: Collection[float]) -> str:
+    """One level, or the lowest and the highest of several."""
+    low, high = min(values), max(values)
+    return f"{low:.3g}" if low == high else f"{low:.3g} … {high:.3g}"
+
+
+def gamma_histogram(found: Sequence[GammaHistogram]) -> Drawing:
+    """Share of all looks at γ by its height, in the first cycle and in the last; at least one histogram."""
+    shown = ((found[0], GREY, False), (found[-1], BLUE, True))[-min(len(found), 2) :]
+    bins = [_bin(edge) for one, _, _ in shown for edge in one.looks]
+    span = range(min(bins), max(bins) + 2)
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        edges = [10 ** (place / _BINS_PER_DECADE) for place in span]
+        for one, colour, filled in shown:
+            looks = {_bin(edge): number for edge, number in one.looks.items()}
+            total = sum(looks.values())
+            shares = [100 * looks.get(place, 0) / total for place in span[:-1]]
+            words = f"cycle {one.cycle}, {total} looks"
+            axes.stairs(
+                shares, edges, color=colour, fill=filled, alpha=0.5 if filled else 1, linewidth=1.4, label=words
+            )
+        last = found[-1]
+        axes.axvline(last.gamma_halt, color=INK, linewidth=0.9, label=f"γ halt {last.gamma_halt:.3g}")
+        words = f"γ select {last.gamma_select:.3g}"
+        axes.axvline(last.gamma_select, color=INK, linewidth=0.9, linestyle=(0, (2, 2)), label=words)
+        axes.set(xscale="log", xlabel="extrapolation grade γ", ylabel="% of looks")
+        plain_log(axes.xaxis, subs=(1.0, 2.0, 5.0))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+
+    return draw
+
+
+def _bin(edge: float) -> int:
+    return round(_BINS_PER_DECADE * log10(edge))

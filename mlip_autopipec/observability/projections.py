@@ -133,6 +133,35 @@ def gamma_traces(events: Iterable[ev.Event]) -> tuple[WalkerTrace, ...]:
     return tuple(traces)
 
 
+@dataclass(frozen=True, slots=True)
+class GammaHistogram:
+    """How often the walkers of one cycle met a γ: looks by the lower edge of their bin, an eighth of a decade wide."""
+
+    cycle: int
+    looks: Mapping[float, int]
+    gamma_select: float
+    gamma_halt: float
+
+
+def gamma_histograms(events: Iterable[ev.Event]) -> tuple[GammaHistogram, ...]:
+    """One for each cycle whose walkers counted their looks, in order. Every look counts, not only a trace's peaks."""
+    walkers: dict[str, Task] = {}
+    looks: dict[int, Counter[float]] = {}
+    levels: dict[int, tuple[float, float]] = {}
+    for event in events:
+        match event:
+            case ev.PhaseStarted(phase=Phase.EXPLORATION):
+                walkers = {task.id: task for task in event.tasks}
+            case ev.TaskEnded() if isinstance(event.outcome.metrics, ExploreMetrics):
+                task, metrics = walkers.get(event.outcome.task), event.outcome.metrics
+                if metrics.gamma_counts and task and isinstance(task.parameters, ExploreParameters):
+                    looks.setdefault(task.cycle, Counter()).update(dict(metrics.gamma_counts))
+                    levels[task.cycle] = task.parameters.gamma_select, task.parameters.gamma_halt
+            case _:
+                pass
+    return tuple(GammaHistogram(cycle, dict(sorted(found.items())), *levels[cycle]) for cycle, found in looks.items())
+
+
 def _trace(task: Task, parameters: ExploreParameters, metrics: ExploreMetrics) -> WalkerTrace:
     return WalkerTrace(
         cycle=task.cycle,

@@ -9,13 +9,17 @@ from pathlib import Path
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.observability import sections
+from mlip_autopipec.observability.choices import candidates, choices
 from mlip_autopipec.observability.durations import phase_times
+from mlip_autopipec.observability.fitting import fitting, last_fit
 from mlip_autopipec.observability.judgement import gate, last_judgement
+from mlip_autopipec.observability.labelling import labelling, labels
 from mlip_autopipec.observability.markup import element
 from mlip_autopipec.observability.overview import overview
 from mlip_autopipec.observability.projections import (
     attempts,
     closed_cycles,
+    gamma_histograms,
     gamma_traces,
     label_origins,
     ladder_rungs,
@@ -42,8 +46,15 @@ def report_html(events: Sequence[ev.Event], root: Path) -> str:
     cycles, tries = closed_cycles(events), attempts(events)
     parts = (
         ("learning", "Learning curves", sections.learning(fits)),
-        ("gamma", "Extrapolation grade", sections.gamma(gamma_traces(events), ladder_rungs(events))),
+        (
+            "gamma",
+            "Extrapolation grade",
+            sections.gamma(gamma_traces(events), ladder_rungs(events), gamma_histograms(events)),
+        ),
+        ("candidates", "Candidates", candidates(choices(events), root)),
         ("origins", "Where the labels came from", sections.origins(label_origins(events))),
+        ("labels", "Labels", labels(labelling(events), tries)),
+        ("fit", "The last fit", fitting(last_fit(events))),
         ("parity", "Parity", sections.parity(potentials(events), fits, root)),
         ("gate", "The gate", gate(last_judgement(events))),
         ("time", "Where the time went", sections.time(times)),

@@ -8,15 +8,16 @@ from mlip_autopipec.data_models.base import Verdict
 from mlip_autopipec.data_models.digest import CycleSummary
 from mlip_autopipec.data_models.outcome import Errors
 from mlip_autopipec.observability import figures as fg
-from mlip_autopipec.observability.canvas import Drawing, svg
+from mlip_autopipec.observability.blocks import ROWS_MAX, details, figure, quiet, rest
 from mlip_autopipec.observability.durations import PhaseTime
-from mlip_autopipec.observability.gamma import gamma_cycles, gamma_height_inch, gamma_panels
+from mlip_autopipec.observability.gamma import gamma_cycles, gamma_height_inch, gamma_histogram, gamma_panels
 from mlip_autopipec.observability.markup import element, table
 from mlip_autopipec.observability.overview import Overview
 from mlip_autopipec.observability.parity import Parity, read_parity
 from mlip_autopipec.observability.projections import (
     Attempts,
     Fit,
+    GammaHistogram,
     LabelOrigin,
     LadderRung,
     Potentials,
@@ -33,7 +34,6 @@ _HEADLINES = {
 }
 #: Above this part of MD's time, looking at γ is worth a word.
 _GAMMA_SHARE_MAX = 0.1
-_ROWS_MAX = 200  # of a table that could grow without end
 
 
 def headline(about: Overview, fits: Sequence[Fit], cycles: Sequence[CycleSummary], times: Sequence[PhaseTime]) -> str:
@@ -71,14 +71,14 @@ def _numbers(
 def learning(fits: Sequence[Fit]) -> str:
     """Errors against labels."""
     if not fits:
-        return _nothing("No potential has been fitted yet.")
+        return quiet("No potential has been fitted yet.")
     (first, before), (last, after) = on_last_test_set(fits)[0], on_last_test_set(fits)[-1]
     alt = (
         f"Errors against training labels. Test force error {_force(before)} meV/Å at {first.labels_train} labels,"
         f" {_force(after)} meV/Å at {last.labels_train} labels; test energy error {_energy(before)} and"
         f" {_energy(after)} meV/atom."
     )
-    return _figure(
+    return figure(
         fg.learning_curves(fits),
         "learning",
         alt,
@@ -88,10 +88,10 @@ def learning(fits: Sequence[Fit]) -> str:
     )
 
 
-def gamma(traces: Sequence[WalkerTrace], rungs: Sequence[LadderRung]) -> str:
-    """γ over the steps of every walker, and how far each ladder was climbed."""
+def gamma(traces: Sequence[WalkerTrace], rungs: Sequence[LadderRung], histograms: Sequence[GammaHistogram] = ()) -> str:
+    """γ over the steps of every walker, how often it was met, and how far each ladder was climbed."""
     if not traces:
-        return _nothing("No walker has ended yet.")
+        return quiet("No walker has ended yet.")
     halts = [trace for trace in traces if trace.halted_at is not None]
     alt = f"γ over MD steps of {count(len(traces), 'walker')}; {len(halts)} halted. The numbers are in the table below."
     left_out = len({trace.cycle for trace in traces}) - len(gamma_cycles(traces))
@@ -111,11 +111,30 @@ def gamma(traces: Sequence[WalkerTrace], rungs: Sequence[LadderRung]) -> str:
             figures3(trace.gamma_max),
             _began(trace),
         )
-        for trace in traces[-_ROWS_MAX:]
+        for trace in traces[-ROWS_MAX:]
     ]
     head = ("cycle", "walker", "ending", "steps", "largest γ", "began")
-    drawing = _figure(gamma_panels(traces), "gamma", alt, caption, height_inch=gamma_height_inch(traces))
-    return drawing + _ladders(rungs) + _details("Every walker", table(head, rows, text_columns=(1, 2, 5)), len(traces))
+    drawing = figure(gamma_panels(traces), "gamma", alt, caption, height_inch=gamma_height_inch(traces))
+    return (
+        drawing
+        + _histogram(histograms)
+        + _ladders(rungs)
+        + details("Every walker", table(head, rows, text_columns=(1, 2, 5)), len(traces))
+    )
+
+
+def _histogram(found: Sequence[GammaHistogram]) -> str:
+    if not found:
+        return ""
+    above = {}
+    for one in dict.fromkeys((found[0].cycle, found[-1].cycle)):
+        histogram = next(each for each in found if each.cycle == one)
+        looks = sum(histogram.looks.values())
+        over = sum(number for edge, number in histogram.looks.items() if edge >= histogram.gamma_select)
+        above[one] = f"{over / looks:.1%} of {count(looks, 'look')} in cycle {one}"
+    words = f"γ above γ select in {' and '.join(above.values())}."
+    caption = f"Every look that walkers had at γ, by its height; {words} Bins are an eighth of a decade wide."
+    return figure(gamma_histogram(found), "histogram", f"Histogram of γ. {words}", caption, height_inch=2.6)
 
 
 def _began(trace: WalkerTrace) -> str:
@@ -149,22 +168,22 @@ def _ladders(rungs: Sequence[LadderRung]) -> str:
             *map(str, (rung.walkers, rung.completed, rung.halted, rung.continued)),
             figures3(rung.time_ps),
         )
-        for rung in tall[-_ROWS_MAX:]
+        for rung in tall[-ROWS_MAX:]
     ]
     head = ("cycle", "ladder", "stage", "walkers", "completed", "halted", "went on", "ps")
-    return _details("Every stage", table(head, rows), len(tall)) if tall else ""
+    return details("Every stage", table(head, rows), len(tall)) if tall else ""
 
 
 def origins(labels: Sequence[LabelOrigin]) -> str:
     """Labels by origin and cycle."""
     if not labels:
-        return _nothing("No structure has been labelled yet.")
+        return quiet("No structure has been labelled yet.")
     total = sum(origin.count for origin in labels)
     kinds = {origin.kind: 0 for origin in labels}
     for origin in labels:
         kinds[origin.kind] += origin.count
     words = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
-    return _figure(
+    return figure(
         fg.origin_bars(labels),
         "origins",
         f"{count(total, 'label')} by cycle and origin: {words}.",
@@ -178,7 +197,7 @@ def parity(found: Potentials, fits: Sequence[Fit], root: Path) -> str:
     by_cycle = {fit.cycle: fit for fit in fits}
     wanted = dict.fromkeys((*found.promoted[:1], *found.promoted[-1:]))
     if not wanted:
-        return _nothing("No potential has been promoted yet.")
+        return quiet("No potential has been promoted yet.")
     columns: list[tuple[str, Parity, Fit]] = []
     missing = []
     for cycle in wanted:
@@ -187,21 +206,21 @@ def parity(found: Potentials, fits: Sequence[Fit], root: Path) -> str:
         if isinstance(data, Parity):
             columns.append((f"cycle {cycle}", data, by_cycle[cycle]))
         else:
-            missing.append(_nothing(f"The parity data of cycle {cycle} are missing: {data}."))
+            missing.append(quiet(f"The parity data of cycle {cycle} are missing: {data}."))
     if not columns:
         return "".join(missing)
     alt = "Predicted against labelled energies and force components of " + " and ".join(
         f"{title} (test force error {_force(fit.test)} meV/Å)" for title, _, fit in columns
     )
     caption = "The first and the current potential, each on the training and the test set of its own cycle."
-    return _figure(fg.parity_panels(columns), "parity", alt, caption, height_inch=2.9) + "".join(missing)
+    return figure(fg.parity_panels(columns), "parity", alt, caption, height_inch=2.9) + "".join(missing)
 
 
 def time(times: Sequence[PhaseTime]) -> str:
     """Wall time by cycle, phase and use."""
     wall_s = sum(time.wall_s for time in times)
     if not wall_s:
-        return _nothing("No phase has taken any time yet.")
+        return quiet("No phase has taken any time yet.")
     shares = {
         "tasks were running": sum(time.running_s for time in times),
         "none ran and some waited in the queue": sum(time.queued_s for time in times),
@@ -215,21 +234,21 @@ def time(times: Sequence[PhaseTime]) -> str:
             *map(duration, (time.wall_s, time.running_s, time.queued_s, time.overhead_s)),
             *map(duration, (time.task_wall_s, time.task_cpu_s)),
         )
-        for time in times[-_ROWS_MAX:]
+        for time in times[-ROWS_MAX:]
     ]
     head = ("cycle", "phase", "wall", "running", "queued", "neither", "sum of tasks' wall", "sum of tasks' CPU")
     caption = (
         f"Of {duration(wall_s)} in phases: {words}. The last is the daemon's own share, with every pause and every hour"
         " in which no daemon was up."
     )
-    drawing = _figure(fg.time_bars(times), "time", f"Wall time per cycle. {caption}", caption)
-    return drawing + _details("Every phase", table(head, rows, text_columns=(1,)), len(times))
+    drawing = figure(fg.time_bars(times), "time", f"Wall time per cycle. {caption}", caption)
+    return drawing + details("Every phase", table(head, rows, text_columns=(1,)), len(times))
 
 
 def cycles(closed: Sequence[CycleSummary]) -> str:
     """One row per closed cycle."""
     if not closed:
-        return _nothing("No cycle has been closed yet.")
+        return quiet("No cycle has been closed yet.")
     words = element(
         "p",
         "Errors are those on the test set: of the potential before → of this cycle's fit, both on the same structures.",
@@ -272,7 +291,7 @@ def failures(tries: Attempts) -> str:
     """Attempts by reason, and the tasks that failed at least once."""
     failed = sum(tries.failed.values())
     if not failed:
-        return _nothing(f"None of {count(tries.begun, 'attempt')} failed.")
+        return quiet(f"None of {count(tries.begun, 'attempt')} failed.")
     words = ", ".join(f"{number} {reason.replace('_', ' ')}" for reason, number in tries.failed.items())
     rows = [
         (
@@ -282,11 +301,11 @@ def failures(tries: Attempts) -> str:
             task.fate,
             one_line(task.attempts[-1].message, 300),
         )
-        for task in tries.tasks[-_ROWS_MAX:]
+        for task in tries.tasks[-ROWS_MAX:]
     ]
     head = ("task", "failed attempts", "reason", "what became of it", "last message")
     sentence = element("p", f"{failed} of {count(tries.begun, 'attempt')} failed: {words}.")
-    return sentence + table(head, rows, text_columns=(0, 2, 3, 4)) + _rest(len(tries.tasks))
+    return sentence + table(head, rows, text_columns=(0, 2, 3, 4)) + rest(len(tries.tasks))
 
 
 def provenance(about: Overview) -> str:
@@ -310,23 +329,6 @@ def provenance(about: Overview) -> str:
 def standing(about: Overview) -> str:
     """Up to when the journal told."""
     return f"Last event {about.last_at:%Y-%m-%d %H:%M:%S} UTC" if about.last_at else "The journal is empty."
-
-
-def _figure(draw: Drawing, name: str, alt: str, caption: str, *, height_inch: float = 3.2) -> str:
-    drawing = svg(draw, name, alt, height_inch=height_inch)
-    return f"<figure>\n{drawing}\n{element('figcaption', caption)}</figure>"
-
-
-def _details(summary: str, content: str, rows: int) -> str:
-    return f"<details>{element('summary', summary)}{content}{_rest(rows)}</details>"
-
-
-def _rest(rows: int) -> str:
-    return _nothing(f"The last {_ROWS_MAX} of {rows}; the journal has all.") if rows > _ROWS_MAX else ""
-
-
-def _nothing(words: str) -> str:
-    return element("p", words, class_="quiet")
 
 
 def _force(errors: Errors) -> str:

@@ -27,6 +27,9 @@ from mlip_autopipec.payload.structures import crystal, finite, read_frames, user
 from mlip_autopipec.payload.wheel import WheelEngine
 
 _TRACE_POINTS_MAX = 200
+#: Bins of γ per decade, and the first and last of them: γ of 0.1 and below, of 1000 and above.
+_BINS_PER_DECADE = 8
+_BINS = (-8, 24)
 _FS_IN_PS = 1.0e-3
 #: Guard → what it says, of the value that struck.
 _GUARDS = {
@@ -181,6 +184,7 @@ def _metrics(
         "frames_collected": sum(frame.info["kind"] != "audit" for frame in frames),
         "temperature_mean_kelvin": float(trace[:, 2].mean()) if len(trace) else 0.0,
         "gamma_trace": _thinned(trace),
+        "gamma_counts": _counted(trace),
     }
 
 
@@ -189,3 +193,12 @@ def _thinned(trace: np.ndarray) -> list[tuple[int, float]]:
     stretches = np.array_split(trace, min(len(trace), _TRACE_POINTS_MAX)) if len(trace) else []
     peaks = [stretch[int(np.argmax(stretch[:, 1]))] for stretch in stretches]
     return [(int(peak[0]), round(float(peak[1]), 4)) for peak in peaks]
+
+
+def _counted(trace: np.ndarray) -> list[tuple[float, int]]:
+    """How often γ was met at which height: every look counts, where the thinned trace keeps the peaks alone."""
+    if not len(trace):
+        return []
+    places = np.floor(_BINS_PER_DECADE * np.log10(np.maximum(trace[:, 1], np.finfo(float).tiny)))
+    bins, counts = np.unique(np.clip(places, *_BINS), return_counts=True)
+    return [(round(float(10 ** (b / _BINS_PER_DECADE)), 4), int(n)) for b, n in zip(bins, counts, strict=True)]

@@ -347,6 +347,7 @@ def explored(*, halted: bool, number: int, cycle: int) -> oc.ExploreMetrics:
         frames_collected=20,
         temperature_mean_kelvin=TEMPERATURES[number],
         gamma_trace=(*trace, (steps, 12.3)) if halted else trace,
+        gamma_counts=((1.0, 6), (3.1623, 1), (10.0, 1)) if halted else ((0.7499, 60), (1.0, 40)),
     )
 
 

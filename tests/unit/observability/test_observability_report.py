@@ -23,7 +23,10 @@ from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.testing.examples import copper_config
 from mlip_autopipec.testing.walk import Walk
 
-SECTIONS = ["learning", "gamma", "origins", "parity", "gate", "time", "cycles", "failures", "provenance"]
+SECTIONS = [
+    *("learning", "gamma", "candidates", "origins", "labels", "fit", "parity", "gate"),
+    *("time", "cycles", "failures", "provenance"),
+]
 _VOID = {"meta", "link", "br", "img", "hr"}
 
 
@@ -90,7 +93,7 @@ def test_the_page_is_whole(whole: tuple[str, Page]) -> None:
     """Every element is closed, every section is there in order, and every figure has a text for those who can't see."""
     _, page = whole
     assert (page.open, page.lang, page.sections) == ([], "en", SECTIONS)
-    assert len(page.figures) == 5
+    assert len(page.figures) == 6
     assert all(len(alt) > 30 for alt in page.figures)
 
 
@@ -103,7 +106,7 @@ def test_the_page_needs_nothing_else(whole: tuple[str, Page]) -> None:
 
 
 def test_ids_are_unique_and_every_reference_is_met(whole: tuple[str, Page]) -> None:
-    """Five figures in one page do not borrow each other's clips and markers."""
+    """Figures in one page do not borrow each other's clips and markers."""
     _, page = whole
     assert len(page.ids) == len(set(page.ids))
     assert set(page.targets) <= set(page.ids)
@@ -123,6 +126,8 @@ def test_the_numbers_are_on_the_page(whole: tuple[str, Page]) -> None:
         "done later",
         "Cu fcc 900 K nvt",
         "148 of 2000",
+        "γ above γ select in 1.9% of 108 looks in cycle 1 and 0.0% of 200 looks in cycle 3.",
+        "Of 120 frames that walkers kept, 9 were chosen to be labelled.",
         "γ halt 10",
         "γ select 2",
         "potentials/003",
@@ -156,9 +161,9 @@ def test_a_campaign_that_is_only_begun(tmp_path: Path, events: int) -> None:
     assert "No walker has ended yet." in page.text
 
 
-@pytest.mark.parametrize(("place", "figures"), [("labelled", 2), ("fitted", 3), ("explored", 4)])
+@pytest.mark.parametrize(("place", "figures"), [("labelled", 2), ("fitted", 3), ("explored", 5)])
 def test_a_campaign_that_is_under_way(tmp_path: Path, place: str, figures: int) -> None:
-    """Each figure comes as soon as there is something to draw: origins and time, then learning, then γ."""
+    """Each figure comes as soon as there is something to draw: origins and time, then learning, then two of γ."""
     campaign = Campaign()
     campaign.create()
     campaign.calculation(campaign.generation())
@@ -176,7 +181,7 @@ def test_missing_parity_data_are_said_to_be_missing(tmp_path: Path) -> None:
     _, page = rendered(whole_campaign(learning_cycles=1), tmp_path)
     assert "The parity data of cycle 0 are missing" in page.text
     assert "No such file or directory" in page.text
-    assert len(page.figures) == 4
+    assert len(page.figures) == 5
 
 
 def test_damaged_parity_data_are_said_to_be_damaged(tmp_path: Path) -> None:
@@ -188,7 +193,7 @@ def test_damaged_parity_data_are_said_to_be_damaged(tmp_path: Path) -> None:
     _, page = rendered(campaign, tmp_path)
     assert "The parity data of cycle 0 are missing" in page.text
     assert "is not as it should be" in page.text
-    assert len(page.figures) == 5
+    assert len(page.figures) == 6
 
 
 def test_a_paused_campaign_says_so(tmp_path: Path) -> None:

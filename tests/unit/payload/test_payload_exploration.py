@@ -102,6 +102,8 @@ def test_a_completed_walker_has_made_every_step(walk: Walk) -> None:
     assert metrics.time_ps == pytest.approx(0.086)
     assert [step for step, _ in metrics.gamma_trace] == list(range(0, 41, 5))
     assert metrics.gamma_max == pytest.approx(max(gamma for _, gamma in metrics.gamma_trace), abs=1e-4)
+    assert sum(looks for _, looks in metrics.gamma_counts) == len(metrics.gamma_trace)
+    assert metrics.gamma_counts[-1][0] <= metrics.gamma_max < 10 ** (1 / 8) * metrics.gamma_counts[-1][0]
     assert metrics.frames_collected == 0
     assert [frame.info["kind"] for frame in frames] == ["audit", "audit"]
     assert 100 < metrics.temperature_mean_kelvin < 600
@@ -423,6 +425,14 @@ def test_the_thinned_trace_keeps_every_peak() -> None:
         (10, round(gammas[2], 4)),
     ]
     assert exploration._thinned(np.empty((0, 7))) == []
+
+
+def test_every_look_at_gamma_is_counted_in_its_bin() -> None:
+    """Bins are an eighth of a decade wide from 0.1 to 1000; what lies beyond is in the outermost ones."""
+    trace = np.array([[step, gamma, 300.0] for step, gamma in enumerate((0.0, 0.02, 1.0, 1.3, 1.34, 10.0, 5e7))])
+    counted = exploration._counted(trace)
+    assert counted == [(0.1, 2), (1.0, 2), (1.3335, 1), (10.0, 1), (1000.0, 1)]
+    assert exploration._counted(np.empty((0, 3))) == []
 
 
 def test_a_second_attempt_starts_afresh(walk: Walk) -> None:

@@ -13,6 +13,7 @@ from payload_stand import Fitted, copper, fit_once, job_of, train_parameters
 
 from mlip_autopipec.data_models.outcome import SelectMetrics
 from mlip_autopipec.data_models.task import AseOracle, CalculateParameters, Embedding, SelectParameters
+from mlip_autopipec.observability.choices import FATES, read_candidates
 from mlip_autopipec.payload.structures import read_frames, write_frames
 
 pytest.importorskip("pyace", reason="needs the demo extra")
@@ -231,6 +232,10 @@ def test_every_frame_ends_with_one_word(fitted: Fitted, tmp_path: Path) -> None:
     assert (metrics.below_window, metrics.above_window, metrics.too_short, metrics.duplicates) == (1, 1, 1, 1)
     assert words["halt"] == 1
     assert metrics.not_chosen == words["not_chosen"] == 2
+    (path,) = tmp_path.glob("cycles/001/selection/*/candidates.json")
+    told = read_candidates(path)
+    assert not isinstance(told, str), told
+    assert {frame.verdict for frame in told} <= FATES.keys()
 
 
 def test_a_halting_frame_is_chosen_before_stranger_ones(fitted: Fitted, tmp_path: Path) -> None:

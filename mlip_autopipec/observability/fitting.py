@@ -1,0 +1,138 @@
+"""The report's section on the last fit: its loss, the ways it was tried, and its errors by part of the test set."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.outcome import GroupErrors, TrainMetrics
+from mlip_autopipec.observability.blocks import figure, quiet
+from mlip_autopipec.observability.canvas import BLUE, GREY, MUTED, VERMILLION, Drawing
+from mlip_autopipec.observability.markup import element, table
+from mlip_autopipec.observability.words import count, duration, figures3
+
+_BY = {"set": "test set", "origin": "origin", "element": "element"}
+_STARTS = {"scratch": "from scratch", "warm": "on from the potential before"}
+
+
+@dataclass(frozen=True, slots=True)
+class LastFit:
+    """The last training that gave its result."""
+
+    cycle: int
+    wall_s: float
+    metrics: TrainMetrics
+
+
+def last_fit(events: Iterable[ev.Event]) -> LastFit | None:
+    """Its cycle and numbers; None where nothing has been fitted."""
+    found, cycle = None, 0
+    for event in events:
+        match event:
+            case ev.PhaseStarted():
+                cycle = event.cycle
+            case ev.TaskEnded() if isinstance(event.outcome.metrics, TrainMetrics):
+                found = LastFit(cycle, event.outcome.wall_s, event.outcome.metrics)
+            case _:
+                pass
+    return found
+
+
+def fitting(fit: LastFit | None) -> str:
+    """What the last fit was like; nothing of it is said elsewhere."""
+    if fit is None:
+        return quiet("No potential has been fitted yet.")
+    metrics = fit.metrics
+    words = (
+        f"The fit of cycle {fit.cycle} has {count(metrics.functions, 'function')}. Of {duration(fit.wall_s)},"
+        f" {duration(metrics.fit_s)} went to the fit and {duration(metrics.active_set_s)} to its active set."
+    )
+    if len(metrics.fits) > 1:
+        ways = ", ".join(f"{_STARTS[way.start]} {figures3(way.force_mev_per_angstrom)} meV/Å" for way in metrics.fits)
+        words += f" It was made in {len(metrics.fits)} ways, and the first was kept: {ways} on the test set."
+    return element("p", words) + _loss(metrics.loss) + _parts(metrics.groups, metrics.groups_of_current)
+
+
+def _loss(curve: Sequence[tuple[int, int, float, float, float]]) -> str:
+    if not curve:
+        return quiet("A linear fit is solved at once, and tells no loss; pacemaker's would be drawn here.")
+    alt = "Loss over the iterations of each stage: " + "; ".join(loss_words(curve)) + "."
+    caption = (
+        "pacemaker's loss over its iterations, stage after stage, with the errors on the training set that it counts."
+        " Stages weigh forces and energies differently, so the loss may jump between two of them."
+    )
+    return figure(_drawn(curve), "loss", alt, caption)
+
+
+def loss_words(curve: Sequence[tuple[int, int, float, float, float]]) -> list[str]:
+    """Of each stage, where its loss began and where it ended."""
+    stages: dict[int, list[float]] = {}
+    for stage, _, loss, _, _ in curve:
+        stages.setdefault(stage, []).append(loss)
+    return [f"stage {stage} {figures3(losses[0])} → {figures3(losses[-1])}" for stage, losses in stages.items()]
+
+
+def _drawn(curve: Sequence[tuple[int, int, float, float, float]]) -> Drawing:
+    def draw(page: Figure) -> None:
+        left, right = page.subplots(1, 2)
+        places = range(len(curve))
+        energy, force = [point[3] for point in curve], [point[4] for point in curve]
+        left.plot(places, [point[2] for point in curve], ".-", color=BLUE)
+        left.set(title="Loss", yscale="log")
+        right.plot(places, force, ".-", color=VERMILLION, label="force, meV/Å")
+        right.plot(places, energy, ".-", color=GREY, label="energy, meV/atom")
+        right.set(title="Errors on the training set", yscale="log")
+        right.legend(loc="best", fontsize=8)
+        begins = [place for place in places[1:] if curve[place][0] != curve[place - 1][0]]
+        shown = sorted({0, *begins, len(curve) - 1})
+        for axes in (left, right):
+            axes.set_xlabel("iteration of its stage")
+            axes.set_xticks(shown, labels=[str(curve[place][1]) for place in shown])
+            for place in begins:
+                axes.axvline(place - 0.5, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
+
+    return draw
+
+
+def _parts(groups: Sequence[GroupErrors], before: Sequence[GroupErrors]) -> str:
+    """Errors of the new potential by set, origin and element, beside those of the potential before it."""
+    if not groups:
+        return ""
+    earlier = {(group.by, group.name): group for group in before}
+    rows = []
+    for group in sorted(groups, key=lambda group: list(_BY).index(group.by)):
+        current = earlier.get((group.by, group.name))
+        rows.append(
+            (
+                _BY[group.by],
+                group.name,
+                str(group.atoms),
+                _number(group.energy_mev_per_atom),
+                _number(current.energy_mev_per_atom if current else None),
+                _number(group.force_mev_per_angstrom),
+                _number(current.force_mev_per_angstrom if current else None),
+                _number(group.force_p95_mev_per_angstrom),
+                _number(group.force_max_mev_per_angstrom),
+            )
+        )
+    head = (
+        "by",
+        "part of the test set",
+        "atoms",
+        "energy, meV/atom",
+        "before",
+        "force, meV/Å",
+        "before",
+        "95 %",
+        "worst",
+    )
+    words = quiet(
+        "Root-mean-square errors on one and the same test set, of the new potential and of the one before it; 95 % of"
+        " the atoms err in force by less than the last but one column says, and the worst by the last."
+    )
+    return words + table(head, rows, text_columns=(0, 1))
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else figures3(value)
