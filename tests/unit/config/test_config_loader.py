@@ -20,6 +20,7 @@ from mlip_autopipec.data_models.task import AseOracle
 from mlip_autopipec.errors import ConfigurationError
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+CAMPAIGNS = sorted(REPOSITORY.glob("config/campaigns/*.yaml"))
 
 
 def loaded(folder: Path, *changes: tuple[str, str]) -> LoadedConfig:
@@ -43,7 +44,7 @@ def test_a_file_in_order_is_loaded(tmp_path: Path) -> None:
     assert config.site.resources_of(Phase.TRAINING).walltime_s == 7200
 
 
-@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("config/*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("config/**/*.yaml")), ids=lambda path: path.name)
 def test_every_site_file_that_is_shipped_is_in_order(path: Path) -> None:
     """What a user begins with has no mistake."""
     assert load_config(path).path == path
@@ -52,6 +53,14 @@ def test_every_site_file_that_is_shipped_is_in_order(path: Path) -> None:
 def test_there_are_site_files_to_ship() -> None:
     """The test above looks where they are."""
     assert (REPOSITORY / "config" / "demo.yaml").is_file()
+    assert list(CAMPAIGNS)
+
+
+@pytest.mark.parametrize("path", CAMPAIGNS, ids=lambda path: path.name)
+def test_a_campaign_is_said_in_sixty_lines(path: Path) -> None:
+    """A whole campaign fits on a page, and its folders lie where the checkout ignores them."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 60
+    assert load_config(path).config.campaign.folder.is_relative_to(REPOSITORY / "campaigns")
 
 
 def test_paths_are_relative_to_the_folder_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
