@@ -85,12 +85,13 @@ def moved(site_file: Path, folder: Path) -> Path:
 
 def _make_ready(config: WorkflowConfig) -> None:
     """Bring up what the site file takes for granted."""
-    python = config.training.pacemaker.python
-    if config.training.trainer == "pacemaker" and python is not None:
+    pacemaker, python = config.training.trainer == "pacemaker", config.training.pacemaker.python
+    if pacemaker and python is not None:
         subprocess.run([TOP / "scripts" / "codes", Path(python).parents[1]], check=True)
     lab = _lab_of(config)
     if lab is not None:
-        subprocess.run([TOP / "scripts" / "lab", "up"], check=True, env={**os.environ, "AUTOPIPEC_LAB": str(lab)})
+        words = ["up", "--codes"] if pacemaker and python is None else ["up"]
+        subprocess.run([TOP / "scripts" / "lab", *words], check=True, env={**os.environ, "AUTOPIPEC_LAB": str(lab)})
 
 
 def _lab_of(config: WorkflowConfig) -> Path | None:
