@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -14,18 +15,21 @@ from mlip_autopipec.journal.durable import make_folder, write_all
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _CONTENT_BYTES_MAX = 4096
+_LOOK_EVERY_S = 0.02
 
 
 class CampaignLock:
     """Holds `folder/lock` while entered. The kernel lets go of it when the process ends, however it ends.
 
-    The file stays when the lock is released: removing it would let two daemons lock two files of one name.
+    The file stays when the lock is released: removing it would let two daemons lock two files of one name. A child that
+    was forked, and has not yet become the program that it is to run, holds the lock beyond the death of its parent.
     """
 
-    def __init__(self, folder: Path, *, now: datetime) -> None:
-        """`now` is written into the file, for the message that the next one gets."""
+    def __init__(self, folder: Path, *, now: datetime, patience_s: float = 10.0) -> None:
+        """`now` is written into the file, for the message that the next one gets. A dead holder is waited for."""
         self._path = folder / "lock"
         self._now = now
+        self._patience_s = patience_s
         self._fd = -1
 
     def __enter__(self) -> Self:
@@ -33,7 +37,7 @@ class CampaignLock:
         try:
             make_folder(self._path.parent)
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take()
             self._sign()
         except BlockingIOError:
             raise self._locked() from None
@@ -47,11 +51,33 @@ class CampaignLock:
         os.ftruncate(self._fd, 0)
         os.close(self._fd)
 
+    def _take(self) -> None:
+        """Raises BlockingIOError at once if the holder lives, and when patience is over if it is dead."""
+        until_s = time.monotonic() + self._patience_s
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not self._holder_is_dead() or time.monotonic() >= until_s:
+                    raise
+                time.sleep(_LOOK_EVERY_S)
+            else:
+                return
+
+    def _holder_is_dead(self) -> bool:
+        """Whether the process that signed last was on this machine since its boot, and is no more."""
+        try:
+            holder = json.loads(os.pread(self._fd, _CONTENT_BYTES_MAX, 0))
+            here = (holder["host"], holder["boot_id"]) == (socket.gethostname(), _boot_id())
+            return here and not _lives(int(holder["pid"]))
+        except (ValueError, LookupError, TypeError):  # not signed, or not to the end
+            return False
+
     def _sign(self) -> None:
         holder = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
-            "boot_id": _BOOT_ID.read_text().strip(),
+            "boot_id": _boot_id(),
             "since": self._now.isoformat(),
         }
         os.ftruncate(self._fd, 0)
@@ -64,3 +90,16 @@ class CampaignLock:
             f"Another daemon holds {self._path}: {content or 'it has not signed yet'}. "
             "Stop that one first, or use it: one campaign has one daemon."
         )
+
+
+def _boot_id() -> str:
+    return _BOOT_ID.read_text().strip()
+
+
+def _lives(pid: int) -> bool:
+    """Whether there is such a process; one that is dead and not yet reaped is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}

@@ -2,8 +2,11 @@
 
 import os
 import re
+import signal
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,4 +60,38 @@ def test_what_cannot_be_locked_is_for_the_operator(tmp_path: Path) -> None:
     """An error of the file system is told with the file and the way out."""
     (tmp_path / "lock").mkdir()
     with pytest.raises(OperatorError, match=r"cannot be locked.*local disk"), CampaignLock(tmp_path, now=NOW):
+        pass
+
+
+#: Takes the lock, forks a child that stays as it is for so many seconds, and is killed.
+_KILLED = """
+import os, signal, sys, time
+from datetime import UTC, datetime
+from pathlib import Path
+from mlip_autopipec.journal.lock import CampaignLock
+CampaignLock(Path(sys.argv[1]), now=datetime.now(UTC)).__enter__()
+if os.fork() == 0:
+    os.close(1)
+    time.sleep(float(sys.argv[2]))
+    os._exit(0)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def _killed_holder(folder: Path, child_s: float) -> None:
+    done = subprocess.run([sys.executable, "-c", _KILLED, folder, str(child_s)], check=False, stdout=subprocess.PIPE)
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_a_child_of_a_killed_holder_is_waited_for(tmp_path: Path) -> None:
+    """Between fork and exec it has the lock too; the next daemon is not to be told that a person must mend that."""
+    _killed_holder(tmp_path, child_s=0.7)
+    with CampaignLock(tmp_path, now=NOW):
+        assert f'"pid": {os.getpid()}' in (tmp_path / "lock").read_text()
+
+
+def test_it_is_not_waited_for_without_bound(tmp_path: Path) -> None:
+    """Whoever holds a lock for longer is no child on its way to exec."""
+    _killed_holder(tmp_path, child_s=3.0)
+    with pytest.raises(CampaignLocked), CampaignLock(tmp_path, now=NOW, patience_s=0.1):
         pass
