@@ -6,11 +6,27 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+#: Which fields were given, in every combination that was met. pydantic keeps such a set with each value, of 216 to 728
+#: bytes: a fifth of the memory of a daemon with 10,000 live tasks. Values never change, so equal sets are shared.
+_GIVEN: dict[frozenset[str], set[str]] = {}
+#: So many combinations are kept: what comes from outside may make any.
+_GIVEN_MAX = 4096
+
+
+def _shared(given: set[str]) -> set[str]:
+    """The one set that is equal to this one."""
+    key = frozenset(given)
+    return _GIVEN.setdefault(key, given) if len(_GIVEN) < _GIVEN_MAX else _GIVEN.get(key, given)
+
 
 class Model(BaseModel):
     """A value: it never changes, and it takes no key that it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def model_post_init(self, _: object, /) -> None:
+        """Share the set of the fields that were given."""
+        object.__setattr__(self, "__pydantic_fields_set__", _shared(self.__pydantic_fields_set__))
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """As pydantic's own, in a fifth of the time: a replay makes seven for each event.
@@ -19,10 +35,11 @@ class Model(BaseModel):
         """
         if deep:
             return super().model_copy(update=update, deep=True)
-        given = update or {}
+        given, before = update or {}, self.__pydantic_fields_set__
         copy = self.__class__.__new__(self.__class__)
         object.__setattr__(copy, "__dict__", {**self.__dict__, **given})
-        object.__setattr__(copy, "__pydantic_fields_set__", self.__pydantic_fields_set__ | given.keys())
+        after = before if given.keys() <= before else _shared(before | given.keys())
+        object.__setattr__(copy, "__pydantic_fields_set__", after)
         object.__setattr__(copy, "__pydantic_extra__", None)
         object.__setattr__(copy, "__pydantic_private__", None)
         return copy

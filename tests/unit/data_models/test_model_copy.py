@@ -42,3 +42,14 @@ def test_no_model_has_what_the_copy_leaves_out() -> None:
     for kind in kinds(Model):
         assert not kind.__private_attributes__
         assert kind.model_config["extra"] == "forbid"
+
+
+def test_equal_sets_of_given_fields_are_one() -> None:
+    """Of values that were read, made and copied: 10,000 tasks would hold 34 MB of them."""
+    read = [Sighting.model_validate_json(b'{"uid":"u","index":1,"state":"running"}') for _ in range(2)]
+    made = Sighting(uid="v", index=2, state=JobState.ENDED)
+    copied = [value.model_copy(update={"index": 3}) for value in (*read, made)]
+
+    assert len({id(value.model_fields_set) for value in (*read, made, *copied)}) == 1
+    longer = [value.model_copy(update={"detail": "x"}).model_fields_set for value in copied]
+    assert longer[0] is longer[1] == {"uid", "index", "state", "detail"}
