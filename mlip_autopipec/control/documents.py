@@ -3,7 +3,6 @@
 With 10,000 tasks a view takes tens of milliseconds, so it is kept for as long as it cannot change.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +12,7 @@ from mlip_autopipec.control.api import Explanation, PotentialBrief, Status
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.events import SiteHealth
 from mlip_autopipec.data_models.state import ActiveTask, TaskStatus, WorkflowState
+from mlip_autopipec.orchestration.census import census
 from mlip_autopipec.orchestration.decide import next_deadline
 from mlip_autopipec.orchestration.explain import explain
 from mlip_autopipec.orchestration.policy import Policy
@@ -95,8 +95,7 @@ def metrics_text(state: WorkflowState) -> str:
 
 
 def _task_counts(state: WorkflowState) -> dict[TaskStatus, int]:
-    counts = Counter(record.status for record in state.own_tasks)
-    return {status: counts[status] for status in TaskStatus}
+    return dict(census(state).own)
 
 
 def _active_tasks(state: WorkflowState) -> Iterator[ActiveTask]:

@@ -24,6 +24,7 @@ from mlip_autopipec.data_models.commands import (
 )
 from mlip_autopipec.data_models.ids import batch_uid
 from mlip_autopipec.data_models.state import Batch, BatchStatus, Stage, TaskRecord, TaskStatus, WorkflowState
+from mlip_autopipec.orchestration.census import census
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.orchestration.strategies import (
     is_phase_over,
@@ -50,7 +51,7 @@ def next_deadline(state: WorkflowState, policy: Policy, now: datetime) -> dateti
     """The first moment after `now` at which decide may answer otherwise with no event in between; None: never."""
     moments = [deferral.until for deferral in state.deferrals.values()]
     moments += [
-        record.missing_since + policy.grace for record in state.tasks.values() if record.missing_since is not None
+        record.missing_since + policy.grace for record in census(state).missing if record.missing_since is not None
     ]
     if closes_at := round_deadline(state, policy):
         moments.append(closes_at)
@@ -61,6 +62,9 @@ def _follow_up(state: WorkflowState, policy: Policy, now: datetime) -> Iterator[
     """See to what has been submitted, also after the verdict and while paused: looking is always allowed."""
     if not state.site_prepared and state.stage in {Stage.BETWEEN, Stage.WORKING}:
         yield PrepareSite()
+    missing: dict[str | None, list[TaskRecord]] = {}
+    for record in census(state).missing:
+        missing.setdefault(record.uid, []).append(record)
     for batch in state.batches.values():
         overtaken = len(batch.live) < len(batch.tasks)  # an outcome proves that the scheduler has it
         if batch.status is BatchStatus.UNCLEAR or (batch.status is BatchStatus.BEGUN and overtaken):
@@ -69,14 +73,14 @@ def _follow_up(state: WorkflowState, policy: Policy, now: datetime) -> Iterator[
             yield SubmitBatch(uid=batch.uid)
         elif batch.status is BatchStatus.BEGUN and state.stage is Stage.ENDED:
             yield LocateBatch(uid=batch.uid)  # its answer went down with a daemon, and nothing is submitted any more
-        yield from _missing(state, batch, policy, now)
+        yield from _inquire(batch, missing.get(batch.uid, []), policy, now)
 
 
-def _missing(state: WorkflowState, batch: Batch, policy: Policy, now: datetime) -> Iterator[Command]:
-    for index in sorted(batch.live):
-        record = state.tasks.get(batch.tasks[index])
-        if record and record.missing_since is not None and now >= record.missing_since + policy.grace:
-            yield InquireAttempt(uid=batch.uid, index=index)
+def _inquire(batch: Batch, missing: list[TaskRecord], policy: Policy, now: datetime) -> Iterator[Command]:
+    """Ask after the attempts of this batch that have been missing for too long."""
+    due = {record.index for record in missing if record.missing_since and now >= record.missing_since + policy.grace}
+    for index in sorted(batch.live & due):
+        yield InquireAttempt(uid=batch.uid, index=index)
 
 
 def _go_on(state: WorkflowState, policy: Policy, now: datetime) -> Iterator[Command]:
@@ -92,10 +96,10 @@ def _go_on(state: WorkflowState, policy: Policy, now: datetime) -> Iterator[Comm
 def _work(state: WorkflowState, policy: Policy, now: datetime) -> Iterator[Command]:
     attempts_max = policy.convergence.attempts_max
     open_tasks = []
-    for record in state.tasks.values():
+    for record in census(state).open:
         if record.status is TaskStatus.FAILED and not may_try_again(record, attempts_max):
             yield QuarantineTask(task=record.task.id, message=record.failures[-1].message)
-        elif record.status in {TaskStatus.READY, TaskStatus.FAILED}:
+        else:
             open_tasks.append(record)
     if lost := quorum_lost(state, policy.convergence.quorum):
         yield ReachVerdict(verdict=Verdict.FAILED, reason=lost)

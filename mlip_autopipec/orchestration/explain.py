@@ -1,11 +1,11 @@
 """explain: why is nothing running? The same facts that decide looks at, in words."""
 
-from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 
-from mlip_autopipec.data_models.events import JobState, SiteHealth
+from mlip_autopipec.data_models.events import SiteHealth
 from mlip_autopipec.data_models.state import BatchStatus, Stage, TaskStatus, WorkflowState
+from mlip_autopipec.orchestration.census import census
 from mlip_autopipec.orchestration.decide import decide
 from mlip_autopipec.orchestration.policy import Policy
 
@@ -41,15 +41,15 @@ def _place(state: WorkflowState) -> str:
         return f"The campaign has ended: {state.verdict}. {state.verdict_reason}"
     if state.stage is Stage.BETWEEN:
         return f"Cycle {state.cycle_index} is between two phases (last: {state.current_phase or 'none yet'})."
-    counts = Counter(record.status for record in state.own_tasks)
+    counts = census(state).own
     words = ", ".join(f"{counts[status]} {status}" for status in TaskStatus if counts[status])
     return f"Cycle {state.cycle_index}, {state.current_phase}: {words or 'no tasks'}."
 
 
 def _left_over(state: WorkflowState) -> Iterator[str]:
     """Labels that missed their round, and what was given up."""
-    late = Counter(record.status for record in state.late_tasks)
-    if late:
+    late = census(state).late
+    if any(late.values()):
         words = ", ".join(f"{late[status]} {status}" for status in TaskStatus if late[status])
         yield f"Late labels: {words}. They join the next round; the campaign does not converge before."
     if state.quarantine:
@@ -60,8 +60,9 @@ def _left_over(state: WorkflowState) -> Iterator[str]:
 
 def _batches(state: WorkflowState) -> list[str]:
     lines = []
+    seen = census(state).seen
     for batch in state.batches.values():
-        states = Counter(state.tasks[batch.tasks[index]].job_state or "not seen yet" for index in batch.live)
+        states = {job_state or "not seen yet": count for job_state, count in seen.get(batch.uid, {}).items()}
         shown = ", ".join(f"{count} {name}" for name, count in sorted(states.items()))
         match batch.status:
             case BatchStatus.BEGUN:
@@ -76,9 +77,8 @@ def _batches(state: WorkflowState) -> list[str]:
 def _held(state: WorkflowState) -> list[str]:
     """What will not start by itself, once for each of the scheduler's reasons."""
     held: dict[str, list[str]] = {}
-    for record in state.tasks.values():
-        if record.status is TaskStatus.SUBMITTED and record.job_state is JobState.HELD:
-            held.setdefault(record.detail, []).append(f"{record.uid}.{record.index}")
+    for record in census(state).held:
+        held.setdefault(record.detail, []).append(f"{record.uid}.{record.index}")
     return [
         f"{attempts[0]}{f' and {len(attempts) - 1} more' if len(attempts) > 1 else ''} will not start by itself:"
         f" {detail}. Change what holds it (release, limits of the partition), or scancel it to have it submitted anew."

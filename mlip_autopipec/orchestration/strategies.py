@@ -19,6 +19,7 @@ from mlip_autopipec.data_models.digest import (
 from mlip_autopipec.data_models.outcome import Calibration, Structure
 from mlip_autopipec.data_models.state import Failure, Stage, TaskRecord, TaskStatus, WorkflowState
 from mlip_autopipec.data_models.task import Resources
+from mlip_autopipec.orchestration.census import census
 from mlip_autopipec.orchestration.machine import ENDED, next_in_flow
 from mlip_autopipec.orchestration.policy import Policy
 
@@ -70,16 +71,17 @@ def is_phase_over(state: WorkflowState, policy: Policy, now: datetime) -> bool:
 
     Labels that are late wait for nobody and nobody for them, unless there is nothing else in the round.
     """
-    members = state.own_tasks
-    if state.current_phase is Phase.CALCULATION:
-        members = members or state.late_tasks
-    if all(record.status in ENDED for record in members):
+    counted = census(state)
+    members = counted.own
+    if state.current_phase is Phase.CALCULATION and not any(members.values()):
+        members = counted.late
+    size, done = sum(members.values()), members[TaskStatus.DONE]
+    if size == sum(members[status] for status in ENDED):
         return True
-    done = sum(record.status is TaskStatus.DONE for record in members)
     if state.current_phase is not Phase.CALCULATION or not done:
         return False
     closes_at = round_deadline(state, policy)
-    return done >= policy.round_quorum * len(members) or (closes_at is not None and now >= closes_at)
+    return done >= policy.round_quorum * size or (closes_at is not None and now >= closes_at)
 
 
 def round_deadline(state: WorkflowState, policy: Policy) -> datetime | None:
@@ -129,14 +131,14 @@ def _in_vain(record: TaskRecord) -> list[Failure]:
 
 def quorum_lost(state: WorkflowState, quorum: float) -> str | None:
     """Why the phase cannot give what the cycle needs, in words; None while it still can."""
-    own = state.own_tasks
-    given_up = [record for record in own if record.status is TaskStatus.QUARANTINED]
-    if not given_up or len(own) - len(given_up) >= quorum * len(own):
+    counted = census(state)
+    given_up, size = counted.given_up, sum(counted.own.values())
+    if not given_up or size - len(given_up) >= quorum * size:
         return None
     last = given_up[-1]
     words = last.failures[-1].message if last.failures else "no reason recorded"
     return (
-        f"{len(given_up)} of {len(own)} tasks of {state.current_phase} in cycle {state.cycle_index} failed for"
+        f"{len(given_up)} of {size} tasks of {state.current_phase} in cycle {state.cycle_index} failed for"
         f" good, and a quorum of {quorum:.0%} is out of reach. The last was {last.task.id}: {words}"
     )
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import reduce
 from typing import cast
@@ -15,8 +15,9 @@ from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.digest import CalculationDigest
 from mlip_autopipec.data_models.events import EVENT_ADAPTER
 from mlip_autopipec.data_models.outcome import CalculateMetrics
-from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.data_models.state import TaskStatus, WorkflowState
 from mlip_autopipec.errors import IllegalTransition
+from mlip_autopipec.orchestration.census import Census, census
 from mlip_autopipec.orchestration.decide import decide, next_deadline
 from mlip_autopipec.orchestration.explain import explain
 from mlip_autopipec.orchestration.machine import evolve
@@ -140,6 +141,28 @@ def no_label_is_lost_or_named_twice(evolve_: Evolve) -> Check:
     return check
 
 
+def the_census_counts_every_task(census_: Callable[[WorkflowState], Census]) -> Check:
+    """One pass over the tasks says what one question after another would; each live attempt is in one batch's count."""
+
+    def check(campaign: Walk) -> None:
+        state, counted = campaign.state, census_(campaign.state)
+        assert counted.own == {status: sum(one.status is status for one in state.own_tasks) for status in TaskStatus}
+        assert counted.late == {status: sum(one.status is status for one in state.late_tasks) for status in TaskStatus}
+        submitted = [one for one in state.tasks.values() if one.status is TaskStatus.SUBMITTED]
+        assert counted.missing == tuple(one for one in submitted if one.missing_since is not None)
+        assert counted.held == tuple(one for one in submitted if one.job_state is ev.JobState.HELD)
+        assert counted.given_up == tuple(one for one in state.own_tasks if one.status is TaskStatus.QUARANTINED)
+        waiting = {TaskStatus.READY, TaskStatus.FAILED}
+        assert counted.open == tuple(one for one in state.tasks.values() if one.status in waiting)
+        live = {
+            uid: Counter(state.tasks[batch.tasks[index]].job_state for index in batch.live)
+            for uid, batch in state.batches.items()
+        }
+        assert counted.seen == live
+
+    return check
+
+
 # --- planted bugs ------------------------------------------------------------------------------------------------
 
 
@@ -212,6 +235,19 @@ def _is_silent_about_what_is_held(state: WorkflowState, policy: Policy, now: dat
     return tuple(line for line in explain(state, policy, now) if "will not start" not in line)
 
 
+def _counts_once_for_all(state: WorkflowState) -> Census:
+    return census(perfect_states()[min(state.seq, 30)])
+
+
+def _takes_late_labels_for_its_own(state: WorkflowState) -> Census:
+    counted = census(state)
+    return replace(counted, own={status: counted.own[status] + counted.late[status] for status in TaskStatus})
+
+
+def _overlooks_what_is_missing(state: WorkflowState) -> Census:
+    return replace(census(state), missing=())
+
+
 @dataclass(frozen=True)
 class Property:
     """A check of the real function, and the same check of functions with one mistake each."""
@@ -247,6 +283,14 @@ PROPERTIES = {
         (
             no_label_is_lost_or_named_twice(_forgets_late_labels),
             no_label_is_lost_or_named_twice(_keeps_what_was_named),
+        ),
+    ),
+    "the census counts every task": Property(
+        the_census_counts_every_task(census),
+        (
+            the_census_counts_every_task(_counts_once_for_all),
+            the_census_counts_every_task(_takes_late_labels_for_its_own),
+            the_census_counts_every_task(_overlooks_what_is_missing),
         ),
     ),
     "everything is explained": Property(
