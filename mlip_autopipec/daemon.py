@@ -39,7 +39,7 @@ from mlip_autopipec.errors import AutopipecError, ConfigurationError, OperatorEr
 from mlip_autopipec.journal.journal import FileJournal
 from mlip_autopipec.journal.lock import CampaignLock
 from mlip_autopipec.journal.replay import read
-from mlip_autopipec.journal.snapshot import load_state, save_state
+from mlip_autopipec.journal.snapshot import save_state, saved_seq
 from mlip_autopipec.observability.logs import LogObserver, configure, is_journal
 from mlip_autopipec.observability.notify import SystemdNotifier, status_words
 from mlip_autopipec.observability.progress import ConsoleProgress, final_words
@@ -77,6 +77,8 @@ _PROBE_TIMEOUT_S = 60.0
 _CANCEL_TIMEOUT_S = 30.0
 #: For gc.set_threshold: with a million objects of state, the defaults spend half of the time looking at them again.
 _GC_THRESHOLDS = (50_000, 20, 100)
+#: For sys.setswitchinterval: a thread that computes gives the loop its turn after this long, not after 5 ms.
+_SWITCH_S = 0.001
 _RESCAN_S = 2.0
 #: autopipecctl of this very installation.
 _CLI = (sys.executable, "-c", "from mlip_autopipec.cli import main; main()")
@@ -99,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; ends the process with its documented code."""
     words = _parser().parse_args(argv)
     gc.set_threshold(*_GC_THRESHOLDS)
+    sys.setswitchinterval(_SWITCH_S)
     try:
         loaded = load_config(words.config)
         if words.check:
@@ -292,9 +295,9 @@ class _Daemon:
     def _compare(self, state: WorkflowState) -> None:
         """The journal must reach at least as far as the saved state, and be of this campaign."""
         saved_path = self._folder / "state.json"
-        if saved_path.exists() and (saved := load_state(saved_path)).seq > state.seq:
+        if saved_path.exists() and (saved := saved_seq(saved_path)) > state.seq:
             raise StateUnreadable(
-                f"{saved_path} is of event {saved.seq}, but the journal in {self._folder / 'journal'} ends at event"
+                f"{saved_path} is of event {saved}, but the journal in {self._folder / 'journal'} ends at event"
                 f" {state.seq}. Bring the whole journal back; nothing has been changed."
             )
         name = self._config.campaign.name

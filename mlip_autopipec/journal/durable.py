@@ -1,7 +1,7 @@
 """Files that survive a crash: whole or not at all."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
@@ -29,12 +29,13 @@ def make_folder(folder: Path) -> None:
         sync_folder(folder.parent)
 
 
-def replace_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, pieces: Iterable[bytes]) -> None:
     """Put a file in place, for its owner alone, durably and at once; whoever reads sees the old content or the new."""
     temporary = path.with_name(f".{path.name}.tmp")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        write_all(fd, data)
+        for piece in pieces:
+            write_all(fd, piece)
         os.fsync(fd)
     finally:
         os.close(fd)

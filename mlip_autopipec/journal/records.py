@@ -69,8 +69,8 @@ def frame(body: bytes, previous_crc: int) -> tuple[bytes, int]:
 def unframe(line: bytes, previous_crc: int) -> tuple[bytes, int] | None:
     """Body and crc of a line; None if it is not, byte for byte, what `frame` made of them."""
     body = line[_CRC_LENGTH:-1]
-    expected, crc = frame(body, previous_crc)
-    return (body, crc) if line == expected else None
+    crc = crc32(body, previous_crc)  # without making the line again: that of 10,000 tasks has megabytes
+    return (body, crc) if line[:_CRC_LENGTH] == b"%08x " % crc and line.endswith(b"\n") else None
 
 
 def is_torn(rest: bytes, seq: int) -> bool:

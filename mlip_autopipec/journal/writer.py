@@ -85,7 +85,7 @@ def cut_torn_tail(scan: Scan) -> str:
         file.seek(scan.offset)
         torn = file.read()
         kept_as = f"torn-{scan.offset}-{scan.segment:06d}-{crc32(torn):08x}.bin"
-        replace_file(scan.folder / kept_as, torn)
+        replace_file(scan.folder / kept_as, [torn])
         file.truncate(scan.offset)
         os.fsync(file.fileno())
     return kept_as

@@ -52,8 +52,8 @@ _STEP_S = 5.0
 _ROLL_EVERY_S = 3600.0
 _ROLL_AGAIN_S = 60.0
 #: One turn takes no more, so that the socket is answered between two turns, and no more states are held at a time: with
-#: 10,000 tasks each costs a tenth of a millisecond and half a megabyte.
-_EVENTS_PER_TURN_MAX = 50
+#: 10,000 tasks each costs a tenth of a millisecond and a third of a megabyte.
+_EVENTS_PER_TURN_MAX = 20
 #: Outcomes read at a time, and attempts of one JobsSighted: some milliseconds of work.
 _OUTCOMES_PER_READ_MAX = 200
 _SIGHTINGS_PER_EVENT_MAX = 500
@@ -259,7 +259,10 @@ class WorkflowManager:
             await self._site(ev.SiteHealth.DEGRADED, "the scheduler gave no usable answer")
             return
         await self._site(ev.SiteHealth.OK, "")
-        changed = [sighting for sighting in sightings.values() if self._is_news(sighting)]
+        changed: list[ev.Sighting] = []
+        for some in _pieces(tuple(sightings.values()), _SIGHTINGS_PER_EVENT_MAX):
+            changed += [sighting for sighting in some if self._is_news(sighting)]
+            await asyncio.sleep(0)  # others have their turn
         for some in _pieces(changed, _SIGHTINGS_PER_EVENT_MAX):
             if still := tuple(sighting for sighting in some if self._is_news(sighting)):
                 await self.record(ev.JobsSighted(at=self._clock.now(), sightings=still))

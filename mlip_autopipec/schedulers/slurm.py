@@ -123,8 +123,8 @@ class SlurmScheduler:
 
     async def roll(self, campaign: str) -> tuple[QueuedJob, ...] | None:
         """One squeue for all jobs of the user. Raises TransientError with Slurm's words where it fails."""
-        elements = _queued(await self._ask(script.ROLL))
-        return None if elements is None else text.queued_jobs(elements, campaign)
+        said = await self._ask(script.ROLL)
+        return await asyncio.to_thread(_roll, said, campaign)
 
     async def cancel(self, batch: Batch) -> None:
         """End a batch by its name, whether or not its id is known. A submission on its way is not stopped by this."""
@@ -230,6 +230,12 @@ def _queued(said: text.Answer) -> list[text.Element] | None:
     if section is not None and section.status != 0:
         raise TransientError(said.errors or f"squeue ended with status {section.status} and no word")
     return None if section is None else text.parse_squeue(section.text)
+
+
+def _roll(said: text.Answer, campaign: str) -> tuple[QueuedJob, ...] | None:
+    """The jobs of a campaign; None if squeue's answer is not whole. Raises as `_queued` does."""
+    elements = _queued(said)
+    return None if elements is None else text.queued_jobs(elements, campaign)
 
 
 def _sightings(said: text.Answer, batches: Sequence[Batch]) -> dict[tuple[str, int], Sighting] | None:

@@ -15,7 +15,7 @@ from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.errors import OperatorError, StateUnreadable
 from mlip_autopipec.journal.records import Record
 from mlip_autopipec.journal.replay import fold
-from mlip_autopipec.journal.snapshot import load_state, save_state
+from mlip_autopipec.journal.snapshot import load_state, save_state, saved_seq
 
 
 def states() -> list[WorkflowState]:
@@ -41,8 +41,17 @@ def states() -> list[WorkflowState]:
 @pytest.mark.parametrize("state", states(), ids=lambda state: str(state.seq))
 def test_a_state_comes_back_as_it_was(tmp_path: Path, state: WorkflowState) -> None:
     """Equal, whatever it holds."""
+    path = tmp_path / "state.json"
+    save_state(path, state)
+    assert state == load_state(path)
+    assert saved_seq(path) == state.seq
+
+
+@pytest.mark.parametrize("state", states(), ids=lambda state: str(state.seq))
+def test_it_is_written_as_pydantic_would(tmp_path: Path, state: WorkflowState) -> None:
+    """Task by task, and yet the same document."""
     save_state(tmp_path / "state.json", state)
-    assert state == load_state(tmp_path / "state.json")
+    assert (tmp_path / "state.json").read_text() == state.model_dump_json(indent=2) + "\n"
 
 
 def test_the_file_is_for_people(tmp_path: Path) -> None:
@@ -84,6 +93,15 @@ def test_what_is_no_state_is_refused(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(StateUnreadable, match=f"{path} is no saved state.*remove it"):
         load_state(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"null", b'{"seq": 3}', b'{"version": 2, "seq": 3,'])
+def test_a_file_that_does_not_begin_as_a_state_has_no_number(tmp_path: Path, content: bytes) -> None:
+    """It is not taken for an old one."""
+    path = tmp_path / "state.json"
+    path.write_bytes(content)
+    with pytest.raises(StateUnreadable, match=f"{path} is no saved state.*remove it"):
+        saved_seq(path)
 
 
 def test_no_file_is_no_state(tmp_path: Path) -> None:
