@@ -21,6 +21,7 @@ from mlip_autopipec.data_models import events as ev
 
 _HERE = Path(__file__).resolve().parent
 _LIFE_S = (0.02, 1.5)
+_STARTING, _WORKING = "SIGKILL while it starts", "SIGKILL at work"
 #: A campaign that is left alone takes seconds.
 _PATIENCE_S = 180.0
 _VERDICTS = frozenset(VERDICT_EXIT_CODES.values())
@@ -32,15 +33,18 @@ def soak_kills(number: int, seed: int, tell: Tell) -> Row:
     """Campaigns one after another, until that many daemons have been killed."""
     rng, row = random.Random(seed), Row("real daemons killed by SIGKILL")  # noqa: S311 - moments, not secrets
     began_s = time.monotonic()
-    while row.faults["SIGKILL"] < number:
+    while row.faults.total() < number:
         with _campaign(row) as campaign:
             code = None
             while code is None:
                 # A daemon that only draws its last report is not what is to be killed, again and again.
-                last = row.faults["SIGKILL"] >= number or _has_ended(campaign)
-                code = _life(campaign, _PATIENCE_S if last else rng.uniform(*_LIFE_S))
-                row.faults["SIGKILL"] += code is None
-                tell(f"{row.faults['SIGKILL']} of {number} kills, campaign {row.runs + 1}")
+                last = row.faults.total() >= number or _has_ended(campaign)
+                before = _written(campaign)
+                # A slow machine would kill every daemon as it starts: half of the lives begin with the first record.
+                from_record = rng.random() < 0.5
+                code = _life(campaign, _PATIENCE_S if last else rng.uniform(*_LIFE_S), from_record=from_record)
+                row.faults[_WORKING if _written(campaign) > before else _STARTING] += code is None
+                tell(f"{row.faults.total()} of {number} kills, campaign {row.runs + 1}")
             _judge(campaign, code, row)
     row.took_s = time.monotonic() - began_s
     return row
@@ -83,20 +87,32 @@ def _has_ended(campaign: Campaign) -> bool:
     return any(isinstance(event, ev.VerdictReached) for event in campaign.events())
 
 
-def _life(campaign: Campaign, span_s: float) -> int | None:
-    """One daemon, forked from this process so that it need not import anything; None if it had to be killed."""
+def _life(campaign: Campaign, span_s: float, *, from_record: bool = False) -> int | None:
+    """One daemon, forked from this process so that it need not import anything; None if it had to be killed.
+
+    Its span begins with the fork, or with the first record that it writes.
+    """
+    before = _written(campaign)
     pid = os.fork()
     if pid == 0:
         _be_daemon(campaign)
-    until = time.monotonic() + span_s
-    while time.monotonic() < until:
+    began_s = time.monotonic()
+    patience_ends_s, ends_s = began_s + _PATIENCE_S, began_s + span_s
+    while time.monotonic() < min(ends_s, patience_ends_s):
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.005)
+        if from_record:
+            ends_s, from_record = time.monotonic() + span_s, _written(campaign) == before
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     return None
+
+
+def _written(campaign: Campaign) -> int:
+    """Bytes of its journal."""
+    return sum(path.stat().st_size for path in (campaign.folder / "journal").glob("journal-*.jsonl"))
 
 
 def _be_daemon(campaign: Campaign) -> None:
