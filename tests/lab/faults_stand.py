@@ -475,22 +475,6 @@ FAULTS: Mapping[str, Fault] = {
 # --- the judgement ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Record:
-    """One line of slurmctld's own account of the jobs that have ended."""
-
-    job_id: str
-    name: str
-    state: str
-
-
-def job_records(lab: Lab, campaign: str) -> list[Record]:
-    """What slurmctld has written down about a campaign's jobs."""
-    text = (lab.folder / "log" / "jobs.txt").read_text(encoding="utf-8")
-    rows = re.findall(r"^JobId=(\d+) .*? Name=(\S+) JobState=(\S+)", text, re.MULTILINE)
-    return [Record(*row) for row in rows if row[1].startswith(f"{campaign}.")]
-
-
 def judge(struck: Struck) -> None:
     """What must be true of any campaign, whatever struck it. Raises AssertionError."""
     events = struck.events()
@@ -515,7 +499,7 @@ def _no_job_doubled(struck: Struck, events: list[ev.Event]) -> None:
     begun = {event.uid: event.tasks for event in events if isinstance(event, ev.SubmissionBegun)}
     accepted = {event.uid: event.job_id for event in events if isinstance(event, ev.SubmissionAccepted)}
     ids: dict[str, set[str]] = defaultdict(set)
-    for record in job_records(struck.lab, struck.campaign()):
+    for record in struck.lab.records(struck.campaign()):
         ids[record.name].add(record.job_id)
     doubled = {uid: found for uid, found in ids.items() if len(found) > len(begun[uid])}
     assert not doubled

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,6 +37,15 @@ class WallClock:
 
     async def sleep(self, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of slurmctld's own account of the jobs that have ended."""
+
+    job_id: str
+    name: str
+    state: str
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,16 @@ class Lab:
     def arrays(self, uid: str) -> set[str]:
         """Ids of all jobs of that name that slurmctld knows, ended or not."""
         return set(self.run("squeue", "-h", "-t", "all", "-n", uid, "-o", "%F").split())
+
+    def records(self, campaign: str) -> list[Record]:
+        """What slurmctld has written down about a campaign's jobs, all of which have ended."""
+        until = time.monotonic() + PATIENCE_S
+        while f"{campaign}." in self.run("squeue", "-h", "-o", "%j"):
+            assert time.monotonic() < until, f"jobs of {campaign} do not end"
+            time.sleep(0.2)
+        text = (self.folder / "log" / "jobs.txt").read_text(encoding="utf-8")
+        rows = re.findall(r"^JobId=(\d+) .*? Name=(\S+) JobState=(\S+)", text, re.MULTILINE)
+        return [Record(*row) for row in rows if row[1].startswith(f"{campaign}.")]
 
 
 @dataclass

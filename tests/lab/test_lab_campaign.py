@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from lab_stand import TOP, running_lab
+from slurm_lab import Lab
 
 from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.base import Place
 from mlip_autopipec.journal.replay import read, replay
 from mlip_autopipec.journal.snapshot import load_state
 
@@ -20,12 +22,16 @@ pytestmark = [pytest.mark.lab, pytest.mark.codes, pytest.mark.timeout(1200)]
 AUTOPIPECD = Path(sys.executable).with_name("autopipecd")
 SMALL = TOP / "tests" / "campaign" / "small.yaml"
 KILL_AFTER_S = (3.0, 6.0, 9.0, 5.0)
+#: Where the phases run.
+QUEUE = {"exploration", "calculation", "training"}
+LOGIN = {"generation", "selection"}
 
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[dict[str, str]]:
     """A lab that runs."""
-    with running_lab() as environment:
+    with running_lab() as environment, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLURM_CONF", environment["SLURM_CONF"])
         yield environment
 
 
@@ -47,14 +53,14 @@ def site_file(lab: dict[str, str], root: Path, folder: Path) -> Path:
         "identity_file": lab["AUTOPIPEC_LAB_SSH_KEY"],
         "known_hosts": lab["AUTOPIPEC_LAB_KNOWN_HOSTS"],
     }
-    phases = ("generation", "exploration", "selection", "calculation", "training")
     lines = [
         f"  root: {root}",
         f"  python: {lab['AUTOPIPEC_LAB_PYTHON']}",
         "  transport: {" + ", ".join(f"{key}: {value}" for key, value in transport.items()) + "}",
         "  scheduler: {kind: slurm}",
         "  resources:",
-        *(f"    {phase}: {{memory: 500 MiB, walltime: 5 min}}" for phase in phases),
+        *(f"    {phase}: {{memory: 500 MiB, walltime: 5 min}}" for phase in sorted(QUEUE)),
+        *(f"    {phase}: {{where: login, walltime: 5 min}}" for phase in sorted(LOGIN)),
     ]
     path = folder / "site.yaml"
     path.write_text(SMALL.read_text().replace("  root: site", "\n".join(lines)))
@@ -62,7 +68,10 @@ def site_file(lab: dict[str, str], root: Path, folder: Path) -> Path:
 
 
 def test_a_campaign_on_the_cluster_survives_its_daemon(lab: dict[str, str], site_root: Path, tmp_path: Path) -> None:
-    """It converges; every task ran once and every batch is one job, though the daemon was killed again and again."""
+    """It converges; every task ran once and every batch is one job, though the daemon was killed again and again.
+
+    Its short phases run on the login node, and slurmctld has never heard of them.
+    """
     config = site_file(lab, site_root, tmp_path)
     command: list[str | Path] = [AUTOPIPECD, "--config", config, "--exit-on-verdict"]
     kills = 0
@@ -90,3 +99,9 @@ def test_a_campaign_on_the_cluster_survives_its_daemon(lab: dict[str, str], site
     assert set(accepted.values()) == {1}
     jobs = [event.job_id for event in events if isinstance(event, ev.SubmissionAccepted)]
     assert len(set(jobs)) == len(jobs)
+    campaign = next(event.campaign for event in events if isinstance(event, ev.CampaignCreated))
+    begun = {event.uid: event for event in events if isinstance(event, ev.SubmissionBegun)}
+    at_login = {uid for uid, batch in begun.items() if batch.place is Place.LOGIN}
+    assert {uid.split(".")[2] for uid in at_login} == LOGIN
+    assert {uid.split(".")[2] for uid in begun.keys() - at_login} == QUEUE
+    assert {record.name for record in Lab(Path(lab["AUTOPIPEC_LAB"])).records(campaign)} == begun.keys() - at_login
