@@ -21,8 +21,15 @@ from mlip_autopipec.schedulers.shipment import Shipment, pack
 
 _TIMEOUT_S = 150.0
 _EXAMINE_TIMEOUT_S = 300.0
-#: The codes are tried where jobs of this phase would begin: behind its preparations.
-_PREPARED_AS = Phase.TRAINING
+#: Each code is tried where jobs of its phase would begin: behind their preparations.
+_PREPARED_AS = {
+    "python": Phase.TRAINING,
+    "lammps": Phase.EXPLORATION,
+    "native": Phase.EXPLORATION,
+    "gamma": Phase.TRAINING,
+    "espresso": Phase.CALCULATION,
+    "pacemaker": Phase.TRAINING,
+}
 
 #: Seconds since 1970, the file system with what is free on it, quotas, and whether the root does what is built upon.
 _LOOK = """
@@ -149,11 +156,13 @@ class _Codes:
         if oracle.kind == "espresso":
             asked = {"oracle": oracle.model_dump(mode="json"), "elements": self.config.campaign.elements}
             yield "espresso", await self._examine("espresso", asked)
+        if self.config.training.trainer == "pacemaker":
+            yield "pacemaker", await self._examine("pacemaker", {"python": self.config.training.pacemaker.python})
 
     async def _examine(self, what: str, asked: Mapping[str, object]) -> Examined:
         site = self.config.site
         command = [python_of(site), f"{site.root}/{self.shipment.path}", "examine", what]
-        if prologue := site.prologue_of(_PREPARED_AS):
+        if prologue := site.prologue_of(_PREPARED_AS[what]):
             script = "\n".join((*prologue, 'cd -- "$0" && exec "$@"'))
             command = ["bash", "-l", "-c", script, str(site.root), *command]
         try:

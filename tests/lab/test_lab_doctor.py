@@ -1,6 +1,8 @@
-"""autopipecctl doctor and a phase on the login node, on the one-host cluster over SSH."""
+"""autopipecctl doctor on the one-host cluster over SSH."""
 
+import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -9,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab_stand import TOP, running_lab
+from aluminium_stand import aluminium_site
+from lab_stand import running_lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.codes, pytest.mark.timeout(600)]
 
 AUTOPIPECCTL = Path(sys.executable).with_name("autopipecctl")
-SMALL = TOP / "tests" / "campaign" / "small.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -32,27 +34,11 @@ def site_root(lab: dict[str, str]) -> Iterator[Path]:
     shutil.rmtree(root, ignore_errors=True)
 
 
-def findings_of(lab: dict[str, str], root: Path, folder: Path, training: str) -> tuple[int, dict[str, dict[str, str]]]:
-    """Exit code, and findings by what they are about."""
-    way = {
-        "kind": "ssh",
-        "host": "127.0.0.1",
-        "port": lab["AUTOPIPEC_LAB_SSH_PORT"],
-        "user": lab["AUTOPIPEC_LAB_USER"],
-        "identity_file": lab["AUTOPIPEC_LAB_SSH_KEY"],
-        "known_hosts": lab["AUTOPIPEC_LAB_KNOWN_HOSTS"],
-    }
-    lines = [
-        f"  root: {root}",
-        f"  python: {lab['AUTOPIPEC_LAB_PYTHON']}",
-        "  transport: {" + ", ".join(f"{key}: {value}" for key, value in way.items()) + "}",
-        "  scheduler: {kind: slurm}",
-        "  resources:",
-        *(f"    {phase}: {{memory: 500 MiB}}" for phase in ("generation", "exploration", "selection", "calculation")),
-        f"    training: {training}",
-    ]
-    path = folder / "site.yaml"
-    path.write_text(SMALL.read_text().replace("  root: site", "\n".join(lines)))
+def findings_of(
+    lab: dict[str, str], root: Path, folder: Path, *changes: tuple[str, str]
+) -> tuple[int, dict[str, dict[str, str]]]:
+    """What the doctor says of the aluminium campaign: exit code, and findings by what they are about."""
+    path = aluminium_site(lab, root, folder, *changes)
     done = subprocess.run(
         [AUTOPIPECCTL, "doctor", "--config", path, "--json"], capture_output=True, text=True, timeout=300, check=False
     )
@@ -61,15 +47,36 @@ def findings_of(lab: dict[str, str], root: Path, folder: Path, training: str) ->
 
 
 def test_the_lab_is_fit_and_a_wrong_partition_is_not(lab: dict[str, str], site_root: Path, tmp_path: Path) -> None:
-    """Slurm is asked for real: its version, its limits, and whether it would take each phase's jobs."""
-    training = "{memory: 500 MiB, partition: nope}"
-    code, findings = findings_of(lab, site_root, tmp_path, training)
+    """Slurm is asked for real: its version, its limits, and whether it would take each phase's jobs; so is pw.x.
+
+    A code is tried behind its own phase's preparations: no other path leads to this pw.x.
+    """
+    programs = site_root.with_name(f"{site_root.name}-bin")
+    programs.mkdir()
+    (programs / "mine.x").symlink_to("/usr/bin/pw.x")
+    loaded = ("calculation: {memory: 1 GiB,", f"calculation: {{prologue: ['PATH={programs}:$PATH'], memory: 1 GiB,")
+    wrong = ("training: {memory: 2 GiB,", "training: {partition: nope, memory: 2 GiB,")
+    code, findings = findings_of(lab, site_root, tmp_path, ("command: pw.x", "command: mine.x -nk 1"), loaded, wrong)
+    shutil.rmtree(programs)
     assert code == 1
-    red = {about for about, finding in findings.items() if finding["colour"] == "red"}
-    assert red == {"sbatch: training"}
+    red = {about: finding for about, finding in findings.items() if finding["colour"] == "red"}
+    assert red.keys() == {"sbatch: training"}, red
     assert "nvalid partition" in findings["sbatch: training"]["seen"]
     assert findings["sbatch: generation, exploration, selection, calculation"]["colour"] == "green"
     assert findings["slurm"]["seen"].startswith("Slurm 2")
     assert findings["arrays"]["colour"] == "green"
     assert findings["gamma"]["colour"] == "green"
-    assert findings["connection"]["seen"] == "127.0.0.1 by ssh, host key known"
+    assert findings["connection"]["seen"] == "lab by ssh, host key known"
+    sha256 = hashlib.sha256(Path("/usr/share/espresso/pseudo/Al.pz-vbc.UPF").read_bytes()).hexdigest()
+    seen = rf"pw\.x \d\.\S+; pseudopotentials by sha256: Al {sha256[:8]}"
+    assert re.fullmatch(seen, findings["espresso"]["seen"])
+
+
+def test_a_pw_that_is_not_there_is_red(lab: dict[str, str], site_root: Path, tmp_path: Path) -> None:
+    """It is the only one, and the line says what to do."""
+    code, findings = findings_of(lab, site_root, tmp_path, ("command: pw.x", "command: mine.x -nk 2"))
+    assert code == 1
+    red = {about: finding for about, finding in findings.items() if finding["colour"] == "red"}
+    assert red.keys() == {"espresso"}, red
+    assert red["espresso"]["seen"] == "mine.x cannot be run: No such file or directory"
+    assert "site.resources.calculation.prologue" in red["espresso"]["remedy"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import threading
 import time
@@ -24,7 +25,7 @@ pytest.importorskip("pyace", reason="needs the demo extra")
 
 from pyace.basis import BBasisConfiguration
 
-from mlip_autopipec.payload import pacemaker, training
+from mlip_autopipec.payload import examine, pacemaker, training
 from mlip_autopipec.payload.ace import with_core_repulsion
 
 PYTHON = Path(os.environ.get("AUTOPIPEC_PACEMAKER_PYTHON", Path(__file__).parents[3] / ".venv-pacemaker/bin/python"))
@@ -287,3 +288,11 @@ def test_the_shipped_work_half_fits_with_it(one_python: bool, labels: list[Path]
     assert len(outcome.metrics.loss) >= 3
     progress = json.loads((tmp_path / task.workdir / "progress.json").read_text())
     assert progress["done"] > 0.4
+
+
+@mark
+def test_the_doctor_hears_the_versions_of_pacemaker_and_its_tensorflow() -> None:
+    """From the Python that the site file names."""
+    seen = examine.examine("pacemaker", {"python": str(PYTHON)})
+    assert seen["fit"] is True
+    assert re.fullmatch(r"pacemaker \S+ with tensorpotential \S+ and TensorFlow \S+", seen["words"])
