@@ -1,6 +1,7 @@
 """The one-host cluster of scripts/lab, and a root folder on it with batches that do something or nothing."""
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -133,17 +134,22 @@ class Site:
 
     @property
     def uid(self) -> str:
-        """Name of its one batch."""
+        """Name of its first batch."""
         return f"lab-{os.getpid()}.{self.root.name}.b00"
 
     def batch(self, number: int) -> tuple[Batch, list[Task]]:
         """Tasks that generate one structure each, staged; its name is the folder's."""
         tasks = [_task(index, self.resources) for index in range(number)]
+        return self.stage(tasks), tasks
+
+    def stage(self, tasks: list[Task], attempt: int = 0) -> Batch:
+        """Put these tasks there as a batch of their own."""
         for task in tasks:
-            (self.root / task.workdir).mkdir(parents=True)
+            (self.root / task.workdir).mkdir(parents=True, exist_ok=True)
             content = TaskFile(campaign="lab", **dict(task)).model_dump_json()
             (self.root / task.workdir / "task.json").write_text(content, encoding="utf-8")
-        return Batch(uid=self.uid, tasks=tuple(task.id for task in tasks), live=frozenset(range(number))), tasks
+        uid = f"{self.uid[:-2]}{attempt:02d}"
+        return Batch(uid=uid, tasks=tuple(task.id for task in tasks), live=frozenset(range(len(tasks))))
 
     def outcomes(self) -> list[Outcome]:
         """All that is in the outbox."""
@@ -164,6 +170,16 @@ class Site:
             return set(await self.states(batch)) <= set(wanted)
 
         await eventually(reached)
+
+
+def process_of(uid: str, index: int = 0) -> int | None:
+    """The process of a task that runs."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            words = (process / "cmdline").read_bytes().decode().split("\0")
+            if uid in words and words[-5:-1] == ["--uid", uid, "--index", str(index)]:
+                return int(process.name)
+    return None
 
 
 def _task(index: int, resources: Resources) -> Task:

@@ -2,25 +2,37 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from lab_stand import LAB, running_lab
-from slurm_lab import Lab, Site, eventually
+from payload_stand import fit_once
+from slurm_lab import Lab, Site, eventually, process_of
+from work_stand import is_pending, label, steps_walked, walker
 
 from mlip_autopipec.config.schemas.site import SlurmQueue
 from mlip_autopipec.data_models.base import Reason
 from mlip_autopipec.data_models.events import JobState, Sighting
+from mlip_autopipec.data_models.outcome import ExploreMetrics
 from mlip_autopipec.data_models.state import Batch
-from mlip_autopipec.data_models.task import Resources
+from mlip_autopipec.data_models.task import Resources, Task
 from mlip_autopipec.errors import TransientError
+from mlip_autopipec.payload.lammps_files import read_trace
 from mlip_autopipec.ports import Accepted, PostMortem, Rejected, Unclear, Void
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 SLEEP = "import time\ntime.sleep(300)\n"
+WALKER_STEPS, WALKER_STRIDE = 6000, 5
+#: Real codes take seconds, and minutes where others use the machine.
+REAL_PATIENCE_S = 200.0
+#: This is Slurm run as root, which Open MPI will not have unless it is told twice.
+AS_ROOT = ("export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",)
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +52,39 @@ def overdue(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, B
     batch, tasks = site.batch(1)
     assert isinstance(asyncio.run(site.scheduler.submit(batch, tasks)), Accepted)
     return site, batch
+
+
+@pytest.fixture(scope="module", autouse=True)
+def walks(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, Task]:
+    """A walker on its way, that stands still until Slurm tells it of its end; it is looked at by a later test.
+
+    It asked for ten minutes, and so to be told two minutes ahead; two minutes are what is left to it. Slurm looks at
+    walltimes every half minute.
+    """
+    site = Site(tmp_path_factory.mktemp("walks"), resources=Resources(memory_mib=500, walltime_s=600))
+    task = walker(site, fit_once(tmp_path_factory), WALKER_STEPS)
+    batch = site.stage([task])
+    answer = asyncio.run(site.scheduler.submit(batch, [task]))
+    assert isinstance(answer, Accepted)
+    until = time.monotonic() + REAL_PATIENCE_S
+    while len(steps_walked(site.root / task.workdir)) < 20:
+        assert time.monotonic() < until, "the walker does not begin"
+        time.sleep(0.02)
+    pid = process_of(batch.uid)
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    started_s = (site.root / ".ap" / "submit" / batch.uid / "gate").lstat().st_mtime
+    minutes = int(time.time() - started_s + 140) // 60
+    lab.run("scontrol", "update", f"JobId={answer.job_id}", f"TimeLimit={minutes}")
+    threading.Thread(target=go_on_when_told, args=(pid,), daemon=True).start()
+    return site, task
+
+
+def go_on_when_told(pid: int) -> None:
+    """Let a process that stands still go on as soon as SIGUSR1 waits for it."""
+    while not is_pending(pid, signal.SIGUSR1):
+        time.sleep(0.1)
+    os.kill(pid, signal.SIGCONT)
 
 
 @pytest.fixture
@@ -249,6 +294,54 @@ async def test_requeue_and_cancel_are_told_apart(site: Site, lab: Lab) -> None:
 
 async def _is(site: Site, batch: Batch, states: list[JobState]) -> bool:
     return await site.states(batch) == states
+
+
+@pytest.mark.parametrize("launcher", ["mpirun -np {ranks}", "srun"])
+async def test_pw_runs_under_the_sites_launcher(tmp_path: Path, lab: Lab, launcher: str) -> None:
+    """Two processes in one MPI world, by Open MPI's own launcher and by Slurm's."""
+    del lab
+    asked = Resources(ranks=2, memory_mib=500, walltime_s=300, launcher=launcher)
+    site = Site(tmp_path / "pw", options=SlurmQueue(kind="slurm", prologue=AS_ROOT), resources=asked)
+    task = label(site)
+    batch = site.stage([task])
+    await site.scheduler.submit(batch, [task])
+    await eventually(lambda: _ended(site, 1), REAL_PATIENCE_S)
+
+    output = (site.root / task.workdir / "pw.out").read_text(encoding="utf-8")
+
+    assert [outcome.status for outcome in site.outcomes()] == ["done"], output
+    assert output.count("Program PWSCF") == 1
+    assert re.findall(r"Parallel version \(MPI\), running on +(\d+) processors", output) == ["2"]
+
+
+async def test_slurm_tells_a_walker_ahead_of_its_walltime_and_the_next_attempt_goes_on(
+    walks: tuple[Site, Task],
+) -> None:
+    """The signal is Slurm's own; the walker leaves a checkpoint, and its next job walks the rest, each step once."""
+    site, task = walks
+    folder = site.root / task.workdir
+    await eventually(lambda: _ended(site, 1), REAL_PATIENCE_S)
+    (stopped,) = site.outcomes()
+    assert (stopped.status, stopped.reason) == ("failed", Reason.TIMEOUT)
+    walked = steps_walked(folder)[-1]
+    assert stopped.reached == pytest.approx(walked / WALKER_STEPS, abs=1e-6)
+    assert 0 < walked < WALKER_STEPS
+
+    again = site.stage([task], attempt=1)
+    await site.scheduler.submit(again, [task])
+    await eventually(lambda: _ended(site, 2), REAL_PATIENCE_S)
+
+    whole = site.outcomes()[-1]
+    assert (whole.uid, whole.status) == (again.uid, "done")
+    assert isinstance(whole.metrics, ExploreMetrics)
+    assert (whole.metrics.ending, whole.metrics.steps) == ("completed", WALKER_STEPS)
+    assert "read_restart" in (folder / "in.lammps").read_text(encoding="utf-8")
+    steps = read_trace(folder / "gamma.csv")[:, 0]
+    assert list(steps) == list(range(0, WALKER_STEPS + 1, WALKER_STRIDE))
+
+
+async def _ended(site: Site, number: int) -> bool:
+    return len(site.outcomes()) == number
 
 
 async def test_what_slurm_forgets_is_absent_and_then_lost(site: Site, lab: Lab) -> None:
