@@ -19,7 +19,7 @@ import sys
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ from typing import TypeVar
 
 from aluminium_stand import WRITTEN_LAB, aluminium_site
 from lab_stand import LAB, running_lab
-from slurm_lab import Lab
+from slurm_lab import Lab, Record, process_of
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase
@@ -248,12 +248,8 @@ class Struck:
 
     def processes(self, element: Element) -> list[int]:
         """The task's process and all that it has started."""
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                words = (process / "cmdline").read_bytes().decode().split("\0")
-                if element.uid in words and words[-5:-1] == ["--uid", element.uid, "--index", str(element.index)]:
-                    return [int(process.name), *_children(int(process.name))]
-        return []
+        pid = process_of(element.uid, element.index)
+        return [] if pid is None else [pid, *_children(pid)]
 
     def code(self, element: Element, phases: tuple[Phase, ...]) -> list[int]:
         """What a running task of these phases has started."""
@@ -475,40 +471,73 @@ FAULTS: Mapping[str, Fault] = {
 # --- the judgement ----------------------------------------------------------------------------------------------------
 
 
+@dataclass
+class Count:
+    """What is left of one campaign, or of several: tasks, labels and jobs, and what there is too much or too few of."""
+
+    labels: int = 0
+    jobs: int = 0  # that slurmctld knew, array elements each for itself
+    doubled: list[str] = field(default_factory=list)  # batches with more jobs than tasks, labels with a second place
+    lost: list[str] = field(default_factory=list)  # tasks without their one outcome, labels that no data set holds
+    wrong: list[str] = field(default_factory=list)  # anything else
+
+    def add(self, other: "Count") -> None:
+        """Take another campaign in."""
+        self.labels += other.labels
+        self.jobs += other.jobs
+        self.doubled += other.doubled
+        self.lost += other.lost
+        self.wrong += other.wrong
+
+
 def judge(struck: Struck) -> None:
-    """What must be true of any campaign, whatever struck it. Raises AssertionError."""
-    events = struck.events()
-    assert replay(struck.folder / "journal") == load_state(struck.folder / "state.json"), "replay gives another state"
-    _labelled_once(struck, events)
-    _no_job_doubled(struck, events)
+    """What must be true of any campaign that has converged, whatever struck it. Raises AssertionError."""
+    found = counted(struck)
+    assert (found.doubled, found.lost, found.wrong) == ([], [], [])
 
 
-def _labelled_once(struck: Struck, events: list[ev.Event]) -> None:
+def counted(struck: Struck) -> Count:
+    """Labels as the data sets have them, and jobs as slurmctld has written them down, beside what the journal says."""
+    events, found = struck.events(), Count()
+    if replay(struck.folder / "journal") != load_state(struck.folder / "state.json"):
+        found.wrong.append("replay gives another state than the daemon left")
+    count_labels(struck.root, events, found)
+    count_jobs(struck.root, events, struck.lab.records(struck.campaign()), found)
+    return found
+
+
+def count_labels(root: Path, events: Sequence[ev.Event], found: Count) -> None:
     """Every task ended well once, and every label is in the data sets once."""
     planned = [task for event in events if isinstance(event, ev.PhaseStarted) for task in event.tasks]
     done = Counter(e.outcome.task for e in events if isinstance(e, ev.TaskEnded) and e.outcome.status == "done")
-    assert done == Counter(task.id for task in planned)
-    labels = {task.id for task in planned if task.parameters.kind == "calculate"}
-    texts = [path.read_text(encoding="utf-8") for path in sorted((struck.root / "dataset").glob("*.extxyz"))]
-    in_datasets = Counter(re.findall(r"\btask=(\S+)", "\n".join(texts)))
-    assert in_datasets == Counter(labels)
+    asked = Counter(task.id for task in planned)
+    wanted = Counter(task.id for task in planned if task.parameters.kind == "calculate")
+    texts = [path.read_text(encoding="utf-8") for path in sorted((root / "dataset").glob("*.extxyz"))]
+    held = Counter(re.findall(r"\btask=(\S+)", "\n".join(texts)))
+    found.labels = held.total()
+    found.lost += [f"the outcome of {task}" for task in (asked - done).elements()]
+    found.lost += [f"the label {task}" for task in (wanted - held).elements()]
+    found.doubled += [f"the outcome of {task}" for task in (done - asked).elements()]
+    found.doubled += [f"the label {task}" for task in (held - wanted).elements()]
 
 
-def _no_job_doubled(struck: Struck, events: list[ev.Event]) -> None:
+def count_jobs(root: Path, events: Sequence[ev.Event], records: Sequence[Record], found: Count) -> None:
     """Slurm ran each element of each batch once, and each attempt was claimed by the job that its batch is."""
     begun = {event.uid: event.tasks for event in events if isinstance(event, ev.SubmissionBegun)}
     accepted = {event.uid: event.job_id for event in events if isinstance(event, ev.SubmissionAccepted)}
     ids: dict[str, set[str]] = defaultdict(set)
-    for record in struck.lab.records(struck.campaign()):
+    for record in records:
         ids[record.name].add(record.job_id)
-    doubled = {uid: found for uid, found in ids.items() if len(found) > len(begun[uid])}
-    assert not doubled
-    missing = {uid for uid in accepted if len(ids[uid]) < len(begun[uid])}
-    assert not missing, f"slurmctld has no record of all of {missing}"
-    assert len(set(accepted.values())) == len(accepted)
-    for claim in struck.root.glob("cycles/*/*/*/claim.*/started.json"):
-        uid = claim.parent.name.removeprefix("claim.")
-        assert json.loads(claim.read_text(encoding="utf-8"))["job_id"] in ids[uid]
+    found.jobs = sum(map(len, ids.values()))
+    found.doubled += [f"{sorted(known)} of {uid}" for uid, known in ids.items() if len(known) > len(begun[uid])]
+    missing = sorted(uid for uid in accepted if len(ids[uid]) < len(begun[uid]))
+    found.wrong += [f"slurmctld has no record of all of {uid}" for uid in missing]
+    if len(set(accepted.values())) < len(accepted):
+        found.wrong.append(f"two batches are one job: {accepted}")
+    for claim in root.glob("cycles/*/*/*/claim.*/started.json"):
+        uid, job_id = claim.parent.name.removeprefix("claim."), json.loads(claim.read_bytes())["job_id"]
+        if job_id not in ids[uid]:
+            found.wrong.append(f"job {job_id} has claimed {uid}, which is {sorted(ids[uid])}")
 
 
 # --- the whole of it --------------------------------------------------------------------------------------------------
@@ -581,12 +610,19 @@ class Rounds:
     """What came of random faults."""
 
     campaigns: int = 0
+    converged: int = 0
     faults: Counter[str] = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)
+    count: Count = field(default_factory=Count)
+
+    @property
+    def complaints(self) -> list[str]:
+        """All that should not be."""
+        doubled = [f"doubled: {words}" for words in self.count.doubled]
+        return [*doubled, *(f"lost: {words}" for words in self.count.lost), *self.count.wrong]
 
 
 def strike_at_random(rounds: int, chance: random.Random, place: Path, tell: Callable[[str], None]) -> Rounds:
-    """Let so many faults strike, in as many campaigns as that takes, and judge each campaign at its end."""
+    """Let so many faults strike, in as many campaigns as that takes, and count what each has left at its end."""
     found = Rounds()
     with lab_and_line(place) as (settings, lab, line):
         while found.faults.total() < rounds:
@@ -597,8 +633,7 @@ def strike_at_random(rounds: int, chance: random.Random, place: Path, tell: Call
                     if name := _strike(struck, chance):
                         found.faults[name] += 1
                         tell(f"{found.faults.total()} of {rounds} faults, campaign {found.campaigns}: {name}")
-                if words := _what_is_wrong(struck):
-                    found.wrong.append(words)
+                found.converged += _ended_well(struck, found.count)
     return found
 
 
@@ -615,14 +650,21 @@ def _strike(struck: Struck, chance: random.Random) -> str | None:
     return name
 
 
-def _what_is_wrong(struck: Struck) -> str | None:
+def _ended_well(struck: Struck, count: Count) -> bool:
+    """Whether it has converged; adds to the count what it left, and says what was done to it where that is wrong."""
     try:
         code = struck.finish()
-        assert code == 0, f"the daemon ended with {code}: {struck.output()[-2000:]}"
-        judge(struck)
-    except (AssertionError, subprocess.TimeoutExpired) as error:
-        return f"after {struck.told}: {error}"
-    return None
+    except subprocess.TimeoutExpired:
+        count.wrong.append(f"no verdict after {struck.told}: {struck.output()[-2000:]}")
+        return False
+    if code != 0:
+        count.wrong.append(f"the daemon ended with {code} after {struck.told}: {struck.output()[-2000:]}")
+        return False
+    mine = counted(struck)
+    if mine.doubled or mine.lost or mine.wrong:
+        mine.wrong.append(f"that was after {struck.told}")
+    count.add(mine)
+    return True
 
 
 def main() -> int:
@@ -635,8 +677,9 @@ def main() -> int:
     words.folder.mkdir(parents=True, exist_ok=True)
     chance = random.Random(words.seed)  # noqa: S311 - the same faults for the same seed
     found = strike_at_random(words.rounds, chance, words.folder.resolve(), lambda told: print(told, flush=True))
-    print("\n".join([f"WRONG {told}" for told in found.wrong] or ["every campaign came out as it should"]))
-    return 1 if found.wrong else 0
+    print(f"{found.campaigns} campaigns, {found.count.labels} labels, {found.count.jobs} jobs of slurmctld's records")
+    print("\n".join([f"WRONG {words}" for words in found.complaints] or ["every campaign came out as it should"]))
+    return 1 if found.complaints else 0
 
 
 if __name__ == "__main__":

@@ -4,4 +4,4 @@ import sys
 from pathlib import Path
 
 _TESTS = Path(__file__).resolve().parents[1]
-sys.path += [str(_TESTS / room) for room in ("simulation", "campaign", "properties")]
+sys.path += [str(_TESTS / room) for room in ("lab", "simulation", "campaign", "properties")]

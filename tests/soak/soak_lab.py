@@ -15,7 +15,8 @@ def soak_lab(number: int, seed: int, tell: Tell) -> Row:
     with tempfile.TemporaryDirectory(prefix="autopipec-soak-") as folder:
         found = strike_at_random(number, random.Random(seed), Path(folder).resolve(), tell)  # noqa: S311
     row.runs, row.faults, row.took_s = found.campaigns, found.faults, time.monotonic() - began_s
-    row.verdicts = found.campaigns - len(found.wrong)
-    for words in found.wrong:
+    row.verdicts, row.doubled, row.lost = found.converged, len(found.count.doubled), len(found.count.lost)
+    row.counted = f"{found.count.jobs} jobs by slurmctld's own records, {found.count.labels} labels in the data sets"
+    for words in found.complaints:
         row.complain(words)
     return row

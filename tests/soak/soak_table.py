@@ -26,6 +26,7 @@ class Row:
     faults: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
     took_s: float = 0.0
+    counted: str = ""  # of what all of it was, in words
 
     def complain(self, words: str) -> None:
         """Keep what was found; with the first of it nothing is well any more."""
@@ -40,7 +41,7 @@ def render(rows: Sequence[Row]) -> str:
         counts = f"{row.runs:7}{row.faults.total():9}{row.doubled:9}{row.lost:6}{len(row.complaints):10}"
         lines.append(f"{row.what:36}{counts}{row.verdicts:10}  {duration(row.took_s)}")
     for row in rows:
-        lines += ["", f"{row.what}, by kind of fault:"]
+        lines += ["", *([f"{row.what}: {row.counted}"] if row.counted else []), f"{row.what}, by kind of fault:"]
         lines += [f"  {name:34}{times:9}" for name, times in row.faults.most_common() if times]
         lines += [f"FOUND: {words}" for words in row.complaints[:_COMPLAINTS_MAX]]
     return "\n".join(lines)

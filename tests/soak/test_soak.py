@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 import soak_journal
+from faults_stand import Count, count_jobs, count_labels
 from random_walk import perfect_journal
+from slurm_lab import Record
 from soak import main
 from soak_table import Row, render
 
+from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.state import WorkflowState
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,3 +69,34 @@ def test_the_table_tells_what_was_found() -> None:
     assert head.split() == ["runs", "faults", "doubled", "lost", "findings", "verdicts", "took"]
     assert line.split() == ["simulated", "campaigns", "2", "3", "1", "0", "1", "1", "1", "min", "01", "s"]
     assert rest[-1] == "FOUND: seed 7: twice"
+
+
+def test_what_is_doubled_or_lost_on_the_lab_is_counted(tmp_path: Path) -> None:
+    """In a campaign without a fault nothing is; a second job, a label put in twice, and one left out are."""
+    events = [
+        event.model_copy(update={"job_id": event.uid}) if isinstance(event, ev.SubmissionAccepted) else event
+        for event in perfect_journal()
+    ]
+    records = [
+        Record(f"{event.uid}.{index}", event.uid, "COMPLETED")
+        for event in events
+        if isinstance(event, ev.SubmissionBegun)
+        for index in range(len(event.tasks))
+    ]
+    planned = [task for event in events if isinstance(event, ev.PhaseStarted) for task in event.tasks]
+    labels = [f"energy=1 task={task.id} role=train" for task in planned if task.parameters.kind == "calculate"]
+    dataset = tmp_path / "dataset" / "000.extxyz"
+    dataset.parent.mkdir()
+    second = Record("9999", records[0].name, "COMPLETED")
+    for held, known, doubled, lost in (
+        (labels, records, 0, 0),
+        ([*labels, labels[-1]], records, 1, 0),
+        (labels[1:], records, 0, 1),
+        (labels, [*records, second], 1, 0),
+    ):
+        dataset.write_text("\n".join(held))
+        found = Count()
+        count_labels(tmp_path, events, found)
+        count_jobs(tmp_path, events, known, found)
+        assert (len(found.doubled), len(found.lost), found.wrong) == (doubled, lost, [])
+        assert (found.labels, found.jobs) == (len(held), len(known))
