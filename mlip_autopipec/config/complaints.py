@@ -175,9 +175,15 @@ def _translated(model: type[BaseModel], errors: Sequence[ErrorDetails]) -> Itera
 
 
 def _primary(errors: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
-    """Without the lists that are too short only because an item in them is wrong."""
+    """Without the lists that are too short only because an item in them is wrong, and words where a mapping stands."""
     inner = {error["loc"][:depth] for error in errors for depth in range(len(error["loc"]))}
-    return (error for error in errors if error["type"] != "too_short" or error["loc"] not in inner)
+    for error in errors:
+        of_union = error["loc"] and str(error["loc"][-1]).startswith("literal[")
+        if error["type"] == "too_short" and error["loc"] in inner:
+            continue
+        if of_union and isinstance(error["input"], Mapping):
+            continue
+        yield error
 
 
 def _mistake(error: ErrorDetails, place: Place) -> Mistake:

@@ -14,3 +14,13 @@ SYMBOLS: tuple[str, ...] = (
     "Sg", "Bh", "Hs", "Mt", "Ds", "Rg", "Cn", "Nh", "Fl", "Mc", "Lv", "Ts", "Og",
 )
 # fmt: on
+
+#: Elements whose atom alone has closed shells only; every other one has several ground states.
+CLOSED_SHELLS = frozenset(
+    {
+        *("He", "Ne", "Ar", "Kr", "Xe", "Rn"),
+        *("Be", "Mg", "Ca", "Sr", "Ba", "Ra"),
+        *("Zn", "Cd", "Hg"),
+        *("Pd", "Yb", "No"),
+    }
+)

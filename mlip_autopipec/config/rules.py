@@ -18,7 +18,7 @@ from mlip_autopipec.config.crystals import (
     nearest_neighbour_angstrom,
     volume_angstrom3,
 )
-from mlip_autopipec.config.elements import SYMBOLS
+from mlip_autopipec.config.elements import CLOSED_SHELLS, SYMBOLS
 from mlip_autopipec.config.mistakes import KeyPath, Mistake, dotted, nearest, shown
 from mlip_autopipec.config.schemas.oracles import DUAL_MIN, OWN_SYSTEM_KEYS, EspressoSection
 from mlip_autopipec.config.schemas.phases import WalkersSection
@@ -445,6 +445,38 @@ def _espresso(config: WorkflowConfig) -> Iterator[Mistake]:
         yield Mistake((*path, "command"), shown(oracle.command), words)
 
 
+def _references(config: WorkflowConfig) -> Iterator[Mistake]:
+    """Energies by hand are of the campaign's elements, each of them; atoms alone are what the oracle can calculate."""
+    asked, elements = config.training.reference_energies_ev, config.campaign.elements
+    path: KeyPath = ("training", "reference_energies_ev")
+    if isinstance(asked, str):
+        if asked == "isolated_atoms" and isinstance(config.calculation.oracle, EspressoSection):
+            yield from _atoms_alone(path, config.calculation.oracle, elements)
+        return
+    for element, energy_ev in asked.items():
+        if element not in elements:
+            expected = f"expected one of campaign.elements ({', '.join(elements)})"
+            yield Mistake((*path, element), shown(energy_ev), expected, nearest(element, elements, _SYMBOLS_ALIKE))
+    for element in elements:
+        if element not in asked and element in SYMBOLS:
+            yield Mistake(path, f"no {element}", "expected an energy in eV for each of campaign.elements")
+
+
+def _atoms_alone(path: KeyPath, oracle: EspressoSection, elements: tuple[str, ...]) -> Iterator[Mistake]:
+    open_shells = [element for element in elements if element in SYMBOLS and element not in CLOSED_SHELLS]
+    if oracle.smearing is None and open_shells:
+        expected = (
+            "expected with calculation.oracle.smearing, or energies by hand: with fixed occupations pw.x finds no"
+            f" ground state of an atom with open shells ({', '.join(open_shells)})"
+        )
+        yield Mistake(path, shown("isolated_atoms"), expected)
+    if oracle.charge:
+        expected = (
+            f"expected with calculation.oracle.charge 0, or energies by hand: {oracle.charge:g} makes ions of atoms"
+        )
+        yield Mistake(path, shown("isolated_atoms"), expected)
+
+
 def _no_command(command: str) -> str | None:
     """Why this starts nothing; None if it may."""
     try:
@@ -498,4 +530,5 @@ RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
     _rule(_cycles, "convergence.quiet_cycles", "convergence.cycles_max"),
     _rule(_calculator, "calculation.oracle"),
     _rule(_espresso, "calculation.oracle", "campaign.elements"),
+    _rule(_references, "training.reference_energies_ev", "calculation.oracle", "campaign.elements"),
 )

@@ -93,6 +93,7 @@ class Role(StrEnum):
     TRAIN = "train"
     TEST = "test"
     PROPERTY = "property"  # for the gate alone: neither trained on, nor in any error
+    ISOLATED_ATOM = "isolated_atom"  # its energy is its element's zero: neither trained on, nor in any error
 
 
 def _below_the_root(path: str) -> str:

@@ -90,6 +90,9 @@ class CalculationDigest(Model):
     failed: int
     late: int = Field(default=0, description="labels among these that were asked for in an earlier cycle")
     awaited: int = Field(default=0, description="tasks that were not over when the round closed; they join a later one")
+    isolated_atoms_ev: dict[str, float] = Field(
+        default_factory=dict, description="energy of one atom alone, by element; pinned for the campaign"
+    )
 
 
 class GateRule(Model):

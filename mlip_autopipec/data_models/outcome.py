@@ -20,7 +20,7 @@ class Structure(Model):
     origin: str
     n_atoms: int = Field(gt=0)
     gamma_max: float | None = Field(default=None, ge=0, description="None where no potential existed yet")
-    why: Literal["generated", "halt", "d_optimal", "element_floor", "audit", "property"]
+    why: Literal["generated", "halt", "d_optimal", "element_floor", "audit", "property", "reference"]
 
 
 class GenerateMetrics(Model):

@@ -104,6 +104,11 @@ class GenerateParameters(Model):
     elements: tuple[str, ...] = ()
     variations: tuple[Variation, ...] = ()
     probes: GateProbes | None = Field(default=None, description="also make the structures that the gate measures")
+    isolated_atom_box_angstrom: float | None = Field(
+        default=None,
+        gt=0,
+        description="also one atom of each element alone, in a box of this side that repeats nowhere",
+    )
     seed: int
 
 

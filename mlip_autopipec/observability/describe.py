@@ -114,7 +114,9 @@ def _digest(cycle: int, digest: dg.Digest) -> str:
         case dg.CalculationDigest():
             parts = {"late": digest.late, "failed": digest.failed, "still awaited": digest.awaited}
             rest = "".join(f", {number} {word}" for word, number in parts.items() if number)
-            return f"cycle {cycle} calculation: {count(len(digest.labels), 'label')}{rest}"
+            alone = ", ".join(f"{element} {energy:.4f} eV" for element, energy in digest.isolated_atoms_ev.items())
+            beside = f"; isolated atoms: {alone}" if alone else ""
+            return f"cycle {cycle} calculation: {count(len(digest.labels), 'label')}{rest}{beside}"
         case dg.TrainingDigest():
             promoted = "promoted" if digest.verdict == "pass" else f"promoted conditionally: {digest.gate}"
             gate = promoted if digest.promoted else f"not promoted: {digest.gate}"

@@ -45,6 +45,7 @@ _ORIGINS: Mapping[tuple[str, Role], tuple[str, str]] = {
     ("generated", Role.TEST): ("generated, test only", PURPLE),
     ("audit", Role.TEST): ("audits of random frames, test only", GREEN),
     ("property", Role.PROPERTY): ("volumes and strains, for the gate only", INK),
+    ("isolated atom", Role.ISOLATED_ATOM): ("isolated atoms, for their energies only", MUTED),
 }
 
 

@@ -18,7 +18,7 @@ from mlip_autopipec.data_models.digest import (
 )
 from mlip_autopipec.data_models.outcome import Calibration, Structure
 from mlip_autopipec.data_models.state import Failure, Stage, TaskRecord, TaskStatus, WorkflowState
-from mlip_autopipec.data_models.task import Resources
+from mlip_autopipec.data_models.task import CalculateParameters, Resources
 from mlip_autopipec.orchestration.census import census
 from mlip_autopipec.orchestration.machine import ENDED, next_in_flow
 from mlip_autopipec.orchestration.policy import Policy
@@ -69,7 +69,8 @@ def next_phase(state: WorkflowState) -> Phase | None:
 def is_phase_over(state: WorkflowState, policy: Policy, now: datetime) -> bool:
     """Whether the phase can be digested: its tasks have ended, or a round of Calculation closes without the rest.
 
-    Labels that are late wait for nobody and nobody for them, unless there is nothing else in the round.
+    Labels that are late wait for nobody and nobody for them, unless there is nothing else in the round. No round closes
+    without its isolated atoms: the first fit begins from their energies.
     """
     counted = census(state)
     members = counted.own
@@ -81,7 +82,8 @@ def is_phase_over(state: WorkflowState, policy: Policy, now: datetime) -> bool:
     if state.current_phase is not Phase.CALCULATION or not done:
         return False
     closes_at = round_deadline(state, policy)
-    return done >= policy.round_quorum * size or (closes_at is not None and now >= closes_at)
+    enough = done >= policy.round_quorum * size or (closes_at is not None and now >= closes_at)
+    return enough and all(record.status in ENDED or not _isolated_atom(record) for record in state.own_tasks)
 
 
 def round_deadline(state: WorkflowState, policy: Policy) -> datetime | None:
@@ -133,14 +135,29 @@ def quorum_lost(state: WorkflowState, quorum: float) -> str | None:
     """Why the phase cannot give what the cycle needs, in words; None while it still can."""
     counted = census(state)
     given_up, size = counted.given_up, sum(counted.own.values())
+    for record in given_up:
+        if atom := _isolated_atom(record):
+            words = _last_words(record)
+            return f"{record.task.id} ({atom.origin}) failed for good, and every fit needs its energy: {words}"
     if not given_up or size - len(given_up) >= quorum * size:
         return None
     last = given_up[-1]
-    words = last.failures[-1].message if last.failures else "no reason recorded"
     return (
         f"{len(given_up)} of {size} tasks of {state.current_phase} in cycle {state.cycle_index} failed for"
-        f" good, and a quorum of {quorum:.0%} is out of reach. The last was {last.task.id}: {words}"
+        f" good, and a quorum of {quorum:.0%} is out of reach. The last was {last.task.id}: {_last_words(last)}"
     )
+
+
+def _last_words(record: TaskRecord) -> str:
+    return record.failures[-1].message if record.failures else "no reason recorded"
+
+
+def _isolated_atom(record: TaskRecord) -> CalculateParameters | None:
+    """What the task is asked to do, if its label is to be a reference energy."""
+    parameters = record.task.parameters
+    if isinstance(parameters, CalculateParameters) and parameters.role is Role.ISOLATED_ATOM:
+        return parameters
+    return None
 
 
 def summarise(state: WorkflowState) -> CycleSummary:

@@ -2,7 +2,8 @@
 
 The k-mesh has ceil(|b| / spacing) points along each reciprocal vector b, in 1/Å with the 2π, and one point along
 directions that are not periodic. The same spacing for every cell of a campaign: no label then rests on a coarser mesh
-than another. It is centred at Γ unless an offset is asked for, so that no crystal's symmetry is broken by it.
+than another. It is centred at Γ unless an offset is asked for, so that no crystal's symmetry is broken by it; along
+directions that are not periodic it stays there, so an isolated atom has Γ alone.
 
 Symmetry is not used (nosym): labelled structures are rattled, where there is none to gain from, and one that is
 symmetric to within a tolerance must not be symmetrised into another.
@@ -53,7 +54,7 @@ def render_input(atoms: Atoms, oracle: Mapping[str, Any], changes: Mapping[str, 
         "ATOMIC_SPECIES",
         *(f"{element} {_mass(element):.6f} {oracle['pseudopotentials'][element]['file']}" for element in species),
         "K_POINTS automatic",
-        " ".join(str(number) for number in (*k_mesh(atoms, oracle), *oracle["k_offset"])),
+        " ".join(str(number) for number in (*k_mesh(atoms, oracle), *_k_offset(atoms, oracle))),
         "CELL_PARAMETERS angstrom",
         *(_vector(row) for row in atoms.cell.array),
         "ATOMIC_POSITIONS angstrom",
@@ -68,6 +69,10 @@ def k_mesh(atoms: Atoms, oracle: Mapping[str, Any]) -> tuple[int, int, int]:
     counts = np.ceil(lengths / oracle["k_spacing_inverse_angstrom"] - _ROUNDING).astype(int)
     a, b, c = (max(int(count), 1) if periodic else 1 for count, periodic in zip(counts, atoms.pbc, strict=True))
     return a, b, c
+
+
+def _k_offset(atoms: Atoms, oracle: Mapping[str, Any]) -> list[int]:
+    return [offset if periodic else 0 for offset, periodic in zip(oracle["k_offset"], atoms.pbc, strict=True)]
 
 
 def _system(atoms: Atoms, oracle: Mapping[str, Any], species: list[str]) -> dict[str, Any]:

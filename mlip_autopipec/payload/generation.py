@@ -41,6 +41,7 @@ def run(job: Job) -> Result:
         environments.update(atoms.get_chemical_symbols())
         structures.append(_written(job, len(structures), atoms, "train", origin))
     structures += _for_properties(job, len(structures))
+    structures += _isolated_atoms(job, len(structures))
     return Result({"structures": structures, "environments": dict(environments), "redrawn": redrawn})
 
 
@@ -53,6 +54,28 @@ def _for_properties(job: Job, first: int) -> list[dict[str, Any]]:
     return [
         _written(job, number, cell.atoms, "property", cell.name, why="property")
         for number, cell in enumerate(asked, first)
+    ]
+
+
+def _isolated_atoms(job: Job, first: int) -> list[dict[str, Any]]:
+    """One atom of each element alone, whose energies are to be the zeros of the fit.
+
+    Its cell is a box and not periodic: a mesh of k-points then has Γ alone, and what knows of no plane waves needs no
+    box at all.
+    """
+    side = job.parameters["isolated_atom_box_angstrom"]
+    if side is None:
+        return []
+    return [
+        _written(
+            job,
+            number,
+            Atoms(element, positions=[[side / 2] * 3], cell=[side] * 3, pbc=False),
+            "isolated_atom",
+            f"isolated atom: {element}",
+            why="reference",
+        )
+        for number, element in enumerate(job.parameters["elements"], first)
     ]
 
 

@@ -2,10 +2,10 @@
 
 The fit itself is `payload/linear.py` or `payload/pacemaker.py`; all else is the same for both. Positions:
 
-- **Labels are sorted by what they are for**, once and for good: training, test, property. A trajectory is never split
-  between training and test by frame; see Selection.
-- **Reference energies** are fitted once and pinned: refitted, they would shift energies between cycles, and a warm
-  start would begin by unlearning that shift.
+- **Labels are sorted by what they are for**, once and for good: training, test, property, isolated atom. A trajectory
+  is never split between training and test by frame; see Selection.
+- **Reference energies** are settled once and pinned: refitted, they would shift energies between cycles, and a warm
+  start would begin by unlearning that shift. They are given, such as those of isolated atoms, or fitted here.
 - **A warm start can be a trap**: it stays in the valley of its first data. So every few cycles pacemaker fits from
   scratch as well, and the better of the two on the test set is kept; both are told.
 """

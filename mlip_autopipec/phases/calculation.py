@@ -2,7 +2,7 @@
 
 from mlip_autopipec.config.schemas.oracles import oracle_of
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
-from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.data_models.base import Phase, Role
 from mlip_autopipec.data_models.digest import CalculationDigest, Label
 from mlip_autopipec.data_models.outcome import CalculateMetrics
 from mlip_autopipec.data_models.state import TaskStatus, WorkflowState
@@ -42,7 +42,7 @@ class Calculation:
 
     def digest(self, state: WorkflowState) -> CalculationDigest:
         """The labels of this round in the order of the plan, after those that were late for an earlier one."""
-        labels = []
+        labels, alone = [], {}
         for task, outcome, metrics in results((*state.late_tasks, *state.own_tasks), CalculateMetrics):
             if not isinstance(task.parameters, CalculateParameters):
                 raise BugError(f"{task.id} is no calculation")
@@ -55,8 +55,11 @@ class Calculation:
                     settings=metrics.settings,
                 )
             )
+            if task.parameters.role is Role.ISOLATED_ATOM:
+                alone[task.parameters.origin.rpartition(" ")[2]] = metrics.energy_ev
         return CalculationDigest(
             labels=tuple(labels),
+            isolated_atoms_ev=alone,
             failed=sum(record.status is TaskStatus.QUARANTINED for record in state.tasks.values()),
             late=sum(record.outcome is not None for record in state.late_tasks),
             awaited=sum(record.status not in ENDED for record in state.tasks.values()),

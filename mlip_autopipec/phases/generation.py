@@ -22,7 +22,8 @@ class Generation:
 
     def plan(self, state: WorkflowState) -> tuple[Task, ...]:
         """One task."""
-        section, gate = self._config.generation, self._config.training.gate
+        section, training = self._config.generation, self._config.training
+        gate, alone = training.gate, training.reference_energies_ev == "isolated_atoms"
         parameters = GenerateParameters(
             prototypes=section.prototypes,
             structures=section.structures,
@@ -33,6 +34,7 @@ class Generation:
             elements=self._config.campaign.elements,
             variations=section.variations,
             probes=gate.probes() if gate.properties else None,
+            isolated_atom_box_angstrom=training.isolated_atom_box_angstrom if alone else None,
             seed=seed_for(self._config.campaign.seed, "generation"),
         )
         resources = self._config.site.resources_of(Phase.GENERATION)

@@ -7,7 +7,7 @@ from mlip_autopipec.data_models.outcome import Outcome, TrainMetrics
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.task import Input, Task, TrainParameters, make_task
-from mlip_autopipec.errors import BugError
+from mlip_autopipec.errors import BugError, OperatorError
 from mlip_autopipec.orchestration.gate import gate
 from mlip_autopipec.orchestration.strategies import digest_of
 from mlip_autopipec.phases.common import artefact, done
@@ -48,7 +48,7 @@ class Training:
             potential_folder=potential_folder(cycle),
             dataset_file=f"dataset/{cycle:03d}.extxyz",
             earlier_cycles=tuple(earlier),
-            reference_energies_ev=current.reference_energies_ev if current else None,
+            reference_energies_ev=current.reference_energies_ev if current else self._references(calculation),
             seed=seed_for(self._config.campaign.seed, "training", cycle),
         )
         inputs = [Input(name="dataset", file=file) for file in state.datasets]
@@ -61,6 +61,21 @@ class Training:
             ]
         resources = self._config.site.resources_of(Phase.TRAINING)
         return (make_task(cycle, Phase.TRAINING, 0, parameters, inputs, resources),)
+
+    def _references(self, calculation: CalculationDigest) -> dict[str, float] | None:
+        """The reference energies of the first fit in eV, to which every later one is held; None: it fits them."""
+        asked = self._config.training.reference_energies_ev
+        if asked == "fitted":
+            return None
+        found = calculation.isolated_atoms_ev if asked == "isolated_atoms" else asked
+        elements = self._config.campaign.elements
+        if missing := [element for element in elements if element not in found]:
+            raise OperatorError(
+                f"training.reference_energies_ev is {asked!r}, but no isolated atom of {', '.join(missing)} was"
+                " labelled: it was not asked for yet when Generation was planned. Put back what it was then, or give"
+                f" the energies by hand, in eV: {{{', '.join(f'{element}: …' for element in elements)}}}"
+            )
+        return {element: found[element] for element in elements}
 
     def digest(self, state: WorkflowState) -> TrainingDigest:
         """The new potential and the gate's answer."""

@@ -103,9 +103,10 @@ def _metrics(task: Task, chance: random.Random) -> Metrics:
         case SelectParameters():
             return _selected(task, task.parameters, chance)
         case CalculateParameters():
+            alone = task.parameters.role is Role.ISOLATED_ATOM
             return CalculateMetrics(
-                energy_ev=-3.5 * _N_ATOMS,
-                n_atoms=_N_ATOMS,
+                energy_ev=-1.5 if alone else -3.5 * _N_ATOMS,
+                n_atoms=1 if alone else _N_ATOMS,
                 force_max_ev_per_angstrom=1.0,
                 pressure_gpa=0.0,
                 settings="simulated",
@@ -144,8 +145,18 @@ def _generated(task: Task, parameters: GenerateParameters) -> GenerateMetrics:
         )
         for number, role in enumerate(roles)
     )
+    alone = tuple(
+        Structure(
+            file=file_ref(f"{task.workdir}/{element}.extxyz"),
+            role=Role.ISOLATED_ATOM,
+            origin=f"isolated atom: {element}",
+            n_atoms=1,
+            why="reference",
+        )
+        for element in (parameters.elements if parameters.isolated_atom_box_angstrom else ())
+    )
     environments = {parameters.prototypes[0].elements[0]: _N_ATOMS * parameters.structures}
-    return GenerateMetrics(structures=structures, environments=environments, redrawn=0)
+    return GenerateMetrics(structures=(*structures, *alone), environments=environments, redrawn=0)
 
 
 def _explored(task: Task, parameters: ExploreParameters, chance: random.Random) -> ExploreMetrics:
@@ -196,7 +207,7 @@ def _trained(task: Task, parameters: TrainParameters) -> TrainMetrics:
         test_of_current=errors_of_cycle(task.cycle - 1) if has_current else None,
         history=tuple(PastErrors(cycle=cycle, errors=errors_of_cycle(cycle)) for cycle in parameters.earlier_cycles),
         probe_gamma=20.0,
-        reference_energies_ev=dict.fromkeys(parameters.elements, -1.0),
+        reference_energies_ev=parameters.reference_energies_ev or dict.fromkeys(parameters.elements, -1.0),
         fingerprint=hashlib.sha256(task.id.encode()).hexdigest(),
         fit_s=1.0,
         active_set_s=1.0,

@@ -57,6 +57,14 @@ class TrainingSection(Model):
     core_repulsion: bool = Field(
         default=True, description="ZBL between atoms closer than distance_min_angstrom, as a part of the potential"
     )
+    reference_energies_ev: Literal["fitted", "isolated_atoms"] | dict[str, float] = Field(
+        default="fitted",
+        description="energies of the elements that the fit is beside, pinned at the first fit: fitted to its labels;"
+        " the oracle's own of one atom alone, right for surfaces, dimers and gas; or by hand, for each element",
+    )
+    isolated_atom_box_angstrom: float = Field(
+        default=12.0, ge=6, description="side of the box around an isolated atom; the oracle's plane waves fill it"
+    )
     pacemaker: PacemakerSection = PacemakerSection()
     gate: GateSection = GateSection()
     worse_max: float = Field(

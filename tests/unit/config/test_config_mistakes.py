@@ -247,6 +247,40 @@ MISSING = [
 ]
 RULES = [
     (
+        "functions_per_element: 100",
+        "functions_per_element: 100\n  reference_energies_ev: isolated",
+        (
+            "site.yaml:47  training.reference_energies_ev  'isolated' → expected 'fitted' or 'isolated_atoms' or a"
+            " section of keys; did you mean 'isolated_atoms'?"
+        ),
+    ),
+    (
+        "functions_per_element: 100",
+        "functions_per_element: 100\n  reference_energies_ev: {Cu: -3.5, Au: much}",
+        "site.yaml:47  training.reference_energies_ev.Au  'much' → expected a number",
+    ),
+    (
+        "functions_per_element: 100",
+        "functions_per_element: 100\n  reference_energies_ev: {Cu: -3.5}",
+        (
+            "site.yaml:47  training.reference_energies_ev  no Au → expected an energy in eV for each of"
+            " campaign.elements"
+        ),
+    ),
+    (
+        "functions_per_element: 100",
+        "functions_per_element: 100\n  reference_energies_ev: {Cu: -3.5, Au: -3, Auu: 1}",
+        (
+            "site.yaml:47  training.reference_energies_ev.Auu  1.0 → expected one of campaign.elements (Cu, Au); did"
+            " you mean 'Au'?"
+        ),
+    ),
+    (
+        "functions_per_element: 100",
+        "functions_per_element: 100\n  isolated_atom_box_angstrom: 5",
+        "site.yaml:47  training.isolated_atom_box_angstrom  5 → expected 6 or more",
+    ),
+    (
         "  elements: [Cu, Au]\n  seed",
         "  elements: [Cu, Au, Xx]\n  seed",
         "site.yaml:3  campaign.elements[2]  'Xx' → expected a chemical symbol; did you mean 'Xe'?",

@@ -160,6 +160,26 @@ def test_a_table_that_changes_later_changes_nothing(tmp_path: Path) -> None:
             "site.yaml:47  calculation.oracle.smearing.kind  'cold' → expected 'mv', 'mp', 'gaussian' or 'fermi_dirac'",
         ),
         (
+            "    k_spacing_inverse_angstrom: 0.2\ntraining:",
+            (
+                "    k_spacing_inverse_angstrom: 0.2\n    smearing: null\ntraining:\n"
+                "  reference_energies_ev: isolated_atoms"
+            ),
+            (
+                "site.yaml:50  training.reference_energies_ev  'isolated_atoms' → expected with"
+                " calculation.oracle.smearing, or energies by hand: with fixed occupations pw.x finds no ground state"
+                " of an atom with open shells (Cu, Au)"
+            ),
+        ),
+        (
+            "    k_spacing_inverse_angstrom: 0.2\ntraining:",
+            ("    k_spacing_inverse_angstrom: 0.2\n    charge: 1\ntraining:\n  reference_energies_ev: isolated_atoms"),
+            (
+                "site.yaml:50  training.reference_energies_ev  'isolated_atoms' → expected with"
+                " calculation.oracle.charge 0, or energies by hand: 1 makes ions of atoms"
+            ),
+        ),
+        (
             "    kind: espresso",
             "    kind: expresso",
             "site.yaml:42  calculation.oracle.kind  'expresso' → expected 'ase', 'espresso'; did you mean 'espresso'?",

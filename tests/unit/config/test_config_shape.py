@@ -52,6 +52,7 @@ class Everything(Model):
     by_phase: dict[Phase, tuple[Far, ...]] = Field(default_factory=dict)
     count: int | Literal["all"] | None = None
     either: Near | int = 1
+    either_words: Literal["all", "none"] | dict[str, float] = "all"
     pair: tuple[int, Far] | None = None
     several: Several = Several()
     many: tuple[int, ...] | int = 1
@@ -88,6 +89,11 @@ def told(**values: Any) -> list[tuple[str, str, str, str | None]]:
             ("by_phase.training[0].hst", "'h'", "no such key", "host"),
         ),
         ({"by_phase": {"traning": []}}, ("by_phase.traning", "[]", "no such key", "training")),
+        ({"either_words": {"x": "y"}}, ("either_words.x", "'y'", "expected a number", None)),
+        (
+            {"either_words": "all of it"},
+            ("either_words", "'all of it'", "expected 'all' or 'none' or a section of keys", None),
+        ),
         ({"count": "al"}, ("count", "'al'", "expected a whole number or 'all'", "all")),
         ({"either": {"kind": "near", "foldr": "x"}}, ("either.foldr", "'x'", "no such key", "folder")),
         ({"pair": [1]}, ("pair", "[1]", "expected a list of 2", None)),

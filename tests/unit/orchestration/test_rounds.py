@@ -14,6 +14,8 @@ from mlip_autopipec.errors import IllegalTransition
 from mlip_autopipec.orchestration.decide import decide, next_deadline
 from mlip_autopipec.orchestration.explain import explain
 from mlip_autopipec.orchestration.strategies import verdict_of
+from mlip_autopipec.phases import phase_runners
+from mlip_autopipec.testing.examples import copper_config
 from mlip_autopipec.testing.walk import Walk
 
 
@@ -65,6 +67,39 @@ def test_a_round_closes_at_its_deadline_with_at_least_one_label() -> None:
     campaign.tell(campaign.ended(batch.uid, 0))
     assert has_closed(campaign)
     assert not any(isinstance(each, cm.DigestPhase) for each in decide(early, campaign.policy, closes_at))
+
+
+def with_isolated_atom() -> tuple[Walk, str]:
+    """Three structures and an atom alone are being labelled, and one label is as good as all; the batch's uid."""
+    config = copper_config(training={"reference_energies_ev": "isolated_atoms"})
+    campaign = Walk(config, phase_runners(config))
+    uid = campaign.submitted(Phase.CALCULATION).uid
+    campaign.policy = campaign.policy.model_copy(
+        update={"round_quorum": 0.25, "round_deadline": timedelta(0), "grace": timedelta(days=1)}
+    )
+    return campaign, uid
+
+
+def test_no_round_closes_without_its_isolated_atoms() -> None:
+    """Quorum and deadline are reached, but the first fit begins from their energies."""
+    campaign, uid = with_isolated_atom()
+    campaign.tell(campaign.ended(uid, 0), campaign.ended(uid, 1))
+    campaign.now += timedelta(hours=1)
+    assert not has_closed(campaign)
+    campaign.tell(campaign.ended(uid, 3))
+    assert has_closed(campaign)
+
+
+def test_an_isolated_atom_that_fails_for_good_ends_the_campaign_in_its_own_words() -> None:
+    """Whatever the quorum: fitted energies instead would be another campaign."""
+    campaign, uid = with_isolated_atom()
+    campaign.tell(*(campaign.ended(uid, index) for index in range(3)))
+    campaign.tell(campaign.ended(uid, 3, Reason.NUMERICAL))
+    over = campaign.until(lambda state: state.verdict is not None)
+    assert over.verdict is Verdict.FAILED
+    reason = campaign.events[-1]
+    assert isinstance(reason, ev.VerdictReached)
+    assert "(isolated atom: Cu) failed for good, and every fit needs its energy: simulated: numerical" in reason.reason
 
 
 def test_a_late_label_enters_the_next_training_once() -> None:

@@ -61,6 +61,20 @@ def endings(metrics: CalculateMetrics) -> list[str]:
     return [one.ending for one in metrics.tries]
 
 
+@pytest.mark.parametrize("element", ["Al", "Si"])
+def test_an_atom_alone_is_a_label_as_any_other(tmp_path: Path, element: str) -> None:
+    """It converges at the first try, with the fingerprint of a crystal's label, and feels no force."""
+    table = {"pseudopotentials": {one: {"file": f"{one}.pz-vbc.UPF"} for one in ("Al", "Si")}}
+    atom = Atoms(element, positions=[[4, 4, 4]], cell=[8, 8, 8])
+    found = labelled(job_for(tmp_path / "alone", atom, **table))
+    assert endings(found) == ["converged"]
+    assert found.force_max_ev_per_angstrom < 0.01
+    crystal = labelled(job_for(tmp_path / "crystal", aluminium(), **table))
+    assert found.settings == crystal.settings
+    if element == "Al":  # a crystal holds together, by an eV or some
+        assert 2 < found.energy_ev - crystal.energy_ev / 4 < 6
+
+
 def test_a_label_by_pw_is_the_derivative_of_its_own_energy(tmp_path: Path) -> None:
     """A force agrees with finite differences of the energy, so units and signs are right."""
     atoms, step = aluminium(), 0.01

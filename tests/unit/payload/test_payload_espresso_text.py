@@ -208,6 +208,13 @@ def test_a_direction_without_period_has_one_point() -> None:
     assert k_mesh(atoms, plain(k_spacing_inverse_angstrom=0.4)) == (4, 4, 1)
 
 
+def test_an_atom_that_repeats_nowhere_is_at_the_zone_s_centre() -> None:
+    """Whatever the offset of the mesh: it is one of periods, and there are none."""
+    alone = Atoms("Al", cell=[12, 12, 12], pbc=False)
+    text = render_input(alone, plain(k_spacing_inverse_angstrom=0.1, k_offset=(1, 1, 1)), {}, 60)
+    assert "K_POINTS automatic\n1 1 1 0 0 0\n" in text
+
+
 def test_a_mesh_does_not_grow_by_a_rounding_error() -> None:
     """Just on the edge, as many points as without the error."""
     atoms = Atoms("Al", cell=[2 * np.pi * (1 - 1e-9)] * 3, pbc=True)

@@ -51,6 +51,23 @@ def test_it_makes_as_many_as_were_asked_for(tmp_path: Path) -> None:
     assert {structure.gamma_max for structure in metrics.structures} == {None}
 
 
+def test_each_element_is_also_asked_for_alone(tmp_path: Path) -> None:
+    """One atom in a box that repeats nowhere, with a role that no fit and no error takes; only where it is wanted."""
+    metrics, frames = generate(tmp_path / "two", elements=("Cu", "Au"), isolated_atom_box_angstrom=11.0)
+    alone = metrics.structures[-2:]
+    assert [(one.role, one.origin, one.n_atoms, one.why) for one in alone] == [
+        ("isolated_atom", "isolated atom: Cu", 1, "reference"),
+        ("isolated_atom", "isolated atom: Au", 1, "reference"),
+    ]
+    for frame, element in zip(frames[-2:], ("Cu", "Au"), strict=True):
+        assert frame.get_chemical_symbols() == [element]
+        assert frame.cell.lengths().tolist() == [11.0] * 3
+        assert not frame.pbc.any()
+    without, others = generate(tmp_path / "none", elements=("Cu", "Au"))
+    assert len(others) == len(frames) - 2
+    assert [one.file.sha256 for one in without.structures] == [one.file.sha256 for one in metrics.structures[:-2]]
+
+
 def test_every_prototype_meets_every_rattle(tmp_path: Path) -> None:
     """With as many prototypes as amplitudes, none of them is tied to one amplitude."""
     metrics, _ = generate(tmp_path, structures=4, test_structures=0)

@@ -153,6 +153,26 @@ def test_reference_energies_are_fitted_once_and_pinned_after(fitted: Fitted, tmp
     assert said == pytest.approx(label.get_potential_energy() + 1.25 * len(label), abs=0.05)
 
 
+def test_an_isolated_atom_is_in_no_fit_and_in_no_error(fitted: Fitted, tmp_path: Path) -> None:
+    """Its energy comes as a reference energy; itself it is only kept in the data set."""
+    atom = labelled(Atoms("Cu", positions=[[6, 6, 6]], cell=[12, 12, 12]), "isolated_atom", "alone")
+    assert atom.get_potential_energy() == pytest.approx(3.51)
+    path = write_label(tmp_path / "atom.extxyz", atom)
+    references = {"Cu": atom.get_potential_energy()}
+    metrics = {
+        name: train(tmp_path / name, labels, reference_energies_ev=references).metrics
+        for name, labels in (("with", [*fitted.labels, path]), ("without", fitted.labels))
+    }
+    assert coefficients(tmp_path / "with").tolist() == coefficients(tmp_path / "without").tolist()
+    for part in ("train", "test", "groups", "measures", "fingerprint", "reference_energies_ev"):
+        assert metrics["with"][part] == metrics["without"][part]
+    kept = read_frames(tmp_path / "with/dataset/001.extxyz")
+    assert [frame.info["role"] for frame in kept].count("isolated_atom") == 1
+    assert metrics["with"]["test"]["energy_mev_per_atom"] < 3
+    said = Evaluator(tmp_path / "with/potentials/001/potential.yaml").evaluate(copper((1, 1, 2)), graded=False)
+    assert said.energy_ev / 8 == pytest.approx(labelled(copper()).get_potential_energy() / 4 - 3.51, abs=0.01)
+
+
 def test_a_test_structure_never_enters_the_fit(fitted: Fitted, tmp_path: Path) -> None:
     """An absurd label among the test structures changes no coefficient and no active set, only the test error."""
     absurd = write_label(

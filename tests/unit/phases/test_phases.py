@@ -31,7 +31,7 @@ from mlip_autopipec.data_models.task import (
     TrainParameters,
     Walker,
 )
-from mlip_autopipec.errors import BugError
+from mlip_autopipec.errors import BugError, OperatorError
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.phases.common import artefact
 from mlip_autopipec.phases.seeds import seed_for
@@ -123,6 +123,57 @@ def test_the_first_training_reads_every_label_and_nothing_else() -> None:
         "dataset/000.extxyz",
     )
     assert task.resources == Resources(cores=4, memory_mib=8192, walltime_s=7200)
+
+
+ALONE = copper_config(training={"reference_energies_ev": "isolated_atoms", "isolated_atom_box_angstrom": 10})
+
+
+def test_isolated_atoms_are_labelled_once_and_their_energies_pinned() -> None:
+    """One per element, after the others and in the bootstrap cycle only; every fit is beside their energies."""
+    campaign = walk(ALONE)
+    (generation,) = tasks(campaign.planned(Phase.GENERATION))
+    assert isinstance(generation.parameters, GenerateParameters)
+    assert generation.parameters.isolated_atom_box_angstrom == 10
+    found = digest(campaign, Phase.CALCULATION, 0, CalculationDigest)
+    assert [label.role for label in found.labels] == [Role.TRAIN, Role.TRAIN, Role.TEST, Role.ISOLATED_ATOM]
+    assert found.isolated_atoms_ev == {"Cu": -1.5}
+    for cycle in (0, 1, 2):
+        (task,) = tasks(campaign.planned(Phase.TRAINING, cycle))
+        assert isinstance(task.parameters, TrainParameters)
+        assert task.parameters.reference_energies_ev == {"Cu": -1.5}
+        if cycle:
+            later = campaign.state.digests[Phase.CALCULATION]
+            assert isinstance(later, CalculationDigest)
+            assert later.isolated_atoms_ev == {}
+            assert Role.ISOLATED_ATOM not in {label.role for label in later.labels}
+
+
+def test_energies_by_hand_take_no_label() -> None:
+    """They are used from the first fit on."""
+    campaign = walk(copper_config(training={"reference_energies_ev": {"Cu": -2.25}}))
+    (task,) = tasks(campaign.planned(Phase.TRAINING))
+    assert isinstance(task.parameters, TrainParameters)
+    assert task.parameters.reference_energies_ev == {"Cu": -2.25}
+    assert {structure.role for structure in digest(walk(), Phase.GENERATION, 0, GenerationDigest).structures} == {
+        Role.TRAIN,
+        Role.TEST,
+    }
+
+
+def test_isolated_atoms_that_are_asked_for_too_late_are_no_silent_fit() -> None:
+    """Generation was planned without them: a person is told, and nothing is fitted instead."""
+    state = walk().until(lambda state: Phase.CALCULATION in state.digests)
+    with pytest.raises(OperatorError, match=r"no isolated atom of Cu was labelled.* or give the energies by hand"):
+        phase_runners(ALONE)[Phase.TRAINING].plan(state)
+
+
+def test_pinned_energies_outlive_a_change_of_the_site_file() -> None:
+    """Energies of two cycles never mean different things."""
+    campaign = walk()
+    state = campaign.until(lambda state: state.cycle_index == 1 and Phase.CALCULATION in state.digests)
+    (task,) = phase_runners(ALONE)[Phase.TRAINING].plan(state)
+    assert isinstance(task.parameters, TrainParameters)
+    assert task.parameters.reference_energies_ev == {"Cu": -1.0}
 
 
 def test_a_later_training_reads_all_data_and_the_potentials_to_compare_with() -> None:
