@@ -21,7 +21,7 @@ from mlip_autopipec.config.crystals import (
 from mlip_autopipec.config.elements import CLOSED_SHELLS, SYMBOLS
 from mlip_autopipec.config.mistakes import KeyPath, Mistake, dotted, nearest, shown
 from mlip_autopipec.config.schemas.oracles import DUAL_MIN, OWN_SYSTEM_KEYS, EspressoSection
-from mlip_autopipec.config.schemas.phases import WalkersSection
+from mlip_autopipec.config.schemas.phases import WalkersSection, gamma_bounds
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import Place
 from mlip_autopipec.data_models.task import Alloy, Dimer, PointDefect, Prototype
@@ -247,6 +247,20 @@ def _window(config: WorkflowConfig) -> Iterator[Mistake]:
     highest, halt = config.selection.gamma_max, config.exploration.gamma_halt
     if highest is not None and highest <= halt:
         expected = f"expected more than exploration.gamma_halt ({halt:g}): the halting frame is what is to be labelled"
+        yield Mistake(("selection", "gamma_max"), shown(highest), expected)
+
+
+def _window_of_target(config: WorkflowConfig) -> Iterator[Mistake]:
+    """What a target in force may make of γ halt must leave the halting frame in the window, too."""
+    section, highest = config.exploration, config.selection.gamma_max
+    if section.force_error_target_mev_per_angstrom is None or highest is None:
+        return
+    halt = section.gamma_halt * gamma_bounds(section.gamma_select)[1] / section.gamma_select
+    if section.gamma_halt < highest <= halt:
+        expected = (
+            f"expected more than {halt:g}: exploration.force_error_target_mev_per_angstrom may move"
+            f" exploration.gamma_halt ({section.gamma_halt:g}) so far"
+        )
         yield Mistake(("selection", "gamma_max"), shown(highest), expected)
 
 
@@ -517,6 +531,11 @@ RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
     _rule(_pairs, "campaign.elements", "exploration.distances_min_angstrom"),
     _rule(_gamma, "exploration.gamma_select", "exploration.gamma_halt"),
     _rule(_window, "selection.gamma_max", "exploration.gamma_halt"),
+    _rule(
+        _window_of_target,
+        *("selection.gamma_max", "exploration.gamma_halt", "exploration.gamma_select"),
+        "exploration.force_error_target_mev_per_angstrom",
+    ),
     _rule(_embedding, "selection.embedding", "training.cutoff_angstrom", "exploration.walkers"),
     _rule(_per_element, "campaign.elements", "selection.embedding"),
     _rule(_strides, "exploration.walkers", "exploration.stride"),

@@ -34,6 +34,22 @@ class WalkerEnd(Model):
     resume: Continuation | None = Field(default=None, description="and where that is")
 
 
+class GammaLevels(Model):
+    """What a cycle's walkers were watched at, and what set it."""
+
+    select: float = Field(ge=1, description="frames above it are collected")
+    halt: float = Field(ge=1, description="MD stops above it")
+    force_error_target_mev_per_angstrom: float | None = Field(
+        default=None, description="what the levels are to stand for; None: they are the site file's"
+    )
+    expected_at: float | None = Field(
+        default=None, description="γ at which the calibration expects that error; None: nothing was calibrated yet"
+    )
+    reached: bool = Field(
+        default=True, description="False: no label has erred so much, and `expected_at` is the highest γ of any"
+    )
+
+
 class Ladder(Model):
     """How far the stages of one group of walkers are open."""
 
@@ -50,6 +66,7 @@ class ExplorationDigest(Model):
     walkers: tuple[WalkerEnd, ...]
     frames: tuple[FileRef, ...] = Field(description="what Selection reads: one dump of collected frames per walker")
     ladders: tuple[Ladder, ...] = ()
+    levels: GammaLevels | None = Field(default=None, description="None in journals of before there was a choice")
 
     @property
     def quiet(self) -> bool:
@@ -142,6 +159,7 @@ class CycleSummary(Model):
     walkers: int = 0
     halts: int = 0
     quiet: bool = False
+    levels: GammaLevels | None = Field(default=None, description="None where nothing was explored")
     candidates: int = 0
     labels_train: int = 0
     labels_test: int = 0

@@ -9,6 +9,7 @@ from mlip_autopipec.data_models import outcome as oc
 from mlip_autopipec.data_models.state import TaskRecord, WorkflowState
 from mlip_autopipec.data_models.task import ExploreParameters
 from mlip_autopipec.observability.words import count, duration, one_line
+from mlip_autopipec.orchestration.levels import levels_words
 
 _ENDINGS = {
     oc.Ending.HALTED: "halted",
@@ -107,7 +108,8 @@ def _digest(cycle: int, digest: dg.Digest) -> str:
         case dg.ExplorationDigest():
             walkers = count(len(digest.walkers), "walker")
             quiet = ", quiet" if digest.quiet else ""
-            return f"cycle {cycle} exploration: {digest.halts} of {walkers} halted{quiet}{_stages(digest.ladders)}"
+            halted = f"{digest.halts} of {walkers} halted{quiet}"
+            return f"cycle {cycle} exploration: {halted}{_stages(digest.ladders)}{_levels(digest.levels)}"
         case dg.SelectionDigest():
             structures = count(len(digest.structures), "structure")
             return f"cycle {cycle} selection: {structures} to label of {count(digest.frames, 'frame')}"
@@ -129,6 +131,12 @@ def _stages(ladders: tuple[dg.Ladder, ...]) -> str:
     if not tall:
         return ""
     return f", {sum(ladder.open for ladder in tall)} of {sum(ladder.stages for ladder in tall)} stages open"
+
+
+def _levels(levels: dg.GammaLevels | None) -> str:
+    """What γ was held to, where a target in force had a say in it."""
+    aimed = levels is not None and levels.force_error_target_mev_per_angstrom is not None
+    return f"; {levels_words(levels)}" if levels is not None and aimed else ""
 
 
 def _summary(summary: dg.CycleSummary) -> str:

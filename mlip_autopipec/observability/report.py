@@ -49,7 +49,7 @@ def report_html(events: Sequence[ev.Event], root: Path) -> str:
         (
             "gamma",
             "Extrapolation grade",
-            sections.gamma(gamma_traces(events), ladder_rungs(events), gamma_histograms(events)),
+            sections.gamma(gamma_traces(events), ladder_rungs(events), gamma_histograms(events), cycles),
         ),
         ("candidates", "Candidates", candidates(choices(events), root)),
         ("origins", "Where the labels came from", sections.origins(label_origins(events))),

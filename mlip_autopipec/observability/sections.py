@@ -25,6 +25,7 @@ from mlip_autopipec.observability.projections import (
     on_last_test_set,
 )
 from mlip_autopipec.observability.words import count, duration, figures3, one_line
+from mlip_autopipec.orchestration.levels import levels_words
 
 _HEADLINES = {
     Verdict.CONVERGED: "Converged",
@@ -88,7 +89,12 @@ def learning(fits: Sequence[Fit]) -> str:
     )
 
 
-def gamma(traces: Sequence[WalkerTrace], rungs: Sequence[LadderRung], histograms: Sequence[GammaHistogram] = ()) -> str:
+def gamma(
+    traces: Sequence[WalkerTrace],
+    rungs: Sequence[LadderRung],
+    histograms: Sequence[GammaHistogram] = (),
+    cycles: Sequence[CycleSummary] = (),
+) -> str:
     """γ over the steps of every walker, how often it was met, and how far each ladder was climbed."""
     if not traces:
         return quiet("No walker has ended yet.")
@@ -118,6 +124,7 @@ def gamma(traces: Sequence[WalkerTrace], rungs: Sequence[LadderRung], histograms
     return (
         drawing
         + _histogram(histograms)
+        + _levels(cycles)
         + _ladders(rungs)
         + details("Every walker", table(head, rows, text_columns=(1, 2, 5)), len(traces))
     )
@@ -135,6 +142,30 @@ def _histogram(found: Sequence[GammaHistogram]) -> str:
     words = f"γ above γ select in {' and '.join(above.values())}."
     caption = f"Every look that walkers had at γ, by its height; {words} Bins are an eighth of a decade wide."
     return figure(gamma_histogram(found), "histogram", f"Histogram of γ. {words}", caption, height_inch=2.6)
+
+
+def _levels(cycles: Sequence[CycleSummary]) -> str:
+    """Cycle by cycle; nothing where the levels are the site file's throughout."""
+    aimed = [
+        (cycle.cycle, cycle.levels)
+        for cycle in cycles
+        if cycle.levels is not None and cycle.levels.force_error_target_mev_per_angstrom is not None
+    ]
+    if not aimed:
+        return ""
+    rows = [
+        (
+            str(cycle),
+            *map(figures3, (levels.select, levels.halt, levels.force_error_target_mev_per_angstrom or 0)),
+            "–" if levels.expected_at is None else f"{'' if levels.reached else '> '}{figures3(levels.expected_at)}",
+        )
+        for cycle, levels in aimed[-ROWS_MAX:]
+    ]
+    head = ("cycle", "γ select", "γ halt", "target, meV/Å", "expected at γ")
+    words = (
+        f"The levels follow a target in force, within bounds about the site file's. Last: {levels_words(aimed[-1][1])}."
+    )
+    return element("p", words) + details("The levels of every cycle", table(head, rows), len(aimed))
 
 
 def _began(trace: WalkerTrace) -> str:

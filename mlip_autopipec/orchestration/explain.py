@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.data_models.digest import ExplorationDigest
 from mlip_autopipec.data_models.events import SiteHealth
 from mlip_autopipec.data_models.state import BatchStatus, Stage, TaskStatus, WorkflowState
+from mlip_autopipec.data_models.task import ExploreParameters
 from mlip_autopipec.orchestration.census import census
 from mlip_autopipec.orchestration.decide import decide
+from mlip_autopipec.orchestration.levels import levels_words
 from mlip_autopipec.orchestration.policy import Policy
 
 
@@ -21,7 +25,7 @@ def explain(state: WorkflowState, policy: Policy, now: datetime) -> tuple[str, .
         lines.append(f"Paused by {who} since {state.pause.at:%Y-%m-%d %H:%M:%S} UTC{why}. Nothing new is submitted.")
     if state.site is not SiteHealth.OK:
         lines.append(f"The site is {state.site}: {state.site_message}")
-    lines += [*_batches(state), *_left_over(state)]
+    lines += [*_levels(state), *_batches(state), *_left_over(state)]
     lines += _held(state)
     lines += [
         f"Job {job.job_id} ({job.uid}: {job.detail}) is in the queue under the campaign's name, and the campaign does"
@@ -44,6 +48,21 @@ def _place(state: WorkflowState) -> str:
     counts = census(state).own
     words = ", ".join(f"{counts[status]} {status}" for status in TaskStatus if counts[status])
     return f"Cycle {state.cycle_index}, {state.current_phase}: {words or 'no tasks'}."
+
+
+def _levels(state: WorkflowState) -> Iterator[str]:
+    """What this cycle's walkers are watched at; and, once they have ended, what a target in force had to do with it."""
+    exploration = state.digests.get(Phase.EXPLORATION)
+    if isinstance(exploration, ExplorationDigest) and exploration.levels is not None:
+        if exploration.levels.force_error_target_mev_per_angstrom is not None:
+            yield f"Walkers had {levels_words(exploration.levels)}."
+        return
+    if state.current_phase is not Phase.EXPLORATION:
+        return
+    parameters = (record.task.parameters for record in state.tasks.values())
+    walker = next((one for one in parameters if isinstance(one, ExploreParameters)), None)
+    if walker is not None:
+        yield f"Walkers collect frames above γ {walker.gamma_select:.3g}, and halt above γ {walker.gamma_halt:.3g}."
 
 
 def _left_over(state: WorkflowState) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from itertools import pairwise
 from typing import TypeVar
 
 from mlip_autopipec.config.schemas.phases import ConvergenceSection
@@ -16,7 +15,7 @@ from mlip_autopipec.data_models.digest import (
     SelectionDigest,
     TrainingDigest,
 )
-from mlip_autopipec.data_models.outcome import Calibration, Structure
+from mlip_autopipec.data_models.outcome import Structure
 from mlip_autopipec.data_models.state import Failure, Stage, TaskRecord, TaskStatus, WorkflowState
 from mlip_autopipec.data_models.task import CalculateParameters, Resources
 from mlip_autopipec.orchestration.census import census
@@ -172,6 +171,7 @@ def summarise(state: WorkflowState) -> CycleSummary:
         walkers=len(exploration.walkers) if exploration else 0,
         halts=exploration.halts if exploration else 0,
         quiet=exploration.quiet if exploration else False,
+        levels=exploration.levels if exploration else None,
         candidates=sum(structure.role is Role.TRAIN for structure in structures_to_label(state)),
         labels_train=sum(label.role is Role.TRAIN for label in labels),
         labels_test=sum(label.role is Role.TEST for label in labels),
@@ -222,22 +222,6 @@ def _condition(cycles: Sequence[CycleSummary]) -> str:
     promoted = [cycle for cycle in cycles if cycle.promoted]
     conditional = promoted and promoted[-1].gate == "conditional"
     return f"; the gate let the potential pass on a condition: {promoted[-1].gate_words}" if conditional else ""
-
-
-def gamma_at(calibration: Sequence[Calibration], force_mev_per_angstrom: float) -> float | None:
-    """The γ at which the first element's force error is expected to reach a target; None where no label says so yet.
-
-    Between two knots of the monotone fit it is interpolated. An element that never erred so much sets no level.
-    """
-    levels = [_level(one.curve, force_mev_per_angstrom) for one in calibration]
-    return min((level for level in levels if level is not None), default=None)
-
-
-def _level(curve: Sequence[tuple[float, float]], target: float) -> float | None:
-    for (gamma, error), (gamma_next, error_next) in pairwise(curve):
-        if error < target <= error_next:
-            return gamma + (gamma_next - gamma) * (target - error) / (error_next - error)
-    return curve[0][0] if curve and curve[0][1] >= target else None
 
 
 def _stalled(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> tuple[Verdict, str] | None:

@@ -9,6 +9,8 @@ It then walks as many steps as one that starts anew, and only these count: what 
 potential and proves nothing about this one. Statistically it is a new run, and so it is recorded. When several
 continuations in a row halt while they are still being re-thermalised, the place is no good to start from, and the
 walker starts anew.
+
+The levels of γ that a cycle walks at are the site file's, or follow a target in force: see `orchestration/levels.py`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +20,7 @@ from types import MappingProxyType
 from mlip_autopipec.config.schemas.phases import WalkersSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import FileRef, Phase
-from mlip_autopipec.data_models.digest import ExplorationDigest, Ladder, WalkerEnd
+from mlip_autopipec.data_models.digest import ExplorationDigest, GammaLevels, Ladder, WalkerEnd
 from mlip_autopipec.data_models.outcome import Ending, ExploreMetrics
 from mlip_autopipec.data_models.state import TaskRecord, WorkflowState
 from mlip_autopipec.data_models.task import (
@@ -31,6 +33,7 @@ from mlip_autopipec.data_models.task import (
     make_task,
 )
 from mlip_autopipec.errors import BugError
+from mlip_autopipec.orchestration.levels import gamma_levels
 from mlip_autopipec.phases.common import artefact, current_potential, done, potential_inputs
 from mlip_autopipec.phases.seeds import seed_for
 
@@ -44,16 +47,19 @@ class Exploration:
 
     def plan(self, state: WorkflowState) -> tuple[Task, ...]:
         """One task per structure, open stage, temperature, pressure and replica."""
-        return tuple(self._task(state, index, *start) for index, start in enumerate(self._starts(state)))
+        levels = gamma_levels(self._config.exploration, state.cycles)
+        return tuple(self._task(state, levels, index, *start) for index, start in enumerate(self._starts(state)))
 
-    def _task(self, state: WorkflowState, index: int, walker: Walker, files: tuple[Input, ...]) -> Task:
+    def _task(
+        self, state: WorkflowState, levels: GammaLevels, index: int, walker: Walker, files: tuple[Input, ...]
+    ) -> Task:
         section = self._config.exploration
         parameters = ExploreParameters(
             walker=walker,
             label=walker.label,
             elements=self._config.campaign.elements,
-            gamma_select=section.gamma_select,
-            gamma_halt=section.gamma_halt,
+            gamma_select=levels.select,
+            gamma_halt=levels.halt,
             stride=section.stride,
             distance_min_angstrom=self._config.distance_min_angstrom,
             distances_min_angstrom=section.distances_min_angstrom,
@@ -77,6 +83,7 @@ class Exploration:
             walkers=walkers,
             frames=tuple(artefact(outcome, "frames") for _, outcome, _ in outcomes),
             ladders=tuple(_climbed(ladder, walkers) for ladder in self._ladders(state)),
+            levels=gamma_levels(self._config.exploration, state.cycles),
         )
 
     def _ladders(self, state: WorkflowState) -> Iterator[Ladder]:

@@ -6,6 +6,7 @@ from mlip_autopipec.data_models.digest import ExplorationDigest, SelectionDigest
 from mlip_autopipec.data_models.outcome import SelectMetrics
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.task import Input, SelectParameters, Task, make_task
+from mlip_autopipec.orchestration.levels import gamma_levels
 from mlip_autopipec.orchestration.strategies import digest_of
 from mlip_autopipec.phases.common import current_potential, done, potential_inputs
 from mlip_autopipec.phases.seeds import seed_for
@@ -28,7 +29,7 @@ class Selection:
             elements=self._config.campaign.elements,
             candidates_max=section.candidates_max,
             audit=section.audit,
-            gamma_select=self._config.exploration.gamma_select,
+            gamma_select=gamma_levels(self._config.exploration, state.cycles).select,
             gamma_max=section.gamma_max,
             distance_min_angstrom=self._config.distance_min_angstrom,
             duplicate_rmsd_angstrom=section.duplicate_rmsd_angstrom,

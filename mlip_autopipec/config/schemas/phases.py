@@ -1,5 +1,6 @@
 """One section per phase: the physics that a user chooses."""
 
+from math import sqrt
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -95,6 +96,9 @@ class ExplorationSection(Model):
 
     gamma_select: float = Field(default=2.0, gt=1, description="frames above it are worth labelling")
     gamma_halt: float = Field(default=10.0, gt=1, description="MD stops above it")
+    force_error_target_mev_per_angstrom: float | None = Field(
+        default=None, gt=0, description="both levels move, within bounds, to where this force error is expected"
+    )
     stride: int = Field(default=20, ge=1, description="steps between looks at γ; a look costs one to two steps")
     distances_min_angstrom: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=dict, description="of pairs of elements such as `Cu-Au`, where they differ from the common one"
@@ -105,6 +109,15 @@ class ExplorationSection(Model):
     continuation: ContinuationSection = ContinuationSection()
     engine: AnyEngine = Field(default=WheelEngine(), description="what runs the MD")
     walkers: tuple[WalkersSection, ...] = Field(min_length=1, description="where MD starts, and under what conditions")
+
+    def gamma_select_bounds(self) -> tuple[float, float]:
+        """The lowest and the highest γ select that a target in force may make of the one given; see levels.py."""
+        return gamma_bounds(self.gamma_select)
+
+
+def gamma_bounds(gamma_select: float) -> tuple[float, float]:
+    """Half of it, but no nearer to 1 than half the way as a logarithm; and its double."""
+    return max(gamma_select / 2, sqrt(gamma_select)), 2 * gamma_select
 
 
 class SelectionSection(Model):

@@ -301,6 +301,11 @@ RULES = [
         "site.yaml:39  selection.gamma_max  10.0 → expected more than exploration.gamma_halt (10): …",
     ),
     (
+        "gamma_halt: 10\n  stride: 5\n",
+        "gamma_halt: 10\n  force_error_target_mev_per_angstrom: 0\n",
+        "site.yaml:32  exploration.force_error_target_mev_per_angstrom  0 → expected more than 0",
+    ),
+    (
         "  candidates_max: 6\n",
         "  embedding: {atoms_max: 50, whole_atoms_max: 60}\n",
         "site.yaml:39  selection.embedding.atoms_max  50 → expected at least 115: a cell that keeps …",

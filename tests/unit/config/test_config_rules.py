@@ -34,6 +34,20 @@ def right_of(text: str) -> dict[str, Any]:
     return read(WorkflowConfig, data).right()
 
 
+def test_a_target_in_force_leaves_the_halting_frame_in_the_window(tmp_path: Path) -> None:
+    """γ halt may become twice the given one; what is above selection.gamma_max would be taken for unphysical."""
+    target = ("stride: 5", "stride: 5\n  force_error_target_mev_per_angstrom: 50")
+    [line] = mistakes(tmp_path, spoiled(target, ("candidates_max: 6", "gamma_max: 20")))
+    assert line == (
+        "site.yaml:40  selection.gamma_max  20.0 → expected more than 20:"
+        " exploration.force_error_target_mev_per_angstrom may move exploration.gamma_halt (10) so far"
+    )
+    right = right_of(spoiled(target, ("candidates_max: 6", "gamma_max: 20.5")))
+    assert not list(broken_rules(right))
+    right = right_of(spoiled(("candidates_max: 6", "gamma_max: 11")))
+    assert not list(broken_rules(right))
+
+
 def test_the_symbols_are_those_of_the_work_half() -> None:
     """All 118, in order, as ASE has them."""
     assert list(SYMBOLS) == chemical_symbols[1:]

@@ -1,5 +1,6 @@
 """The report's sections on candidates, labels and the last fit: each number on its own."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,16 @@ from observability_campaign import Campaign, calculate, file_ref, whole_campaign
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models import outcome as oc
 from mlip_autopipec.data_models.base import Phase, Reason, Role
-from mlip_autopipec.data_models.digest import CalculationDigest, Label
+from mlip_autopipec.data_models.digest import CalculationDigest, ExplorationDigest, GammaLevels, Label
 from mlip_autopipec.observability.blocks import ROWS_MAX
+from mlip_autopipec.observability.canvas import svg
 from mlip_autopipec.observability.choices import FATES, Choice, candidates, choices
+from mlip_autopipec.observability.describe import describe
 from mlip_autopipec.observability.fitting import LastFit, fitting, last_fit, loss_words
+from mlip_autopipec.observability.gamma import gamma_panels
 from mlip_autopipec.observability.labelling import labelling, labels
-from mlip_autopipec.observability.projections import attempts, gamma_histograms
+from mlip_autopipec.observability.projections import attempts, gamma_histograms, gamma_traces
+from mlip_autopipec.observability.sections import gamma
 
 REFUSED = oc.Certificate(
     origin="halt: <liquid>, step 40",
@@ -230,6 +235,24 @@ def test_the_last_fit_is_told_by_part_and_by_loss(campaign: Campaign) -> None:
         assert words in told, words
     assert told.index("audit: Cu") < told.index(">element<")
     assert loss_words(metrics.loss) == ["stage 1 5.00 → 0.500", "stage 2 2.00 → 0.250"]
+
+
+def test_levels_that_follow_a_target_are_told(campaign: Campaign) -> None:
+    """Cycle by cycle in the report, and in the line of the event; nothing where the site file's hold."""
+    traces = gamma_traces(campaign.events)
+    levels = GammaLevels(select=4, halt=20, force_error_target_mev_per_angstrom=50, expected_at=7.5, reached=False)
+    cycle = campaign.state.cycles[-1]
+    told = gamma(traces, (), (), [cycle.model_copy(update={"levels": levels})])
+    words = (
+        "γ select 4, γ halt 20: less than 50 meV/Å are expected up to γ 7.5, the highest of any label, and the level"
+    )
+    assert words in told
+    assert "&gt; 7.50" in told
+    assert "target in force" not in gamma(traces, (), (), [cycle])
+    ended = ExplorationDigest(walkers=(), frames=(), levels=levels)
+    assert words in describe(ev.PhaseEnded(at=campaign.now, cycle=2, digest=ended))
+    varied = [replace(trace, cycle=cycle, gamma_halt=10.0 * cycle) for cycle in (1, 2) for trace in traces]
+    assert "γ halt 10 … 20" in svg(gamma_panels(varied), "gamma", "levels")
 
 
 def test_looks_at_gamma_add_up_over_the_walkers_of_a_cycle() -> None:

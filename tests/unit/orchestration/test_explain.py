@@ -6,6 +6,7 @@ from machine_stand import ADA, legal, walk
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Verdict
+from mlip_autopipec.data_models.digest import ExplorationDigest, GammaLevels
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.orchestration.explain import explain
 from mlip_autopipec.testing.walk import Walk
@@ -82,6 +83,19 @@ def test_a_site_that_does_not_answer_is_named() -> None:
     campaign = walk()
     campaign.tell(ev.SiteChanged(at=campaign.now, health=ev.SiteHealth.AUTH_REQUIRED, message="the key has expired"))
     assert "The site is auth_required: the key has expired" in said(campaign)
+
+
+def test_the_levels_of_gamma_are_named() -> None:
+    """While walkers walk; and afterwards, where a target in force has set them."""
+    campaign = walk()
+    campaign.planned(Phase.EXPLORATION, 1)
+    assert "Walkers collect frames above γ 2, and halt above γ 10." in said(campaign)
+    aimed = GammaLevels(select=3, halt=15, force_error_target_mev_per_angstrom=50, expected_at=3)
+    for levels, told in ((aimed, True), (GammaLevels(select=2, halt=10), False)):
+        digests = {Phase.EXPLORATION: ExplorationDigest(walkers=(), frames=(), levels=levels)}
+        state = campaign.state.model_copy(update={"digests": digests})
+        words = explain(state, campaign.policy, campaign.now)
+        assert ("Walkers had γ select 3, γ halt 15: 50 meV/Å are expected at γ 3." in words) is told
 
 
 def test_the_end_is_named_with_its_reason() -> None:

@@ -8,7 +8,7 @@ from ase import Atoms
 from payload_stand import Fitted, copper, fit_once, labelled
 
 from mlip_autopipec.data_models.outcome import Calibration
-from mlip_autopipec.orchestration.strategies import gamma_at
+from mlip_autopipec.orchestration.levels import gamma_at
 from mlip_autopipec.payload.structures import read_frames, write_frames
 
 pytest.importorskip("pyace", reason="needs the demo extra")

@@ -13,11 +13,12 @@ from mlip_autopipec.data_models.digest import (
     CalculationDigest,
     Digest,
     ExplorationDigest,
+    GammaLevels,
     GenerationDigest,
     SelectionDigest,
     TrainingDigest,
 )
-from mlip_autopipec.data_models.outcome import Ending, ExploreMetrics
+from mlip_autopipec.data_models.outcome import Calibration, Ending, ExploreMetrics
 from mlip_autopipec.data_models.state import Stage, WorkflowState
 from mlip_autopipec.data_models.task import (
     CalculateParameters,
@@ -291,6 +292,29 @@ def digest_now(campaign: Walk) -> Digest:
     ended = campaign.follow(campaign.commands()[0])
     assert isinstance(ended, ev.PhaseEnded)
     return ended.digest
+
+
+def test_a_target_in_force_sets_the_levels_of_a_cycle() -> None:
+    """Exploration and Selection agree, the digest says what set them, and without a calibration nothing is changed."""
+    config = copper_config(exploration={"force_error_target_mev_per_angstrom": 50})
+    campaign, runners = walk(config), phase_runners(config)
+    plain = walk().planned(Phase.EXPLORATION, 1)
+    state = campaign.planned(Phase.EXPLORATION, 1)
+    assert [task.id for task in tasks(state)] == [task.id for task in tasks(plain)]
+    calibrated = Calibration(element="Cu", pairs=40, curve=((1.0, 10.0), (4.0, 70.0)))
+    cycles = (*state.cycles[:-1], state.cycles[-1].model_copy(update={"calibration": (calibrated,)}))
+    for task in runners[Phase.EXPLORATION].plan(state.model_copy(update={"cycles": cycles})):
+        assert isinstance(task.parameters, ExploreParameters)
+        assert (task.parameters.gamma_select, task.parameters.gamma_halt) == (3.0, 15.0)
+    found = digest(campaign, Phase.EXPLORATION, 1, ExplorationDigest)
+    assert found.levels == GammaLevels(select=2, halt=10, force_error_target_mev_per_angstrom=50)
+    between = campaign.state.model_copy(update={"cycles": cycles})
+    levels = runners[Phase.EXPLORATION].digest(between)
+    assert isinstance(levels, ExplorationDigest)
+    assert levels.levels == GammaLevels(select=3, halt=15, force_error_target_mev_per_angstrom=50, expected_at=3)
+    (selection,) = runners[Phase.SELECTION].plan(between)
+    assert isinstance(selection.parameters, SelectParameters)
+    assert selection.parameters.gamma_select == 3.0
 
 
 LADDER = {

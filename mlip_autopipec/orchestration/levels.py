@@ -1,0 +1,80 @@
+"""The levels of γ that a cycle's walkers are watched at: the site file's, or what a target in force makes of them.
+
+γ says how far an environment lies outside the active set, and not how wrong its forces are; which γ is too much differs
+from one system and basis to the next. With `exploration.force_error_target_mev_per_angstrom`, γ select becomes the γ at
+which the calibration of the last fit expects that error (`gamma_at`), and γ halt keeps its ratio to it. Positions:
+
+- **The site file's level stays the anchor.** γ select moves no farther than to its double or its half, and never nearer
+  to 1 than half the way, as a logarithm (its root): at 1 and below nothing extrapolates, and every frame would be
+  collected; far above, MD would walk on under forces that mean nothing. So an odd calibration can cost labels, or leave
+  some out, and can't run away: the bounds are the same in every cycle, whatever came before.
+- **The calibration is over all labels so far**, those of early and worse potentials among them. At a given γ it expects
+  rather too much error than too little, and the level errs to the side of asking.
+- **The first element to reach the target decides.** One that never erred so much sets no level. Where none did, the
+  error stays below the target as far up as anything has been labelled, and that highest γ is the level.
+- **A cycle has one level**: of the cycles closed before it. Exploration and Selection of a cycle agree on it, and a
+  campaign without a calibration yet (its first cycles) walks at the site file's.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from mlip_autopipec.config.schemas.phases import ExplorationSection
+from mlip_autopipec.data_models.digest import CycleSummary, GammaLevels
+from mlip_autopipec.data_models.outcome import Calibration
+
+_DECIMALS = 3
+
+
+def gamma_levels(section: ExplorationSection, cycles: Sequence[CycleSummary]) -> GammaLevels:
+    """What the walkers of the next cycle are watched at, with what set it. `cycles` are those that have closed."""
+    target = section.force_error_target_mev_per_angstrom
+    given = GammaLevels(
+        select=section.gamma_select, halt=section.gamma_halt, force_error_target_mev_per_angstrom=target
+    )
+    calibration = next((cycle.calibration for cycle in reversed(cycles) if cycle.calibration), ())
+    if target is None or not calibration:
+        return given
+    reached = gamma_at(calibration, target)
+    expected = max(one.curve[-1][0] for one in calibration) if reached is None else reached
+    lowest, highest = section.gamma_select_bounds()
+    select = min(max(round(expected, _DECIMALS), lowest), highest)
+    return GammaLevels(
+        select=select,
+        halt=section.gamma_halt * (select / section.gamma_select),
+        force_error_target_mev_per_angstrom=target,
+        expected_at=round(expected, _DECIMALS),
+        reached=reached is not None,
+    )
+
+
+def levels_words(levels: GammaLevels) -> str:
+    """Both levels, and what set them."""
+    words = f"γ select {levels.select:.3g}, γ halt {levels.halt:.3g}"
+    target, at = levels.force_error_target_mev_per_angstrom, levels.expected_at
+    if target is None:
+        return words
+    if at is None:
+        return f"{words}: no label tells yet where {target:g} meV/Å are to be expected"
+    if levels.reached:
+        told = f"{target:g} meV/Å are expected at γ {at:.3g}"
+    else:
+        told = f"less than {target:g} meV/Å are expected up to γ {at:.3g}, the highest of any label"
+    bound = "" if abs(levels.select - at) < 10**-_DECIMALS else ", and the level moves no farther from the site file's"
+    return f"{words}: {told}{bound}"
+
+
+def gamma_at(calibration: Sequence[Calibration], force_mev_per_angstrom: float) -> float | None:
+    """The γ at which the first element's force error is expected to reach a target; None where no label says so yet.
+
+    Between two knots of the monotone fit it is interpolated. An element that never erred so much sets no level.
+    """
+    levels = [_level(one.curve, force_mev_per_angstrom) for one in calibration]
+    return min((level for level in levels if level is not None), default=None)
+
+
+def _level(curve: Sequence[tuple[float, float]], target: float) -> float | None:
+    for (gamma, error), (gamma_next, error_next) in pairwise(curve):
+        if error < target <= error_next:
+            return gamma + (gamma_next - gamma) * (target - error) / (error_next - error)
+    return curve[0][0] if curve and curve[0][1] >= target else None
