@@ -50,6 +50,7 @@ from mlip_autopipec.orchestration.loop import Observer, WorkflowManager
 from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.orchestration.ownership import Ownership
 from mlip_autopipec.orchestration.policy import Policy
+from mlip_autopipec.orchestration.progress import ProgressReader
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.ports import Clock, Journal, Scheduler, Transport, Watcher
 from mlip_autopipec.schedulers.local import LocalScheduler
@@ -366,8 +367,17 @@ class _Daemon:
             self._folder / "autopipecd.log", "info", journal=sys.stderr if is_journal(sys.stderr, os.environ) else None
         )
         ending = _Ending()
-        progress = ConsoleProgress(sys.stdout, interactive=sys.stdout.isatty(), clock=self._clock)
-        observers: list[Observer] = [LogObserver(logger), progress, self._tell_systemd, self._log_in_again]
+        reader = ProgressReader(self._site.way.transport, self._clock, self._config.site.poll_interval)
+        progress = ConsoleProgress(
+            sys.stdout, interactive=sys.stdout.isatty(), clock=self._clock, running=reader.current
+        )
+        observers: list[Observer] = [
+            LogObserver(logger),
+            reader.observe,
+            progress,
+            self._tell_systemd,
+            self._log_in_again,
+        ]
         if self._exit_on_verdict:
             observers.append(lambda _, after: ending.ask("a verdict is reached") if after.verdict else None)
         with progress:
@@ -381,10 +391,11 @@ class _Daemon:
                 clock=self._clock,
                 stop=lambda reason, actor: ending.ask(reason or "autopipecctl stop", actor),
                 version=VERSION,
+                progress=reader.current,
             )
             reporter = Reporter([*_CLI, "report", "--config", str(self._loaded.path)], logger)
             observers += [server.observe, reporter.observe]
-            async with self._running(manager, server, reporter, ending, logger):
+            async with self._running(manager, server, reporter, reader, ending, logger):
                 await ending.asked.wait()
                 self._notifier.stopping()
                 async with asyncio.timeout(_LAST_WORD_TIMEOUT_S):
@@ -399,6 +410,7 @@ class _Daemon:
         manager: WorkflowManager,
         server: ControlServer,
         reporter: Reporter,
+        reader: ProgressReader,
         ending: _Ending,
         logger: FilteringBoundLogger,
     ) -> AsyncIterator[None]:
@@ -410,6 +422,7 @@ class _Daemon:
                 tasks = [
                     group.create_task(server.serve(listening), name="control"),
                     group.create_task(reporter.run(), name="report"),
+                    group.create_task(reader.run(), name="progress"),
                     group.create_task(self._owner.keep(self._config.site.poll_interval), name="ownership"),
                     group.create_task(
                         keep_watchdog(self._notifier, manager.turned, self._clock, logger), name="watchdog"

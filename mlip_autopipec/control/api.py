@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, Field
 from mlip_autopipec.data_models.base import Model, Phase, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary
 from mlip_autopipec.data_models.events import SiteHealth
-from mlip_autopipec.data_models.outcome import Errors
+from mlip_autopipec.data_models.outcome import Errors, Progress
 from mlip_autopipec.data_models.state import ActiveTask, Pause, Stage, TaskStatus
 from mlip_autopipec.errors import OperatorError
 
@@ -52,6 +52,10 @@ class Status(Model):
     tasks: Mapping[TaskStatus, int] = Field(description="of the current phase, by status; every status is there")
     active_tasks: tuple[ActiveTask, ...] = Field(description="the first live attempts")
     active_tasks_count: int = Field(ge=0, description="all live attempts")
+    progress: Mapping[str, Progress] = Field(
+        default_factory=dict,
+        description="of the first running tasks that tell any, by task; as it was at the last poll",
+    )
     potential: PotentialBrief | None
     cycles: tuple[CycleSummary, ...]
     explain: tuple[str, ...] = Field(description="what the campaign does and waits for, one sentence each")

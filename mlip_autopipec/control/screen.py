@@ -85,10 +85,12 @@ def _errors(errors: Errors | None) -> tuple[str, str]:
 def _active(status: Status) -> Table:
     shown = status.active_tasks[:TASKS_MAX]
     table = Table(title=f"Active tasks ({len(shown)} of {status.active_tasks_count})", title_justify="left")
-    for name in ("task", "job", "state"):
+    for name in ("task", "job", "state", *(("how far",) if status.progress else ())):
         table.add_column(name)
     for task in shown:
-        table.add_row(task.task, _job(task), task.job_state or "not seen yet")
+        told = status.progress.get(task.task)
+        far = Text(printable(f"{told.done:.0%}, {told.words}") if told else "")
+        table.add_row(task.task, _job(task), task.job_state or "not seen yet", *((far,) if status.progress else ()))
     return table
 
 

@@ -24,6 +24,7 @@ from mlip_autopipec.control.feed import Feed
 from mlip_autopipec.control.limits import Limits
 from mlip_autopipec.control.stream import EventStream
 from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.outcome import Progress
 from mlip_autopipec.data_models.state import Stage, WorkflowState
 from mlip_autopipec.orchestration.machine import can_retry
 from mlip_autopipec.orchestration.policy import Policy
@@ -64,7 +65,7 @@ class ControlServer:
     """The control socket of one campaign. `observe` is an orchestration Observer.
 
     `history(after)` reads the journal's events behind sequence number `after`, in order; it is called and read in
-    threads. `stop(reason, actor)` asks the daemon to stop and must not block.
+    threads. `stop(reason, actor)` asks the daemon to stop and `progress()` tells of running tasks; neither may block.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class ControlServer:
         clock: Clock,
         stop: Callable[[str, ev.Actor], None],
         version: str,
+        progress: Callable[[], Mapping[str, Progress]] = dict,
         limits: Limits | None = None,
     ) -> None:
         self._socket = socket
@@ -84,6 +86,7 @@ class ControlServer:
         self._clock = clock
         self._stop = stop
         self._version = version
+        self._progress = progress
         self._limits = limits or Limits()
         self._feed = Feed(self._limits.queue_max)
         self._steering = asyncio.Lock()
@@ -177,7 +180,8 @@ class ControlServer:
 
     async def _status(self, _: web.Request) -> web.Response:
         now = self._clock.now()
-        return _json((await self._current(now)).status.model_copy(update={"now": now}))
+        status = (await self._current(now)).status
+        return _json(status.model_copy(update={"now": now, "progress": self._progress()}))
 
     async def _explain(self, _: web.Request) -> web.Response:
         return _json((await self._current(self._clock.now())).explanation)

@@ -11,6 +11,15 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from mlip_autopipec.data_models.base import FileRef, Model, Reason, Role
 
+PROGRESS_WORDS_MAX = 1000
+
+
+class Progress(Model):
+    """How far a running task is, as `progress.json` tells it: for people; nothing is decided by it."""
+
+    done: float = Field(ge=0, le=1, description="part of the task")
+    words: str = Field(max_length=PROGRESS_WORDS_MAX)
+
 
 class Structure(Model):
     """A structure offered for labelling, as one extended-XYZ file of one frame."""

@@ -8,7 +8,7 @@ from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models import outcome as oc
 from mlip_autopipec.data_models.state import TaskRecord, WorkflowState
 from mlip_autopipec.data_models.task import ExploreParameters
-from mlip_autopipec.observability.words import count, duration, one_line
+from mlip_autopipec.observability.words import count, duration, loss_words, one_line
 from mlip_autopipec.orchestration.levels import levels_words
 
 _ENDINGS = {
@@ -96,7 +96,8 @@ def _outcome(outcome: oc.Outcome, state: WorkflowState | None) -> str:
         case oc.CalculateMetrics():
             return f"{outcome.task} labelled: {_label(outcome.metrics)}"
         case oc.TrainMetrics():
-            return f"fit done in {duration(outcome.wall_s)}: {_errors(outcome.metrics.test)}"
+            loss = "".join(f", loss of {words}" for words in loss_words(outcome.metrics.loss))
+            return f"fit done in {duration(outcome.wall_s)}: {_errors(outcome.metrics.test)}{loss}"
         case None:
             raise AssertionError("a done outcome carries metrics")
 

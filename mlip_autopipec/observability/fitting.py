@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.outcome import GroupErrors, TrainMetrics
 from mlip_autopipec.observability.blocks import figure, quiet
-from mlip_autopipec.observability.canvas import BLUE, GREY, MUTED, VERMILLION, Drawing
+from mlip_autopipec.observability.canvas import BLUE, GREY, MUTED, VERMILLION, Drawing, plain_log
 from mlip_autopipec.observability.markup import element, table
-from mlip_autopipec.observability.words import count, duration, figures3
+from mlip_autopipec.observability.words import count, duration, figures3, loss_words
 
 _BY = {"set": "test set", "origin": "origin", "element": "element"}
 _STARTS = {"scratch": "from scratch", "warm": "on from the potential before"}
@@ -65,28 +67,23 @@ def _loss(curve: Sequence[tuple[int, int, float, float, float]]) -> str:
     return figure(_drawn(curve), "loss", alt, caption)
 
 
-def loss_words(curve: Sequence[tuple[int, int, float, float, float]]) -> list[str]:
-    """Of each stage, where its loss began and where it ended."""
-    stages: dict[int, list[float]] = {}
-    for stage, _, loss, _, _ in curve:
-        stages.setdefault(stage, []).append(loss)
-    return [f"stage {stage} {figures3(losses[0])} → {figures3(losses[-1])}" for stage, losses in stages.items()]
-
-
 def _drawn(curve: Sequence[tuple[int, int, float, float, float]]) -> Drawing:
     def draw(page: Figure) -> None:
         left, right = page.subplots(1, 2)
-        places = range(len(curve))
-        energy, force = [point[3] for point in curve], [point[4] for point in curve]
-        left.plot(places, [point[2] for point in curve], ".-", color=BLUE)
+        begins = [place for place in range(1, len(curve)) if curve[place][0] != curve[place - 1][0]]
+        stages = list(pairwise((0, *begins, len(curve))))
+        lines = ((left, 2, BLUE, "loss"), (right, 4, VERMILLION, "force, meV/Å"), (right, 3, GREY, "energy, meV/atom"))
+        for axes, column, colour, words in lines:
+            for number, (first, end) in enumerate(stages):
+                values = [point[column] for point in curve[first:end]]
+                axes.plot(range(first, end), values, ".-", color=colour, label="" if number else words)
         left.set(title="Loss", yscale="log")
-        right.plot(places, force, ".-", color=VERMILLION, label="force, meV/Å")
-        right.plot(places, energy, ".-", color=GREY, label="energy, meV/atom")
         right.set(title="Errors on the training set", yscale="log")
         right.legend(loc="best", fontsize=8)
-        begins = [place for place in places[1:] if curve[place][0] != curve[place - 1][0]]
         shown = sorted({0, *begins, len(curve) - 1})
         for axes in (left, right):
+            plain_log(axes.yaxis)
+            axes.yaxis.set_minor_locator(NullLocator())
             axes.set_xlabel("iteration of its stage")
             axes.set_xticks(shown, labels=[str(curve[place][1]) for place in shown])
             for place in begins:

@@ -1,6 +1,7 @@
 """What a person sees of a campaign in the foreground: lines, a live footer on a terminal, and the closing words."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
@@ -12,9 +13,10 @@ from rich.text import Text
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.digest import CycleSummary
+from mlip_autopipec.data_models.outcome import Progress
 from mlip_autopipec.data_models.state import TaskStatus, WorkflowState
 from mlip_autopipec.observability.describe import describe
-from mlip_autopipec.observability.words import elapsed
+from mlip_autopipec.observability.words import elapsed, one_line
 from mlip_autopipec.ports import Clock
 
 #: Events that are right and tell a person nothing new.
@@ -23,6 +25,7 @@ _BORING = (ev.SubmissionBegun,)
 _DEFERRALS_WORTH_A_LINE = 3
 _OVER = (TaskStatus.DONE, TaskStatus.QUARANTINED)
 _ROWS_MAX = 12
+_RUNNING_MAX = 4
 _COLUMNS = ("cycle", "labels", "halts", "test E meV/atom", "test F meV/Å", "potential")
 
 
@@ -33,10 +36,14 @@ class ConsoleProgress:
     watches. `failure` then says why.
     """
 
-    def __init__(self, stream: TextIO, *, interactive: bool, clock: Clock) -> None:
+    def __init__(
+        self, stream: TextIO, *, interactive: bool, clock: Clock, running: Callable[[], Mapping[str, Progress]] = dict
+    ) -> None:
+        """`running()` says how far running tasks are, by task, and may not wait."""
         self.failure: Exception | None = None
         self._stream = stream
         self._clock = clock
+        self._running = running
         self._began = clock.now()
         self._state = WorkflowState()
         self._live = _live(stream, self) if interactive else None
@@ -61,7 +68,7 @@ class ConsoleProgress:
 
     def __rich_console__(self, _: Console, __: ConsoleOptions) -> RenderResult:
         """The footer, as it is now; the live display asks for it again and again."""
-        yield footer(self._state, self._elapsed_s())
+        yield footer(self._state, self._elapsed_s(), self._running())
 
     def _guard(self, write: Callable[[], None]) -> None:
         try:
@@ -95,9 +102,12 @@ def _live(stream: TextIO, footer_source: ConsoleProgress) -> Live:
     return Live(footer_source, console=console, refresh_per_second=1, redirect_stdout=False, redirect_stderr=False)
 
 
-def footer(state: WorkflowState, elapsed_s: float) -> Group:
-    """What stays at the bottom of a terminal: the closed cycles and where the campaign is now."""
+def footer(state: WorkflowState, elapsed_s: float, running: Mapping[str, Progress]) -> Group:
+    """What stays at the bottom of a terminal: the closed cycles, where the campaign is now, and what is running."""
     parts: list[Table | Text] = [Text(_place(state, elapsed_s), style="bold")]
+    for task, told in islice(running.items(), _RUNNING_MAX):
+        line = f"  {task}  {told.done:.0%}  {one_line(told.words)}"
+        parts.append(Text(line, no_wrap=True, overflow="ellipsis"))
     if state.cycles:
         parts.insert(0, _table(state.cycles[-_ROWS_MAX:]))
     return Group(*parts)

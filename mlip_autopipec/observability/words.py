@@ -1,5 +1,7 @@
 """How numbers, times and walkers are put into words, the same everywhere."""
 
+from collections.abc import Sequence
+
 from mlip_autopipec.data_models.text import printable
 
 _MINUTE_S = 60
@@ -46,3 +48,11 @@ def one_line(text: str, length_max: int = 400) -> str:
     """The text without line breaks, cut with an ellipsis at `length_max` characters."""
     flat = printable(" ".join(text.split()))
     return flat if len(flat) <= length_max else f"{flat[: length_max - 1]}…"
+
+
+def loss_words(curve: Sequence[tuple[int, int, float, float, float]]) -> list[str]:
+    """Of each stage, where its loss began and where it ended."""
+    stages: dict[int, list[float]] = {}
+    for stage, _, loss, _, _ in curve:
+        stages.setdefault(stage, []).append(loss)
+    return [f"stage {stage} {figures3(losses[0])} → {figures3(losses[-1])}" for stage, losses in stages.items()]

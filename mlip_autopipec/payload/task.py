@@ -57,6 +57,7 @@ def run_task(root: Path, workdir: str, uid: str, index: int, job_id: str) -> int
         return 0
     started_at, started = datetime.now(UTC), time.monotonic()
     stopping, terminated = _stop_on_signals()
+    (folder / "progress.json").unlink(missing_ok=True)  # of an attempt before
     document = json.loads((folder / "task.json").read_bytes())
     with (folder / "log.txt").open("a", buffering=1, encoding="utf-8") as log:
         verdict = _guarded(lambda: _run(root, folder, document, stopping), log)

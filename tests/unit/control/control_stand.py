@@ -14,6 +14,7 @@ from mlip_autopipec.control.limits import Limits
 from mlip_autopipec.control.server import ControlServer
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.data_models.outcome import Progress
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.task import GenerateParameters, Prototype, Task, make_task
 from mlip_autopipec.orchestration.loop import Observer
@@ -78,6 +79,7 @@ class Stand:
         self.socket = socket
         self.workflow = workflow
         self.stopped: list[tuple[str, ev.Actor]] = []
+        self.progress: Mapping[str, Progress] = {}
         self.server = ControlServer(
             socket=socket,
             workflow=workflow,
@@ -85,6 +87,7 @@ class Stand:
             clock=clock or StandClock(),
             stop=lambda reason, actor: self.stopped.append((reason, actor)),
             version="1.2.3",
+            progress=lambda: self.progress,
             limits=limits,
         )
         workflow.observers.append(self.server.observe)

@@ -13,7 +13,7 @@ from mlip_autopipec.control.screen import render_status
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import FileRef, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary
-from mlip_autopipec.data_models.outcome import Errors
+from mlip_autopipec.data_models.outcome import Errors, Progress
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.state import ActiveTask, WorkflowState
 from mlip_autopipec.orchestration.machine import evolve
@@ -152,6 +152,16 @@ def test_the_screen_shows_active_tasks() -> None:
     assert "4711_14 │ not seen yet" in text
     assert "4711_15" not in text
     assert "cycle 0, generation (working): 20 submitted" in text
+
+
+def test_the_screen_shows_how_far_a_task_is() -> None:
+    """In the task's own words, which are no markup; without any there is no such column."""
+    status = view(fold(*working(2)), POLICY, BEGIN).status
+    assert "how far" not in screen(status)
+    told = Progress(done=0.3, words="loss [red]0.0123[/red]")
+    text = screen(status.model_copy(update={"progress": {status.active_tasks[1].task: told}}))
+    assert "how far" in text
+    assert "30%, loss [red]0.0123[/red]" in text
 
 
 def test_the_screen_says_when_a_task_has_no_job_yet() -> None:

@@ -17,6 +17,7 @@ from control_stand import BEGIN, CREATED, SmallWorkflow, Stand, StandClock, runn
 from mlip_autopipec.control.limits import Limits
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason, Verdict
+from mlip_autopipec.data_models.outcome import Progress
 from mlip_autopipec.errors import CampaignLocked, OperatorError
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.testing.examples import copper_config
@@ -123,6 +124,17 @@ async def test_what_cannot_be_paused_is_a_conflict(tmp_path: Path, events: tuple
         status, _, body = await stand.request("POST", "/v1/pause")
         assert len(stand.workflow.journal) == len(events)
     assert (409, {"error": {"code": "conflict", "message": words}}) == (status, body)
+
+
+async def test_status_tells_how_far_tasks_are(tmp_path: Path) -> None:
+    """What is known at that moment, though the state is as it was."""
+    async with running(tmp_path) as stand:
+        _, _, before = await stand.request("GET", "/v1/status")
+        stand.progress = {"c000.training.0000-a1b2c3": Progress(done=0.3, words="loss 0.0123")}
+        _, _, after = await stand.request("GET", "/v1/status")
+    assert before["progress"] == {}
+    assert after["progress"] == {"c000.training.0000-a1b2c3": {"done": 0.3, "words": "loss 0.0123"}}
+    assert before["seq"] == after["seq"]
 
 
 async def test_status_is_of_the_published_state_and_of_now(tmp_path: Path) -> None:

@@ -14,11 +14,12 @@ from mlip_autopipec.observability.blocks import ROWS_MAX
 from mlip_autopipec.observability.canvas import svg
 from mlip_autopipec.observability.choices import FATES, Choice, candidates, choices
 from mlip_autopipec.observability.describe import describe
-from mlip_autopipec.observability.fitting import LastFit, fitting, last_fit, loss_words
+from mlip_autopipec.observability.fitting import LastFit, fitting, last_fit
 from mlip_autopipec.observability.gamma import gamma_panels
 from mlip_autopipec.observability.labelling import labelling, labels
 from mlip_autopipec.observability.projections import attempts, gamma_histograms, gamma_traces
 from mlip_autopipec.observability.sections import gamma
+from mlip_autopipec.observability.words import loss_words
 
 REFUSED = oc.Certificate(
     origin="halt: <liquid>, step 40",

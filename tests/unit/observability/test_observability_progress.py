@@ -8,6 +8,7 @@ import pytest
 from observability_campaign import BEGAN, Campaign, whole_campaign
 
 from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.outcome import Progress
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.observability.progress import ConsoleProgress, final_words
 
@@ -119,6 +120,21 @@ def test_a_terminal_has_a_footer() -> None:
     row = next(line for line in reversed(text.splitlines()) if "promoted" in line)
     assert row.split()[-6:] == ["0", "6", "–", "16.00", "80.0", "promoted"]
     assert text.endswith(_CURSOR_SHOWN)
+
+
+def test_the_footer_shows_the_loss_of_a_running_fit() -> None:
+    """In the task's own words, on one line, and no more of them than there is room for."""
+    stream, campaign = io.StringIO(), Campaign()
+    campaign.create()
+    words = "stage 1 of 2, iteration 40: loss 0.0123,\n[b]4.56[/b] meV/atom"
+    told = {f"c001.training.000{number}": Progress(done=0.3, words=words) for number in range(9)}
+    progress = ConsoleProgress(stream, interactive=True, clock=HandClock(), running=lambda: told)
+    with progress:
+        progress(campaign.events[-1], campaign.state)
+    lines = stream.getvalue().splitlines()
+    line = "  c001.training.0003  30%  stage 1 of 2, iteration 40: loss 0.0123, [b]4.56"
+    assert any(line in shown for shown in lines)
+    assert not any("training.0004" in shown for shown in lines)
 
 
 def test_the_footer_says_that_a_campaign_is_paused() -> None:

@@ -19,7 +19,7 @@ from ase.io import read, write
 from payload_stand import Fitted, explore_parameters, fit_alloy, fit_once, job_of
 from scipy.spatial.transform import Rotation
 
-from mlip_autopipec.data_models.outcome import ExploreMetrics
+from mlip_autopipec.data_models.outcome import ExploreMetrics, Progress
 from mlip_autopipec.data_models.task import Prototype
 from mlip_autopipec.payload.frame import Job, TaskFailed
 from mlip_autopipec.payload.lammps import render_input
@@ -107,7 +107,7 @@ def test_a_completed_walker_has_made_every_step(walk: Walk) -> None:
     assert metrics.frames_collected == 0
     assert [frame.info["kind"] for frame in frames] == ["audit", "audit"]
     assert 100 < metrics.temperature_mean_kelvin < 600
-    assert (job.workdir / "progress.json").exists()
+    assert Progress.model_validate_json((job.workdir / "progress.json").read_bytes()).words
 
 
 def test_the_same_seed_walks_the_same_way(walk: Walk) -> None:

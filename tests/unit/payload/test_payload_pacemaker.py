@@ -1,6 +1,5 @@
 """The nonlinear fit by the real pacemaker, on the real TensorFlow."""
 
-import json
 import os
 import re
 import subprocess
@@ -16,7 +15,7 @@ import pytest
 from ase import Atoms
 from payload_stand import Site, copper, job_of, labelled, ref, task_of, train_parameters
 
-from mlip_autopipec.data_models.outcome import TrainMetrics
+from mlip_autopipec.data_models.outcome import Progress, TrainMetrics
 from mlip_autopipec.data_models.task import PacemakerSettings, Stage
 from mlip_autopipec.payload.frame import Result, TaskFailed
 from mlip_autopipec.payload.structures import write_frames
@@ -286,8 +285,8 @@ def test_the_shipped_work_half_fits_with_it(one_python: bool, labels: list[Path]
     assert isinstance(outcome.metrics, TrainMetrics)
     assert outcome.metrics.fits[0].start == "scratch"
     assert len(outcome.metrics.loss) >= 3
-    progress = json.loads((tmp_path / task.workdir / "progress.json").read_text())
-    assert progress["done"] > 0.4
+    progress = Progress.model_validate_json((tmp_path / task.workdir / "progress.json").read_bytes())
+    assert progress.done > 0.4
 
 
 @mark

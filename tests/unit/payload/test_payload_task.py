@@ -178,6 +178,16 @@ def test_a_claimer_that_died_at_once_is_replaced_by_a_restart_only(
     assert not claim(tmp_path, "c.b00", "17")
 
 
+def test_what_an_attempt_before_said_of_itself_is_gone(site: Site) -> None:
+    """A new attempt has not come as far, and nobody is told that it has."""
+    task = generation()
+    stale = site.place(task) / "progress.json"
+    stale.write_text('{"done": 0.9, "words": "of long ago"}')
+    site.run(task)
+    assert site.outcome().status == "done"
+    assert not stale.exists()
+
+
 def test_an_attempt_that_is_over_begins_no_more(site: Site) -> None:
     """A person may send an ended job back to the queue; what it left, or was counted as, stays."""
     task = calculation(site)
