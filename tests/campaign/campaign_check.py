@@ -11,15 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from multiprocessing import get_context
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 from ase import Atoms
 from bench_table import Row
+from campaign_errors import errors
 from campaign_frames import Condition, as_walkers, copper_and_gold, snapshots
-from pyace import PyACECalculator
 
 from mlip_autopipec.config.schemas.oracles import oracle_of
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
@@ -119,23 +117,6 @@ def _labelled(config: WorkflowConfig, number: int, atoms: Atoms) -> Atoms:
     return label
 
 
-def errors(folder: Path, references_ev: Mapping[str, float], frames: Sequence[Atoms]) -> tuple[float, float]:
-    """RMSE of energies in meV/atom and of force components in meV/Å, by pyace itself."""
-    calculator = PyACECalculator(str(folder / "potential.yaml"))
-    of_energies, of_forces = [], []
-    for frame in frames:
-        calculator.calculate(frame.copy())
-        shift_ev = sum(references_ev[symbol] for symbol in frame.get_chemical_symbols())
-        error_ev = calculator.results["energy"] + shift_ev - frame.get_potential_energy()
-        of_energies.append(error_ev / len(frame))
-        of_forces.append((calculator.results["forces"] - frame.get_forces()).ravel())
-    return 1e3 * _rms(np.array(of_energies)), 1e3 * _rms(np.concatenate(of_forces))
-
-
-def _rms(values: "np.ndarray[Any, np.dtype[np.float64]]") -> float:
-    return float(np.sqrt(np.mean(np.square(values))))
-
-
 def _verdict(state: WorkflowState, targets: Targets) -> Row:
     missed = 0.0 if state.verdict in targets.verdicts else 1.0
     return Row("unwanted verdict", missed, "", 0.0, f"{state.status}: {state.verdict_reason}")
@@ -190,8 +171,8 @@ def _properties(digest: TrainingDigest, targets: Targets) -> Iterator[Row]:
     for measure in digest.measures:
         target = {_LATTICE: targets.lattice_constant, _BULK: targets.bulk_modulus}.get(measure.rule)
         if measure.rule in {_LATTICE, _BULK} and measure.oracle is not None:
-            value = np.inf if measure.potential is None else 100 * abs(measure.potential / measure.oracle - 1)
+            value = inf if measure.potential is None else 100 * abs(measure.potential / measure.oracle - 1)
             potential = "none" if measure.potential is None else f"{measure.potential:.4g}"
             note = f"{potential} beside the oracle's {measure.oracle:.4g} {measure.unit}"
             words = f"{measure.rule.replace('_', ' ')} of {measure.subject}"
-            yield Row(words, float(value), "%", None if target is None else 100 * target, note)
+            yield Row(words, value, "%", None if target is None else 100 * target, note)

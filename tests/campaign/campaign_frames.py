@@ -21,7 +21,6 @@ from mlip_autopipec.payload.structures import crystal
 #: EMT's own lattice constants; MD at those of another oracle would be under pressure.
 EMT_LATTICE_ANGSTROM: Mapping[str, float] = {"Al": 3.994, "Au": 4.056, "Cu": 3.590}
 _TIMESTEP_FS = 3.0
-_EQUILIBRATION_STEPS = 80
 _STEPS_BETWEEN = 30
 #: Above every melting point of EMT's here, for crystals of some tens of atoms.
 _MELTING_KELVIN = 3500.0
@@ -43,6 +42,7 @@ class Condition:
     #: Of the sites, for each element by chance; {}: as the prototype has them.
     fractions: Mapping[str, float] = field(default_factory=dict)
     liquid: bool = False
+    settling_steps: int = 80
     #: The box keeps EMT's lattice constant, and snapshots are scaled to this one; None: no pressure.
     lattice_angstrom: float | None = None
 
@@ -55,9 +55,9 @@ def snapshots(condition: Condition) -> list[Atoms]:
     if condition.liquid:
         atoms.set_cell(atoms.cell.array * 1.05, scale_atoms=True)
         _run(atoms, _MELTING_KELVIN, _MELTING_STEPS, rng)
-    _run(atoms, kelvin, _EQUILIBRATION_STEPS // 2, rng)
+    _run(atoms, kelvin, condition.settling_steps // 2, rng)
     go_on = _run if condition.lattice_angstrom is not None else _run_at_no_pressure
-    go_on(atoms, kelvin, _EQUILIBRATION_STEPS, rng)
+    go_on(atoms, kelvin, condition.settling_steps, rng)
     frames = []
     for _ in range(condition.snapshots):
         go_on(atoms, kelvin, _STEPS_BETWEEN, rng)
@@ -130,7 +130,7 @@ def copper_and_gold(_: WorkflowConfig, __: float | None) -> Iterator[Condition]:
             yield Condition("solid, ordered", words, crystal_, kelvin, 3, seed + more)
             if 0 < gold < 1:
                 yield Condition("solid, random", words, sites, kelvin, 3, seed + 5 + more, fractions)
-        yield Condition("liquid", f"{gold:.0%} Au, 1800 K", sites, 1800.0, 5, seed + 9, fractions, liquid=True)
+        yield Condition("liquid", f"{gold:.0%} Au, 1500 K", sites, 1500.0, 5, seed + 9, fractions, liquid=True)
 
 
 def as_walkers(config: WorkflowConfig, lattice_angstrom: float | None) -> Iterator[Condition]:
