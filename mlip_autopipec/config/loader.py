@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
+from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from mlip_autopipec.config.complaints import read, validated
@@ -20,6 +21,7 @@ from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.config.source import parse
 from mlip_autopipec.errors import ConfigurationError
 
+_NEXT_LINE = "\x85"
 _ALIKE = 0.8  # of file names, which have their suffix in common
 
 
@@ -104,10 +106,16 @@ def _neighbour(path: Path) -> str:
 
 
 class _Representer(RoundTripRepresenter):
-    """Says `null` where ruamel would leave the value out."""
+    """Says `null` where ruamel would leave the value out, and escapes a line break that it takes for a plain letter."""
+
+    def text(self, value: str) -> ScalarNode:
+        style = '"' if _NEXT_LINE in value else None
+        node: ScalarNode = self.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+        return node
 
 
 _Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
+_Representer.add_representer(str, _Representer.text)
 
 
 def _laid_out(value: object) -> object:

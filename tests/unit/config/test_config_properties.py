@@ -90,6 +90,7 @@ ARGUMENT_NAMES = st.text(st.characters(exclude_characters="\x85\u2028\u2029", ex
 )
 @example("a\n b \n\n c ")
 @example({"<<": "x", "=": "~"})
+@example("\x85")
 def test_any_arguments_are_written_out_and_read_back(value: object) -> None:
     """Of a calculator: all that JSON can say."""
     with tempfile.TemporaryDirectory() as name:
