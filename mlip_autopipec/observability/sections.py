@@ -1,12 +1,13 @@
 """The sections of the report: each a function from projections to HTML."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from pathlib import Path
 
 from mlip_autopipec.data_models.base import Verdict
 from mlip_autopipec.data_models.digest import CycleSummary
-from mlip_autopipec.data_models.outcome import Errors
+from mlip_autopipec.data_models.outcome import Ending, Errors
 from mlip_autopipec.observability import figures as fg
 from mlip_autopipec.observability.blocks import ROWS_MAX, details, figure, quiet, rest
 from mlip_autopipec.observability.durations import PhaseTime
@@ -123,11 +124,33 @@ def gamma(
     drawing = figure(gamma_panels(traces), "gamma", alt, caption, height_inch=gamma_height_inch(traces))
     return (
         drawing
+        + _conditions(traces)
         + _histogram(histograms)
         + _levels(cycles)
         + _ladders(rungs)
         + details("Every walker", table(head, rows, text_columns=(1, 2, 5)), len(traces))
     )
+
+
+def _conditions(traces: Sequence[WalkerTrace]) -> str:
+    """How the walkers of each condition have ended over all cycles, and where the last of them halted."""
+    ended: dict[str, Counter[str]] = {}
+    halted: dict[str, WalkerTrace] = {}
+    for trace in traces:
+        ended.setdefault(trace.label, Counter())[trace.ending.value] += 1
+        if trace.halted_at is not None:
+            halted[trace.label] = trace
+    rows = [
+        (
+            label,
+            str(counts.total()),
+            *(str(counts[ending.value]) for ending in Ending),
+            f"cycle {halted[label].cycle}, step {halted[label].steps}" if label in halted else "–",
+        )
+        for label, counts in list(ended.items())[-ROWS_MAX:]
+    ]
+    head = ("condition", "walkers", *(ending.value for ending in Ending), "last halt")
+    return table(head, rows) + rest(len(ended))
 
 
 def _histogram(found: Sequence[GammaHistogram]) -> str:

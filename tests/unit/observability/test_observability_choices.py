@@ -1,5 +1,6 @@
 """The report's sections on candidates, labels and the last fit: each number on its own."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -236,6 +237,15 @@ def test_the_last_fit_is_told_by_part_and_by_loss(campaign: Campaign) -> None:
         assert words in told, words
     assert told.index("audit: Cu") < told.index(">element<")
     assert loss_words(metrics.loss) == ["stage 1 5.00 → 0.500", "stage 2 2.00 → 0.250"]
+
+
+def test_halts_are_told_by_condition() -> None:
+    """Over all cycles: how often it halted, and where it did so last."""
+    three = whole_campaign(learning_cycles=3)
+    told = gamma(gamma_traces(three.events), ())
+    cells = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in told.split("<tr>")]
+    assert ["Cu fcc 300 K nvt", "3", "3", "0", "0", "–"] in cells
+    assert ["Cu fcc 900 K nvt", "3", "1", "2", "0", "cycle 2, step 148"] in cells
 
 
 def test_levels_that_follow_a_target_are_told(campaign: Campaign) -> None:
