@@ -86,7 +86,7 @@ def _active(status: Status) -> Table:
     shown = status.active_tasks[:TASKS_MAX]
     table = Table(title=f"Active tasks ({len(shown)} of {status.active_tasks_count})", title_justify="left")
     for name in ("task", "job", "state", *(("how far",) if status.progress else ())):
-        table.add_column(name)
+        table.add_column(name, no_wrap=name != "how far")  # an id that is cut is none
     for task in shown:
         told = status.progress.get(task.task)
         far = Text(printable(f"{told.done:.0%}, {told.words}") if told else "")

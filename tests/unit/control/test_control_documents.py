@@ -51,9 +51,9 @@ def later() -> WorkflowState:
     return fold(CREATED).model_copy(update={"potential": potential, "cycles": cycles, "cycle_index": 2})
 
 
-def screen(status: Status) -> str:
+def screen(status: Status, width: int = 110) -> str:
     """The view, without colour."""
-    console = Console(file=io.StringIO(), width=110, color_system=None)
+    console = Console(file=io.StringIO(), width=width, color_system=None)
     console.print(render_status(status))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -159,8 +159,10 @@ def test_the_screen_shows_how_far_a_task_is() -> None:
     status = view(fold(*working(2)), POLICY, BEGIN).status
     assert "how far" not in screen(status)
     told = Progress(done=0.3, words="loss [red]0.0123[/red]")
-    text = screen(status.model_copy(update={"progress": {status.active_tasks[1].task: told}}))
+    status = status.model_copy(update={"progress": {status.active_tasks[1].task: told}})
+    text = screen(status)
     assert "how far" in text
+    assert all(task.task in screen(status, width=80) for task in status.active_tasks)
     assert "30%, loss [red]0.0123[/red]" in text
 
 
