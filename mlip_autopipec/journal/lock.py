@@ -16,6 +16,7 @@ from mlip_autopipec.journal.durable import make_folder, write_all
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _CONTENT_BYTES_MAX = 4096
 _LOOK_EVERY_S = 0.02
+_REMEDY = "Keep the folder on a local disk, where you may write"
 
 
 class CampaignLock:
@@ -42,7 +43,10 @@ class CampaignLock:
         except BlockingIOError:
             raise self._locked() from None
         except OSError as error:
-            raise OperatorError(f"{self._path} cannot be locked: {error}. Keep the folder on a local disk.") from error
+            # systemd makes this folder for a unit, and may leave nothing else open to it.
+            own = os.environ.get("STATE_DIRECTORY")
+            remedy = f"Let campaign.folder be {own}, which systemd opens to this service" if own else _REMEDY
+            raise OperatorError(f"{self._path} cannot be locked: {error}. {remedy}.") from error
         return self
 
     def __exit__(

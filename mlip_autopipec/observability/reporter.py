@@ -10,7 +10,8 @@ from structlog.typing import FilteringBoundLogger
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.state import WorkflowState
 
-_REPORT_TIMEOUT_S = 300.0
+#: On a busy machine, at the lowest priority.
+REPORT_TIMEOUT_S = 300.0
 
 
 class Reporter:
@@ -38,13 +39,13 @@ class Reporter:
             self._due.clear()
             await self.render()
 
-    async def render(self) -> None:
+    async def render(self, timeout_s: float = REPORT_TIMEOUT_S) -> None:
         """Write the report, or say why there is none."""
         try:
-            async with asyncio.timeout(_REPORT_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 words = await self._run()
         except TimeoutError:
-            words = f"it took more than {_REPORT_TIMEOUT_S:.0f} s"
+            words = f"it took more than {timeout_s:g} s"
         except OSError as error:
             words = str(error)
         if words:

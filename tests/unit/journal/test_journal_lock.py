@@ -63,6 +63,15 @@ def test_what_cannot_be_locked_is_for_the_operator(tmp_path: Path) -> None:
         pass
 
 
+def test_a_service_is_told_which_folder_systemd_opens_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under systemd the way out is the unit's own folder."""
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/autopipec/copper")
+    (tmp_path / "lock").mkdir()
+    remedy = "Let campaign.folder be /var/lib/autopipec/copper, which systemd opens"
+    with pytest.raises(OperatorError, match=remedy), CampaignLock(tmp_path, now=NOW):
+        pass
+
+
 #: Takes the lock, forks a child that stays as it is for so many seconds, and is killed.
 _KILLED = """
 import os, signal, sys, time
