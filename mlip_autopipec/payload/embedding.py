@@ -93,6 +93,7 @@ class _Trial:
 
     cut: Cut
     shift: np.ndarray
+    half_angstrom: float
     shortest: Shortest
     lattice: bool
 
@@ -158,7 +159,7 @@ class Embedder:
             seen = neighbourhood(frame, centre, radius).seen_from(shift)
             closed = cut(seen, box, shortest, crystal=lattice is not None, charges=self._charges)
             if len(closed.atoms) <= self._settings["atoms_max"]:
-                yield _Trial(closed, shift, shortest, lattice is not None)
+                yield _Trial(closed, shift, box.half_angstrom, shortest, lattice is not None)
 
     def _shifts(self, box: Box, seed: int) -> Iterator[np.ndarray]:
         """The box about the atom itself, and once beside it, where it is so much larger than it must be."""
@@ -173,7 +174,7 @@ class Embedder:
         one = molecules(around, self._half_min, self._settings["vacuum_angstrom"])
         if len(one.atoms) <= self._settings["atoms_max"]:
             shortest = shortest_distances(around, self._half_min, self._distance_min)
-            yield _Trial(one, np.zeros(3), shortest, lattice=False)
+            yield _Trial(one, np.zeros(3), self._half_min, shortest, lattice=False)
 
     def _proved(self, trial: _Trial, frame: Atoms, centre: int) -> tuple[Atoms, dict[str, Any]]:
         """The finished cell, and its certificate: `reason` is empty if it holds, and else all that is wrong."""
@@ -227,7 +228,7 @@ class Embedder:
         settings = self._settings
         if not seen.mask[0]:
             yield f"the environment of the extrapolating atom itself is cut ({record['intact_angstrom']} Å are intact)"
-        elif record["intact_angstrom"] - record["shift_angstrom"] < self._half_min - _ROUNDED:
+        elif trial.cut.intact_angstrom < trial.half_angstrom - _ROUNDED:
             yield f"atoms met on the faces: {record['intact_angstrom']} Å are intact"
         elif seen.projections_off > settings["projection_tolerance"]:
             yield f"B-projections of the core changed by {seen.projections_off:.1e}"

@@ -11,7 +11,8 @@ may sit where a metal may not). In a crystal the two copies are all but in the s
 and 0.9 of that distance does the same. In a liquid, what is filled in beyond the faces is chosen so that the number of
 atoms of each element comes out as it was cut.
 
-If two atoms of the ball meet on a face, the outer one goes and the ball is that much smaller: `intact_angstrom`.
+If two atoms of the ball meet on a face, the outer one goes and the ball is that much smaller: `intact_angstrom`. Such a
+cell is refused: what half the box promises has to hold up to there.
 """
 
 from collections.abc import Mapping

@@ -89,6 +89,17 @@ def crystal_frame(rng: np.random.Generator) -> Atoms:
     return rattled(atoms, float(rng.choice([0.0, 0.05, 0.12])), rng)
 
 
+def triclinic_frame(rng: np.random.Generator) -> Atoms:
+    """A crystal in a cell whose vectors are far from square to each other, strained and hot."""
+    kind = str(rng.choice(["fcc", "bcc"]))
+    atoms = bulk("Cu", kind, a={"fcc": 3.75, "bcc": 3.0}[kind], cubic=True).repeat(int(rng.integers(6, 9)))
+    leaning = np.eye(3) + np.tril(rng.choice([-1, 1], (3, 3)), -1)
+    atoms.set_cell(leaning @ atoms.cell.array)  # the same crystal: the new vectors are sums of the old
+    atoms.wrap()
+    atoms.set_cell(atoms.cell.array @ (np.eye(3) + rng.uniform(-0.03, 0.03, (3, 3))), scale_atoms=True)
+    return rattled(atoms, float(rng.choice([0.03, 0.08])), rng)
+
+
 def liquid_frame(rng: np.random.Generator) -> Atoms:
     """Atoms in no order, no two nearer than 2 Å, at the density of hot copper, in a cell of any shape."""
     cell = np.diag(rng.uniform(16.0, 19.0, 3)) + np.tril(rng.uniform(-3.0, 3.0, (3, 3)), -1)
@@ -128,4 +139,10 @@ def narrow_frame(rng: np.random.Generator) -> Atoms:
     return rattled(bulk("Cu", "fcc", a=3.7, cubic=True).repeat(repeat), 0.06, rng)
 
 
-FRAMES = {"crystal": crystal_frame, "liquid": liquid_frame, "surface": surface_frame, "narrow": narrow_frame}
+FRAMES = {
+    "crystal": crystal_frame,
+    "triclinic": triclinic_frame,
+    "liquid": liquid_frame,
+    "surface": surface_frame,
+    "narrow": narrow_frame,
+}

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.codes, pytest.mark.timeout(600)]
 
 MARGIN_ANGSTROM = 0.5
 #: Whole parts of the cut, tried with few cells each, so that one example takes a second or so.
-QUICK: dict[str, Any] = {"attempts_max": 3, "relax_steps": 15, "margin_angstrom": MARGIN_ANGSTROM}
+QUICK: dict[str, Any] = {"attempts_max": 5, "relax_steps": 30, "margin_angstrom": MARGIN_ANGSTROM}
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +78,11 @@ def faults(evaluator: Evaluator, frame: Atoms, centre: int, embedded: Embedded) 
 def _faults_of_the_mask(cell: Atoms, core: np.ndarray, record: dict[str, Any], half: float) -> Iterator[str]:
     distances = cell.get_distances(0, range(len(cell)), mic=True)
     intact, shift = record["intact_angstrom"], record["shift_angstrom"]
-    if intact > half + 1e-4:
+    if abs(intact - half) > 1e-3:
         yield f"{intact} Å are called intact, half the box is {half} Å"
     if not core[0] or intact - shift < CUTOFF_ANGSTROM + MARGIN_ANGSTROM - 1e-2:
         yield "the extrapolating atom is not well inside the core"
-    if (missing := (distances + shift + CUTOFF_ANGSTROM <= intact - 1e-3) & ~core).any():
+    if (missing := (distances + shift + CUTOFF_ANGSTROM <= half - 1e-3) & ~core).any():
         yield f"{missing.sum()} atoms that see nothing of the seam are not core"
     if (extra := core & (distances - shift + CUTOFF_ANGSTROM > intact + 1e-3)).any():
         yield f"{extra.sum()} core atoms see beyond the intact ball"
@@ -114,7 +114,7 @@ def test_the_core_of_every_cell_is_the_source(evaluator: Evaluator, kind: str) -
     kept = []
 
     @settings(
-        max_examples=5,
+        max_examples=4,
         deadline=None,
         derandomize=True,
         database=None,
@@ -124,6 +124,7 @@ def test_the_core_of_every_cell_is_the_source(evaluator: Evaluator, kind: str) -
     @given(st.integers(0, 2**20))
     @example(0)
     @example(1)
+    @example(109)  # a crystal of which two atoms of the ball meet on a face
     def check(seed: int) -> None:
         frame, centre = _chosen(kind, seed)
         embedded = embed(evaluator, frame, centre)
