@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bench_table import show
 from campaign_check import ANY, TARGETS, check
+from campaign_twin import compare, twin_of
 from ruamel.yaml import YAML
 
 from mlip_autopipec.config.loader import load_config
@@ -53,20 +54,31 @@ def _run(name: str, folder: Path | None, *, resume: bool, only_check: bool) -> i
     if folder is not None:
         site_file = moved(site_file, folder.resolve())
     config = load_config(site_file).config
+    targets = TARGETS.get(name, ANY)
+    twin_file = twin_of(site_file, config) if targets.twin else None
     _make_ready(config)
     began, note = time.monotonic(), ""
     if not only_check:
-        if not resume:
-            _put_aside(config)
-        daemon = [str(Path(sys.executable).parent / "autopipecd"), "--config", str(site_file), "--exit-on-verdict"]
-        code = subprocess.run(daemon, check=False).returncode
+        for file in (site_file, twin_file):
+            if file is not None and (code := _to_its_verdict(file, resume=resume)) is not None:
+                return code
         note = f", after {(time.monotonic() - began) / 60:.1f} min"
-        if not (config.campaign.folder / "journal").exists() or code in {2, 70, 75, 78}:
-            return code
     print("labelling structures that the campaign has never seen …", flush=True)
-    rows = check(config, TARGETS.get(name, ANY))
+    rows = check(config, targets)
+    if twin_file is not None:
+        rows += compare(config, load_config(twin_file).config)
     show(f"{name}{note}", rows, config.campaign.folder / "check.json")
     return int(any(row.met is False for row in rows))
+
+
+def _to_its_verdict(site_file: Path, *, resume: bool) -> int | None:
+    """Run the daemon; its exit code if there is nothing to judge, else None."""
+    config = load_config(site_file).config
+    if not resume:
+        _put_aside(config)
+    daemon = [str(Path(sys.executable).parent / "autopipecd"), "--config", str(site_file), "--exit-on-verdict"]
+    code = subprocess.run(daemon, check=False).returncode
+    return code if not (config.campaign.folder / "journal").exists() or code in {2, 70, 75, 78} else None
 
 
 def moved(site_file: Path, folder: Path) -> Path:
