@@ -79,10 +79,11 @@ def _left_over(state: WorkflowState) -> Iterator[str]:
 
 def _batches(state: WorkflowState) -> list[str]:
     lines = []
-    seen = census(state).seen
+    seen: dict[str | None, dict[str, int]] = {}
+    for (uid, job_state), number in census(state).seen.items():
+        seen.setdefault(uid, {})[job_state or "not seen yet"] = number
     for batch in state.batches.values():
-        states = {job_state or "not seen yet": count for job_state, count in seen.get(batch.uid, {}).items()}
-        shown = ", ".join(f"{count} {name}" for name, count in sorted(states.items()))
+        shown = ", ".join(f"{number} {name}" for name, number in sorted(seen.get(batch.uid, {}).items()))
         match batch.status:
             case BatchStatus.BEGUN:
                 lines.append(f"{batch.uid} is about to be submitted ({len(batch.live)} tasks).")

@@ -232,12 +232,9 @@ class WorkflowManager:
             await self._site(health_after(error), str(error))
             return
         now = self._clock.now()
-        events = [
-            judge_outcome(contents[f"outbox/{name}"], *live[name], state, now)
-            for name in wanted
-            if f"outbox/{name}" in contents
-        ]
-        await asyncio.gather(*(self.record(event) for event in events))
+        for names in _pieces([name for name in wanted if f"outbox/{name}" in contents], _EVENTS_PER_TURN_MAX):
+            events = [judge_outcome(contents[f"outbox/{name}"], *live[name], state, now) for name in names]
+            await asyncio.gather(*(self.record(event) for event in events))
 
     async def _reconcile(self) -> None:
         """Ask the scheduler, slowly, about all live attempts at once; write down only what has changed."""

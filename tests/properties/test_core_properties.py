@@ -154,10 +154,11 @@ def the_census_counts_every_task(census_: Callable[[WorkflowState], Census]) -> 
         assert counted.given_up == tuple(one for one in state.own_tasks if one.status is TaskStatus.QUARANTINED)
         waiting = {TaskStatus.READY, TaskStatus.FAILED}
         assert counted.open == tuple(one for one in state.tasks.values() if one.status in waiting)
-        live = {
-            uid: Counter(state.tasks[batch.tasks[index]].job_state for index in batch.live)
+        live = Counter(
+            (uid, state.tasks[batch.tasks[index]].job_state)
             for uid, batch in state.batches.items()
-        }
+            for index in batch.live
+        )
         assert counted.seen == live
 
     return check
