@@ -28,7 +28,7 @@ from mlip_autopipec.journal.replay import replay
 ANSWER_TARGET_MS, STALL_TARGET_MS, MEMORY_TARGET_MIB, CPU_TARGET_PERCENT = 50.0, 100.0, 150.0, 5.0
 _POLL_S = 15.0
 _PING_EVERY_S, _ASK_EVERY_S = 0.01, 0.1
-_START_TIMEOUT_S = 120.0
+_START_TIMEOUT_S, _END_TIMEOUT_S = 300.0, 60.0
 _SITE = """
 campaign: {{name: bench, elements: [Cu], folder: {folder}/daemon}}
 site:
@@ -122,7 +122,11 @@ def daemon(folder: Path) -> Iterator[Daemon]:
         yield Daemon(folder, process)
     finally:
         process.terminate()
-        process.wait(timeout=60)
+        try:
+            process.wait(timeout=_END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:  # its last report takes long where others have the cores
+            process.kill()
+            process.wait()
 
 
 @asynccontextmanager
