@@ -22,7 +22,7 @@ from mlip_autopipec.data_models import events as ev
 _HERE = Path(__file__).resolve().parent
 _LIFE_S = (0.02, 1.5)
 _STARTING, _WORKING = "SIGKILL while it starts", "SIGKILL at work"
-#: A campaign that is left alone takes seconds; its last report, drawn at the lowest priority, minutes on a busy machine.
+#: A campaign that is left alone takes seconds; its last report, at the lowest priority, minutes on a busy machine.
 _PATIENCE_S = 600.0
 _VERDICTS = frozenset(VERDICT_EXIT_CODES.values())
 #: What strace lets the kernel answer with, at the n-th such call on a journal file.
