@@ -93,12 +93,19 @@ class Lab:
     def records(self, campaign: str) -> list[Record]:
         """What slurmctld has written down about a campaign's jobs, all of which have ended."""
         until = time.monotonic() + PATIENCE_S
-        while f"{campaign}." in self.run("squeue", "-h", "-o", "%j"):
+        while self._may_hold(campaign):
             assert time.monotonic() < until, f"jobs of {campaign} do not end"
             time.sleep(0.2)
         text = (self.folder / "log" / "jobs.txt").read_text(encoding="utf-8")
         rows = re.findall(r"^JobId=(\d+) .*? Name=(\S+) JobState=(\S+)", text, re.MULTILINE)
         return [Record(*row) for row in rows if row[1].startswith(f"{campaign}.")]
+
+    def _may_hold(self, campaign: str) -> bool:
+        """Whether squeue shows a job of a campaign, or does not answer: a controller may have just begun."""
+        try:
+            return f"{campaign}." in self.run("squeue", "-h", "-o", "%j")
+        except subprocess.CalledProcessError:
+            return True
 
 
 @dataclass
