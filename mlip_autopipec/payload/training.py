@@ -5,7 +5,8 @@ The fit itself is `payload/linear.py` or `payload/pacemaker.py`; all else is the
 - **Labels are sorted by what they are for**, once and for good: training, test, property, isolated atom. A trajectory
   is never split between training and test by frame; see Selection.
 - **Reference energies** are settled once and pinned: refitted, they would shift energies between cycles, and a warm
-  start would begin by unlearning that shift. They are given, such as those of isolated atoms, or fitted here.
+  start would begin by unlearning that shift. They are given, such as those of isolated atoms, or fitted here; fitted,
+  they contradict labels of atoms with few neighbours, for a potential is zero where there are none.
 - **A warm start can be a trap**: it stays in the valley of its first data. So every few cycles pacemaker fits from
   scratch as well, and the better of the two on the test set is kept; both are told.
 """

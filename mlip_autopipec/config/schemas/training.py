@@ -60,7 +60,7 @@ class TrainingSection(Model):
     reference_energies_ev: Literal["fitted", "isolated_atoms"] | dict[str, float] = Field(
         default="fitted",
         description="energies of the elements that the fit is beside, pinned at the first fit: fitted to its labels;"
-        " the oracle's own of one atom alone, right for surfaces, dimers and gas; or by hand, for each element",
+        " the oracle's own of one atom alone, which surfaces, dimers and gas need; or by hand, for each element",
     )
     isolated_atom_box_angstrom: float = Field(
         default=12.0, ge=6, description="side of the box around an isolated atom; the oracle's plane waves fill it"

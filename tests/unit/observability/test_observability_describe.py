@@ -6,6 +6,7 @@ from typing import get_args
 import pytest
 from observability_campaign import ACTOR, Campaign, calculate, structure, walk, whole_campaign
 
+from mlip_autopipec.data_models import digest as dg
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models import outcome as oc
 from mlip_autopipec.data_models.base import Phase, Reason, Role
@@ -67,6 +68,12 @@ OTHERS: list[tuple[ev.Event, str]] = [
             ),
         ),
         "seen in the queue: 2 held; will not start by itself: PENDING (JobHeldUser)",
+    ),
+    (
+        ev.PhaseEnded(
+            at=AT, cycle=0, digest=dg.CalculationDigest(labels=(), failed=1, isolated_atoms_ev={"Al": -53.24361})
+        ),
+        "cycle 0 calculation: 0 labels, 1 failed; isolated atoms: Al -53.2436 eV",
     ),
     (ev.TaskRetried(at=AT, by=ACTOR, task="t", reason="new cutoff"), "t is brought back by ada: new cutoff"),
     (ev.ClockStepped(at=AT, by_s=-90), "the clock was set back by 1 min 30 s"),
