@@ -87,11 +87,15 @@ def check(config: WorkflowConfig, targets: Targets) -> list[Row]:
 
 def independent(config: WorkflowConfig, conditions: Iterator[Condition]) -> list[Atoms]:
     """Labelled structures, each with its group in `info`."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # a process per core
     # Forked processes would inherit the threads of pyace.
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), initializer=_one_thread) as pool:
         bare = [frame for frames in pool.map(snapshots, conditions) for frame in frames]
         return list(pool.map(partial(_labelled, config), range(len(bare)), bare))
+
+
+def _one_thread() -> None:
+    """A process per core, for the codes that it starts too."""
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def _labelled(config: WorkflowConfig, number: int, atoms: Atoms) -> Atoms:

@@ -170,8 +170,8 @@ def test_steadier_mixing_heals_an_scf_that_crawls(tmp_path: Path) -> None:
 
 
 def test_screening_heals_what_steadier_mixing_does_not(tmp_path: Path) -> None:
-    """A longer slab converges in 85 steps only with local-TF."""
-    changes = {**SLAB, "electron_maxstep": 85, "mixing_beta": 0.05, "smearing": {"kind": "mv", "width_ry": 0.005}}
+    """A longer slab converges in 75 steps only with local-TF, whichever BLAS pw.x has."""
+    changes = {**SLAB, "electron_maxstep": 75, "mixing_beta": 0.05, "smearing": {"kind": "mv", "width_ry": 0.005}}
     metrics = labelled(job_for(tmp_path, slab(12), **changes))
     assert endings(metrics) == ["not_converged"] * 2 + ["converged"]
     assert metrics.tries[2].changes["mixing_mode"] == "local-TF"
