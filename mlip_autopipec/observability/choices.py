@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Model
 from mlip_autopipec.data_models.outcome import Certificate, SelectMetrics, Structure
 from mlip_autopipec.observability.blocks import ROWS_MAX, details, quiet, rest
+from mlip_autopipec.observability.leftovers import content_or_why
 from mlip_autopipec.observability.markup import element, table
 from mlip_autopipec.observability.words import count, figures3, one_line
 
@@ -179,10 +180,5 @@ _CONSIDERED = TypeAdapter(tuple[Considered, ...])
 
 
 def read_candidates(path: Path) -> tuple[Considered, ...] | str:
-    """The file's content, or in words why there is none: a report is written with what is there."""
-    try:
-        return _CONSIDERED.validate_json(path.read_bytes())
-    except OSError as error:
-        return f"{path} cannot be read: {error.strerror}"
-    except ValidationError as error:
-        return f"{path} is not as it should be: {error.errors(include_input=False)[0]['msg']}"
+    """The file's content, or in words why there is none."""
+    return content_or_why(_CONSIDERED, path)

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter
 
 from mlip_autopipec.data_models.base import Model
+from mlip_autopipec.observability.leftovers import content_or_why
 
 Pairs = tuple[tuple[float, float], ...]  # label, prediction
 
@@ -23,11 +24,9 @@ class Parity(Model):
     test: ParitySet
 
 
+_PARITY = TypeAdapter(Parity)
+
+
 def read_parity(path: Path) -> Parity | str:
-    """The file's content, or in words why there is none: a report is written with what is there."""
-    try:
-        return Parity.model_validate_json(path.read_bytes())
-    except OSError as error:
-        return f"{path} cannot be read: {error.strerror}"
-    except ValidationError as error:
-        return f"{path} is not as it should be: {error.errors(include_input=False)[0]['msg']}"
+    """The file's content, or in words why there is none."""
+    return content_or_why(_PARITY, path)

@@ -15,7 +15,7 @@ from mlip_autopipec.schedulers.slurm_script import render_job, render_tasks
 PLAIN = SlurmQueue(kind="slurm")
 
 
-def rendered(options: SlurmQueue = PLAIN, resources: Resources | None = None, root: str = "/work/u/al") -> str:
+def rendered(options: SlurmQueue = PLAIN, resources: Resources | None = None, root: str = "/scratch/u/al") -> str:
     tasks = some_tasks(3, resources)
     return render_job(UID, tasks, options, root=root, folder="f", python="/usr/bin/python3", payload="p.pyz")
 
@@ -42,8 +42,8 @@ def test_everything_that_exactly_once_rests_on_is_said() -> None:
         "--array=0-2",
         "--requeue",
         "--open-mode=append",
-        "--output=/work/u/al/f/slurm-%a.out",
-        "--chdir=/work/u/al",
+        "--output=/scratch/u/al/f/slurm-%a.out",
+        "--chdir=/scratch/u/al",
         "--export=ALL",
     ]
 
@@ -51,11 +51,11 @@ def test_everything_that_exactly_once_rests_on_is_said() -> None:
 def test_a_batch_of_one_task_is_no_array() -> None:
     """It may begin at once; its one task is number 0, and its output is where an element's would be."""
     said = directives(
-        render_job(UID, some_tasks(1), PLAIN, root="/work/u/a%l", folder="f", python="python3", payload="p.pyz")
+        render_job(UID, some_tasks(1), PLAIN, root="/scratch/u/a%l", folder="f", python="python3", payload="p.pyz")
     )
 
     assert not [line for line in said if line.startswith("--array")]
-    assert "--output=/work/u/a%%l/f/slurm-0.out" in said
+    assert "--output=/scratch/u/a%%l/f/slurm-0.out" in said
 
 
 def test_resources_are_asked_for_in_slurms_units() -> None:
@@ -117,12 +117,12 @@ def test_a_phases_own_words_come_before_the_sites_and_its_lines_behind() -> None
 
 def test_a_root_with_odd_letters_is_quoted() -> None:
     """For sbatch in its way, and for the shell in its own."""
-    script = rendered(root='/work/a "b" 100%')
+    script = rendered(root='/scratch/a "b" 100%')
 
     said = directives(script)
-    assert '--output="/work/a \\"b\\" 100%%/f/slurm-%a.out"' in said
-    assert '--chdir="/work/a \\"b\\" 100%"' in said
-    assert "\nroot='/work/a \"b\" 100%'\n" in script
+    assert '--output="/scratch/a \\"b\\" 100%%/f/slurm-%a.out"' in said
+    assert '--chdir="/scratch/a \\"b\\" 100%"' in said
+    assert "\nroot='/scratch/a \"b\" 100%'\n" in script
 
 
 @pytest.mark.parametrize(
