@@ -79,11 +79,12 @@ class Exploration:
         """How each walker ended; a walker whose task failed for good has no ending."""
         outcomes = list(done(state, ExploreMetrics))
         walkers = tuple(self._walker_end(record) for record in state.own_tasks)
+        levels = gamma_levels(self._config.exploration, state.cycles)
         return ExplorationDigest(
             walkers=walkers,
             frames=tuple(artefact(outcome, "frames") for _, outcome, _ in outcomes),
             ladders=tuple(_climbed(ladder, walkers) for ladder in self._ladders(state)),
-            levels=gamma_levels(self._config.exploration, state.cycles),
+            levels=_walked_at(state, levels),
         )
 
     def _ladders(self, state: WorkflowState) -> Iterator[Ladder]:
@@ -160,6 +161,15 @@ class Exploration:
         if resume is not None and restart is None:  # it never came to a better place than the one it began at
             restart = next(item.file for item in task.inputs if item.name == "restart")
         return end.model_copy(update={**update, "resume": resume, "restart": restart if resume else None})
+
+
+def _walked_at(state: WorkflowState, levels: GammaLevels) -> GammaLevels:
+    """What the walkers were told, whatever the site file has come to say while they walked."""
+    for record in state.own_tasks:
+        told = record.task.parameters
+        if isinstance(told, ExploreParameters) and (told.gamma_select, told.gamma_halt) != (levels.select, levels.halt):
+            return GammaLevels(select=told.gamma_select, halt=told.gamma_halt)
+    return levels
 
 
 def _climbed(ladder: Ladder, walkers: tuple[WalkerEnd, ...]) -> Ladder:

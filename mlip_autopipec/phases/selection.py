@@ -29,7 +29,7 @@ class Selection:
             elements=self._config.campaign.elements,
             candidates_max=section.candidates_max,
             audit=section.audit,
-            gamma_select=gamma_levels(self._config.exploration, state.cycles).select,
+            gamma_select=(exploration.levels or gamma_levels(self._config.exploration, state.cycles)).select,
             gamma_max=section.gamma_max,
             distance_min_angstrom=self._config.distance_min_angstrom,
             duplicate_rmsd_angstrom=section.duplicate_rmsd_angstrom,

@@ -19,7 +19,7 @@ from mlip_autopipec.data_models.digest import (
     TrainingDigest,
 )
 from mlip_autopipec.data_models.outcome import Calibration, Ending, ExploreMetrics
-from mlip_autopipec.data_models.state import Stage, WorkflowState
+from mlip_autopipec.data_models.state import Stage, TaskRecord, WorkflowState
 from mlip_autopipec.data_models.task import (
     CalculateParameters,
     Continuation,
@@ -303,18 +303,30 @@ def test_a_target_in_force_sets_the_levels_of_a_cycle() -> None:
     assert [task.id for task in tasks(state)] == [task.id for task in tasks(plain)]
     calibrated = Calibration(element="Cu", pairs=40, curve=((1.0, 10.0), (4.0, 70.0)))
     cycles = (*state.cycles[:-1], state.cycles[-1].model_copy(update={"calibration": (calibrated,)}))
-    for task in runners[Phase.EXPLORATION].plan(state.model_copy(update={"cycles": cycles})):
-        assert isinstance(task.parameters, ExploreParameters)
-        assert (task.parameters.gamma_select, task.parameters.gamma_halt) == (3.0, 15.0)
     found = digest(campaign, Phase.EXPLORATION, 1, ExplorationDigest)
     assert found.levels == GammaLevels(select=2, halt=10, force_error_target_mev_per_angstrom=50)
-    between = campaign.state.model_copy(update={"cycles": cycles})
-    levels = runners[Phase.EXPLORATION].digest(between)
+    replanned = runners[Phase.EXPLORATION].plan(state.model_copy(update={"cycles": cycles, "tasks": {}}))
+    for task in replanned:
+        assert isinstance(task.parameters, ExploreParameters)
+        assert (task.parameters.gamma_select, task.parameters.gamma_halt) == (3.0, 15.0)
+    records = {task.id: TaskRecord(task=task) for task in replanned}
+    walked = state.model_copy(update={"cycles": cycles, "tasks": records})
+    levels = runners[Phase.EXPLORATION].digest(walked)
     assert isinstance(levels, ExplorationDigest)
     assert levels.levels == GammaLevels(select=3, halt=15, force_error_target_mev_per_angstrom=50, expected_at=3)
-    (selection,) = runners[Phase.SELECTION].plan(between)
+
+
+def test_levels_are_those_that_were_walked_at() -> None:
+    """A site file that was changed while the walkers were on their way counts for the next cycle."""
+    campaign = walk()
+    changed = phase_runners(copper_config(exploration={"gamma_select": 4, "gamma_halt": 30}))
+    found = changed[Phase.EXPLORATION].digest(campaign.planned(Phase.EXPLORATION, 1))
+    assert isinstance(found, ExplorationDigest)
+    assert found.levels == GammaLevels(select=2, halt=10)
+    digest(campaign, Phase.EXPLORATION, 1, ExplorationDigest)
+    (selection,) = changed[Phase.SELECTION].plan(campaign.state)
     assert isinstance(selection.parameters, SelectParameters)
-    assert selection.parameters.gamma_select == 3.0
+    assert selection.parameters.gamma_select == 2.0
 
 
 LADDER = {
