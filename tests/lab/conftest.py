@@ -1,6 +1,7 @@
-"""Real tasks on the lab are those of the work half's own tests: their folder is on the path."""
+"""Tasks on the lab are those of the work half's own tests, campaigns those of config/campaigns."""
 
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "unit" / "payload"))
+_TESTS = Path(__file__).resolve().parents[1]
+sys.path += [str(_TESTS / room) for room in ("unit/payload", "campaign", "bench")]

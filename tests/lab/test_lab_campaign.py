@@ -1,4 +1,4 @@
-"""A whole campaign on a real Slurm over a real SSH connection, and the daemon killed in the middle of it."""
+"""Silicon on a real Slurm over a real SSH connection, shortened, and the daemon killed in the middle of it."""
 
 import shutil
 import subprocess
@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab_stand import TOP, running_lab
+from campaign_short import shortened
+from lab_stand import running_lab
 from slurm_lab import Lab
 
 from mlip_autopipec.data_models import events as ev
@@ -20,7 +21,35 @@ from mlip_autopipec.journal.snapshot import load_state
 pytestmark = [pytest.mark.lab, pytest.mark.codes, pytest.mark.timeout(1200)]
 
 AUTOPIPECD = Path(sys.executable).with_name("autopipecd")
-SMALL = TOP / "tests" / "campaign" / "small.yaml"
+#: What is changed of config/campaigns/si.yaml, that two cores and two minutes suffice.
+SHORT = {
+    "generation": {"structures": 6, "test_structures": 2},
+    "exploration": {
+        "walkers": [
+            {
+                "prototype": {
+                    "structure": "diamond",
+                    "elements": ["Si"],
+                    "lattice_constant_angstrom": 5.41,
+                    "repeat": [1, 1, 1],
+                },
+                "ensemble": "npt",
+                "temperatures_kelvin": [600],
+                "steps": 100,
+                "timestep_fs": 2,
+            }
+        ]
+    },
+    "selection": {"candidates_max": 3, "audit": 1, "per_walker_max": 2},
+    "calculation": {
+        "oracle": {
+            "pseudopotentials": {"Si": {"file": "Si.pz-vbc.UPF", "ecutwfc_ry": 14}},
+            "k_spacing_inverse_angstrom": 0.8,
+        }
+    },
+    "training": {"functions_per_element": 20},
+    "convergence": {"cycles_max": 2},
+}
 KILL_AFTER_S = (3.0, 6.0, 9.0, 5.0)
 #: Where the phases run.
 QUEUE = {"exploration", "calculation", "training"}
@@ -44,31 +73,32 @@ def site_root(lab: dict[str, str]) -> Iterator[Path]:
 
 
 def site_file(lab: dict[str, str], root: Path, folder: Path) -> Path:
-    """The small campaign, moved to the cluster."""
+    """Silicon, shortened, on the lab that runs, with its short phases on the login node."""
     transport = {
         "kind": "ssh",
         "host": "127.0.0.1",
-        "port": lab["AUTOPIPEC_LAB_SSH_PORT"],
+        "port": int(lab["AUTOPIPEC_LAB_SSH_PORT"]),
         "user": lab["AUTOPIPEC_LAB_USER"],
         "identity_file": lab["AUTOPIPEC_LAB_SSH_KEY"],
         "known_hosts": lab["AUTOPIPEC_LAB_KNOWN_HOSTS"],
+        "config_file": None,
     }
-    lines = [
-        f"  root: {root}",
-        f"  python: {lab['AUTOPIPEC_LAB_PYTHON']}",
-        "  transport: {" + ", ".join(f"{key}: {value}" for key, value in transport.items()) + "}",
-        "  scheduler: {kind: slurm}",
-        "  resources:",
-        *(f"    {phase}: {{memory: 500 MiB, walltime: 5 min}}" for phase in sorted(QUEUE)),
-        *(f"    {phase}: {{where: login, walltime: 5 min}}" for phase in sorted(LOGIN)),
-    ]
-    path = folder / "site.yaml"
-    path.write_text(SMALL.read_text().replace("  root: site", "\n".join(lines)))
-    return path
+    site = {
+        "root": str(root),
+        "python": lab["AUTOPIPEC_LAB_PYTHON"],
+        "transport": transport,
+        "poll_interval": "1 s",
+        "grace": "3 s",
+        "resources": {
+            **{phase: {"memory": "500 MiB", "walltime": "5 min"} for phase in QUEUE},
+            **{phase: {"where": "login", "walltime": "5 min"} for phase in LOGIN},
+        },
+    }
+    return shortened("si", folder, {"site": site, **SHORT})
 
 
 def test_a_campaign_on_the_cluster_survives_its_daemon(lab: dict[str, str], site_root: Path, tmp_path: Path) -> None:
-    """It converges; every task ran once and every batch is one job, though the daemon was killed again and again.
+    """It comes to a verdict; every task ran once and every batch is one job, though the daemon was killed repeatedly.
 
     Its short phases run on the login node, and slurmctld has never heard of them.
     """
@@ -79,7 +109,7 @@ def test_a_campaign_on_the_cluster_survives_its_daemon(lab: dict[str, str], site
         with (tmp_path / "daemon.out").open("a") as output:
             daemon = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
-            assert daemon.wait(timeout=patience_s) == 0, (tmp_path / "daemon.out").read_text()
+            assert daemon.wait(timeout=patience_s) in {0, 10}, (tmp_path / "daemon.out").read_text()
             break
         except subprocess.TimeoutExpired:
             kills += 1
