@@ -175,13 +175,27 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Left out: report.html beside the journal.")
     ] = None,
+    *,
+    missing: Annotated[
+        bool, typer.Option("--missing", help="Write none: list, as JSON, which files of the site it would lack.")
+    ] = False,
 ) -> None:
     """Write a report of the campaign so far."""
-    from mlip_autopipec.observability.report import render_report
+    from mlip_autopipec.observability import leftovers
 
     loaded = _load(config)
+    place = leftovers.place_of_leftovers(loaded.config)
+    events = (event for _, event in _journalled(loaded, 0))
+    if missing:
+        from mlip_autopipec.observability.report import leftovers_shown
+
+        lacking = leftovers.missing(leftovers_shown(events), place)
+        typer.echo(json.dumps([file.model_dump() for file in lacking]))
+        return
+    from mlip_autopipec.observability.report import render_report
+
     target = output or loaded.config.campaign.folder / "report.html"
-    render_report((event for _, event in _journalled(loaded, 0)), loaded.config.site.root, target)
+    render_report(events, place, target)
     typer.echo(str(target))
 
 

@@ -34,13 +34,14 @@ from mlip_autopipec.config.supplies import supplies
 from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.control.server import ControlServer
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Place, Verdict
+from mlip_autopipec.data_models.base import FileRef, Place, Verdict
 from mlip_autopipec.data_models.state import Stage, WorkflowState
 from mlip_autopipec.errors import AutopipecError, ConfigurationError, OperatorError, StateUnreadable
 from mlip_autopipec.journal.journal import FileJournal
 from mlip_autopipec.journal.lock import CampaignLock
 from mlip_autopipec.journal.replay import read
 from mlip_autopipec.journal.snapshot import save_state, saved_seq
+from mlip_autopipec.observability.leftovers import keep_copies, place_of_leftovers
 from mlip_autopipec.observability.logs import LogObserver, configure, is_journal
 from mlip_autopipec.observability.notify import SystemdNotifier, status_words
 from mlip_autopipec.observability.progress import ConsoleProgress, final_words
@@ -403,7 +404,8 @@ class _Daemon:
                 version=VERSION,
                 progress=reader.current,
             )
-            reporter = Reporter([*_CLI, "report", "--config", str(self._loaded.path)], logger)
+            fetch = self._fetch_leftovers if self._config.site.transport.kind != "local" else None
+            reporter = Reporter([*_CLI, "report", "--config", str(self._loaded.path)], logger, fetch)
             observers += [server.observe, reporter.observe]
             async with self._running(manager, server, reporter, reader, ending, logger):
                 await ending.asked.wait()
@@ -495,6 +497,10 @@ class _Daemon:
             observers=observers,
             save=lambda state: self._save(journal, state),
         )
+
+    async def _fetch_leftovers(self, files: Sequence[FileRef]) -> None:
+        contents = await self._site.way.transport.read_many([file.path for file in files])
+        await asyncio.to_thread(keep_copies, files, contents, place_of_leftovers(self._config))
 
     def _save(self, journal: FileJournal, state: WorkflowState) -> None:
         save_state(self._folder / "state.json", state)

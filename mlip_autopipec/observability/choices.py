@@ -1,7 +1,7 @@
 """The report's section on candidates: what Selection did with every frame, and why.
 
 Counts per word, the chosen structures and the certificates of embedding are in the journal. What became of each single
-frame is in the `candidates.json` of its task, of which the last cycle's is shown where the site's root is at hand.
+frame is in the `candidates.json` of its task, of which the last cycle's is shown (leftovers.py tells where it is read).
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import Field, TypeAdapter
 
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Model
+from mlip_autopipec.data_models.base import FileRef, Model
 from mlip_autopipec.data_models.outcome import Certificate, SelectMetrics, Structure
 from mlip_autopipec.observability.blocks import ROWS_MAX, details, quiet, rest
 from mlip_autopipec.observability.leftovers import content_or_why
@@ -49,7 +49,7 @@ class Choice:
     fates: Mapping[str, int]  # frames by the word they ended with, without zeros
     chosen: tuple[Structure, ...]
     certificates: tuple[Certificate, ...]
-    table: str | None  # path of candidates.json, relative to the root
+    table: FileRef | None  # candidates.json
 
 
 class Considered(Model):
@@ -74,19 +74,19 @@ def choices(events: Iterable[ev.Event]) -> tuple[Choice, ...]:
                 cycle = event.cycle
             case ev.TaskEnded() if isinstance(event.outcome.metrics, SelectMetrics):
                 artefact = event.outcome.artefacts.get("candidates")
-                found.append(_choice(cycle, event.outcome.metrics, artefact.path if artefact else None))
+                found.append(_choice(cycle, event.outcome.metrics, artefact))
             case _:
                 pass
     return tuple(found)
 
 
-def _choice(cycle: int, metrics: SelectMetrics, path: str | None) -> Choice:
+def _choice(cycle: int, metrics: SelectMetrics, found: FileRef | None) -> Choice:
     frames = metrics.frames + metrics.cloud
     known = {word: getattr(metrics, word) for word in (*_DROPPED, "capped", "not_chosen")}
     why = Counter(structure.why for structure in metrics.structures)
     known["not_drawn"] = max(frames - sum(known.values()) - len(metrics.structures), 0)
     fates = {word: number for word in FATES if (number := known.get(word, 0) or why[word])}  # type: ignore[index]
-    return Choice(cycle, frames, fates, metrics.structures, metrics.certificates, path)
+    return Choice(cycle, frames, fates, metrics.structures, metrics.certificates, found)
 
 
 def candidates(made: Sequence[Choice], root: Path) -> str:
@@ -151,7 +151,7 @@ def _refused(made: Sequence[Choice]) -> str:
 
 def _each_frame(choice: Choice, root: Path) -> str:
     """Every frame of one cycle with its word: those of highest γ first."""
-    frames = read_candidates(root / choice.table) if choice.table else "its task left none"
+    frames = read_candidates(root / choice.table.path) if choice.table else "its task left none"
     if isinstance(frames, str):
         return quiet(f"What became of each frame of cycle {choice.cycle} is not at hand: {one_line(frames)}.")
     shown = sorted(frames, key=lambda frame: -frame.gamma_max)[:ROWS_MAX]
@@ -166,8 +166,8 @@ def _each_frame(choice: Choice, root: Path) -> str:
         for frame in shown
     ]
     unfolded = table(("from", "γ", "atoms", "word", "embedding"), rows, text_columns=(0, 3, 4))
-    if len(frames) > len(shown):
-        unfolded += quiet(f"The {len(shown)} of highest γ of {len(frames)}; {choice.table} has all.")
+    if choice.table and len(frames) > len(shown):
+        unfolded += quiet(f"The {len(shown)} of highest γ of {len(frames)}; {choice.table.path} has all.")
     return details(f"Every frame of cycle {choice.cycle}, and its word", unfolded)
 
 

@@ -1,11 +1,54 @@
-"""What tasks left beside their outcomes for people to look at, as far as the report can reach it."""
+"""What tasks left beside their outcomes for people to look at, as far as the report can reach it.
 
+The report reads files under one folder: the site's root where that is on this machine, else `copies` beside the
+journal, into which the daemon brings the few that the report shows, each as the journal has its checksum.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.data_models.base import FileRef
+
 T = TypeVar("T")
+_COPIES = "copies"
+
+
+def place_of_leftovers(config: WorkflowConfig) -> Path:
+    """Where the report of a campaign finds what its tasks left."""
+    return config.site.root if config.site.transport.kind == "local" else config.campaign.folder / _COPIES
+
+
+def missing(wanted: Iterable[FileRef], place: Path) -> tuple[FileRef, ...]:
+    """Those that do not lie there as they were when their tasks ended."""
+    return tuple(file for file in wanted if not _is_there(file, place))
+
+
+def _is_there(file: FileRef, place: Path) -> bool:
+    try:
+        return _is_as_told((place / file.path).read_bytes(), file)
+    except OSError:
+        return False
+
+
+def _is_as_told(content: bytes, file: FileRef) -> bool:
+    return hashlib.sha256(content).hexdigest() == file.sha256
+
+
+def keep_copies(files: Sequence[FileRef], contents: Mapping[str, bytes], place: Path) -> None:
+    """Put contents in place, by path. One that is not what its task left is not kept. Raises OSError."""
+    for file in files:
+        if (content := contents.get(file.path)) is None or not _is_as_told(content, file):
+            continue
+        path = place / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        making = path.with_name(f".{path.name}.making")
+        making.write_bytes(content)
+        making.replace(path)
 
 
 def content_or_why(kind: TypeAdapter[T], path: Path) -> T | str:

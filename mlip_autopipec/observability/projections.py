@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Phase, Reason, Role
+from mlip_autopipec.data_models.base import FileRef, Phase, Reason, Role
 from mlip_autopipec.data_models.digest import CalculationDigest, CycleSummary, ExplorationDigest, Ladder, TrainingDigest
 from mlip_autopipec.data_models.outcome import Ending, Errors, ExploreMetrics, PastErrors
 from mlip_autopipec.data_models.task import Continuation, ExploreParameters, Task
@@ -75,10 +75,15 @@ class LabelOrigin:
 
 @dataclass(frozen=True, slots=True)
 class Potentials:
-    """The cycles whose fit was promoted, in order, each with the file of its parity data (relative to the root)."""
+    """The cycles whose fit was promoted, in order, each with the file of its parity data."""
 
     promoted: tuple[int, ...]
-    parity: Mapping[int, str]
+    parity: Mapping[int, FileRef]
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """The first and the last."""
+        return tuple(dict.fromkeys((*self.promoted[:1], *self.promoted[-1:])))
 
 
 def on_last_test_set(fits: Sequence[Fit]) -> tuple[tuple[Fit, Errors], ...]:
@@ -231,7 +236,7 @@ def potentials(events: Iterable[ev.Event]) -> Potentials:
             case ev.PhaseStarted():
                 cycle = event.cycle
             case ev.TaskEnded() if event.outcome.kind == "train" and "parity" in event.outcome.artefacts:
-                parity[cycle] = event.outcome.artefacts["parity"].path
+                parity[cycle] = event.outcome.artefacts["parity"]
             case ev.PhaseEnded(digest=TrainingDigest() as digest) if digest.promoted:
                 promoted.append(event.cycle)
             case _:

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.base import FileRef
 from mlip_autopipec.observability import sections
 from mlip_autopipec.observability.choices import candidates, choices
 from mlip_autopipec.observability.durations import phase_times
@@ -32,12 +33,20 @@ from mlip_autopipec.observability.stylesheet import stylesheet
 def render_report(events: Iterable[ev.Event], root: Path, output: Path) -> None:
     """Write the report of a campaign, finished or only begun, to `output`; an older one is replaced whole.
 
-    `root` is the site's root, where the parity data of the fits are looked for; without them their section says so.
+    What tasks left for it is read under `root` (leftovers.py); what is not there is said to be missing.
     Takes seconds for a long campaign: not for an event loop. Raises OSError if `output` cannot be written.
     """
     making = output.with_name(f"{output.name}.making")
     making.write_text(report_html(tuple(events), root), encoding="utf-8")
     making.replace(output)
+
+
+def leftovers_shown(events: Iterable[ev.Event]) -> tuple[FileRef, ...]:
+    """The files that the report of these events reads, in order."""
+    every = tuple(events)
+    fits, made = potentials(every), choices(every)
+    parity = [fits.parity[cycle] for cycle in fits.shown if cycle in fits.parity]
+    return (*parity, *(choice.table for choice in made[-1:] if choice.table))
 
 
 def report_html(events: Sequence[ev.Event], root: Path) -> str:

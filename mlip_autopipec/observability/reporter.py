@@ -1,17 +1,24 @@
-"""The report, written again whenever a cycle has closed."""
+"""The report, written again whenever a cycle has closed, after what it lacks has been fetched from the site."""
 
 import asyncio
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
+from pydantic import TypeAdapter
 from structlog.typing import FilteringBoundLogger
 
 from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.base import FileRef
 from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.errors import TransientError
+
+#: Brings files of the site to where the report reads them. Raises TransientError, OSError.
+Fetch = Callable[[Sequence[FileRef]], Awaitable[None]]
 
 #: On a busy machine, at the lowest priority.
 REPORT_TIMEOUT_S = 300.0
+_FILES = TypeAdapter(tuple[FileRef, ...])
 
 
 class Reporter:
@@ -21,10 +28,11 @@ class Reporter:
     the next cycle.
     """
 
-    def __init__(self, command: Sequence[str], logger: FilteringBoundLogger) -> None:
-        """`command` writes the report."""
+    def __init__(self, command: Sequence[str], logger: FilteringBoundLogger, fetch: Fetch | None = None) -> None:
+        """`command` writes the report, or lists what it lacks; `fetch` brings that from a site elsewhere."""
         self._command = command
         self._logger = logger
+        self._fetch = fetch
         self._due = asyncio.Event()
 
     def observe(self, event: ev.Event, _: WorkflowState) -> None:
@@ -43,7 +51,9 @@ class Reporter:
         """Write the report, or say why there is none."""
         try:
             async with asyncio.timeout(timeout_s):
-                words = await self._run()
+                if self._fetch is not None:
+                    await self._gather(self._fetch)
+                _, words = await self._run()
         except TimeoutError:
             words = f"it took more than {timeout_s:g} s"
         except OSError as error:
@@ -51,22 +61,35 @@ class Reporter:
         if words:
             self._logger.warning("no report", why=words)
 
-    async def _run(self) -> str:
-        """Run the command to its end; its words if it failed."""
+    async def _gather(self, fetch: Fetch) -> None:
+        """Bring what the report shows and the site alone has. Without it, the report says that it is missing."""
+        told, words = await self._run("--missing")
+        if words:
+            return  # the report will fail for the same reason, and tell it
+        if not (lacking := _FILES.validate_json(told)):
+            return
+        try:
+            await fetch(lacking)
+        except TransientError as error:
+            self._logger.warning("the report lacks what the site has", why=str(error))
+
+    async def _run(self, *more: str) -> tuple[bytes, str]:
+        """Run the command to its end: what it says, and its complaint if it failed."""
         process = await asyncio.create_subprocess_exec(
             *self._command,
+            *more,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             preexec_fn=_lowest_priority,
         )
         try:
-            _, words = await process.communicate()
+            told, words = await process.communicate()
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        return words.decode("utf-8", "replace").strip() if process.returncode else ""
+        return told, words.decode("utf-8", "replace").strip() if process.returncode else ""
 
 
 def _lowest_priority() -> None:

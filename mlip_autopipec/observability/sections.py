@@ -249,14 +249,13 @@ def origins(labels: Sequence[LabelOrigin]) -> str:
 def parity(found: Potentials, fits: Sequence[Fit], root: Path) -> str:
     """Prediction against label, of the first and the current potential."""
     by_cycle = {fit.cycle: fit for fit in fits}
-    wanted = dict.fromkeys((*found.promoted[:1], *found.promoted[-1:]))
-    if not wanted:
+    if not found.shown:
         return quiet("No potential has been promoted yet.")
     columns: list[tuple[str, Parity, Fit]] = []
     missing = []
-    for cycle in wanted:
-        path = found.parity.get(cycle)
-        data = read_parity(root / path) if path else "its training wrote no parity data"
+    for cycle in found.shown:
+        file = found.parity.get(cycle)
+        data = read_parity(root / file.path) if file else "its training wrote no parity data"
         if isinstance(data, Parity):
             columns.append((f"cycle {cycle}", data, by_cycle[cycle]))
         else:

@@ -106,6 +106,14 @@ def test_all_labels_have_one_meaning(ran: Ran) -> None:
     assert "Al.pz-vbc.UPF" in settings
 
 
+def test_the_report_has_what_the_tasks_left_on_the_cluster(ran: Ran) -> None:
+    """Every frame's word and the parity of the fits were brought over SSH."""
+    page = (ran.folder / "report.html").read_text(encoding="utf-8")
+    assert "Every frame of cycle" in page
+    assert "Predicted against labelled energies" in page
+    assert "The parity data of" not in page
+
+
 def test_nothing_is_doubled_or_lost(ran: Ran) -> None:
     """Every task ran once and ended once, every batch is one job, every candidate is in the data set once."""
     assert Counter(outcome.task for outcome in ran.outcomes) == Counter(list(ran.tasks))

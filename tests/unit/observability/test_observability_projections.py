@@ -119,7 +119,7 @@ def test_potentials_are_those_that_were_promoted() -> None:
     campaign.learn(halts=True, promoted=False)
     found = potentials(campaign.events)
     assert found.promoted == (0,)
-    assert {cycle: path.rsplit("/", 1)[1] for cycle, path in found.parity.items()} == {
+    assert {cycle: file.path.rsplit("/", 1)[1] for cycle, file in found.parity.items()} == {
         0: "parity.json",
         1: "parity.json",
     }

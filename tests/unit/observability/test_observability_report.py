@@ -17,7 +17,7 @@ from mlip_autopipec.observability.describe import describe
 from mlip_autopipec.observability.figures import learning_curves
 from mlip_autopipec.observability.gamma import gamma_cycles, gamma_height_inch, gamma_panels
 from mlip_autopipec.observability.projections import gamma_traces, ladder_rungs, learning_curve
-from mlip_autopipec.observability.report import render_report
+from mlip_autopipec.observability.report import leftovers_shown, render_report
 from mlip_autopipec.observability.sections import gamma
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.testing.examples import copper_config
@@ -182,6 +182,19 @@ def test_missing_parity_data_are_said_to_be_missing(tmp_path: Path) -> None:
     assert "The parity data of cycle 0 are missing" in page.text
     assert "No such file or directory" in page.text
     assert len(page.figures) == 5
+
+
+def test_a_report_knows_which_files_it_shows() -> None:
+    """The parity data of the first and the last potential; not those of fits in between, whose plots nobody sees."""
+    campaign = whole_campaign()
+    shown = leftovers_shown(campaign.events)
+    every = [
+        event.outcome.artefacts["parity"]
+        for event in campaign.events
+        if isinstance(event, ev.TaskEnded) and event.outcome.kind == "train"
+    ]
+    assert len(every) > 2
+    assert shown == (every[0], every[-1])
 
 
 def test_damaged_parity_data_are_said_to_be_damaged(tmp_path: Path) -> None:

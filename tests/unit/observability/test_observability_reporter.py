@@ -1,13 +1,18 @@
 """The report beside a campaign: written in a process of its own, and waited for no longer than asked."""
 
 import contextlib
+import hashlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from mlip_autopipec.data_models.base import FileRef
+from mlip_autopipec.errors import TransientError
+from mlip_autopipec.observability.leftovers import keep_copies
 from mlip_autopipec.observability.reporter import Reporter
 
 #: Reports have the lowest priority, and others may use the machine.
@@ -22,6 +27,36 @@ async def test_a_report_that_takes_too_long_is_given_up_with_its_process(tmp_pat
         await Reporter(slow, structlog.get_logger()).render(0.2)
     assert told == [{"event": "no report", "why": "it took more than 0.2 s", "log_level": "warning"}]
     assert processes_with(mark) == []
+
+
+#: Says what it lacks, or writes what it was given.
+LACKS = """
+import json, pathlib, sys
+place = pathlib.Path(sys.argv[1])
+if sys.argv[2:] == ["--missing"]:
+    print(json.dumps([{"path": "p/003/parity.json", "sha256": "%s"}]))
+else:
+    copy = place / "p/003/parity.json"
+    (place / "report.html").write_text(copy.read_text() if copy.exists() else "it is missing")
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "told"), [(b"points", "points"), (b"forged", "it is missing"), (None, "it is missing")]
+)
+async def test_what_a_report_lacks_is_brought_from_the_site(content: bytes | None, told: str, tmp_path: Path) -> None:
+    """Only as the task left it; and a site that is away is no reason to have no report."""
+    command = [sys.executable, "-c", LACKS % hashlib.sha256(b"points").hexdigest(), str(tmp_path)]
+
+    async def fetch(files: Sequence[FileRef]) -> None:
+        if content is None:
+            raise TransientError("the line is cut")
+        keep_copies(files, {file.path: content for file in files}, tmp_path)
+
+    with capture_logs() as logged:
+        await Reporter(command, structlog.get_logger(), fetch).render()
+    assert (tmp_path / "report.html").read_text() == told
+    assert [one["why"] for one in logged] == ([] if content else ["the line is cut"])
 
 
 def processes_with(word: str) -> list[Path]:
