@@ -360,9 +360,10 @@ class _Daemon:
             }
         )
         python = self._site.python
+        also = ["phonopy"] if self._config.training.gate.phonons is not None else []
         try:
             done = await self._site.way.transport.run(
-                [python, self._shipment.path, "probe"], timeout_s=_PROBE_TIMEOUT_S
+                [python, self._shipment.path, "probe", *also], timeout_s=_PROBE_TIMEOUT_S
             )
         except OSError as error:
             raise OperatorError(f"site.python: {python} cannot be run: {error}") from error

@@ -29,6 +29,7 @@ _PREPARED_AS = {
     "gamma": Phase.TRAINING,
     "espresso": Phase.CALCULATION,
     "pacemaker": Phase.TRAINING,
+    "phonons": Phase.TRAINING,
 }
 
 #: Seconds since 1970, the file system with what is free on it, quotas, and whether the root does what is built upon.
@@ -158,6 +159,8 @@ class _Codes:
             yield "espresso", await self._examine("espresso", asked)
         if self.config.training.trainer == "pacemaker":
             yield "pacemaker", await self._examine("pacemaker", {"python": self.config.training.pacemaker.python})
+        if self.config.training.gate.phonons is not None:
+            yield "phonons", await self._examine("phonons", {})
 
     async def _examine(self, what: str, asked: Mapping[str, object]) -> Examined:
         site = self.config.site

@@ -71,6 +71,24 @@ def _stages(config: WorkflowConfig) -> Iterator[tuple[KeyPath, WalkersSection]]:
             yield path if place == 0 else (*path, "stages", place - 1), stage
 
 
+def _phonons(config: WorkflowConfig) -> Iterator[Mistake]:
+    """Silent while the prototypes are wrong: their names would be, too."""
+    gate, prototypes = config.training.gate, config.generation.prototypes
+    path: KeyPath = ("training", "gate", "phonons")
+    if gate.phonons is None:
+        return
+    if gate.phonons.oracle and not gate.properties:
+        expected = "expected only with training.gate.properties: the oracle's own are among them"
+        yield Mistake((*path, "oracle"), "true", expected)
+    known = [prototype.name for prototype in prototypes]
+    if not all(map(_complete, prototypes)):
+        return
+    for index, name in enumerate(gate.phonons.stable or ()):
+        if name not in known:
+            expected = f"expected one of generation.prototypes ({', '.join(dict.fromkeys(known))})"
+            yield Mistake((*path, "stable", index), shown(name), expected, nearest(name, known))
+
+
 def _starts(config: WorkflowConfig) -> Iterator[Mistake]:
     for index, walkers in enumerate(config.exploration.walkers):
         path: KeyPath = ("exploration", "walkers", index)
@@ -205,8 +223,7 @@ def _cutoff(config: WorkflowConfig) -> Iterator[Mistake]:
 
 
 def _described(path: KeyPath, prototype: Prototype) -> str:
-    crystal = f"{''.join(prototype.elements)} {prototype.structure}"
-    return f"{dotted(path)} ({crystal}, lattice constant {prototype.lattice_constant_angstrom:g})"
+    return f"{dotted(path)} ({prototype.name}, lattice constant {prototype.lattice_constant_angstrom:g})"
 
 
 def _environments(config: WorkflowConfig) -> Iterator[Mistake]:
@@ -527,6 +544,7 @@ RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
         *("campaign.elements", "generation.prototypes", "generation.structures", "generation.variations"),
         "training.functions_per_element",
     ),
+    _rule(_phonons, "training.gate", "generation.prototypes"),
     _rule(_starts, "exploration.walkers"),
     _rule(_pairs, "campaign.elements", "exploration.distances_min_angstrom"),
     _rule(_gamma, "exploration.gamma_select", "exploration.gamma_halt"),

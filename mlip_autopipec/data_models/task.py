@@ -23,6 +23,24 @@ class Prototype(Model):
     c_over_a: float | None = Field(default=None, gt=0, description="hcp and l1_0; None is the ideal ratio")
     repeat: tuple[int, int, int] = (1, 1, 1)
 
+    @property
+    def name(self) -> str:
+        """What people call the crystal, such as `Cu fcc`."""
+        return f"{''.join(self.elements)} {self.structure}"
+
+
+class PhononProbes(Model):
+    """How the gate takes the phonons of each prototype, by finite displacements."""
+
+    supercell_min_angstrom: float = Field(
+        default=10.0, gt=0, le=50, description="each edge of the supercell is at least so long"
+    )
+    displacement_angstrom: float = Field(default=0.01, gt=0, le=0.1, description="of the one atom that is moved")
+    oracle: bool = Field(
+        default=False,
+        description="label the displaced supercells, one or two for each prototype, and compare with the oracle's own",
+    )
+
 
 class GateProbes(Model):
     """What the gate is told about a potential beside its errors."""
@@ -35,6 +53,7 @@ class GateProbes(Model):
     md_steps: int = Field(default=200, ge=1, description="of the run that must stay whole")
     md_timestep_fs: float = Field(default=2.0, gt=0, le=10)
     md_temperature_kelvin: float = Field(default=300.0, gt=0)
+    phonons: PhononProbes | None = Field(default=None, description="by phonopy, which the jobs' Python must have")
 
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -180,10 +199,8 @@ class Walker(Model):
     @property
     def label(self) -> str:
         """The condition in words, e.g. `Cu fcc 900 K nvt` or `NiAl l1_2 300 K npt 10 GPa, stage 2 #3`."""
-        if self.prototype is not None:
-            structure = f"{''.join(self.prototype.elements)} {self.prototype.structure}"
-        else:
-            structure = self.file.name if self.file else ""
+        source = self.prototype or self.file
+        structure = source.name if source else ""
         pressure = f" {self.pressure_gpa:g} GPa" if self.ensemble == "npt" else ""
         stage = f", stage {self.stage + 1}" if self.stage else ""
         replica = f" #{self.replica + 1}" if self.replica else ""

@@ -86,6 +86,7 @@ _REMEDIES = {
     "espresso": "mend calculation.oracle (command, pseudo_folder, pseudopotentials), or load its module in"
     " site.resources.calculation.prologue",
     "pacemaker": "training.pacemaker.python wants a Python with pacemaker and TensorFlow: scripts/codes makes one",
+    "phonons": "training.gate.phonons needs phonopy in site.python: `pip install 'mlip-autopipec[phonons]'` brings it",
 }
 
 

@@ -13,7 +13,7 @@ from mlip_autopipec.observability.words import figures3
 
 _VERDICTS = {"pass": "passed", "conditional": "was promoted on a condition", "fail": "was refused"}
 _COLOURS = (BLUE, VERMILLION, GREEN, PURPLE)
-_OF_ORACLE = ("lattice_constant", "bulk_modulus", "elastic_constant")
+_OF_ORACLE = ("lattice_constant", "bulk_modulus", "elastic_constant", "lowest_frequency")
 
 
 def last_judgement(events: Iterable[ev.Event]) -> tuple[int, TrainingDigest] | None:

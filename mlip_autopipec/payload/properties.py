@@ -103,13 +103,14 @@ def measure(
     found += _elastic_constants(prototype, labels, potentials, probes)
     for way, frames in _walls(_whole(prototype, 1), reach).items():
         drops = {which: _drop([_energy(one, frame) for frame in frames]) for which, one in potentials.items()}
-        found.append(_measure("wall", f"{name} {way}", "eV", 1.0, {"oracle": 0.0, **drops}))
+        found.append(measured("wall", f"{name} {way}", "eV", 1.0, {"oracle": 0.0, **drops}))
     left = {which: _md_left(one, prototype, parameters) for which, one in potentials.items()}
-    found.append(_measure("md", name, "part of its steps not run", 1.0, {"oracle": 0.0, **left}))
+    found.append(measured("md", name, "part of its steps not run", 1.0, {"oracle": 0.0, **left}))
     return found
 
 
-def _measure(rule: str, subject: str, unit: str, scale: float, values: Mapping[str, float | None]) -> dict[str, Any]:
+def measured(rule: str, subject: str, unit: str, scale: float, values: Mapping[str, float | None]) -> dict[str, Any]:
+    """One property of oracle, potential and current potential, as the control half's Measure."""
     return {
         "rule": rule,
         "subject": subject,
@@ -145,13 +146,26 @@ def _equation_of_state(
     for which, one in potentials.items():
         energies[which] = np.array([_energy(one, label) for label in known])
     fits = {which: birch_murnaghan(volumes, values) for which, values in energies.items()}
-    a, volume = prototype["lattice_constant_angstrom"], _conventional(prototype).get_volume()
-    constants = {which: fit and a * (fit[0] / volume) ** (1 / 3) for which, fit in fits.items()}
+    constants = {which: fit and _constant_at(prototype, fit[0]) for which, fit in fits.items()}
     moduli = {which: fit and fit[1] / units.GPa for which, fit in fits.items()}
     if constants["oracle"] is not None and moduli["oracle"] is not None:
         name = name_of(prototype)
-        yield _measure("lattice_constant", name, "Å", constants["oracle"], constants)
-        yield _measure("bulk_modulus", name, "GPa", moduli["oracle"], moduli)
+        yield measured("lattice_constant", name, "Å", constants["oracle"], constants)
+        yield measured("bulk_modulus", name, "GPa", moduli["oracle"], moduli)
+
+
+def lattice_constant(evaluator: "Evaluator", prototype: Mapping[str, Any], probes: Mapping[str, Any]) -> float | None:
+    """The potential's own in Å, without a label; None if its energy has no minimum around the prototype's."""
+    frames = [cell.atoms for cell in _volumes(prototype, probes).values()]
+    volumes = np.array([frame.get_volume() for frame in frames])
+    fit = birch_murnaghan(volumes, np.array([_energy(evaluator, frame) for frame in frames]))
+    return fit and _constant_at(prototype, fit[0])
+
+
+def _constant_at(prototype: Mapping[str, Any], volume_angstrom3: float) -> float:
+    """The lattice constant in Å at which the conventional cell has this volume."""
+    whole = _conventional(prototype).get_volume()
+    return float(prototype["lattice_constant_angstrom"] * (volume_angstrom3 / whole) ** (1 / 3))
 
 
 def birch_murnaghan(volumes: np.ndarray, energies: np.ndarray) -> tuple[float, float] | None:
@@ -210,7 +224,7 @@ def _elastic_constants(
             for which, of in stresses.items()
         }
         scale = scale or abs(values["oracle"]) or 1.0
-        yield _measure("elastic_constant", f"{name_of(prototype)} {constant}", "GPa", scale, values)
+        yield measured("elastic_constant", f"{name_of(prototype)} {constant}", "GPa", scale, values)
 
 
 def stress_of(evaluator: "Evaluator", atoms: Atoms) -> np.ndarray:

@@ -24,7 +24,7 @@ from ase import Atoms
 from pyace import ACEBBasisSet
 from pyace.basis import BBasisConfiguration
 
-from mlip_autopipec.payload import calibration, linear, pacemaker, properties
+from mlip_autopipec.payload import calibration, linear, pacemaker, phonons, properties
 from mlip_autopipec.payload.ace import (
     Evaluator,
     count_functions,
@@ -70,6 +70,7 @@ class Tried:
 def run(job: Job) -> Result:
     """Fit, make the active set, measure, and put the potential in its folder whole."""
     parameters = job.parameters
+    phonons.require(parameters["probes"])
     labels = _labels(job)
     references = parameters["reference_energies_ev"] or fit_references(labels.train)
     started = time.monotonic()
@@ -197,11 +198,11 @@ def _tried(
 def _measures(job: Job, labels: Labels, potential: Evaluator, current: Evaluator | None) -> list[dict[str, Any]]:
     reach = properties.reach_of(labels.train, job.parameters["cutoff_angstrom"])
     potentials = {"potential": potential, **({"current": current} if current else {})}
-    return [
-        measure
-        for prototype in properties.distinct(job.parameters["prototypes"])
-        for measure in properties.measure(prototype, labels.of_properties, potentials, job.parameters, reach)
-    ]
+    probes, found = job.parameters["probes"], list[dict[str, Any]]()
+    for prototype in properties.distinct(job.parameters["prototypes"]):
+        found += properties.measure(prototype, labels.of_properties, potentials, job.parameters, reach)
+        found += phonons.measure(prototype, labels.of_properties, potentials, probes)
+    return found
 
 
 def _check_environments(basis: ACEBBasisSet, train: Sequence[Atoms]) -> None:

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from mlip_autopipec.data_models.base import Model
-from mlip_autopipec.data_models.task import GateProbes, PacemakerSettings
+from mlip_autopipec.data_models.task import GateProbes, PacemakerSettings, PhononProbes
 
 
 class PacemakerSection(PacemakerSettings):
@@ -18,6 +18,24 @@ class PacemakerSection(PacemakerSettings):
     def settings(self) -> PacemakerSettings:
         """The same as tasks carry it."""
         return PacemakerSettings.model_validate(self.model_dump(exclude={"scratch_every"}))
+
+
+class PhononsSection(PhononProbes):
+    """`training.gate.phonons:` which crystals must be stable, and how near the oracle's frequencies must be."""
+
+    stable: tuple[str, ...] | None = Field(
+        default=None,
+        description="prototypes that have no imaginary mode, such as [Cu fcc]; all of them if left out. Where the"
+        " oracle's own frequencies are known, they say it",
+    )
+    imaginary_max_thz: float = Field(default=0.1, gt=0, description="a lowest frequency so far below zero is noise")
+    frequency_rms_max_thz: float = Field(
+        default=0.3, gt=0, description="largest root-mean-square difference from the oracle's frequencies"
+    )
+
+    def settings(self) -> PhononProbes:
+        """The same as tasks carry it."""
+        return PhononProbes.model_validate({name: getattr(self, name) for name in PhononProbes.model_fields})
 
 
 class GateSection(GateProbes):
@@ -34,10 +52,14 @@ class GateSection(GateProbes):
     wall_drop_max_ev: float = Field(
         default=0.05, ge=0, description="the energy must rise, but for so much, as atoms are pushed together"
     )
+    phonons: PhononsSection | None = Field(
+        default=None, description="off if left out; {} for the defaults. Needs phonopy in site.python"
+    )
 
     def probes(self) -> GateProbes:
         """What the work half is to measure."""
-        return GateProbes.model_validate({name: getattr(self, name) for name in GateProbes.model_fields})
+        asked = {name: getattr(self, name) for name in GateProbes.model_fields}
+        return GateProbes.model_validate({**asked, "phonons": self.phonons and self.phonons.settings()})
 
 
 class TrainingSection(Model):

@@ -117,6 +117,36 @@ def test_an_oracle_is_any_class_or_function_by_its_path(tmp_path: Path) -> None:
     assert len(mistakes(tmp_path, spoiled(("emt.EMT", "emt.")))) == 1
 
 
+@pytest.mark.parametrize(
+    ("gate", "told"),
+    [
+        ("{phonons: {}}", None),
+        ("{phonons: {stable: [Cu fcc, CuAu l1_2], oracle: true}}", None),
+        (
+            "{phonons: {stable: [Cu fcc, CuAu l12]}}",
+            "expected one of generation.prototypes (Cu fcc, CuAu l1_2); did you mean 'CuAu l1_2'?",
+        ),
+        (
+            "{properties: false, phonons: {oracle: true}}",
+            "gate.phonons.oracle  true → expected only with training.gate.properties: the oracle's own are among them",
+        ),
+        (
+            "{phonons: {imaginary_max: 0.2}}",
+            "training.gate.phonons.imaginary_max  0.2 → no such key; did you mean 'imaginary_max_thz'?",
+        ),
+        ("{phonon: {}}", "training.gate.phonon  {} → no such key; did you mean 'phonons'?"),
+    ],
+)
+def test_phonons_are_asked_of_prototypes_that_are_there(tmp_path: Path, gate: str, told: str | None) -> None:
+    """By their names as the report has them; each mistake names the nearest right one."""
+    text = spoiled(("  cutoff_angstrom: 6.0\n", f"  cutoff_angstrom: 6.0\n  gate: {gate}\n"))
+    if told is None:
+        assert list(broken_rules(right_of(text))) == []
+    else:
+        [line] = mistakes(tmp_path, text)
+        assert line.endswith(told), line
+
+
 def test_without_a_number_of_cores_the_machine_decides() -> None:
     """The file alone cannot say whether they suffice."""
     text = spoiled(("kind: local, cores: 2}", "kind: local}"), ("cores: 2\n", "cores: 64\n"))

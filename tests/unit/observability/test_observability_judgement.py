@@ -12,6 +12,7 @@ from mlip_autopipec.observability.judgement import gate, last_judgement
 MODULUS = Measure(
     rule="bulk_modulus", subject="Cu fcc", unit="GPa", scale=134.2, oracle=134.2, potential=141.7, current=151.3
 )
+UNSTABLE = Measure(rule="lowest_frequency", subject="Cu bcc", unit="THz", oracle=None, potential=-1.138, current=-2.25)
 RULE = GateRule(
     rule="bulk modulus",
     subject="Cu fcc",
@@ -42,10 +43,25 @@ def ended(cycle: int, **more: object) -> PhaseEnded:
 
 def test_the_last_fit_is_told_with_all_its_numbers() -> None:
     """Verdict, properties beside the oracle's, every rule with what was allowed, and the meaning of γ."""
-    events = (ended(2), ended(3, verdict="conditional", measures=(MODULUS,), rules=(RULE,), calibration=(FIT,)))
+    events = (
+        ended(2),
+        ended(3, verdict="conditional", measures=(MODULUS, UNSTABLE), rules=(RULE,), calibration=(FIT,)),
+    )
     told = gate(last_judgement(events))
     assert "The fit of cycle 3 was promoted on a condition: by hand." in told
-    for number in ("134.2", "141.7", "151.3", "0.0559", "0.05", "0.127", "broken", "Cu, 123 atoms", "50"):
+    for number in (
+        "134.2",
+        "141.7",
+        "151.3",
+        "0.0559",
+        "0.05",
+        "0.127",
+        "-1.138",
+        "-2.25",
+        "broken",
+        "Cu, 123 atoms",
+        "50",
+    ):
         assert number in told, number
 
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import pytest
 
-from mlip_autopipec.config.schemas.training import GateSection, TrainingSection
+from mlip_autopipec.config.schemas.training import GateSection, PhononsSection, TrainingSection
 from mlip_autopipec.data_models.outcome import Errors, GroupErrors, Measure, TrainMetrics
 from mlip_autopipec.orchestration.gate import gate
 
@@ -21,6 +21,7 @@ SECTION = TrainingSection(
         bulk_modulus_max=0.1,
         elastic_constant_max=0.2,
         wall_drop_max_ev=0.05,
+        phonons=PhononsSection(imaginary_max_thz=0.1, frequency_rms_max_thz=0.3),
     ),
 )
 
@@ -62,7 +63,7 @@ def group(by: Literal["element", "origin", "set"], name: str, force: float) -> G
 
 def measure(rule: Any, potential: float | None, current: float | None, oracle: float = 100.0) -> Measure:
     """A property with a tenth of the oracle's value as scale of its own."""
-    scale = oracle or 1.0
+    scale = oracle if oracle > 0 else 1.0
     return Measure(
         rule=rule, subject="Cu fcc", unit="", scale=scale, oracle=oracle, potential=potential, current=current
     )
@@ -133,6 +134,8 @@ def test_a_part_that_the_current_potential_was_not_measured_on_is_no_rule() -> N
         ("lattice_constant", 100.4, 101.5, 100.0),
         ("bulk_modulus", 109.0, 125.0, 100.0),
         ("elastic_constant", 81.0, 40.0, 100.0),
+        ("lowest_frequency", -0.04, -1.5, -0.05),
+        ("frequencies", 0.2, 0.9, 0.0),
         ("wall", 0.04, 3.0, 0.0),
         ("md", 0.0, 0.9, 0.0),
     ],
@@ -155,6 +158,30 @@ def test_each_property_has_three_answers(rule: str, good: float, bad: float, ora
     assert "Cu fcc" in verdicts[bad, None].words
     assert verdicts[bad, None].promoted
     assert verdicts[bad, good].rules[-1].allowed >= 0
+
+
+@pytest.mark.parametrize(
+    ("oracle", "stable", "verdict"),
+    [
+        (None, None, "conditional"),
+        (None, ("Cu fcc",), "conditional"),
+        (None, ("Cu bcc",), "pass"),
+        (-0.05, ("Cu bcc",), "conditional"),
+        (-0.5, ("Cu fcc",), "pass"),
+    ],
+)
+def test_imaginary_modes_are_refused_where_the_crystal_is_known_to_be_stable(
+    oracle: float | None, stable: tuple[str, ...] | None, verdict: str
+) -> None:
+    """By the oracle, and without its frequencies by the site file; all are taken for stable if that says nothing."""
+    section = PhononsSection(stable=stable)
+    asked = SECTION.model_copy(update={"gate": SECTION.gate.model_copy(update={"phonons": section})})
+    seen = measure("lowest_frequency", -1.5, None).model_copy(update={"oracle": oracle, "scale": 1.0})
+    answer = gate(trained(errors(5.0), measures=(seen,)), asked)
+    assert answer.verdict == verdict
+    assert ("imaginary, 1.50 THz, 0.1 is allowed" in answer.words) is (verdict == "conditional")
+    off = SECTION.model_copy(update={"gate": SECTION.gate.model_copy(update={"phonons": None})})
+    assert gate(trained(errors(5.0), measures=(seen,)), off).verdict == "pass"
 
 
 def test_a_potential_without_an_equilibrium_is_worse_than_one_that_has_it() -> None:

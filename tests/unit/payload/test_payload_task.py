@@ -343,10 +343,12 @@ def test_what_is_no_number_is_no_json(tmp_path: Path) -> None:
 
 def test_the_probe_names_what_is_missing() -> None:
     """A Python without the packages is refused before a campaign begins on it."""
-    code = f"import sys; sys.path.insert(0, {str(HERE.parents[2])!r})\n{PROBE}"
+    asked = PROBE.replace("['probe']", "['probe', 'phonopy']")
+    code = f"import sys; sys.path.insert(0, {str(HERE.parents[2])!r})\n{asked}"
     lacking = subprocess.run([sys.executable, "-S", "-I", "-c", code], capture_output=True, text=True, check=False)
     assert lacking.returncode == 1
     assert lacking.stderr.startswith("it has no numpy, ase, ")
+    assert lacking.stderr.endswith("phonopy (for this machine: pip install 'mlip-autopipec[demo,phonons]')\n")
 
 
 @pytest.mark.codes
