@@ -7,6 +7,7 @@ would change by waiting.
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import islice
 
 from mlip_autopipec.data_models.base import Phase, Place, Verdict
 from mlip_autopipec.data_models.commands import (
@@ -39,6 +40,8 @@ from mlip_autopipec.orchestration.strategies import (
 
 #: A queue that is full is filled up again when this part of it is free: not with an sbatch for each task that ends.
 _ROOM_PARTS = 4
+#: So many tasks are given up at a time; the rest is due when these are.
+_GIVEN_UP_AT_A_TIME_MAX = 100
 
 
 def decide(state: WorkflowState, policy: Policy, now: datetime) -> tuple[Command, ...]:
@@ -94,13 +97,14 @@ def _go_on(state: WorkflowState, policy: Policy, now: datetime) -> Iterator[Comm
 
 
 def _work(state: WorkflowState, policy: Policy, now: datetime) -> Iterator[Command]:
-    attempts_max = policy.convergence.attempts_max
-    open_tasks = []
+    attempts_max, failed = policy.convergence.attempts_max, TaskStatus.FAILED
+    open_tasks: list[TaskRecord] = []
+    given_up: list[TaskRecord] = []
     for record in census(state).open:
-        if record.status is TaskStatus.FAILED and not may_try_again(record, attempts_max):
-            yield QuarantineTask(task=record.task.id, message=record.failures[-1].message)
-        else:
-            open_tasks.append(record)
+        is_over = record.status is failed and not may_try_again(record, attempts_max)
+        (given_up if is_over else open_tasks).append(record)
+    for record in given_up[:_GIVEN_UP_AT_A_TIME_MAX]:
+        yield QuarantineTask(task=record.task.id, message=record.failures[-1].message)
     if lost := quorum_lost(state, policy.convergence.quorum):
         yield ReachVerdict(verdict=Verdict.FAILED, reason=lost)
     elif is_phase_over(state, policy, now):
@@ -112,17 +116,18 @@ def _work(state: WorkflowState, policy: Policy, now: datetime) -> Iterator[Comma
 def _begin(state: WorkflowState, open_tasks: list[TaskRecord], policy: Policy) -> Iterator[BeginBatch]:
     """One array for tasks of one phase that ask for the same resources, in the order of the plan; late ones first."""
     kind = (open_tasks[0].task.phase, resources_for(open_tasks[0]))
-    alike = tuple(record.task.id for record in open_tasks if (record.task.phase, resources_for(record)) == kind)
+    of_this_kind = (record.task.id for record in open_tasks if (record.task.phase, resources_for(record)) == kind)
+    alike = tuple(islice(of_this_kind, policy.batch_tasks_max))
     uid = batch_uid(state.campaign, state.cycle_index, _phase(state), state.batches_begun)
     if open_tasks[0].task.phase in policy.login:
-        yield BeginBatch(uid=uid, tasks=alike[: policy.batch_tasks_max], place=Place.LOGIN)
+        yield BeginBatch(uid=uid, tasks=alike, place=Place.LOGIN)
     elif size := _size(state, len(alike), policy):
         yield BeginBatch(uid=uid, tasks=alike[:size])
 
 
 def _size(state: WorkflowState, wanted: int, policy: Policy) -> int:
     """Elements of the next array: cut to what the site takes at once, and to the room that is left in the queue."""
-    size = min(wanted, policy.batch_tasks_max, state.array_tasks_max or policy.batch_tasks_max)
+    size = min(wanted, state.array_tasks_max or wanted)
     if policy.queued_max is None:
         return size
     room = policy.queued_max - sum(len(batch.live) for batch in state.batches.values() if batch.place is Place.QUEUE)

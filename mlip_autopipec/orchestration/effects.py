@@ -1,12 +1,15 @@
 """Effects: each command as a coroutine that ends in exactly one event.
 
-Nothing is decided here. A passing fault becomes EffectDeferred with a growing delay; anything else that is raised is
-for a person or a bug, and ends the daemon.
+Nothing is decided here. What is pure and may go over 10,000 tasks is done in a thread: the loop answers meanwhile.
+A passing fault becomes EffectDeferred with a growing delay; anything else that is raised is for a person or a bug, and
+ends the daemon.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from typing import TypeVar, TypeVarTuple, Unpack
 
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
@@ -32,6 +35,9 @@ from mlip_autopipec.ports import (
     Void,
 )
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
 #: No effect may take longer; sbatch itself may retry for 150 s.
 EFFECT_TIMEOUT_S = 600.0
 _DELAY_FIRST_S = 2.0
@@ -56,6 +62,8 @@ class Effects:
         self._transport = transport
         self._clock = clock
         self._prepare = prepare
+        #: One, so that the loop never waits for more than one other to let it run.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="effects")
 
     async def carry_out(self, command: cm.Command, state: WorkflowState) -> ev.Event:
         """The one event that `command` ends in."""
@@ -76,14 +84,14 @@ class Effects:
                 return await self._locate(state.batches[command.uid], state)
             case cm.InquireAttempt():
                 return await self._inquire(state.batches[command.uid], command.index, state)
+            case cm.PlanPhase() | cm.DigestPhase():
+                return await self._aside(settle, command, state, self._phases, self._clock.now())
             case _:
                 return settle(command, state, self._phases, self._clock.now())
 
     async def _submit(self, batch: Batch, state: WorkflowState) -> ev.Event:
-        records = [state.tasks[name] for name in batch.tasks]
-        tasks = [record.task.model_copy(update={"resources": resources_for(record)}) for record in records]
-        files = {f"{task.workdir}/task.json": _task_file(task, state.campaign) for task in tasks}
-        await self._transport.write({**files, intent_path(batch.uid): intent_file(batch, state.campaign)})
+        tasks, files = await self._aside(_staged, batch, state)
+        await self._transport.write(files)
         answer = await self._scheduler.submit(batch, tasks)
         match answer:
             case Accepted():
@@ -121,7 +129,7 @@ class Effects:
                 at=self._clock.now(), uid=batch.uid, index=index, reason=Reason.BAD_OUTCOME, message=words
             )
         if outcome is not None:
-            return judge_outcome(outcome, batch, index, state, self._clock.now())
+            return await self._aside(judge_outcome, outcome, batch, index, state, self._clock.now())
         match answer:
             case PostMortem() if state.tasks[batch.tasks[index]].job_state is not ev.JobState.ENDED:
                 ended = ev.Sighting(uid=batch.uid, index=index, state=ev.JobState.ENDED, detail=answer.message)
@@ -134,6 +142,10 @@ class Effects:
                 return ev.JobsSighted(at=self._clock.now(), sightings=(answer,))
             case ev.Sighting() | None:  # gone, as was known, and no word of how: ask again later
                 return self._deferred(f"attempt:{batch.uid}.{index}", "the scheduler does not know yet", state)
+
+    async def _aside(self, work: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
+        """Do what is pure and may take long in the thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
 
     def _deferred(
         self, subject: str, message: str, state: WorkflowState, health: ev.SiteHealth | None = None
@@ -148,6 +160,14 @@ class Effects:
 def health_after(error: Exception) -> ev.SiteHealth:
     """How the site stands after a passing fault."""
     return ev.SiteHealth.AUTH_REQUIRED if isinstance(error, LoginRefused) else ev.SiteHealth.DEGRADED
+
+
+def _staged(batch: Batch, state: WorkflowState) -> tuple[list[Task], dict[str, bytes]]:
+    """The tasks of a batch with what they ask for now, and the files that must lie on the site before it begins."""
+    records = [state.tasks[name] for name in batch.tasks]
+    tasks = [record.task.model_copy(update={"resources": resources_for(record)}) for record in records]
+    files = {f"{task.workdir}/task.json": _task_file(task, state.campaign) for task in tasks}
+    return tasks, {**files, intent_path(batch.uid): intent_file(batch, state.campaign)}
 
 
 def _task_file(task: Task, campaign: str) -> bytes:

@@ -233,7 +233,8 @@ class WorkflowManager:
             return
         now = self._clock.now()
         for names in _pieces([name for name in wanted if f"outbox/{name}" in contents], _EVENTS_PER_TURN_MAX):
-            events = [judge_outcome(contents[f"outbox/{name}"], *live[name], state, now) for name in names]
+            found = [(contents[f"outbox/{name}"], *live[name]) for name in names]
+            events = await asyncio.to_thread(_judged, found, state, now)
             await asyncio.gather(*(self.record(event) for event in events))
 
     async def _reconcile(self) -> None:
@@ -311,6 +312,13 @@ class WorkflowManager:
     async def _site(self, health: ev.SiteHealth, message: str) -> None:
         if health is not self.state.site:
             await self.record(ev.SiteChanged(at=self._clock.now(), health=health, message=message))
+
+
+def _judged(
+    found: Sequence[tuple[bytes, Batch, int]], state: WorkflowState, now: datetime
+) -> list[ev.TaskEnded | ev.AttemptLost]:
+    """What outcomes mean. A Selection of 10,000 structures takes a tenth of a second to read: not in the loop."""
+    return [judge_outcome(content, batch, index, state, now) for content, batch, index in found]
 
 
 def _pieces(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

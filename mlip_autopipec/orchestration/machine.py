@@ -217,7 +217,9 @@ def _daemon_started(state: WorkflowState, event: ev.DaemonStarted) -> WorkflowSt
 def _phase_started(state: WorkflowState, event: ev.PhaseStarted) -> WorkflowState:
     _require(event.cycle == state.cycle_index, state, event, f"the cycle is {state.cycle_index}")
     _require(event.phase is next_in_flow(state), state, event, f"the next phase is {next_in_flow(state)}")
-    tasks = {task.id: TaskRecord(task=task) for task in event.tasks}
+    # Checking 10,000 records that hold nothing new would hold up the loop: all are copies of the first.
+    ready = [TaskRecord(task=task) for task in event.tasks[:1]]
+    tasks = {task.id: record.model_copy(update={"task": task}) for record in ready for task in event.tasks}
     together = {**state.tasks, **tasks}
     _require(len(together) == len(state.tasks) + len(event.tasks), state, event, "task ids must differ")
     return state.model_copy(
@@ -280,9 +282,16 @@ def _submission_unclear(state: WorkflowState, event: ev.SubmissionUnclear) -> Wo
 
 def _submission_rejected(state: WorkflowState, event: ev.SubmissionRejected) -> WorkflowState:
     batch = _batch(state, event, event.uid)
-    for index in sorted(batch.live):
-        state = _attempt_failed(state, batch, index, Reason.REJECTED, event.message)
-    return state
+    failure = Failure(uid=batch.uid, reason=Reason.REJECTED, message=event.message)
+    tasks, deferrals = dict(state.tasks), dict(state.deferrals)
+    for index in batch.live:
+        name = batch.tasks[index]
+        tasks[name] = _failed(tasks[name], failure)
+        deferrals.pop(f"attempt:{batch.uid}.{index}", None)
+    deferrals.pop(f"batch:{batch.uid}", None)
+    return state.model_copy(
+        update={"tasks": tasks, "batches": _without(state.batches, batch.uid), "deferrals": deferrals}
+    )
 
 
 def _submission_voided(state: WorkflowState, event: ev.SubmissionVoided) -> WorkflowState:
@@ -353,11 +362,13 @@ def _phase_ended(state: WorkflowState, event: ev.PhaseEnded) -> WorkflowState:
     unfinished = [record.task.id for record in state.own_tasks if record.status not in ENDED]
     may_close = isinstance(digest, CalculationDigest) or not unfinished
     _require(may_close, state, event, f"tasks have not ended: {unfinished[:3]}")
+    # To look a word of an enumeration up 10,000 times takes longer than all the rest.
+    calculation, done, quarantined = Phase.CALCULATION, TaskStatus.DONE, TaskStatus.QUARANTINED
     named = {label.task for label in digest.labels} if isinstance(digest, CalculationDigest) else set()
-    strange = [name for name in named if name not in state.tasks or state.tasks[name].status is not TaskStatus.DONE]
+    strange = [name for name in named if name not in state.tasks or state.tasks[name].status is not done]
     _require(not strange, state, event, f"no such labels are there to be used: {strange[:3]}")
-    calculations = {name: each for name, each in state.tasks.items() if each.task.phase is Phase.CALCULATION}
-    given_up = {name: each for name, each in calculations.items() if each.status is TaskStatus.QUARANTINED}
+    calculations = {name: each for name, each in state.tasks.items() if each.task.phase is calculation}
+    given_up = {name: each for name, each in calculations.items() if each.status is quarantined}
     update: dict[str, object] = {
         "tasks": {name: each for name, each in calculations.items() if name not in named and name not in given_up},
         "quarantine": {**state.quarantine, **given_up},
@@ -465,17 +476,18 @@ def _attempt_failed(
 ) -> WorkflowState:
     name = batch.tasks[index]
     record = state.tasks[name]
-    failure = Failure(uid=batch.uid, reason=reason, message=message, reached=reached)
-    failed = record.model_copy(
+    failed = _failed(record, Failure(uid=batch.uid, reason=reason, message=message, reached=reached))
+    return _attempt_closed(state.model_copy(update={"tasks": _with(state.tasks, name, failed)}), batch, index)
+
+
+def _failed(record: TaskRecord, failure: Failure) -> TaskRecord:
+    return record.model_copy(
         update={
             "status": TaskStatus.FAILED,
             "failures": (*record.failures, failure),
             "job_state": None,
             "missing_since": None,
         }
-    )
-    return _attempt_closed(
-        state.model_copy(update={"tasks": _with(state.tasks, name, failed)}), state.batches[batch.uid], index
     )
 
 

@@ -110,6 +110,8 @@ def resources_for(record: TaskRecord) -> Resources:
     Not after a walltime that brought the task on: what is left fits into as much time as it had, again and again.
     """
     asked = record.task.resources
+    if not record.failures:
+        return asked
     reasons = [failure.reason for failure in _in_vain(record)]
     return asked.model_copy(
         update={

@@ -5,18 +5,30 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar, TypeVarTuple, Unpack
 
 from mlip_autopipec.errors import FileTooLarge, OperatorError, TransientError
 from mlip_autopipec.ports import SMALL_FILE_BYTES_MAX, Completed
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+#: Calls that touch the disk at a time. More of them would hold up the loop: each takes the interpreter in its turn.
+_THREADS_MAX = 4
+
 
 class LocalTransport:
-    """ports.Transport over the local file system. File work runs in threads, so the loop never waits for a disk."""
+    """ports.Transport over the local file system.
+
+    File work runs in threads of its own: neither the loop nor what else goes on in threads waits for a disk.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._threads = ThreadPoolExecutor(max_workers=_THREADS_MAX, thread_name_prefix="site")
 
     async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
         """Run a command in the root folder; on timeout it and all that it started are killed.
@@ -45,19 +57,22 @@ class LocalTransport:
 
     async def write(self, files: Mapping[str, bytes]) -> None:
         """Place files whole, by temporary name, fsync and rename."""
-        await asyncio.to_thread(_write_all, self._root, files)
+        await self._aside(_write_all, self._root, files)
 
     async def read(self, path: str, *, size_max: int = 64 * 2**20) -> bytes | None:
         """Read one file; None if there is none."""
-        return await asyncio.to_thread(_read, self._root / path, size_max)
+        return await self._aside(_read, self._root / path, size_max)
 
     async def read_many(self, paths: Sequence[str]) -> Mapping[str, bytes]:
         """Read many small files; what does not exist is left out."""
-        return await asyncio.to_thread(_read_many, self._root, paths)
+        return await self._aside(_read_many, self._root, paths)
 
     async def names(self, folder: str) -> tuple[str, ...]:
         """Names in a folder, sorted."""
-        return await asyncio.to_thread(_names, self._root / folder)
+        return await self._aside(_names, self._root / folder)
+
+    async def _aside(self, work: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
 
 
 @contextlib.contextmanager

@@ -4,21 +4,26 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
 
-from bench_rig import NoWork
+from bench_rig import NO_FILE, NoWork, trained
 
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import FileRef, Phase
-from mlip_autopipec.data_models.digest import CycleSummary
+from mlip_autopipec.data_models.base import FileRef, Phase, Role
+from mlip_autopipec.data_models.digest import CycleSummary, ExplorationDigest
 from mlip_autopipec.data_models.ids import batch_uid
-from mlip_autopipec.data_models.outcome import GenerateMetrics, Outcome
+from mlip_autopipec.data_models.outcome import CalculateMetrics, GenerateMetrics, Outcome, SelectMetrics, Structure
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.orchestration.machine import FLOW
+from mlip_autopipec.phases import phase_runners
+from mlip_autopipec.testing.examples import copper_config
 
 CAMPAIGN = "bench-000000"
 _AT = datetime(2026, 1, 1, tzinfo=UTC)
 _ARRAY = 1000
 _METRICS = GenerateMetrics(structures=(), environments={"Cu": 4}, redrawn=0)
+_LABEL = CalculateMetrics(
+    energy_ev=-1.0, n_atoms=64, force_max_ev_per_angstrom=1.0, pressure_gpa=0.1, settings="0" * 64
+)
 
 
 def campaign(tasks_per_phase: int) -> Iterator[ev.Event]:
@@ -28,25 +33,38 @@ def campaign(tasks_per_phase: int) -> Iterator[ev.Event]:
     while True:
         phase = FLOW[cycle == 0][None]
         while phase is not None:
-            yield from phase_begun(cycle, phase, tasks_per_phase)
+            yield from _phase_begun(cycle, phase, NoWork(phase, tasks_per_phase).plan(_of(cycle)))
             yield from _phase_ended(cycle, phase, tasks_per_phase)
             phase = FLOW[cycle == 0][phase]
         yield ev.CycleClosed(at=_AT, summary=CycleSummary(cycle=cycle, bootstrap=cycle == 0, promoted=True))
         cycle += 1
 
 
-def campaign_with_live_tasks(events: int, live: int, tasks_per_phase: int = 1000) -> Iterator[ev.Event]:
-    """At least so many events, the last of which begin a phase with so many running attempts."""
+def campaign_in_selection(events: int, tasks_per_phase: int = 1000) -> Iterator[ev.Event]:
+    """At least so many events, after the last of which a Selection runs that the daemon can go on from."""
     for number, event in enumerate(campaign(tasks_per_phase)):
         yield event
         if number >= events and isinstance(event, ev.CycleClosed):
-            yield from phase_begun(event.summary.cycle + 1, Phase.EXPLORATION, live)
+            cycle = event.summary.cycle + 1
+            yield from _phase_begun(cycle, Phase.EXPLORATION, NoWork(Phase.EXPLORATION, 1).plan(_of(cycle)))
+            yield from _phase_ended(cycle, Phase.EXPLORATION, 1)
+            yield from _phase_begun(cycle, Phase.SELECTION, (_selection(cycle),))
             return
 
 
-def phase_begun(cycle: int, phase: Phase, number: int) -> Iterator[ev.Event]:
+def _of(cycle: int) -> WorkflowState:
+    """As much of a state as a plan asks for."""
+    frames = ExplorationDigest(walkers=(), frames=(NO_FILE,))
+    return WorkflowState(cycle_index=cycle, potential=trained(cycle).potential, digests={Phase.EXPLORATION: frames})
+
+
+def _selection(cycle: int) -> Task:
+    (task,) = phase_runners(copper_config())[Phase.SELECTION].plan(_of(cycle))
+    return task
+
+
+def _phase_begun(cycle: int, phase: Phase, tasks: tuple[Task, ...]) -> Iterator[ev.Event]:
     """A phase whose tasks are all submitted and seen to run."""
-    tasks = NoWork(phase, number).plan(WorkflowState(cycle_index=cycle))
     yield ev.PhaseStarted(at=_AT, cycle=cycle, phase=phase, tasks=tasks)
     for uid, chunk in _batches(cycle, phase, tasks):
         yield ev.SubmissionBegun(at=_AT, uid=uid, tasks=tuple(task.id for task in chunk))
@@ -56,16 +74,16 @@ def phase_begun(cycle: int, phase: Phase, number: int) -> Iterator[ev.Event]:
 
 
 def _phase_ended(cycle: int, phase: Phase, number: int) -> Iterator[ev.Event]:
-    runner = NoWork(phase, number)
-    state = WorkflowState(cycle_index=cycle)
+    runner, state = NoWork(phase, number), _of(cycle)
     for uid, chunk in _batches(cycle, phase, runner.plan(state)):
         for index, task in enumerate(chunk):
             yield ev.TaskEnded(at=_AT, outcome=outcome(task, uid, index))
     yield ev.PhaseEnded(at=_AT, cycle=cycle, digest=runner.digest(state))
 
 
-def outcome(task: Task, uid: str, index: int) -> Outcome:
-    """As a label's is: one artefact, a few numbers."""
+def outcome(task: Task, uid: str, index: int, selected: int = 0) -> Outcome:
+    """As a label's is: one artefact, a few numbers; that of a Selection names so many structures."""
+    metrics = _metrics(task, selected)
     return Outcome(
         campaign=CAMPAIGN,
         task=task.id,
@@ -73,15 +91,37 @@ def outcome(task: Task, uid: str, index: int) -> Outcome:
         index=index,
         job_id="4711",
         host="node01",
-        kind="generate",
+        kind=metrics.kind,
         status="done",
-        metrics=_METRICS,
+        metrics=metrics,
         artefacts={"label": FileRef(path=f"{task.workdir}/label.extxyz", sha256="0" * 64)},
         started_at=_AT,
         ended_at=_AT,
         wall_s=60.0,
         cpu_s=60.0,
     )
+
+
+def _metrics(task: Task, selected: int) -> GenerateMetrics | SelectMetrics | CalculateMetrics:
+    match task.parameters.kind:
+        case "select":
+            structures = (
+                Structure(
+                    file=FileRef(path=f"{task.workdir}/{number:05d}.extxyz", sha256="0" * 64),
+                    role=Role.TRAIN,
+                    origin=f"Cu fcc 300 K nvt #{number}",
+                    n_atoms=64,
+                    why="d_optimal",
+                )
+                for number in range(selected)
+            )
+            return SelectMetrics(
+                structures=tuple(structures), frames=selected, below_window=0, too_short=0, duplicates=0, not_chosen=0
+            )
+        case "calculate":
+            return _LABEL
+        case _:
+            return _METRICS
 
 
 def _batches(cycle: int, phase: Phase, tasks: tuple[Task, ...]) -> Iterator[tuple[str, tuple[Task, ...]]]:

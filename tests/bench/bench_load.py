@@ -1,6 +1,7 @@
 """autopipecd itself with many live tasks and a long journal: what it costs, and how soon it answers.
 
-The process is the real one. Slurm is a program on its PATH that shows all tasks running; nothing is submitted.
+The process is the real one. Slurm is a few programs on its PATH that take every array and show it running; outcomes are
+placed as the work half would.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,18 +18,23 @@ from itertools import islice
 from pathlib import Path
 
 import aiohttp
-from bench_events import CAMPAIGN, campaign_with_live_tasks, outcome
+from bench_events import CAMPAIGN, campaign_in_selection, outcome
 from bench_table import Row, median, percentile
 
 from mlip_autopipec.control.address import socket_path
-from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.control.api import Status
+from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.data_models.ids import attempt_file
+from mlip_autopipec.data_models.state import TaskStatus, WorkflowState
 from mlip_autopipec.journal.journal import FileJournal
 from mlip_autopipec.journal.replay import replay
 
 ANSWER_TARGET_MS, STALL_TARGET_MS, MEMORY_TARGET_MIB, CPU_TARGET_PERCENT = 50.0, 100.0, 150.0, 5.0
 _POLL_S = 15.0
 _PING_EVERY_S, _ASK_EVERY_S = 0.01, 0.1
-_START_TIMEOUT_S, _END_TIMEOUT_S = 300.0, 60.0
+_START_TIMEOUT_S, _CHANGE_TIMEOUT_S, _END_TIMEOUT_S = 300.0, 600.0, 60.0
+#: So many times each.
+_PAUSES = 3
 _SITE = """
 campaign: {{name: bench, elements: [Cu], folder: {folder}/daemon}}
 site:
@@ -51,6 +57,13 @@ calculation:
   oracle: {{kind: ase, calculator: ase.calculators.emt.EMT}}
 training: {{cutoff_angstrom: 6.0, functions_per_element: 60}}
 convergence: {{cycles_max: 100000, stalled_cycles: 100000}}
+"""
+_SBATCH = """
+uid=$(sed -n 's/^#SBATCH --job-name=//p' job.sh)
+last=$(sed -n 's/^#SBATCH --array=0-//p' job.sh)
+if [ -n "$last" ]; then indices=$(seq 0 "$last"); else indices=N/A; fi
+for index in $indices; do echo "$$|$index|RUNNING|None|node01|$uid"; done >{folder}/queue/$uid
+echo $$
 """
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -78,23 +91,22 @@ class Daemon:
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{key}:"))
 
 
-async def prepare(folder: Path, live: int, events: int) -> WorkflowState:
-    """Site file, journal, and a Slurm that shows every live task running."""
+async def prepare(folder: Path, events: int) -> WorkflowState:
+    """Site file, journal, and a Slurm that takes every array and shows all of its elements running, for ever."""
     journal, _ = FileJournal.open(folder / "daemon" / "journal", now=datetime.now(UTC))
-    every = campaign_with_live_tasks(events, live)
+    every = campaign_in_selection(events)
     while group := list(islice(every, 10_000)):
         await journal.append(group)
     await journal.close()
     state = await asyncio.to_thread(replay, folder / "daemon" / "journal")
     (folder / "root" / "outbox").mkdir(parents=True)
+    (folder / "queue").mkdir()
     (folder / "site.yaml").write_text(_SITE.format(folder=folder, poll_s=_POLL_S), encoding="utf-8")
-    lines = [
-        f"{batch.job_id}|{index}|RUNNING|None|node01|{batch.uid}\n"
-        for batch in state.batches.values()
-        for index in sorted(batch.live)
-    ]
-    (folder / "queue.txt").write_text("".join(lines), encoding="utf-8")
-    _program(folder / "bin" / "squeue", f"exec cat {folder}/queue.txt")
+    for batch in state.batches.values():
+        line = f"{batch.job_id}|N/A|RUNNING|None|node01|{batch.uid}\n"
+        (folder / "queue" / batch.uid).write_text(line, encoding="utf-8")
+    _program(folder / "bin" / "squeue", f"exec cat {folder}/queue/*")
+    _program(folder / "bin" / "sbatch", _SBATCH.format(folder=folder))
     _program(folder / "bin" / "scontrol", "echo MaxArraySize=1001")
     _program(folder / "bin" / "sacct", "echo Slurm accounting storage is disabled >&2; exit 1")
     _program(folder / "bin" / "python", "exit 0")
@@ -109,7 +121,7 @@ def _program(path: Path, body: str) -> None:
 
 @contextmanager
 def daemon(folder: Path) -> Iterator[Daemon]:
-    """Started, and ended by SIGTERM."""
+    """Started, and ended by SIGTERM if it still runs."""
     environment = {**os.environ, "PATH": f"{folder}/bin:{os.environ['PATH']}"}
     with (folder / "words.txt").open("wb") as words:
         process = subprocess.Popen(
@@ -175,58 +187,118 @@ async def _stuck_client(daemon: Daemon) -> tuple[asyncio.StreamReader, asyncio.S
 
 
 async def _ends(daemon: Daemon, state: WorkflowState, number: int, for_s: float) -> None:
-    """Let tasks end, evenly, by placing outcomes as the work half does; the queue goes on showing the rest."""
-    outbox = daemon.folder / "root" / "outbox"
+    """Let tasks end, evenly, by placing outcomes as the work half does; the queue goes on showing them."""
     attempts = [(batch, index) for batch in state.batches.values() for index in sorted(batch.live)]
     for batch, index in attempts[:number]:
-        name = f"{batch.uid}.{index}.json"
         content = outcome(state.tasks[batch.tasks[index]].task, batch.uid, index).model_dump_json()
-        (outbox / f".{name}").write_text(content, encoding="utf-8")
-        (outbox / f".{name}").rename(outbox / name)
+        _place(daemon, attempt_file(batch.uid, index), content)
         await asyncio.sleep(for_s / number)
 
 
-async def _part(daemon: Daemon, for_s: float, *others: "asyncio.Task[None]") -> tuple[list[float], list[float], float]:
+def _place(daemon: Daemon, name: str, content: str) -> None:
+    outbox = daemon.folder / "root" / "outbox"
+    (outbox / f".{name}").write_text(content, encoding="utf-8")
+    (outbox / f".{name}").rename(outbox / name)
+
+
+async def _reached(daemon: Daemon, phase: Phase, live: int) -> None:
+    """Until so many tasks of the phase are submitted."""
+    async with asyncio.timeout(_CHANGE_TIMEOUT_S), _session(daemon) as session:
+        while True:
+            async with session.get("/v1/status") as answer:
+                status = Status.model_validate_json(await answer.read())
+            if status.phase is phase and status.tasks[TaskStatus.SUBMITTED] == live:
+                return
+            await asyncio.sleep(_ASK_EVERY_S)
+
+
+async def _plan_after(daemon: Daemon, selected: str, name: str, live: int) -> None:
+    """Let the Selection end; its structures are planned and submitted."""
+    _place(daemon, name, selected)
+    await _reached(daemon, Phase.CALCULATION, live)
+
+
+async def _fit_after(daemon: Daemon, state: WorkflowState) -> None:
+    """Let every label arrive at once; they are digested, and the fit that follows is submitted."""
+    await _ends(daemon, state, sum(len(batch.live) for batch in state.batches.values()), 0.0)
+    await _reached(daemon, Phase.TRAINING, 1)
+
+
+async def _steer(daemon: Daemon, for_s: float) -> float:
+    """Pause and resume again and again; milliseconds until the slowest was answered."""
+    took_ms = 0.0
+    async with _session(daemon) as session:
+        for verb in ("pause", "resume") * _PAUSES:
+            began = time.perf_counter()
+            async with session.post(f"/v1/{verb}") as answer:
+                await answer.read()
+            took_ms = max(took_ms, 1000 * (time.perf_counter() - began))
+            await asyncio.sleep(for_s / _PAUSES / 2)
+    return took_ms
+
+
+async def _part(daemon: Daemon, for_s: float, *others: Awaitable[object]) -> tuple[list[float], list[float], float]:
     """Pings, answers to status, and the share of a core, over so many seconds."""
     until = asyncio.Event()
     used, began = daemon.cpu_s(), time.monotonic()
     async with asyncio.TaskGroup() as group:
         pings = group.create_task(asked(daemon, "/v1/info", _PING_EVERY_S, until))
         answers = group.create_task(asked(daemon, "/v1/status", _ASK_EVERY_S, until))
-        await asyncio.sleep(for_s)
-        await asyncio.gather(*others)
+        await asyncio.gather(asyncio.sleep(for_s), *others)
         until.set()
     return pings.result(), answers.result(), (daemon.cpu_s() - used) / (time.monotonic() - began)
 
 
 async def _measure(folder: Path, live: int, events: int, for_s: float) -> list[Row]:
-    state = await prepare(folder, live, events)
+    state = await prepare(folder, events)
     assert state.campaign == CAMPAIGN
     with daemon(folder) as one:
         rows = [Row("start until it answers", await started(one), "s", note=f"{state.seq} events")]
-        await asyncio.sleep(_POLL_S / 3)
-        used, began = one.cpu_s(), time.monotonic()
-        await asyncio.sleep(for_s)
-        share = 100 * (one.cpu_s() - used) / (time.monotonic() - began)
-        rows += [
-            Row(
-                "left alone: CPU",
-                share,
-                "% of a core",
-                CPU_TARGET_PERCENT,
-                f"{live} tasks run, squeue every {_POLL_S:g} s",
-            ),
-            Row("left alone: memory", one.memory_mib("VmRSS"), "MiB", MEMORY_TARGET_MIB),
-        ]
-        rows += _answer_rows("asked", *await _part(one, for_s))
-        ending = asyncio.ensure_future(_ends(one, state, max(live // 20, 1), for_s))
-        stuck = await _stuck_client(one)
-        rows += _answer_rows("asked, tasks end, a client is stuck", *await _part(one, for_s, ending))
-        stuck[1].close()
-        burst = asyncio.ensure_future(_ends(one, await _now(one), max(live // 10, 1), 0.0))
-        rows += _answer_rows("asked, a tenth ends at once", *await _part(one, for_s, burst))
-        rows.append(Row("memory at its most", one.memory_mib("VmHWM"), "MiB", MEMORY_TARGET_MIB))
+        rows += await _begun(one, state, live)
+        rows += await _lived_with(one, live, for_s)
+        most = one.memory_mib("VmHWM")
+        one.process.kill()
+    with daemon(folder) as one:
+        rows.append(Row(f"start with {live} live until it answers", await started(one), "s"))
+        rows += _answer_rows("asked, it has just started", *await _part(one, for_s))
+        rows += _answer_rows("asked, all end", *await _part(one, 0.0, _fit_after(one, await _now(one))))
+        rows.append(Row("memory at its most, until they end", most, "MiB", MEMORY_TARGET_MIB))
+        rows.append(
+            Row("memory at its most", one.memory_mib("VmHWM"), "MiB", note="with every outcome, digest and plan")
+        )
     return rows
+
+
+async def _begun(one: Daemon, state: WorkflowState, live: int) -> list[Row]:
+    """From the end of the Selection until all that it chose is submitted."""
+    ((uid, batch),) = state.batches.items()
+    selected = outcome(state.tasks[batch.tasks[0]].task, uid, 0, selected=live).model_dump_json()
+    return _answer_rows(
+        "asked, a phase begins", *await _part(one, 0.0, _plan_after(one, selected, attempt_file(uid, 0), live))
+    )
+
+
+async def _lived_with(one: Daemon, live: int, for_s: float) -> list[Row]:
+    """While tasks run, while they end, and while people steer."""
+    await asyncio.sleep(min(_POLL_S / 3, for_s))
+    used, began = one.cpu_s(), time.monotonic()
+    await asyncio.sleep(for_s)
+    share = 100 * (one.cpu_s() - used) / (time.monotonic() - began)
+    note = f"{live} tasks run, squeue every {_POLL_S:g} s"
+    rows = [
+        Row("left alone: CPU", share, "% of a core", CPU_TARGET_PERCENT, note),
+        Row("left alone: memory", one.memory_mib("VmRSS"), "MiB", MEMORY_TARGET_MIB),
+    ]
+    rows += _answer_rows("asked", *await _part(one, for_s))
+    stuck = await _stuck_client(one)
+    ending = _ends(one, await _now(one), max(live // 20, 1), for_s)
+    rows += _answer_rows("asked, tasks end, a client is stuck", *await _part(one, for_s, ending))
+    stuck[1].close()
+    burst = _ends(one, await _now(one), max(live // 10, 1), 0.0)
+    rows += _answer_rows("asked, a tenth ends at once", *await _part(one, for_s, burst))
+    steering = asyncio.ensure_future(_steer(one, for_s))
+    rows += _answer_rows("asked, paused and resumed", *await _part(one, for_s, steering))
+    return [*rows, Row("pause or resume answered, at most", await steering, "ms")]
 
 
 async def _now(daemon: Daemon) -> WorkflowState:

@@ -47,9 +47,9 @@ from mlip_autopipec.watch.remote import RemoteWatcher
 
 COMMANDS = ("sbatch", "squeue", "sacct", "scontrol", "scancel")
 _HERE = Path(__file__).parent
-_FILE = FileRef(path="none", sha256="0" * 64)
+NO_FILE = FileRef(path="none", sha256="0" * 64)
 _ERRORS = Errors(structures=1, energy_mev_per_atom=1, force_mev_per_angstrom=1)
-_STRUCTURE = Structure(file=_FILE, role=Role.TRAIN, origin="bench", n_atoms=1, why="generated")
+_STRUCTURE = Structure(file=NO_FILE, role=Role.TRAIN, origin="bench", n_atoms=1, why="generated")
 
 
 class WallClock:
@@ -151,12 +151,12 @@ class NoWork:
                 return SelectionDigest(structures=(_STRUCTURE,), frames=1, dropped=0)
             case Phase.CALCULATION:
                 labels = tuple(
-                    Label(task=task.id, file=_FILE, role=Role.TRAIN, origin="bench", settings="bench")
+                    Label(task=task.id, file=NO_FILE, role=Role.TRAIN, origin="bench", settings="bench")
                     for task in self.plan(state)
                 )
                 return CalculationDigest(labels=labels, failed=0)
             case Phase.TRAINING:
-                return _trained(state.cycle_index)
+                return trained(state.cycle_index)
 
 
 def no_work_task(cycle: int, phase: Phase, index: int) -> Task:
@@ -174,19 +174,20 @@ def no_work_task(cycle: int, phase: Phase, index: int) -> Task:
     return make_task(cycle, phase, index, parameters, resources=Resources(memory_mib=100, walltime_s=300))
 
 
-def _trained(cycle: int) -> TrainingDigest:
+def trained(cycle: int) -> TrainingDigest:
+    """A fit that is promoted."""
     potential = Potential(
         cycle=cycle,
         folder="none",
-        yaml=_FILE,
-        asi=_FILE,
-        yace=_FILE,
+        yaml=NO_FILE,
+        asi=NO_FILE,
+        yace=NO_FILE,
         fingerprint="none",
         test=_ERRORS,
         reference_energies_ev={},
     )
     return TrainingDigest(
-        potential=potential, dataset=_FILE, train=_ERRORS, test_of_current=None, promoted=True, gate="bench"
+        potential=potential, dataset=NO_FILE, train=_ERRORS, test_of_current=None, promoted=True, gate="bench"
     )
 
 

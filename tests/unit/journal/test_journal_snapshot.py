@@ -49,13 +49,16 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path, state: WorkflowState) -> N
 
 @pytest.mark.parametrize("state", states(), ids=lambda state: str(state.seq))
 def test_it_is_written_as_pydantic_would(tmp_path: Path, state: WorkflowState) -> None:
-    """Task by task, and yet the same document."""
+    """Task by task, each on its line, and yet the same document with its keys in the same order."""
     save_state(tmp_path / "state.json", state)
-    assert (tmp_path / "state.json").read_text() == state.model_dump_json(indent=2) + "\n"
+    text = (tmp_path / "state.json").read_text()
+    assert json.dumps(json.loads(text)) == json.dumps(state.model_dump(mode="json"))
+    for name in state.tasks:
+        assert sum(line.startswith(f'    "{name}": {{') for line in text.splitlines()) == 1
 
 
 def test_the_file_is_for_people(tmp_path: Path) -> None:
-    """Indented, for its owner alone, with what follows from the rest written out; nothing else lies beside it."""
+    """In lines, for its owner alone, with what follows from the rest written out; nothing else lies beside it."""
     path = tmp_path / "state.json"
     save_state(path, states()[10])
     fields = json.loads(path.read_text())

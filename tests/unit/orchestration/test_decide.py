@@ -8,8 +8,9 @@ from machine_stand import ADA, walk
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Place, Reason, Verdict
-from mlip_autopipec.data_models.state import Stage, WorkflowState
+from mlip_autopipec.data_models.state import Failure, Stage, TaskStatus, WorkflowState
 from mlip_autopipec.orchestration.decide import decide, next_deadline
+from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.testing.walk import Walk
 
 MOMENT = timedelta(microseconds=1)
@@ -201,6 +202,28 @@ def test_a_task_that_may_not_be_tried_again_is_quarantined_and_the_cycle_goes_on
     assert asked(campaign) == [("QuarantineTask", f"task:{batch.tasks[0]}")]
     campaign.until(lambda state: state.stage is Stage.BETWEEN)
     assert campaign.state.current_phase is Phase.CALCULATION
+
+
+def test_thousands_are_given_up_a_few_at_a_time() -> None:
+    """What is not asked for yet is due when the first are over, and nothing else begins before."""
+    campaign = walk()
+    campaign.planned(Phase.CALCULATION)
+    record = next(iter(campaign.state.tasks.values()))
+    failure = Failure(uid="u", reason=Reason.NUMERICAL, message="no convergence")
+    failed = record.model_copy(update={"status": TaskStatus.FAILED, "failures": (failure,)})
+    names = [f"{record.task.id}{number}" for number in range(250)]
+    records = {name: failed.model_copy(update={"task": record.task.model_copy(update={"id": name})}) for name in names}
+    policy = campaign.policy.model_copy(
+        update={"convergence": campaign.policy.convergence.model_copy(update={"quorum": 0.0})}
+    )
+    state = campaign.state.model_copy(update={"tasks": records})
+    given_up = []
+    while commands := [one for one in decide(state, policy, campaign.now) if isinstance(one, cm.QuarantineTask)]:
+        assert len(commands) <= 100
+        for command in commands:
+            given_up.append(command.task)
+            state = evolve(state, campaign.follow(command))
+    assert given_up == names
 
 
 def test_a_lost_quorum_ends_the_campaign() -> None:

@@ -1,6 +1,7 @@
 """Effects: every command ends in exactly one event, whatever the site answers."""
 
 import asyncio
+import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,12 +13,22 @@ from machine_stand import walk
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
-from mlip_autopipec.data_models.state import Batch, Stage
+from mlip_autopipec.data_models.digest import Digest
+from mlip_autopipec.data_models.state import Batch, Stage, WorkflowState
 from mlip_autopipec.data_models.task import Task, TaskFile
 from mlip_autopipec.errors import LoginRefused, OperatorError, TransientError
 from mlip_autopipec.orchestration.effects import EFFECT_TIMEOUT_S, Effects
 from mlip_autopipec.phases import phase_runners
-from mlip_autopipec.ports import SMALL_FILE_BYTES_MAX, Accepted, Limited, PostMortem, Rejected, Unclear, Void
+from mlip_autopipec.ports import (
+    SMALL_FILE_BYTES_MAX,
+    Accepted,
+    Limited,
+    PhaseRunner,
+    PostMortem,
+    Rejected,
+    Unclear,
+    Void,
+)
 from mlip_autopipec.testing.clock import SimulatedClock, run_simulated
 from mlip_autopipec.testing.examples import copper_config
 from mlip_autopipec.testing.memory import MemoryTransport
@@ -281,3 +292,37 @@ def test_a_fault_of_the_site_says_how_the_site_stands(fault: Exception, health: 
     event = Stand(fault).carry_out(cm.PrepareSite(), walk())
     assert isinstance(event, ev.EffectDeferred)
     assert (event.subject, event.health, event.message) == ("site", health, str(fault))
+
+
+@dataclass
+class Unhurried:
+    """ports.PhaseRunner whose work takes until somebody else has had a turn."""
+
+    inner: PhaseRunner
+    turned: threading.Event = field(default_factory=threading.Event)
+
+    def plan(self, state: WorkflowState) -> tuple[Task, ...]:
+        assert self.turned.wait(timeout=5)
+        return self.inner.plan(state)
+
+    def digest(self, state: WorkflowState) -> Digest:
+        assert self.turned.wait(timeout=5)
+        return self.inner.digest(state)
+
+
+@pytest.mark.parametrize("kind", [cm.PlanPhase, cm.DigestPhase])
+def test_the_loop_turns_while_a_phase_is_planned_or_digested(kind: type[cm.Command]) -> None:
+    """Over 10,000 tasks either takes a second, in which people and the site are answered."""
+    campaign = walk()
+    campaign.until(lambda _: any(isinstance(command, kind) for command in campaign.commands()))
+    runners = {phase: Unhurried(runner) for phase, runner in phase_runners(copper_config()).items()}
+    stand = Stand()
+    effects = Effects(runners, stand.scheduler, stand.transport, stand.clock, prepare=stand._prepare)
+    (command,) = campaign.commands()
+
+    async def doing() -> ev.Event:
+        for runner in runners.values():
+            asyncio.get_running_loop().call_soon(runner.turned.set)
+        return await effects.carry_out(command, campaign.state)
+
+    campaign.tell(asyncio.run(doing()))
