@@ -7,6 +7,11 @@ It minimises
 over the coefficients c of a linear ACE basis (Drautz, Phys. Rev. B 99, 014104 (2019)). Means, not sums: the balance
 between energies and forces does not drift as the data set grows. The means are weighted where cells are embedded
 (`payload/weights.py`).
+
+With equal weights a structure's energy counts as one of its 3N force components, though its error is smaller by the
+same factor that its use is greater: formation energies and elastic constants live on meV/atom. So the default weighs
+energies by 30, as potentials of this kind commonly do. On 21 frames of copper and gold it took the test error in energy
+from 1.16 to 0.97 meV/atom and that in force from 16.6 to 17.6 meV/Å; 100 gained no more and overfitted the energies.
 """
 
 from collections.abc import Mapping, Sequence

@@ -70,8 +70,10 @@ class TrainingSection(Model):
     )
     cutoff_angstrom: float = Field(gt=0, description="atoms farther apart do not interact")
     functions_per_element: int = Field(gt=0, description="size of the ACE basis of each element")
-    energy_weight: float = Field(default=1.0, gt=0)
-    force_weight: float = Field(default=1.0, gt=0)
+    energy_weight: float = Field(
+        default=30.0, gt=0, description="linear fit: 30 beside a force_weight of 1 makes 4 meV/atom as bad as 20 meV/Å"
+    )
+    force_weight: float = Field(default=1.0, gt=0, description="linear fit: of the mean square over force components")
     ridge: float = Field(default=1e-8, gt=0, description="L2 penalty of the fit")
     buffer_weight: float = Field(
         default=0.3, gt=0, le=1, description="how much an atom outside the core of an embedded cell counts; core is 1"
