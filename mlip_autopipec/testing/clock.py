@@ -1,9 +1,9 @@
 """Virtual time: an asyncio loop whose clock jumps to the next timer as soon as nothing else can run.
 
 Everything that waits by asyncio's own timers (`sleep`, `timeout`, `wait`, `call_later`) waits in virtual time, so a
-campaign of weeks takes a second and every bound on an await is exercised. Nothing is left to chance: threads run
-inline, there is no real input or output, and timers due at the same instant fire in the order of asyncio's heap, which
-is the same in every run.
+campaign of weeks takes a second and every bound on an await is exercised. Nothing is left to chance: what is given to
+a thread is done inline, and its answer comes when the simulation says; there is no real input or output, and timers due
+at the same instant fire in the order of asyncio's heap, which is the same in every run.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from typing import Any, TypeVar, TypeVarTuple, Unpack
 from mlip_autopipec.errors import BugError
 
 T = TypeVar("T")
+V = TypeVar("V")
 Ts = TypeVarTuple("Ts")
 
 #: A loop that turns this often without time passing is caught in a circle.
@@ -84,10 +85,11 @@ class _JumpingSelector(selectors.SelectSelector):
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
-    """Plain asyncio in virtual time."""
+    """Plain asyncio in virtual time. `thread_s` says how long each piece of work takes in its thread."""
 
-    def __init__(self, clock: SimulatedClock, *, limit_s: float) -> None:
+    def __init__(self, clock: SimulatedClock, *, limit_s: float, thread_s: Callable[[], float]) -> None:
         self.clock = clock
+        self._thread_s = thread_s
         #: What callbacks and forgotten tasks raised; `run_simulated` raises the first of them.
         self.unhandled: list[BaseException] = []
         super().__init__(_JumpingSelector(clock, limit_s))
@@ -99,23 +101,36 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
     ) -> asyncio.Future[T]:
-        """Run at once, in this thread: the order of threads is chance."""
+        """Run at once, in this thread: the order of threads is chance. Whoever awaits it hears of it later."""
         del executor
         future: asyncio.Future[T] = self.create_future()
         try:
-            future.set_result(func(*args))
+            self._tell(future.set_result, func(*args), future)
         except Exception as error:  # noqa: BLE001 - handed on to whoever awaits, as an executor does
-            future.set_exception(error)
+            self._tell(future.set_exception, error, future)
         return future
+
+    def _tell(self, tell: Callable[[V], None], what: V, future: asyncio.Future[T]) -> None:
+        delay_s = self._thread_s()
+        if delay_s > 0:
+            self.call_later(delay_s, lambda: None if future.done() else tell(what))
+        else:
+            tell(what)
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         """Keep what nobody caught."""
         self.unhandled.append(context.get("exception") or BugError(str(context["message"])))
 
 
-def run_simulated(main: Coroutine[Any, Any, T], clock: SimulatedClock, *, limit_s: float) -> T:
+def run_simulated(
+    main: Coroutine[Any, Any, T],
+    clock: SimulatedClock,
+    *,
+    limit_s: float,
+    thread_s: Callable[[], float] = lambda: 0.0,
+) -> T:
     """asyncio.run in virtual time. Raises SimulationStuck when `limit_s` has passed, or nothing can happen any more."""
-    loop = SimulatedLoop(clock, limit_s=limit_s)
+    loop = SimulatedLoop(clock, limit_s=limit_s, thread_s=thread_s)
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         result = runner.run(main)
     if loop.unhandled:

@@ -37,12 +37,14 @@ from mlip_autopipec.testing.weather import FaultRates, Weather
 #: Faults, crashes and pauses stop here; a verdict must follow within LIMIT_S - CALM_AFTER_S.
 CALM_AFTER_S = 4 * 3600.0
 LIMIT_S = 16 * 3600.0
+#: This part of what is given to threads takes its time, so many seconds on average.
+_SLOW_THREADS, _THREAD_S = 0.2, 10.0
 #: Every campaign goes through a midnight.
 _START = datetime(2030, 2, 28, 22, tzinfo=UTC)
 _JUMPS_S = (1.0, 30.0, 120.0, 600.0, 7200.0)
-#: Where the scheduler shows the past and every answer takes its time, jobs end while they are asked after.
 #: How rounds of labels close in every third campaign.
 ROUND = {"quorum": 0.6, "deadline": "300 s"}
+#: Where the scheduler shows the past and every answer takes its time, jobs end while they are asked after.
 SLOW = FaultRates(slow=0.5, sight_frozen=0.3, post_mortem_none=0.3, dies=0.1)
 #: Where outcomes show up late, clocks are set and squeue is empty now and then, an end is hard to tell.
 LATE = FaultRates(outcome_late=0.4, clock_jumps=0.3, sight_empty=0.3, sight_frozen=0.1, dies=0.05)
@@ -187,6 +189,7 @@ class Simulation:
         self.findings = Findings(seed)
         self._parts = parts
         self._chance = random.Random(seed)  # noqa: S311 - the same in every run is the point
+        self._threads = random.Random(-1 - seed)  # noqa: S311 - of its own: who asks for a thread changes no weather
         self._clock = SimulatedClock(_START)
         rates = parts.rates or CLIMATES.get(seed % 8) or FaultRates.drawn(self._chance)
         self._weather = Weather(self._clock, self._chance, rates, calm_after_s=CALM_AFTER_S)
@@ -201,7 +204,7 @@ class Simulation:
     def run(self) -> Findings:
         """Live, die and be born again until the verdict."""
         try:
-            run_simulated(self._campaign(), self._clock, limit_s=LIMIT_S)
+            run_simulated(self._campaign(), self._clock, limit_s=LIMIT_S, thread_s=self._thread_s)
         except SimulationStuck as stuck:
             self.findings.violations.append(f"no verdict: {stuck}")
         self.findings.violations += [*self._site.jobs.violations, *self._judge.violations]
@@ -209,6 +212,10 @@ class Simulation:
         self.findings.elapsed_s = self._clock.elapsed_s
         self.findings.struck = self._weather.struck
         return self.findings
+
+    def _thread_s(self) -> float:
+        """Most work is done at once; some of it while the world goes on."""
+        return self._threads.expovariate(1 / _THREAD_S) if self._threads.random() < _SLOW_THREADS else 0.0
 
     async def _campaign(self) -> None:
         journal = MemoryJournal()

@@ -102,6 +102,26 @@ def test_threads_run_inline() -> None:
     assert run_simulated(main(), SimulatedClock(), limit_s=DAY_S) == 32
 
 
+def test_the_world_goes_on_while_a_thread_works() -> None:
+    """As long as the simulation says; who has stopped waiting hears nothing of it."""
+
+    async def main() -> list[str]:
+        told: list[str] = []
+        working = asyncio.create_task(asyncio.to_thread(told.append, "done"))
+        working.add_done_callback(lambda _: told.append(f"heard at {clock.elapsed_s:g} s"))
+        await asyncio.sleep(4)
+        told.append("four")
+        await working
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.to_thread(told.append, "done again"), 3)
+        await asyncio.sleep(10)
+        return told
+
+    clock = SimulatedClock()
+    told = run_simulated(main(), clock, limit_s=DAY_S, thread_s=lambda: 5.0)
+    assert told == ["done", "four", "heard at 5 s", "done again"]
+
+
 def test_an_error_in_a_callback_is_not_lost() -> None:
     """It would only be logged."""
 

@@ -1,9 +1,7 @@
 """Real daemons on this machine, killed by SIGKILL at random moments, or refused by their disk; and what is left."""
 
-import os
 import random
 import shutil
-import signal
 import stat
 import subprocess
 import sys
@@ -13,17 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from campaign_lives import PATIENCE_S, SPAN_S, has_verdict, life, written
 from campaign_stand import Campaign, assert_nothing_doubled_or_lost, assert_replays
 from soak_table import Row, Tell
 
-from mlip_autopipec.daemon import VERDICT_EXIT_CODES, main
+from mlip_autopipec.daemon import VERDICT_EXIT_CODES
 from mlip_autopipec.data_models import events as ev
 
 _HERE = Path(__file__).resolve().parent
-_LIFE_S = (0.02, 1.5)
 _STARTING, _WORKING = "SIGKILL while it starts", "SIGKILL at work"
-#: A campaign that is left alone takes seconds; its last report, at the lowest priority, minutes on a busy machine.
-_PATIENCE_S = 600.0
 _VERDICTS = frozenset(VERDICT_EXIT_CODES.values())
 #: What strace lets the kernel answer with, at the n-th such call on a journal file.
 _REFUSALS = ("fdatasync:error=EIO", "write:error=ENOSPC", "write:error=EIO")
@@ -37,13 +33,12 @@ def soak_kills(number: int, seed: int, tell: Tell) -> Row:
         with _campaign(row) as campaign:
             code = None
             while code is None:
-                # A daemon that only draws its last report is not what is to be killed, again and again.
-                last = row.faults.total() >= number or _has_ended(campaign)
-                before = _written(campaign)
+                last = row.faults.total() >= number or has_verdict(campaign)
+                before = written(campaign)
                 # A slow machine would kill every daemon as it starts: half of the lives begin with the first record.
                 from_record = rng.random() < 0.5
-                code = _life(campaign, _PATIENCE_S if last else rng.uniform(*_LIFE_S), from_record=from_record)
-                row.faults[_WORKING if _written(campaign) > before else _STARTING] += code is None
+                code = life(campaign, PATIENCE_S if last else rng.uniform(*SPAN_S), from_record=from_record)
+                row.faults[_WORKING if written(campaign) > before else _STARTING] += code is None
                 tell(f"{row.faults.total()} of {number} kills, campaign {row.runs + 1}")
             _judge(campaign, code, row)
     row.took_s = time.monotonic() - began_s
@@ -63,7 +58,7 @@ def soak_disk(number: int, seed: int, tell: Tell) -> Row:
                 if "Traceback" in ended:
                     row.complain(f"{words}: {ended[-500:]}")
                 tell(f"{row.faults.total()} of {number} refusals, campaign {row.runs + 1}")
-            _judge(campaign, _life(campaign, _PATIENCE_S), row)
+            _judge(campaign, life(campaign, PATIENCE_S), row)
     row.took_s = time.monotonic() - began_s
     return row
 
@@ -83,54 +78,6 @@ def _campaign(row: Row) -> Iterator[Campaign]:
         shutil.rmtree(place)
 
 
-def _has_ended(campaign: Campaign) -> bool:
-    return any(isinstance(event, ev.VerdictReached) for event in campaign.events())
-
-
-def _life(campaign: Campaign, span_s: float, *, from_record: bool = False) -> int | None:
-    """One daemon, forked from this process so that it need not import anything; None if it had to be killed.
-
-    Its span begins with the fork, or with the first record that it writes.
-    """
-    before = _written(campaign)
-    pid = os.fork()
-    if pid == 0:
-        _be_daemon(campaign)
-    began_s = time.monotonic()
-    patience_ends_s, ends_s = began_s + _PATIENCE_S, began_s + span_s
-    while time.monotonic() < min(ends_s, patience_ends_s):
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.005)
-        if from_record:
-            ends_s, from_record = time.monotonic() + span_s, _written(campaign) == before
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    return None
-
-
-def _written(campaign: Campaign) -> int:
-    """Bytes of its journal."""
-    return sum(path.stat().st_size for path in (campaign.folder / "journal").glob("journal-*.jsonl"))
-
-
-def _be_daemon(campaign: Campaign) -> None:
-    """autopipecd, to its end."""
-    output = os.open(campaign.config.parent / "daemon.out", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    code: object = 70
-    try:
-        main(["--config", str(campaign.config), "--exit-on-verdict"])
-    except SystemExit as end:
-        code = end.code
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else 70)
-
-
 def _refused(campaign: Campaign, refusal: str, when: int) -> str:
     """What a daemon says at its end whose `when`-th such call on the journal fails."""
     journal = campaign.folder / "journal"
@@ -142,7 +89,7 @@ def _refused(campaign: Campaign, refusal: str, when: int) -> str:
         [*strace, "-e", f"inject={refusal}:when={when}", *daemon],
         capture_output=True,
         text=True,
-        timeout=_PATIENCE_S,
+        timeout=PATIENCE_S,
         check=False,
     )
     return done.stderr
