@@ -23,6 +23,7 @@ from mlip_autopipec.journal.records import Record
 from mlip_autopipec.journal.replay import fold
 from mlip_autopipec.journal.segments import Scan
 from mlip_autopipec.journal.snapshot import load_snapshot, save_snapshot
+from mlip_autopipec.journal.upcast import UPCASTERS, Upcaster
 from mlip_autopipec.journal.writer import SegmentWriter, cut_torn_tail
 
 SEGMENT_BYTES_MAX = 32 * 2**20
@@ -60,6 +61,7 @@ class FileJournal:
         now: datetime,
         sync: Callable[[int], None] = os.fdatasync,
         segment_bytes_max: int = SEGMENT_BYTES_MAX,
+        upcasters: Sequence[Upcaster] = UPCASTERS,
     ) -> "tuple[FileJournal, WorkflowState]":
         """Open or begin the journal in `folder`; give it with the state that it holds.
 
@@ -69,7 +71,7 @@ class FileJournal:
         """
         try:
             make_folder(folder)
-            scan, state = _replayed(folder)
+            scan, state = _replayed(folder, upcasters)
             repairs = _repair(scan, now)
             writer = SegmentWriter(scan, sync=sync, segment_bytes_max=segment_bytes_max)
             for seq, event in enumerate(repairs, start=scan.seq + 1):
@@ -144,16 +146,16 @@ class FileJournal:
         )
 
 
-def _replayed(folder: Path) -> tuple[Scan, WorkflowState]:
+def _replayed(folder: Path, upcasters: Sequence[Upcaster]) -> tuple[Scan, WorkflowState]:
     """A finished scan of the whole journal, and the state that it holds."""
     kept = load_snapshot(folder)
     if kept is not None:
-        scan = Scan(folder, kept.state.seq, whole=True)
+        scan = Scan(folder, kept.state.seq, whole=True, upcasters=upcasters)
         with contextlib.suppress(BugError):  # of another journal: the crc tells below
             state = fold(kept.state, scan)
             if scan.crc_at_after == int(kept.crc, 16):
                 return scan, state
-    scan = Scan(folder)
+    scan = Scan(folder, upcasters=upcasters)
     return scan, fold(WorkflowState(), scan)
 
 

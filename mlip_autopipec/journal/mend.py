@@ -11,7 +11,7 @@ from mlip_autopipec.journal.segments import number_of, segment_path
 
 
 def find_damage(folder: Path) -> JournalDamaged | None:
-    """Where the journal cannot be trusted any more; None if it can. Raises StateUnreadable for another version's."""
+    """Where the journal cannot be trusted any more; None if it can. Raises StateUnreadable for a later version's."""
     try:
         for _ in read(folder):
             pass

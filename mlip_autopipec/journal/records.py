@@ -6,18 +6,18 @@ framing, which no later version may change. JSON escapes newlines, so a newline 
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 from zlib import crc32
 
 from pydantic import Field, ValidationError
+from pydantic_core import from_json, to_json
 
 from mlip_autopipec.data_models.base import Model
 from mlip_autopipec.data_models.events import EVENT_ADAPTER, Event
 from mlip_autopipec.data_models.writing import json_of
-
-#: The version that this program writes, and the only one that it reads.
-VERSION: Final = 1
+from mlip_autopipec.journal.upcast import Upcaster
 
 _CRC_LENGTH = len("01234567 ")
 _COMPLETE_RECORD = re.compile(rb'[0-9a-f]{8} \{"seq":(\d+),"event":\{[^\n]*\}\}\n')
@@ -35,15 +35,15 @@ class Header(Model):
     """The first line of a segment. Everything in it follows from the segment before."""
 
     format: Literal["autopipec-journal"] = "autopipec-journal"
-    version: Literal[1] = VERSION
+    version: int = Field(ge=1, description="of every event in this segment")
     segment: int = Field(ge=1)
     first_seq: int = Field(ge=1, description="of the first record that this segment may hold")
     previous_crc: str = Field(pattern=r"^[0-9a-f]{8}$", description="of the last line of the segment before")
 
 
-def encode_header(segment: int, first_seq: int, previous_crc: int) -> bytes:
+def encode_header(version: int, segment: int, first_seq: int, previous_crc: int) -> bytes:
     """Body of the header that a segment must have."""
-    header = Header(segment=segment, first_seq=first_seq, previous_crc=f"{previous_crc:08x}")
+    header = Header(version=version, segment=segment, first_seq=first_seq, previous_crc=f"{previous_crc:08x}")
     return header.model_dump_json().encode()
 
 
@@ -53,12 +53,21 @@ def encode(record: Record) -> bytes:
     return b'{"seq":%d,"event":%b}' % (record.seq, json_of(record.event))
 
 
-def decode(body: bytes, seq: int) -> Record:
-    """The record in a body that must be number `seq`. Raises ValueError if it is another or its event is unknown."""
+def decode(body: bytes, seq: int, upcasters: Sequence[Upcaster] = ()) -> Record:
+    """The record in a body that must be number `seq`, its event made today's by these upcasters, one after another.
+
+    Raises ValueError if it is another or its event is unknown.
+    """
     begin = b'{"seq":%d,"event":' % seq
     if not body.startswith(begin):
         raise ValueError(f"it is not number {seq}")
-    return Record(seq, EVENT_ADAPTER.validate_json(body[len(begin) : -1]))
+    text = body[len(begin) : -1]
+    if upcasters:
+        event = from_json(text)
+        for upcaster in upcasters:
+            event = upcaster(event)
+        text = to_json(event)  # so that it is validated as every other, by the rules for JSON
+    return Record(seq, EVENT_ADAPTER.validate_json(text))
 
 
 def frame(body: bytes, previous_crc: int) -> tuple[bytes, int]:

@@ -27,7 +27,7 @@ def read(folder: Path, after: int = 0) -> Iterator[Record]:
     """Records with a number above `after`, in order; stops silently before a torn tail.
 
     Nothing is changed, and a daemon may be writing meanwhile. No folder is no records. Raises JournalDamaged for damage
-    before the end, StateUnreadable for what another version wrote.
+    before the end, StateUnreadable for what a later version wrote.
     """
     return iter(Scan(folder, after))
 

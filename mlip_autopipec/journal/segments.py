@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mlip_autopipec.errors import JournalDamaged, StateUnreadable
-from mlip_autopipec.journal.records import VERSION, Header, Record, decode, encode_header, first_fault, is_torn, unframe
+from mlip_autopipec.journal.records import Header, Record, decode, encode_header, first_fault, is_torn, unframe
+from mlip_autopipec.journal.upcast import UPCASTERS, Upcaster
 
 _NAME = re.compile(r"journal-(\d{6})\.jsonl")
 
@@ -40,14 +41,21 @@ class Scan:
 
     A torn tail (what an interrupted write leaves: a last line that is incomplete or has a wrong crc, NULs, garbage)
     ends the pass and is counted. Raises JournalDamaged for anything else that is not as it was written, StateUnreadable
-    for what another version wrote. Segments that end before `after` are not opened, unless the `whole` journal is to be
+    for what a later version wrote. Segments that end before `after` are not opened, unless the `whole` journal is to be
     checked; lines up to `after` are not decoded in any case. May run beside a writer.
     """
 
-    def __init__(self, folder: Path, after: int = 0, *, whole: bool = False) -> None:
+    def __init__(
+        self, folder: Path, after: int = 0, *, whole: bool = False, upcasters: Sequence[Upcaster] = UPCASTERS
+    ) -> None:
         self.folder = folder
         self.after = after
         self._whole = whole
+        self._upcasters = upcasters
+        #: The version to write, and the latest that can be read.
+        self.version_max = len(upcasters) + 1
+        #: Version of the newest segment; `version_max` if not even its header is valid.
+        self.version = self.version_max
         #: The crc of record `after`; None if it was not read.
         self.crc_at_after: int | None = None
         #: Number of the newest segment; 0 if there is none.
@@ -66,7 +74,7 @@ class Scan:
         paths = segment_paths(self.folder)
         for number in range(self._first_wanted(paths), len(paths) + 1):
             path = paths[number - 1]
-            self.segment, self.offset = number, 0
+            self.segment, self.offset, self.version = number, 0, self.version_max
             with path.open("rb") as file:
                 invalid = yield from self._valid(path, file)
                 # A line without its newline was the end of the file when it was read; a writer may have gone on since.
@@ -92,32 +100,33 @@ class Scan:
         self._check_header(path, framed[0])
         self.crc = framed[1]
         self.offset = len(line)
+        upcasters = self._upcasters[self.version - 1 :]
         for line in file:
             if (framed := unframe(line, self.crc)) is None:
                 return line
             body, self.crc = framed
             self.seq += 1
             if self.seq > self.after:
-                yield self._decode(path, body)
+                yield self._decode(path, body, upcasters)
             elif self.seq == self.after:
                 self.crc_at_after = self.crc
             self.offset += len(line)
         return b""
 
     def _check_header(self, path: Path, body: bytes) -> None:
-        if body == encode_header(self.segment, self.seq + 1, self.crc):
-            return
         version = json.loads(body).get("version")
-        if version != VERSION:
+        if version not in range(1, self.version_max + 1):
             raise StateUnreadable(
-                f"{path} is a journal of version {version}; this program reads version {VERSION}. "
+                f"{path} is a journal of version {version}; this program reads no later one than {self.version_max}. "
                 "Go on with the program that wrote it."
             )
-        raise JournalDamaged(path, 0, "its header does not follow from the segment before", _remedy(path, 0))
+        if body != encode_header(version, self.segment, self.seq + 1, self.crc):
+            raise JournalDamaged(path, 0, "its header does not follow from the segment before", _remedy(path, 0))
+        self.version = version
 
-    def _decode(self, path: Path, body: bytes) -> Record:
+    def _decode(self, path: Path, body: bytes, upcasters: Sequence[Upcaster]) -> Record:
         try:
-            return decode(body, self.seq)
+            return decode(body, self.seq, upcasters)
         except ValueError as error:
             raise StateUnreadable(
                 f"{path}, byte {self.offset}: record {self.seq} is whole, but this program cannot read it: "

@@ -20,6 +20,7 @@ from mlip_autopipec.data_models.base import Model
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.writing import json_of
 from mlip_autopipec.errors import OperatorError, StateUnreadable
+from mlip_autopipec.journal import upcast
 from mlip_autopipec.journal.durable import replace_file
 from mlip_autopipec.journal.records import first_fault
 from mlip_autopipec.orchestration import machine
@@ -78,7 +79,7 @@ def load_snapshot(folder: Path) -> Snapshot | None:
 @cache
 def program() -> str:
     """One name for the code that makes states of events: another one may make other states of them."""
-    sources = [Path(machine.__file__), *sorted(Path(events.__file__).parent.glob("*.py"))]
+    sources = [Path(machine.__file__), Path(upcast.__file__), *sorted(Path(events.__file__).parent.glob("*.py"))]
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 

@@ -13,7 +13,8 @@ from mlip_autopipec.journal.segments import Scan, segment_path
 class SegmentWriter:
     """Appends to the newest segment, and begins a new one when that has reached `segment_bytes_max`.
 
-    After any exception it must not write again: what the disk holds is then unknown until the next scan.
+    Behind a segment of an older version it begins a new one at once, as each is of one version. After any exception it
+    must not write again: what the disk holds is then unknown until the next scan.
     """
 
     def __init__(self, scan: Scan, *, sync: Callable[[int], None], segment_bytes_max: int) -> None:
@@ -22,6 +23,7 @@ class SegmentWriter:
         self.crc = scan.crc
         self._folder = scan.folder
         self._sync = sync
+        self._version = scan.version_max
         self._segment_bytes_max = segment_bytes_max
         self._segment = max(scan.segment, 1)
         self._size = scan.offset
@@ -31,6 +33,8 @@ class SegmentWriter:
         # What the scan has read, and the names it was read under, may be in memory only; from now on it is believed.
         self._sync(self._fd)
         sync_folder(self._folder)
+        if scan.version < self._version:
+            self._rotate()
 
     def write(self, events: Sequence[Event]) -> int:
         """Append events with one write and one sync; the number of the last record.
@@ -68,7 +72,7 @@ class SegmentWriter:
         return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def _write_header(self) -> None:
-        line, self.crc = frame(encode_header(self._segment, self.seq + 1, self.crc), self.crc)
+        line, self.crc = frame(encode_header(self._version, self._segment, self.seq + 1, self.crc), self.crc)
         self._append(line)
 
     def _append(self, data: bytes) -> None:

@@ -76,8 +76,8 @@ def test_text_that_is_no_utf8_is_refused_before_it_is_written() -> None:
 
 def test_the_header_says_where_the_segment_begins() -> None:
     """A header is compact JSON that reads back as the values it was made of."""
-    body = encode_header(3, 17, 0xAB)
-    assert Header(segment=3, first_seq=17, previous_crc="000000ab") == Header.model_validate_json(body)
+    body = encode_header(1, 3, 17, 0xAB)
+    assert Header(version=1, segment=3, first_seq=17, previous_crc="000000ab") == Header.model_validate_json(body)
     assert body.startswith(b'{"format":"autopipec-journal","version":1,"segment":3,')
 
 

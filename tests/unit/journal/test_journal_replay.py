@@ -248,16 +248,16 @@ def test_other_files_in_the_folder_are_no_segments(tmp_path: Path) -> None:
 def test_an_unknown_version_is_refused_as_such(tmp_path: Path) -> None:
     """A journal of a later program is not damaged, and not repaired either."""
     path = tmp_path / "journal-000001.jsonl"
-    content, _ = frame(encode_header(1, 1, 0).replace(b'"version":1', b'"version":2,"codec":"zstd"'), 0)
+    content, _ = frame(encode_header(1, 1, 1, 0).replace(b'"version":1', b'"version":2,"codec":"zstd"'), 0)
     path.write_bytes(content)
-    with pytest.raises(StateUnreadable, match="version 2; this program reads version 1"):
+    with pytest.raises(StateUnreadable, match="version 2; this program reads no later one than 1"):
         reopen(tmp_path)
     assert content == path.read_bytes()
 
 
 def test_a_header_that_does_not_follow_is_refused(tmp_path: Path) -> None:
     """A header with a right crc but a wrong first number is damage."""
-    line, _ = frame(encode_header(1, 7, 0), 0)
+    line, _ = frame(encode_header(1, 1, 7, 0), 0)
     (tmp_path / "journal-000001.jsonl").write_bytes(line)
     with pytest.raises(JournalDamaged, match="does not follow"):
         list(read(tmp_path))
@@ -270,7 +270,7 @@ def test_a_header_that_does_not_follow_is_refused(tmp_path: Path) -> None:
 )
 def test_a_whole_record_that_cannot_be_understood_is_no_torn_tail(tmp_path: Path, body: bytes) -> None:
     """Its crc is right, so it was written like that: never cut off, and the message says by whom it can be read."""
-    header, crc = frame(encode_header(1, 1, 0), 0)
+    header, crc = frame(encode_header(1, 1, 1, 0), 0)
     line, _ = frame(body, crc)
     path = tmp_path / "journal-000001.jsonl"
     path.write_bytes(header + line)
