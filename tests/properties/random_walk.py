@@ -1,5 +1,6 @@
 """Random legal journals: a campaign on a perfect site for a while, then whatever else may happen in any order."""
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import cache
@@ -71,6 +72,15 @@ def holds(check: Check, *, examples: int = 100) -> None:
             _go_on(campaign, pick)
 
     walk()
+
+
+def eventful_journal(seed: int, events: int) -> tuple[ev.Event, ...]:
+    """So many random events from the beginning of a campaign."""
+    chance = random.Random(seed)  # noqa: S311 - the same every time is the point
+    campaign = Walk(_CONFIG, _RUNNERS)
+    while len(campaign.events) < events:
+        _go_on(campaign, chance.randrange(2**16))
+    return tuple(campaign.events)
 
 
 def _go_on(campaign: Walk, pick: int) -> None:
