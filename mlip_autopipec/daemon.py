@@ -153,7 +153,7 @@ def _first(error: BaseException) -> BaseException:
 
 
 def _give_memory_back() -> None:
-    """What a start took and needs no more goes to the system: 33 MiB after a snapshot of 10,000 tasks."""
+    """What a start or a phase took and needs no more goes to the system: 33 MiB after a snapshot of 10,000 tasks."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; other libraries give back by themselves
     if trim is not None:
         trim(0)
@@ -506,6 +506,7 @@ class _Daemon:
     def _save(self, journal: FileJournal, state: WorkflowState) -> None:
         save_state(self._folder / "state.json", state)
         journal.snapshot(state)
+        _give_memory_back()
 
     def _history(self, after: int) -> Iterator[tuple[int, ev.Event]]:
         return ((record.seq, record.event) for record in read(self._folder / "journal", after))
