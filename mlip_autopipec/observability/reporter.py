@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import ctypes
 import os
+import signal
 from collections.abc import Awaitable, Callable, Sequence
 
 from pydantic import TypeAdapter
@@ -18,6 +20,9 @@ Fetch = Callable[[Sequence[FileRef]], Awaitable[None]]
 
 #: On a busy machine, at the lowest priority.
 REPORT_TIMEOUT_S = 300.0
+#: Linux's; elsewhere a report may outlive its daemon.
+_PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
+_PR_SET_PDEATHSIG = 1
 _FILES = TypeAdapter(tuple[FileRef, ...])
 
 
@@ -81,7 +86,7 @@ class Reporter:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            preexec_fn=_lowest_priority,
+            preexec_fn=_begin,
         )
         try:
             told, words = await process.communicate()
@@ -92,6 +97,9 @@ class Reporter:
         return told, words.decode("utf-8", "replace").strip() if process.returncode else ""
 
 
-def _lowest_priority() -> None:
+def _begin() -> None:
+    """At the lowest priority, and to end with the daemon however that ends: two reports have one place to be made."""
     with contextlib.suppress(PermissionError):  # a sandbox may forbid even that; the report matters more
         os.nice(19)
+    if _PRCTL is not None:
+        _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL)

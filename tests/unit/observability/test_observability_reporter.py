@@ -2,7 +2,9 @@
 
 import contextlib
 import hashlib
+import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,6 +59,30 @@ async def test_what_a_report_lacks_is_brought_from_the_site(content: bytes | Non
         await Reporter(command, structlog.get_logger(), fetch).render()
     assert (tmp_path / "report.html").read_text() == told
     assert [one["why"] for one in logged] == ([] if content else ["the line is cut"])
+
+
+DAEMON = """
+import asyncio, sys, structlog
+from mlip_autopipec.observability.reporter import Reporter
+command = [sys.executable, "-c", "import sys, time; open(sys.argv[1], 'w'); time.sleep(60)", sys.argv[1]]
+asyncio.run(Reporter(command, structlog.get_logger()).render())
+"""
+
+
+def test_a_report_ends_with_its_daemon(tmp_path: Path) -> None:
+    """Else that of a killed daemon would write into the report of the next one."""
+    mark = tmp_path / "mark"
+    daemon = subprocess.Popen([sys.executable, "-c", DAEMON, str(mark)])
+    until = time.monotonic() + 60
+    while not mark.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert len(processes_with(str(mark))) == 2
+    daemon.kill()
+    daemon.wait()
+    until = time.monotonic() + 10
+    while processes_with(str(mark)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert processes_with(str(mark)) == []
 
 
 def processes_with(word: str) -> list[Path]:
