@@ -393,9 +393,10 @@ class _Daemon:
         if self._exit_on_verdict:
             observers.append(lambda _, after: ending.ask("a verdict is reached") if after.verdict else None)
         with progress:
-            state = await self._begin(journal, state, observers)
+            since = (self._clock.now(), asyncio.get_running_loop().time())
+            state = await self._begin(journal, state, observers, since[0])
             self._campaign = state.campaign
-            manager = self._manager(journal, state, observers)
+            manager = self._manager(journal, state, observers, since)
             server = ControlServer(
                 socket=socket_path(self._folder),
                 workflow=manager,
@@ -451,9 +452,11 @@ class _Daemon:
                 for task in tasks:
                     task.cancel()
 
-    async def _begin(self, journal: Journal, state: WorkflowState, observers: Sequence[Observer]) -> WorkflowState:
+    async def _begin(
+        self, journal: Journal, state: WorkflowState, observers: Sequence[Observer], now: datetime
+    ) -> WorkflowState:
         """Write down that a daemon has taken over, and that a campaign exists."""
-        now, sha256 = self._clock.now(), self._loaded.sha256
+        sha256 = self._loaded.sha256
         begun: list[ev.Event] = []
         if state.stage is Stage.EMPTY:
             name = self._config.campaign.name
@@ -478,7 +481,13 @@ class _Daemon:
                 observe(event, state)
         return state
 
-    def _manager(self, journal: FileJournal, state: WorkflowState, observers: Sequence[Observer]) -> WorkflowManager:
+    def _manager(
+        self,
+        journal: FileJournal,
+        state: WorkflowState,
+        observers: Sequence[Observer],
+        since: tuple[datetime, float],
+    ) -> WorkflowManager:
         return WorkflowManager(
             state=state,
             policy=Policy.from_config(self._config),
@@ -497,6 +506,7 @@ class _Daemon:
             poll_interval_s=self._config.site.poll_interval,
             observers=observers,
             save=lambda state: self._save(journal, state),
+            since=since,
         )
 
     async def _fetch_leftovers(self, files: Sequence[FileRef]) -> None:

@@ -87,7 +87,9 @@ class WorkflowManager:
         poll_interval_s: float,
         observers: Sequence[Observer] = (),
         save: Callable[[WorkflowState], None],
+        since: tuple[datetime, float] | None = None,
     ) -> None:
+        """`since`: the clock and the loop's own when DaemonStarted was made: a step right after it is one, too."""
         self.state = state
         self.policy = policy
         self._journal = journal
@@ -105,7 +107,7 @@ class WorkflowManager:
         self._in_flight: set[str] = set()
         self._unsaved = False
         self._stopped = False
-        self._clocks: tuple[datetime, float] | None = None
+        self._clocks = since
 
     async def record(self, event: ev.Event, subject: str | None = None) -> bool:
         """Hand an event in and wait until it is durable and folded in; False if it was stale and not written.

@@ -240,14 +240,15 @@ class Simulation:
             full=lambda count: self._lost_in_append("disk_full", count),
             latency=self._disk,
         )
+        since = (self._clock.now(), asyncio.get_running_loop().time())
         try:
-            await journal.append([_started(self._clock.now())])
+            await journal.append([_started(since[0])])
         except (Crash, OperatorError):
             return
         finally:
             self._lines = journal.lines
             self._resume(journal.events())
-        manager = self._manager(self._state, journal)
+        manager = self._manager(self._state, journal, since)
         lives = (manager.run(), self._people(manager), self._menders(manager), self._over.wait())
         doings = {asyncio.create_task(life) for life in lives}
         await asyncio.wait(doings, timeout=self._span_s(), return_when=asyncio.FIRST_COMPLETED)
@@ -258,7 +259,7 @@ class Simulation:
         self._lines = journal.lines
         self._compare(manager.state, journal.events())
 
-    def _manager(self, state: WorkflowState, journal: MemoryJournal) -> WorkflowManager:
+    def _manager(self, state: WorkflowState, journal: MemoryJournal, since: tuple[datetime, float]) -> WorkflowManager:
         runners = self._parts.runners(self._config)
         scheduler = self._site.scheduler()
         effects = self._parts.effects(runners, scheduler, self._site.transport, self._clock, prepare=self._prepare)
@@ -280,6 +281,7 @@ class Simulation:
             poll_interval_s=self._config.site.poll_interval,
             observers=(self._observe,),
             save=self._save,
+            since=since,
         )
 
     def _observe(self, event: ev.Event, state: WorkflowState) -> None:

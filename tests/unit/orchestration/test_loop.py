@@ -17,6 +17,7 @@ from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.errors import OperatorError, TransientError
 from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.loop import WorkflowManager
+from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.ports import Accepted, Limited, Rejected, Unclear
@@ -95,6 +96,7 @@ class Stand:
             poll_interval_s=30,
             observers=(lambda event, _: self.seen.append(event),),
             save=self._save,
+            since=(self.clock.now(), 0.0),
         )
 
     def run(self, doing: Callable[[], Awaitable[None]]) -> None:
@@ -371,6 +373,24 @@ def test_a_clock_that_is_set_is_noticed_before_anything_is_decided_by_it() -> No
     stand.run(doing)
     (stepped,) = (event for event in stand.seen if isinstance(event, ev.ClockStepped))
     assert stepped.by_s == -7200
+
+
+def test_a_clock_that_is_set_as_the_daemon_starts_is_noticed() -> None:
+    """Between DaemonStarted, from which graces are counted anew, and the first turn: else they would all be over."""
+    stand = Stand()
+    stand.manager.state = evolve(WorkflowState(), walk().events[0])
+    stand.clock.jump(120)
+
+    async def main() -> None:
+        running = asyncio.create_task(stand.manager.run())
+        await stand.until(lambda: bool(stand.seen))
+        running.cancel()
+        await asyncio.wait({running})
+
+    run_simulated(main(), stand.clock, limit_s=DAY_S)
+    (stepped, *_) = stand.seen
+    assert isinstance(stepped, ev.ClockStepped)
+    assert stepped.by_s == 120
 
 
 def test_jobs_that_nobody_waits_for_are_told_and_left_alone() -> None:
