@@ -63,9 +63,11 @@ def labels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def fitted(labels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    """A whole training in two stages."""
+    """A whole training in two stages, the first of which grows the basis."""
     root = tmp_path_factory.mktemp("pacemaker")
-    job = job_of(root, train_parameters(**small((0.95, 25), (0.1, 10)), core_repulsion_angstrom=1.5), {"label": labels})
+    settings = small((0.95, 25), (0.1, 10))
+    settings["pacemaker"] = settings["pacemaker"].model_copy(update={"ladder_step": 8})
+    job = job_of(root, train_parameters(**settings, core_repulsion_angstrom=1.5), {"label": labels})
     return root, training.run(job)
 
 
@@ -179,13 +181,10 @@ def test_what_pacemaker_says_last_is_the_reason(labels: list[Path], tmp_path: Pa
 
 
 @mark
-def test_a_ladder_is_climbed_once(labels: list[Path], tmp_path: Path) -> None:
+def test_a_ladder_is_climbed_once(fitted: tuple[Path, Result]) -> None:
     """The first stage grows the basis step by step; the next keeps what was fitted and does not climb again."""
-    settings = small((0.9, 3), (0.5, 2))
-    settings["pacemaker"] = settings["pacemaker"].model_copy(update={"ladder_step": 8})
-    job = job_of(tmp_path, train_parameters(**settings), {"label": labels})
-    training.run(job)
-    first, second = (job.workdir / f"scratch/stage-{number}" for number in (1, 2))
+    root, _ = fitted
+    first, second = (next(root.glob(f"cycles/*/training/*/scratch/stage-{number}")) for number in (1, 2))
     assert (first / "interim_potential_ladder_step_1.yaml").exists()
     assert not list(second.glob("interim_potential_ladder*"))
     begun = BBasisConfiguration(str(second / "target_potential.yaml")).get_all_coeffs()
