@@ -248,6 +248,7 @@ class Simulation:
         finally:
             self._lines = journal.lines
             self._resume(journal.events())
+        self._end_perhaps(self._state)  # a daemon that was killed as it wrote the verdict has told nobody
         manager = self._manager(self._state, journal, since)
         lives = (manager.run(), self._people(manager), self._menders(manager), self._over.wait())
         doings = {asyncio.create_task(life) for life in lives}
@@ -290,6 +291,9 @@ class Simulation:
         if self._shadow != state:
             self.findings.violations.append(f"replay of {state.seq} events gives another state than the daemon had")
         self._judge.see(event)
+        self._end_perhaps(state)
+
+    def _end_perhaps(self, state: WorkflowState) -> None:
         if state.verdict is not None:
             self.findings.verdict = state.verdict
             self._weather.clear()
