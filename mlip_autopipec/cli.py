@@ -182,18 +182,15 @@ def report(
 ) -> None:
     """Write a report of the campaign so far."""
     from mlip_autopipec.observability import leftovers
+    from mlip_autopipec.observability.report import leftovers_shown, render_report
 
     loaded = _load(config)
     place = leftovers.place_of_leftovers(loaded.config)
     events = (event for _, event in _journalled(loaded, 0))
     if missing:
-        from mlip_autopipec.observability.report import leftovers_shown
-
         lacking = leftovers.missing(leftovers_shown(events), place)
         typer.echo(json.dumps([file.model_dump() for file in lacking]))
         return
-    from mlip_autopipec.observability.report import render_report
-
     target = output or loaded.config.campaign.folder / "report.html"
     render_report(events, place, target)
     typer.echo(str(target))

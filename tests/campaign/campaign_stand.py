@@ -44,6 +44,15 @@ class Campaign:
                 text=True,
             )
 
+    def to_verdict(self, timeout_s: float) -> int:
+        """Run one daemon to the end of the campaign; its exit code."""
+        daemon = self.start("--exit-on-verdict")
+        try:
+            return daemon.wait(timeout=timeout_s)
+        finally:
+            daemon.kill()
+            daemon.wait()
+
     def ctl(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """Run autopipecctl to its end."""
         return subprocess.run(

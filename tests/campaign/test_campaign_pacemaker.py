@@ -41,12 +41,7 @@ def test_a_campaign_with_pacemaker_runs_to_its_verdict(tmp_path: Path) -> None:
         assert text.count(old) == 1, old
         text = text.replace(old, new)
     campaign.config.write_text(text)
-    daemon = campaign.start("--exit-on-verdict")
-    try:
-        daemon.wait(timeout=800)
-    finally:
-        daemon.kill()
-        daemon.wait()
+    campaign.to_verdict(timeout_s=800)
     events = campaign.events()
     outcomes = [event.outcome for event in events if isinstance(event, TaskEnded)]
     fits = [one.metrics for one in outcomes if isinstance(one.metrics, TrainMetrics)]

@@ -57,12 +57,7 @@ def test_copper_and_gold_run_to_a_verdict_and_are_judged(tmp_path: Path) -> None
     site_file = shortened("cuau", tmp_path, SHORT)
     config = load_config(site_file).config
     campaign = Campaign(site_file, config.campaign.folder, config.site.root)
-    daemon = campaign.start("--exit-on-verdict")
-    try:
-        daemon.wait(timeout=800)
-    finally:
-        daemon.kill()
-        daemon.wait()
+    campaign.to_verdict(timeout_s=800)
     outcomes = [event.outcome.metrics for event in campaign.events() if isinstance(event, ev.TaskEnded)]
     assert any(isinstance(metrics, SelectMetrics) and metrics.structures for metrics in outcomes), campaign.output()
     last = [metrics for metrics in outcomes if isinstance(metrics, TrainMetrics)][-1]
