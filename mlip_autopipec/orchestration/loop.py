@@ -135,8 +135,8 @@ class WorkflowManager:
                 tasks.create_task(self._call_the_roll(), name="roll")
                 while not self._stopped:
                     now = self._clock.now()
-                    if self._clock_has_stepped(now):
-                        await self._fold()
+                    if step := self._clock_step(now):
+                        await self._fold_in(step)
                         continue
                     self._start_due(tasks, now)
                     if self._unsaved:
@@ -148,17 +148,20 @@ class WorkflowManager:
         except* _Stopped:
             await asyncio.to_thread(self._save, self.state)
 
-    def _clock_has_stepped(self, now: datetime) -> bool:
-        """Whether the clock was set since the last turn; then the inbox says so. The loop's own clock never jumps."""
+    def _clock_step(self, now: datetime) -> ev.ClockStepped | None:
+        """By how much the clock was set since the last turn, if it was. The loop's own clock never jumps."""
         steady_s = asyncio.get_running_loop().time()
         then, then_s = self._clocks or (now, steady_s)
         self._clocks = (now, steady_s)
         by_s = (now - then).total_seconds() - (steady_s - then_s)
-        if abs(by_s) <= _STEP_S:
-            return False
-        stepped = ev.ClockStepped(at=now, by_s=round(by_s, 3))
-        self._inbox.insert(0, _Posted(stepped, None, asyncio.get_running_loop().create_future()))
-        return True
+        return ev.ClockStepped(at=now, by_s=round(by_s, 3)) if abs(by_s) > _STEP_S else None
+
+    async def _fold_in(self, step: ev.ClockStepped) -> None:
+        """Decide nothing before it, and let nothing that was dated by the clock of before come behind it."""
+        posted = _Posted(step, None, asyncio.get_running_loop().create_future())
+        self._inbox.append(posted)
+        while not posted.durable.done():
+            await self._fold()
 
     def _start_due(self, tasks: asyncio.TaskGroup, now: datetime) -> None:
         for command in decide(self.state, self.policy, now):

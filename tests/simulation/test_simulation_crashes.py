@@ -15,7 +15,7 @@ from mlip_autopipec.data_models.base import Verdict
 from mlip_autopipec.testing.weather import FaultRates
 
 #: `scripts/soak` runs many more; those at the end have found something there.
-SEEDS = (*range(300), 869, 9331)
+SEEDS = (*range(300), 869, 9331, 21277)
 PERFECT = FaultRates()
 
 

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import reduce
 
 import pytest
 from machine_stand import ADA, walk
@@ -391,6 +392,34 @@ def test_a_clock_that_is_set_as_the_daemon_starts_is_noticed() -> None:
     (stepped, *_) = stand.seen
     assert isinstance(stepped, ev.ClockStepped)
     assert stepped.by_s == 120
+
+
+def test_what_was_dated_by_the_clock_of_before_is_folded_in_before_its_step() -> None:
+    """Else a grace that begins with it is over at once: an end was seen, and the clock set forward as it was told."""
+    stand = Stand()
+
+    def stepped() -> list[ev.Event]:
+        return [event for event in stand.seen if isinstance(event, ev.ClockStepped)]
+
+    async def doing() -> None:
+        await stand.until(lambda: any(batch.job_id for batch in stand.manager.state.batches.values()))
+        (batch,) = stand.manager.state.batches.values()
+        at, healths = stand.clock.now(), 15 * (ev.SiteHealth.DEGRADED, ev.SiteHealth.OK)
+        told: list[ev.Event] = [ev.SiteChanged(at=at, health=health, message="") for health in healths]
+        over = ev.Sighting(uid=batch.uid, index=0, state=ev.JobState.ENDED, detail="COMPLETED on n1")
+        told.append(ev.JobsSighted(at=at, sightings=(over,)))
+        async with asyncio.TaskGroup() as tasks:  # more than one turn takes
+            for event in told:
+                tasks.create_task(stand.manager.record(event))
+            await asyncio.sleep(0)
+            stand.clock.jump(7200)
+            await stand.until(lambda: bool(stepped()))
+        until = stand.seen[: stand.seen.index(stepped()[0]) + 1]
+        record = reduce(evolve, until, WorkflowState()).tasks[batch.tasks[0]]
+        assert (record.job_state, record.missing_since) == (ev.JobState.ENDED, stepped()[0].at)
+
+    stand.run(doing)
+    assert "AttemptLost" not in stand.kinds()
 
 
 def test_jobs_that_nobody_waits_for_are_told_and_left_alone() -> None:
