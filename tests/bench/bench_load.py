@@ -5,11 +5,13 @@ placed as the work half would.
 """
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -31,7 +33,8 @@ from mlip_autopipec.journal.replay import replay
 
 ANSWER_TARGET_MS, STALL_TARGET_MS, MEMORY_TARGET_MIB, CPU_TARGET_PERCENT = 50.0, 100.0, 150.0, 5.0
 _POLL_S = 15.0
-_PING_EVERY_S, _ASK_EVERY_S = 0.01, 0.1
+_ASK_EVERY_S = 0.1
+_CLIENT = Path(__file__).with_name("bench_client.py")
 _START_TIMEOUT_S, _CHANGE_TIMEOUT_S, _END_TIMEOUT_S = 300.0, 600.0, 60.0
 #: So many times each.
 _PAUSES = 3
@@ -165,19 +168,6 @@ async def started(daemon: Daemon) -> float:
             await asyncio.sleep(0.05)
 
 
-async def asked(daemon: Daemon, path: str, every_s: float, until: asyncio.Event) -> list[float]:
-    """Milliseconds of each answer."""
-    took_ms = []
-    async with _session(daemon) as session:
-        while not until.is_set():
-            began = time.perf_counter()
-            async with session.get(path) as answer:
-                await answer.read()
-            took_ms.append(1000 * (time.perf_counter() - began))
-            await asyncio.sleep(every_s)
-    return took_ms
-
-
 async def _stuck_client(daemon: Daemon) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """One that asks for every event there is, and never reads."""
     reader, writer = await asyncio.open_unix_connection(str(daemon.socket), limit=1024)
@@ -239,14 +229,15 @@ async def _steer(daemon: Daemon, for_s: float) -> float:
 
 async def _part(daemon: Daemon, for_s: float, *others: Awaitable[object]) -> tuple[list[float], list[float], float]:
     """Pings, answers to status, and the share of a core, over so many seconds."""
-    until = asyncio.Event()
+    client = await asyncio.create_subprocess_exec(sys.executable, _CLIENT, daemon.socket, stdin=PIPE, stdout=PIPE)
+    assert client.stdout is not None
+    await client.stdout.readline()  # it asks
     used, began = daemon.cpu_s(), time.monotonic()
-    async with asyncio.TaskGroup() as group:
-        pings = group.create_task(asked(daemon, "/v1/info", _PING_EVERY_S, until))
-        answers = group.create_task(asked(daemon, "/v1/status", _ASK_EVERY_S, until))
-        await asyncio.gather(asyncio.sleep(for_s), *others)
-        until.set()
-    return pings.result(), answers.result(), (daemon.cpu_s() - used) / (time.monotonic() - began)
+    await asyncio.gather(asyncio.sleep(for_s), *others)
+    share = (daemon.cpu_s() - used) / (time.monotonic() - began)
+    said, _ = await client.communicate(b"")  # the end of its input
+    pings_ms, answers_ms = json.loads(said)
+    return pings_ms, answers_ms, share
 
 
 async def _measure(folder: Path, live: int, events: int, for_s: float) -> list[Row]:

@@ -29,7 +29,8 @@ class Row:
     counted: str = ""  # of what all of it was, in words
 
     def complain(self, words: str) -> None:
-        """Keep what was found; with the first of it nothing is well any more."""
+        """Tell at once what was found, and keep it; with the first of it nothing is well any more."""
+        sys.stderr.write(f"\nFOUND: {words}\n")
         self.complaints.append(words)
 
 
