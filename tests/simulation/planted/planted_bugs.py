@@ -97,9 +97,19 @@ class TakesAbsenceForDeath(WorkflowManager):
 class TrustsTheWallClock(WorkflowManager):
     """Measures its waits by a clock that people set."""
 
-    def _clock_has_stepped(self, now: datetime) -> bool:
+    def _clock_step(self, now: datetime) -> ev.ClockStepped | None:
         del now
-        return False
+        return None
+
+
+class LetsTheOldClockSpeakLast(WorkflowManager):
+    """Folds in what was dated by the clock of before behind its step, as the daemon once did."""
+
+    async def _fold_in(self, step: ev.ClockStepped) -> None:
+        before, self._inbox = self._inbox, []
+        await super()._fold_in(step)
+        self._inbox = [*before, *self._inbox]
+        self._arrived.set()
 
 
 class RefusesWhatComesEarly(WorkflowManager):
