@@ -235,7 +235,8 @@ async def _part(daemon: Daemon, for_s: float, *others: Awaitable[object]) -> tup
     used, began = daemon.cpu_s(), time.monotonic()
     await asyncio.gather(asyncio.sleep(for_s), *others)
     share = (daemon.cpu_s() - used) / (time.monotonic() - began)
-    said, _ = await client.communicate(b"")  # the end of its input
+    async with asyncio.timeout(_END_TIMEOUT_S):  # a daemon that hangs would hold up the measurement for ever
+        said, _ = await client.communicate(b"")  # the end of its input
     pings_ms, answers_ms = json.loads(said)
     return pings_ms, answers_ms, share
 
