@@ -235,6 +235,7 @@ def _adapters(site: sections.SiteSection, payload: str, clock: Clock) -> _Site:
                 root=root,
                 python=python,
                 clock=clock,
+                nonce=lambda: secrets.token_hex(16),
             )
             both = RoutingScheduler({Place.QUEUE: slurm, Place.LOGIN: runners(site.login_cores)})
             return _Site(both, python, way)

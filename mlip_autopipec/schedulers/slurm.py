@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
+from mlip_autopipec import framing
 from mlip_autopipec.config.schemas.site import SlurmQueue
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.events import JobState, QueuedJob, Sighting
@@ -51,9 +52,10 @@ class SlurmScheduler:
         root: str,
         python: str,
         clock: Clock,
+        nonce: framing.Nonce,
         phases: Mapping[Phase, SlurmQueue] = MappingProxyType({}),
     ) -> None:
-        """`phases` are the options of those that have their own."""
+        """`phases` are the options of those that have their own; `nonce` makes the mark of each call's answer."""
         self._transport = transport
         self._options = options
         self._phases = phases
@@ -61,6 +63,7 @@ class SlurmScheduler:
         self._root = root
         self._python = python
         self._clock = clock
+        self._nonce = nonce
         self._quiet = QUIET_MIN
         #: uid → since when whole answers show nothing of it; uid and index → since when only the database does.
         self._empty_since: dict[str, datetime] = {}
@@ -183,8 +186,10 @@ class SlurmScheduler:
 
     async def _ask(self, command: str, *words: str) -> text.Answer:
         """Run one of the scripts. Raises TransientError if the shell could not do its work."""
-        completed = await self._transport.run(["sh", "-s", "--", *words], stdin=command.encode(), timeout_s=_TIMEOUT_S)
-        said = text.parse_answer(completed.stdout, completed.stderr)
+        nonce = self._nonce()
+        stdin = framing.scripted(nonce, command)
+        completed = await self._transport.run([*framing.SHELL, *words], stdin=stdin, timeout_s=_TIMEOUT_S)
+        said = text.parse_answer(nonce, completed.stdout, completed.stderr)
         if completed.exit_status != 0:
             raise TransientError(said.errors or f"the site's shell ended with {completed.exit_status} and no word")
         return said

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 
 from mlip_autopipec.config.schemas.site import SlurmQueue
 from mlip_autopipec.data_models.task import Resources, Task
+from mlip_autopipec.framing import TELL
 from mlip_autopipec.schedulers.slurm_text import LIFE_MARK, SACCT_FORMAT, SQUEUE_FORMAT
 
 #: What the gate says: the id of the array follows the first.
@@ -140,22 +141,17 @@ do :; done
 exit $status
 """
 
-# --- the daemon's commands: for `sh -s -- ARGUMENTS` in the root ----------------------------------------------------
+# --- the daemon's commands: for framing.SHELL with ARGUMENTS in the root ----------------------------------------------
 
-#: Frames the output of each command, bounds its time, and keeps the user's own settings of Slurm out of it.
+#: Frames the output of each command (see framing), bounds its time, and ignores the user's own settings of Slurm.
 _PRELUDE = f"""
 for name in $(env | sed -n 's/^\\(S\\(LURM\\|BATCH\\|QUEUE\\|ACCT\\|CANCEL\\)_[A-Za-z0-9_]*\\)=.*/\\1/p'); do
   [ $name = SLURM_CONF ] || unset $name
 done
 export LC_ALL=C TZ=UTC SLURM_BITSTR_LEN=0
 user=$(id -un)
-tell() {{
-  section=$1
-  shift
-  printf 'AP_BEGIN %s\\n' $section
-  "$@"
-  printf '\\nAP_END %s %s\\n' $section $?
-}}
+{TELL}
+tail_of() {{ [ -f "$2" ] && [ ! -L "$2" ] && tail -c "$1" "$2" | tr -d '\\000'; }} # no pipe, no device
 bounded() {{ timeout -k 5 {COMMAND_TIMEOUT_S} "$@"; }}
 queue() {{ bounded squeue --noheader --states=all --user="$user" --name="$1" --format='{SQUEUE_FORMAT}'; }}
 accounts() {{ # of one name, from an hour before it was first handed over: clocks differ
@@ -241,8 +237,8 @@ cd "$1" || exit 1
 tell squeue queue "$2"
 command -v sacct >/dev/null && tell sacct accounts "$2"
 workdir=$(awk -F '\t' -v wanted="$3" '$1 == wanted { print $2 }' tasks.tsv)
-tell slurm tail -c "$4" "slurm-$3.out"
-tell job tail -c "$4" "$root/$workdir/job-$2.out"
+tell slurm tail_of "$4" "slurm-$3.out"
+tell job tail_of "$4" "$root/$workdir/job-$2.out"
 """
 )
 

@@ -1,13 +1,15 @@
 """What Slurm says, as values. Pure: text in, facts out.
 
-Every command on the site is framed by marks (see slurm_script), so that a torn answer can't pass for a short one, nor
-a login banner for an answer. States and flags are those of Slurm 25.11; a word that is not among them ends nothing.
+Every command on the site is framed (see framing), so that a torn answer can't pass for a short one, nor a login banner
+or the output of a job for an answer. States and flags are those of Slurm 25.11; a word that is not among them ends
+nothing.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from mlip_autopipec import framing
 from mlip_autopipec.data_models.base import Reason
 from mlip_autopipec.data_models.events import JobState, QueuedJob
 from mlip_autopipec.ports import Accepted, Limited, PostMortem, Rejected, Unclear
@@ -64,18 +66,10 @@ LIFE_MARK = "AP_LIFE"
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
-    """What one command printed, and how it ended."""
-
-    text: str
-    status: int
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """The commands that came to their end, by name, and what was said on standard error."""
 
-    sections: Mapping[str, Section]
+    sections: Mapping[str, framing.Section]
     errors: str
 
     def whole(self, name: str) -> str | None:
@@ -88,15 +82,13 @@ class Answer:
         return (self.whole(name) or "").strip()
 
 
-_FRAME = re.compile(r"^AP_BEGIN (\w+)\n(.*?)^AP_END \1 (\d+)$", re.MULTILINE | re.DOTALL)
 _ERRORS_MAX = 500
 
 
-def parse_answer(stdout: bytes, stderr: bytes) -> Answer:
-    """Take a framed answer apart. What stands outside of the frames is the login's, and a torn frame is none."""
-    frames = _FRAME.findall(stdout.decode("utf-8", "replace"))
-    sections = {name: Section(body.removesuffix("\n"), int(status)) for name, body, status in frames}
-    return Answer(sections, " ".join(stderr.decode("utf-8", "replace").split())[-_ERRORS_MAX:])
+def parse_answer(nonce: str, stdout: bytes, stderr: bytes) -> Answer:
+    """Take an answer apart that was framed with this nonce."""
+    errors = " ".join(stderr.decode("utf-8", "replace").split())[-_ERRORS_MAX:]
+    return Answer(framing.sections(nonce, stdout), errors)
 
 
 # --- the answer to sbatch -------------------------------------------------------------------------------------------

@@ -8,9 +8,11 @@ endless ones nothing helps: an empty or an old answer is shown for a minute at m
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from mlip_autopipec import framing
 from mlip_autopipec.data_models.base import Reason
 from mlip_autopipec.data_models.events import JobState
 from mlip_autopipec.data_models.task import Task, TaskFile
@@ -67,6 +69,14 @@ class _Folder:
     on_the_wire: int = 0
 
 
+class Told(NamedTuple):
+    """One section of an answer."""
+
+    section: str
+    text: str = ""
+    status: int = 0
+
+
 class SimulatedSlurm(SimulatedJobs):
     """A controller, its database in every second simulation, its nodes, and the site's shell."""
 
@@ -95,31 +105,31 @@ class SimulatedSlurm(SimulatedJobs):
 
     # --- the shell -----------------------------------------------------------------------------------------------
 
-    async def answer(self, verb: str, words: Sequence[str]) -> str:  # noqa: PLR0911 - one per script
-        """What one of the daemon's scripts prints."""
+    async def answer(self, verb: str, words: Sequence[str]) -> Iterable[Told]:  # noqa: PLR0911 - one per script
+        """What one of the daemon's scripts tells."""
         match verb, *words:
             case "submit", folder, after, _:
                 return await self._submit(folder.removeprefix(_FOLDERS), after)
             case "locate", _, uid:
-                return "".join(self._locate(uid))
+                return self._locate(uid)
             case "close", folder:
                 return self._close(folder.removeprefix(_FOLDERS))
             case "sight", uids:
-                return self._squeue(uids.split(","))
+                return (self._squeue(uids.split(",")),)
             case "autopsy", _, uid, _, _:
-                return "".join((self._squeue([uid]), self._sacct(uid), _tell("slurm", ""), _tell("job", "")))
+                return (self._squeue([uid]), *self._sacct(uid), Told("slurm"), Told("job"))
             case "seal", folder, _, index:
                 self._folders[folder.removeprefix(_FOLDERS)].sealed.add(int(index))
-                return ""
+                return ()
             case ("roll",):
-                return self._squeue({job.uid for job in self._all()}, ended=False)
+                return (self._squeue({job.uid for job in self._all()}, ended=False),)
             case "cancel", uid:
                 self._scancel(uid)
-                return ""
+                return ()
             case _:
                 raise BugError(f"no such script: {verb} {words}")
 
-    async def _submit(self, uid: str, after: str) -> str:
+    async def _submit(self, uid: str, after: str) -> Iterable[Told]:
         folder = self._folders.setdefault(uid, _Folder())
         begun = (str(len(folder.tries) - 1) if folder.tries else "none") == after and not folder.gate
         if begun:
@@ -127,34 +137,34 @@ class SimulatedSlurm(SimulatedJobs):
         if folder.tries and not folder.gate:
             wait_s = folder.tries[-1].answered_at_s - self._clock.elapsed_s
             await self._clock.sleep(min(max(wait_s, 0.0), _PATIENCE_S))
-        return _tell("begun", "yes" if begun else "no") + "".join(self._report(folder))
+        return (Told("begun", "yes" if begun else "no"), *self._report(folder))
 
-    def _locate(self, uid: str) -> Iterator[str]:
+    def _locate(self, uid: str) -> Iterator[Told]:
         folder = self._folders.setdefault(uid, _Folder())
         yield from self._report(folder)
         if folder.tries:
             yield self._squeue([uid])
-            yield self._sacct(uid)
-            yield _tell("config", "MessageTimeout          = 10 sec")
+            yield from self._sacct(uid)
+            yield Told("config", "MessageTimeout          = 10 sec")
 
-    def _close(self, uid: str) -> str:
+    def _close(self, uid: str) -> Iterable[Told]:
         folder = self._folders[uid]
         folder.gate = folder.gate or "void"
-        return _tell("gate", folder.gate)
+        return (Told("gate", folder.gate),)
 
     def _scancel(self, uid: str) -> None:
         for job in self._all():
             if job.uid == uid and job.end is None:
                 self._end(job, PostMortem(Reason.CANCELLED, "scancel"))
 
-    def _report(self, folder: _Folder) -> Iterator[str]:
+    def _report(self, folder: _Folder) -> Iterator[Told]:
         tried = folder.tries[-1] if folder.tries else None
         answered = tried is not None and tried.status is not None and self._clock.elapsed_s >= tried.answered_at_s
-        yield _tell("gate", folder.gate, 0 if folder.gate else 1)
-        yield _tell("try", str(len(folder.tries) - 1) if folder.tries else "")
-        yield _tell("rc", str(tried.status) if tried and answered else "", 0 if answered else 1)
-        yield _tell("out", tried.out if tried and answered else "")
-        yield _tell("err", tried.err if tried and answered else "")
+        yield Told("gate", folder.gate, 0 if folder.gate else 1)
+        yield Told("try", str(len(folder.tries) - 1) if folder.tries else "")
+        yield Told("rc", str(tried.status) if tried and answered else "", 0 if answered else 1)
+        yield Told("out", tried.out if tried and answered else "")
+        yield Told("err", tried.err if tried and answered else "")
 
     # --- the controller ------------------------------------------------------------------------------------------
 
@@ -211,19 +221,19 @@ class SimulatedSlurm(SimulatedJobs):
             return False
         return folder.gate == me and folder.claims.setdefault(job.index, job.job_id) == job.job_id
 
-    def _squeue(self, uids: Collection[str], *, ended: bool = True) -> str:
+    def _squeue(self, uids: Collection[str], *, ended: bool = True) -> Told:
         if self._weather.strikes("sight_none"):
-            return _tell("squeue", "", 1)
+            return Told("squeue", "", 1)
         if not self._lies("sight_frozen"):
             self._shown = [(job, job.state) for job in self._all() if not self._forgotten(job)]
         if self._lies("sight_empty"):
-            return _tell("squeue", "")
+            return Told("squeue", "")
         arrays: dict[tuple[str, str], list[tuple[Job, JobState]]] = {}
         for job, state in self._shown:
             if job.uid in uids and (ended or state is not JobState.ENDED):
                 arrays.setdefault((job.uid, job.job_id), []).append((job, state))
         lines = [line for array in arrays.values() for line in _queue_lines(array)]
-        return _tell("squeue", "\n".join(lines))
+        return Told("squeue", "\n".join(lines))
 
     def _lies(self, fault: str) -> bool:
         """Whether this answer is no truth; one lie lasts at most a minute, and then there is none for ten."""
@@ -233,16 +243,16 @@ class SimulatedSlurm(SimulatedJobs):
             self._lie_next_s = self._lie_until_s + _TRUTH_S
         return self._lie == fault and now_s < self._lie_until_s and not self._weather.is_calm
 
-    def _sacct(self, uid: str) -> str:
+    def _sacct(self, uid: str) -> Iterable[Told]:
         if not self._has_database:
-            return ""
+            return ()
         lines = []
         for job in self._all():
             if job.uid == uid:
                 heard = job.ended_at_s is not None and self._clock.elapsed_s - job.ended_at_s > _LAG_S
                 word = _word(job) if heard else "RUNNING" if job.starts else "PENDING"
                 lines.append(f"{job.job_id}_{job.index}|{word}|0:0|n{job.node}|{job.uid}")
-        return _tell("sacct", "\n".join(lines))
+        return (Told("sacct", "\n".join(lines)),)
 
 
 class SlurmTransport(MemoryTransport):
@@ -261,15 +271,13 @@ class SlurmTransport(MemoryTransport):
         if self.slurm is None:
             raise BugError("nobody is at the other end")
         await self._disturb("run")
-        said = await self.slurm.answer(self._verbs[stdin.decode()], argv[3:])
+        first, _, script = stdin.decode().partition("\n")
+        answer = await self.slurm.answer(self._verbs[script], argv[len(framing.SHELL) :])
+        said = "".join(framing.framed(first.removeprefix("nonce="), *told) for told in answer)
         await self._disturb("run")
         if self._weather.strikes("torn"):
             said = said[: self._chance.randrange(len(said) + 1)]
         return Completed(0, said.encode(), b"")
-
-
-def _tell(section: str, text: str, status: int = 0) -> str:
-    return f"AP_BEGIN {section}\n{text}\nAP_END {section} {status}\n"
 
 
 def _queue_lines(array: Sequence[tuple[Job, JobState]]) -> Iterator[str]:

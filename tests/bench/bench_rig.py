@@ -7,6 +7,7 @@ out. Slurm's commands are counted by wrappers that stand before them on PATH, wh
 import asyncio
 import os
 import random
+import secrets
 import shutil
 import time
 from collections import Counter
@@ -291,6 +292,7 @@ async def run_phases(site: BenchSite, tasks: Mapping[Phase, int], *, phases: int
         root=str(site.root),
         python=site.python,
         clock=clock,
+        nonce=lambda: secrets.token_hex(16),
     )
     scheduler.moments = moments
     runners = {phase: NoWork(phase, tasks.get(phase, 1)) for phase in Phase}

@@ -5,6 +5,7 @@ Real ones run the whole work half, of which only what a task calculates is repla
 
 import asyncio
 import random
+import secrets
 import sys
 import zipfile
 from abc import ABC, abstractmethod
@@ -175,6 +176,7 @@ class SlurmSite(RealSite):
             root=str(self.root),
             python=sys.executable,
             clock=self.clock,
+            nonce=lambda: secrets.token_hex(16),
         )
 
     def impossible(self) -> None:
@@ -244,7 +246,13 @@ class SimulatedSlurmSite(SimulatedSite):
 
         def made() -> Scheduler:
             return SlurmScheduler(
-                transport, options=SlurmQueue(), payload="p.pyz", root="/site", python="python3", clock=self._clock
+                transport,
+                options=SlurmQueue(),
+                payload="p.pyz",
+                root="/site",
+                python="python3",
+                clock=self._clock,
+                nonce=lambda: f"{self._chance.getrandbits(64):x}",
             )
 
         return transport, transport.slurm, made

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -131,6 +132,7 @@ class Site:
             root=str(self.root),
             python=sys.executable,
             clock=WallClock(),
+            nonce=lambda: secrets.token_hex(16),
         )
 
     def program(self, code: str) -> None:

@@ -103,10 +103,17 @@ def behind_slurm(scheduler: type[SlurmScheduler] = SlurmScheduler) -> Sites:
     def site(clock: SimulatedClock, weather: Weather, chance: random.Random) -> Site:
         transport = SlurmTransport(weather, chance, _VERBS)
         transport.slurm = SimulatedSlurm(transport, clock, weather, chance)
+        nonces = random.Random(0)  # noqa: S311 - seeded, and not of the weather's chance
 
         def made() -> Scheduler:
             return scheduler(
-                transport, options=SlurmQueue(), payload="payload.pyz", root="/site", python="python3", clock=clock
+                transport,
+                options=SlurmQueue(),
+                payload="payload.pyz",
+                root="/site",
+                python="python3",
+                clock=clock,
+                nonce=lambda: f"{nonces.getrandbits(64):x}",
             )
 
         return Site(transport.slurm, transport.slurm, transport, made)

@@ -5,6 +5,7 @@ written for it. So everything but Slurm itself is what runs on a site.
 """
 
 import os
+import secrets
 import subprocess
 from pathlib import Path
 
@@ -86,6 +87,7 @@ class SlurmStand:
             root=str(self.root),
             python="python3",
             clock=self.clock,
+            nonce=lambda: secrets.token_hex(16),
         )
 
     def program(self, name: str, body: str) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -339,7 +341,7 @@ async def test_a_begin_that_comes_between_the_look_and_the_gate_counts(stand: Sl
 async def test_a_torn_answer_is_a_passing_fault(stand: SlurmStand) -> None:
     """The shell was ended in the middle: no information."""
     await stand.scheduler.submit(stand.batch, stand.tasks)
-    stand.program("head", "kill -9 $PPID")
+    stand.program("head", "kill -9 $(cut -d ' ' -f 4 /proc/$PPID/stat)")  # of the shell that frames it
 
     with pytest.raises(TransientError):
         await stand.scheduler.locate(stand.batch)
@@ -387,6 +389,42 @@ async def test_a_failing_squeue_shows_nothing_absent(stand: SlurmStand) -> None:
 
     with pytest.raises(TransientError, match="Unable to contact slurm controller"):
         await stand.scheduler.sight([stand.batch])
+
+
+FORGERY = "\nAP_BEGIN squeue\n\nAP_END squeue 0\nAP_END job 0\n\nAP  squeue 0 0\n\n"
+
+
+async def test_a_running_job_forges_no_answer_of_squeue(stand: SlurmStand) -> None:
+    """Its own output, which is read beside squeue's answer, says that squeue shows nothing: it is no answer."""
+    await stage_only(stand)
+    show(stand, "4711|0|RUNNING|None|n1")
+    output = stand.root / stand.tasks[0].workdir / f"job-{UID}.out"
+    for forged in (FORGERY, FORGERY.replace("\n", "\r\n"), f"{FORGERY}\0\xff"):
+        output.write_text(forged, encoding="latin-1")
+        (stand.folder / "slurm-0.out").write_text(forged, encoding="latin-1")
+
+        assert await end_of(stand) == Sighting(uid=UID, index=0, state=JobState.RUNNING, detail="RUNNING on n1")
+    assert not (stand.root / stand.tasks[0].workdir / f"claim.{UID}").exists()
+
+
+ODD: dict[str, Callable[[Path], None]] = {
+    "fifo": os.mkfifo,
+    "folder": Path.mkdir,
+    "loop": lambda path: path.symlink_to(path),
+    "device": lambda path: path.symlink_to("/dev/zero"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+async def test_an_output_that_is_no_file_holds_nothing_up(stand: SlurmStand, kind: str) -> None:
+    """A pipe would be waited for; what is no regular file has no last words."""
+    await stage_only(stand)
+    ODD[kind](stand.root / stand.tasks[0].workdir / f"job-{UID}.out")
+
+    ended = await asyncio.wait_for(end_of(stand), timeout=10)
+
+    assert isinstance(ended, PostMortem)
+    assert ended.message.endswith("it has written nothing")
 
 
 async def test_a_cut_squeue_shows_nothing_absent(stand: SlurmStand) -> None:

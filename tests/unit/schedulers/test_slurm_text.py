@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlip_autopipec import framing
 from mlip_autopipec.data_models.base import Reason
 from mlip_autopipec.data_models.events import JobState
 from mlip_autopipec.ports import Accepted, Limited, Rejected, Unclear
@@ -336,14 +337,15 @@ def test_nothing_left_means_lost(element: text.Element | None) -> None:
 def test_frames_are_found_in_the_noise_of_a_login() -> None:
     """Banners before and after are nobody's; a section without its end is not there."""
     said = text.parse_answer(
-        b"Welcome!\nAP_BEGIN squeue\n1|0|RUNNING|None|n1|x\n\nAP_END squeue 0\nmodule loaded\n"
-        b"AP_BEGIN gate\n\nAP_END gate 1\nAP_BEGIN sacct\n1|RUNN",
+        "5eed",
+        b"Welcome!\n\nAP 5eed squeue 0 22\n1|0|RUNNING|None|n1|x\n\n\nmodule loaded\n"
+        b"AP 5eed gate 1 0\n\nAP 5eed sacct 0 9\n1|RUNN",
         b"two\n words \xff",
     )
 
     assert said.sections == {
-        "squeue": text.Section("1|0|RUNNING|None|n1|x\n", 0),
-        "gate": text.Section("", 1),
+        "squeue": framing.Section("1|0|RUNNING|None|n1|x\n", 0),
+        "gate": framing.Section("", 1),
     }
     assert said.whole("squeue") == "1|0|RUNNING|None|n1|x\n"
     assert said.whole("gate") is None
