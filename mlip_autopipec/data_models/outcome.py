@@ -79,6 +79,9 @@ class ExploreMetrics(Model):
         max_length=64,
         description="looks at γ by its value: lower edge, an eighth of a decade below the next",
     )
+    gamma_selected: int | None = Field(
+        default=None, ge=0, description="looks at or above gamma_select; None: an earlier version did not count them"
+    )
 
     @model_validator(mode="after")
     def _completed_means_all_steps(self) -> Self:

@@ -10,12 +10,11 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from mlip_autopipec.data_models.outcome import Ending
 from mlip_autopipec.observability.canvas import BLUE, GREEN, GREY, INK, PURPLE, VERMILLION, Drawing, plain_log
-from mlip_autopipec.observability.projections import GammaHistogram, WalkerTrace
+from mlip_autopipec.observability.projections import GAMMA_BINS_PER_DECADE, GammaHistogram, WalkerTrace
 
 _FLOOR = 0.1  # lower values are drawn there: how far below gamma_select a frame is tells nothing
 _COLUMNS = 4
 _PANELS_MAX = 24
-_BINS_PER_DECADE = 8  # of the histogram, as walkers count
 _POINTS_MAX = 12_000  # over all panels, so that a long campaign still makes a small page
 _CONDITION_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, GREY)
 _ENDING_MARKERS = {Ending.HALTED: "X", Ending.EXPLODED: "D"}
@@ -125,7 +124,7 @@ def gamma_histogram(found: Sequence[GammaHistogram]) -> Drawing:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        edges = [10 ** (place / _BINS_PER_DECADE) for place in span]
+        edges = [10 ** (place / GAMMA_BINS_PER_DECADE) for place in span]
         for one, colour, filled in shown:
             looks = {_bin(edge): number for edge, number in one.looks.items()}
             total = sum(looks.values())
@@ -147,4 +146,4 @@ def gamma_histogram(found: Sequence[GammaHistogram]) -> Drawing:
 
 
 def _bin(edge: float) -> int:
-    return round(_BINS_PER_DECADE * log10(edge))
+    return round(GAMMA_BINS_PER_DECADE * log10(edge))

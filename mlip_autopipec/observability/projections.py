@@ -138,14 +138,23 @@ def gamma_traces(events: Iterable[ev.Event]) -> tuple[WalkerTrace, ...]:
     return tuple(traces)
 
 
+#: Of the bins in which walkers count their looks at γ.
+GAMMA_BINS_PER_DECADE = 8
+
+
 @dataclass(frozen=True, slots=True)
 class GammaHistogram:
-    """How often the walkers of one cycle met a γ: looks by the lower edge of their bin, an eighth of a decade wide."""
+    """How often the walkers of one cycle met a γ: looks by the lower edge of their bin, an eighth of a decade wide.
+
+    `selected` are the fewest and the most looks that can have been at or above γ select. Walkers count them, so both
+    are equal; of those of an earlier version the bin with the threshold in it may lie on either side.
+    """
 
     cycle: int
     looks: Mapping[float, int]
     gamma_select: float
     gamma_halt: float
+    selected: tuple[int, int]
 
 
 def gamma_histograms(events: Iterable[ev.Event]) -> tuple[GammaHistogram, ...]:
@@ -153,6 +162,7 @@ def gamma_histograms(events: Iterable[ev.Event]) -> tuple[GammaHistogram, ...]:
     walkers: dict[str, Task] = {}
     looks: dict[int, Counter[float]] = {}
     levels: dict[int, tuple[float, float]] = {}
+    selected: dict[int, tuple[int, int]] = {}
     for event in events:
         match event:
             case ev.PhaseStarted(phase=Phase.EXPLORATION):
@@ -162,9 +172,27 @@ def gamma_histograms(events: Iterable[ev.Event]) -> tuple[GammaHistogram, ...]:
                 if metrics.gamma_counts and task and isinstance(task.parameters, ExploreParameters):
                     looks.setdefault(task.cycle, Counter()).update(dict(metrics.gamma_counts))
                     levels[task.cycle] = task.parameters.gamma_select, task.parameters.gamma_halt
+                    least, most = _selected(metrics, task.parameters.gamma_select)
+                    before = selected.get(task.cycle, (0, 0))
+                    selected[task.cycle] = before[0] + least, before[1] + most
             case _:
                 pass
-    return tuple(GammaHistogram(cycle, dict(sorted(found.items())), *levels[cycle]) for cycle, found in looks.items())
+    return tuple(
+        GammaHistogram(cycle, dict(sorted(found.items())), *levels[cycle], selected[cycle])
+        for cycle, found in looks.items()
+    )
+
+
+def _selected(metrics: ExploreMetrics, gamma_select: float) -> tuple[int, int]:
+    """The fewest and the most looks of one walker at or above γ select."""
+    if metrics.gamma_selected is not None:
+        return metrics.gamma_selected, metrics.gamma_selected
+    edges = sorted(dict(metrics.gamma_counts))
+    below = max((edge for edge in edges if edge <= gamma_select), default=0.0)
+    last = below * 10 ** (1 / GAMMA_BINS_PER_DECADE)  # where its bin ends; the next may have no looks
+    least = sum(looks for edge, looks in metrics.gamma_counts if edge >= gamma_select)
+    unsure = dict(metrics.gamma_counts).get(below, 0) if below < gamma_select < last else 0
+    return least, least + unsure
 
 
 def _trace(task: Task, parameters: ExploreParameters, metrics: ExploreMetrics) -> WalkerTrace:

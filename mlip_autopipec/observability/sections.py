@@ -160,9 +160,10 @@ def _histogram(found: Sequence[GammaHistogram]) -> str:
     for one in dict.fromkeys((found[0].cycle, found[-1].cycle)):
         histogram = next(each for each in found if each.cycle == one)
         looks = sum(histogram.looks.values())
-        over = sum(number for edge, number in histogram.looks.items() if edge >= histogram.gamma_select)
-        above[one] = f"{over / looks:.1%} of {count(looks, 'look')} in cycle {one}"
-    words = f"γ above γ select in {' and '.join(above.values())}."
+        least, most = (f"{over / looks:.1%}" for over in histogram.selected)
+        share = least if least == most else f"between {least} and {most}"
+        above[one] = f"{share} of {count(looks, 'look')} in cycle {one}"
+    words = f"γ at or above γ select in {' and '.join(above.values())}."
     caption = f"Every look that walkers had at γ, by its height; {words} Bins are an eighth of a decade wide."
     return figure(gamma_histogram(found), "histogram", f"Histogram of γ. {words}", caption, height_inch=2.6)
 

@@ -271,3 +271,33 @@ def test_looks_at_gamma_add_up_over_the_walkers_of_a_cycle() -> None:
     first, *_, last = gamma_histograms(whole_campaign(learning_cycles=2).events)
     assert (first.cycle, dict(first.looks)) == (1, {0.7499: 60, 1.0: 46, 3.1623: 1, 10.0: 1})
     assert (last.cycle, dict(last.looks), last.gamma_select, last.gamma_halt) == (2, {0.7499: 120, 1.0: 80}, 2, 10)
+
+
+@pytest.mark.parametrize(
+    ("counted", "selected", "share"),
+    [
+        (((1.7783, 94), (2.3714, 6)), 8, "8.0% of 100 looks"),  # the bin of 1.78 to 2.37 holds the threshold
+        (((1.7783, 94), (2.3714, 6)), None, "between 6.0% and 100.0% of 100 looks"),  # an earlier version's
+        (((1.3335, 94), (2.3714, 6)), None, "6.0% of 100 looks"),  # no look near the threshold
+        (((1.7783, 100),), 0, "0.0% of 100 looks"),
+    ],
+)
+def test_looks_above_gamma_select_are_counted_and_not_their_bins(
+    counted: tuple[tuple[float, int], ...], selected: int | None, share: str
+) -> None:
+    """γ select is 2: a look at 2.1 is one above it, whatever the lower edge of its bin."""
+    events = list(whole_campaign(learning_cycles=1).events)
+    walked = next(event for event in events if isinstance(event, ev.TaskEnded) and _walked(event))
+    metrics = walked.outcome.metrics
+    assert isinstance(metrics, oc.ExploreMetrics)
+    changed = metrics.model_copy(update={"gamma_counts": counted, "gamma_selected": selected})
+    outcome = walked.outcome.model_copy(update={"metrics": changed})
+    alone = [event for event in events if not (isinstance(event, ev.TaskEnded) and _walked(event))]
+    place = next(n for n, event in enumerate(alone) if isinstance(event, ev.PhaseEnded) and event.cycle == 1)
+    alone.insert(place, walked.model_copy(update={"outcome": outcome}))
+    (found,) = gamma_histograms(alone)
+    assert f"γ at or above γ select in {share} in cycle 1." in gamma(gamma_traces(alone), (), (found,), ())
+
+
+def _walked(event: ev.TaskEnded) -> bool:
+    return isinstance(event.outcome.metrics, oc.ExploreMetrics)

@@ -126,7 +126,7 @@ def test_the_numbers_are_on_the_page(whole: tuple[str, Page]) -> None:
         "done later",
         "Cu fcc 900 K nvt",
         "148 of 2000",
-        "γ above γ select in 1.9% of 108 looks in cycle 1 and 0.0% of 200 looks in cycle 3.",
+        "γ at or above γ select in 1.9% of 108 looks in cycle 1 and 0.0% of 200 looks in cycle 3.",
         "Of 120 frames that walkers kept, 9 were chosen to be labelled.",
         "γ halt 10",
         "γ select 2",
