@@ -45,7 +45,7 @@ from mlip_autopipec.observability.leftovers import keep_copies, place_of_leftove
 from mlip_autopipec.observability.logs import LogObserver, configure, is_journal
 from mlip_autopipec.observability.notify import SystemdNotifier, status_words
 from mlip_autopipec.observability.progress import ConsoleProgress, final_words
-from mlip_autopipec.observability.reporter import REPORT_TIMEOUT_S, Reporter
+from mlip_autopipec.observability.reporter import Reporter
 from mlip_autopipec.observability.watchdog import keep_watchdog
 from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.loop import Observer, WorkflowManager
@@ -76,7 +76,6 @@ VERDICT_EXIT_CODES = {
 #: With --exit-on-verdict, when the daemon was stopped before there was one (EX_TEMPFAIL: start it again to go on).
 STOPPED_EARLY_EXIT_CODE = 75
 _LAST_WORD_TIMEOUT_S = 10.0
-_LAST_REPORT_TIMEOUT_S = 15.0
 _PROBE_TIMEOUT_S = 60.0
 _CANCEL_TIMEOUT_S = 30.0
 #: For gc.set_threshold: with a million objects of state, the defaults spend half of the time looking at them again.
@@ -428,9 +427,9 @@ class _Daemon:
                 self._notifier.stopping()
                 async with asyncio.timeout(_LAST_WORD_TIMEOUT_S):
                     await manager.record(ev.DaemonStopped(at=self._clock.now(), why=ending.why, by=ending.by))
-            # Who stops a daemon waits for it, systemd for half a minute; who waits for a verdict wants its report.
-            await reporter.render(REPORT_TIMEOUT_S if self._exit_on_verdict else _LAST_REPORT_TIMEOUT_S)
-        print(final_words(manager.state, self._folder / "report.html"))
+            # Who stops a daemon waits for it, systemd for half a minute: no exit waits for a picture.
+            of_report = await reporter.render_last()
+        print(final_words(manager.state, self._folder / "report.html", of_report))
         return self._exit_code(manager.state)
 
     @asynccontextmanager

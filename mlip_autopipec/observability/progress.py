@@ -113,8 +113,11 @@ def footer(state: WorkflowState, elapsed_s: float, running: Mapping[str, Progres
     return Group(*parts)
 
 
-def final_words(state: WorkflowState, report: Path) -> str:
-    """The closing block: the verdict and its reason, the cycles, and where the potential and the report are."""
+def final_words(state: WorkflowState, report: Path, of_report: str = "") -> str:
+    """The closing block: the verdict and its reason, the cycles, and where the potential and the report are.
+
+    `of_report` is what there is to say of a report that is not whole.
+    """
     lines = [
         f"{state.campaign}: {state.status}",
         *([state.verdict_reason] if state.verdict_reason else []),
@@ -123,7 +126,7 @@ def final_words(state: WorkflowState, report: Path) -> str:
         *([""] if state.cycles else []),
         *_progress(state.cycles),
         f"potential  {state.latest_potential_path or 'none yet'}",
-        f"report     {report}",
+        f"report     {report}{f' ({of_report})' if of_report else ''}",
     ]
     return "\n".join(lines)
 

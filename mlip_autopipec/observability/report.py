@@ -3,6 +3,7 @@
 A section with nothing to show yet says so and stays.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -36,7 +37,7 @@ def render_report(events: Iterable[ev.Event], root: Path, output: Path) -> None:
     What tasks left for it is read under `root` (leftovers.py); what is not there is said to be missing.
     Takes seconds for a long campaign: not for an event loop. Raises OSError if `output` cannot be written.
     """
-    making = output.with_name(f"{output.name}.making")
+    making = output.with_name(f"{output.name}.making.{os.getpid()}")  # two may be written at a time
     making.write_text(report_html(tuple(events), root), encoding="utf-8")
     making.replace(output)
 

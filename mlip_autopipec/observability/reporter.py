@@ -5,21 +5,27 @@ import contextlib
 import ctypes
 import os
 import signal
+import subprocess
+import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from structlog.typing import FilteringBoundLogger
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import FileRef
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.errors import TransientError
+from mlip_autopipec.errors import AutopipecError
 
-#: Brings files of the site to where the report reads them. Raises TransientError, OSError.
+#: Brings files of the site to where the report reads them. Raises AutopipecError, OSError.
 Fetch = Callable[[Sequence[FileRef]], Awaitable[None]]
 
 #: On a busy machine, at the lowest priority.
 REPORT_TIMEOUT_S = 300.0
+#: After the last event nobody waits longer; the report is then finished without the daemon.
+LAST_REPORT_TIMEOUT_S = 15.0
+#: For a killed process to be gone: it may hang in a file system.
+_KILL_TIMEOUT_S = 5.0
 #: Linux's; elsewhere a report may outlive its daemon.
 _PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
 _PR_SET_PDEATHSIG = 1
@@ -53,53 +59,125 @@ class Reporter:
             await self.render()
 
     async def render(self, timeout_s: float = REPORT_TIMEOUT_S) -> None:
-        """Write the report, or say why there is none."""
+        """Write the report, or say why there is none. Raises nothing: a campaign does not end for a picture."""
         try:
             async with asyncio.timeout(timeout_s):
-                if self._fetch is not None:
-                    await self._gather(self._fetch)
+                await self._fetched()
                 _, words = await self._run()
         except TimeoutError:
             words = f"it took more than {timeout_s:g} s"
-        except OSError as error:
+        except (OSError, subprocess.SubprocessError) as error:
             words = str(error)
         if words:
             self._logger.warning("no report", why=words)
 
-    async def _gather(self, fetch: Fetch) -> None:
+    async def render_last(self, timeout_s: float = LAST_REPORT_TIMEOUT_S) -> str:
+        """Write the report as the daemon ends, which waits no longer than `timeout_s`; what to say of it, if anything.
+
+        A report that takes longer is finished by a process of its own, which ends after REPORT_TIMEOUT_S at the latest.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._fetched()
+        except TimeoutError:
+            self._logger.warning("the report lacks what the site has", why=f"no answer within {timeout_s:g} s")
+        except (OSError, subprocess.SubprocessError) as error:
+            self._logger.warning("the report lacks what the site has", why=str(error))
+        with tempfile.TemporaryFile() as said:
+            try:
+                process = self._detached(said.fileno())
+            except (OSError, subprocess.SubprocessError) as error:
+                self._logger.warning("no report", why=str(error))
+                return f"none: {error}"
+            try:
+                await asyncio.to_thread(process.wait, timeout_s)
+            except subprocess.TimeoutExpired:
+                self._logger.warning("the report is late", pid=process.pid, why=f"it takes more than {timeout_s:g} s")
+                return f"still being written, by process {process.pid}"
+            if process.returncode == 0:
+                return ""
+            said.seek(0)
+            words = said.read().decode("utf-8", "replace").strip() or _ended(process.returncode)
+        self._logger.warning("no report", why=words)
+        return f"none: {words}"
+
+    async def _fetched(self) -> None:
         """Bring what the report shows and the site alone has. Without it, the report says that it is missing."""
+        if self._fetch is None:
+            return
         told, words = await self._run("--missing")
         if words:
             return  # the report will fail for the same reason, and tell it
-        if not (lacking := _FILES.validate_json(told)):
-            return
         try:
-            await fetch(lacking)
-        except TransientError as error:
+            if lacking := _FILES.validate_json(told):
+                await self._fetch(lacking)
+        except ValidationError as error:
+            why = f"the list of what it lacks cannot be read: {error.errors(include_url=False)[0]['msg']}"
+            self._logger.warning("the report lacks what the site has", why=why)
+        except AutopipecError as error:
             self._logger.warning("the report lacks what the site has", why=str(error))
 
     async def _run(self, *more: str) -> tuple[bytes, str]:
-        """Run the command to its end: what it says, and its complaint if it failed."""
+        """Run the command to its end: what it says, and why it failed, if it did."""
         process = await asyncio.create_subprocess_exec(
             *self._command,
             *more,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
             preexec_fn=_begin,
         )
         try:
             told, words = await process.communicate()
         finally:
             if process.returncode is None:
-                process.kill()
-                await process.wait()
-        return told, words.decode("utf-8", "replace").strip() if process.returncode else ""
+                await _kill(process)
+        if not process.returncode:
+            return told, ""
+        return told, words.decode("utf-8", "replace").strip() or _ended(process.returncode)
+
+    def _detached(self, stderr: int) -> subprocess.Popen[bytes]:
+        """Start the command so that it outlives this process: asyncio would kill it with the loop."""
+        return subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,
+            preexec_fn=_begin_to_outlive,  # noqa: PLW1509 - two system calls and no lock
+        )
+
+
+def _ended(status: int) -> str:
+    """How a process ended that said nothing."""
+    if status >= 0:
+        return f"its process ended with status {status} and no message"
+    with contextlib.suppress(ValueError):
+        return f"its process was killed by {signal.Signals(-status).name}"
+    return f"its process was killed by signal {-status}"
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    """End a process with all that it started."""
+    with contextlib.suppress(ProcessLookupError):  # it ended by itself in the meantime
+        os.killpg(process.pid, signal.SIGKILL)
+    await asyncio.wait([asyncio.ensure_future(process.wait())], timeout=_KILL_TIMEOUT_S)
 
 
 def _begin() -> None:
-    """At the lowest priority, and to end with the daemon however that ends: two reports have one place to be made."""
-    with contextlib.suppress(PermissionError):  # a sandbox may forbid even that; the report matters more
-        os.nice(19)
+    """At the lowest priority, and to end with the daemon however that ends: nobody waits for it then."""
+    _yield_to_others()
     if _PRCTL is not None:
         _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _begin_to_outlive() -> None:
+    """At the lowest priority, with an end of its own: the daemon is no more to see to it."""
+    _yield_to_others()
+    signal.alarm(round(REPORT_TIMEOUT_S))
+
+
+def _yield_to_others() -> None:
+    with contextlib.suppress(PermissionError):  # a sandbox may forbid even that; the report matters more
+        os.nice(19)
