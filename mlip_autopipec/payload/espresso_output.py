@@ -27,7 +27,10 @@ CRASHED = "crashed"
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*(?:[EeDd][-+]?\d+)?|\.\d+|nan|inf(?:inity)?)"
 _ERROR = re.compile(r"Error in routine\s+(\S+)\s+\(\s*-?\d+\):\s*\n\s*([^\n]*)")
+#: `!` at each converged SCF. A hybrid functional converges one per step of its outer loop, and marks the last by `!!`.
 _ENERGY = re.compile(rf"^!\s+total energy\s+=\s*({_NUMBER})\s+Ry\s*$", re.MULTILINE | re.IGNORECASE)
+_ENERGY_OF_EXCHANGE = re.compile(rf"^!!\s+total energy\s+=\s*({_NUMBER})\s+Ry\s*$", re.MULTILINE | re.IGNORECASE)
+_EXCHANGE = re.compile(r"^\s*EXX self-consistency reached|^\s*est\. exchange err|^\s*EXX: now go back", re.MULTILINE)
 _ATOMS = re.compile(r"^\s*number of atoms/cell\s+=\s*(\d+)\s*$", re.MULTILINE)
 _FORCES = re.compile(r"^\s*Forces acting on atoms \(cartesian axes, Ry/au\):\s*\n((?:[^\n]*\n)*)", re.MULTILINE)
 _FORCE = re.compile(
@@ -110,11 +113,20 @@ def numbers(output: str, n_atoms: int) -> Numbers:
         raise UnreadableError(f"pw.x counted {counted} atoms, the structure has {n_atoms}")
     moment = _MAGNETIZATION.findall(output)
     return Numbers(
-        energy_ev=_float(_one(_ENERGY, output, "total energy")) * units.Rydberg,
+        energy_ev=_energy_ry(output) * units.Rydberg,
         forces=_forces(output, n_atoms) * (units.Rydberg / units.Bohr),
         stress=_stress(output) * (units.Rydberg / units.Bohr**3),
         magnetization_bohr=_float(moment[-1]) if moment else None,
     )
+
+
+def _energy_ry(output: str) -> float:
+    """Of the only SCF; of a hybrid functional that of its last one, once exchange is consistent with its orbitals."""
+    if not _EXCHANGE.search(output) and not re.search("^!!", output, re.MULTILINE):
+        return _float(_one(_ENERGY, output, "total energy"))
+    if "EXX self-consistency reached" not in output:
+        raise UnreadableError("pw.x wrote no line that the exact exchange is consistent with its orbitals")
+    return _float(_one(_ENERGY_OF_EXCHANGE, output, "total energy of exact exchange (!!)"))
 
 
 def _one(pattern: re.Pattern[str], output: str, what: str) -> str:

@@ -120,6 +120,37 @@ def test_an_output_that_lacks_one_thing_is_no_label(old: str, new: str) -> None:
     assert label_or_none(WHOLE.replace(old, new)) is None
 
 
+def hybrid(*, mark: str = "!!", end: str = "EXX self-consistency reached") -> str:
+    """A converged output as a hybrid functional makes it: an SCF per step of the outer loop, then the marked energy."""
+    (line,) = re.findall(r"^!    total energy.*\n", WHOLE, re.MULTILINE)
+    scf = "".join(line.replace(line.split()[-2], f"{-39.0 - step:.8f}") for step in range(4))
+    last = f"\n{mark}   total energy              =     -40.12345678 Ry\n"
+    again = "     EXX: now go back to refine exchange calculation\n"
+    return WHOLE.replace(line, f"{again}{scf}{last}\n     {end}\n")
+
+
+def test_a_hybrid_functional_gives_the_energy_of_its_last_step() -> None:
+    """The energies before are of exchange that its own orbitals had not made yet."""
+    found = label_or_none(hybrid())
+    assert found is not None
+    assert found.energy_ev == pytest.approx(-40.12345678 * units.Rydberg)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        hybrid(mark="  ", end="EXX convergence NOT achieved after 100 iterations: stopping"),
+        hybrid(mark="  "),
+        hybrid(mark="!"),
+        hybrid(end="EXX: now go back to refine exchange calculation"),
+        hybrid() + "\n!!   total energy              =     -41.0 Ry\n",
+    ],
+)
+def test_a_hybrid_functional_whose_exchange_did_not_converge_is_no_label(output: str) -> None:
+    """Each of its steps says that convergence has been achieved."""
+    assert label_or_none(output) is None
+
+
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "********"])
 def test_a_number_that_is_none_never_reads_as_one(word: str) -> None:
     """It is told as missing, or as what it is, which the check of every label refuses."""
