@@ -24,7 +24,7 @@ from mlip_autopipec.config.schemas.oracles import DUAL_MIN, OWN_SYSTEM_KEYS, Esp
 from mlip_autopipec.config.schemas.phases import WalkersSection, gamma_bounds
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import Place
-from mlip_autopipec.data_models.task import Alloy, Dimer, PointDefect, Prototype
+from mlip_autopipec.data_models.task import Alloy, Dimer, PointDefect, Prototype, crystal_name
 
 Rule = Callable[[WorkflowConfig], Iterator[Mistake]]
 Prototypes = Callable[[WorkflowConfig], Iterator[tuple[KeyPath, Prototype]]]
@@ -84,7 +84,7 @@ def _phonons(config: WorkflowConfig) -> Iterator[Mistake]:
     if not all(map(_complete, prototypes)):
         return
     for index, name in enumerate(gate.phonons.stable or ()):
-        if name not in known:
+        if crystal_name(name) not in known:
             expected = f"expected one of generation.prototypes ({', '.join(dict.fromkeys(known))})"
             yield Mistake((*path, "stable", index), shown(name), expected, nearest(name, known))
 

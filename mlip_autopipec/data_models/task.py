@@ -6,6 +6,7 @@ the last part of the name. Lengths are in Å, energies in eV, temperatures in K,
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
@@ -18,15 +19,27 @@ class Prototype(Model):
     """A crystal by name, repeated along its cell vectors."""
 
     structure: Literal["fcc", "bcc", "hcp", "sc", "diamond", "rocksalt", "cesiumchloride", "zincblende", "l1_0", "l1_2"]
-    elements: tuple[str, ...] = Field(min_length=1)
+    elements: tuple[str, ...] = Field(
+        min_length=1,
+        description="in the order of its sites: of l1_2 first the corners, then the three faces (Ag, Pd is AgPd3)",
+    )
     lattice_constant_angstrom: float = Field(gt=0)
     c_over_a: float | None = Field(default=None, gt=0, description="hcp and l1_0; None is the ideal ratio")
     repeat: tuple[int, int, int] = (1, 1, 1)
 
     @property
     def name(self) -> str:
-        """What people call the crystal, such as `Cu fcc`."""
-        return f"{''.join(self.elements)} {self.structure}"
+        """What people call the crystal, such as `Cu fcc` or `AuCu3 l1_2`: its formula in the order of its sites."""
+        return crystal_name(f"{''.join(self.elements)} {self.structure}")
+
+
+#: Earlier versions left the number out, so that nobody saw which of the two there are three of.
+_L1_2_BEFORE = re.compile(r"\b([A-Z][a-z]?)([A-Z][a-z]?) l1_2\b")
+
+
+def crystal_name(text: str) -> str:
+    """A text in which each crystal is named as of today; other text is left as it is."""
+    return _L1_2_BEFORE.sub(r"\1\g<2>3 l1_2", text)
 
 
 class PhononProbes(Model):
@@ -198,7 +211,7 @@ class Walker(Model):
 
     @property
     def label(self) -> str:
-        """The condition in words, e.g. `Cu fcc 900 K nvt` or `NiAl l1_2 300 K npt 10 GPa, stage 2 #3`."""
+        """The condition in words, e.g. `Cu fcc 900 K nvt` or `AlNi3 l1_2 300 K npt 10 GPa, stage 2 #3`."""
         source = self.prototype or self.file
         structure = source.name if source else ""
         pressure = f" {self.pressure_gpa:g} GPa" if self.ensemble == "npt" else ""

@@ -19,6 +19,7 @@ from typing import Literal
 from mlip_autopipec.config.schemas.training import PhononsSection, TrainingSection
 from mlip_autopipec.data_models.digest import GateRule
 from mlip_autopipec.data_models.outcome import Errors, GroupErrors, Measure, TrainMetrics
+from mlip_autopipec.data_models.task import crystal_name
 
 Verdict = Literal["pass", "conditional", "fail"]
 
@@ -131,7 +132,7 @@ def _asked(measures: Iterable[Measure], phonons: PhononsSection | None) -> Itera
 def _stable(lowest: Measure, phonons: PhononsSection) -> bool:
     if lowest.oracle is not None:
         return lowest.oracle >= -phonons.imaginary_max_thz
-    return phonons.stable is None or lowest.subject in phonons.stable
+    return phonons.stable is None or crystal_name(lowest.subject) in map(crystal_name, phonons.stable)
 
 
 def _property_rule(measure: Measure, training: TrainingSection) -> GateRule:

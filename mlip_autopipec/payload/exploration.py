@@ -84,9 +84,14 @@ def _start(job: Job) -> Atoms:
     if walker["continues"] is not None:
         return read_frames(job.one("restart"))[-1]
     if walker["file"] is None:
-        return crystal(walker["prototype"])
+        return _with_a_temperature(crystal(walker["prototype"]))
     path = job.one("structure")
-    return user_structures(path, job.parameters["elements"])[-1].repeat(walker["file"]["repeat"])
+    return _with_a_temperature(user_structures(path, job.parameters["elements"])[-1].repeat(walker["file"]["repeat"]))
+
+
+def _with_a_temperature(atoms: Atoms) -> Atoms:
+    """One atom alone has no motion beside that of its centre of mass: such a cell is repeated, twice each way."""
+    return atoms.repeat(2) if len(atoms) == 1 else atoms
 
 
 def _ending(parameters: Mapping[str, Any], halt: Halt | None, stopped: str | None) -> tuple[str, str]:
@@ -185,6 +190,7 @@ def _metrics(
         "temperature_mean_kelvin": float(trace[:, 2].mean()) if len(trace) else 0.0,
         "gamma_trace": _thinned(trace),
         "gamma_counts": _counted(trace),
+        "gamma_selected": int(np.count_nonzero(trace[:, 1] >= parameters["gamma_select"])) if len(trace) else 0,
     }
 
 

@@ -59,7 +59,17 @@ class Job:
         """A file under the root by path and content, as the outcome names it; it is durable before that promises it."""
         sync(path)
         sync(path.parent)
-        return {"path": path.resolve().relative_to(self.root.resolve()).as_posix(), "sha256": sha256_of(path)}
+        return {"path": self._below_the_root(path).as_posix(), "sha256": sha256_of(path)}
+
+    def _below_the_root(self, path: Path) -> Path:
+        """Its way from the root, also where a folder on it is a link that leads out of the root."""
+        folder = self.root.absolute()
+        if path.absolute().is_relative_to(folder):
+            return path.absolute().relative_to(folder)
+        for begin in (self.workdir, folder):  # a code may tell where the file really is
+            if path.resolve().is_relative_to(begin.resolve()):
+                return begin.absolute().relative_to(folder) / path.resolve().relative_to(begin.resolve())
+        raise TaskFailed("crashed", f"{path} is not below the site's root {folder}")
 
     def progress(self, done: float, words: str) -> None:
         """Tell whoever looks into the folder how far the task is; `done` is in 0 … 1."""

@@ -1,7 +1,7 @@
 """Generation: strained and rattled crystals and their variations, for a campaign to begin with."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,13 @@ from ase import Atoms
 
 from mlip_autopipec.payload import phonons, properties
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed
-from mlip_autopipec.payload.structures import crystal, shortest_distance, user_structures, write_frames
+from mlip_autopipec.payload.structures import (
+    crystal,
+    name_of,
+    shortest_distance,
+    user_structures,
+    write_frames,
+)
 from mlip_autopipec.payload.variations import keeps_its_shape, mark, vary
 
 #: Draws of one structure before its settings are called impossible.
@@ -35,7 +41,7 @@ def run(job: Job) -> Result:
         redrawn += again
         if role == "train":
             environments.update(atoms.get_chemical_symbols())
-        origin = f"generated: {_name(prototype)}, rattled by {rattle:g} Å"
+        origin = f"generated: {name_of(prototype)}, rattled by {rattle:g} Å"
         structures.append(_written(job, number, atoms, role, origin))
     for atoms, origin in (*_variations(parameters), *_files(job)):
         environments.update(atoms.get_chemical_symbols())
@@ -150,7 +156,7 @@ def _draw(
             return atoms, again
     raise TaskFailed(
         "bad_input",
-        f"{_DRAWS_MAX} draws of {_name(prototype)} with rattle {rattle:g} Å and strain {parameters['strain_max']:g}"
+        f"{_DRAWS_MAX} draws of {name_of(prototype)} with rattle {rattle:g} Å and strain {parameters['strain_max']:g}"
         f" all had distances below {shortest:g} Å; lower them, or distance_min_angstrom",
     )
 
@@ -161,8 +167,3 @@ def _strained(atoms: Atoms, strain_max: float, rng: np.random.Generator) -> Atom
     strain = (strain + strain.T) / 2
     atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
     return atoms
-
-
-def _name(prototype: Mapping[str, Any]) -> str:
-    elements: Sequence[str] = prototype["elements"]
-    return f"{''.join(elements)} {prototype['structure']}"

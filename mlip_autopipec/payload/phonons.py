@@ -23,8 +23,8 @@ from ase import Atoms
 from ase.build import bulk
 
 from mlip_autopipec.payload.frame import TaskFailed
-from mlip_autopipec.payload.properties import Cell, lattice_constant, measured, name_of
-from mlip_autopipec.payload.structures import crystal, finite
+from mlip_autopipec.payload.properties import Cell, lattice_constant, measured
+from mlip_autopipec.payload.structures import crystal, finite, name_of
 
 if TYPE_CHECKING:  # neither is everywhere
     from phonopy import Phonopy

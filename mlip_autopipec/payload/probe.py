@@ -23,6 +23,8 @@ _DIFFERENCE_MAX = 1e-6
 #: Lengths of the cell, tried in turn: the repulsive wall is beyond every training set.
 _SQUEEZES = (0.92, 0.85, 0.78, 0.7)
 _RATTLE_ANGSTROM = 0.2
+#: Where symmetry leaves no force, as in a cell of one atom, both give rounding alone, which is compared with this.
+_FORCE_LEAST_EV_PER_ANGSTROM = 1e-3
 _DUMP = 'id fx fy fz v_gamma_of_atom modify sort id format float "%.17g"'
 
 
@@ -84,7 +86,13 @@ def _differences(folder: Path, distorted: Atoms, evaluator: Evaluator) -> dict[s
     if graded.gamma is None:
         raise AssertionError("a graded evaluation has γ")
     return {
-        "energy": float(np.abs(energies - energy_ev).max() / np.abs(energies).max()),
-        "forces": float(np.abs(forces - table[:, 1:4]).max() / np.abs(forces).max()),
-        "gamma": float(np.abs(graded.gamma - table[:, 4]).max() / graded.gamma.max()),
+        "energy": _relative(energies - energy_ev, energies),
+        "forces": _relative(forces - table[:, 1:4], forces, _FORCE_LEAST_EV_PER_ANGSTROM),
+        "gamma": _relative(graded.gamma - table[:, 4], graded.gamma),
     }
+
+
+def _relative(difference: np.ndarray, whole: np.ndarray, least: float = 0.0) -> float:
+    """The largest difference by the largest value, or by `least` where that is larger; 0/0 is no difference."""
+    largest, scale = float(np.abs(difference).max()), max(float(np.abs(whole).max()), least)
+    return 0.0 if largest == 0.0 else largest / scale if scale else float("inf")

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms, units
 
-from mlip_autopipec.payload.structures import crystal, finite, shortest_distance
+from mlip_autopipec.payload.structures import crystal, finite, name_of, shortest_distance
 
 if TYPE_CHECKING:  # Generation asks for the cells alone, on machines without pyace
     from mlip_autopipec.payload.ace import Evaluator
@@ -62,11 +62,6 @@ class Cell:
 def distinct(prototypes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Each crystal once, by structure and elements; one with another repeat is the same crystal."""
     return list({name_of(prototype): prototype for prototype in reversed(prototypes)}.values())[::-1]
-
-
-def name_of(prototype: Mapping[str, Any]) -> str:
-    """What people call it, such as `Cu fcc`."""
-    return f"{''.join(prototype['elements'])} {prototype['structure']}"
 
 
 def cells(prototype: Mapping[str, Any], probes: Mapping[str, Any]) -> list[Cell]:

@@ -1,5 +1,6 @@
 """Crystals by name, short distances, the numbers of a label, and extended XYZ."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ _ORDERED: Mapping[str, Sequence[tuple[tuple[float, float, float], int]]] = {
     "l1_0": (((0, 0, 0), 0), ((0.5, 0.5, 0), 0), ((0.5, 0, 0.5), 1), ((0, 0.5, 0.5), 1)),
     "l1_2": (((0, 0, 0), 0), ((0.5, 0.5, 0), 1), ((0.5, 0, 0.5), 1), ((0, 0.5, 0.5), 1)),
 }
+
+#: Of an occupancy that a file wrote, from 1: three digits are usual.
+_OCCUPANCY_OFF = 1e-3
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,20 @@ def crystal(prototype: Mapping[str, Any]) -> Atoms:
     else:
         cell = bulk("".join(elements), name, a=a, cubic=True)
     return cell.repeat(prototype["repeat"])
+
+
+#: Earlier versions left the number out; labels that they made are found by the name of today.
+_L1_2_BEFORE = re.compile(r"\b([A-Z][a-z]?)([A-Z][a-z]?) l1_2\b")
+
+
+def name_of(prototype: Mapping[str, Any]) -> str:
+    """What people call it, such as `Cu fcc` or `AuCu3 l1_2`: its formula in the order of its sites."""
+    return named_as_today(f"{''.join(prototype['elements'])} {prototype['structure']}")
+
+
+def named_as_today(text: str) -> str:
+    """A text, such as the origin of a label, in which each crystal is named as `name_of` names it."""
+    return _L1_2_BEFORE.sub(r"\1\g<2>3 l1_2", text)
 
 
 def shortest_distance(atoms: Atoms, cutoff_angstrom: float) -> float:
@@ -86,6 +104,13 @@ def user_structures(path: Path, elements: Sequence[str]) -> list[Atoms]:
         found = read(path, index=":")
     except Exception as error:  # ASE's readers raise whatever their format makes them stumble over
         raise TaskFailed("bad_input", f"ASE cannot read {path.name}: {type(error).__name__}: {error}") from error
+    for atoms in found:
+        if shared := _shared_site(atoms):
+            raise TaskFailed(
+                "bad_input",
+                f"{path.name} has sites that are partly occupied, such as {shared}. A label is of whole atoms: give a"
+                " structure with one on each site, or ask generation.variations for an alloy",
+            )
     structures = [Atoms(one.get_chemical_symbols(), positions=one.positions, cell=one.cell, pbc=True) for one in found]
     for atoms in structures:
         if not len(atoms) or atoms.cell.rank < 3 or not finite(atoms.positions, atoms.cell.array):  # noqa: PLR2004
@@ -100,3 +125,23 @@ def user_structures(path: Path, elements: Sequence[str]) -> list[Atoms]:
 def finite(*arrays: object) -> bool:
     """Whether every number is finite."""
     return all(bool(np.isfinite(np.asarray(array, dtype=float)).all()) for array in arrays)
+
+
+def _shared_site(atoms: Atoms) -> str:
+    """The first site that is not one whole atom, in words; empty if there is none.
+
+    CIF readers keep what shares a site in `info`, which other formats hand on; readers of PDB, muSTEM and Prismatic
+    have one number for each atom.
+    """
+    told = atoms.info.get("occupancy")
+    sites = told.values() if isinstance(told, Mapping) else told if isinstance(told, Sequence) else ()
+    for site in sites:
+        parts = {str(symbol): float(part) for symbol, part in site.items()} if isinstance(site, Mapping) else {}
+        if parts and (len(parts) > 1 or abs(sum(parts.values()) - 1) > _OCCUPANCY_OFF):
+            return " and ".join(f"{part:.0%} {symbol}" for symbol, part in parts.items())
+    for name, values in atoms.arrays.items():
+        if name.startswith("occupanc") and np.issubdtype(values.dtype, np.number) and values.ndim == 1:
+            partly = np.flatnonzero(np.abs(values - 1) > _OCCUPANCY_OFF)
+            if len(partly):
+                return f"{values[partly[0]]:.0%} {atoms[partly[0]].symbol} (atom {partly[0] + 1})"
+    return ""

@@ -37,7 +37,7 @@ from mlip_autopipec.payload.comparison import Comparison
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed, as_json, write_atomic
 from mlip_autopipec.payload.labels import cohesive_ev, composition, fit_references
 from mlip_autopipec.payload.potential import fingerprint
-from mlip_autopipec.payload.structures import read_frames, write_frames
+from mlip_autopipec.payload.structures import named_as_today, read_frames, write_frames
 from mlip_autopipec.payload.weights import energy_weight, force_weights
 
 #: A distorted cell must be unknown to the active set, or γ is blind.
@@ -133,7 +133,7 @@ def _labels(job: Job) -> Labels:
     return Labels(
         train=train,
         test=test,
-        of_properties={frame.info["origin"]: frame for frame in by_role["property"]},
+        of_properties={named_as_today(frame.info["origin"]): frame for frame in by_role["property"]},
         new=new,
         everything=everything,
         fixed=sum(frame.info["role"] == "test" for frame in (sets[0] if sets else new)),

@@ -121,10 +121,11 @@ def test_an_oracle_is_any_class_or_function_by_its_path(tmp_path: Path) -> None:
     ("gate", "told"),
     [
         ("{phonons: {}}", None),
-        ("{phonons: {stable: [Cu fcc, CuAu l1_2], oracle: true}}", None),
+        ("{phonons: {stable: [Cu fcc, CuAu3 l1_2], oracle: true}}", None),
+        ("{phonons: {stable: [CuAu l1_2]}}", None),  # as earlier versions called it
         (
             "{phonons: {stable: [Cu fcc, CuAu l12]}}",
-            "expected one of generation.prototypes (Cu fcc, CuAu l1_2); did you mean 'CuAu l1_2'?",
+            "expected one of generation.prototypes (Cu fcc, CuAu3 l1_2); did you mean 'CuAu3 l1_2'?",
         ),
         (
             "{properties: false, phonons: {oracle: true}}",

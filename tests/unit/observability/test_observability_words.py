@@ -47,5 +47,5 @@ def test_pressure_belongs_to_npt() -> None:
     walker = Walker(
         prototype=prototype, ensemble="npt", temperature_kelvin=300, pressure_gpa=10, steps=1, timestep_fs=1, seed=1
     )
-    assert walker.label == "NiAl l1_2 300 K npt 10 GPa"
-    assert walker.model_copy(update={"ensemble": "nvt"}).label == "NiAl l1_2 300 K nvt"
+    assert walker.label == "NiAl3 l1_2 300 K npt 10 GPa"
+    assert walker.model_copy(update={"ensemble": "nvt"}).label == "NiAl3 l1_2 300 K nvt"

@@ -488,6 +488,20 @@ def test_a_structure_of_the_user_may_lie_any_way(fitted: Fitted, walk: Walk, tmp
     assert frames[0].info["origin"] == "collected: mine.cif 300 K nvt, step 0"
 
 
+@pytest.mark.parametrize("repeat", [(1, 1, 1), (2, 2, 2)])
+@pytest.mark.parametrize("ensemble", ["nvt", "npt"])
+def test_a_primitive_cell_of_one_atom_walks(
+    fitted: Fitted, walk: Walk, tmp_path: Path, repeat: tuple[int, int, int], ensemble: str
+) -> None:
+    """Symmetry leaves no force in it, for the engine as for pyace: that is no difference."""
+    write(tmp_path / "mine.extxyz", bulk("Cu", "fcc", a=3.61))
+    inputs = {**fitted.inputs, "structure": [tmp_path / "mine.extxyz"]}
+    metrics, _, _ = walk({"file": {"name": "mine.extxyz", "repeat": repeat}, "ensemble": ensemble}, inputs)
+    assert metrics.probe is not None
+    assert metrics.probe.forces_difference <= 1e-6
+    assert metrics.steps > 0
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -7,10 +7,22 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.formula import Formula
+from ase.io import read, write
 from payload_stand import copper, labelled
 
+from mlip_autopipec.data_models.task import Prototype, crystal_name
 from mlip_autopipec.payload.frame import TaskFailed
-from mlip_autopipec.payload.structures import crystal, finite, read_frames, shortest_distance, write_frames
+from mlip_autopipec.payload.structures import (
+    crystal,
+    finite,
+    name_of,
+    named_as_today,
+    read_frames,
+    shortest_distance,
+    user_structures,
+    write_frames,
+)
 
 #: structure → elements, c/a, atoms per cell, nearest-neighbour distance over a
 CRYSTALS: dict[str, tuple[tuple[str, ...], float | None, int, float]] = {
@@ -59,6 +71,25 @@ def test_a_crystal_has_its_distance_and_a_cell_that_lammps_reads(structure: str)
 def test_a_compound_has_its_composition(structure: str, counts: dict[str, int]) -> None:
     """The first element is the first of the formula, in l1_2 the corner."""
     assert crystal(prototype(structure)).symbols.formula.count() == counts
+
+
+@pytest.mark.parametrize("structure", CRYSTALS)
+def test_a_crystal_is_called_by_the_formula_that_it_has(structure: str) -> None:
+    """In both halves alike; a site that is there three times is told as three."""
+    plain = prototype(structure)
+    name = name_of(plain)
+    assert name == Prototype.model_validate({**plain, "elements": tuple(plain["elements"])}).name
+    formula, _, kind = name.partition(" ")
+    assert kind == structure
+    assert Formula(formula).reduce()[0].count() == crystal(plain).symbols.formula.reduce()[0].count()
+
+
+def test_labels_of_earlier_versions_are_found_by_the_name_of_today() -> None:
+    """They left the number out; other words are left as they are."""
+    assert named_as_today("property: AgPd l1_2, strain xx +0.0050") == "property: AgPd3 l1_2, strain xx +0.0050"
+    for text in ("property: AgPd3 l1_2, strain xx", "property: CuAu l1_0, strain", "halt: Cu fcc 900 K nvt, step 40"):
+        assert named_as_today(text) == text == crystal_name(text)
+    assert crystal_name("AgPd l1_2") == "AgPd3 l1_2"
 
 
 @pytest.mark.parametrize("structure", ["rocksalt", "cesiumchloride", "zincblende"])
@@ -138,3 +169,60 @@ def test_finite_means_every_number() -> None:
     assert finite(1.0, np.zeros((2, 3)), [1, 2])
     assert not finite(1.0, np.array([0.0, np.nan]))
     assert not finite(float("inf"))
+
+
+PARTIAL = """data_CuAu
+_symmetry_space_group_name_H-M   'P 1'
+_cell_length_a 3.87
+_cell_length_b 3.87
+_cell_length_c 3.87
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+loop_
+ _atom_site_label
+ _atom_site_type_symbol
+ _atom_site_fract_x
+ _atom_site_fract_y
+ _atom_site_fract_z
+ _atom_site_occupancy
+"""
+SHARED = "Cu1 Cu 0 0 0 0.6\nAu1 Au 0 0 0 0.4\nCu2 Cu 0.5 0.5 0 1\n"
+EMPTY = "Cu1 Cu 0 0 0 0.6\nCu2 Cu 0.5 0.5 0 1\n"
+
+
+@pytest.mark.parametrize(
+    ("sites", "words"), [(SHARED, "such as 60% Cu and 40% Au"), (EMPTY, "such as 60% Cu. A label")]
+)
+@pytest.mark.parametrize("suffix", ["cif", "extxyz", "traj"])
+def test_a_partly_occupied_site_is_refused_in_words(tmp_path: Path, sites: str, words: str, suffix: str) -> None:
+    """ASE reads the first element of each site and tells the rest beside: no label is of such an atom."""
+    path = tmp_path / "alloy.cif"
+    path.write_text(PARTIAL + sites)
+    if suffix != "cif":
+        write(tmp_path / f"alloy.{suffix}", read(path))
+        path = tmp_path / f"alloy.{suffix}"
+    with pytest.raises(TaskFailed, match=f"alloy.{suffix} has sites that are partly occupied, {words}") as failed:
+        user_structures(path, ("Cu", "Au"))
+    assert failed.value.reason == "bad_input"
+
+
+@pytest.mark.parametrize(("name", "occupancy"), [("occupancy", 0.25), ("occupancies", 1.5)])
+def test_an_occupancy_of_each_atom_is_looked_at(tmp_path: Path, name: str, occupancy: float) -> None:
+    """As PDB, muSTEM and Prismatic files have it; 1 for every atom is a whole structure."""
+    atoms = copper()
+    for value, ordered in ((occupancy, False), (1.0, True)):
+        atoms.set_array(name, np.array([1.0, value, 1.0, 1.0]))
+        write(tmp_path / "some.extxyz", atoms)
+        if ordered:
+            assert len(user_structures(tmp_path / "some.extxyz", ("Cu",))[0]) == 4
+        else:
+            with pytest.raises(TaskFailed, match=f"{occupancy:.0%} Cu \\(atom 2\\)"):
+                user_structures(tmp_path / "some.extxyz", ("Cu",))
+
+
+@pytest.mark.parametrize("suffix", ["cif", "pdb", "traj", "vasp"])
+def test_an_ordered_structure_is_read_in_any_format(tmp_path: Path, suffix: str) -> None:
+    """A CIF says of every site that it is whole."""
+    write(tmp_path / f"some.{suffix}", copper())
+    assert user_structures(tmp_path / f"some.{suffix}", ("Cu",))[0].get_chemical_formula() == "Cu4"

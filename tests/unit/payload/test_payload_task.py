@@ -35,7 +35,7 @@ from mlip_autopipec.data_models.task import (
     SelectParameters,
     Task,
 )
-from mlip_autopipec.payload.frame import as_json, identity, sha256_of, write_atomic
+from mlip_autopipec.payload.frame import Job, TaskFailed, as_json, identity, sha256_of, write_atomic
 from mlip_autopipec.payload.lammps_files import read_trace
 from mlip_autopipec.payload.structures import write_frames
 from mlip_autopipec.payload.task import claim
@@ -486,3 +486,35 @@ def test_sigterm_leaves_a_checkpoint_and_the_word_to_the_scheduler(grown: Site) 
     assert (metrics.ending, metrics.steps, metrics.steps_planned) == ("completed", 1500, 1500)
     assert [point[0] for point in metrics.gamma_trace] == list(range(0, 1501, 10))
     assert 0 < step < 1500
+
+
+@pytest.mark.parametrize("folder", [".", "cycles", "cycles/001", "outbox"])
+def test_a_folder_of_the_root_may_be_a_link_to_another_file_system(tmp_path: Path, folder: str) -> None:
+    """What a task tells of its files is their way from the root, and not where the link leads."""
+    scratch, root = tmp_path / "scratch", tmp_path / "root"
+    scratch.mkdir()
+    (root / folder).parent.mkdir(parents=True, exist_ok=True)
+    (root / folder).symlink_to(scratch, target_is_directory=True)
+    site = Site.at(root)
+    site.place(generation())
+    site.run(generation())
+    outcome = site.outcome()
+    assert outcome.status == "done", outcome.message
+    (first, *_) = outcome.metrics.structures  # type: ignore[union-attr]
+    assert first.file.path.startswith("cycles/")
+    assert (root / first.file.path).is_file()
+
+
+def test_a_file_that_a_code_tells_by_its_true_path_is_found_behind_the_link(tmp_path: Path) -> None:
+    """And one that is outside of the root is refused in words."""
+    scratch, root = tmp_path / "scratch", tmp_path / "root"
+    (scratch / "task").mkdir(parents=True)
+    root.mkdir()
+    (root / "cycles").symlink_to(scratch)
+    job = Job(root=root, workdir=root / "cycles/task", task="t", parameters={}, inputs={}, cores=1)
+    for path in (scratch / "task/there", tmp_path / "elsewhere"):
+        path.write_bytes(b"x")
+    assert job.ref(scratch / "task/there")["path"] == "cycles/task/there"
+    assert job.ref(root / "cycles/task/there")["path"] == "cycles/task/there"
+    with pytest.raises(TaskFailed, match="elsewhere is not below the site's root"):
+        job.ref(tmp_path / "elsewhere")
