@@ -475,7 +475,14 @@ class _Daemon:
             name = self._config.campaign.name
             campaign = f"{name}-{secrets.token_hex(3)}"
             begun.append(
-                ev.CampaignCreated(at=now, campaign=campaign, name=name, version=VERSION, config_sha256=sha256)
+                ev.CampaignCreated(
+                    at=now,
+                    campaign=campaign,
+                    name=name,
+                    version=VERSION,
+                    config_sha256=sha256,
+                    k_mesh="family",
+                )
             )
         begun.append(
             ev.DaemonStarted(

@@ -81,6 +81,7 @@ def _missing(loaded: LoadedConfig, relics: Relics, state: WorkflowState, path: P
         name=loaded.config.campaign.name,
         version=VERSION,
         config_sha256=loaded.sha256,
+        k_mesh=relics.k_mesh,
     )
     config = loaded.config
     runners = phase_runners(config, {path: supply.ref for path, supply in supplies(config).items()})

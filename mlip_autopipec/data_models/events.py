@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, Field, TypeAdapter
 from mlip_autopipec.data_models.base import Model, Phase, Place, Reason, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary, Digest
 from mlip_autopipec.data_models.outcome import Outcome
-from mlip_autopipec.data_models.task import Task
+from mlip_autopipec.data_models.task import KMesh, Task
 
 
 class _Event(Model):
@@ -34,6 +34,7 @@ class CampaignCreated(_Event):
     name: str
     version: str
     config_sha256: str
+    k_mesh: KMesh = Field(default="cell", description="rule for k-meshes, for the whole of the campaign")
 
 
 class DaemonStarted(_Event):

@@ -14,7 +14,7 @@ from mlip_autopipec.data_models.digest import CycleSummary, Digest, Ladder, Walk
 from mlip_autopipec.data_models.events import Actor, JobState, QueuedJob, SiteHealth
 from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.potential import Potential
-from mlip_autopipec.data_models.task import Task
+from mlip_autopipec.data_models.task import KMesh, Task
 
 
 class Stage(StrEnum):
@@ -113,6 +113,7 @@ class WorkflowState(Model):
     version: Literal[1] = 1
     seq: int = Field(default=0, description="journal sequence number of the last event folded in")
     campaign: str = ""
+    k_mesh: KMesh = Field(default="cell", description="as the campaign began; see EspressoOracle")
     stage: Stage = Stage.EMPTY
     cycle_index: int = 0
     current_phase: Phase | None = None

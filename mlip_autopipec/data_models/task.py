@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from mlip_autopipec.data_models.base import FileRef, Model, Phase, Role
 
@@ -328,6 +328,10 @@ class Pseudopotential(Model):
     md5: str | None = Field(default=None, pattern="^[0-9a-f]{32}$", description="the same; SSSP publishes these")
 
 
+#: What a k-mesh is counted from: the cell at hand, as it was before there was a choice, or the family's reference.
+KMesh = Literal["cell", "family"]
+
+
 class EspressoSettings(Model):
     """What a label by pw.x rests on, and how pw.x is started, but for pseudopotentials and cutoffs."""
 
@@ -335,7 +339,9 @@ class EspressoSettings(Model):
     command: str = Field(default="pw.x", min_length=1, description="after the phase's launcher; such as `pw.x -nk 2`")
     pseudo_folder: str = Field(pattern="^/", description="full path of the UPF files, where the jobs run")
     k_spacing_inverse_angstrom: float = Field(
-        gt=0, description="along each reciprocal vector b the mesh has ceil(|b| / spacing) points; |b| has its 2π"
+        gt=0,
+        description="the mesh has ceil(|b| / spacing) points or more along each reciprocal vector b of the unstrained"
+        " cell; |b| has its 2π",
     )
     k_offset: tuple[Literal[0, 1], Literal[0, 1], Literal[0, 1]] = Field(
         default=(0, 0, 0), description="1 shifts the mesh by half a step; the default has Γ in it"
@@ -361,6 +367,15 @@ class EspressoOracle(EspressoSettings):
     pseudopotentials: dict[str, Pseudopotential] = Field(min_length=1)
     ecutwfc_ry: float = Field(gt=0)
     ecutrho_ry: float = Field(gt=0)
+    k_mesh: KMesh = "cell"
+
+    @model_serializer(mode="wrap")
+    def _without_the_rule_of_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Tasks and fingerprints of before there was a choice keep their names: the older rule is left out."""
+        content: dict[str, Any] = dump(self)
+        if self.k_mesh == "cell":
+            content.pop("k_mesh", None)
+        return content
 
 
 AnyOracle = Annotated[AseOracle | EspressoOracle, Field(discriminator="kind")]

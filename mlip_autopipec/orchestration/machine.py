@@ -195,7 +195,7 @@ def next_in_flow(state: WorkflowState) -> Phase | None:
 
 
 def _campaign_created(state: WorkflowState, event: ev.CampaignCreated) -> WorkflowState:
-    return state.model_copy(update={"campaign": event.campaign})
+    return state.model_copy(update={"campaign": event.campaign, "k_mesh": event.k_mesh})
 
 
 def _unchanged(state: WorkflowState, _: ev.Event) -> WorkflowState:

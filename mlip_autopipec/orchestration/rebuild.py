@@ -21,6 +21,7 @@ from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
 from mlip_autopipec.data_models.ids import attempt_file, batch_uid, sort_key
 from mlip_autopipec.data_models.state import Stage, TaskRecord, TaskStatus, WorkflowState
+from mlip_autopipec.data_models.task import KMesh
 from mlip_autopipec.errors import OperatorError
 from mlip_autopipec.orchestration.decide import decide
 from mlip_autopipec.orchestration.effects import settle
@@ -43,6 +44,7 @@ class Relics:
     campaign: str
     intents: Mapping[str, Intent]
     outcomes: Mapping[str, bytes]
+    k_mesh: KMesh = "cell"  # the rule that the first label was asked for with
 
 
 async def unearth(transport: Transport, name: str) -> Relics:
@@ -60,7 +62,26 @@ async def unearth(transport: Transport, name: str) -> Relics:
         campaign=campaigns[0],
         intents={intent.uid: intent for intent in sorted(intents, key=lambda intent: sort_key(intent.uid))},
         outcomes={path.removeprefix("outbox/"): content for path, content in outcomes.items()},
+        k_mesh=await _k_mesh(transport, intents),
     )
+
+
+async def _k_mesh(transport: Transport, intents: Sequence[Intent]) -> KMesh:
+    """The rule for k-meshes that the campaign began with; with no label asked for so far, that of new campaigns."""
+    tasks = (task for intent in intents for task in intent.tasks)
+    first = next((task for task in tasks if task.split(".")[1] == Phase.CALCULATION), None)
+    if first is None:
+        return "family"
+    cycle, phase, name = first.split(".")
+    path = f"cycles/{cycle.removeprefix('c')}/{phase}/{name}/task.json"
+    content = (await transport.read_many([path])).get(path)
+    if content is None:
+        return "family"
+    try:
+        oracle = json.loads(content)["parameters"]["oracle"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise OperatorError(f"{path} on the site is no task of this program: {error!r}") from error
+    return "family" if oracle["kind"] != "espresso" or oracle.get("k_mesh") == "family" else "cell"
 
 
 async def _read_all(transport: Transport, paths: Sequence[str]) -> dict[str, bytes]:

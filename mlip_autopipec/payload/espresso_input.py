@@ -1,9 +1,10 @@
 """The input of pw.x for one structure: text only.
 
-The k-mesh has ceil(|b| / spacing) points along each reciprocal vector b, in 1/Å with the 2π, and one point along
-directions that are not periodic. The same spacing for every cell of a campaign: no label then rests on a coarser mesh
-than another. It is centred at Γ unless an offset is asked for, so that no crystal's symmetry is broken by it; along
-directions that are not periodic it stays there, so an isolated atom has Γ alone.
+The k-mesh is one for a family of cells (families.py), and no coarser than the spacing asked for, in 1/Å with the 2π.
+In campaigns that began before there were families it has ceil(|b| / spacing) points along each reciprocal vector b of
+the cell at hand. They go on so: labels of two rules do not go together. There is one point along directions that are
+not periodic. The mesh is centred at Γ unless an offset is asked for, so that no crystal's symmetry is broken by it;
+along directions that are not periodic it stays there, so an isolated atom has Γ alone.
 
 Symmetry is not used (nosym): labelled structures are rattled, where there is none to gain from, and one that is
 symmetric to within a tolerance must not be symmetrised into another.
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
+
+from mlip_autopipec.payload import families
 
 #: Where pw.x keeps its files, beside its input.
 SCRATCH = "scratch"
@@ -65,6 +68,8 @@ def render_input(atoms: Atoms, oracle: Mapping[str, Any], changes: Mapping[str, 
 
 def k_mesh(atoms: Atoms, oracle: Mapping[str, Any]) -> tuple[int, int, int]:
     """Points along each reciprocal vector."""
+    if oracle.get("k_mesh") == "family":
+        return families.mesh(atoms, oracle["k_spacing_inverse_angstrom"])
     lengths = 2 * np.pi * np.linalg.norm(atoms.cell.reciprocal().array, axis=1)
     counts = np.ceil(lengths / oracle["k_spacing_inverse_angstrom"] - _ROUNDING).astype(int)
     a, b, c = (max(int(count), 1) if periodic else 1 for count, periodic in zip(counts, atoms.pbc, strict=True))

@@ -61,4 +61,5 @@ def _words(oracle: Mapping[str, Any]) -> str:
     smearing = oracle["smearing"]
     occupations = f"{smearing['kind']} {smearing['width_ry']:g} Ry" if smearing else "fixed occupations"
     cutoffs = f"{oracle['ecutwfc_ry']:g}/{oracle['ecutrho_ry']:g} Ry"
-    return f"{files}, {cutoffs}, k {oracle['k_spacing_inverse_angstrom']:g} per Å, {occupations}"
+    family = " by family" if oracle.get("k_mesh") == "family" else ""
+    return f"{files}, {cutoffs}, k {oracle['k_spacing_inverse_angstrom']:g} per Å{family}, {occupations}"

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from mlip_autopipec.payload import families
 from mlip_autopipec.payload.ace import Evaluator
 from mlip_autopipec.payload.engine import Engine
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed
@@ -51,6 +52,7 @@ def run(job: Job) -> Result:
     if settings["kind"] == "native":
         engine = NativeEngine(settings, potential, elements)
     structure = in_lammps_axes(_start(job))
+    reference = _reference(job, structure)
     write_data(job.workdir / "structure.data", structure, elements, tilt=needs_tilt(parameters["walker"]))
     checkpoint = find_checkpoint(job.workdir)
     prepare(job.workdir, checkpoint)
@@ -67,12 +69,15 @@ def run(job: Job) -> Result:
     trace = read_trace(job.workdir / "gamma.csv")
     ending, detail = _ending(parameters, halt, ran.stopped)
     frames = _frames(job, len(structure), halt)
+    for frame in frames:
+        frame.info.update(reference)
     artefacts = {"frames": job.workdir / "frames.extxyz"}
     write_frames(artefacts["frames"], frames)
     metrics = _metrics(parameters, trace, frames, ending, detail)
     metrics.update(probe=probed, gamma_share=None if ran.gamma_share is None else round(ran.gamma_share, 4))
     if ending == "halted" and (good := _last_good(job, len(structure))) is not None:
         metrics["restart_step"] = good.info["step"]
+        good.info.update(reference)
         artefacts["restart"] = job.workdir / "restart.extxyz"
         write_frames(artefacts["restart"], [good])
     return Result(metrics, artefacts)
@@ -92,6 +97,16 @@ def _start(job: Job) -> Atoms:
 def _with_a_temperature(atoms: Atoms) -> Atoms:
     """One atom alone has no motion beside that of its centre of mass: such a cell is repeated, twice each way."""
     return atoms.repeat(2) if len(atoms) == 1 else atoms
+
+
+def _reference(job: Job, structure: Atoms) -> dict[str, np.ndarray]:
+    """The family of the walker's cells: that of its crystal, or of the user's structure before the first step."""
+    walker = job.parameters["walker"]
+    if walker["file"] is None:
+        return families.of(crystal(walker["prototype"]))
+    if walker["continues"] is None:
+        structure = families.begin(structure.copy(), walker["file"]["repeat"])
+    return families.of(structure)
 
 
 def _ending(parameters: Mapping[str, Any], halt: Halt | None, stopped: str | None) -> tuple[str, str]:

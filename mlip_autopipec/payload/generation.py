@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from mlip_autopipec.payload import phonons, properties
+from mlip_autopipec.payload import families, phonons, properties
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed
 from mlip_autopipec.payload.structures import (
     crystal,
@@ -140,7 +140,7 @@ def _files(job: Job) -> Iterator[tuple[Atoms, str]]:
     """Every structure of the user's files, as it is."""
     for path in job.inputs.get("structure", []):
         for number, atoms in enumerate(user_structures(path, job.parameters["elements"]), 1):
-            yield atoms, f"generated: structure {number} of {path.name.partition('-')[2]}"
+            yield families.begin(atoms), f"generated: structure {number} of {path.name.partition('-')[2]}"
 
 
 def _draw(

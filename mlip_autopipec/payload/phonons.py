@@ -22,6 +22,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
+from mlip_autopipec.payload import families
 from mlip_autopipec.payload.frame import TaskFailed
 from mlip_autopipec.payload.properties import Cell, lattice_constant, measured
 from mlip_autopipec.payload.structures import crystal, finite, name_of
@@ -158,6 +159,7 @@ def _displaced(prototype: Mapping[str, Any], phonons: "Phonopy", scale: float = 
         way = " ".join(f"{step:+.4f}" for step in move["displacement"])
         words = f"property: {name_of(prototype)}, atom {move['number'] + 1} of {len(still)} moved by {way} Å"
         atoms = Atoms(still.symbols, cell=still.cell * scale, scaled_positions=still.scaled_positions, pbc=True)
+        families.begin(atoms, np.diag(phonons.supercell_matrix).tolist(), vacuum=())
         atoms.positions[move["number"]] += move["displacement"]
         found.append(Cell(words, atoms))
     return found

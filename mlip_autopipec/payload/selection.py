@@ -34,6 +34,7 @@ import pandas as pd
 from ase import Atoms
 from ase.geometry import find_mic
 
+from mlip_autopipec.payload import families
 from mlip_autopipec.payload.ace import Evaluator, run_tool
 from mlip_autopipec.payload.embedding import Embedder
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed, write_atomic
@@ -343,6 +344,10 @@ def _write(job: Job, chosen: Sequence[_Candidate], role: str, first: int) -> lis
 def _structure(job: Job, one: _Candidate, role: str, path: Path) -> dict[str, Any]:
     structure = _labelled(one).copy()
     structure.info.update(one.frame.info)
+    if one.cell is not None and one.certificate["verdict"] != "whole":
+        for name in families.of(structure):
+            del structure.info[name]
+        structure.info.update(families.of_cut(structure, one.frame))
     write_frames(path, [structure])
     return {
         "file": job.ref(path),

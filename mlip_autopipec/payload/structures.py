@@ -13,6 +13,7 @@ from ase.io import read, write
 from ase.io.extxyz import XYZError
 from ase.neighborlist import neighbor_list
 
+from mlip_autopipec.payload import families
 from mlip_autopipec.payload.frame import TaskFailed
 
 #: Orthogonal cells of the two-element crystals that ase.build.bulk does not make: (fractional sites, element of each).
@@ -36,7 +37,7 @@ class Numbers:
 
 
 def crystal(prototype: Mapping[str, Any]) -> Atoms:
-    """The conventional, orthogonal cell of a prototype, repeated; lengths in Å."""
+    """The conventional, orthogonal cell of a prototype, repeated; lengths in Å. It begins a family of cells."""
     name, elements, a = prototype["structure"], prototype["elements"], prototype["lattice_constant_angstrom"]
     if name in _ORDERED:
         c_over_a = prototype["c_over_a"] or 1.0
@@ -51,7 +52,7 @@ def crystal(prototype: Mapping[str, Any]) -> Atoms:
         cell = bulk(elements[0], name, a=a, covera=prototype["c_over_a"] or (8 / 3) ** 0.5, orthorhombic=True)
     else:
         cell = bulk("".join(elements), name, a=a, cubic=True)
-    return cell.repeat(prototype["repeat"])
+    return families.begin(cell.repeat(prototype["repeat"]), prototype["repeat"], vacuum=())
 
 
 #: Earlier versions left the number out; labels that they made are found by the name of today.

@@ -17,6 +17,7 @@ from ase import Atoms
 from ase.build import surface
 from ase.geometry import get_distances
 
+from mlip_autopipec.payload import families
 from mlip_autopipec.payload.frame import TaskFailed
 from mlip_autopipec.payload.structures import crystal, shortest_distance
 
@@ -73,7 +74,9 @@ def _special(variation: Mapping[str, Any], parameters: Mapping[str, Any], rng: n
     fractions = {element: counts[element] / len(target) for element in present}
     seed = int(rng.integers(2**31))
     found = generate_sqs_from_supercells(space, [target], fractions, n_steps=_SQS_STEPS, random_seed=seed)
-    return Atoms(found.get_chemical_symbols(), positions=found.positions, cell=found.cell, pbc=True)
+    special = Atoms(found.get_chemical_symbols(), positions=found.positions, cell=found.cell, pbc=True)
+    special.info.update(families.of(target))
+    return special
 
 
 def _counts(variation: Mapping[str, Any], sites: int, rng: np.random.Generator) -> dict[str, int]:
@@ -133,7 +136,7 @@ def _surface(variation: Mapping[str, Any], parameters: Mapping[str, Any], _: np.
     layer = surface(cell, face, 1, periodic=True)
     layers = max(int(np.ceil(variation["thickness_angstrom"] / layer.cell.lengths()[2])), 1)
     slab: Atoms = surface(cell, face, layers, vacuum=variation["vacuum_angstrom"] / 2, periodic=True)
-    return slab
+    return families.begin(slab, vacuum=(2,))
 
 
 def _faces(miller_max: int) -> list[tuple[int, int, int]]:
@@ -154,7 +157,8 @@ def _dimer(variation: Mapping[str, Any], parameters: Mapping[str, Any], rng: np.
     direction *= distance / np.linalg.norm(direction)
     middle = np.full(3, box / 2)
     positions = [middle - direction / 2, middle + direction / 2]
-    return Atoms(pairs[turn % len(pairs)], positions=positions, cell=[box] * 3, pbc=True)
+    pair = Atoms(pairs[turn % len(pairs)], positions=positions, cell=[box] * 3, pbc=True)
+    return families.begin(pair, vacuum=(0, 1, 2))
 
 
 def _squeezed(

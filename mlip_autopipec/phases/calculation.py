@@ -30,7 +30,7 @@ class Calculation:
                 CalculateParameters(
                     role=structure.role,
                     origin=structure.origin,
-                    oracle=oracle_of(section.oracle, self._config.campaign.elements),
+                    oracle=oracle_of(section.oracle, self._config.campaign.elements, state.k_mesh),
                     force_max_ev_per_angstrom=section.force_max_ev_per_angstrom,
                     pressure_max_gpa=section.pressure_max_gpa,
                 ),

@@ -4,6 +4,7 @@ Rounds that close early are left out: no file on the site tells which round an o
 """
 
 import asyncio
+import json
 
 import pytest
 from simulated_campaign import Parts, Simulation, replay
@@ -86,3 +87,24 @@ def test_an_empty_site_is_refused() -> None:
     """There is nothing to make a journal from."""
     with pytest.raises(OperatorError, match=r"site\.root holds no submission"):
         asyncio.run(unearth(MemoryTransport(), "copper"))
+
+
+@pytest.mark.parametrize(
+    ("oracle", "rule"),
+    [
+        ({"kind": "espresso", "k_spacing_inverse_angstrom": 0.2}, "cell"),
+        ({"kind": "espresso", "k_spacing_inverse_angstrom": 0.2, "k_mesh": "family"}, "family"),
+        ({"kind": "ase"}, "family"),
+    ],
+)
+def test_the_rule_for_k_meshes_is_that_of_the_first_label(oracle: dict[str, object], rule: str) -> None:
+    """A campaign of before there were families would otherwise ask for its labels under other names."""
+    transport = MemoryTransport()
+    intent = {"campaign": "copper-3f9a1c", "uid": "copper-3f9a1c.c000.calculation.b00"}
+    transport.files[f".ap/submit/{intent['uid']}/intent.json"] = json.dumps(
+        {**intent, "tasks": ["c000.calculation.0000-abcdef"]}
+    ).encode()
+    assert asyncio.run(unearth(transport, "copper")).k_mesh == "family"
+    task = {"parameters": {"kind": "calculate", "oracle": oracle}}
+    transport.files["cycles/000/calculation/0000-abcdef/task.json"] = json.dumps(task).encode()
+    assert asyncio.run(unearth(transport, "copper")).k_mesh == rule

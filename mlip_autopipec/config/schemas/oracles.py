@@ -11,6 +11,7 @@ from mlip_autopipec.data_models.task import (
     AseOracle,
     EspressoOracle,
     EspressoSettings,
+    KMesh,
     Pseudopotential,
 )
 
@@ -44,13 +45,18 @@ class EspressoSection(EspressoSettings):
     ecutrho_ry: float | None = Field(
         default=None, gt=0, description="the largest of the elements' and of 4 ecutwfc_ry if left out"
     )
+    k_mesh: KMesh | None = Field(
+        default=None,
+        description="family: one mesh for a crystal, however it is strained, rattled, moved or repeated; cell: counted"
+        " anew for each cell. Left out: as the campaign began, new ones with family",
+    )
 
 
 AnyOracleSection = Annotated[AseOracle | EspressoSection, Field(discriminator="kind")]
 
 
-def oracle_of(section: AseOracle | EspressoSection, elements: Sequence[str]) -> AnyOracle:
-    """The oracle of a campaign. A table in a file has been read into the section before.
+def oracle_of(section: AseOracle | EspressoSection, elements: Sequence[str], k_mesh: KMesh = "cell") -> AnyOracle:
+    """The oracle of a campaign that began with this rule for k-meshes. A table in a file has been read before.
 
     One cutoff for all: a label of one element must mean the same as that of an alloy with a harder one.
     """
@@ -67,4 +73,5 @@ def oracle_of(section: AseOracle | EspressoSection, elements: Sequence[str]) -> 
         },
         ecutwfc_ry=ecutwfc_ry,
         ecutrho_ry=ecutrho_ry,
+        k_mesh=section.k_mesh or k_mesh,
     )

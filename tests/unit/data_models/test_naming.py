@@ -10,8 +10,10 @@ from mlip_autopipec.data_models.ids import attempt_file, batch_uid
 from mlip_autopipec.data_models.task import (
     AseOracle,
     CalculateParameters,
+    EspressoOracle,
     Input,
     Parameters,
+    Pseudopotential,
     Resources,
     Task,
     TaskFile,
@@ -96,3 +98,21 @@ def test_batch_names_tell_their_place_and_sort_by_it() -> None:
 def test_every_attempt_has_its_own_file() -> None:
     """Array index by array index."""
     assert attempt_file("copper-3f9a1c.c003.calculation.b00", 12) == "copper-3f9a1c.c003.calculation.b00.12.json"
+
+
+def test_the_rule_for_k_meshes_of_before_leaves_names_and_task_files_as_they_were() -> None:
+    """A label by pw.x that was asked for before there were families; the other rule gives the task another name."""
+    settings = {
+        "pseudo_folder": "/upf",
+        "k_spacing_inverse_angstrom": 0.2,
+        "pseudopotentials": {"Al": Pseudopotential(file="Al.UPF")},
+        "ecutwfc_ry": 20.0,
+        "ecutrho_ry": 80.0,
+    }
+    by_cell, by_family = EspressoOracle(**settings), EspressoOracle(**settings, k_mesh="family")
+    before = task(PARAMETERS.model_copy(update={"oracle": by_cell}))
+    assert "k_mesh" not in by_cell.model_dump()
+    assert "k_mesh" not in TaskFile(campaign="a", **dict(before)).model_dump_json()
+    assert by_family.model_dump()["k_mesh"] == "family"
+    assert before.id != task(PARAMETERS.model_copy(update={"oracle": by_family})).id
+    assert before.id == "c003.calculation.0007-2e1828"

@@ -21,6 +21,7 @@ from scipy.spatial.transform import Rotation
 
 from mlip_autopipec.data_models.outcome import ExploreMetrics, Progress
 from mlip_autopipec.data_models.task import Prototype
+from mlip_autopipec.payload import families
 from mlip_autopipec.payload.frame import Job, TaskFailed
 from mlip_autopipec.payload.lammps import render_input
 from mlip_autopipec.payload.lammps_files import find_checkpoint, read_dump, read_trace, write_data
@@ -159,6 +160,9 @@ def test_every_dumped_gamma_is_that_of_its_frame(fitted: Fitted, walk: Walk) -> 
     for frame in frames:
         assert evaluator.gamma(frame) == pytest.approx(frame.arrays["gamma"], rel=1e-4, abs=1e-5)
         assert frame.info["gamma_max"] == pytest.approx(frame.arrays["gamma"].max(), rel=1e-6)
+        family = families.of(frame)  # under npt too: that of the crystal before the first step
+        assert np.allclose(family["reference_cell"], frames[0].info["reference_cell"])
+        assert family["reference_repeat"].tolist() == [2, 2, 2]
 
 
 def test_energy_is_conserved_without_a_thermostat(
@@ -486,6 +490,8 @@ def test_a_structure_of_the_user_may_lie_any_way(fitted: Fitted, walk: Walk, tmp
     assert row["c_gamma_max"] == pytest.approx(said.gamma.max(), rel=1e-5)
     assert frames[0].cell.volume == pytest.approx(given.cell.volume, rel=1e-6)
     assert frames[0].info["origin"] == "collected: mine.cif 300 K nvt, step 0"
+    assert np.allclose(frames[0].info["reference_cell"], frames[0].cell.array, atol=1e-6)
+    assert frames[0].info["reference_repeat"].tolist() == [2, 1, 2]
 
 
 @pytest.mark.parametrize("repeat", [(1, 1, 1), (2, 2, 2)])
@@ -550,6 +556,7 @@ def test_a_halted_walker_leaves_a_place_to_go_on_from(walk: Walk, fitted: Fitted
     (good,) = read_frames(job.workdir / "restart.extxyz")
     assert good.info["step"] == metrics.restart_step
     assert good.arrays["gamma"].max() < 6.0
+    assert good.info["reference_repeat"].tolist() == [2, 2, 2]
     trace = read_trace(job.workdir / "gamma.csv")
     assert trace[trace[:, 1] < 6.0][-1, 0] == metrics.restart_step
     onward = {"task": job.task, "cycle": 1, "step": metrics.restart_step, "steps_before": metrics.restart_step}
