@@ -1,7 +1,7 @@
 """autopipecctl: ask and steer the daemon of one campaign.
 
-Exit codes: 0 done, 2 usage or configuration, 3 no daemon answers, 4 denied, 5 in conflict with how the campaign
-stands; any other error ends with its own (sysexits.h).
+Exit codes: 0 done, 2 usage or configuration, 3 no daemon answers, and no journal does for it, 4 denied, 5 in conflict
+with how the campaign stands; any other error ends with its own (sysexits.h).
 """
 # ruff: noqa: PLC0415 - each command imports what it needs: aiohttp, rich and matplotlib take longer than the answer
 
@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mlip_autopipec.errors import AutopipecError, ConfigurationError, OperatorError
+from mlip_autopipec.errors import AutopipecError, ConfigurationError, DaemonUnreachable, OperatorError
 
 if TYPE_CHECKING:
     from mlip_autopipec.config.loader import LoadedConfig
     from mlip_autopipec.control.api import Steered
     from mlip_autopipec.control.client import ControlClient
     from mlip_autopipec.data_models.events import Event
+    from mlip_autopipec.standing import Standing
 
 #: Between two looks at the end of a log.
 _LOG_INTERVAL_S = 0.5
@@ -65,8 +66,12 @@ def common(config: Config = None, socket: Socket = None) -> None:
 
 @app.command()
 def status(config: Config = None, socket: Socket = None, *, as_json: Json = False) -> None:
-    """Show the campaign at a glance."""
-    document = asyncio.run(_client(config, socket).status())
+    """Show the campaign at a glance; where no daemon runs, as the journal has it."""
+    try:
+        document = asyncio.run(_client(config, socket).status())
+    except DaemonUnreachable as error:
+        stands = _standing(config, socket, error)
+        document = stands.view.status.model_copy(update={"standstill": stands.words})
     if as_json:
         typer.echo(document.model_dump_json(indent=1))
         return
@@ -79,10 +84,15 @@ def status(config: Config = None, socket: Socket = None, *, as_json: Json = Fals
 
 @app.command()
 def explain(config: Config = None, socket: Socket = None) -> None:
-    """Say what the campaign is doing and what it waits for."""
+    """Say what the campaign is doing and what it waits for; where no daemon runs, as the journal has it."""
     from mlip_autopipec.data_models.text import printable
 
-    for line in asyncio.run(_client(config, socket).explain()).lines:
+    try:
+        lines = asyncio.run(_client(config, socket).explain()).lines
+    except DaemonUnreachable as error:
+        stands = _standing(config, socket, error)
+        lines = (f"{stands.words}.", *stands.view.explanation.lines)
+    for line in lines:
         typer.echo(printable(line))
 
 
@@ -143,7 +153,12 @@ def events(
 ) -> None:
     """Print what has happened. Given a site file and no --follow, the journal is read and no daemon is needed."""
     if follow or (socket or _before_command("socket")) is not None:
-        asyncio.run(_print_all(_client(config, socket).events(after, follow=follow), as_json=as_json))
+        try:
+            asyncio.run(_print_all(_client(config, socket).events(after, follow=follow), as_json=as_json))
+        except DaemonUnreachable as error:
+            if error.streamed:
+                raise
+            _print_journal(_folder(config, socket), after, follow=follow, as_json=as_json, unreachable=error)
         return
     for seq, event in _journalled(_load(config), after):
         _print_event(seq, event, as_json=as_json)
@@ -325,10 +340,38 @@ def _before_command(name: str) -> Path | None:
 
 def _log_file(config: Path | None, socket: Path | None) -> Path:
     """By the site file; else where a socket in its usual place has it."""
+    return _folder(config, socket) / "autopipecd.log"
+
+
+def _folder(config: Path | None, socket: Path | None) -> Path:
+    """The campaign's own, by the site file; else where a socket in its usual place has it."""
     socket = socket or _before_command("socket")
     if config is None and _before_command("config") is None and socket is not None:
-        return socket.absolute().parent.parent / "autopipecd.log"
-    return _load(config).config.campaign.folder / "autopipecd.log"
+        return socket.absolute().parent.parent
+    return _load(config).config.campaign.folder
+
+
+def _standing(config: Path | None, socket: Path | None, unreachable: DaemonUnreachable) -> "Standing":
+    """The campaign as the journal has it. Raises `unreachable` where there is none."""
+    from mlip_autopipec.orchestration.policy import Policy
+    from mlip_autopipec.standing import standing
+
+    has_file = config is not None or _before_command("config") is not None
+    policy = Policy.from_config(_load(config).config) if has_file else None
+    return standing(_folder(config, socket), unreachable, policy)
+
+
+def _print_journal(folder: Path, after: int, *, follow: bool, as_json: bool, unreachable: DaemonUnreachable) -> None:
+    """Events where no daemon answers. Nothing follows then, so that whoever asked for that gets `unreachable`."""
+    from mlip_autopipec.journal.replay import read
+
+    journal = folder / "journal"
+    if not journal.is_dir():
+        raise unreachable
+    for record in read(journal, after):
+        _print_event(record.seq, record.event, as_json=as_json)
+    if follow:
+        raise unreachable
 
 
 def _load(config: Path | None) -> "LoadedConfig":

@@ -57,9 +57,13 @@ class FileTooLarge(OperatorError):  # noqa: N818
 
 
 class DaemonUnreachable(OperatorError):  # noqa: N818
-    """No daemon answers on the control socket."""
+    """No daemon answers on the control socket; or none any more, behind what it has `streamed`."""
 
     exit_code = 3
+
+    def __init__(self, message: str, *, streamed: bool = False) -> None:
+        self.streamed = streamed
+        super().__init__(message)
 
 
 class TransientError(AutopipecError):

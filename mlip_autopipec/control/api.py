@@ -61,6 +61,9 @@ class Status(Model):
     explain: tuple[str, ...] = Field(description="what the campaign does and waits for, one sentence each")
     seq: int = Field(ge=0, description="journal sequence number that this document shows")
     now: AwareDatetime
+    standstill: str = Field(
+        default="", description="why this is of the journal alone, and of when; empty in a daemon's own answer"
+    )
 
 
 class Explanation(Model):

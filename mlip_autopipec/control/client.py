@@ -69,9 +69,11 @@ class ControlClient:
                     after, event = _event(frame)
                     yield after, event
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                raise DaemonUnreachable(f"the stream of events broke after event {after}: {_words(error)}") from error
+                raise DaemonUnreachable(
+                    f"the stream of events broke after event {after}: {_words(error)}", streamed=True
+                ) from error
             if follow:
-                raise DaemonUnreachable(f"the daemon ended the stream of events after event {after}")
+                raise DaemonUnreachable(f"the daemon ended the stream of events after event {after}", streamed=True)
 
     async def _ask(self, answer: type[M], method: str, path: str, body: BaseModel | None = None) -> M:
         limits = aiohttp.ClientTimeout(total=self._timeout_s)
@@ -107,7 +109,11 @@ class ControlClient:
 
 
 def _words(error: Exception) -> str:
-    return "it took too long" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+    if isinstance(error, TimeoutError):
+        return "it took too long"
+    if isinstance(error, aiohttp.ClientConnectorError):  # whose own text is of hosts and ssl
+        return error.strerror or type(error.os_error).__name__
+    return str(error) or type(error).__name__
 
 
 def _refusal(status: int, body: bytes) -> OperatorError:

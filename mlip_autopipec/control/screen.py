@@ -22,7 +22,8 @@ _STYLES = {"running": "green", "paused": "yellow", "converged": "bold green", "f
 
 def render_status(status: Status) -> RenderableType:
     """A header, the closed cycles, the active tasks, and what the campaign waits for."""
-    parts: list[RenderableType] = [_header(status)]
+    parts: list[RenderableType] = [Text(printable(f"{status.standstill}."), "bold yellow")] if status.standstill else []
+    parts.append(_header(status))
     if status.cycles:
         parts.append(_cycles(status.cycles))
     if status.active_tasks:

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import time
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -94,6 +95,26 @@ class CampaignLock:
             f"Another daemon holds {self._path}: {content or 'it has not signed yet'}. "
             "Stop that one first, or use it: one campaign has one daemon."
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who signed a campaign's lock and has not given it back; another machine's may be dead for all that is known."""
+
+    pid: int
+    host: str
+    is_here: bool
+
+
+def read_holder(folder: Path) -> Holder | None:
+    """The live holder of a campaign's lock as it signed, without touching the lock; None if there is none."""
+    try:
+        signed = json.loads((folder / "lock").read_bytes()[:_CONTENT_BYTES_MAX])
+        holder = Holder(int(signed["pid"]), str(signed["host"]), signed["host"] == socket.gethostname())
+        dead = holder.is_here and (signed["boot_id"] != _boot_id() or not _lives(holder.pid))
+    except (OSError, ValueError, LookupError, TypeError):  # no lock, or not signed to the end
+        return None
+    return None if dead else holder
 
 
 def _boot_id() -> str:

@@ -231,6 +231,67 @@ def test_without_a_daemon_the_code_is_3(place: Place, words: list[str]) -> None:
     assert result.stderr.count("\n") == 1
 
 
+def ended(place: Place) -> None:
+    """A campaign whose daemon was killed after its verdict."""
+    verdict = ev.VerdictReached(at=BEGIN + timedelta(minutes=4), verdict=Verdict.STALLED, reason="no progress")
+    with daemon(place, verdict):
+        pass
+
+
+def test_where_no_daemon_runs_the_campaign_is_told_as_the_journal_has_it(place: Place) -> None:
+    """With the number and the time of the last event, by the site file or by the socket alone."""
+    ended(place)
+    head = "no daemon runs; as of event 2, 2026-01-31 12:04:00 UTC"
+    for result in (ctl(place, "status"), ctl(None, "status", "--socket", str(socket_path(place.folder)))):
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert result.stdout.startswith(f"{head}.\n")
+        assert "verdict stalled: no progress" in result.stdout
+    told = Status.model_validate_json(ctl(place, "status", "--json").stdout)
+    assert (told.standstill, told.seq, told.verdict) == (head, 2, Verdict.STALLED)
+    explained = ctl(place, "explain")
+    assert (explained.exit_code, explained.stdout.splitlines()[0]) == (0, f"{head}.")
+    assert "stalled" in explained.stdout
+
+
+def test_events_are_told_where_no_daemon_runs_and_nothing_follows(place: Place) -> None:
+    """By the socket alone, too; who asked to follow is told that nobody will write more."""
+    ended(place)
+    plain = ctl(place, "events").stdout
+    assert len(plain.splitlines()) == 2
+    by_socket = ctl(None, "events", "--socket", str(socket_path(place.folder)))
+    assert (by_socket.exit_code, by_socket.stdout) == (0, plain)
+    followed = ctl(place, "events", "--follow")
+    assert (followed.exit_code, followed.stdout) == (3, plain)
+    assert "no daemon answers" in followed.stderr
+
+
+def test_a_daemon_that_holds_the_lock_and_does_not_answer_is_told_from_none(place: Place) -> None:
+    """It may be starting, hang, or be on another login node; one that was killed is none."""
+    ended(place)
+    lock, boot = place.folder / "lock", Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    signed = {"pid": os.getpid(), "host": socket.gethostname(), "boot_id": boot, "since": BEGIN.isoformat()}
+    for changes, words in (
+        ({}, f"the daemon (process {os.getpid()}) does not answer yet or any more: no daemon answers on"),
+        ({"host": "login7"}, "the daemon runs on login7 and can be asked there only; as of event 2"),
+        ({"boot_id": "another"}, "no daemon runs; as of event 2"),
+        ({"pid": 2**22 + 1}, "no daemon runs; as of event 2"),
+    ):
+        lock.write_text(json.dumps({**signed, **changes}))
+        told = Status.model_validate_json(ctl(place, "status", "--json").stdout).standstill
+        assert told.startswith(words)
+
+
+def test_status_is_told_from_a_torn_journal(place: Place) -> None:
+    """As kill -9 leaves it; nothing is repaired by looking."""
+    ended(place)
+    (segment,) = place.journal.glob("journal-*.jsonl")
+    with segment.open("ab") as stream:
+        stream.write(b"1234abcd {")
+    before = segment.read_bytes()
+    assert "as of event 2" in ctl(place, "status").stdout
+    assert segment.read_bytes() == before
+
+
 def test_a_denial_ends_with_4(place: Place) -> None:
     """Whatever the daemon's reason is, it is told."""
     path = socket_path(place.folder)
