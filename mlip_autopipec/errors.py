@@ -5,7 +5,8 @@ AutopipecError
 ├── OperatorError          the operator: something outside must be mended before going on
 │   ├── JournalDamaged     the event log cannot be trusted
 │   ├── StateUnreadable    the saved state contradicts the log, or is of another version
-│   ├── FileTooLarge       a file on the site is larger than anything that is expected there
+│   ├── FileUnusable       a name on the site is no regular file that can be read
+│   │   └── FileTooLarge   it is larger than anything that is expected there
 │   ├── CampaignLocked     another daemon holds this campaign
 │   └── DaemonUnreachable  no daemon answers on the control socket
 ├── TransientError         nobody: wait and look again; it fails no task
@@ -52,7 +53,11 @@ class CampaignLocked(OperatorError):  # noqa: N818
     """Another daemon holds the campaign's lock."""
 
 
-class FileTooLarge(OperatorError):  # noqa: N818
+class FileUnusable(OperatorError):  # noqa: N818
+    """A name on the site is no regular file that can be read: a folder, a link, a pipe, or without rights."""
+
+
+class FileTooLarge(FileUnusable):
     """A file on the site is larger than anything that is expected there."""
 
 

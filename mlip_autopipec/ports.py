@@ -58,10 +58,13 @@ class Transport(Protocol):
         """Place files whole (temporary name, fsync, rename), making folders as needed. Existing files are replaced."""
 
     async def read(self, path: str, *, size_max: int = 64 * 2**20) -> bytes | None:
-        """The content of one file, or None if there is none. Raises FileTooLarge above `size_max` bytes."""
+        """The content of one file, or None if there is none.
+
+        Raises FileUnusable if the name is no regular file (no link is followed), FileTooLarge above `size_max` bytes.
+        """
 
     async def read_many(self, paths: Sequence[str]) -> Mapping[str, bytes]:
-        """The content of many small files in one round trip; what does not exist is left out, or is no small file."""
+        """The content of many small files in one round trip; what is no small regular file is left out."""
 
     async def names(self, folder: str) -> tuple[str, ...]:
         """Names in a folder, sorted; empty if there is no such folder."""

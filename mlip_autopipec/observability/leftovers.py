@@ -4,7 +4,9 @@ The report reads files under one folder: the site's root where that is on this m
 journal, into which the daemon brings the few that the report shows, each as the journal has its checksum.
 """
 
+import errno
 import hashlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -13,9 +15,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import FileRef
+from mlip_autopipec.errors import FileUnusable
+from mlip_autopipec.regular import read_regular
 
 T = TypeVar("T")
 _COPIES = "copies"
+#: What a task leaves for people is smaller.
+_BYTES_MAX = 256 * 2**20
 
 
 def place_of_leftovers(config: WorkflowConfig) -> Path:
@@ -30,9 +36,10 @@ def missing(wanted: Iterable[FileRef], place: Path) -> tuple[FileRef, ...]:
 
 def _is_there(file: FileRef, place: Path) -> bool:
     try:
-        return _is_as_told((place / file.path).read_bytes(), file)
-    except OSError:
+        content = read_regular(place / file.path, size_max=_BYTES_MAX)
+    except (OSError, FileUnusable):
         return False
+    return content is not None and _is_as_told(content, file)
 
 
 def _is_as_told(content: bytes, file: FileRef) -> bool:
@@ -54,8 +61,13 @@ def keep_copies(files: Sequence[FileRef], contents: Mapping[str, bytes], place: 
 def content_or_why(kind: TypeAdapter[T], path: Path) -> T | str:
     """The file's content, or in words why there is none: a report is written with what is there."""
     try:
-        return kind.validate_json(path.read_bytes())
+        content = read_regular(path, size_max=_BYTES_MAX)
+        if content is None:
+            return f"{path} cannot be read: {os.strerror(errno.ENOENT)}"
+        return kind.validate_json(content)
     except OSError as error:
         return f"{path} cannot be read: {error.strerror}"
+    except FileUnusable as error:
+        return str(error)
     except ValidationError as error:
         return f"{path} is not as it should be: {error.errors(include_input=False)[0]['msg']}"

@@ -17,7 +17,7 @@ from mlip_autopipec.data_models.base import Phase, Reason
 from mlip_autopipec.data_models.ids import attempt_file
 from mlip_autopipec.data_models.state import Batch, WorkflowState
 from mlip_autopipec.data_models.task import Task, TaskFile
-from mlip_autopipec.errors import BugError, FileTooLarge, LoginRefused, TransientError
+from mlip_autopipec.errors import BugError, FileUnusable, LoginRefused, TransientError
 from mlip_autopipec.orchestration.intents import intent_file, intent_path
 from mlip_autopipec.orchestration.outcomes import judge_outcome
 from mlip_autopipec.orchestration.strategies import resources_for
@@ -123,7 +123,7 @@ class Effects:
             outcome = await self._transport.read(
                 f"outbox/{attempt_file(batch.uid, index)}", size_max=SMALL_FILE_BYTES_MAX
             )
-        except FileTooLarge as error:
+        except FileUnusable as error:
             words = f"its outcome cannot be read: {error}"
             return ev.AttemptLost(
                 at=self._clock.now(), uid=batch.uid, index=index, reason=Reason.BAD_OUTCOME, message=words

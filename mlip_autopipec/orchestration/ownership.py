@@ -8,12 +8,15 @@ looks, a submission is still one: both daemons would make it under the same name
 
 import contextlib
 import json
+import re
 from collections.abc import Mapping
 
-from mlip_autopipec.errors import CampaignLocked, OperatorError, TransientError
+from mlip_autopipec.errors import CampaignLocked, FileUnusable, OperatorError, TransientError
 from mlip_autopipec.ports import Clock, Transport
 
 _FOLDER = ".ap/epochs"
+_EPOCH = re.compile(r"[0-9]{1,12}")
+_SIGNATURE_BYTES_MAX = 64 * 2**10
 _README = b"One folder for each daemon that has served this root; the last one does.\n"
 
 
@@ -55,23 +58,34 @@ class Ownership:
         """Raise CampaignLocked if a later daemon has taken over; TransientError if that can't be told."""
         if not self._epoch or (last := await self._last()) <= self._epoch:
             return
-        owner = await self._owner(last)
-        who = f"pid {owner['pid']} on {owner['host']}, since {owner['since']}" if owner else "not signed yet"
+        try:
+            owner = await self._owner(last)
+        except OperatorError:  # whoever it is: this daemon is not the last one
+            owner = None
+        who = (
+            f"pid {owner['pid']} on {owner['host']}, since {owner['since']}"
+            if owner
+            else "with no signature that can be read"
+        )
         raise CampaignLocked(f"another daemon has taken this campaign over ({who}); this one ends, jobs go on")
 
     async def _last(self) -> int:
-        return max((int(name) for name in await self._transport.names(_FOLDER) if name.isdigit()), default=0)
+        names = await self._transport.names(_FOLDER)
+        return max((int(name) for name in names if _EPOCH.fullmatch(name)), default=0)
 
     async def _owner(self, epoch: int) -> Mapping[str, object] | None:
         """Who signed; None if its daemon died between its two steps."""
-        content = await self._transport.read(_signature(epoch))
-        if content is None:
-            return None
         try:
+            content = await self._transport.read(_signature(epoch), size_max=_SIGNATURE_BYTES_MAX)
+            if content is None:
+                return None
             owner = json.loads(content)
             return {key: owner[key] for key in ("campaign", "host", "pid", "since")}
-        except (ValueError, KeyError, TypeError) as error:
-            raise OperatorError(f"{_signature(epoch)} under site.root is no signature of a daemon: {error}") from error
+        except (ValueError, KeyError, TypeError, RecursionError, FileUnusable) as error:
+            raise OperatorError(
+                f"{_signature(epoch)} under site.root is no signature of a daemon: {error}. If no other daemon runs"
+                f" this campaign, remove {_FOLDER}/{epoch:06d}"
+            ) from error
 
 
 def _signature(epoch: int) -> str:

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple, Unpack
 
-from mlip_autopipec.errors import FileTooLarge, OperatorError, TransientError
+from mlip_autopipec.errors import FileUnusable, OperatorError, TransientError
 from mlip_autopipec.ports import SMALL_FILE_BYTES_MAX, Completed
+from mlip_autopipec.regular import read_regular
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -64,7 +65,7 @@ class LocalTransport:
         return await self._aside(_read, self._root / path, size_max)
 
     async def read_many(self, paths: Sequence[str]) -> Mapping[str, bytes]:
-        """Read many small files; what does not exist is left out."""
+        """Read many small files; what does not exist, or is no regular file, is left out."""
         return await self._aside(_read_many, self._root, paths)
 
     async def names(self, folder: str) -> tuple[str, ...]:
@@ -116,20 +117,13 @@ def _sync_folder(folder: Path) -> None:
 
 @_faults()
 def _read(path: Path, size_max: int) -> bytes | None:
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(size_max + 1)
-    except FileNotFoundError:
-        return None
-    if len(content) > size_max:
-        raise FileTooLarge(f"{path} is larger than {size_max} bytes, which nothing of ours writes there")
-    return content
+    return read_regular(path, size_max=size_max)
 
 
 def _read_many(root: Path, paths: Sequence[str]) -> dict[str, bytes]:
     contents: dict[str, bytes] = {}
     for path in paths:
-        with contextlib.suppress(FileTooLarge):
+        with contextlib.suppress(FileUnusable):
             if (content := _read(root / path, SMALL_FILE_BYTES_MAX)) is not None:
                 contents[path] = content
     return contents

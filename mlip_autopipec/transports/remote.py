@@ -17,7 +17,7 @@ import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from mlip_autopipec.errors import AutopipecError, BugError, OperatorError, TransientError
+from mlip_autopipec.errors import AutopipecError, BugError, FileUnusable, OperatorError, TransientError
 from mlip_autopipec.ports import SMALL_FILE_BYTES_MAX, Completed
 
 #: Between SIGTERM and SIGKILL on the far side.
@@ -58,20 +58,31 @@ _SYNC_FOLDERS = 'cd -- "$r" && sync -- "$@"'
 _SYNC_ALL = "sync -f ."
 
 _RUN = 'exec "$@"'
-_READ = 'LC_ALL=C head -c "$2" -- "$1"'
-# find leaves out what is too large, and complains of what does not exist; the folder itself is for a list of nothing.
+# Opened as a file, a pipe is waited for, and a device never ends.
+_READ = (
+    'if [ -L "$1" ] || { [ -e "$1" ] && [ ! -f "$1" ]; }; then echo "$1: Not a regular file" >&2; exit 1; fi;'
+    ' LC_ALL=C head -c "$2" -- "$1"'
+)
+# find leaves out what is too large or no regular file, and complains of what does not exist; the folder itself is for a
+# list of nothing. tar follows no link either, and packs what was put in a file's place since as what it is.
 _PACK = (
     '[ -e "$1" ] || exit 0; export LC_ALL=C; cd -- "$1"'
-    ' && { printf "./\\0"; xargs -0 -r sh -c \'exec find -L "$@" -maxdepth 0'
+    ' && { printf "./\\0"; xargs -0 -r sh -c \'exec find -P "$@" -maxdepth 0 -type f -readable'
     f' -size -{SMALL_FILE_BYTES_MAX // 1024 + 1}k -printf "%p\\0"\' sh; }}'
-    " | tar -c -h --hard-dereference --format=gnu --no-recursion --null --no-unquote -T - -f -"
+    " | tar -c --hard-dereference --format=gnu --no-recursion --null --no-unquote -T - -f -"
 )
 _LIST = 'LC_ALL=C find "$1" -mindepth 1 -maxdepth 1 -printf "%f\\0"'
 
 #: What these tools say, in the C locale, of files that do not exist, and of files replaced while they were read, of
 #: which the earlier content was read whole.
-_ABSENT = re.compile(r".*: (No such file or directory|File removed before we read it)")
+_ABSENT = re.compile(
+    r".*: (No such file or directory|File removed before we read it)|head: cannot open .* for reading: Not a directory"
+)
 _BESIDE = re.compile(r"tar: (Exiting with failure status.*|Error is not recoverable.*|.*: file changed as we read it)")
+#: A name that is no file to be read, in `read_command`'s words and in head's.
+_UNUSABLE = re.compile(
+    r": (Not a regular file|Permission denied|Too many levels of symbolic links|File name too long)$"
+)
 #: What does not pass by itself.
 _REFUSED = re.compile(r": (Permission denied|Not a directory|Is a directory|File exists)\b|cannot overwrite ", re.ASCII)
 
@@ -144,6 +155,13 @@ def is_there(answer: Completed, what: str) -> bool:
     if answer.exit_status and not (lines and known):
         raise complaint(answer, what)
     return not missing
+
+
+def check_usable(answer: Completed, what: str) -> None:
+    """Raise FileUnusable if the file that `read_command` was to read is none."""
+    lines = answer.stderr.decode("utf-8", "replace").splitlines()
+    if answer.exit_status and len(lines) == 1 and _UNUSABLE.search(lines[0]):
+        raise FileUnusable(f"{what}: it is no regular file that can be read: {lines[0]}")
 
 
 def complaint(answer: Completed, what: str) -> AutopipecError:

@@ -149,6 +149,7 @@ class ShellTransport(ABC):
         nonce, timeout_s, what = self._nonce(), self._call_timeout_s, self._what(f"read of {path}")
         command = remote.read_command(self._root, path, size_max=size_max, nonce=nonce, timeout_s=timeout_s)
         answer = await self._exchange(command, nonce, what, timeout_s=timeout_s)
+        remote.check_usable(answer, what)
         if not remote.is_there(answer, what):
             return None
         if len(answer.stdout) > size_max:
@@ -156,7 +157,7 @@ class ShellTransport(ABC):
         return answer.stdout
 
     async def read_many(self, paths: Sequence[str]) -> Mapping[str, bytes]:
-        """Read many small files as one tar stream; what does not exist is left out."""
+        """Read many small files as one tar stream; what is no small regular file is left out."""
         if not paths:
             return {}
         nonce, timeout_s, what = self._nonce(), self._call_timeout_s, self._what(f"read of {len(paths)} files")

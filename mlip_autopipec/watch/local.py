@@ -12,6 +12,8 @@ from pathlib import Path
 
 import watchfiles
 
+from mlip_autopipec.errors import OperatorError
+
 #: watchfiles gathers changes for at most this long before it tells; small, since outcomes come alone and seldom.
 _DEBOUNCE_MS = 50
 _STEP_MS = 10
@@ -27,7 +29,10 @@ class LocalWatcher:
 
     async def names(self) -> AsyncIterator[frozenset[str]]:
         """Whole listings of the outbox: at once, after every change, and at least every `rescan_s`."""
-        await asyncio.to_thread(self._outbox.mkdir, parents=True, exist_ok=True)
+        try:
+            await asyncio.to_thread(self._outbox.mkdir, parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            raise OperatorError(f"the outbox must be a folder that can be listed: {error}") from error
         yield await self._listing()
         changes = watchfiles.awatch(
             self._outbox,

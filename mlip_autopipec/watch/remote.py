@@ -28,6 +28,7 @@ _PAUSE_PER_ANSWER = 2.0
 _PAUSE_PER_GLANCE = 9.0
 
 #: One line, as login shells want it. Sorted by ls, so that comm can compare; names that begin with a dot are not done.
+#: A newline in a name would break the dialogue: -q shows it as a question mark, and no name of ours has one.
 #: The folder's own time is kept, not this host's: their clocks differ. What is placed in the same tick, or not shown
 #: yet by the file system's cache, is missed by a glance, and found by the next listing.
 _PROGRAM = (
@@ -35,7 +36,7 @@ _PROGRAM = (
     " trap 'rm -rf -- \"$d\"' EXIT; trap 'exit 1' HUP INT TERM; : >\"$a\"; while read -r asked; do"
     ' if [ "$asked" = glance ] && ! [ "$1" -nt "$t" ]; then echo; continue; fi;'
     ' if [ "$asked" = all ]; then : >"$a"; fi; touch -r "$1" "$t";'
-    ' ls -1 -- "$1/" >"$b" && comm -13 "$a" "$b" && echo || exit 1; c=$a; a=$b; b=$c; done'
+    ' ls -1q -- "$1/" >"$b" && comm -13 "$a" "$b" && echo || exit 1; c=$a; a=$b; b=$c; done'
 )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from far_machine import runs, until
 from far_stand import Site
 
-from mlip_autopipec.errors import OperatorError, TransientError
+from mlip_autopipec.errors import FileUnusable, OperatorError, TransientError
 from mlip_autopipec.ports import SMALL_FILE_BYTES_MAX
 
 EVERY_BYTE = bytes(range(256))
@@ -100,16 +101,52 @@ async def test_a_site_that_has_no_root_yet_is_empty(site: Site) -> None:
     assert await site.transport.read("any") == b"1"
 
 
-async def test_links_are_read_as_what_they_lead_to(site: Site) -> None:
-    """Hard or symbolic; one that leads nowhere is a file that does not exist."""
+async def test_a_hard_link_is_a_file(site: Site) -> None:
+    """As good as any other name of it."""
     await site.transport.write({"file": b"content"})
     os.link(site.root / "file", site.root / "hard")
-    (site.root / "soft").symlink_to("file")
-    (site.root / "nowhere").symlink_to("absent")
-    paths = ["file", "hard", "soft"]
-    assert await site.transport.read_many([*paths, "nowhere"]) == dict.fromkeys(paths, b"content")
-    assert await site.transport.read("soft") == b"content"
-    assert await site.transport.read("nowhere") is None
+
+    assert await site.transport.read_many(["file", "hard"]) == dict.fromkeys(["file", "hard"], b"content")
+
+
+def odd(folder: Path) -> dict[str, Path]:
+    """A name of every kind that is no regular file which can be read, in `folder`."""
+    made = {kind: folder / kind for kind in ("folder", "fifo", "socket", "loop", "device", "soft", "nowhere")}
+    made["folder"].mkdir()
+    os.mkfifo(made["fifo"])
+    before = Path.cwd()
+    os.chdir(folder)  # the name of a socket may not be long
+    try:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind("socket")
+    finally:
+        os.chdir(before)
+    made["loop"].symlink_to("loop")
+    made["device"].symlink_to("/dev/zero")
+    (folder / "target").write_bytes(b"not what was asked for")
+    made["soft"].symlink_to("target")
+    made["nowhere"].symlink_to("absent")
+    if os.geteuid() != 0:
+        made["locked"] = folder / "locked"
+        made["locked"].write_bytes(b"")
+        made["locked"].chmod(0)
+    return made
+
+
+async def test_a_name_that_is_no_file_costs_no_other_and_holds_nothing_up(site: Site) -> None:
+    """A folder, a pipe, a socket, loops, devices and links: left out of many, and told of one; no name is missed."""
+    await site.transport.write({"outbox/good": b"1", "file": b""})
+    names = odd(site.root / "outbox")
+    paths = [f"outbox/{name}" for name in names]
+
+    async with asyncio.timeout(30):
+        assert await site.transport.read_many([*paths, "outbox/good", "file/below"]) == {"outbox/good": b"1"}
+        answers = await asyncio.gather(*map(site.transport.read, paths), return_exceptions=True)
+        for path, answer in zip(paths, answers, strict=True):
+            assert isinstance(answer, FileUnusable)
+            assert path in str(answer)
+        assert await site.transport.read("file/below") is None
+        assert set(await site.transport.names("outbox")) == {*names, "good", "target"}
 
 
 async def test_names_are_those_in_the_folder(site: Site) -> None:

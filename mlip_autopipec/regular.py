@@ -1,0 +1,43 @@
+"""Reading what others may have placed: regular files alone, without following a link and without waiting.
+
+A name in the outbox may be a folder, a pipe, a socket, a device or a loop of links. Opened as a file, a pipe without a
+writer is waited for, for ever.
+"""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from mlip_autopipec.errors import FileTooLarge, FileUnusable
+
+#: There is no such file.
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
+#: What stays so until a person mends it: a link, a loop of links, a socket, no right to read, an impossible name.
+_UNUSABLE = frozenset({errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENODEV})
+
+
+def read_regular(path: Path, *, size_max: int) -> bytes | None:
+    """The content of a regular file; None if there is no such name.
+
+    Raises FileUnusable for a name that is something else or can't be read, FileTooLarge above `size_max` bytes, and
+    OSError for faults that may pass.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+        if error.errno in _UNUSABLE:
+            raise FileUnusable(f"{path} is no regular file that can be read: {error.strerror}") from error
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise FileUnusable(f"{path} is no regular file")
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            content = stream.read(size_max + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > size_max:
+        raise FileTooLarge(f"{path} is larger than {size_max} bytes, which nothing of ours writes there")
+    return content
