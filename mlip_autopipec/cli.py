@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from mlip_autopipec.errors import AutopipecError, ConfigurationError, DaemonUnreachable, OperatorError
+from mlip_autopipec.streams import take_every_letter
 
 if TYPE_CHECKING:
     from mlip_autopipec.config.loader import LoadedConfig
@@ -327,6 +328,7 @@ def replay(
 
 def main() -> None:
     """Entry point."""
+    take_every_letter()
     app()
 
 

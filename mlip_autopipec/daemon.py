@@ -60,6 +60,7 @@ from mlip_autopipec.schedulers.routing import RoutingScheduler
 from mlip_autopipec.schedulers.shipment import pack
 from mlip_autopipec.schedulers.slurm import SlurmScheduler
 from mlip_autopipec.schedulers.slurm_limits import array_tasks_max, ask_config
+from mlip_autopipec.streams import take_every_letter
 from mlip_autopipec.transports.local import LocalTransport
 from mlip_autopipec.transports.openssh import OpensshTransport
 from mlip_autopipec.transports.ssh import SshTransport
@@ -104,6 +105,7 @@ class SystemClock:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; ends the process with its documented code."""
+    take_every_letter()
     words = _parser().parse_args(argv)
     gc.set_threshold(*_GC_THRESHOLDS)
     sys.setswitchinterval(_SWITCH_S)
@@ -389,7 +391,11 @@ class _Daemon:
 
     async def _serve(self, journal: FileJournal, state: WorkflowState) -> int:
         logger = configure(
-            self._folder / "autopipecd.log", "info", journal=sys.stderr if is_journal(sys.stderr, os.environ) else None
+            self._folder / "autopipecd.log",
+            "info",
+            journal=sys.stderr if is_journal(sys.stderr, os.environ) else None,
+            bytes_max=self._config.campaign.log_max * 2**20,
+            kept=self._config.campaign.logs_kept,
         )
         ending = _Ending()
         reader = ProgressReader(self._site.way.transport, self._clock, self._config.site.poll_interval)
@@ -429,7 +435,8 @@ class _Daemon:
                     await manager.record(ev.DaemonStopped(at=self._clock.now(), why=ending.why, by=ending.by))
             # Who stops a daemon waits for it, systemd for half a minute: no exit waits for a picture.
             of_report = await reporter.render_last()
-        print(final_words(manager.state, self._folder / "report.html", of_report))
+        with contextlib.suppress(OSError):  # nobody reads any more; the exit code says how it went
+            print(final_words(manager.state, self._folder / "report.html", of_report), flush=True)
         return self._exit_code(manager.state)
 
     @asynccontextmanager

@@ -3,7 +3,7 @@
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,9 +31,12 @@ def render_line(line: str) -> str:
 
 
 def last_lines(path: Path, count: int) -> list[str]:
-    """The last `count` whole lines."""
-    with path.open("rb") as stream:
-        return _decoded(deque(_whole_lines(stream), maxlen=count))
+    """The last `count` whole lines; from the log before, too, where this one is young."""
+    lines = _tail(path, count)
+    earlier = path.with_name(f"{path.name}.1")
+    if len(lines) < count and earlier.is_file():
+        lines = [*_tail(earlier, count - len(lines)), *lines]
+    return _decoded(lines)
 
 
 def follow(path: Path, count: int, wait: Callable[[], None]) -> Iterator[str]:
@@ -62,7 +65,12 @@ def _whole_lines(stream: BinaryIO) -> Iterator[bytes]:
         yield line
 
 
-def _decoded(lines: "Iterator[bytes] | deque[bytes]") -> list[str]:
+def _tail(path: Path, count: int) -> list[bytes]:
+    with path.open("rb") as stream:
+        return list(deque(_whole_lines(stream), maxlen=count))
+
+
+def _decoded(lines: Iterable[bytes]) -> list[str]:
     return [line.decode(errors="replace").rstrip("\n") for line in lines]
 
 

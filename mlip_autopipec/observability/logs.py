@@ -1,10 +1,14 @@
-"""The daemon's log: one JSON object per line, in a file that is only ever appended to.
+"""The daemon's log: one JSON object per line, in a file that is only ever appended to, and put aside by size.
+
+Whoever moves the file away (logrotate, `mv`) gets the lines up to then: the next one begins a new file.
 
 Nothing global is configured: `configure` returns a logger, and whoever wants to log is given it.
 """
 
+import contextlib
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO, cast
@@ -29,18 +33,25 @@ _WARNINGS = (
     ev.JournalRepaired,
     ev.JournalRebuilt,
 )
+#: Of one log, and how many of those before it stay.
+BYTES_MAX = 32 * 2**20
+KEPT = 4
 _OUTCOME_FIELDS = {"task", "uid", "index", "job_id", "host", "kind", "status", "reason", "wall_s"}
 
 
-def configure(path: Path, level: str, *, journal: TextIO | None = None) -> FilteringBoundLogger:
+def configure(
+    path: Path, level: str, *, journal: TextIO | None = None, bytes_max: int = BYTES_MAX, kept: int = KEPT
+) -> FilteringBoundLogger:
     """A logger that appends to `path` from `level` on: `debug`, `info`, `warning`, `error`.
+
+    A file that would grow beyond `bytes_max` becomes PATH.1, that one PATH.2, and so on; `kept` of them stay.
 
     Each line has `timestamp` (ISO 8601, UTC), `level`, `event` (the words) and the fields that were given. With
     `journal`, the words also go there with a priority that journald understands; see `is_journal`.
     Raises OSError if the file cannot be opened; later lines that cannot be written are counted, not raised.
     """
     logger = structlog.wrap_logger(
-        _Lines(path, journal),
+        _Lines(path, journal, bytes_max, kept),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.format_exc_info,
@@ -126,8 +137,11 @@ def _fields(event: ev.Event) -> dict[str, object]:
 class _Lines:
     """The end of the chain: a file descriptor in append mode, so that every line is one write and none is buffered."""
 
-    def __init__(self, path: Path, journal: TextIO | None) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def __init__(self, path: Path, journal: TextIO | None, bytes_max: int, kept: int) -> None:
+        self._path = path
+        self._bytes_max = bytes_max
+        self._kept = kept
+        self._file = _opened(path)
         self._journal = journal
         self._lost = 0
 
@@ -135,13 +149,42 @@ class _Lines:
         """One entry. A full disk must not end a campaign by way of its log: the lines it costs are counted."""
         if self._lost:
             entry = {**entry, "lines_lost_before": self._lost}
-        line = json.dumps(entry, ensure_ascii=False, default=str) + "\n"
+        line = (json.dumps(entry, ensure_ascii=False, default=str) + "\n").encode(errors="replace")
         try:
-            os.write(self._file, line.encode(errors="replace"))
+            self._follow_the_name(len(line))
+            os.write(self._file, line)
             self._lost = 0
         except OSError:
             self._lost += 1
         self._tell_journal(entry)
+
+    def _follow_the_name(self, more_bytes: int) -> None:
+        """Put a full log aside, and begin anew where the name leads to another file, or to none. Raises OSError."""
+        ours = os.fstat(self._file)
+        if not self._leads_to(ours):
+            self._begin_anew()
+        elif stat.S_ISREG(ours.st_mode) and ours.st_size and ours.st_size + more_bytes > self._bytes_max:
+            for number in range(self._kept, 0, -1):
+                before = self._aside(number - 1) if number > 1 else self._path
+                with contextlib.suppress(FileNotFoundError):  # not so many yet
+                    before.rename(self._aside(number))
+            if not self._kept:
+                self._path.unlink()
+            self._begin_anew()
+
+    def _leads_to(self, ours: os.stat_result) -> bool:
+        try:
+            return os.path.samestat(self._path.stat(), ours)
+        except FileNotFoundError:
+            return False
+
+    def _aside(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")
+
+    def _begin_anew(self) -> None:
+        new = _opened(self._path)
+        os.close(self._file)
+        self._file = new
 
     def _tell_journal(self, entry: Mapping[str, object]) -> None:
         if self._journal is None:
@@ -149,10 +192,16 @@ class _Lines:
         try:
             self._journal.write(f"<{_PRIORITIES[str(entry['level'])]}>{one_line(str(entry['event']))}\n")
             self._journal.flush()
+        except UnicodeEncodeError:  # its encoding lacks a letter; the rest is worth showing
+            self._tell_journal({**entry, "event": str(entry["event"]).encode("ascii", "replace").decode()})
         except (OSError, ValueError):  # broken or closed: the file goes on without it
             self._journal = None
 
     debug = info = warning = error = critical = write
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _to_line(_: WrappedLogger, __: str, event_dict: EventDict) -> tuple[tuple[EventDict], dict[str, object]]:

@@ -487,3 +487,31 @@ def test_it_starts_without_what_it_does_not_need() -> None:
     code = "import sys, mlip_autopipec.cli; print(*{'aiohttp', 'pydantic', 'matplotlib', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "encoding"),
+    [
+        (["status"], "latin-1"),
+        (["status"], "ascii"),
+        (["events"], "ascii"),
+        (["logs"], "ascii"),
+        (["config", "check", "--effective"], "ascii"),
+    ],
+)
+def test_no_letter_that_an_encoding_lacks_ends_a_command(place: Place, words: list[str], encoding: str) -> None:
+    """γ, Å and – are in every answer: a mark takes their place."""
+    with daemon(place, ev.SiteChanged(at=BEGIN, health=ev.SiteHealth.DEGRADED, message="γ of 3 Å – kein Schlüssel 鍵")):
+        pass
+    (place.folder / "autopipecd.log").write_text(
+        json.dumps({"level": "info", "event": "γ 3 Å 鍵"}, ensure_ascii=False) + "\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", "from mlip_autopipec.cli import main; main()", *words],
+        env={**os.environ, "PYTHONIOENCODING": encoding, "AUTOPIPEC_CONFIG": str(place.config)},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout

@@ -51,7 +51,7 @@ UNKNOWN_KEYS = [
     (
         "seed: 7",
         "seed: 7\n  xyz: true",
-        "site.yaml:5  campaign.xyz  true → no such key here; there are name, elements, seed, folder",
+        "site.yaml:5  campaign.xyz  true → no such key here; there are name, elements, seed, folder, log_max…",
     ),
 ]
 UNKNOWN_SECTIONS = [

@@ -43,6 +43,14 @@ def test_the_last_lines_are_whole(tmp_path: Path) -> None:
     assert last_lines(path, 9) == ["1", "2", "3"]
 
 
+def test_the_last_lines_begin_in_the_log_before(tmp_path: Path) -> None:
+    """Right after a rotation there is not much in the new one."""
+    (tmp_path / "log.1").write_bytes(b"1\n2\n3\n")
+    (tmp_path / "log").write_bytes(b"4\n")
+    assert last_lines(tmp_path / "log", 3) == ["2", "3", "4"]
+    assert last_lines(tmp_path / "log", 1) == ["4"]
+
+
 class EndOfScript(Exception):  # noqa: N818 - the name is the fact
     """What ends a follower in these tests."""
 

@@ -69,16 +69,71 @@ def test_a_full_disk_costs_lines_and_nothing_else(tmp_path: Path) -> None:
     logger = configure(path, "info")
     logger.info("one")
     logger.info("two")
-    good = os.open(tmp_path / "good", os.O_WRONLY | os.O_CREAT, 0o600)
-    lines = logger._logger  # type: ignore[attr-defined] # the file descriptor behind it is swapped
-    os.dup2(good, lines._file)
-    os.close(good)
+    path.unlink()  # the full disk is gone
     logger.info("three")
     logger.info("four")
-    assert [(line["event"], line.get("lines_lost_before")) for line in lines_of(tmp_path / "good")] == [
+    assert [(line["event"], line.get("lines_lost_before")) for line in lines_of(path)] == [
         ("three", 2),
         ("four", None),
     ]
+
+
+def test_a_log_that_was_moved_away_begins_anew(tmp_path: Path) -> None:
+    """As logrotate and `mv` do it: what was written stays in the old file, what comes is in the new one."""
+    path = tmp_path / "log"
+    logger = configure(path, "info")
+    logger.info("before")
+    path.rename(tmp_path / "old")
+    logger.info("behind")
+    path.unlink()
+    logger.info("again")
+    (tmp_path / "other").write_text("")
+    (tmp_path / "other").replace(path)  # logrotate's `create`
+    logger.info("created")
+    assert [line["event"] for line in lines_of(tmp_path / "old")] == ["before"]
+    assert [line["event"] for line in lines_of(path)] == ["created"]
+    with path.open("r+b") as stream:  # its `copytruncate`
+        stream.truncate(0)
+    logger.info("cut")
+    assert [line["event"] for line in lines_of(path)] == ["cut"]
+
+
+def test_a_log_that_cannot_be_begun_anew_costs_lines_and_says_how_many(tmp_path: Path) -> None:
+    """The folder is away for a moment: a file system that is mounted again."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    logger = configure(folder / "log", "info")
+    folder.rename(tmp_path / "away")
+    logger.info("lost")
+    folder.mkdir()
+    logger.info("found")
+    (line,) = lines_of(folder / "log")
+    assert (line["event"], line["lines_lost_before"]) == ("found", 1)
+
+
+@pytest.mark.parametrize(("kept", "files"), [(2, ["log", "log.1", "log.2"]), (0, ["log"])])
+def test_a_log_is_put_aside_by_size(tmp_path: Path, kept: int, files: list[str]) -> None:
+    """No file is larger, every line is whole, and so many files stay as were asked for."""
+    path = tmp_path / "log"
+    logger = configure(path, "info", bytes_max=400, kept=kept)
+    for number in range(40):
+        logger.info("something happens", number=number)
+    assert sorted(found.name for found in tmp_path.iterdir()) == files
+    assert all((tmp_path / name).stat().st_size <= 400 for name in files)
+    numbers = [line["number"] for name in reversed(files) for line in lines_of(tmp_path / name)]
+    assert numbers == list(range(40 - len(numbers), 40))
+    logger.info("x" * 1000)  # a line that is larger than all is written whole
+    assert lines_of(path)[-1]["event"] == "x" * 1000
+
+
+def test_an_encoding_that_lacks_a_letter_costs_that_letter(tmp_path: Path) -> None:
+    """A journal under LANG=C: the line is told, and the next ones are."""
+    raw = io.BytesIO()
+    logger = configure(tmp_path / "log", "info", journal=io.TextIOWrapper(raw, encoding="ascii"))
+    logger.info("γ 3 Å")
+    logger.info("fine")
+    assert raw.getvalue().decode().replace("\r", "") == "<6>? 3 ?\n<6>fine\n"
+    assert [line["event"] for line in lines_of(tmp_path / "log")] == ["γ 3 Å", "fine"]
 
 
 def test_a_closed_journal_costs_nothing_but_its_lines(tmp_path: Path) -> None:
