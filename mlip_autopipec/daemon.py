@@ -73,6 +73,7 @@ VERDICT_EXIT_CODES = {
     Verdict.BUDGET_EXHAUSTED: 10,
     Verdict.STALLED: 11,
     Verdict.FAILED: 12,
+    Verdict.INACCURATE: 13,
 }
 #: With --exit-on-verdict, when the daemon was stopped before there was one (EX_TEMPFAIL: start it again to go on).
 STOPPED_EARLY_EXIT_CODE = 75

@@ -17,7 +17,13 @@ from mlip_autopipec.data_models.text import printable
 #: What fits on a screen; `--json` has more.
 CYCLES_MAX = 12
 TASKS_MAX = 15
-_STYLES = {"running": "green", "paused": "yellow", "converged": "bold green", "failed": "bold red"}
+_STYLES = {
+    "running": "green",
+    "paused": "yellow",
+    "converged": "bold green",
+    "inaccurate": "bold yellow",
+    "failed": "bold red",
+}
 
 
 def render_status(status: Status) -> RenderableType:

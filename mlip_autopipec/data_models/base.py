@@ -68,6 +68,7 @@ class Verdict(StrEnum):
     CONVERGED = "converged"
     BUDGET_EXHAUSTED = "budget_exhausted"
     STALLED = "stalled"
+    INACCURATE = "inaccurate"  # quiet, and not as right as was asked
     FAILED = "failed"
 
 

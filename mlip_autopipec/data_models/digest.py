@@ -5,9 +5,23 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mlip_autopipec.data_models.base import FileRef, Model, Role
-from mlip_autopipec.data_models.outcome import Calibration, Ending, Errors, Measure, PastErrors, Structure
+from mlip_autopipec.data_models.outcome import (
+    Calibration,
+    ConditionErrors,
+    Ending,
+    Errors,
+    Measure,
+    PastErrors,
+    Structure,
+)
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.task import Continuation
+
+
+def condition_of(label: str) -> str:
+    """A walker's label without the number of the replica."""
+    condition, mark, number = label.rpartition(" #")
+    return condition if mark and number.isdigit() else label
 
 
 class GenerationDigest(Model):
@@ -32,6 +46,11 @@ class WalkerEnd(Model):
     continues: Continuation | None = None
     restart: FileRef | None = Field(default=None, description="of a halted walker: what it may go on from")
     resume: Continuation | None = Field(default=None, description="and where that is")
+
+    @property
+    def condition(self) -> str:
+        """What replicas share, in words."""
+        return condition_of(self.label)
 
 
 class GammaLevels(Model):
@@ -73,6 +92,11 @@ class ExplorationDigest(Model):
         """Whether every walker of the whole ladder completed without a halt."""
         whole = all(ladder.walked == ladder.stages for ladder in self.ladders)
         return whole and bool(self.walkers) and all(walker.ending is Ending.COMPLETED for walker in self.walkers)
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What was walked in, replicas together, in the order of the walkers."""
+        return tuple(dict.fromkeys(walker.condition for walker in self.walkers))
 
     @property
     def halts(self) -> int:
@@ -137,6 +161,10 @@ class TrainingDigest(Model):
     history: tuple[PastErrors, ...] = ()
     measures: tuple[Measure, ...] = ()
     calibration: tuple[Calibration, ...] = ()
+    functions: int | None = Field(default=None, description="of all elements; None in journals of before")
+    conditions: tuple[ConditionErrors, ...] = Field(
+        default=(), description="of the potential that is the current one from here on, on audit frames"
+    )
     promoted: bool
     verdict: Literal["pass", "conditional", "fail"] = Field(
         default="pass", description="conditional: promoted, with a rule broken that the current one breaks as well"
@@ -149,6 +177,19 @@ Digest = Annotated[
     GenerationDigest | ExplorationDigest | SelectionDigest | CalculationDigest | TrainingDigest,
     Field(discriminator="phase"),
 ]
+
+
+class Remedy(Model):
+    """What is done about a potential that is quiet and not right, decided as its cycle closes."""
+
+    kind: Literal["labels", "basis", "advice"] = Field(
+        description="labels: random frames of the conditions, to train on; basis: more functions; advice: nothing can"
+        " be changed by itself"
+    )
+    words: str = Field(description="why, with figures, and what a person can do")
+    conditions: tuple[str, ...] = Field(default=(), description="that are wrong")
+    random_frames: int = Field(default=0, ge=0, description="to label for training in the next cycle")
+    functions_min: int | None = Field(default=None, description="for each element, from the next fit on")
 
 
 class CycleSummary(Model):
@@ -174,3 +215,9 @@ class CycleSummary(Model):
     )
     gate_words: str = ""
     calibration: tuple[Calibration, ...] = Field(default=(), description="what γ had meant by then, by element")
+    functions: int | None = Field(default=None, description="of this cycle's fit, all elements together")
+    walked: tuple[str, ...] = Field(default=(), description="conditions of this cycle's walkers")
+    conditions: tuple[ConditionErrors, ...] = Field(
+        default=(), description="errors of the current potential on audit frames; empty where nothing was fitted"
+    )
+    remedy: Remedy | None = Field(default=None, description="where the cycle was quiet and the potential not right")

@@ -189,6 +189,31 @@ class GroupErrors(Model):
     force_max_mev_per_angstrom: float = Field(ge=0)
 
 
+class ConditionErrors(Model):
+    """Errors on the latest audit frames of one condition: drawn at random from its MD, and seen by no fit.
+
+    A condition is what replicas share. Errors are root-mean-square values: of energies over frames, of forces and
+    stresses over components. A *variation* is the standard deviation of the frames' mean squares over their mean. A
+    *spread* is what an error is relative to: of energies the standard deviation of the labels, of forces and stresses
+    the root mean square of theirs.
+    """
+
+    condition: str
+    frames: int = Field(gt=0)
+    energy_mev_per_atom: float = Field(ge=0)
+    energy_spread_mev_per_atom: float = Field(ge=0)
+    force_mev_per_angstrom: float = Field(ge=0)
+    force_variation: float = Field(ge=0)
+    force_spread_mev_per_angstrom: float = Field(ge=0)
+    stress_gpa: float | None = Field(default=None, ge=0, description="None: not compared")
+    stress_variation: float = Field(default=0.0, ge=0)
+    stress_spread_gpa: float = Field(default=0.0, ge=0)
+    train_energy_mev_per_atom: float | None = Field(
+        default=None, ge=0, description="on the training frames of the same condition; None where there are none"
+    )
+    train_force_mev_per_angstrom: float | None = Field(default=None, ge=0, description="the same")
+
+
 class Measure(Model):
     """One property: of the oracle, of the new potential and of the current one; None where it has none."""
 
@@ -228,6 +253,8 @@ class TrainMetrics(Model):
     test_of_current: Errors | None = Field(description="the current potential on the same test set; None at bootstrap")
     groups: tuple[GroupErrors, ...] = Field(default=(), description="the test set in parts")
     groups_of_current: tuple[GroupErrors, ...] = ()
+    conditions: tuple[ConditionErrors, ...] = Field(default=(), description="on audit frames, by condition")
+    conditions_of_current: tuple[ConditionErrors, ...] = ()
     measures: tuple[Measure, ...] = Field(default=(), description="properties beside the oracle's")
     calibration: tuple[Calibration, ...] = Field(default=(), description="what γ has meant so far, by element")
     fits: tuple[FitTried, ...] = Field(default=(), description="the first is the one that was kept")

@@ -292,6 +292,9 @@ class SelectParameters(Model):
     elements: tuple[str, ...]
     candidates_max: int = Field(ge=1)
     audit: int = Field(ge=0, description="random quiet frames to label as test structures")
+    audit_conditions: dict[str, int] = Field(
+        default_factory=dict, description="condition → how many of them at least; what is left of `audit` is spread"
+    )
     gamma_select: float = Field(gt=0)
     gamma_max: float | None = Field(default=None, gt=0, description="frames above are taken for unphysical")
     distance_min_angstrom: float = Field(gt=0)
@@ -302,6 +305,10 @@ class SelectParameters(Model):
     cloud: int = Field(default=0, ge=0, description="displaced copies of each halting frame")
     cloud_angstrom: float = Field(default=0.05, gt=0)
     embedding: Embedding = Embedding()
+    random_min: int = Field(
+        default=0, ge=0, description="random frames, whatever their γ, to train on; beside the candidates"
+    )
+    random_conditions: tuple[str, ...] = Field(default=(), description="that they are spread over; all if empty")
     seed: int
 
 
@@ -439,6 +446,9 @@ class TrainParameters(Model):
     distance_min_angstrom: float = Field(default=1.0, gt=0)
     potential_folder: str = Field(description="where the potential goes, relative to the root")
     dataset_file: str = Field(description="where this cycle's labels go, relative to the root")
+    conditions: tuple[str, ...] = Field(default=(), description="whose audit frames are compared one by one")
+    audits_max: int = Field(default=16, ge=2, description="of one condition: the latest count")
+    functions_min: int = Field(default=0, ge=0, description="for each element, where the basis is chosen by the fit")
     earlier_cycles: tuple[int, ...] = Field(default=(), description="of the inputs `earlier_yaml`, in their order")
     reference_energies_ev: dict[str, float] | None = Field(
         description="None: fit them once; after that they are pinned"

@@ -32,6 +32,7 @@ _HEADLINES = {
     Verdict.CONVERGED: "Converged",
     Verdict.BUDGET_EXHAUSTED: "Budget exhausted",
     Verdict.STALLED: "Stalled",
+    Verdict.INACCURATE: "Inaccurate",
     Verdict.FAILED: "Failed",
 }
 #: Above this part of MD's time, looking at γ is worth a word.

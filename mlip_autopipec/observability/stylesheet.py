@@ -7,7 +7,8 @@ _DARK = {INK: "#e6e8eb", MUTED: "#9aa2ac", GRID: "#343a43"}
 
 _PAGE = """
 :root { color-scheme: light dark; --page: #ffffff; --ink: #1f2328; --quiet: #59616b; --line: #d9dde3;
-  --card: #f5f6f8; --good: #00664a; --bad: #a84300; }
+  --card: #f5f6f8; --good: #00664a; --bad: #a84300;
+  --amber: #8a5a00; }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink);
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", "Noto Sans", "DejaVu Sans", sans-serif; }
@@ -18,7 +19,8 @@ h2 { font-size: 1.25rem; margin: 3rem 0 .4rem; font-weight: 650; }
 p { margin: .4rem 0 .8rem; max-width: 46rem; }
 .quiet, figcaption, footer { color: var(--quiet); font-size: .9rem; }
 .reason { font-size: 1.1rem; }
-.converged { color: var(--good); } .failed, .stalled, .budget_exhausted { color: var(--bad); }
+.converged, .met { color: var(--good); } .failed, .stalled, .budget_exhausted { color: var(--bad); }
+.inaccurate, .unmet { color: var(--amber); }
 .numbers { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .75rem; margin: 1.5rem 0; }
 .numbers div { background: var(--card); border-radius: .5rem; padding: .7rem .9rem; }
 .numbers dt { color: var(--quiet); font-size: .82rem; }
@@ -51,7 +53,8 @@ def stylesheet() -> str:
     return f"""{_PAGE}
 @media (prefers-color-scheme: dark) {{
   :root {{ --page: #15181d; --ink: #e6e8eb; --quiet: #9aa2ac; --line: #343a43; --card: #1e2229;
-    --good: #4cc38a; --bad: #f0935a; }}
+    --good: #4cc38a; --bad: #f0935a;
+    --amber: #e2b340; }}
 {figure}
 }}
 @media print {{ nav {{ display: none; }} h2, figure {{ break-inside: avoid; }} h2 {{ break-after: avoid; }} }}

@@ -28,13 +28,13 @@ from mlip_autopipec.data_models.state import Batch, BatchStatus, Stage, TaskReco
 from mlip_autopipec.orchestration.census import census
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.orchestration.strategies import (
+    closed,
     is_phase_over,
     may_try_again,
     next_phase,
     quorum_lost,
     resources_for,
     round_deadline,
-    summarise,
     verdict_of,
 )
 
@@ -140,7 +140,7 @@ def _between(state: WorkflowState, policy: Policy) -> Command:
         return ReachVerdict(verdict=verdict, reason=reason)
     phase = next_phase(state)
     if phase is None:
-        return CloseCycle(summary=summarise(state))
+        return CloseCycle(summary=closed(state, policy))
     return PlanPhase(cycle=state.cycle_index, phase=phase)
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 from mlip_autopipec.config.schemas.phases import ConvergenceSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import Model, Phase, Place
+from mlip_autopipec.orchestration.needs import Basis
 
 
 class Policy(Model):
@@ -21,6 +22,7 @@ class Policy(Model):
     round_deadline: timedelta | None = Field(
         default=None, description="from the begin of a round; None: no end by time"
     )
+    basis: Basis = Field(default=Basis(), description="what the site file pins of the basis")
     grace: timedelta = Field(description="how long an attempt may be missing before it is asked after")
 
     @classmethod
@@ -32,6 +34,7 @@ class Policy(Model):
             bounds = {"batch_tasks_max": scheduler.array_max, "queued_max": scheduler.queued_max}
         return cls(
             convergence=config.convergence,
+            basis=Basis.of(config),
             grace=timedelta(seconds=config.site.grace),
             round_quorum=closing.quorum,
             round_deadline=timedelta(seconds=closing.deadline) if closing.deadline is not None else None,

@@ -20,6 +20,7 @@ from mlip_autopipec.data_models.state import Failure, Stage, TaskRecord, TaskSta
 from mlip_autopipec.data_models.task import CalculateParameters, Resources
 from mlip_autopipec.orchestration.census import census
 from mlip_autopipec.orchestration.machine import ENDED, next_in_flow
+from mlip_autopipec.orchestration.needs import Shortcoming, gate_condition, no_nearer, remedy_of, shortcoming_of
 from mlip_autopipec.orchestration.policy import Policy
 
 D = TypeVar("D", bound=Digest)
@@ -161,6 +162,13 @@ def _isolated_atom(record: TaskRecord) -> CalculateParameters | None:
     return None
 
 
+def closed(state: WorkflowState, policy: Policy) -> CycleSummary:
+    """The current cycle, whose last phase has ended, with what it calls for."""
+    summary = summarise(state)
+    remedy = remedy_of((*state.cycles, summary), policy.convergence, policy.basis)
+    return summary.model_copy(update={"remedy": remedy}) if remedy else summary
+
+
 def summarise(state: WorkflowState) -> CycleSummary:
     """Fold the current cycle, whose last phase has ended."""
     exploration = digest_of(state, ExplorationDigest)
@@ -186,6 +194,9 @@ def summarise(state: WorkflowState) -> CycleSummary:
         gate=training.verdict if training else None,
         gate_words=training.gate if training else "",
         calibration=training.calibration if training else (),
+        functions=training.functions if training else None,
+        walked=exploration.conditions if exploration else (),
+        conditions=training.conditions if training else (),
     )
 
 
@@ -193,10 +204,10 @@ def verdict_of(state: WorkflowState, rules: ConvergenceSection) -> tuple[Verdict
     """The campaign's end and its reason in words, or None while it goes on. Asked between two cycles."""
     if state.cycles and state.potential is None:
         return Verdict.FAILED, "the bootstrap cycle gave no potential"
-    for judge in (_converged, _stalled, _spent):
+    for judge in (_quiet, _stalled, _spent):
         if (answer := judge(state.cycles, rules)) is None:
             continue
-        if answer[0] is Verdict.CONVERGED and state.tasks:
+        if answer[0] in {Verdict.CONVERGED, Verdict.INACCURATE} and state.tasks:
             continue  # labels that were asked for have not been learned from
         return answer
     return None
@@ -205,7 +216,8 @@ def verdict_of(state: WorkflowState, rules: ConvergenceSection) -> tuple[Verdict
 # The bootstrap cycle needs no special case below: it is never quiet, and it promotes.
 
 
-def _converged(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> tuple[Verdict, str] | None:
+def _quiet(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> tuple[Verdict, str] | None:
+    """Converged if quiet, settled and right; inaccurate if it is quiet and comes no nearer to being right."""
     last = cycles[-rules.quiet_cycles :]
     if len(last) < rules.quiet_cycles or not all(cycle.quiet for cycle in last):
         return None
@@ -213,17 +225,31 @@ def _converged(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> tup
     if settled is None:
         return None
     walkers = sum(cycle.walkers for cycle in last)
-    return Verdict.CONVERGED, (
-        f"all {walkers} walkers of the last {len(last)} cycles completed without a halt, and {settled}"
-        f"{_condition(cycles)}"
+    quiet = f"all {walkers} walkers of the last {len(last)} cycles completed without a halt"
+    if lack := shortcoming_of(cycles, rules):
+        return _inaccurate(cycles, rules, lack, quiet)
+    return Verdict.CONVERGED, f"{quiet}, and {settled}{_right_words(cycles, rules)}"
+
+
+def _inaccurate(
+    cycles: Sequence[CycleSummary], rules: ConvergenceSection, lack: Shortcoming, quiet: str
+) -> tuple[Verdict, str] | None:
+    if not no_nearer(cycles, rules):
+        return None
+    remedy = cycles[-1].remedy
+    words = remedy.words if remedy else lack.words
+    number = (
+        f"for {rules.inaccurate_cycles} cycles it has come no nearer" if rules.inaccurate_cycles > 1 else "so it is"
     )
+    return Verdict.INACCURATE, f"{quiet}, but the potential is not as right as asked: {words}. {number.capitalize()}"
 
 
-def _condition(cycles: Sequence[CycleSummary]) -> str:
-    """What the gate had to say against the potential that the campaign ends with."""
-    promoted = [cycle for cycle in cycles if cycle.promoted]
-    conditional = promoted and promoted[-1].gate == "conditional"
-    return f"; the gate let the potential pass on a condition: {promoted[-1].gate_words}" if conditional else ""
+def _right_words(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> str:
+    """How many needs are met; without needs, what the gate had to say."""
+    if rules.needs is not None:
+        return f"; all errors are below their needs at {rules.needs.confidence:.0%} confidence"
+    condition = gate_condition(cycles)
+    return f"; the gate let the potential pass on a condition: {condition}" if condition else ""
 
 
 def _stalled(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> tuple[Verdict, str] | None:
@@ -235,12 +261,15 @@ def _stalled(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> tuple
 
 def _spent(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> tuple[Verdict, str] | None:
     labels = sum(cycle.labels_train + cycle.labels_test for cycle in cycles)
-    if rules.labels_max is not None and labels >= rules.labels_max:
-        return Verdict.BUDGET_EXHAUSTED, f"{labels} labels were made, {rules.labels_max} are allowed"
     learning = sum(not cycle.bootstrap for cycle in cycles)
-    if learning >= rules.cycles_max:
-        return Verdict.BUDGET_EXHAUSTED, f"{learning} cycles were run, {rules.cycles_max} are allowed"
-    return None
+    if rules.labels_max is not None and labels >= rules.labels_max:
+        words = f"{labels} labels were made, {rules.labels_max} are allowed"
+    elif learning >= rules.cycles_max:
+        words = f"{learning} cycles were run, {rules.cycles_max} are allowed"
+    else:
+        return None
+    lack = shortcoming_of(cycles, rules)
+    return Verdict.BUDGET_EXHAUSTED, f"{words}; {lack.words}" if lack else words
 
 
 def settled_words(cycle: CycleSummary, rules: ConvergenceSection) -> str | None:

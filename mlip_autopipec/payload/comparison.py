@@ -2,7 +2,8 @@
 
 A root-mean-square hides what breaks a simulation, so the tail is told too: the |ΔF| that 95 % of the atoms stay below,
 and the largest. Parts are by element, by origin, and by test set: `fixed` is that of the first day, which cycles are
-compared on; `growing` are the audits since, which are where exploration has been.
+compared on; `growing` are the audits since, which are where exploration has been. The latest audits of a condition are
+also taken one by one, for what they say together depends on how many they are.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from ase import Atoms
 
 from mlip_autopipec.payload.ace import Evaluator
-from mlip_autopipec.payload.labels import cohesive_ev, origin_of
+from mlip_autopipec.payload.labels import cohesive_ev, condition_of, origin_of
 from mlip_autopipec.payload.weights import all_weights
 
 _MEV = 1000.0
@@ -59,6 +60,60 @@ class Comparison:
         origins = [origin_of(frame) for frame in self._frames]
         return [*elements, *self._of_frames("set", sets), *self._of_frames("origin", origins)]
 
+    def conditions(self, names: Sequence[str], train: "Comparison | None", audits_max: int) -> list[dict[str, Any]]:
+        """Errors on the latest audit frames of each condition that has any, as the control half's ConditionErrors."""
+        found = []
+        for name in names:
+            audits = [place for place in self._of_condition(name) if _is_audit(self._frames[place])][-audits_max:]
+            if audits:
+                learned = train.of_condition(name) if train else {}
+                found.append({"condition": name, **self._one_by_one(audits), **learned})
+        return found
+
+    def of_condition(self, name: str) -> dict[str, float]:
+        """Errors of a training set on the frames of one condition; empty where there are none."""
+        places = self._of_condition(name)
+        if not places:
+            return {}
+        squares, _ = self._squares(places)
+        return {
+            "train_energy_mev_per_atom": float(np.sqrt(squares["energy"].mean())) * _MEV,
+            "train_force_mev_per_angstrom": float(np.sqrt(squares["force"].mean())) * _MEV,
+        }
+
+    def _of_condition(self, name: str) -> list[int]:
+        return [place for place, frame in enumerate(self._frames) if condition_of(frame.info["origin"]) == name]
+
+    def _one_by_one(self, places: Sequence[int]) -> dict[str, Any]:
+        squares, labels = self._squares(places)
+        forces, mean = squares["force"], float(squares["force"].mean())
+        return {
+            "frames": len(places),
+            "energy_mev_per_atom": float(np.sqrt(squares["energy"].mean())) * _MEV,
+            "energy_spread_mev_per_atom": float(labels["energy"].std(ddof=1)) * _MEV if len(places) > 1 else 0.0,
+            "force_mev_per_angstrom": float(np.sqrt(mean)) * _MEV,
+            "force_variation": float(forces.std(ddof=1)) / mean if len(places) > 1 and mean > 0 else 0.0,
+            "force_spread_mev_per_angstrom": float(np.sqrt(labels["force"].mean())) * _MEV,
+        }
+
+    def _squares(self, places: Sequence[int]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Of each frame: the squared energy error and the mean square force error; its energy, its mean square force.
+
+        In eV/atom and eV/Å. Buffer atoms of embedded cells weigh as little here as in every other error.
+        """
+        ends = 3 * np.cumsum(self._sizes)
+        errors, labels = [], []
+        for place in places:
+            components = slice(ends[place] - 3 * self._sizes[place], ends[place])
+            forces, weights = self._forces[components], self._force_weights[components]
+            errors.append(np.average((forces[:, 1] - forces[:, 0]) ** 2, weights=weights))
+            labels.append(np.average(forces[:, 0] ** 2, weights=weights))
+        energies = self._energies[list(places)]
+        return (
+            {"energy": (energies[:, 1] - energies[:, 0]) ** 2, "force": np.array(errors)},
+            {"energy": energies[:, 0], "force": np.array(labels)},
+        )
+
     def parity(self) -> dict[str, Any]:
         """Pairs of label and prediction, evenly thinned: energies in eV/atom, force components in eV/Å."""
         stride = -(-len(self._forces) // _PARITY_POINTS_MAX)
@@ -97,3 +152,7 @@ class Comparison:
 
 def _rms(pairs: np.ndarray, weights: np.ndarray) -> float:
     return float(np.sqrt(np.average((pairs[:, 1] - pairs[:, 0]) ** 2, weights=weights)))
+
+
+def _is_audit(frame: Atoms) -> bool:
+    return str(frame.info["origin"]).startswith("audit: ")

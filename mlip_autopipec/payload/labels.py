@@ -36,3 +36,10 @@ def origin_of(frame: Atoms) -> str:
     """Where a label came from, the same for every step of one trajectory."""
     origin: str = frame.info["origin"]
     return origin.partition(", step ")[0]
+
+
+def condition_of(origin: str) -> str:
+    """What the frame's walker walked in, which its replicas share; empty for a structure of no walker."""
+    label, step, _ = origin.partition(": ")[2].rpartition(", step ")
+    condition, mark, number = label.rpartition(" #")
+    return (condition if mark and number.isdigit() else label) if step else ""

@@ -38,6 +38,7 @@ from mlip_autopipec.payload import families
 from mlip_autopipec.payload.ace import Evaluator, run_tool
 from mlip_autopipec.payload.embedding import Embedder
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed, write_atomic
+from mlip_autopipec.payload.labels import condition_of
 from mlip_autopipec.payload.potential import checked_potential
 from mlip_autopipec.payload.structures import read_frames, shortest_distance, write_frames
 
@@ -74,8 +75,8 @@ class _Candidate:
 
     @property
     def condition(self) -> str:
-        """What the walker walked in, which its replicas share: the origin without kind and step."""
-        return str(self.frame.info["origin"]).partition(": ")[2].rpartition(", step ")[0]
+        """What the walker walked in, which its replicas share."""
+        return condition_of(self.frame.info["origin"])
 
     @property
     def centre(self) -> int:
@@ -317,24 +318,39 @@ def _bare(frame: Atoms, number: int) -> Atoms:
 
 
 def _audit(frames: Sequence[Atoms], tools: _Tools) -> list[_Candidate]:
-    """Random frames, spread over the walkers; the draw depends on the campaign's seed and the cycle alone."""
+    """Random frames: of each condition as many as are asked for, and what is left over spread over the conditions.
+
+    Frames of one trajectory are taken apart in time as long as there are any. The draw depends on the campaign's seed
+    and the cycle alone.
+    """
     parameters = tools.parameters
     rng = np.random.default_rng(parameters["seed"])
-    walkers: dict[str, list[Atoms]] = {}
+    walkers: dict[str, list[_Candidate]] = {}
     for frame in frames:
         if frame.info["kind"] == "audit" and _long_enough(frame, parameters["distance_min_angstrom"]):
-            walkers.setdefault(frame.info["walker"], []).append(frame)
+            walkers.setdefault(frame.info["walker"], []).append(_Candidate(frame, "audit"))
     shuffled = [[kept[place] for place in rng.permutation(len(kept))] for kept in walkers.values()]
     order = [shuffled[place] for place in rng.permutation(len(shuffled))]
-    drawn: list[_Candidate] = []
-    for frame in (frame for turn in zip_longest(*order) for frame in turn if frame is not None):
-        if len(drawn) == parameters["audit"]:
-            break
-        one = _Candidate(frame, "audit")
-        atoms = rng.permutation(len(frame))[:_AUDIT_ATOMS] if tools.is_large(frame) else ()
-        if not len(atoms) or any(tools.embed(one, int(atom)) for atom in atoms):
-            drawn.append(one)
+    left = [one for turn in zip_longest(*order) for one in turn if one is not None]
+    asked = Counter(parameters["audit_conditions"])
+    spare, drawn = parameters["audit"] - asked.total(), list[_Candidate]()
+    while left and (spare > 0 or any(asked[one.condition] > 0 for one in left)):
+        counted = Counter(one.condition for one in drawn)
+        one = min(left, key=lambda one: (asked[one.condition] <= 0, _near(one, drawn), counted[one.condition]))
+        left.remove(one)
+        atoms = rng.permutation(len(one.frame))[:_AUDIT_ATOMS] if tools.is_large(one.frame) else ()
+        if len(atoms) and not any(tools.embed(one, int(atom)) for atom in atoms):
+            continue
+        drawn.append(one)
+        if asked[one.condition] > 0:
+            asked[one.condition] -= 1
+        else:
+            spare -= 1
     return drawn
+
+
+def _near(one: _Candidate, others: Sequence[_Candidate]) -> bool:
+    return any(_close_in_time(one.frame, other.frame) for other in others)
 
 
 def _write(job: Job, chosen: Sequence[_Candidate], role: str, first: int) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ from mlip_autopipec.payload.ace import (
 )
 from mlip_autopipec.payload.comparison import Comparison
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed, as_json, write_atomic
-from mlip_autopipec.payload.labels import cohesive_ev, composition, fit_references
+from mlip_autopipec.payload.labels import cohesive_ev, composition, condition_of, fit_references
 from mlip_autopipec.payload.potential import fingerprint
 from mlip_autopipec.payload.structures import named_as_today, read_frames, write_frames
 from mlip_autopipec.payload.weights import energy_weight, force_weights
@@ -103,6 +103,10 @@ def run(job: Job) -> Result:
         "test_of_current": before.errors() if before else None,
         "groups": measured["test"].groups(labels.fixed),
         "groups_of_current": before.groups(labels.fixed) if before else [],
+        "conditions": measured["test"].conditions(
+            parameters["conditions"], measured["train"], parameters["audits_max"]
+        ),
+        "conditions_of_current": _conditions_of_current(labels, current, before, references, job),
         "measures": _measures(job, labels, evaluator, current),
         "calibration": calibration.calibrate(labels.everything),
         "fits": [{"start": fit.start, "force_mev_per_angstrom": fit.errors["force_mev_per_angstrom"]} for fit in fits],
@@ -117,6 +121,18 @@ def run(job: Job) -> Result:
     write_atomic(making / "metrics.json", as_json(metrics))
     write_atomic(making / "parity.json", as_json({name: one.parity() for name, one in measured.items()}))
     return Result(metrics, _place(job, making, labels.new))
+
+
+def _conditions_of_current(
+    labels: Labels, current: Evaluator | None, test: Comparison | None, references: Mapping[str, float], job: Job
+) -> list[dict[str, Any]]:
+    """What the current potential makes of the audits; it may stay the current one."""
+    names = job.parameters["conditions"]
+    if current is None or test is None or not names:
+        return []
+    learned = [frame for frame in labels.train if condition_of(frame.info["origin"]) in names]
+    train = Comparison(current, learned, references, job.parameters["buffer_weight"]) if learned else None
+    return test.conditions(names, train, job.parameters["audits_max"])
 
 
 def _labels(job: Job) -> Labels:

@@ -69,11 +69,16 @@ class Exploration:
             rethermalise_steps=section.continuation.rethermalise_steps,
             engine=section.engine,
             fingerprint=current_potential(state).fingerprint,
-            audit_frames=self._config.selection.audit,
+            audit_frames=self._audit_frames(),
         )
         resources = self._config.site.resources_of(Phase.EXPLORATION)
         inputs = (*potential_inputs(current_potential(state)), *files)
         return make_task(state.cycle_index, Phase.EXPLORATION, index, parameters, inputs, resources)
+
+    def _audit_frames(self) -> int:
+        """Frames that each walker keeps at random: enough for the needs from one walker of each condition."""
+        needs = self._config.convergence.needs
+        return max(self._config.selection.audit, needs.audits_min if needs else 0)
 
     def digest(self, state: WorkflowState) -> ExplorationDigest:
         """How each walker ended; a walker whose task failed for good has no ending."""

@@ -7,6 +7,7 @@ from mlip_autopipec.data_models.outcome import SelectMetrics
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.task import Input, SelectParameters, Task, make_task
 from mlip_autopipec.orchestration.levels import gamma_levels
+from mlip_autopipec.orchestration.needs import audits_wanted
 from mlip_autopipec.orchestration.strategies import digest_of
 from mlip_autopipec.phases.common import current_potential, done, potential_inputs
 from mlip_autopipec.phases.seeds import seed_for
@@ -23,12 +24,15 @@ class Selection:
         exploration = digest_of(state, ExplorationDigest)
         if exploration is None or not exploration.frames:
             return ()
-        section = self._config.selection
+        section, rules = self._config.selection, self._config.convergence
+        audits = audits_wanted(state.cycles, exploration, rules, section.audit)
+        remedy = state.cycles[-1].remedy if state.cycles else None
         parameters = SelectParameters(
             fingerprint=current_potential(state).fingerprint,
             elements=self._config.campaign.elements,
             candidates_max=section.candidates_max,
-            audit=section.audit,
+            audit=max(section.audit, sum(audits.values())),
+            audit_conditions=audits,
             gamma_select=(exploration.levels or gamma_levels(self._config.exploration, state.cycles)).select,
             gamma_max=section.gamma_max,
             distance_min_angstrom=self._config.distance_min_angstrom,
@@ -39,6 +43,8 @@ class Selection:
             cloud=section.cloud,
             cloud_angstrom=section.cloud_angstrom,
             embedding=section.embedding,
+            random_min=remedy.random_frames if remedy else 0,
+            random_conditions=remedy.conditions if remedy else (),
             seed=seed_for(self._config.campaign.seed, "selection", state.cycle_index),
         )
         inputs = (

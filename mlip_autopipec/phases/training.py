@@ -2,13 +2,14 @@
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import FileRef, Phase
-from mlip_autopipec.data_models.digest import CalculationDigest, TrainingDigest
+from mlip_autopipec.data_models.digest import CalculationDigest, ExplorationDigest, TrainingDigest
 from mlip_autopipec.data_models.outcome import Outcome, TrainMetrics
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.task import Input, Task, TrainParameters, make_task
 from mlip_autopipec.errors import BugError, OperatorError
 from mlip_autopipec.orchestration.gate import gate
+from mlip_autopipec.orchestration.needs import AUDITS_MAX, functions_min
 from mlip_autopipec.orchestration.strategies import digest_of
 from mlip_autopipec.phases.common import artefact, done
 from mlip_autopipec.phases.seeds import seed_for
@@ -27,7 +28,7 @@ class Training:
         """One task over all data sets and this cycle's labels."""
         section, cycle, current = self._config.training, state.cycle_index, state.potential
         earlier = _earlier(state)
-        calculation = digest_of(state, CalculationDigest)
+        calculation, exploration = digest_of(state, CalculationDigest), digest_of(state, ExplorationDigest)
         if calculation is None:
             raise BugError("Training follows Calculation")
         parameters = TrainParameters(
@@ -47,6 +48,9 @@ class Training:
             distance_min_angstrom=self._config.distance_min_angstrom,
             potential_folder=potential_folder(cycle),
             dataset_file=f"dataset/{cycle:03d}.extxyz",
+            conditions=exploration.conditions if exploration else (),
+            audits_max=AUDITS_MAX,
+            functions_min=functions_min(state.cycles),
             earlier_cycles=tuple(earlier),
             reference_energies_ev=current.reference_energies_ev if current else self._references(calculation),
             seed=seed_for(self._config.campaign.seed, "training", cycle),
@@ -89,6 +93,8 @@ class Training:
             history=metrics.history,
             measures=metrics.measures,
             calibration=metrics.calibration,
+            functions=metrics.functions,
+            conditions=metrics.conditions if answer.promoted else metrics.conditions_of_current,
             promoted=answer.promoted,
             verdict=answer.verdict,
             rules=answer.rules,

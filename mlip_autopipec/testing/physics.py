@@ -8,6 +8,7 @@ from datetime import datetime
 from mlip_autopipec.data_models.base import FileRef, Reason, Role
 from mlip_autopipec.data_models.outcome import (
     CalculateMetrics,
+    ConditionErrors,
     Ending,
     Errors,
     ExploreMetrics,
@@ -205,10 +206,30 @@ def _trained(task: Task, parameters: TrainParameters) -> TrainMetrics:
         train=after,
         test=after,
         test_of_current=errors_of_cycle(task.cycle - 1) if has_current else None,
+        conditions=_conditions(parameters, after),
+        conditions_of_current=_conditions(parameters, errors_of_cycle(task.cycle - 1)) if has_current else (),
         history=tuple(PastErrors(cycle=cycle, errors=errors_of_cycle(cycle)) for cycle in parameters.earlier_cycles),
         probe_gamma=20.0,
         reference_energies_ev=parameters.reference_energies_ev or dict.fromkeys(parameters.elements, -1.0),
         fingerprint=hashlib.sha256(task.id.encode()).hexdigest(),
         fit_s=1.0,
         active_set_s=1.0,
+    )
+
+
+def _conditions(parameters: TrainParameters, errors: Errors) -> tuple[ConditionErrors, ...]:
+    """The same errors in every condition that was walked in."""
+    return tuple(
+        ConditionErrors(
+            condition=name,
+            frames=8,
+            energy_mev_per_atom=errors.energy_mev_per_atom,
+            energy_spread_mev_per_atom=10.0,
+            force_mev_per_angstrom=errors.force_mev_per_angstrom,
+            force_variation=0.5,
+            force_spread_mev_per_angstrom=500.0,
+            train_energy_mev_per_atom=errors.energy_mev_per_atom,
+            train_force_mev_per_angstrom=errors.force_mev_per_angstrom,
+        )
+        for name in parameters.conditions
     )

@@ -155,9 +155,46 @@ class CalculationSection(Model):
     round: RoundSection = Field(default=RoundSection(), description="by default all labels are waited for")
 
 
+class NeedsSection(Model):
+    """`convergence.needs:` how right the potential must be in each condition, on random frames that no fit has seen.
+
+    Of a quantity, name the error, its part of the spread of the labels in that condition, or both, of which the larger
+    counts. Where a force or an energy has neither, the defaults below hold; see `orchestration/needs.py` for their
+    source.
+    """
+
+    force_mev_per_angstrom: float | None = Field(
+        default=None, gt=0, description="largest RMS error of a force component; 30 if no force is given"
+    )
+    force_part: float | None = Field(
+        default=None, gt=0, description="or this part of the labels' RMS force; 0.1 if no force is given"
+    )
+    energy_mev_per_atom: float | None = Field(
+        default=None, gt=0, description="largest RMS error of the energy; 5 if no energy is given"
+    )
+    energy_part: float | None = Field(
+        default=None, gt=0, description="or this part of the labels' standard deviation; 0.1 if no energy is given"
+    )
+    stress_gpa: float | None = Field(
+        default=None, gt=0, description="largest RMS error over stress components; nothing is asked if left out"
+    )
+    stress_part: float | None = Field(default=None, gt=0, description="or this part of the RMS stress of the labels")
+    confidence: float = Field(
+        default=0.9, ge=0.5, lt=1, description="the upper bound of each error at this confidence must be below the need"
+    )
+    audits_min: int = Field(default=3, ge=2, description="audit frames in each condition")
+    gate: bool = Field(default=True, description="the gate must have let the potential pass without a condition")
+
+
 class ConvergenceSection(Model):
     """`convergence:` when the campaign is done, and when it is given up."""
 
+    needs: NeedsSection | None = Field(
+        default=NeedsSection(), description="how right the potential must be; null: quiet and settled is enough"
+    )
+    inaccurate_cycles: int = Field(
+        default=3, ge=1, description="quiet cycles in a row that come no nearer to the needs; then it is inaccurate"
+    )
     quiet_cycles: int = Field(default=2, ge=1, description="consecutive cycles in which every walker completed")
     force_change_max: float = Field(
         default=0.2, gt=0, description="the test error has settled when it changes by no more than this fraction"

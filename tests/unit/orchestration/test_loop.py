@@ -149,7 +149,7 @@ class Stand:
 
 def test_a_campaign_runs_to_its_verdict() -> None:
     """Append, evolve, decide, carry out, from nothing to the end; the journal holds every event once."""
-    stand = Stand()
+    stand = Stand(copper_config(convergence={"cycles_max": 20}))
 
     async def watch() -> None:
         await stand.until(lambda: stand.manager.state.verdict is not None)

@@ -6,7 +6,7 @@ from machine_stand import walk
 from mlip_autopipec.config.schemas.phases import ConvergenceSection
 from mlip_autopipec.data_models.base import Phase, Reason, Role, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary
-from mlip_autopipec.data_models.outcome import Errors
+from mlip_autopipec.data_models.outcome import ConditionErrors, Errors
 from mlip_autopipec.data_models.state import Failure, TaskRecord, TaskStatus, WorkflowState
 from mlip_autopipec.data_models.task import Resources
 from mlip_autopipec.orchestration.strategies import (
@@ -162,6 +162,25 @@ def test_a_learning_cycle_counts_its_walkers_and_labels() -> None:
 BOOTSTRAP = CycleSummary(cycle=0, bootstrap=True, labels_train=8, promoted=True, test=errors(50.0))
 
 
+CONDITION = "Cu fcc 300 K nvt"
+
+
+def measured(force: float = 10.0, energy: float = 1.0, **update: object) -> ConditionErrors:
+    """Errors on eight audit frames of the one condition; those on its training frames are the same."""
+    given: dict[str, object] = {
+        "condition": CONDITION,
+        "frames": 8,
+        "energy_mev_per_atom": energy,
+        "energy_spread_mev_per_atom": 10.0,
+        "force_mev_per_angstrom": force,
+        "force_variation": 0.3,
+        "force_spread_mev_per_angstrom": 200.0,
+        "train_energy_mev_per_atom": energy,
+        "train_force_mev_per_angstrom": force,
+    }
+    return ConditionErrors.model_validate({**given, **update})
+
+
 def learning(
     *, quiet: bool = False, promoted: bool = True, force: float | None = 10.0, before: float = 10.0, labels: int = 4
 ) -> CycleSummary:
@@ -174,6 +193,8 @@ def learning(
         quiet=quiet,
         promoted=promoted and force is not None,
         labels_train=labels,
+        walked=(CONDITION,),
+        conditions=(measured(),) if force is not None else (),
         test=errors(force) if force is not None else None,
         test_of_current=errors(before) if force is not None else None,
     )

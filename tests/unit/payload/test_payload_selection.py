@@ -177,6 +177,27 @@ def test_audit_frames_are_spread_over_the_walkers(fitted: Fitted, tmp_path: Path
     assert len(everything.structures) == 12
 
 
+def test_each_condition_gets_the_audits_it_is_short_of(fitted: Fitted, tmp_path: Path) -> None:
+    """Replicas are one condition, their frames are taken apart in time, and what is left of the audits is spread."""
+    walkers = [
+        [frame(10 * number + n, kind="audit", walker=name, step=step) for n, step in enumerate((100, 110, 900))]
+        for number, name in enumerate(("cold", "cold #2", "hot", "warm"))
+    ]
+    asked = {"hot": 2, "cold": 3, "unknown": 5}
+    metrics, _ = select(tmp_path / "a", fitted, walkers, audit=10, audit_conditions=asked)
+    origins = [one.origin.partition(", step")[0] for one in metrics.structures]
+    assert [sum(origin.startswith(f"audit: {name}") for origin in origins) for name in ("cold", "hot", "warm")] == [
+        3,
+        2,
+        0,
+    ]
+    assert not {20, 21} <= seeds(metrics, "test"), "10 steps apart, while there was one 800 steps away"
+    metrics, _ = select(tmp_path / "b", fitted, walkers, audit=4, audit_conditions={"hot": 2})
+    origins = [one.origin.partition(", step")[0] for one in metrics.structures]
+    assert sum(origin == "audit: hot" for origin in origins) == 2
+    assert sum(origin == "audit: warm" for origin in origins) == 1
+
+
 def test_an_audit_frame_with_short_distances_is_no_test(fitted: Fitted, tmp_path: Path) -> None:
     """An exploded trajectory says nothing of where MD goes."""
     squeezed = frame(1, kind="audit")

@@ -189,14 +189,20 @@ def test_a_test_structure_never_enters_the_fit(fitted: Fitted, tmp_path: Path) -
 def test_the_current_potential_is_measured_on_the_same_test_set(fitted: Fitted, tmp_path: Path) -> None:
     """Asked about itself, the current potential has the errors of the new one; earlier ones come by their cycle."""
     current = {"current_yaml": [fitted.yaml], "current_asi": [fitted.asi], "earlier_yaml": [fitted.yaml, fitted.yaml]}
+    audit = labelled(strained_copper(90), "test", "audit")
+    audit.info["origin"] = "audit: Cu fcc 300 K nvt #2, step 5"
     metrics = train(
         tmp_path,
-        fitted.labels,
+        [*fitted.labels, write_label(tmp_path / "audit.extxyz", audit)],
         current,
         reference_energies_ev=fitted.metrics["reference_energies_ev"],
         earlier_cycles=(0, 3),
+        conditions=("Cu fcc 300 K nvt", "Cu fcc 900 K nvt"),
     ).metrics
     assert metrics["test_of_current"] == metrics["test"]
+    (condition,) = metrics["conditions"]
+    assert (condition["condition"], condition["frames"]) == ("Cu fcc 300 K nvt", 1)
+    assert metrics["conditions_of_current"] == [condition]
     assert metrics["history"] == [{"cycle": 0, "errors": metrics["test"]}, {"cycle": 3, "errors": metrics["test"]}]
 
 

@@ -15,10 +15,11 @@ from mlip_autopipec.data_models.digest import (
     ExplorationDigest,
     GammaLevels,
     GenerationDigest,
+    Remedy,
     SelectionDigest,
     TrainingDigest,
 )
-from mlip_autopipec.data_models.outcome import Calibration, Ending, ExploreMetrics
+from mlip_autopipec.data_models.outcome import Calibration, Ending, ExploreMetrics, TrainMetrics
 from mlip_autopipec.data_models.state import Stage, TaskRecord, WorkflowState
 from mlip_autopipec.data_models.task import (
     CalculateParameters,
@@ -447,6 +448,65 @@ def test_selection_reads_the_frames_of_every_walker() -> None:
     assert tuple(item.file for item in task.inputs[2:]) == frames
     assert isinstance(task.parameters, SelectParameters)
     assert (task.parameters.candidates_max, task.parameters.audit, task.parameters.gamma_select) == (3, 1, 2.0)
+
+
+def test_selection_asks_for_the_audits_that_the_needs_are_short_of() -> None:
+    """A loud cycle as many as the site file says, a quiet one all: three for each of three temperatures."""
+    campaign = walk()
+    campaign.planned(Phase.SELECTION, cycle=1)
+    exploration = campaign.state.digests[Phase.EXPLORATION]
+    assert isinstance(exploration, ExplorationDigest)
+    for ending, asked in ((Ending.HALTED, [1]), (Ending.COMPLETED, [3, 3, 3])):
+        walkers = tuple(walker.model_copy(update={"ending": ending}) for walker in exploration.walkers)
+        digests = {Phase.EXPLORATION: exploration.model_copy(update={"walkers": walkers})}
+        (task,) = RUNNERS[Phase.SELECTION].plan(campaign.state.model_copy(update={"digests": digests}))
+        assert isinstance(task.parameters, SelectParameters)
+        assert list(task.parameters.audit_conditions.values()) == asked
+        assert task.parameters.audit == sum(asked)
+    (walker, *_) = tasks(campaign.planned(Phase.EXPLORATION, cycle=2))
+    assert isinstance(walker.parameters, ExploreParameters)
+    assert walker.parameters.audit_frames == 3, "enough of them from one walker"
+
+
+def test_a_remedy_reaches_the_next_selection_and_every_later_fit() -> None:
+    """Random frames once; a basis that was asked to grow does not shrink again."""
+    campaign = walk()
+    campaign.planned(Phase.SELECTION, cycle=2)
+    labels = Remedy(kind="labels", words="", conditions=("Cu fcc 300 K nvt",), random_frames=3)
+    basis = Remedy(kind="basis", words="", functions_min=90)
+    cycles = [
+        cycle.model_copy(update={"remedy": remedy})
+        for cycle, remedy in zip(campaign.state.cycles, (basis, labels), strict=True)
+    ]
+    (task,) = RUNNERS[Phase.SELECTION].plan(campaign.state.model_copy(update={"cycles": tuple(cycles)}))
+    assert isinstance(task.parameters, SelectParameters)
+    assert (task.parameters.random_min, task.parameters.random_conditions) == (3, ("Cu fcc 300 K nvt",))
+    campaign.planned(Phase.TRAINING, cycle=2)
+    (fit,) = RUNNERS[Phase.TRAINING].plan(campaign.state.model_copy(update={"cycles": tuple(cycles)}))
+    assert isinstance(fit.parameters, TrainParameters)
+    assert fit.parameters.functions_min == 90
+
+
+def test_errors_by_condition_are_those_of_the_potential_that_stays() -> None:
+    """Of the new one if it is promoted, of the current one if it is not; the summary has them, and what was walked."""
+    campaign = walk()
+    (task,) = tasks(campaign.planned(Phase.TRAINING, cycle=1))
+    names = tuple(f"Cu fcc {kelvin} K nvt" for kelvin in (300, 900, 1500))
+    assert isinstance(task.parameters, TrainParameters)
+    assert task.parameters.conditions == names
+    found = digest(campaign, Phase.TRAINING, 1, TrainingDigest)
+    assert found.promoted
+    assert [one.force_mev_per_angstrom for one in found.conditions] == [14.0] * 3
+    closed = campaign.until(lambda state: state.cycle_index == 2).cycles[-1]
+    assert (closed.walked, closed.conditions, closed.functions) == (names, found.conditions, 60)
+    (record,) = (
+        event
+        for event in campaign.events
+        if isinstance(event, ev.TaskEnded) and event.outcome.kind == "train" and event.outcome.task.startswith("c001")
+    )
+    metrics = record.outcome.metrics
+    assert isinstance(metrics, TrainMetrics)
+    assert [one.force_mev_per_angstrom for one in metrics.conditions_of_current] == [104.0] * 3
 
 
 def test_selection_counts_what_it_dropped() -> None:
