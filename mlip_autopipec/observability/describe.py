@@ -9,6 +9,7 @@ from mlip_autopipec.data_models import outcome as oc
 from mlip_autopipec.data_models.state import TaskRecord, WorkflowState
 from mlip_autopipec.data_models.task import ExploreParameters
 from mlip_autopipec.observability.words import count, duration, loss_words, one_line
+from mlip_autopipec.orchestration.contract import INTEGER_MAX
 from mlip_autopipec.orchestration.levels import levels_words
 
 _ENDINGS = {
@@ -155,7 +156,7 @@ def _ending(metrics: oc.ExploreMetrics) -> str:
 
 
 def _label(metrics: oc.CalculateMetrics) -> str:
-    energy = metrics.energy_ev / metrics.n_atoms
+    energy = metrics.energy_ev / min(metrics.n_atoms, INTEGER_MAX)  # an old journal may hold any count
     healed = f", healed in {len(metrics.tries)} runs" if len(metrics.tries) > 1 else ""
     return f"{energy:.3f} eV/atom, largest force {metrics.force_max_ev_per_angstrom:.2f} eV/Å{healed}"
 

@@ -29,6 +29,7 @@ from mlip_autopipec.observability.projections import (
     potentials,
 )
 from mlip_autopipec.observability.stylesheet import stylesheet
+from mlip_autopipec.orchestration.contract import readable
 
 
 def render_report(events: Iterable[ev.Event], root: Path, output: Path) -> None:
@@ -52,6 +53,7 @@ def leftovers_shown(events: Iterable[ev.Event]) -> tuple[FileRef, ...]:
 
 def report_html(events: Sequence[ev.Event], root: Path) -> str:
     """The whole page."""
+    events = tuple(map(readable, events))
     about, fits, times = overview(events), learning_curve(events), phase_times(events)
     cycles, tries = closed_cycles(events), attempts(events)
     parts = (

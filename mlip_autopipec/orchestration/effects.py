@@ -18,6 +18,7 @@ from mlip_autopipec.data_models.ids import attempt_file
 from mlip_autopipec.data_models.state import Batch, WorkflowState
 from mlip_autopipec.data_models.task import Task, TaskFile
 from mlip_autopipec.errors import BugError, FileUnusable, LoginRefused, TransientError
+from mlip_autopipec.orchestration.contract import breach_of_kind
 from mlip_autopipec.orchestration.intents import intent_file, intent_path
 from mlip_autopipec.orchestration.outcomes import judge_outcome
 from mlip_autopipec.orchestration.strategies import resources_for
@@ -181,7 +182,7 @@ def settle(command: cm.Command, state: WorkflowState, phases: Mapping[Phase, Pha
             tasks = phases[command.phase].plan(state)
             return ev.PhaseStarted(at=now, cycle=command.cycle, phase=command.phase, tasks=tasks)
         case cm.DigestPhase():
-            return ev.PhaseEnded(at=now, cycle=command.cycle, digest=phases[command.phase].digest(state))
+            return _digested(command, state, phases[command.phase], now)
         case cm.CloseCycle():
             return ev.CycleClosed(at=now, summary=command.summary)
         case cm.ReachVerdict():
@@ -192,3 +193,18 @@ def settle(command: cm.Command, state: WorkflowState, phases: Mapping[Phase, Pha
             return ev.SubmissionBegun(at=now, uid=command.uid, tasks=command.tasks, place=command.place)
         case _:
             raise BugError(f"no effect for {command!r}")
+
+
+def _digested(command: cm.DigestPhase, state: WorkflowState, phase: PhaseRunner, now: datetime) -> ev.Event:
+    """What the outcomes mean; first, a task whose outcome means nothing is given up, one at a time."""
+    if (found := _unusable(state)) is not None:
+        return ev.TaskQuarantined(at=now, task=found[0], message=f"its outcome is of no use: {found[1]}")
+    return ev.PhaseEnded(at=now, cycle=command.cycle, digest=phase.digest(state))
+
+
+def _unusable(state: WorkflowState) -> tuple[str, str] | None:
+    """The first task whose outcome no digest can take, and why: a journal of an earlier version may hold one."""
+    for record in state.tasks.values():
+        if record.outcome is not None and (broken := breach_of_kind(record.outcome, record.task)):
+            return record.task.id, broken
+    return None

@@ -23,6 +23,8 @@ A round of Calculation may close before all of its tasks are over. Those that ar
 that follow, and so does a label that no digest has named yet: the next round takes it. A calculation that is given up
 goes to `quarantine` with its round, and TaskRetried brings it back from there as one that is late.
 
+An outcome that no digest can take, as a journal of an earlier version may hold one, is quarantined from DONE.
+
 An outcome may overtake the answer to its own submission; it then proves that the scheduler has the batch. News about
 what is closed already is stale, not illegal: the shell asks `is_stale` before it writes an event down.
 """
@@ -337,8 +339,11 @@ def _attempt_lost(state: WorkflowState, event: ev.AttemptLost) -> WorkflowState:
 def _task_quarantined(state: WorkflowState, event: ev.TaskQuarantined) -> WorkflowState:
     record = state.tasks.get(event.task)
     status = record.status if record else "unknown"
-    _require(status is TaskStatus.FAILED, state, event, f"task {event.task} is {status}")
-    given_up = cast("TaskRecord", record).model_copy(update={"status": TaskStatus.QUARANTINED})
+    _require(status in {TaskStatus.FAILED, TaskStatus.DONE}, state, event, f"task {event.task} is {status}")
+    known = cast("TaskRecord", record)
+    if status is TaskStatus.DONE:  # its outcome has turned out to be of no use
+        known = _failed(known, Failure(uid=known.uid or "", reason=Reason.BAD_OUTCOME, message=event.message))
+    given_up = known.model_copy(update={"status": TaskStatus.QUARANTINED, "outcome": None})
     return state.model_copy(update={"tasks": _with(state.tasks, event.task, given_up)})
 
 

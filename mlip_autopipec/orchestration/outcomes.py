@@ -9,6 +9,7 @@ from mlip_autopipec.data_models.events import AttemptLost, TaskEnded
 from mlip_autopipec.data_models.ids import attempt_file
 from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.state import Batch, WorkflowState
+from mlip_autopipec.orchestration.contract import breach
 
 _WORDS_MAX = 2000
 
@@ -30,9 +31,12 @@ def judge_outcome(
     found = (outcome.campaign, outcome.task, outcome.uid, outcome.index)
     if found != expected:
         return _bad(batch, index, now, f"its outcome speaks of {found}, expected {expected}")
-    kind = state.tasks[outcome.task].task.parameters.kind
+    task = state.tasks[outcome.task].task
+    kind = task.parameters.kind
     if outcome.kind != kind:
         return _bad(batch, index, now, f"its outcome is of kind {outcome.kind!r}, expected {kind!r}")
+    if broken := breach(outcome, task):
+        return _bad(batch, index, now, f"its outcome breaks the contract: {broken}")
     return TaskEnded(at=now, outcome=outcome)
 
 

@@ -93,9 +93,13 @@ async def _read_all(transport: Transport, paths: Sequence[str]) -> dict[str, byt
 
 def _intent(path: str, content: bytes) -> Intent:
     try:
-        return Intent.model_validate_json(content)
+        intent = Intent.model_validate_json(content)
+        sort_key(intent.uid)
     except ValidationError as error:
         raise OperatorError(f"{path} on the site is no intent: {error.errors(include_url=False)[0]['msg']}") from error
+    except ValueError as error:
+        raise OperatorError(f"{path} on the site is no intent: its uid is no job name of this program") from error
+    return intent
 
 
 def rebuild(
@@ -225,6 +229,6 @@ def _moment(content: bytes, name: str) -> datetime | None:
     """A time of an outcome; None where that can't be read, which is judged elsewhere."""
     try:
         moment: datetime = _MOMENT.validate_python(json.loads(content)[name])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return moment
