@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import bench_journal
+import bench_labels
 import bench_load
 import bench_reaction
 from bench_table import Row, show
@@ -52,7 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     load.set_defaults(
         measure=lambda words: bench_load.measure(live=words.live, events=words.events, for_s=words.seconds)
     )
-    for command in (reaction, journal, load):
+    labels = bench_labels.add_parser(commands)
+    for command in (reaction, journal, load, labels):
         command.add_argument("--json", type=Path, help="write the table there too")
     return parser
 

@@ -1,0 +1,255 @@
+"""scripts/bench labels SYSTEM: what the program's loop learns per label, beside chance and two other ways to choose.
+
+Error on one independent test set (MD by the oracle, all conditions of `exploration.walkers` evenly) against training
+labels beyond the generated ones, for
+  a  this program's whole loop, a real daemon to its verdict,
+  b  random frames of the oracle's own MD,
+  c  random frames of MD by the bootstrap potential (the fit to the generated structures),
+  d  the frames of (c) by farthest point on the structure's mean B-projections,
+  e  the frames of (c) by a committee of four in batches of twenty, as DP-GEN chooses.
+All have the same generated structures, the same fit and the same test set. SYSTEM is one of tests/bench/labels or a
+site file whose oracle is an ASE calculator.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import labels_curves as cv
+import numpy as np
+from bench_table import Row
+from labels_campaign import Cycle, Follower, data_sets, moved, run, verdict
+from labels_choice import Choice, at_random, by_committee, farthest
+from labels_fit import Rows, TestSet
+from labels_pools import Pools, Store, fitter_of, generated_frames, pools, test_frames
+
+from mlip_autopipec.config.loader import load_config
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+
+_HERE = Path(__file__).parent
+_SYSTEMS = _HERE / "labels"
+#: This program, chance, and the others.
+_LOOP, _CHANCE = "a program", "b random, oracle's MD"
+_WAYS: Mapping[str, tuple[str, Choice, int]] = {
+    _CHANCE: ("of_oracle", at_random, 10),
+    "c random, bootstrap MD": ("of_bootstrap", at_random, 10),
+    "d farthest point": ("of_bootstrap", farthest, 1),
+    "e committee": ("of_bootstrap", by_committee, 3),
+}
+#: Changes with what the curves of pools are made of.
+_CURVES_VERSION = 2
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What the program is to reach on a system: errors in meV/Å after so many labels and cycles."""
+
+    force: float
+    force_worst: float
+    labels: int
+    cycles: int
+
+
+_AIMS: Mapping[str, Aim] = {"ni3al": Aim(force=17.5, force_worst=26, labels=40, cycles=3)}
+#: Of the labels that chance needs.
+_RATIO_AIM = 0.6
+
+
+@dataclass
+class Found:
+    """Everything that was measured of one system."""
+
+    system: str
+    curves: list[cv.Curve] = field(default_factory=list)
+    cycles: dict[int, list[Cycle]] = field(default_factory=dict)
+    verdicts: dict[int, str] = field(default_factory=dict)
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    """The words of `scripts/bench labels`."""
+    parser = commands.add_parser("labels", help="errors against labels: this program's loop beside chance")
+    names = ", ".join(sorted(path.stem for path in _SYSTEMS.glob("*.yaml")))
+    parser.add_argument("system", help=f"{names}; or a site file whose oracle is an ASE calculator")
+    parser.add_argument("--seeds", type=int, default=1, help="campaigns and pools, each from seeds of its own")
+    parser.add_argument("--only", choices=["a", "pools"], help="the loop alone, or everything but the loop")
+    parser.add_argument("--folder", type=Path, help="where everything is kept and found again; .bench/labels/SYSTEM")
+    parser.add_argument("--again", action="store_true", help="run the loop once more, though the folder has its run")
+    parser.add_argument(
+        "--loop", type=Path, help="measure the run in this folder (site.yaml, root/, daemon.out) instead"
+    )
+    parser.add_argument("--timeout", type=float, default=7200.0, help="seconds that a campaign may take")
+    parser.set_defaults(measure=measure)
+    return parser
+
+
+def measure(words: argparse.Namespace) -> list[Row]:
+    """Run what was asked for; print tables, write `labels.md` and `labels.png` into the folder."""
+    sys.path.insert(0, str(_HERE))  # an oracle of the bench is imported from here
+    site_file = _site_file(words.system)
+    folder: Path = (words.folder or _HERE.parents[1] / ".bench" / "labels" / site_file.stem).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+
+    def say(what: str) -> None:
+        print(f"{time.monotonic() - began:7.0f} s  {what}", flush=True)
+
+    found = Found(site_file.stem)
+    for seed in range(1, words.seeds + 1):
+        config = _with_seed(load_config(site_file).config, seed)
+        store = Store(folder, config)
+        if words.only != "a":
+            found.curves += _of_pools(config, store, say)
+        else:
+            found.curves += cv.read_curves(folder / f"seed-{seed}" / "curves.json")
+        if words.only != "pools":
+            _of_loop(words, site_file, seed, store, found, say)
+    text = report(found)
+    (folder / "labels.md").write_text(text, encoding="utf-8")
+    cv.picture(found.curves, folder / "labels.png", f"{found.system}: error against labels")
+    print(text)
+    print(f"{folder / 'labels.md'} and {folder / 'labels.png'}")
+    return rows(found)
+
+
+def _site_file(system: str) -> Path:
+    own = _SYSTEMS / f"{system}.yaml"
+    return own if own.exists() else Path(system)
+
+
+def _with_seed(config: WorkflowConfig, seed: int) -> WorkflowConfig:
+    return config.model_copy(update={"campaign": config.campaign.model_copy(update={"seed": seed})})
+
+
+def _of_pools(config: WorkflowConfig, store: Store, say: "cv.Say") -> list[cv.Curve]:
+    """Curves of chance and of the other ways, made or read."""
+
+    def make() -> list[object]:
+        parts = pools(config, store, say)
+        test = TestSet.of(parts.test)
+        found: list[cv.Curve] = []
+        for way, (pool, choice, draws) in _WAYS.items():
+            for draw in range(draws):
+                rng = np.random.default_rng([config.campaign.seed, draw])
+                found.append(_curve(way, parts, getattr(parts, pool), test, choice, rng))
+            say(f"{way}: {draws} draws, force error {_last(found, way)}")
+        return cv.curves_as_json(found)
+
+    seed = config.campaign.seed
+    curves = cv.curves_of_json(store.json(f"seed-{seed}/curves", make, _CURVES_VERSION, seed))
+    path = store.folder / f"seed-{seed}" / "curves.json"
+    path.write_text(cv.as_text(curves), encoding="utf-8")
+    return curves
+
+
+def _last(curves: Sequence[cv.Curve], way: str) -> str:
+    draws = [curve for curve in curves if curve.way == way]
+    return ", ".join(
+        f"{cv.told([curve.points[place].values['force, all'] for curve in draws])} at {point.labels}"
+        for place, point in enumerate(draws[0].points)
+    )
+
+
+def _curve(
+    way: str, parts: Pools, pool: Sequence[Rows], test: TestSet, choice: Choice, rng: np.random.Generator
+) -> cv.Curve:
+    """One draw, measured at every count."""
+    chosen = choice(parts.fitter, parts.generated, pool, max(cv.COUNTS), rng)
+    sums = parts.fitter.sums()
+    sums.add(parts.generated)
+    points, before = [], 0
+    for count in (0, *cv.COUNTS):
+        if count > len(chosen):
+            break
+        sums.add([pool[place] for place in chosen[before:count]])
+        before = count
+        points.append(cv.Point(count, cv.values(test.scores_of_fit(parts.test, sums.solve()))))
+    return cv.Curve(way, points)
+
+
+def _of_loop(words: argparse.Namespace, site_file: Path, seed: int, store: Store, found: Found, say: "cv.Say") -> None:
+    """A campaign, measured as it goes; one that the folder holds is measured again, not run again."""
+    config = store.config
+    frames = test_frames(config, store, say)
+    generated = generated_frames(config, store)
+    fitter = fitter_of(config, generated)
+    follower = Follower(fitter, len(generated), fitter.rows(frames), frames)
+    place = store.folder / f"seed-{seed}" / "loop"
+    if words.loop is not None:
+        place = words.loop.absolute()
+        datasets: Iterable[Path] = data_sets(place / "root")
+    else:
+        if words.again and place.exists():
+            place.rename(place.with_name(f"loop.{time.strftime('%Y%m%dT%H%M%S')}"))
+        datasets = run(moved(site_file, place, seed=seed), place, timeout_s=words.timeout)
+    cycles: list[Cycle] = []
+    for dataset in datasets:
+        cycles.append(follower.after(dataset))
+        say(_told(cycles[-1]))
+    found.cycles[seed], found.verdicts[seed] = cycles, verdict(place)
+    say(f"{_LOOP}: {found.verdicts[seed]}")
+    found.curves.append(cv.Curve(_LOOP, [cv.Point(cycle.train_labels, cv.values(cycle.refitted)) for cycle in cycles]))
+
+
+def _told(cycle: Cycle) -> str:
+    scores = cycle.refitted
+    own = "" if cycle.own is None else f"; its own potential {cycle.own.everything.force:.1f} meV/Å"
+    return (
+        f"{_LOOP}: cycle {cycle.cycle}, {cycle.train_labels} labels and {cycle.other_labels} to test:"
+        f" {scores.everything.force:.1f} meV/Å, worst {scores.worst:.1f}, 99 % {scores.everything.tail:.0f},"
+        f" {scores.everything.energy:.2f} meV/atom{own}"
+    )
+
+
+def report(found: Found) -> str:
+    """Markdown: the loop cycle by cycle, the pools, and labels to chance's errors."""
+    lines = [f"## {found.system}", ""]
+    for seed, cycles in found.cycles.items():
+        lines += [f"This program, seed {seed}: {found.verdicts[seed]}", "", *_cycle_table(cycles), ""]
+    if not any(curve.way == _CHANCE for curve in found.curves):
+        return "\n".join(lines)
+    for measure_, unit in cv.MEASURES.items():
+        pools_ = [curve for curve in found.curves if curve.way != _LOOP]
+        lines += [f"{measure_}, {unit}: median and range over draws", "", *cv.pool_table(pools_, measure_), ""]
+    for measure_ in cv.MEASURES:
+        words = "labels to the error that random frames have, and as a part of these"
+        lines += [f"{measure_}: {words}", "", *cv.ratio_table(found.curves, _CHANCE, measure_), ""]
+    return "\n".join(lines)
+
+
+def _cycle_table(cycles: Sequence[Cycle]) -> list[str]:
+    titles = ["cycle", "labels", "labels to test", "force, all", "worst condition", "99 %", "energy", "its own fit"]
+    lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
+    for one in cycles:
+        scores = one.refitted
+        own = "" if one.own is None else f"{one.own.everything.force:.1f}, {one.own.everything.energy:.2f}"
+        figures = [f"{scores.everything.force:.1f}", f"{scores.worst:.1f}", f"{scores.everything.tail:.0f}"]
+        cells = [one.cycle, one.train_labels, one.other_labels, *figures, f"{scores.everything.energy:.2f}", own]
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    return lines
+
+
+def rows(found: Found) -> list[Row]:
+    """The figures that have aims."""
+    table: list[Row] = []
+    ways = cv.by_way(found.curves)
+    if _LOOP not in ways:
+        return table
+    for measure_ in cv.MEASURES if _CHANCE in ways else ():
+        for count in cv.COMPARED_AT:
+            error = cv.error_of(ways[_CHANCE], count, measure_)
+            if error is None:
+                continue
+            needed = [curve.labels_to(error, measure_) for curve in ways[_LOOP]]
+            note = f"{cv.told(needed)} labels to {error:.3g} {cv.MEASURES[measure_]}"
+            ratio = float(np.median(needed)) / count
+            table.append(Row(f"labels beside random at {count}, {measure_}", ratio, "", _RATIO_AIM, note))
+    aim = _AIMS.get(found.system)
+    if aim is not None:
+        for measure_, error in (("force, all", aim.force), ("force, worst condition", aim.force_worst)):
+            needed = [curve.labels_to(error, measure_) for curve in ways[_LOOP]]
+            what = f"labels to {error:g} meV/Å, {measure_}"
+            table.append(Row(what, float(np.median(needed)), "labels", aim.labels, cv.told(needed)))
+    return table

@@ -1,0 +1,219 @@
+"""The fit of `scripts/bench labels`: the product's basis and its ridge regression, for very many training sets.
+
+A structure's rows of the design matrix are worked out once. A fit then adds the Gram matrices of its structures and
+solves; it is that of `payload/linear.py`, whose singular value decomposition would cost seconds each time.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+from mlip_autopipec.config.schemas.training import TrainingSection
+from mlip_autopipec.payload.ace import DesignMatrix, linear_basis
+from mlip_autopipec.payload.labels import cohesive_ev
+from mlip_autopipec.payload.weights import energy_weight, force_weights
+
+_MEV = 1000.0
+_TAIL_PERCENT = 99
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One labelled structure as a fit sees it: energies per atom in eV, forces in eV/Å."""
+
+    energy_row: np.ndarray  # (n_functions,)
+    force_rows: np.ndarray  # (3 n_atoms, n_functions)
+    energy_ev: float
+    forces: np.ndarray  # (3 n_atoms,)
+    energy_weight: float
+    force_weights: np.ndarray  # (3 n_atoms,)
+    condition: str
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Of energies in meV/atom, of force components in meV/Å; the tail is the 99th percentile of |ΔF| of an atom."""
+
+    energy: float
+    force: float
+    tail: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A potential on the test set: all frames, and the frames of each condition."""
+
+    everything: Errors
+    by_condition: Mapping[str, Errors]
+
+    @property
+    def worst(self) -> float:
+        """Force error of the worst condition in meV/Å."""
+        return max(errors.force for errors in self.by_condition.values())
+
+
+class Fitter:
+    """Rows of structures, and fits to them with the settings of a site file."""
+
+    def __init__(self, elements: Sequence[str], training: TrainingSection, references: Mapping[str, float]) -> None:
+        basis = linear_basis(elements, training.cutoff_angstrom, training.functions_per_element)
+        self.basis = basis
+        self._design = DesignMatrix(basis)
+        self._training = training
+        self.references = references
+
+    @property
+    def functions(self) -> int:
+        """Of all elements."""
+        return self._design.functions
+
+    def rows(self, frames: Iterable[Atoms]) -> list[Rows]:
+        """Of labelled structures."""
+        return [self._of(frame) for frame in frames]
+
+    def _of(self, frame: Atoms) -> Rows:
+        energy_row, force_rows = self._design.rows(frame)[:2]
+        weight = self._training.buffer_weight
+        return Rows(
+            energy_row=energy_row,
+            force_rows=force_rows,
+            energy_ev=cohesive_ev(frame, self.references) / len(frame),
+            forces=frame.get_forces().ravel(),
+            energy_weight=energy_weight(frame, weight),
+            force_weights=force_weights(frame, weight).repeat(3),
+            condition=str(frame.info.get("condition", "")),
+        )
+
+    def sums(self) -> "Sums":
+        """For a training set that grows."""
+        return Sums(self._training, self.functions)
+
+    def fit(self, train: Sequence[Rows]) -> np.ndarray:
+        """The coefficients."""
+        sums = self.sums()
+        sums.add(train)
+        return sums.solve()
+
+    def save(self, coefficients: np.ndarray, path: Path) -> None:
+        """As a potential file."""
+        self.basis.basis_coeffs = coefficients
+        self.basis.save(str(path))
+
+
+class Sums:
+    """Gram matrices of a training set that grows."""
+
+    def __init__(self, training: TrainingSection, functions: int) -> None:
+        self._training = training
+        self._of_energies = _Sum(functions)
+        self._of_forces = _Sum(functions)
+
+    def copy(self) -> "Sums":
+        """To go on from here more than once."""
+        other = Sums(self._training, len(self._of_energies.right))
+        other._of_energies, other._of_forces = self._of_energies.copy(), self._of_forces.copy()
+        return other
+
+    def add(self, train: Sequence[Rows]) -> None:
+        """More structures."""
+        if not train:
+            return
+        self._of_energies.add(
+            np.array([rows.energy_row for rows in train]),
+            np.array([rows.energy_ev for rows in train]),
+            np.array([rows.energy_weight for rows in train]),
+        )
+        self._of_forces.add(
+            np.vstack([rows.force_rows for rows in train]),
+            np.concatenate([rows.forces for rows in train]),
+            np.concatenate([rows.force_weights for rows in train]),
+        )
+
+    def solve(self) -> np.ndarray:
+        """The coefficients of the ridge regression."""
+        energy, force = self._of_energies, self._of_forces
+        parts = (self._training.energy_weight / energy.weight, self._training.force_weight / force.weight)
+        gram = parts[0] * energy.gram + parts[1] * force.gram
+        right = parts[0] * energy.right + parts[1] * force.right
+        gram[np.diag_indices_from(gram)] += self._training.ridge
+        try:
+            solved: np.ndarray = cho_solve(cho_factor(gram), right)
+        except LinAlgError:  # by rounding the matrix is not positive definite
+            solved = np.linalg.lstsq(gram, right, rcond=None)[0]
+        return solved
+
+
+class _Sum:
+    """Σ w x xᵀ, Σ w x y and Σ w."""
+
+    def __init__(self, functions: int) -> None:
+        self.gram = np.zeros((functions, functions))
+        self.right = np.zeros(functions)
+        self.weight = 0.0
+
+    def copy(self) -> "_Sum":
+        other = _Sum(len(self.right))
+        other.gram, other.right, other.weight = self.gram.copy(), self.right.copy(), self.weight
+        return other
+
+    def add(self, rows: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> None:
+        weighted = rows * weights[:, None]
+        self.gram += weighted.T @ rows
+        self.right += weighted.T @ targets
+        self.weight += float(weights.sum())
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """The independent labels, by which every curve is measured."""
+
+    __test__ = False
+
+    conditions: Sequence[str]
+    energies_ev: np.ndarray  # per atom, beside the references
+    forces: Sequence[np.ndarray]  # (n_atoms, 3) each
+
+    @classmethod
+    def of(cls, rows: Sequence[Rows]) -> "TestSet":
+        """From the labelled frames."""
+        return cls(
+            [one.condition for one in rows],
+            np.array([one.energy_ev for one in rows]),
+            [one.forces.reshape(-1, 3) for one in rows],
+        )
+
+    def scores_of_fit(self, rows: Sequence[Rows], coefficients: np.ndarray) -> Scores:
+        """Of coefficients of the linear basis."""
+        energies = np.array([one.energy_row for one in rows]) @ coefficients
+        forces = np.vstack([one.force_rows for one in rows]) @ coefficients
+        cuts = np.cumsum([3 * len(one) for one in self.forces])[:-1]
+        return self.scores(energies, [part.reshape(-1, 3) for part in np.split(forces, cuts)])
+
+    def scores(self, energies_ev: np.ndarray, forces: Sequence[np.ndarray]) -> Scores:
+        """Of predictions: energies per atom beside the references."""
+        of_energies = energies_ev - self.energies_ev
+        of_forces = [found - true for found, true in zip(forces, self.forces, strict=True)]
+        groups = {
+            name: [place for place, other in enumerate(self.conditions) if other == name]
+            for name in dict.fromkeys(self.conditions)
+        }
+        return Scores(
+            _errors(of_energies, of_forces),
+            {
+                name: _errors(of_energies[places], [of_forces[place] for place in places])
+                for name, places in groups.items()
+            },
+        )
+
+
+def _errors(energies: np.ndarray, forces: Sequence[np.ndarray]) -> Errors:
+    every = np.concatenate(forces)
+    return Errors(
+        energy=_MEV * float(np.sqrt(np.mean(energies**2))),
+        force=_MEV * float(np.sqrt(np.mean(every**2))),
+        tail=_MEV * float(np.percentile(np.linalg.norm(every, axis=1), _TAIL_PERCENT)),
+    )
