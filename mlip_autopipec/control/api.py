@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, Field
 from mlip_autopipec.data_models.base import Model, Phase, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary
 from mlip_autopipec.data_models.events import SiteHealth
-from mlip_autopipec.data_models.outcome import Errors, Progress
+from mlip_autopipec.data_models.outcome import Errors, PastErrors, Progress
 from mlip_autopipec.data_models.state import ActiveTask, Pause, Stage, TaskStatus
 from mlip_autopipec.errors import OperatorError
 
@@ -58,6 +58,9 @@ class Status(Model):
     )
     potential: PotentialBrief | None
     cycles: tuple[CycleSummary, ...]
+    measured: tuple[PastErrors, ...] = Field(
+        default=(), description="errors of potentials by cycle, all on the test set of the last fit"
+    )
     explain: tuple[str, ...] = Field(description="what the campaign does and waits for, one sentence each")
     seq: int = Field(ge=0, description="journal sequence number that this document shows")
     now: AwareDatetime

@@ -66,6 +66,7 @@ def _status(state: WorkflowState, lines: Sequence[str], now: datetime) -> Status
         active_tasks_count=sum(len(batch.live) for batch in state.batches.values()),
         potential=potential and PotentialBrief(cycle=potential.cycle, folder=potential.folder, test=potential.test),
         cycles=state.cycles,
+        measured=state.measured,
         explain=_capped(lines),
         seq=state.seq,
         now=now,

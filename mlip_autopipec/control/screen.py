@@ -10,9 +10,10 @@ from rich.text import Text
 from mlip_autopipec.control.api import Status
 from mlip_autopipec.data_models.digest import CycleSummary
 from mlip_autopipec.data_models.events import SiteHealth
-from mlip_autopipec.data_models.outcome import Errors
+from mlip_autopipec.data_models.outcome import Errors, PastErrors
 from mlip_autopipec.data_models.state import ActiveTask
 from mlip_autopipec.data_models.text import printable
+from mlip_autopipec.orchestration.needs import need_words
 
 #: What fits on a screen; `--json` has more.
 CYCLES_MAX = 12
@@ -31,7 +32,7 @@ def render_status(status: Status) -> RenderableType:
     parts: list[RenderableType] = [Text(printable(f"{status.standstill}."), "bold yellow")] if status.standstill else []
     parts.append(_header(status))
     if status.cycles:
-        parts.append(_cycles(status.cycles))
+        parts += [_cycles(status.cycles, status.measured), *_needs(status.cycles)]
     if status.active_tasks:
         parts.append(_active(status))
     parts += [Text(printable(f"• {line}")) for line in status.explain]
@@ -63,9 +64,12 @@ def _facts(status: Status) -> Iterator[Text]:
         yield Text(f"potential {status.potential.folder}: test errors {energy} meV/atom, {force} meV/Å")
 
 
-def _cycles(cycles: tuple[CycleSummary, ...]) -> Table:
+def _cycles(cycles: tuple[CycleSummary, ...], measured: tuple[PastErrors, ...]) -> Table:
+    """Errors are all on the test set of the last fit: those of each cycle's own would not compare."""
     left_out = max(len(cycles) - CYCLES_MAX, 0)
-    table = Table(title=f"Cycles (the first {left_out} left out)" if left_out else "Cycles", title_justify="left")
+    errors = {past.cycle: past.errors for past in measured}
+    title = f"Cycles (the first {left_out} left out)" if left_out else "Cycles"
+    table = Table(title=title, title_justify="left", caption="test E, F: on the test set of the last fit")
     table.add_column("cycle", justify="right")
     for name in ("walkers", "halts", "labels", "test\nlabels", "test E\nmeV/atom", "test F\nmeV/Å"):
         table.add_column(name, justify="right")
@@ -77,10 +81,20 @@ def _cycles(cycles: tuple[CycleSummary, ...]) -> Table:
             "–" if cycle.bootstrap else str(cycle.halts),
             str(cycle.labels_train),
             str(cycle.labels_test),
-            *_errors(cycle.test),
+            *_errors(errors.get(cycle.cycle) if cycle.test else None),
             "promoted" if cycle.promoted else "–",
         )
     return table
+
+
+def _needs(cycles: tuple[CycleSummary, ...]) -> Iterator[RenderableType]:
+    """Where the last cycle missed a need, and what it calls for."""
+    last = cycles[-1]
+    for need in last.needs:
+        if not need.met:
+            yield Text(printable(f"• not right yet: {need_words(need)}"), "yellow")
+    if last.remedy is not None:
+        yield Text(printable(f"• remedy ({last.remedy.kind}): {last.remedy.words}"), "yellow")
 
 
 def _errors(errors: Errors | None) -> tuple[str, str]:

@@ -179,6 +179,19 @@ Digest = Annotated[
 ]
 
 
+class Need(Model):
+    """One error of one condition beside what was needed as its cycle closed; `unit` is that of the three numbers."""
+
+    condition: str
+    quantity: Literal["force", "energy", "stress"]
+    unit: str
+    frames: int = Field(ge=0, description="audit frames that were compared; 0: none yet, and no number means anything")
+    error: float = Field(ge=0)
+    bound: float | None = Field(description="what the error lies below with confidence; None: too few frames for any")
+    need: float = Field(ge=0)
+    met: bool
+
+
 class Remedy(Model):
     """What is done about a potential that is quiet and not right, decided as its cycle closes."""
 
@@ -220,4 +233,5 @@ class CycleSummary(Model):
     conditions: tuple[ConditionErrors, ...] = Field(
         default=(), description="errors of the current potential on audit frames; empty where nothing was fitted"
     )
+    needs: tuple[Need, ...] = Field(default=(), description="the same beside what was needed")
     remedy: Remedy | None = Field(default=None, description="where the cycle was quiet and the potential not right")

@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, Field, computed_field
 from mlip_autopipec.data_models.base import FileRef, Model, Phase, Place, Reason, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary, Digest, Ladder, WalkerEnd
 from mlip_autopipec.data_models.events import Actor, JobState, QueuedJob, SiteHealth
-from mlip_autopipec.data_models.outcome import Outcome
+from mlip_autopipec.data_models.outcome import Outcome, PastErrors
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.task import KMesh, Task
 
@@ -132,6 +132,9 @@ class WorkflowState(Model):
     datasets: tuple[FileRef, ...] = ()
     potential: Potential | None = Field(default=None, description="the current one: the last that was promoted")
     cycles: tuple[CycleSummary, ...] = ()
+    measured: tuple[PastErrors, ...] = Field(
+        default=(), description="potentials by cycle, all on the test set of the last fit; that fit is the last of them"
+    )
     deferrals: Mapping[str, Deferral] = Field(default_factory=dict)
     orphans: tuple[QueuedJob, ...] = Field(default=(), description="in the queue, and nobody waits for them")
     site: SiteHealth = SiteHealth.OK

@@ -145,7 +145,14 @@ def _summary(summary: dg.CycleSummary) -> str:
     labels = count(summary.labels_train + summary.labels_test, "label")
     walkers = f", {summary.halts} of {count(summary.walkers, 'walker')} halted" if summary.walkers else ""
     fit = f", {_force_error(summary.test)}" if summary.test else ", no fit"
-    return f"cycle {summary.cycle} closed: {labels}{walkers}{fit}"
+    return f"cycle {summary.cycle} closed: {labels}{walkers}{fit}{_needs(summary)}"
+
+
+def _needs(summary: dg.CycleSummary) -> str:
+    """How many needs are met, and what is done where exploration is quiet and the potential not right."""
+    met = sum(need.met for need in summary.needs)
+    needs = f", {met} of {len(summary.needs)} needs met" if summary.needs else ""
+    return f"{needs}; remedy ({summary.remedy.kind}): {summary.remedy.words}" if summary.remedy else needs
 
 
 def _ending(metrics: oc.ExploreMetrics) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from matplotlib.figure import Figure
 
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.digest import GateRule, TrainingDigest
+from mlip_autopipec.data_models.digest import CycleSummary, GateRule, TrainingDigest
 from mlip_autopipec.data_models.outcome import Calibration, Measure
 from mlip_autopipec.observability.canvas import BLUE, GREEN, PURPLE, VERMILLION, Drawing, svg
 from mlip_autopipec.observability.markup import element, table
@@ -23,6 +23,36 @@ def last_judgement(events: Iterable[ev.Event]) -> tuple[int, TrainingDigest] | N
         if isinstance(event, ev.PhaseEnded) and isinstance(event.digest, TrainingDigest):
             found = event.cycle, event.digest
     return found
+
+
+def needs(cycles: Sequence[CycleSummary]) -> str:
+    """Errors of the current potential by condition, beside what was needed of them, as the last cycle closed."""
+    if not cycles or not cycles[-1].needs:
+        return element("p", "No error has been compared with a need yet.", class_="quiet")
+    last = cycles[-1]
+    met = sum(need.met for need in last.needs)
+    words = (
+        f"As cycle {last.cycle} closed, {met} of {len(last.needs)} needs were met. Errors are root-mean-square values"
+        " on random frames of each condition's MD, which no fit sees, at most the latest sixteen. A need is met where"
+        " the upper confidence bound is below it."
+    )
+    parts = [element("p", words)]
+    if last.remedy is not None:
+        parts.append(element("p", f"Remedy ({last.remedy.kind}): {last.remedy.words}.", class_="unmet"))
+    head = ("condition", "error of", "audit frames", "error", "at most", "needed", "unit", "answer")
+    rows = [
+        (
+            need.condition,
+            need.quantity,
+            str(need.frames),
+            *(_number(value) for value in (need.error, need.bound, need.need)),
+            need.unit,
+            "met" if need.met else "not met",
+        )
+        for need in last.needs
+    ]
+    colours = ["met" if need.met else "unmet" for need in last.needs]
+    return "\n".join([*parts, table(head, rows, text_columns=(0, 1, 6, 7), row_classes=colours)])
 
 
 def gate(last: tuple[int, TrainingDigest] | None) -> str:

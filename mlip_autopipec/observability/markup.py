@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import repeat
 
 _STYLE_ELEMENT = re.compile(r"<style.*?</style>", re.DOTALL)
 _METADATA_ELEMENT = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
@@ -17,13 +18,23 @@ def element(tag: str, text: str, **attributes: str) -> str:
     return f"<{tag}{written}>{escape(text)}</{tag}>"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: Sequence[int] = (0,)) -> str:
-    """A table that scrolls by itself where it is too wide; columns hold numbers unless named in `text_columns`."""
+def table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    text_columns: Sequence[int] = (0,),
+    row_classes: Iterable[str] | None = None,
+) -> str:
+    """A table that scrolls by itself where it is too wide; columns hold numbers unless named in `text_columns`.
+
+    `row_classes`, where given, has one for each row.
+    """
     kinds = ["text" if column in text_columns else "number" for column in range(len(head))]
+    styles = repeat("") if row_classes is None else (f' class="{escape(name, quote=True)}"' for name in row_classes)
     heads = "".join(element("th", name, scope="col", class_=kind) for name, kind in zip(head, kinds, strict=True))
     body = "\n".join(
-        f"<tr>{''.join(element('td', cell, class_=kind) for cell, kind in zip(row, kinds, strict=True))}</tr>"
-        for row in rows
+        f"<tr{style}>{''.join(element('td', cell, class_=kind) for cell, kind in zip(row, kinds, strict=True))}</tr>"
+        for row, style in zip(rows, styles, strict=False)
     )
     return f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
 

@@ -13,10 +13,11 @@ from rich.text import Text
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.digest import CycleSummary
-from mlip_autopipec.data_models.outcome import Progress
+from mlip_autopipec.data_models.outcome import Errors, Progress
 from mlip_autopipec.data_models.state import TaskStatus, WorkflowState
 from mlip_autopipec.observability.describe import describe
 from mlip_autopipec.observability.words import elapsed, one_line
+from mlip_autopipec.orchestration.needs import need_words
 from mlip_autopipec.ports import Clock
 
 #: Events that are right and tell a person nothing new.
@@ -109,7 +110,7 @@ def footer(state: WorkflowState, elapsed_s: float, running: Mapping[str, Progres
         line = f"  {task}  {told.done:.0%}  {one_line(told.words)}"
         parts.append(Text(line, no_wrap=True, overflow="ellipsis"))
     if state.cycles:
-        parts.insert(0, _table(state.cycles[-_ROWS_MAX:]))
+        parts.insert(0, _table(state))
     return Group(*parts)
 
 
@@ -122,17 +123,28 @@ def final_words(state: WorkflowState, report: Path, of_report: str = "") -> str:
         f"{state.campaign}: {state.status}",
         *([state.verdict_reason] if state.verdict_reason else []),
         "",
-        *_rows(state.cycles),
+        *_rows(state),
         *([""] if state.cycles else []),
         *_progress(state.cycles),
+        *_needs(state.cycles),
         f"potential  {state.latest_potential_path or 'none yet'}",
         f"report     {report}{f' ({of_report})' if of_report else ''}",
     ]
     return "\n".join(lines)
 
 
+def _needs(cycles: tuple[CycleSummary, ...]) -> Iterator[str]:
+    """How many needs are met, and those that are not."""
+    needs = cycles[-1].needs if cycles else ()
+    if needs:
+        yield f"needs      {sum(need.met for need in needs)} of {len(needs)} are met"
+    for need in needs:
+        if not need.met:
+            yield f"           {need_words(need)}"
+
+
 def _progress(cycles: tuple[CycleSummary, ...]) -> Iterator[str]:
-    """What was learnt, on one and the same test set: the sets of two rows above differ."""
+    """What was learnt, on one and the same test set."""
     last = cycles[-1] if cycles else None
     if last is not None and last.test is not None and last.test_of_first is not None:
         first, now = last.test_of_first.force_mev_per_angstrom, last.test.force_mev_per_angstrom
@@ -156,26 +168,32 @@ def _place(state: WorkflowState, elapsed_s: float) -> str:
     return f"cycle {state.cycle_index}  {phase}{tasks}  {elapsed(elapsed_s)}{status}"
 
 
-def _table(cycles: tuple[CycleSummary, ...]) -> Table:
+def _table(state: WorkflowState) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in _COLUMNS:
         table.add_column(name, justify="right")
-    for cycle in cycles:
-        table.add_row(*_cells(cycle))
+    for row in _all_cells(state)[-_ROWS_MAX:]:
+        table.add_row(*row)
     return table
 
 
-def _rows(cycles: tuple[CycleSummary, ...]) -> Iterator[str]:
-    if cycles:
-        cells = [_COLUMNS, *map(_cells, cycles)]
+def _rows(state: WorkflowState) -> Iterator[str]:
+    if state.cycles:
+        cells = [_COLUMNS, *_all_cells(state)]
         widths = [max(len(row[column]) for row in cells) for column in range(len(_COLUMNS))]
         for row in cells:
             yield "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
 
 
-def _cells(cycle: CycleSummary) -> tuple[str, ...]:
+def _all_cells(state: WorkflowState) -> list[tuple[str, ...]]:
+    """A row for each cycle; errors are all on the test set of the last fit."""
+    measured = {past.cycle: past.errors for past in state.measured}
+    return [_cells(cycle, measured.get(cycle.cycle) if cycle.test else None) for cycle in state.cycles]
+
+
+def _cells(cycle: CycleSummary, test: Errors | None) -> tuple[str, ...]:
     halts = f"{cycle.halts}/{cycle.walkers}" if cycle.walkers else "–"
-    energy = f"{cycle.test.energy_mev_per_atom:.2f}" if cycle.test else "–"
-    force = f"{cycle.test.force_mev_per_angstrom:.1f}" if cycle.test else "–"
+    energy = f"{test.energy_mev_per_atom:.2f}" if test else "–"
+    force = f"{test.force_mev_per_angstrom:.1f}" if test else "–"
     fate = "no fit" if cycle.test is None else "promoted" if cycle.promoted else "kept the old"
     return (str(cycle.cycle), str(cycle.labels_train + cycle.labels_test), halts, energy, force, fate)

@@ -14,7 +14,7 @@ from mlip_autopipec.observability import sections
 from mlip_autopipec.observability.choices import candidates, choices
 from mlip_autopipec.observability.durations import phase_times
 from mlip_autopipec.observability.fitting import fitting, last_fit
-from mlip_autopipec.observability.judgement import gate, last_judgement
+from mlip_autopipec.observability.judgement import gate, last_judgement, needs
 from mlip_autopipec.observability.labelling import labelling, labels
 from mlip_autopipec.observability.markup import element
 from mlip_autopipec.observability.overview import overview
@@ -68,6 +68,7 @@ def report_html(events: Sequence[ev.Event], root: Path) -> str:
         ("labels", "Labels", labels(labelling(events), tries)),
         ("fit", "The last fit", fitting(last_fit(events))),
         ("parity", "Parity", sections.parity(potentials(events), fits, root)),
+        ("needs", "Errors beside needs", needs(cycles)),
         ("gate", "The gate", gate(last_judgement(events))),
         ("time", "Where the time went", sections.time(times)),
         ("cycles", "Cycles", sections.cycles(cycles)),

@@ -37,6 +37,7 @@ from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
 from mlip_autopipec.data_models.digest import CalculationDigest, ExplorationDigest, TrainingDigest
 from mlip_autopipec.data_models.ids import batch_uid
+from mlip_autopipec.data_models.outcome import PastErrors
 from mlip_autopipec.data_models.state import (
     Batch,
     BatchStatus,
@@ -384,9 +385,21 @@ def _phase_ended(state: WorkflowState, event: ev.PhaseEnded) -> WorkflowState:
         update["halted"] = {walker.key: walker for walker in digest.walkers if walker.restart is not None}
     if isinstance(digest, TrainingDigest):
         update["datasets"] = (*state.datasets, digest.dataset)
+        update["measured"] = _on_one_test_set(state, digest)
         if digest.promoted:
             update["potential"] = digest.potential
     return state.model_copy(update=update)
+
+
+def _on_one_test_set(state: WorkflowState, digest: TrainingDigest) -> tuple[PastErrors, ...]:
+    """Every potential that was measured on the test set of this fit."""
+    found = {past.cycle: past for past in digest.history}
+    if state.potential is not None and digest.test_of_current is not None:
+        before = state.potential.cycle
+        found.setdefault(before, PastErrors(cycle=before, errors=digest.test_of_current))
+    this = digest.potential.cycle
+    found[this] = PastErrors(cycle=this, errors=digest.potential.test)
+    return tuple(found[cycle] for cycle in sorted(found))
 
 
 def _cycle_closed(state: WorkflowState, event: ev.CycleClosed) -> WorkflowState:

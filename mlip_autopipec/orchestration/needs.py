@@ -19,7 +19,7 @@ and labelled as test structures, which no fit sees. Positions:
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, inf
+from math import ceil, inf, isfinite
 from typing import Literal, Self
 
 from pydantic import Field
@@ -27,7 +27,7 @@ from pydantic import Field
 from mlip_autopipec.config.schemas.phases import ConvergenceSection, NeedsSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import Model
-from mlip_autopipec.data_models.digest import CycleSummary, ExplorationDigest, Remedy
+from mlip_autopipec.data_models.digest import CycleSummary, ExplorationDigest, Need, Remedy
 from mlip_autopipec.data_models.outcome import ConditionErrors
 from mlip_autopipec.orchestration.bounds import mean_square_bound, rms_bound
 
@@ -86,10 +86,20 @@ class Judged:
     @property
     def words(self) -> str:
         """The figures in one clause."""
-        bound = "no bound yet" if self.bound == inf else f"at most {_figure(self.bound)} with confidence"
-        return (
-            f"the {self.quantity} error of {self.condition} is {_figure(self.error)} {self.unit} on"
-            f" {self.frames} audit frames ({bound}), {_figure(self.need)} is needed"
+        return need_words(self.seen)
+
+    @property
+    def seen(self) -> Need:
+        """The same for people to see."""
+        return Need(
+            condition=self.condition,
+            quantity=self.quantity,
+            unit=self.unit,
+            frames=self.frames,
+            error=self.error,
+            bound=self.bound if isfinite(self.bound) else None,
+            need=self.need,
+            met=self.met,
         )
 
 
@@ -212,6 +222,15 @@ def shortcoming_of(cycles: Sequence[CycleSummary], rules: ConvergenceSection) ->
     )
 
 
+def needs_of(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> tuple[Need, ...]:
+    """What is known of the current potential in the conditions of the last walkers, for people to see."""
+    if rules.needs is None:
+        return ()
+    measured = {errors.condition: errors for errors in latest_conditions(cycles)}
+    walked = next((cycle.walked for cycle in reversed(cycles) if cycle.walked), ())
+    return tuple(one.seen for name in walked if name in measured for one in judge(measured[name], rules.needs))
+
+
 def latest_conditions(cycles: Sequence[CycleSummary]) -> tuple[ConditionErrors, ...]:
     """Errors of the current potential by condition, as the last fit measured them."""
     return next((cycle.conditions for cycle in reversed(cycles) if cycle.conditions), ())
@@ -311,6 +330,16 @@ def _beside(one: Judged) -> str:
     verb = "agree" if one.agrees else "differ"
     return (
         f"there, errors on training and audit frames {verb} ({_figure(one.train)} and {_figure(one.error)} {one.unit})"
+    )
+
+
+def need_words(need: Need) -> str:
+    """The figures of one need in a clause."""
+    frames = f"{need.frames} audit frame{'s' if need.frames != 1 else ''}"
+    bound = "no bound yet" if need.bound is None else f"at most {_figure(need.bound)} with confidence"
+    return (
+        f"the {need.quantity} error of {need.condition} is {_figure(need.error)} {need.unit} on {frames} ({bound}),"
+        f" {_figure(need.need)} is needed"
     )
 
 

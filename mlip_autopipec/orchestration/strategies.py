@@ -20,7 +20,14 @@ from mlip_autopipec.data_models.state import Failure, Stage, TaskRecord, TaskSta
 from mlip_autopipec.data_models.task import CalculateParameters, Resources
 from mlip_autopipec.orchestration.census import census
 from mlip_autopipec.orchestration.machine import ENDED, next_in_flow
-from mlip_autopipec.orchestration.needs import Shortcoming, gate_condition, no_nearer, remedy_of, shortcoming_of
+from mlip_autopipec.orchestration.needs import (
+    Shortcoming,
+    gate_condition,
+    needs_of,
+    no_nearer,
+    remedy_of,
+    shortcoming_of,
+)
 from mlip_autopipec.orchestration.policy import Policy
 
 D = TypeVar("D", bound=Digest)
@@ -163,10 +170,11 @@ def _isolated_atom(record: TaskRecord) -> CalculateParameters | None:
 
 
 def closed(state: WorkflowState, policy: Policy) -> CycleSummary:
-    """The current cycle, whose last phase has ended, with what it calls for."""
+    """The current cycle, whose last phase has ended, with what was needed of its errors and what it calls for."""
     summary = summarise(state)
-    remedy = remedy_of((*state.cycles, summary), policy.convergence, policy.basis)
-    return summary.model_copy(update={"remedy": remedy}) if remedy else summary
+    cycles, rules = (*state.cycles, summary), policy.convergence
+    remedy = remedy_of(cycles, rules, policy.basis)
+    return summary.model_copy(update={"needs": needs_of(cycles, rules), "remedy": remedy})
 
 
 def summarise(state: WorkflowState) -> CycleSummary:

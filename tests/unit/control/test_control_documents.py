@@ -12,8 +12,8 @@ from mlip_autopipec.control.documents import ACTIVE_TASKS_MAX, LINES_MAX, metric
 from mlip_autopipec.control.screen import render_status
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import FileRef, Verdict
-from mlip_autopipec.data_models.digest import CycleSummary
-from mlip_autopipec.data_models.outcome import Errors, Progress
+from mlip_autopipec.data_models.digest import CycleSummary, Need, Remedy
+from mlip_autopipec.data_models.outcome import Errors, PastErrors, Progress
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.state import ActiveTask, WorkflowState
 from mlip_autopipec.orchestration.machine import evolve
@@ -21,6 +21,9 @@ from mlip_autopipec.orchestration.machine import evolve
 UID = "copper-3f9a1c.c000.generation.b00"
 ACTOR = ev.Actor(uid=1000, pid=7, name="ada")
 TEST = Errors(structures=6, energy_mev_per_atom=0.264, force_mev_per_angstrom=4.21)
+TODAY = Errors(
+    structures=9, energy_mev_per_atom=1.31, force_mev_per_angstrom=70.4
+)  # of the first, on the last test set
 
 
 def fold(*events: ev.Event) -> WorkflowState:
@@ -48,7 +51,9 @@ def later() -> WorkflowState:
         CycleSummary(cycle=0, bootstrap=True, labels_train=12, labels_test=6, promoted=True, test=TEST),
         CycleSummary(cycle=1, bootstrap=False, walkers=4, halts=3, labels_train=5, labels_failed=1, promoted=False),
     )
-    return fold(CREATED).model_copy(update={"potential": potential, "cycles": cycles, "cycle_index": 2})
+    measured = (PastErrors(cycle=0, errors=TODAY), PastErrors(cycle=1, errors=TEST))
+    update = {"potential": potential, "cycles": cycles, "cycle_index": 2, "measured": measured}
+    return fold(CREATED).model_copy(update=update)
 
 
 def screen(status: Status, width: int = 110) -> str:
@@ -132,12 +137,34 @@ def test_every_metric_has_its_type_before_its_samples() -> None:
 
 
 def test_the_screen_shows_cycles_and_potential() -> None:
-    """Labels, halts and test errors of each cycle, and the current potential's."""
+    """Labels and halts of each cycle, its errors on the test set of the last fit, and the current potential's."""
     text = screen(view(later(), POLICY, BEGIN).status)
     assert "potential potentials/001: test errors 0.26 meV/atom, 4.2 meV/Å" in text
     rows = [line.replace("│", " ").split() for line in text.splitlines()]
-    assert ["0", "–", "–", "12", "6", "0.26", "4.2", "promoted"] in rows
+    assert ["0", "–", "–", "12", "6", "1.31", "70.4", "promoted"] in rows
     assert ["1", "4", "3", "5", "0", "–", "–", "–"] in rows
+
+
+def test_the_screen_says_where_a_potential_is_not_right_yet() -> None:
+    """Each need that is missed, with its figures, and what is done about it."""
+    need = Need(
+        condition="Cu fcc 900 K nvt",
+        quantity="force",
+        unit="meV/Å",
+        frames=4,
+        error=44.1,
+        bound=52.0,
+        need=30.0,
+        met=False,
+    )
+    met = need.model_copy(update={"condition": "Cu fcc 300 K nvt", "met": True})
+    remedy = Remedy(kind="advice", words="ask for more functions")
+    state = later()
+    last = state.cycles[-1].model_copy(update={"needs": (met, need), "remedy": remedy})
+    text = screen(view(state.model_copy(update={"cycles": (state.cycles[0], last)}), POLICY, BEGIN).status, 200)
+    assert "the force error of Cu fcc 900 K nvt is 44.1 meV/Å on 4 audit frames (at most 52 with confidence)" in text
+    assert "remedy (advice): ask for more functions" in text
+    assert "300 K" not in text
 
 
 def test_the_screen_shows_active_tasks() -> None:

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 from observability_campaign import errors, file_ref, potential
 
-from mlip_autopipec.data_models.digest import GateRule, TrainingDigest
+from mlip_autopipec.data_models.digest import CycleSummary, GateRule, Need, Remedy, TrainingDigest
 from mlip_autopipec.data_models.events import PhaseEnded
 from mlip_autopipec.data_models.outcome import Calibration, Measure
-from mlip_autopipec.observability.judgement import gate, last_judgement
+from mlip_autopipec.observability.judgement import gate, last_judgement, needs
 
 MODULUS = Measure(
     rule="bulk_modulus", subject="Cu fcc", unit="GPa", scale=134.2, oracle=134.2, potential=141.7, current=151.3
@@ -69,3 +69,36 @@ def test_a_young_campaign_has_no_judgement() -> None:
     """Nothing was fitted, or a fit was the first: the section says so and stays."""
     assert "No potential has been fitted yet" in gate(last_judgement(()))
     assert "The fit of cycle 0 passed: by hand." in gate(last_judgement((ended(0),)))
+
+
+def test_errors_stand_beside_needs() -> None:
+    """One row for each condition and quantity, coloured by its answer, and what is done; the last cycle's alone."""
+    first = CycleSummary(cycle=1, bootstrap=False)
+    met = Need(
+        condition="Si <diamond>", quantity="energy", unit="meV/atom", frames=8, error=1.5, bound=2.2, need=5.0, met=True
+    )
+    missed = met.model_copy(
+        update={
+            "condition": "liquid",
+            "quantity": "force",
+            "unit": "meV/Å",
+            "error": 170.0,
+            "met": False,
+            "bound": None,
+        }
+    )
+    remedy = Remedy(kind="basis", words="the next fit has more")
+    told = needs((first, CycleSummary(cycle=2, bootstrap=False, needs=(met, missed), remedy=remedy)))
+    assert "As cycle 2 closed, 1 of 2 needs were met." in told
+    assert "Remedy (basis): the next fit has more." in told
+    good, bad = (line for line in told.splitlines() if line.startswith("<tr class"))
+    assert good.startswith('<tr class="met"><td class="text">Si &lt;diamond&gt;</td>')
+    assert [number for number in ("1.5", "2.2", "5") if f">{number}</td>" in good] == ["1.5", "2.2", "5"]
+    assert bad.startswith('<tr class="unmet">')
+    assert ">–</td>" in bad, "no bound yet"
+
+
+def test_without_needs_nothing_is_compared() -> None:
+    """A campaign that asks for none, or has only begun."""
+    assert "yet" in needs(())
+    assert "yet" in needs((CycleSummary(cycle=1, bootstrap=False),))

@@ -155,7 +155,7 @@ def test_final_words(tmp_path: Path) -> None:
         "all walkers <completed>",
         "",
         "cycle  labels  halts  test E meV/atom  test F meV/Å  potential",
-        "    0       6      –            16.00          80.0   promoted",
+        "    0       6      –            17.60          88.0   promoted",
         "    1       3    0/2             8.00          40.0   promoted",
         "",
         "force      88.0 meV/Å for the first potential, 40.0 now, both on the last test set",
@@ -180,3 +180,13 @@ def test_a_cycle_without_a_fit_says_so() -> None:
     summary = campaign.state.cycles[0].model_copy(update={"test": None, "promoted": False})
     lines = final_words(campaign.state.model_copy(update={"cycles": (summary,)}), Path("r")).splitlines()
     assert lines[4].split() == ["0", "6", "–", "–", "–", "no", "fit"]
+
+
+def test_no_column_of_errors_rises_while_potentials_improve() -> None:
+    """Test sets grow harder; every potential is measured again on the last one, and only those figures are shown."""
+    campaign = whole_campaign(learning_cycles=3)
+    rows = [line.split() for line in final_words(campaign.state, Path("r")).splitlines()[4:8]]
+    forces = [float(row[4]) for row in rows]
+    assert forces == sorted(forces, reverse=True)
+    assert [past.cycle for past in campaign.state.measured] == [0, 1, 2, 3]
+    assert forces == [round(past.errors.force_mev_per_angstrom, 1) for past in campaign.state.measured]

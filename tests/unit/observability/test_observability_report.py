@@ -24,7 +24,7 @@ from mlip_autopipec.testing.examples import copper_config
 from mlip_autopipec.testing.walk import Walk
 
 SECTIONS = [
-    *("learning", "gamma", "candidates", "origins", "labels", "fit", "parity", "gate"),
+    *("learning", "gamma", "candidates", "origins", "labels", "fit", "parity", "needs", "gate"),
     *("time", "cycles", "failures", "provenance"),
 ]
 _VOID = {"meta", "link", "br", "img", "hr"}
