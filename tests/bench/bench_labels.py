@@ -30,7 +30,7 @@ from mlip_autopipec.config.loader import load_config
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 
 _HERE = Path(__file__).parent
-_SYSTEMS = _HERE / "labels"
+SYSTEMS = _HERE / "labels"
 #: This program, chance, and the others.
 _LOOP, _CHANCE = "a program", "b random, oracle's MD"
 _WAYS: Mapping[str, tuple[str, Choice, int]] = {
@@ -68,23 +68,6 @@ class Found:
     verdicts: dict[int, str] = field(default_factory=dict)
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
-    """The words of `scripts/bench labels`."""
-    parser = commands.add_parser("labels", help="errors against labels: this program's loop beside chance")
-    names = ", ".join(sorted(path.stem for path in _SYSTEMS.glob("*.yaml")))
-    parser.add_argument("system", help=f"{names}; or a site file whose oracle is an ASE calculator")
-    parser.add_argument("--seeds", type=int, default=1, help="campaigns and pools, each from seeds of its own")
-    parser.add_argument("--only", choices=["a", "pools"], help="the loop alone, or everything but the loop")
-    parser.add_argument("--folder", type=Path, help="where everything is kept and found again; .bench/labels/SYSTEM")
-    parser.add_argument("--again", action="store_true", help="run the loop once more, though the folder has its run")
-    parser.add_argument(
-        "--loop", type=Path, help="measure the run in this folder (site.yaml, root/, daemon.out) instead"
-    )
-    parser.add_argument("--timeout", type=float, default=7200.0, help="seconds that a campaign may take")
-    parser.set_defaults(measure=measure)
-    return parser
-
-
 def measure(words: argparse.Namespace) -> list[Row]:
     """Run what was asked for; print tables, write `labels.md` and `labels.png` into the folder."""
     sys.path.insert(0, str(_HERE))  # an oracle of the bench is imported from here
@@ -115,7 +98,7 @@ def measure(words: argparse.Namespace) -> list[Row]:
 
 
 def _site_file(system: str) -> Path:
-    own = _SYSTEMS / f"{system}.yaml"
+    own = SYSTEMS / f"{system}.yaml"
     return own if own.exists() else Path(system)
 
 

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import bench_journal
-import bench_labels
 import bench_load
 import bench_reaction
 from bench_table import Row, show
 
 TOP = Path(__file__).parents[2]
 LAB = TOP / "scripts" / "lab"
+SYSTEMS = Path(__file__).parent / "labels"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -53,10 +53,32 @@ def _parser() -> argparse.ArgumentParser:
     load.set_defaults(
         measure=lambda words: bench_load.measure(live=words.live, events=words.events, for_s=words.seconds)
     )
-    labels = bench_labels.add_parser(commands)
+    labels = _labels_parser(commands)
     for command in (reaction, journal, load, labels):
         command.add_argument("--json", type=Path, help="write the table there too")
     return parser
+
+
+def _labels_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    parser = commands.add_parser("labels", help="errors against labels: this program's loop beside chance")
+    names = ", ".join(sorted(path.stem for path in SYSTEMS.glob("*.yaml")))
+    parser.add_argument("system", help=f"{names}; or a site file whose oracle is an ASE calculator")
+    parser.add_argument("--seeds", type=int, default=1, help="campaigns and pools, each from seeds of its own")
+    parser.add_argument("--only", choices=["a", "pools"], help="the loop alone, or everything but the loop")
+    parser.add_argument(
+        "--folder", type=Path, help="where all is kept and found again; .bench/labels/SYSTEM if left out"
+    )
+    parser.add_argument("--again", action="store_true", help="run the loop once more, though the folder has its run")
+    parser.add_argument("--loop", type=Path, help="measure the run in this folder (root/, daemon.out) instead")
+    parser.add_argument("--timeout", type=float, default=7200.0, help="seconds that a campaign may take")
+    parser.set_defaults(measure=_labels)
+    return parser
+
+
+def _labels(words: argparse.Namespace) -> list[Row]:
+    from bench_labels import measure  # noqa: PLC0415 - it brings pyace, which no other measurement needs
+
+    return measure(words)
 
 
 @contextmanager
