@@ -12,6 +12,7 @@ from mlip_autopipec.data_models.base import Model, Phase, Place, Reason, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary, Digest
 from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.task import KMesh, Task
+from mlip_autopipec.data_models.words import Words
 
 
 class _Event(Model):
@@ -23,7 +24,7 @@ class Actor(Model):
 
     uid: int
     pid: int
-    name: str = ""
+    name: Words = ""
 
 
 class CampaignCreated(_Event):
@@ -31,7 +32,7 @@ class CampaignCreated(_Event):
 
     type: Literal["CampaignCreated"] = "CampaignCreated"
     campaign: str = Field(description="name and a random suffix; job names begin with it")
-    name: str
+    name: Words
     version: str
     config_sha256: str
     k_mesh: KMesh = Field(default="cell", description="rule for k-meshes, for the whole of the campaign")
@@ -79,7 +80,7 @@ class SubmissionAccepted(_Event):
 
     type: Literal["SubmissionAccepted"] = "SubmissionAccepted"
     uid: str
-    job_id: str
+    job_id: Words
     adopted: bool = False
 
 
@@ -88,7 +89,7 @@ class SubmissionRejected(_Event):
 
     type: Literal["SubmissionRejected"] = "SubmissionRejected"
     uid: str
-    message: str
+    message: Words
 
 
 class SubmissionUnclear(_Event):
@@ -96,7 +97,7 @@ class SubmissionUnclear(_Event):
 
     type: Literal["SubmissionUnclear"] = "SubmissionUnclear"
     uid: str
-    message: str
+    message: Words
 
 
 class SubmissionVoided(_Event):
@@ -104,7 +105,7 @@ class SubmissionVoided(_Event):
 
     type: Literal["SubmissionVoided"] = "SubmissionVoided"
     uid: str
-    message: str
+    message: Words
 
 
 class JobState(StrEnum):
@@ -124,7 +125,7 @@ class Sighting(Model):
     uid: str
     index: int
     state: JobState
-    detail: str = Field(default="", description="the scheduler's own words")
+    detail: Words = Field(default="", description="the scheduler's own words")
 
 
 class JobsSighted(_Event):
@@ -137,9 +138,9 @@ class JobsSighted(_Event):
 class QueuedJob(Model):
     """A job that the scheduler has in its queue, waiting or running."""
 
-    uid: str = Field(description="its name")
-    job_id: str
-    detail: str = Field(default="", description="the scheduler's own words")
+    uid: Words = Field(description="its name")
+    job_id: Words
+    detail: Words = Field(default="", description="the scheduler's own words")
 
 
 class OrphansSeen(_Event):
@@ -163,7 +164,7 @@ class AttemptLost(_Event):
     uid: str
     index: int
     reason: Reason
-    message: str
+    message: Words
 
 
 class TaskQuarantined(_Event):
@@ -171,7 +172,7 @@ class TaskQuarantined(_Event):
 
     type: Literal["TaskQuarantined"] = "TaskQuarantined"
     task: str
-    message: str
+    message: Words
 
 
 class TaskRetried(_Event):
@@ -180,7 +181,7 @@ class TaskRetried(_Event):
     type: Literal["TaskRetried"] = "TaskRetried"
     task: str
     by: Actor
-    reason: str = ""
+    reason: Words = ""
 
 
 class PhaseEnded(_Event):
@@ -203,7 +204,7 @@ class VerdictReached(_Event):
 
     type: Literal["VerdictReached"] = "VerdictReached"
     verdict: Verdict
-    reason: str
+    reason: Words
 
 
 class SiteHealth(StrEnum):
@@ -219,7 +220,7 @@ class EffectDeferred(_Event):
 
     type: Literal["EffectDeferred"] = "EffectDeferred"
     subject: str
-    message: str
+    message: Words
     until: AwareDatetime
     health: SiteHealth | None = Field(default=None, description="of the site, where the fault was its own")
 
@@ -229,7 +230,7 @@ class SiteChanged(_Event):
 
     type: Literal["SiteChanged"] = "SiteChanged"
     health: SiteHealth
-    message: str = ""
+    message: Words = ""
 
 
 class SitePrepared(_Event):
@@ -244,7 +245,7 @@ class Paused(_Event):
 
     type: Literal["Paused"] = "Paused"
     by: Actor
-    reason: str = ""
+    reason: Words = ""
 
 
 class Resumed(_Event):
@@ -252,7 +253,7 @@ class Resumed(_Event):
 
     type: Literal["Resumed"] = "Resumed"
     by: Actor
-    reason: str = ""
+    reason: Words = ""
 
 
 class ClockStepped(_Event):

@@ -28,11 +28,15 @@ from typing import Any
 
 from mlip_autopipec.payload.batch import is_locked, run_batch
 from mlip_autopipec.payload.frame import as_json, write_atomic, write_once
+from mlip_autopipec.payload.small_files import read_small
 
 #: How long a new runner may take to say who it is before the submission counts as unclear.
 _HANDSHAKE_S = 10.0
 _LOOK_EVERY_S = 0.01
 
+#: Sizes of the files, and of the words in them: anybody may have written there.
+_BYTES_MAX, _SPEC_BYTES_MAX = 2**20, 64 * 2**20
+_WORD_MAX, _MESSAGE_MAX = 40, 4000
 Answer = dict[str, Any]
 
 
@@ -115,14 +119,20 @@ def post_mortem(root: Path, asked: Mapping[str, Any]) -> Answer:
     """How an attempt ended: the runner's word if it wrote one, else lost with the runner."""
     folder, index = folder_of(root, asked["uid"]), asked["index"]
     claims = _claims(root, folder)
-    if claims and _lives(read_json(folder / "runner.json")) is False:
+    if index < len(claims) and _lives(read_json(folder / "runner.json")) is False:
         with contextlib.suppress(FileExistsError):  # it has begun
             claims[index].mkdir()
     state, detail = _state(folder, index, claims)
     if state not in {"ended", "absent"}:
         return {"sighting": {"uid": asked["uid"], "index": index, "state": state, "detail": detail}}
     told = read_json(folder / f"{index}.end")
-    return told or {"reason": "lost", "message": "its process and its runner are gone, and no word of its end is left"}
+    if told is None:
+        return {"reason": "lost", "message": "its process and its runner are gone, and no word of its end is left"}
+    reason, message = told.get("reason"), told.get("message")
+    return {
+        "reason": reason[:_WORD_MAX] if isinstance(reason, str) else "lost",
+        "message": message[:_MESSAGE_MAX] if isinstance(message, str) else f"{index}.end can't be read",
+    }
 
 
 def roll(root: Path, asked: Mapping[str, Any]) -> Answer:
@@ -130,7 +140,7 @@ def roll(root: Path, asked: Mapping[str, Any]) -> Answer:
     folders = sorted(folder_of(root, "x").parent.glob(f"{glob.escape(asked['campaign'])}.*"))
     runners = {folder.name: runner for folder in folders if (runner := read_json(folder / "runner.json")) is not None}
     jobs = [
-        {"uid": uid, "job_id": _job_id(runner), "detail": f"pid {runner['pid']}"}
+        {"uid": uid, "job_id": _job_id(runner), "detail": f"pid {runner.get('pid')}"}
         for uid, runner in runners.items()
         if _lives(runner)
     ]
@@ -169,14 +179,20 @@ def folder_of(root: Path, uid: str) -> Path:
 
 def _claims(root: Path, folder: Path) -> list[Path]:
     """The folder that each attempt makes as its first act (see `task`), by index."""
-    spec = read_json(folder / "batch.json") or {"tasks": []}
-    return [root / task["workdir"] / f"claim.{folder.name}" for task in spec["tasks"]]
+    spec = read_json(folder / "batch.json", _SPEC_BYTES_MAX) or {}
+    tasks = spec.get("tasks")
+    listed = tasks if isinstance(tasks, list) else []
+    workdirs = [task.get("workdir") if isinstance(task, dict) else None for task in listed]
+    below = [each for each in workdirs if isinstance(each, str) and each.isprintable() and ".." not in each.split("/")]
+    if len(below) < len(workdirs):
+        return []
+    return [root / each.lstrip("/") / f"claim.{folder.name}" for each in below]
 
 
 def _state(folder: Path, index: int, claims: Sequence[Path]) -> tuple[str, str]:
     """Word and detail of one attempt."""
     if (end := read_json(folder / f"{index}.end")) is not None:
-        return "ended", str(end["reason"])
+        return "ended", str(end.get("reason", "lost"))[:_WORD_MAX]
     runner = read_json(folder / "runner.json")
     runs = _lives(runner)
     task = _process(folder, index, claims if runs is False else [])
@@ -192,20 +208,28 @@ def _state(folder: Path, index: int, claims: Sequence[Path]) -> tuple[str, str]:
 def _process(folder: Path, index: int, claims: Sequence[Path]) -> dict[str, Any] | None:
     """The process of a task that has begun: by its runner's word, else by its own claim where `claims` are given."""
     told = read_json(folder / f"{index}.running")
-    return told or (read_json(claims[index] / "started.json") if claims else None)
+    if not _is_identity(told):
+        told = read_json(claims[index] / "started.json") if index < len(claims) else None
+    return told if _is_identity(told) else None
 
 
 def _job_id(runner: Mapping[str, Any]) -> str:
-    return f"{runner['pid']}.{runner['start_time']}"
+    return f"{runner['pid']}.{runner['start_time']}" if _is_identity(runner) else "unknown"
 
 
 def _lives(identity: Mapping[str, Any] | None) -> bool | None:
     """Whether this very process has begun and runs; None where only another host could tell."""
-    if identity is None or "void" in identity:
+    if identity is None or not _is_identity(identity):  # nor is what can't be read: its tasks tell by their claims
         return False
     if identity["host"] != socket.gethostname():
         return None
     return is_alive(identity)
+
+
+def _is_identity(told: Mapping[str, Any] | None) -> bool:
+    """Whether a process is told as `identity` in `batch` tells one."""
+    kinds = {"host": str, "boot_id": str, "pid": int, "start_time": int}
+    return told is not None and all(isinstance(told.get(name), kind) for name, kind in kinds.items())
 
 
 def is_alive(identity: Mapping[str, Any]) -> bool:
@@ -221,10 +245,14 @@ def is_alive(identity: Mapping[str, Any]) -> bool:
     return int(fields[19]) == identity["start_time"] and fields[0] not in {"Z", "X"}
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A file that is placed whole; None if there is none yet."""
+def read_json(path: Path, size_max: int = _BYTES_MAX) -> dict[str, Any] | None:
+    """An object in a file that is placed whole; None if there is none yet. What is no such file is an empty object.
+
+    Raises OSError for faults that may pass.
+    """
     try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    return content
+        content = read_small(path, size_max)
+        told = None if content is None else json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    return told if told is None or isinstance(told, dict) else {}

@@ -8,12 +8,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mlip_autopipec.data_models.base import Phase, Reason
+from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.events import QueuedJob, Sighting
 from mlip_autopipec.data_models.state import Batch
 from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.errors import TransientError
 from mlip_autopipec.ports import Accepted, Limited, PostMortem, Rejected, Transport, Unclear, Void
+from mlip_autopipec.schedulers.local_text import Answer, read_answer
 
 _TIMEOUT_S = 60.0
 
@@ -41,38 +42,31 @@ class LocalScheduler:
     async def submit(self, batch: Batch, tasks: Sequence[Task]) -> Accepted | Rejected | Limited | Unclear:
         """Start the runner of a batch, once ever, and wait until it has said who it is."""
         said = await self._ask("submit", self.spec(batch, tasks), self._prologue(tasks[0].phase))
-        if "rejected" in said:
-            return Rejected(said["rejected"])
-        return Accepted(said["accepted"]) if "accepted" in said else Unclear(said["unclear"])
+        return Rejected(said.rejected) if said.rejected is not None else _accepted(said)
 
     async def locate(self, batch: Batch) -> Accepted | Void | Unclear:
         """Look for the runner; where none has begun, make sure that none ever will."""
         said = await self._ask("locate", {"uid": batch.uid})
-        if "void" in said:
-            return Void(said["void"])
-        return Accepted(said["accepted"]) if "accepted" in said else Unclear(said["unclear"])
+        return Void(said.void) if said.void is not None else _accepted(said)
 
     async def sight(self, batches: Sequence[Batch]) -> Mapping[tuple[str, int], Sighting] | None:
         """Where every live attempt stands, by the runners' files and the process table."""
         if not batches:
             return {}
         said = await self._ask("sight", {"batches": [_live(batch) for batch in batches]})
-        sightings = (Sighting(**sighting) for sighting in said["sightings"])
-        return {(sighting.uid, sighting.index): sighting for sighting in sightings}
+        return {(sighting.uid, sighting.index): sighting for sighting in said.sightings}
 
     async def post_mortem(self, batch: Batch, index: int) -> PostMortem | Sighting | None:
         """How an attempt ended: the runner's word if it wrote one, else lost with the runner."""
         if index not in batch.live:
             return None
         said = await self._ask("post_mortem", {"uid": batch.uid, "index": index})
-        if "sighting" in said:
-            return Sighting(**said["sighting"])
-        return PostMortem(Reason(said["reason"]), str(said["message"]))
+        return said.sighting or said.post_mortem
 
     async def roll(self, campaign: str) -> tuple[QueuedJob, ...] | None:
         """Every runner of the campaign that is known to live."""
         said = await self._ask("roll", {"campaign": campaign})
-        return tuple(QueuedJob(**job) for job in said["jobs"])
+        return said.jobs
 
     async def cancel(self, batch: Batch) -> None:
         """Ask the runner to end its tasks; what has outlived its runner is told directly."""
@@ -98,7 +92,7 @@ class LocalScheduler:
             ],
         }
 
-    async def _ask(self, verb: str, question: Mapping[str, Any], prologue: Sequence[str] = ()) -> dict[str, Any]:
+    async def _ask(self, verb: str, question: Mapping[str, Any], prologue: Sequence[str] = ()) -> Answer:
         """The queue's answer. Raises TransientError if there is none: whether it has done anything is not known."""
         command = [self._python, f"{self._root}/{self._payload}", "queue", "--root", self._root, verb]
         if prologue:
@@ -112,8 +106,14 @@ class LocalScheduler:
         if done.exit_status != 0 or not lines:
             words = " ".join(done.stderr.decode("utf-8", "replace").split())[-500:]
             raise TransientError(f"the queue of {self._root} gave no answer (exit status {done.exit_status}): {words}")
-        answer: dict[str, Any] = json.loads(lines[-1])
-        return answer
+        try:
+            return read_answer(json.loads(lines[-1]))
+        except (ValueError, RecursionError) as error:
+            raise TransientError(f"the queue of {self._root} gave no answer that can be read: {error}") from error
+
+
+def _accepted(said: Answer) -> Accepted | Unclear:
+    return Accepted(said.accepted) if said.accepted is not None else Unclear(said.unclear or "the queue did not say")
 
 
 def _live(batch: Batch) -> dict[str, Any]:

@@ -1,0 +1,172 @@
+"""Files of the queue without Slurm that hold anything: told, never believed, and never the end of the daemon."""
+
+import json
+import os
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from slurm_stand import a_batch, some_tasks
+
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.base import Reason
+from mlip_autopipec.data_models.events import EVENT_ADAPTER
+from mlip_autopipec.data_models.words import WORDS_MAX
+from mlip_autopipec.errors import TransientError
+from mlip_autopipec.payload import local_queue
+from mlip_autopipec.payload.frame import identity
+from mlip_autopipec.ports import Completed, PostMortem
+from mlip_autopipec.schedulers.local import LocalScheduler
+from mlip_autopipec.testing.clock import SimulatedClock
+from mlip_autopipec.testing.memory import MemoryTransport
+
+UID = "stand-0a1b2c.c000.calculation.b00"
+FILES = ("batch.json", "runner.json", "0.end", "0.running", "1.end", "claim")
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(("reason", "message", "pid", "host", "boot_id", "start_time", "void", "tasks", "workdir")),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=6,
+)
+CONTENTS: Mapping[str, bytes] = {
+    "half a line": b'{"reason": "crash',
+    "unknown reason": b'{"reason": "abducted", "message": "by whom?"}',
+    "lone surrogate": b'{"reason": "crashed", "message": "\\ud800", "pid": "\\udfff"}',
+    "no utf-8": b'{"reason": "crashed", "message": "\xff\xfe"}',
+    "20 MB": b'{"reason": "crashed", "message": "' + b"x" * 20_000_000 + b'"}',
+    "deep": b"[" * 100_000,
+    "no object": b"[]",
+    "other types": b'{"reason": 7, "message": [], "pid": "1", "host": null, "tasks": {"a": 1}}',
+    "a pid that is all": b'{"pid": -1, "host": "x", "boot_id": "x", "start_time": 1}',
+    "outside": b'{"tasks": [{"workdir": "../../../tmp"}, {"workdir": "/tmp"}]}',
+    "empty": b"",
+}
+
+
+class InProcess(MemoryTransport):
+    """A transport whose far Python is this one."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self._root = root
+
+    async def run(self, argv: Any, *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
+        del timeout_s
+        said = local_queue.answer(self._root, argv[-1], json.loads(stdin))
+        return Completed(0, (json.dumps(said) + "\n").encode(), b"")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A site with one batch of two tasks, whose runner is this very process."""
+    folder = local_queue.folder_of(tmp_path, UID)
+    folder.mkdir(parents=True)
+    spec = {"uid": UID, "tasks": [{"workdir": f"cycles/{index}"} for index in (0, 1)]}
+    (folder / "batch.json").write_text(json.dumps(spec), encoding="utf-8")
+    (folder / "runner.json").write_text(json.dumps(identity(os.getpid())), encoding="utf-8")
+    for index in (0, 1):
+        (tmp_path / f"cycles/{index}").mkdir(parents=True)
+    return tmp_path
+
+
+def place(root: Path, name: str) -> Path:
+    """Where a file of the queue lies; there is nothing yet."""
+    path = local_queue.folder_of(root, UID) / name
+    if name == "claim":
+        path = root / "cycles/0" / f"claim.{UID}" / "started.json"
+        path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    return path
+
+
+async def ask_everything(root: Path) -> None:
+    """Every question ends in an answer that the journal takes."""
+    scheduler = LocalScheduler(InProcess(root), root=str(root), cores=1, payload="p.pyz", python="python3")
+    batch = a_batch(some_tasks(2), uid=UID)
+    now = SimulatedClock().now()
+    sightings = await scheduler.sight([batch])
+    assert sightings is not None
+    events: list[ev.Event] = [ev.JobsSighted(at=now, sightings=tuple(sightings.values()))]
+    for index in (0, 1):
+        ended = await scheduler.post_mortem(batch, index)
+        if isinstance(ended, PostMortem):
+            events.append(ev.AttemptLost(at=now, uid=UID, index=index, reason=ended.reason, message=ended.message))
+    await scheduler.locate(batch)
+    jobs = await scheduler.roll("stand-0a1b2c")
+    events.append(ev.OrphansSeen(at=now, jobs=jobs or ()))
+    for event in events:
+        line = event.model_dump_json().encode()
+        assert EVENT_ADAPTER.validate_json(line) == event
+        assert len(line) < 3 * WORDS_MAX
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+async def test_a_file_of_the_queue_may_hold_anything(root: Path, content: str) -> None:
+    """Each of its files in turn."""
+    for name in FILES if len(CONTENTS[content]) < 10**6 else ("0.end",):
+        place(root, name).write_bytes(CONTENTS[content])
+        await ask_everything(root)
+    assert not (root.parent / "tmp").exists()
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path)])
+async def test_a_file_of_the_queue_may_be_anything(root: Path, make: Callable[[Path], None]) -> None:
+    """A folder, a pipe, a loop: looked at without waiting."""
+    for name in ("0.end", "1.end", "0.running", "claim", "runner.json", "batch.json"):
+        make(place(root, name))
+        await ask_everything(root)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(FILES), value=JSON)
+async def test_json_of_any_shape_is_answered(root: Path, name: str, value: object) -> None:
+    """Whatever of it is as it should be."""
+    place(root, name).write_text(json.dumps(value), encoding="utf-8")
+    await ask_everything(root)
+
+
+async def test_an_unknown_reason_is_a_loss_with_its_word(root: Path) -> None:
+    """As of a later version, or half written."""
+    scheduler = LocalScheduler(InProcess(root), root=str(root), cores=1, payload="p.pyz", python="python3")
+    place(root, "0.end").write_bytes(CONTENTS["unknown reason"])
+    place(root, "1.end").write_bytes(CONTENTS["half a line"])
+    batch = a_batch(some_tasks(2), uid=UID)
+
+    assert await scheduler.post_mortem(batch, 0) == PostMortem(
+        Reason.LOST, "it ended for a reason that is not known, 'abducted': by whom?"
+    )
+    assert await scheduler.post_mortem(batch, 1) == PostMortem(Reason.LOST, "1.end can't be read")
+
+
+@pytest.mark.parametrize("said", [
+    b"", b"[]\n", b"{\n", b'{"sightings": 1}\n', b'{"sightings": [{"uid": 1}]}\n', b'{"jobs": [{}]}\n', b"[" * 100_000,
+    b'{"sighting": {"uid": "a", "index": 0, "state": "lost"}}\n',
+])  # fmt: skip
+async def test_an_answer_that_is_none_passes(said: bytes) -> None:
+    """Nothing is known then; the site is degraded, and asked again."""
+
+    class Says(MemoryTransport):
+        async def run(self, argv: Any, *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
+            del argv, stdin, timeout_s
+            return Completed(0, said, b"")
+
+    scheduler = LocalScheduler(Says(), root="/site", cores=1, payload="p.pyz", python="python3")
+    with pytest.raises(TransientError):
+        await scheduler.sight([a_batch(some_tasks(1), uid=UID)])
+
+
+async def test_words_of_the_queue_are_cut_and_valid(root: Path) -> None:
+    """Of a host with a name that is no text."""
+    told = {**identity(os.getpid()), "host": f"{socket.gethostname()}\ud800" + "h" * 50_000}
+    place(root, "runner.json").write_text(json.dumps(told), encoding="utf-8")
+    await ask_everything(root)
