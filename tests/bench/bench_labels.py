@@ -70,8 +70,8 @@ class Found:
 
 def measure(words: argparse.Namespace) -> list[Row]:
     """Run what was asked for; print tables, write `labels.md` and `labels.png` into the folder."""
-    sys.path.insert(0, str(_HERE))  # an oracle of the bench is imported from here
     site_file = _site_file(words.system)
+    sys.path[:0] = [str(site_file.absolute().parent), str(_HERE)]  # an oracle may be a module there
     folder: Path = (words.folder or _HERE.parents[1] / ".bench" / "labels" / site_file.stem).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
@@ -121,7 +121,8 @@ def _of_pools(config: WorkflowConfig, store: Store, say: "cv.Say") -> list[cv.Cu
         return cv.curves_as_json(found)
 
     seed = config.campaign.seed
-    curves = cv.curves_of_json(store.json(f"seed-{seed}/curves", make, _CURVES_VERSION, seed))
+    functions = fitter_of(config, generated_frames(config, store)).functions_digest
+    curves = cv.curves_of_json(store.json(f"seed-{seed}/curves", make, _CURVES_VERSION, seed, functions))
     path = store.folder / f"seed-{seed}" / "curves.json"
     path.write_text(cv.as_text(curves), encoding="utf-8")
     return curves
@@ -166,7 +167,9 @@ def _of_loop(words: argparse.Namespace, site_file: Path, seed: int, store: Store
     else:
         if words.again and place.exists():
             place.rename(place.with_name(f"loop.{time.strftime('%Y%m%dT%H%M%S')}"))
-        datasets = run(moved(site_file, place, seed=seed), place, timeout_s=words.timeout)
+        datasets = run(
+            moved(site_file, place, seed=seed), place, modules=site_file.absolute().parent, timeout_s=words.timeout
+        )
     cycles: list[Cycle] = []
     for dataset in datasets:
         cycles.append(follower.after(dataset))

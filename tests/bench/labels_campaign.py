@@ -39,7 +39,8 @@ def moved(site_file: Path, folder: Path, *, seed: int) -> Path:
     yaml = YAML()
     content = yaml.load(site_file.read_text(encoding="utf-8"))
     content["campaign"].update(folder=str(folder / "campaign"), seed=seed)
-    content["site"].update(root=str(folder / "root"), scheduler={"kind": "local", "cores": 2})
+    here = {"transport": {"kind": "local"}, "scheduler": {"kind": "local", "cores": 2}}
+    content["site"].update(here, root=str(folder / "root"))
     _anchor(content, site_file.parent)
     folder.mkdir(parents=True, exist_ok=True)
     copy = folder / "site.yaml"
@@ -60,10 +61,14 @@ def _anchor(content: dict[str, object], folder: Path) -> None:
             walkers["file"] = str((folder / walkers["file"]).resolve())
 
 
-def run(site_file: Path, folder: Path, *, timeout_s: float) -> Iterator[Path]:
-    """Run the daemon to its verdict; the data set of each cycle as soon as its potential is there."""
+def run(site_file: Path, folder: Path, *, modules: Path, timeout_s: float) -> Iterator[Path]:
+    """Run the daemon to its verdict; the data set of each cycle as soon as its potential is there.
+
+    An oracle may be a module of the folder `modules`, or of the bench.
+    """
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(_HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    paths = [str(modules), str(_HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment["PYTHONPATH"] = os.pathsep.join(paths)
     words = ["--config", str(site_file), "--exit-on-verdict"]
     with (folder / "daemon.out").open("a", encoding="utf-8") as output:
         daemon = subprocess.Popen(

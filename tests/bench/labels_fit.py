@@ -4,6 +4,7 @@ A structure's rows of the design matrix are worked out once. A fit then adds the
 solves; it is that of `payload/linear.py`, whose singular value decomposition would cost seconds each time.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,17 @@ class Fitter:
     def functions(self) -> int:
         """Of all elements."""
         return self._design.functions
+
+    @property
+    def functions_digest(self) -> str:
+        """Changes with the functions of the basis, whatever their coefficients."""
+        basis = self.basis
+        every = [
+            (list(one.mus), list(one.ns), list(one.ls), list(one.LS))
+            for of_element in (*basis.basis_rank1, *basis.basis)
+            for one in of_element
+        ]
+        return hashlib.sha256(repr(every).encode()).hexdigest()[:8]
 
     def rows(self, frames: Iterable[Atoms]) -> list[Rows]:
         """Of labelled structures."""

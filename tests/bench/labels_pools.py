@@ -113,14 +113,16 @@ class Oracle:
         return evaluate
 
     def label(self, frames: Sequence[Atoms]) -> list[Atoms]:
-        """Copies with energy and forces."""
+        """Copies with energy and forces, and with stress where the calculator knows it."""
         labelled = []
+        knows_stress = "stress" in getattr(self.calculator, "implemented_properties", ())
         for frame in frames:
             bare = Atoms(frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc)
             bare.calc = self.calculator
             found = frame.copy()
             energy, forces = float(bare.get_potential_energy()), bare.get_forces().copy()
-            found.calc = SinglePointCalculator(found, energy=energy, forces=forces)
+            stress = bare.get_stress().copy() if knows_stress and bare.pbc.all() else None
+            found.calc = SinglePointCalculator(found, energy=energy, forces=forces, stress=stress)
             labelled.append(found)
         return labelled
 
