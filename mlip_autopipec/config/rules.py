@@ -89,6 +89,19 @@ def _phonons(config: WorkflowConfig) -> Iterator[Mistake]:
             yield Mistake((*path, "stable", index), shown(name), expected, nearest(name, known))
 
 
+def _first_labels(config: WorkflowConfig) -> Iterator[Mistake]:
+    """Silent while the prototypes are wrong: their names would be, too."""
+    prototypes = config.generation.prototypes
+    if not all(map(_complete, prototypes)):
+        return
+    known = [prototype.name for prototype in prototypes]
+    for index, name in enumerate(config.calculation.first_labels.unstable):
+        if crystal_name(name) not in known:
+            expected = f"expected one of generation.prototypes ({', '.join(dict.fromkeys(known))})"
+            path: KeyPath = ("calculation", "first_labels", "unstable", index)
+            yield Mistake(path, shown(name), expected, nearest(name, known))
+
+
 def _starts(config: WorkflowConfig) -> Iterator[Mistake]:
     for index, walkers in enumerate(config.exploration.walkers):
         path: KeyPath = ("exploration", "walkers", index)
@@ -545,6 +558,7 @@ RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
         "training.functions_per_element",
     ),
     _rule(_phonons, "training.gate", "generation.prototypes"),
+    _rule(_first_labels, "calculation.first_labels", "generation.prototypes"),
     _rule(_starts, "exploration.walkers"),
     _rule(_pairs, "campaign.elements", "exploration.distances_min_angstrom"),
     _rule(_gamma, "exploration.gamma_select", "exploration.gamma_halt"),

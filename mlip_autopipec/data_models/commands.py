@@ -6,7 +6,7 @@ Each has a subject; a subject has at most one command in flight; each command en
 from typing import Literal
 
 from mlip_autopipec.data_models.base import Model, Phase, Place, Verdict
-from mlip_autopipec.data_models.digest import CycleSummary
+from mlip_autopipec.data_models.digest import CycleSummary, OracleFigure
 
 
 class PrepareSite(Model):
@@ -78,6 +78,18 @@ class InquireAttempt(Model):
         return f"attempt:{self.uid}.{self.index}"
 
 
+class DoubtOracle(Model):
+    """Let a person see to an oracle that contradicts itself. Ends in Paused."""
+
+    type: Literal["DoubtOracle"] = "DoubtOracle"
+    reason: str
+    oracle: tuple[OracleFigure, ...]
+
+    @property
+    def subject(self) -> str:
+        return "campaign"
+
+
 class QuarantineTask(Model):
     """Give a task up. Ends in TaskQuarantined."""
 
@@ -132,6 +144,7 @@ Command = (
     | SubmitBatch
     | LocateBatch
     | InquireAttempt
+    | DoubtOracle
     | QuarantineTask
     | DigestPhase
     | CloseCycle

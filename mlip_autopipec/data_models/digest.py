@@ -123,6 +123,18 @@ class Label(Model):
     settings: str
 
 
+class OracleFigure(Model):
+    """One thing in which the oracle was held against itself."""
+
+    check: str = Field(description="e.g. `bulk modulus`")
+    crystal: str
+    words: str = Field(description="with both figures, and what is allowed")
+    value: float | None = Field(default=None, description="how far they are apart")
+    allowed: float | None = None
+    unit: str = ""
+    contradiction: bool
+
+
 class CalculationDigest(Model):
     """The labels that this cycle adds, and how many structures gave none."""
 
@@ -134,6 +146,7 @@ class CalculationDigest(Model):
     isolated_atoms_ev: dict[str, float] = Field(
         default_factory=dict, description="energy of one atom alone, by element; pinned for the campaign"
     )
+    oracle: tuple[OracleFigure, ...] = Field(default=(), description="of the first labels: the oracle against itself")
 
 
 class GateRule(Model):

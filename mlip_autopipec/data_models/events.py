@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, TypeAdapter
 
 from mlip_autopipec.data_models.base import Model, Phase, Place, Reason, Verdict
-from mlip_autopipec.data_models.digest import CycleSummary, Digest
+from mlip_autopipec.data_models.digest import CycleSummary, Digest, OracleFigure
 from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.task import KMesh, Task
 from mlip_autopipec.data_models.words import Words
@@ -246,6 +246,7 @@ class Paused(_Event):
     type: Literal["Paused"] = "Paused"
     by: Actor
     reason: Words = ""
+    oracle: tuple[OracleFigure, ...] = Field(default=(), description="what the first labels say, if they paused it")
 
 
 class Resumed(_Event):

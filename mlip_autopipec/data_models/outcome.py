@@ -21,6 +21,18 @@ class Progress(Model):
     words: str = Field(max_length=PROGRESS_WORDS_MAX)
 
 
+class PropertyCell(Model):
+    """What a property cell is of its crystal."""
+
+    crystal: str = Field(description="such as `Cu fcc`")
+    kind: Literal["volume", "strain", "moved", "twin"] = Field(
+        description="all lengths scaled; strained; one atom of the unit cell moved; the same in a cell of another shape"
+    )
+    scale: float = Field(default=1.0, gt=0, description="of the lattice constant")
+    axis: int = Field(default=0, ge=0, le=5, description="Voigt's index of the strain: xx, yy, zz, yz, xz, xy")
+    strain: float = Field(default=0.0, description="engineering strain: a shear is the change of the angle")
+
+
 class Structure(Model):
     """A structure offered for labelling, as one extended-XYZ file of one frame."""
 
@@ -30,6 +42,7 @@ class Structure(Model):
     n_atoms: int = Field(gt=0)
     gamma_max: float | None = Field(default=None, ge=0, description="None where no potential existed yet")
     why: Literal["generated", "halt", "d_optimal", "element_floor", "audit", "property", "reference"]
+    cell: PropertyCell | None = Field(default=None, description="of a property cell of a crystal")
 
 
 class GenerateMetrics(Model):
@@ -147,6 +160,16 @@ class OracleRun(Model):
     wall_s: float = Field(ge=0)
 
 
+class OracleNumbers(Model):
+    """The numbers of a property cell's label, by which the oracle is held against itself."""
+
+    volume_angstrom3: float = Field(gt=0)
+    stress_gpa: tuple[float, float, float, float, float, float] = Field(description="xx, yy, zz, yz, xz, xy")
+    forces_ev_per_angstrom: tuple[tuple[float, float, float], ...] = Field(
+        max_length=8, description="on the atoms of the unit cell, which come first"
+    )
+
+
 class CalculateMetrics(Model):
     """One label. The numbers themselves are in the artefact `label` (extended XYZ)."""
 
@@ -158,6 +181,7 @@ class CalculateMetrics(Model):
     settings: str = Field(description="fingerprint of everything that gives a label its meaning")
     tries: tuple[OracleRun, ...] = Field(default=(), description="runs of an external code; the last gave the label")
     magnetization_bohr: float | None = Field(default=None, description="of the cell, in μB; None without spin")
+    numbers: OracleNumbers | None = Field(default=None, description="of a small property cell")
 
 
 class Errors(Model):

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import AwareDatetime, Field, computed_field
 
 from mlip_autopipec.data_models.base import FileRef, Model, Phase, Place, Reason, Verdict
-from mlip_autopipec.data_models.digest import CycleSummary, Digest, Ladder, WalkerEnd
+from mlip_autopipec.data_models.digest import CycleSummary, Digest, Ladder, OracleFigure, WalkerEnd
 from mlip_autopipec.data_models.events import Actor, JobState, QueuedJob, SiteHealth
 from mlip_autopipec.data_models.outcome import Outcome, PastErrors
 from mlip_autopipec.data_models.potential import Potential
@@ -97,6 +97,15 @@ class Pause(Model):
     reason: str
 
 
+class OracleDoubt(Model):
+    """A pause by the first labels, and who went on all the same."""
+
+    at: AwareDatetime
+    oracle: tuple[OracleFigure, ...]
+    accepted_by: Actor | None = None
+    accepted_because: str = ""
+
+
 class ActiveTask(Model):
     """One live attempt, as people look for it."""
 
@@ -142,6 +151,7 @@ class WorkflowState(Model):
     site_prepared: bool = Field(default=True, description="False from a daemon's start until its SitePrepared")
     array_tasks_max: int | None = Field(default=None, description="elements of one array, as the site says")
     pause: Pause | None = None
+    doubt: OracleDoubt | None = Field(default=None, description="the oracle contradicted itself in the first labels")
     verdict: Verdict | None = None
     verdict_reason: str = ""
 

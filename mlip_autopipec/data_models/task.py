@@ -141,7 +141,19 @@ class GenerateParameters(Model):
         gt=0,
         description="also one atom of each element alone, in a box of this side that repeats nowhere",
     )
+    twins: bool | None = Field(
+        default=None,
+        description="also each crystal in two cells, to check the oracle; None in campaigns that began before",
+    )
     seed: int
+
+    @model_serializer(mode="wrap")
+    def _without_what_was_not_there(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A task of before there were twins keeps its name."""
+        content: dict[str, Any] = dump(self)
+        if self.twins is None:
+            content.pop("twins", None)
+        return content
 
 
 class StructureFile(Model):

@@ -11,6 +11,7 @@ from pathlib import Path
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import FileRef
 from mlip_autopipec.observability import sections
+from mlip_autopipec.observability.agreement import agreement, oracle
 from mlip_autopipec.observability.choices import candidates, choices
 from mlip_autopipec.observability.durations import phase_times
 from mlip_autopipec.observability.fitting import fitting, last_fit
@@ -65,7 +66,7 @@ def report_html(events: Sequence[ev.Event], root: Path) -> str:
         ),
         ("candidates", "Candidates", candidates(choices(events), root)),
         ("origins", "Where the labels came from", sections.origins(label_origins(events))),
-        ("labels", "Labels", labels(labelling(events), tries)),
+        ("labels", "Labels", labels(labelling(events), tries) + oracle(agreement(events))),
         ("fit", "The last fit", fitting(last_fit(events))),
         ("parity", "Parity", sections.parity(potentials(events), fits, root)),
         ("needs", "Errors beside needs", needs(cycles)),

@@ -15,6 +15,7 @@ from mlip_autopipec.data_models.commands import (
     CloseCycle,
     Command,
     DigestPhase,
+    DoubtOracle,
     InquireAttempt,
     LocateBatch,
     PlanPhase,
@@ -26,6 +27,8 @@ from mlip_autopipec.data_models.commands import (
 from mlip_autopipec.data_models.ids import batch_uid
 from mlip_autopipec.data_models.state import Batch, BatchStatus, Stage, TaskRecord, TaskStatus, WorkflowState
 from mlip_autopipec.orchestration.census import census
+from mlip_autopipec.orchestration.first_labels import check, contradiction, property_tasks
+from mlip_autopipec.orchestration.machine import ENDED
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.orchestration.strategies import (
     closed,
@@ -109,7 +112,22 @@ def _work(state: WorkflowState, policy: Policy, now: datetime) -> Iterator[Comma
         yield ReachVerdict(verdict=Verdict.FAILED, reason=lost)
     elif is_phase_over(state, policy, now):
         yield DigestPhase(cycle=state.cycle_index, phase=_phase(state))
-    elif open_tasks and _may_submit(state):
+    elif open_tasks:
+        yield from _begin_open(state, open_tasks, policy)
+
+
+def _begin_open(state: WorkflowState, open_tasks: list[TaskRecord], policy: Policy) -> Iterator[Command]:
+    """The next batch. The first labels of a campaign check the oracle, and what they say comes before the rest."""
+    section = policy.first_labels
+    first = property_tasks(state) if section.check and state.doubt is None else {}
+    if any(record.status not in ENDED for record in first.values()):
+        open_tasks = [record for record in open_tasks if record.task.id in first]
+    elif first:
+        checked = check(state, section)
+        if reason := contradiction(checked):
+            yield DoubtOracle(reason=reason, oracle=checked)
+            return
+    if open_tasks and _may_submit(state):
         yield from _begin(state, open_tasks, policy)
 
 

@@ -19,6 +19,7 @@ from mlip_autopipec.data_models.state import Batch, WorkflowState
 from mlip_autopipec.data_models.task import Task, TaskFile
 from mlip_autopipec.errors import BugError, FileUnusable, LoginRefused, TransientError
 from mlip_autopipec.orchestration.contract import breach_of_kind
+from mlip_autopipec.orchestration.first_labels import CHECK
 from mlip_autopipec.orchestration.intents import intent_file, intent_path
 from mlip_autopipec.orchestration.outcomes import judge_outcome
 from mlip_autopipec.orchestration.strategies import resources_for
@@ -175,7 +176,9 @@ def _task_file(task: Task, campaign: str) -> bytes:
     return (TaskFile(campaign=campaign, **dict(task)).model_dump_json(indent=1) + "\n").encode()
 
 
-def settle(command: cm.Command, state: WorkflowState, phases: Mapping[Phase, PhaseRunner], now: datetime) -> ev.Event:
+def settle(  # noqa: PLR0911 - one per command
+    command: cm.Command, state: WorkflowState, phases: Mapping[Phase, PhaseRunner], now: datetime
+) -> ev.Event:
     """The event that a command ends in which needs nothing of the outside. Pure."""
     match command:
         case cm.PlanPhase():
@@ -187,6 +190,8 @@ def settle(command: cm.Command, state: WorkflowState, phases: Mapping[Phase, Pha
             return ev.CycleClosed(at=now, summary=command.summary)
         case cm.ReachVerdict():
             return ev.VerdictReached(at=now, verdict=command.verdict, reason=command.reason)
+        case cm.DoubtOracle():
+            return ev.Paused(at=now, by=CHECK, reason=command.reason, oracle=command.oracle)
         case cm.QuarantineTask():
             return ev.TaskQuarantined(at=now, task=command.task, message=command.message)
         case cm.BeginBatch():

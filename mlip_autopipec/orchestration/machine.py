@@ -43,6 +43,7 @@ from mlip_autopipec.data_models.state import (
     BatchStatus,
     Deferral,
     Failure,
+    OracleDoubt,
     Pause,
     Stage,
     TaskRecord,
@@ -446,12 +447,19 @@ def _orphans_seen(state: WorkflowState, event: ev.OrphansSeen) -> WorkflowState:
 
 
 def _paused(state: WorkflowState, event: ev.Paused) -> WorkflowState:
-    return state.model_copy(update={"pause": Pause(by=event.by, at=event.at, reason=event.reason)})
+    update: dict[str, object] = {"pause": Pause(by=event.by, at=event.at, reason=event.reason)}
+    if event.oracle:
+        update["doubt"] = OracleDoubt(at=event.at, oracle=event.oracle)
+    return state.model_copy(update=update)
 
 
-def _resumed(state: WorkflowState, _: ev.Resumed) -> WorkflowState:
-    """A person has seen to it: what was put off is due at once."""
-    return state.model_copy(update={"pause": None, "deferrals": {}})
+def _resumed(state: WorkflowState, event: ev.Resumed) -> WorkflowState:
+    """A person has seen to it: what was put off is due at once. A round that was held back by doubt begins now."""
+    update: dict[str, object] = {"pause": None, "deferrals": {}}
+    if state.doubt is not None and state.doubt.accepted_by is None:
+        accepted = {"accepted_by": event.by, "accepted_because": event.reason}
+        update |= {"doubt": state.doubt.model_copy(update=accepted), "phase_started_at": event.at}
+    return state.model_copy(update=update)
 
 
 _HANDLERS: Mapping[type[ev.Event], Callable[[WorkflowState, ev.Event], WorkflowState]] = cast(

@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import Field
 
-from mlip_autopipec.config.schemas.phases import ConvergenceSection
+from mlip_autopipec.config.schemas.phases import ConvergenceSection, FirstLabelsSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import Model, Phase, Place
 from mlip_autopipec.orchestration.needs import Basis
@@ -23,6 +23,7 @@ class Policy(Model):
         default=None, description="from the begin of a round; None: no end by time"
     )
     basis: Basis = Field(default=Basis(), description="what the site file pins of the basis")
+    first_labels: FirstLabelsSection = FirstLabelsSection()
     grace: timedelta = Field(description="how long an attempt may be missing before it is asked after")
 
     @classmethod
@@ -35,6 +36,7 @@ class Policy(Model):
         return cls(
             convergence=config.convergence,
             basis=Basis.of(config),
+            first_labels=config.calculation.first_labels,
             grace=timedelta(seconds=config.site.grace),
             round_quorum=closing.quorum,
             round_deadline=timedelta(seconds=closing.deadline) if closing.deadline is not None else None,

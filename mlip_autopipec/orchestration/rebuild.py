@@ -44,7 +44,7 @@ class Relics:
     campaign: str
     intents: Mapping[str, Intent]
     outcomes: Mapping[str, bytes]
-    k_mesh: KMesh = "cell"  # the rule that the first label was asked for with
+    k_mesh: KMesh = "cell"  # the rule that the campaign began with
 
 
 async def unearth(transport: Transport, name: str) -> Relics:
@@ -67,9 +67,9 @@ async def unearth(transport: Transport, name: str) -> Relics:
 
 
 async def _k_mesh(transport: Transport, intents: Sequence[Intent]) -> KMesh:
-    """The rule for k-meshes that the campaign began with; with no label asked for so far, that of new campaigns."""
+    """The rule for k-meshes that the campaign began with, as its first task shows; with none, that of new ones."""
     tasks = (task for intent in intents for task in intent.tasks)
-    first = next((task for task in tasks if task.split(".")[1] == Phase.CALCULATION), None)
+    first = next((task for task in tasks if task.split(".")[1] == Phase.GENERATION), None)
     if first is None:
         return "family"
     cycle, phase, name = first.split(".")
@@ -78,10 +78,9 @@ async def _k_mesh(transport: Transport, intents: Sequence[Intent]) -> KMesh:
     if content is None:
         return "family"
     try:
-        oracle = json.loads(content)["parameters"]["oracle"]
+        return "family" if "twins" in json.loads(content)["parameters"] else "cell"
     except (ValueError, KeyError, TypeError) as error:
         raise OperatorError(f"{path} on the site is no task of this program: {error!r}") from error
-    return "family" if oracle["kind"] != "espresso" or oracle.get("k_mesh") == "family" else "cell"
 
 
 async def _read_all(transport: Transport, paths: Sequence[str]) -> dict[str, bytes]:

@@ -19,6 +19,7 @@ from mlip_autopipec.data_models.outcome import Structure
 from mlip_autopipec.data_models.state import Failure, Stage, TaskRecord, TaskStatus, WorkflowState
 from mlip_autopipec.data_models.task import CalculateParameters, Resources
 from mlip_autopipec.orchestration.census import census
+from mlip_autopipec.orchestration.first_labels import property_tasks
 from mlip_autopipec.orchestration.machine import ENDED, next_in_flow
 from mlip_autopipec.orchestration.needs import (
     Shortcoming,
@@ -88,6 +89,11 @@ def is_phase_over(state: WorkflowState, policy: Policy, now: datetime) -> bool:
         return True
     if state.current_phase is not Phase.CALCULATION or not done:
         return False
+    if of_properties := property_tasks(state):  # they come first, and no fit can be made of them
+        size -= len(of_properties)
+        done -= sum(record.status is TaskStatus.DONE for record in of_properties.values())
+        if not done:
+            return False
     closes_at = round_deadline(state, policy)
     enough = done >= policy.round_quorum * size or (closes_at is not None and now >= closes_at)
     return enough and all(record.status in ENDED or not _isolated_atom(record) for record in state.own_tasks)

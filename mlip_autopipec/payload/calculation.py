@@ -18,6 +18,11 @@ from mlip_autopipec.payload.espresso import label_by_espresso
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed
 from mlip_autopipec.payload.structures import Numbers, finite, read_frames, write_frames
 
+#: Property cells of unit cells have no more atoms; supercells for phonons have.
+_PROPERTY_ATOMS_MAX = 32
+#: Atoms of the largest conventional cell.
+_FORCES_MAX = 8
+
 
 def run(job: Job) -> Result:
     """Label the structure."""
@@ -30,6 +35,8 @@ def run(job: Job) -> Result:
     oracle = job.parameters["oracle"]
     found, metrics = label_by_espresso(job, atoms) if oracle["kind"] == "espresso" else _label_by_ase(atoms, oracle)
     metrics |= _checked(len(atoms), found, job.parameters)
+    if job.parameters["role"] == "property" and len(atoms) <= _PROPERTY_ATOMS_MAX:
+        metrics["numbers"] = _numbers(atoms, found)
     label = atoms.copy()  # with its arrays per atom, such as the core of a cut cell
     label.calc = SinglePointCalculator(label, energy=found.energy_ev, forces=found.forces, stress=found.stress)
     label.info = {
@@ -83,6 +90,15 @@ def _checked(n_atoms: int, found: Numbers, parameters: Mapping[str, Any]) -> dic
         "n_atoms": n_atoms,
         "force_max_ev_per_angstrom": force,
         "pressure_gpa": pressure,
+    }
+
+
+def _numbers(atoms: Atoms, found: Numbers) -> dict[str, Any]:
+    """What the control half holds the oracle against itself by."""
+    return {
+        "volume_angstrom3": float(atoms.get_volume()),
+        "stress_gpa": [float(part) for part in found.stress / units.GPa],
+        "forces_ev_per_angstrom": [[float(part) for part in force] for force in found.forces[:_FORCES_MAX]],
     }
 
 

@@ -56,14 +56,16 @@ def _for_properties(job: Job, first: int) -> list[dict[str, Any]]:
     probes = job.parameters["probes"]
     if probes is None:
         return []
-    asked = [
-        cell
-        for prototype in properties.distinct(job.parameters["prototypes"])
-        for make in (properties.cells, phonons.cells)
-        for cell in make(prototype, probes)
-    ]
+    asked: list[properties.Cell] = []
+    for prototype in properties.distinct(job.parameters["prototypes"]):
+        asked += [*properties.cells(prototype, probes), *phonons.cells(prototype, probes)]
+        if job.parameters.get("twins"):
+            asked += properties.twins(prototype)
     return [
-        _written(job, number, cell.atoms, "property", cell.name, why="property")
+        {
+            **_written(job, number, cell.atoms, "property", cell.name, why="property"),
+            **({"cell": dict(cell.about)} if cell.about else {}),
+        }
         for number, cell in enumerate(asked, first)
     ]
 

@@ -24,7 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms, units
+from ase.build import make_supercell
 
+from mlip_autopipec.payload import families
 from mlip_autopipec.payload.structures import crystal, finite, name_of, shortest_distance
 
 if TYPE_CHECKING:  # Generation asks for the cells alone, on machines without pyace
@@ -42,6 +44,9 @@ _UNIAXIAL = (
 )
 _PLACES = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 _VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
+#: In no direction of symmetry, and small enough for any crystal.
+_MOVED_ANGSTROM = (0.05, 0.03, 0.04)
+_OTHER_SHAPE = ((1, 1, 0), (-1, 1, 0), (0, 0, 1))
 _WALL_POINTS = 25
 #: Begin a little inside the nearest-neighbour distance, where every crystal is already pushed together.
 _WALL_BEGIN = 0.94
@@ -57,6 +62,8 @@ class Cell:
 
     name: str
     atoms: Atoms
+    #: What it is of its crystal, as the control half's PropertyCell; None where that is not asked.
+    about: Mapping[str, Any] | None = None
 
 
 def distinct(prototypes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -67,6 +74,28 @@ def distinct(prototypes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]
 def cells(prototype: Mapping[str, Any], probes: Mapping[str, Any]) -> list[Cell]:
     """The structures to label for one prototype."""
     return [*_volumes(prototype, probes).values(), *_strains(prototype, probes).values()]
+
+
+def twins(prototype: Mapping[str, Any]) -> list[Cell]:
+    """One crystal in two cells: the conventional one with an atom moved, and twice as large one of another shape.
+
+    The other cell is none that repeats the first, so an oracle with a k-mesh samples it with other points, as it does
+    the cells that are cut out of large frames: what the two differ by is what its labels are worth. The atoms of the
+    conventional cell come first in both.
+    """
+    atoms = _conventional(prototype)
+    atoms.positions[0] += _MOVED_ANGSTROM
+    other = make_supercell(atoms, _OTHER_SHAPE)
+    other.info = {families.CELL: other.cell.array.copy()}  # as a cut cell has it: its own density
+    crystal_name = name_of(prototype)
+    return [
+        Cell(
+            f"property: {crystal_name}, one atom moved, cell of {len(one)} atoms",
+            one,
+            {"crystal": crystal_name, "kind": kind},
+        )
+        for kind, one in (("moved", atoms), ("twin", other))
+    ]
 
 
 @dataclass(frozen=True)
@@ -123,7 +152,8 @@ def _volumes(prototype: Mapping[str, Any], probes: Mapping[str, Any]) -> dict[fl
     for scale in np.linspace(1 - far, 1 + far, probes["volumes"]):
         atoms = _conventional(prototype)
         atoms.set_cell(atoms.cell.array * scale, scale_atoms=True)
-        found[float(scale)] = Cell(f"property: {name_of(prototype)}, lattice constant × {scale:.4f}", atoms)
+        about = {"crystal": name_of(prototype), "kind": "volume", "scale": round(float(scale), 9)}
+        found[float(scale)] = Cell(f"property: {name_of(prototype)}, lattice constant × {scale:.4f}", atoms, about)
     return found
 
 
@@ -195,7 +225,8 @@ def _strains(prototype: Mapping[str, Any], probes: Mapping[str, Any]) -> dict[tu
             strain[j, i] += sign * probes["strain"] / 2
             atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
             words = f"property: {name_of(prototype)}, strain {_VOIGT[voigt]} {sign * probes['strain']:+.4f}"
-            found[voigt, sign] = Cell(words, atoms)
+            about = {"crystal": name_of(prototype), "kind": "strain", "axis": voigt, "strain": sign * probes["strain"]}
+            found[voigt, sign] = Cell(words, atoms, about)
     return found
 
 

@@ -8,6 +8,7 @@ from mlip_autopipec.data_models.outcome import CalculateMetrics
 from mlip_autopipec.data_models.state import TaskStatus, WorkflowState
 from mlip_autopipec.data_models.task import CalculateParameters, Input, Task, make_task
 from mlip_autopipec.errors import BugError
+from mlip_autopipec.orchestration.first_labels import check
 from mlip_autopipec.orchestration.machine import ENDED
 from mlip_autopipec.orchestration.strategies import structures_to_label
 from mlip_autopipec.phases.common import artefact, results
@@ -60,6 +61,7 @@ class Calculation:
         return CalculationDigest(
             labels=tuple(labels),
             isolated_atoms_ev=alone,
+            oracle=check(state, self._config.calculation.first_labels),
             failed=sum(record.status is TaskStatus.QUARANTINED for record in state.tasks.values()),
             late=sum(record.outcome is not None for record in state.late_tasks),
             awaited=sum(record.status not in ENDED for record in state.tasks.values()),

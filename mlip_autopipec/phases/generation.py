@@ -24,6 +24,7 @@ class Generation:
         """One task."""
         section, training = self._config.generation, self._config.training
         gate, alone = training.gate, training.reference_energies_ev == "isolated_atoms"
+        checked = gate.properties and self._config.calculation.first_labels.check
         parameters = GenerateParameters(
             prototypes=section.prototypes,
             structures=section.structures,
@@ -35,6 +36,7 @@ class Generation:
             variations=section.variations,
             probes=gate.probes() if gate.properties else None,
             isolated_atom_box_angstrom=training.isolated_atom_box_angstrom if alone else None,
+            twins=checked if state.k_mesh == "family" else None,  # the mark of campaigns of today
             seed=seed_for(self._config.campaign.seed, "generation"),
         )
         resources = self._config.site.resources_of(Phase.GENERATION)

@@ -14,8 +14,10 @@ from mlip_autopipec.data_models.outcome import (
     ExploreMetrics,
     GenerateMetrics,
     Metrics,
+    OracleNumbers,
     Outcome,
     PastErrors,
+    PropertyCell,
     SelectMetrics,
     Structure,
     TrainMetrics,
@@ -31,6 +33,8 @@ from mlip_autopipec.data_models.task import (
 
 _N_ATOMS = 32
 _HOST = "node01"
+#: Of every property cell, so that two of them agree.
+_NUMBERS = OracleNumbers(volume_angstrom3=40.0, stress_gpa=(0, 0, 0, 0, 0, 0), forces_ev_per_angstrom=((0.5, 0, 0),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,7 @@ def _metrics(task: Task, chance: random.Random) -> Metrics:
                 force_max_ev_per_angstrom=1.0,
                 pressure_gpa=0.0,
                 settings="simulated",
+                numbers=_NUMBERS if task.parameters.role is Role.PROPERTY else None,
             )
         case TrainParameters():
             return _trained(task, task.parameters)
@@ -156,8 +161,19 @@ def _generated(task: Task, parameters: GenerateParameters) -> GenerateMetrics:
         )
         for element in (parameters.elements if parameters.isolated_atom_box_angstrom else ())
     )
+    first = tuple(
+        Structure(
+            file=file_ref(f"{task.workdir}/{kind}.extxyz"),
+            role=Role.PROPERTY,
+            origin=f"property: {kind}",
+            n_atoms=_N_ATOMS,
+            why="property",
+            cell=PropertyCell(crystal=parameters.prototypes[0].name, kind=kind),
+        )
+        for kind in (("moved", "twin") if parameters.twins else ())
+    )
     environments = {parameters.prototypes[0].elements[0]: _N_ATOMS * parameters.structures}
-    return GenerateMetrics(structures=(*structures, *alone), environments=environments, redrawn=0)
+    return GenerateMetrics(structures=(*structures, *alone, *first), environments=environments, redrawn=0)
 
 
 def _explored(task: Task, parameters: ExploreParameters, chance: random.Random) -> ExploreMetrics:

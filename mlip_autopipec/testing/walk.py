@@ -10,8 +10,10 @@ from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
 from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.state import Batch, WorkflowState
+from mlip_autopipec.data_models.task import KMesh
 from mlip_autopipec.errors import BugError
 from mlip_autopipec.orchestration.decide import decide
+from mlip_autopipec.orchestration.first_labels import CHECK
 from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.ports import PhaseRunner
@@ -27,14 +29,22 @@ class Walk:
     `follow` gives the event that a perfect site would answer a command with; other answers are told by `tell`.
     """
 
-    def __init__(self, config: WorkflowConfig, runners: Mapping[Phase, PhaseRunner], *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        config: WorkflowConfig,
+        runners: Mapping[Phase, PhaseRunner],
+        *,
+        seed: int = 0,
+        k_mesh: KMesh = "cell",
+    ) -> None:
         self.policy = Policy.from_config(config)
         self.now = datetime(2030, 1, 1, tzinfo=UTC)
         self.events: list[ev.Event] = []
         self.state = WorkflowState()
         self._runners = runners
         self._chance = random.Random(seed)
-        self.tell(ev.CampaignCreated(at=self.now, campaign=CAMPAIGN, name="copper", version="0", config_sha256="0"))
+        begun = {"campaign": CAMPAIGN, "name": "copper", "version": "0", "config_sha256": "0", "k_mesh": k_mesh}
+        self.tell(ev.CampaignCreated.model_validate({"at": self.now, **begun}))
 
     def tell(self, *events: ev.Event) -> WorkflowState:
         """Fold events in. Raises IllegalTransition."""
@@ -61,6 +71,8 @@ class Walk:
                 return ev.SubmissionAccepted(at=self.now, uid=command.uid, job_id="4711")
             case cm.LocateBatch():
                 return ev.SubmissionAccepted(at=self.now, uid=command.uid, job_id="4711", adopted=True)
+            case cm.DoubtOracle():
+                return ev.Paused(at=self.now, by=CHECK, reason=command.reason, oracle=command.oracle)
             case cm.QuarantineTask():
                 return ev.TaskQuarantined(at=self.now, task=command.task, message=command.message)
             case cm.DigestPhase():

@@ -89,22 +89,15 @@ def test_an_empty_site_is_refused() -> None:
         asyncio.run(unearth(MemoryTransport(), "copper"))
 
 
-@pytest.mark.parametrize(
-    ("oracle", "rule"),
-    [
-        ({"kind": "espresso", "k_spacing_inverse_angstrom": 0.2}, "cell"),
-        ({"kind": "espresso", "k_spacing_inverse_angstrom": 0.2, "k_mesh": "family"}, "family"),
-        ({"kind": "ase"}, "family"),
-    ],
-)
-def test_the_rule_for_k_meshes_is_that_of_the_first_label(oracle: dict[str, object], rule: str) -> None:
-    """A campaign of before there were families would otherwise ask for its labels under other names."""
+@pytest.mark.parametrize(("twins", "rule"), [({}, "cell"), ({"twins": False}, "family"), ({"twins": True}, "family")])
+def test_the_rule_for_k_meshes_is_that_of_the_first_task(twins: dict[str, bool], rule: str) -> None:
+    """A campaign of before there were families would otherwise ask for its structures and labels under other names."""
     transport = MemoryTransport()
-    intent = {"campaign": "copper-3f9a1c", "uid": "copper-3f9a1c.c000.calculation.b00"}
+    intent = {"campaign": "copper-3f9a1c", "uid": "copper-3f9a1c.c000.generation.b00"}
     transport.files[f".ap/submit/{intent['uid']}/intent.json"] = json.dumps(
-        {**intent, "tasks": ["c000.calculation.0000-abcdef"]}
+        {**intent, "tasks": ["c000.generation.0000-abcdef"]}
     ).encode()
     assert asyncio.run(unearth(transport, "copper")).k_mesh == "family"
-    task = {"parameters": {"kind": "calculate", "oracle": oracle}}
-    transport.files["cycles/000/calculation/0000-abcdef/task.json"] = json.dumps(task).encode()
+    task = {"parameters": {"kind": "generate", **twins}}
+    transport.files["cycles/000/generation/0000-abcdef/task.json"] = json.dumps(task).encode()
     assert asyncio.run(unearth(transport, "copper")).k_mesh == rule

@@ -146,6 +146,26 @@ class RoundSection(Model):
     )
 
 
+class FirstLabelsSection(Model):
+    """`calculation.first_labels:` how far the oracle may contradict itself before a person is asked.
+
+    The defaults are what careful convergence tests of DFT aim at, with room for numerical noise: 1 to 2 meV/atom,
+    10 meV/Å, Pulay stresses below 1 GPa, and elastic constants that agree to 15 % by two ways (M. de Jong et al.,
+    Sci. Data 2, 150009 (2015), who accept as much between theory and experiment).
+    """
+
+    check: bool = Field(default=True, description="label the property cells first, and pause where they contradict")
+    energy_max_mev_per_atom: float = Field(default=2.0, gt=0, description="of one crystal in two cells")
+    force_max_mev_per_angstrom: float = Field(default=10.0, gt=0, description="on one atom in two cells")
+    pressure_max_gpa: float = Field(default=1.0, gt=0, description="stress against the derivative of the energy")
+    modulus_max: float = Field(
+        default=0.15, gt=0, description="bulk modulus and elastic constants by two ways, relative to the larger"
+    )
+    unstable: tuple[str, ...] = Field(
+        default=(), description="prototypes that the oracle may find mechanically unstable, such as [Ti bcc]"
+    )
+
+
 class CalculationSection(Model):
     """`calculation:` the oracle."""
 
@@ -153,6 +173,9 @@ class CalculationSection(Model):
     force_max_ev_per_angstrom: float = Field(default=50.0, gt=0, description="a label with a larger force is refused")
     pressure_max_gpa: float = Field(default=1000.0, gt=0, description="the same for its pressure, of either sign")
     round: RoundSection = Field(default=RoundSection(), description="by default all labels are waited for")
+    first_labels: FirstLabelsSection = Field(
+        default=FirstLabelsSection(), description="does the oracle agree with itself?"
+    )
 
 
 class NeedsSection(Model):

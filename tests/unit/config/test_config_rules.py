@@ -117,6 +117,16 @@ def test_an_oracle_is_any_class_or_function_by_its_path(tmp_path: Path) -> None:
     assert len(mistakes(tmp_path, spoiled(("emt.EMT", "emt.")))) == 1
 
 
+def test_only_prototypes_may_be_named_as_unstable(tmp_path: Path) -> None:
+    """The first labels would otherwise pause a campaign for what its file seems to allow."""
+    oracle = "  oracle:\n"
+    named = f"  first_labels: {{unstable: [Cu fcc]}}\n{oracle}"
+    assert list(broken_rules(right_of(spoiled((oracle, named))))) == []
+    [line] = mistakes(tmp_path, spoiled((oracle, named.replace("Cu fcc", "Cu fc"))))
+    assert "calculation.first_labels.unstable[0]" in line
+    assert line.endswith("did you mean 'Cu fcc'?")
+
+
 @pytest.mark.parametrize(
     ("gate", "told"),
     [
