@@ -1,7 +1,8 @@
 """One label by Quantum ESPRESSO's pw.x: render, run, read; heal in the same job what numerical settings can heal.
 
-Every run leaves `pw.N.in`, `pw.N.out` and `pw.N.err` in the task's folder, and a line in `tries.json`, from which a
-later attempt knows how the one before it ended: after want of time it goes on from the saved density and wavefunctions.
+Every call of pw.x leaves `pw.N.in`, `pw.N.out` and `pw.N.err` in the run's folder, and a line in `tries.json`, from
+which a later run knows how the one before it ended: after want of time it goes on from a copy of the saved density and
+wavefunctions.
 `pw.in` and `pw.out` are those of the last run; `pw.x -in pw.in` there does it again.
 
 An isolated atom (`training.reference_energies_ev`) is a label as any other, with the same settings and the same
@@ -60,6 +61,7 @@ def label_by_espresso(job: Job, atoms: Atoms) -> tuple[Numbers, dict[str, Any]]:
     oracle = job.parameters["oracle"]
     until = _until(job)
     hashes = check_pseudopotentials(oracle, sorted(set(atoms.get_chemical_symbols())))
+    job.carry_over(_remains)
     tries = _earlier_tries(job.workdir)
     changes: Changes = {}
     if tries and tries[-1]["ending"] == OUT_OF_TIME and (job.workdir / SCRATCH).is_dir():
@@ -77,7 +79,8 @@ def label_by_espresso(job: Job, atoms: Atoms) -> tuple[Numbers, dict[str, Any]]:
         found, said = numbers(output, len(atoms)), version(output)
     except UnreadableError as error:
         raise TaskFailed("numerical", f"pw.x converged, but {error}") from error
-    _clean(job.workdir)
+    for folder in (job.workdir, *job.before):
+        _clean(folder)
     metrics = {
         "settings": settings(oracle, hashes, said, job.workdir),
         "tries": tries,
@@ -97,6 +100,13 @@ def _earlier_tries(folder: Path) -> list[dict[str, Any]]:
     path = folder / "tries.json"
     tries: list[dict[str, Any]] = json.loads(path.read_bytes())["tries"] if path.exists() else []
     return tries
+
+
+def _remains(folder: Path) -> list[str]:
+    """What a later run needs of one: its tries, and what pw.x has saved if it is to be gone on from."""
+    tries = _earlier_tries(folder)
+    goes_on = bool(tries) and tries[-1]["ending"] == OUT_OF_TIME and (folder / SCRATCH).is_dir()
+    return ["tries.json", *([SCRATCH] if goes_on else [])] if tries else []
 
 
 def _run(

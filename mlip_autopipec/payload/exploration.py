@@ -19,6 +19,7 @@ from mlip_autopipec.payload.lammps_files import (
     prepare,
     read_dump,
     read_trace,
+    remains,
     write_data,
 )
 from mlip_autopipec.payload.native import NativeEngine
@@ -54,6 +55,7 @@ def run(job: Job) -> Result:
     structure = in_lammps_axes(_start(job))
     reference = _reference(job, structure)
     write_data(job.workdir / "structure.data", structure, elements, tilt=needs_tilt(parameters["walker"]))
+    job.carry_over(remains)
     checkpoint = find_checkpoint(job.workdir)
     prepare(job.workdir, checkpoint)
     script = render_input(

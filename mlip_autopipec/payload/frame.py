@@ -1,21 +1,27 @@
 """What every task of the work half shares: its job, its result, and how files are written and proved.
 
 The work half knows nothing of the daemon. It reads `task.json`, writes `outcome.json`, and leaves every file that a
-code read or wrote in the task's folder. Standard library only; physics is imported by the module that needs it.
+code read or wrote in a folder of that run alone: `run-1`, `run-2` … in the task's folder. Standard library only;
+physics is imported by the module that needs it.
 """
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 #: Above this many characters a message says nothing more to a person; the log has the rest.
 MESSAGE_MAX = 4000
+#: Stands in a run's folder while it copies from an earlier one: what is there then may be half of it.
+_COPYING = ".copying"
 
 
 class TaskFailed(Exception):  # noqa: N818 - the name is the fact
@@ -35,6 +41,7 @@ class Job:
     """One attempt at one task, as the task's module sees it."""
 
     root: Path
+    #: This run's own folder: no other life of this task, dead or alive, writes there.
     workdir: Path
     task: str
     parameters: Mapping[str, Any]
@@ -47,6 +54,12 @@ class Job:
     ranks: int = 1
     #: Set when the job is to end soon: write what the next attempt can go on from, and stop.
     stopping: threading.Event = field(default_factory=threading.Event)
+    #: The folders of earlier runs of this task, newest first.
+    before: tuple[Path, ...] = ()
+    #: The task's folder, where whoever looks finds how far it is; None: in the run's own.
+    task_folder: Path | None = None
+    #: Whether this run still has the claim to the attempt: its node may have been given up, and live.
+    has_claim: Callable[[], bool] = lambda: True
 
     def one(self, name: str) -> Path:
         """The only input of that name. Raises TaskFailed (bad_input) unless there is exactly one."""
@@ -72,8 +85,26 @@ class Job:
         raise TaskFailed("crashed", f"{path} is not below the site's root {folder}")
 
     def progress(self, done: float, words: str) -> None:
-        """Tell whoever looks into the folder how far the task is; `done` is in 0 … 1."""
-        write_atomic(self.workdir / "progress.json", as_json({"done": round(done, 4), "words": words}), durable=False)
+        """Tell whoever looks into the folder how far the task is; `done` is in 0 … 1.
+
+        A run that has lost its claim says nothing, and is asked to stop: another has its place.
+        """
+        if not self.has_claim():
+            self.stopping.set()
+            return
+        folder = self.task_folder or self.workdir
+        write_atomic(folder / "progress.json", as_json({"done": round(done, 4), "words": words}), durable=False)
+
+    def carry_over(self, find: Callable[[Path], Sequence[str]]) -> bool:
+        """Copy here what the newest earlier run has left to go on from; False if none has left any.
+
+        `find` names files and folders of a run, relative to it; none, if that run left nothing of use. It is a copy,
+        because that run may be a life that was given up and still writes: one that changes meanwhile is passed over.
+        """
+        for run in self.before:
+            if not (run / _COPYING).exists() and (names := find(run)) and _copied(run, self.workdir, names):
+                return True
+        return False
 
 
 @dataclass(frozen=True)
@@ -82,6 +113,32 @@ class Result:
 
     metrics: dict[str, Any]
     artefacts: dict[str, Path] = field(default_factory=dict)
+
+
+def _copied(source: Path, target: Path, names: Sequence[str]) -> bool:
+    """Copy files and folders with their times; False, and nothing is left of them, if the source is written to."""
+    (target / _COPYING).touch()
+    before = _stamps(source, names)
+    try:
+        for name in before:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source / name, target / name, follow_symlinks=False)
+        whole = _stamps(source, names) == before
+    except FileNotFoundError:  # it was there a moment ago
+        whole = False
+    if not whole:
+        for name in before:
+            (target / name).unlink(missing_ok=True)
+    (target / _COPYING).unlink()
+    return whole
+
+
+def _stamps(folder: Path, names: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Size and time of change of each file that is named, or lies in a folder that is; in the order of the names."""
+    named = (folder / name for name in names)
+    paths = [path for top in named for path in (sorted(top.rglob("*")) if top.is_dir() else [top])]
+    stats = {path.relative_to(folder).as_posix(): path.lstat() for path in paths if not path.is_dir()}
+    return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
 
 
 def as_json(content: Mapping[str, Any]) -> bytes:
@@ -117,6 +174,25 @@ def write_once(path: Path, content: bytes) -> bool:
         temporary.unlink()
     sync(path.parent)
     return True
+
+
+def place_new(source: Path, target: Path) -> Path:
+    """Move a file or a folder to `target`, or where that is taken to its name with `.2`, `.3` …; replaces nothing."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    names = (target.with_name(f"{target.stem}.{number}{target.suffix}") for number in count(2))
+    for name in chain([target], names):
+        try:
+            if source.is_dir():
+                source.rename(name)  # onto a folder with anything in it, it fails
+            else:
+                name.hardlink_to(source)
+                source.unlink()
+        except OSError as error:
+            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
+                raise
+        else:
+            return name
+    raise AssertionError("there are endlessly many names")
 
 
 def identity(pid: int) -> dict[str, Any]:

@@ -20,6 +20,9 @@ _N_COLUMNS = 9
 STOP_FILE = "stop"
 #: LAMMPS writes the first two in turn, the last when it was asked to stop.
 CHECKPOINTS = ("checkpoint.a", "checkpoint.b", "checkpoint.last")
+#: What a walker appends to as it goes.
+_LOGS = ("collected.dump", "audit.dump", "gamma.csv")
+_GOOD = "good.*.dump"
 #: How a restart file of LAMMPS begins and ends if it is whole.
 _RESTART_MARK = b"LammpS RestartT\0"
 _HALT = re.compile(r"Fix halt condition for fix-id (\S+) met on step (\d+) with value (\S+)")
@@ -51,18 +54,28 @@ def find_checkpoint(folder: Path) -> str | None:
     return None
 
 
+def remains(folder: Path) -> list[str]:
+    """What a walker goes on from; empty if the folder has no whole checkpoint.
+
+    Checkpoints come first: what is copied after them may know of later steps, which are walked again, and of no fewer.
+    """
+    if find_checkpoint(folder) is None:
+        return []
+    names = [name for name in (*CHECKPOINTS, *_LOGS) if (folder / name).exists()]
+    return [*names, *sorted(path.name for path in folder.glob(_GOOD))]
+
+
 def prepare(folder: Path, checkpoint: str | None) -> None:
     """Clear away what an earlier attempt left; before one goes on from its checkpoint, only what it left unfinished.
 
     What is appended to must end whole, or the next record would be lost with the torn one.
     """
-    logs = ("collected.dump", "audit.dump", "gamma.csv")
     stale = [folder / name for name in (STOP_FILE, "last.dump")]
     if checkpoint is None:
-        stale += [*(folder / name for name in (*logs, *CHECKPOINTS)), *folder.glob("good.*.dump")]
+        stale += [*(folder / name for name in (*_LOGS, *CHECKPOINTS)), *folder.glob(_GOOD)]
     for path in stale:
         path.unlink(missing_ok=True)
-    for name in logs if checkpoint else ():
+    for name in _LOGS if checkpoint else ():
         if (path := folder / name).exists():
             whole = _whole_lines(path) if name == "gamma.csv" else [line for frame in _cut(path) for line in frame]
             write_atomic(path, "".join(f"{line}\n" for line in whole).encode())

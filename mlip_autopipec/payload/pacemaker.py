@@ -13,8 +13,8 @@ Positions, each against a trap of the tool:
   that is asked for is a start, and its core repulsion is taken off, or close pairs that are new would stay invisible.
 - The core repulsion is not `repulsion: auto`: that begins at the shortest distance of the training set, which is long
   as long as the set is tame, and ZBL is 16 eV for two Cu atoms at 2.3 Å. See `ace.with_core_repulsion`.
-- pacemaker leaves `interim_potential_0.yaml` at each iteration. It is the checkpoint: an attempt that ran out of
-  walltime is gone on with, with the iterations that are left. It may be torn, and is then passed over.
+- pacemaker leaves `interim_potential_0.yaml` at each iteration. It is the checkpoint: the run that follows one
+  without walltime goes on from a copy, with the iterations that are left. It may be torn, and is then passed over.
 """
 
 import os
@@ -47,6 +47,8 @@ _FUNCTIONS = {
 #: eV/atom; outside, pacemaker takes references of its own.
 _ENERGY_RANGE_EV = (-20.0, 250.0)
 _LOOK_S = 0.5
+#: In the folder of a stage: its result, the checkpoint that was gone on from, and the one that pacemaker writes.
+_POTENTIALS = ("fitted.yaml", "checkpoint.yaml", "interim_potential_0.yaml")
 _CURVE_POINTS_MAX = 200
 _WORDS_MAX = 1500
 _COUNTED = re.compile(r"Fitting dataset size: (\d+) structures / (\d+) atoms")
@@ -78,6 +80,7 @@ def fit(job: Job, name: str, labels: Labels, start: Path | None) -> Fit:
     """Fit in `<workdir>/<name>/`, from the potential `start` or from scratch; finished stages are not run again."""
     folder = job.workdir / name
     folder.mkdir(exist_ok=True)
+    job.carry_over(lambda run: _remains(run, name))
     settings = job.parameters["pacemaker"]
     python = settings["python"] or sys.executable
     _tabulate(folder, labels, settings["python"])
@@ -94,6 +97,13 @@ def fit(job: Job, name: str, labels: Labels, start: Path | None) -> Fit:
     if start is None:
         raise TaskFailed("bad_input", "training.pacemaker.stages is empty")
     return Fit(start, tuple(_thinned(curve)))
+
+
+def _remains(run: Path, name: str) -> list[str]:
+    """What a fit goes on from: finished stages and the checkpoint, with what was told on the way; empty if neither."""
+    goes_on = [path for kind in _POTENTIALS for path in (run / name).glob(f"stage-*/{kind}")]
+    told = (run / name).glob("stage-*/metrics*.txt") if goes_on else ()
+    return [path.relative_to(run).as_posix() for path in (*goes_on, *told)]
 
 
 def render(parameters: Mapping[str, Any], stage: Mapping[str, Any], *, from_nothing: bool) -> dict[str, Any]:

@@ -1,8 +1,13 @@
 """One attempt at one task, from claim to outcome.
 
 The claim is the last guard of exactly-once: `mkdir claim` succeeds once in the life of an attempt, so a duplicate job
-that lands late does nothing. Only the scheduler's own requeue of the very same job may go on in a claimed folder, and
-only until the attempt is over: it has left its outcome, or the daemon has counted it as lost (`over` in the claim).
+that lands late does nothing. Only the scheduler's own requeue of the very same job may take a claim again, and only
+until the attempt is over: it has left its outcome, or the daemon has counted it as lost (`over` in the claim).
+
+A life that was given up may go on, with every process that it has started: a node that was called lost, a code whose
+Python was killed. No claim can stop its writes. So each life has a folder of its own, `run-N`, made by mkdir, and an
+outcome names no file of any other; a later life copies what it goes on from. What campaigns share, `outbox`, `dataset`
+and `potentials`, holds names that are made once and never replaced.
 """
 
 import importlib
@@ -30,6 +35,7 @@ from mlip_autopipec.payload.frame import (
     identity,
     sha256_of,
     write_atomic,
+    write_once,
 )
 
 #: kind of parameters → module with `run(job) -> Result`
@@ -40,6 +46,8 @@ KINDS = {
     "calculate": "calculation",
     "train": "training",
 }
+#: How the folders of runs are named, before their number.
+_RUN = "run-"
 #: Ways in which a Python program runs out of memory without being killed.
 _OUT_OF_MEMORY = (MemoryError,)
 
@@ -59,8 +67,10 @@ def run_task(root: Path, workdir: str, uid: str, index: int, job_id: str) -> int
     stopping, terminated = _stop_on_signals()
     (folder / "progress.json").unlink(missing_ok=True)  # of an attempt before
     document = json.loads((folder / "task.json").read_bytes())
-    with (folder / "log.txt").open("a", buffering=1, encoding="utf-8") as log:
-        verdict = _guarded(lambda: _run(root, folder, document, stopping), log)
+    mark = folder / f"claim.{uid}"
+    run, before = make_run_folder(folder)
+    with (run / "log.txt").open("a", buffering=1, encoding="utf-8") as log:
+        verdict = _guarded(lambda: _run(_job(root, folder, run, before, mark, document, stopping)), log)
     in_time = verdict.get("reason") == "timeout" and not terminated.is_set()
     if verdict["status"] == "failed" and stopping.is_set() and not in_time:
         return 1
@@ -79,13 +89,33 @@ def run_task(root: Path, workdir: str, uid: str, index: int, job_id: str) -> int
         "wall_s": round(time.monotonic() - started, 3),
         "cpu_s": round(_cpu_s(), 3),
     }
-    if not _has_claim(folder / f"claim.{uid}"):
+    if not _has_claim(mark):
         return 0
     content = as_json(outcome)
-    write_atomic(folder / "outcome.json", content)
+    write_atomic(run / "outcome.json", content)
     outbox.mkdir(parents=True, exist_ok=True)
-    write_atomic(placed, content)
+    write_once(placed, content)
     return 0
+
+
+def make_run_folder(folder: Path) -> tuple[Path, tuple[Path, ...]]:
+    """A folder for this life alone, `run-N` in the task's, and those of earlier lives, newest first.
+
+    The last of them is the task's own folder: before there were folders of runs, codes wrote there.
+    """
+    found = {int(path.name.removeprefix(_RUN)): path for path in folder.glob(f"{_RUN}[1-9]*") if _is_run(path)}
+    number = max(found, default=0) + 1
+    while True:
+        try:
+            (folder / f"{_RUN}{number}").mkdir()
+        except FileExistsError:  # of a life that begins at this moment too
+            number += 1
+            continue
+        return folder / f"{_RUN}{number}", (*(found[earlier] for earlier in sorted(found, reverse=True)), folder)
+
+
+def _is_run(path: Path) -> bool:
+    return path.name.removeprefix(_RUN).isdecimal() and path.is_dir()
 
 
 def claim(folder: Path, uid: str, job_id: str) -> bool:
@@ -131,10 +161,18 @@ def _restart_count() -> int:
     return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
 
 
-def _run(root: Path, folder: Path, document: Mapping[str, Any], stopping: threading.Event) -> dict[str, Any]:
-    job = Job(
+def _job(
+    root: Path,
+    folder: Path,
+    run: Path,
+    before: tuple[Path, ...],
+    mark: Path,
+    document: Mapping[str, Any],
+    stopping: threading.Event,
+) -> Job:
+    return Job(
         root=root,
-        workdir=folder,
+        workdir=run,
         task=document["id"],
         parameters=document["parameters"],
         inputs=_checked_inputs(root, document["inputs"]),
@@ -143,9 +181,15 @@ def _run(root: Path, folder: Path, document: Mapping[str, Any], stopping: thread
         ranks=document["resources"]["ranks"],
         walltime_s=document["resources"]["walltime_s"],
         stopping=stopping,
+        before=before,
+        task_folder=folder,
+        has_claim=lambda: _has_claim(mark),
     )
+
+
+def _run(job: Job) -> dict[str, Any]:
     module = importlib.import_module(f"mlip_autopipec.payload.{KINDS[job.parameters['kind']]}")
-    os.chdir(folder)  # codes leave their files where they run
+    os.chdir(job.workdir)  # codes leave their files where they run
     result: Result = module.run(job)
     artefacts = {name: job.ref(path) for name, path in result.artefacts.items()}
     return {"status": "done", "metrics": {"kind": job.parameters["kind"], **result.metrics}, "artefacts": artefacts}

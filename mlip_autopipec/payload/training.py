@@ -11,7 +11,6 @@ The fit itself is `payload/linear.py` or `payload/pacemaker.py`; all else is the
   scratch as well, and the better of the two on the test set is kept; both are told.
 """
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from mlip_autopipec.payload.ace import (
     with_core_repulsion,
 )
 from mlip_autopipec.payload.comparison import Comparison
-from mlip_autopipec.payload.frame import Job, Result, TaskFailed, as_json, write_atomic
+from mlip_autopipec.payload.frame import Job, Result, TaskFailed, as_json, place_new, write_atomic
 from mlip_autopipec.payload.labels import cohesive_ev, composition, condition_of, fit_references
 from mlip_autopipec.payload.potential import fingerprint
 from mlip_autopipec.payload.structures import named_as_today, read_frames, write_frames
@@ -276,15 +275,15 @@ def _probe(evaluator: Evaluator, train: Sequence[Atoms], seed: int) -> float:
 
 
 def _place(job: Job, making: Path, new: Sequence[Atoms]) -> dict[str, Path]:
-    """Put data set and potential where the campaign keeps them; an earlier attempt's remains are put aside."""
-    dataset = job.root / job.parameters["dataset_file"]
-    dataset.parent.mkdir(parents=True, exist_ok=True)
-    write_frames(dataset, new)
-    folder = job.root / job.parameters["potential_folder"]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if folder.exists():
-        folder.rename(job.workdir / f"superseded-{os.getpid()}")
-    making.rename(folder)
+    """Put data set and potential where the campaign keeps them, under names that nobody had before.
+
+    A run that was cut off or given up may have placed its own, or do so yet: neither replaces the other's, and the
+    outcome says which are the campaign's.
+    """
+    written = job.workdir / "dataset.extxyz"
+    write_frames(written, new)
+    dataset = place_new(written, job.root / job.parameters["dataset_file"])
+    folder = place_new(making, job.root / job.parameters["potential_folder"])
     return {
         "potential_yaml": folder / "potential.yaml",
         "potential_asi": folder / "potential.asi",

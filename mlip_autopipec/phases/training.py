@@ -115,10 +115,11 @@ def potential_folder(cycle: int) -> str:
 
 
 def _potential(cycle: int, outcome: Outcome, metrics: TrainMetrics) -> Potential:
+    yaml = artefact(outcome, "potential_yaml")
     return Potential(
         cycle=cycle,
-        folder=potential_folder(cycle),
-        yaml=artefact(outcome, "potential_yaml"),
+        folder=yaml.path.rpartition("/")[0],  # a later attempt's has a name of its own
+        yaml=yaml,
         asi=artefact(outcome, "potential_asi"),
         yace=artefact(outcome, "potential_yace"),
         fingerprint=metrics.fingerprint,

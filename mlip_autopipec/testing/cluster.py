@@ -42,6 +42,7 @@ class SimulatedCluster(SimulatedJobs):
         super().__init__(transport, clock, weather, chance)
         self._submissions: dict[str, _Submission] = {}
         self._shown: Mapping[tuple[str, int], JobState] = {}
+        self._sealed: set[tuple[str, int]] = set()
 
     # --- ports.Scheduler -----------------------------------------------------------------------------------------
 
@@ -94,6 +95,8 @@ class SimulatedCluster(SimulatedJobs):
         job = self.jobs.get((batch.uid, index))
         if job is None or self._weather.strikes("post_mortem_none"):
             return None
+        if job.end is not None:
+            self._sealed.add((job.uid, job.index))
         return job.end or Sighting(uid=job.uid, index=job.index, state=job.state)
 
     async def roll(self, campaign: str) -> tuple[QueuedJob, ...] | None:
@@ -143,6 +146,9 @@ class SimulatedCluster(SimulatedJobs):
             self.violations.append(f"{uid} landed twice, or after it was said to be void")
         submission.job_id = str(1000 + len(self._submissions) % _JOB_IDS)
         self.jobs |= {(job.uid, job.index): job for job in self._queue(uid, submission.job_id, tasks)}
+
+    def _has_claim(self, job: Job) -> bool:
+        return (job.uid, job.index) not in self._sealed
 
     def _visible_state(self, job: Job) -> JobState:
         return JobState.ABSENT if self._forgotten(job) else job.state

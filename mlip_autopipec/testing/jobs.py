@@ -6,6 +6,7 @@ bring about, as sentences.
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,13 +19,15 @@ from mlip_autopipec.data_models.task import Task, TaskFile
 from mlip_autopipec.ports import PostMortem
 from mlip_autopipec.testing.clock import SimulatedClock
 from mlip_autopipec.testing.memory import MemoryTransport
-from mlip_autopipec.testing.physics import Attempt, done_outcome, failed_outcome
-from mlip_autopipec.testing.weather import Weather
+from mlip_autopipec.testing.physics import Attempt, done_outcome, failed_outcome, written
+from mlip_autopipec.testing.weather import Weather, chance_aside
 
 #: After this long nothing of a submission can be on the wire any more.
 QUIET_S = 150.0
 _QUEUE_S = (1.0, 60.0)
 _RUN_S = (5.0, 120.0)
+#: How long a job may go on whose node was called lost, and how often it writes.
+_HAUNTS_S, _HAUNTS = (1.0, 900.0), 3
 _WATCH_S = (0.05, 20.0)
 #: How long a file system may hide an outcome, and how soon one is written a second time.
 _LATE_S, _AGAIN_S = (1.0, 90.0), (1.0, 300.0)
@@ -60,6 +63,7 @@ class Job:
     end: PostMortem | None = None
     ended_at_s: float | None = None
     done: bool = False
+    run: str = ""  # the folder of its life, relative to the root
     idle: bool = False  # its guard stood back: it did nothing
 
 
@@ -76,6 +80,8 @@ class SimulatedJobs:
         self._weather = weather
         self._chance = chance
         self._listed: frozenset[str] = frozenset()
+        self._aside = chance_aside(chance)
+        self._runs: Counter[str] = Counter()
 
     # --- ports.Watcher -------------------------------------------------------------------------------------------
 
@@ -111,9 +117,15 @@ class SimulatedJobs:
             self._end(job, PostMortem(Reason.LOST, "ended with exit code 0"))
             return
         self._judge_start(job)
+        job.run = self._run_folder(job.task)
         job.state = JobState.RUNNING
         job.node = self._chance.randrange(_NODES)
         self._later(_RUN_S, self._fate(), job)
+
+    def _run_folder(self, task: Task) -> str:
+        """A folder that no other life of the task writes into."""
+        self._runs[task.id] += 1
+        return f"{task.workdir}/run-{self._runs[task.id]}"
 
     def _judge_start(self, job: Job) -> None:
         """What no daemon may ever bring about."""
@@ -157,11 +169,34 @@ class SimulatedJobs:
     def _die(self, job: Job) -> None:
         reason = self._chance.choice(_DEATHS)
         self._end(job, PostMortem(reason, f"simulated: {reason}"))
+        self._outlive(job)
 
     def _lose_node(self, job: Job) -> None:
         for other in self._all():
             if other.state is JobState.RUNNING and other.node == job.node:
                 self._end(other, PostMortem(Reason.NODE_FAILURE, f"node {job.node} failed"))
+                self._outlive(other)
+
+    def _outlive(self, job: Job) -> None:
+        """What the scheduler says is over may go on for a while."""
+        if self._weather.strikes("lives_on"):
+            for _ in range(_HAUNTS):
+                asyncio.get_running_loop().call_later(self._aside.uniform(*_HAUNTS_S), self._haunt, job)
+
+    def _haunt(self, job: Job) -> None:
+        """What was given up lives: it writes its files once more, and its outcome if its claim still holds."""
+        outcome = self._result(job, self._aside)
+        if job.done or not self._has_claim(job) or outbox_file(job) in self._transport.files:
+            return
+        for other in self._all():
+            if other is not job and other.task.id == job.task.id and other.starts and other.starts[0] > job.starts[-1]:
+                self.violations.append(f"{job.uid} was given up and leaves an outcome of {job.task.id} beside others")
+        job.done = True
+        self._write(job, outcome)
+
+    def _has_claim(self, job: Job) -> bool:
+        """Whether a life that was given up would still be let leave its outcome."""
+        raise NotImplementedError
 
     def _cancel_batch(self, job: Job) -> None:
         for other in self._all():
@@ -173,23 +208,40 @@ class SimulatedJobs:
         self._end(job, PostMortem(Reason.CRASHED, "ended with exit code 1"))
 
     def _garble(self, job: Job) -> None:
-        half = done_outcome(self._attempt(job), self._chance).model_dump_json().encode()
+        half = self._result(job, self._chance).model_dump_json().encode()
         half = half[: self._chance.randrange(len(half))]
         self._transport.files[outbox_file(job)] = self._chance.choice((*_GARBAGE, half))
         self._end(job, PostMortem(Reason.CRASHED, "ended with exit code 1"))
 
     def _finish(self, job: Job) -> None:
-        self._write(job, done_outcome(self._attempt(job), self._chance))
+        self._write(job, self._result(job, self._chance))
         job.done = True
         self._end(job, PostMortem(Reason.LOST, "ended with exit code 0"))
 
     def _finish_unseen(self, job: Job) -> None:
         """Done; but the file system shows the outcome only later than the scheduler shows the end."""
-        outcome = done_outcome(self._attempt(job), self._chance)
+        outcome = self._result(job, self._chance)
         job.done = True
         self._end(job, PostMortem(Reason.LOST, "ended with exit code 0"))
         delay_s = self._chance.uniform(*_LATE_S)
         asyncio.get_running_loop().call_later(delay_s, self._write, job, outcome)
+
+    def _result(self, job: Job, chance: random.Random) -> Outcome:
+        """The outcome of a job that is done, whose files are in place."""
+        life = f"{job.uid}.{job.index}, life {len(job.starts)}"
+        outcome, contents = written(
+            done_outcome(self._attempt(job), chance), lambda path: self._placed(path, job), life
+        )
+        self._transport.files |= contents
+        return outcome
+
+    def _placed(self, path: str, job: Job) -> str:
+        """Where a life puts a file: in its own folder, or where the campaign keeps such, under a name that is free."""
+        if path.startswith(job.task.workdir):
+            return f"{job.run}{path.removeprefix(job.task.workdir)}"
+        folder, _, name = path.rpartition("/")
+        run = job.run.removeprefix(job.task.workdir)
+        return path if run in {"", "/run-1"} else f"{folder}{run}/{name}"
 
     def _attempt(self, job: Job) -> Attempt:
         return Attempt(

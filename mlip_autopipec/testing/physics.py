@@ -1,9 +1,12 @@
 """What a simulated task finds: outcomes that keep the contract, and a potential that improves from cycle to cycle."""
 
 import hashlib
+import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from mlip_autopipec.data_models.base import FileRef, Reason, Role
 from mlip_autopipec.data_models.outcome import (
@@ -63,6 +66,29 @@ def failed_outcome(attempt: Attempt, reason: Reason) -> Outcome:
 def file_ref(path: str) -> FileRef:
     """A file that exists by name only."""
     return FileRef(path=path, sha256=hashlib.sha256(path.encode()).hexdigest())
+
+
+def written(outcome: Outcome, rename: Callable[[str], str], life: str) -> tuple[Outcome, dict[str, bytes]]:
+    """The outcome with its files under the names that one life of a job gave them, and their contents by path.
+
+    What is in a file tells the life that wrote it: no two lives write the same.
+    """
+    contents: dict[str, bytes] = {}
+
+    def place(value: Any) -> Any:
+        match value:
+            case {"path": str(path), "sha256": _}:
+                name = rename(path)
+                contents[name] = f"{name} of {life}".encode()
+                return {"path": name, "sha256": hashlib.sha256(contents[name]).hexdigest()}
+            case dict():
+                return {key: place(each) for key, each in value.items()}
+            case list():
+                return [place(each) for each in value]
+            case _:
+                return value
+
+    return Outcome.model_validate_json(json.dumps(place(outcome.model_dump(mode="json")))), contents
 
 
 def errors_of_cycle(cycle: int) -> Errors:

@@ -221,6 +221,9 @@ class SimulatedSlurm(SimulatedJobs):
             return False
         return folder.gate == me and folder.claims.setdefault(job.index, job.job_id) == job.job_id
 
+    def _has_claim(self, job: Job) -> bool:
+        return job.index not in self._folders[job.uid].sealed
+
     def _squeue(self, uids: Collection[str], *, ended: bool = True) -> Told:
         if self._weather.strikes("sight_none"):
             return Told("squeue", "", 1)

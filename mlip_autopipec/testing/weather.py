@@ -50,13 +50,24 @@ class FaultRates:
     disk_full: float = 0.0  # in an append, or as the state is saved
     # per minute
     clock_jumps: float = 0.0  # the daemon's, by seconds or hours, in both directions
+    # per death of an attempt
+    lives_on: float = 0.0  # its node is called lost, or a code outlives its job: it goes on writing for minutes
 
     @classmethod
     def drawn(cls, chance: random.Random) -> Self:
-        """A climate of its own for each seed: most faults are absent, some are rare, some are common."""
-        return cls(
-            **{item.name: chance.choice((0.0, 0.0, 0.05, 0.2)) * _SCALE.get(item.name, 1.0) for item in fields(cls)}
-        )
+        """A climate of its own for each seed: most faults are absent, some are rare, some are common.
+
+        What came later draws from a chance of its own: the stories of seeds that once found something stay as they are.
+        """
+        first = [item.name for item in fields(cls) if item.name not in _LATER]
+        rates = {name: chance.choice((0.0, 0.0, 0.05, 0.2)) * _SCALE.get(name, 1.0) for name in first}
+        aside = chance_aside(chance)
+        return cls(**rates, **{name: aside.choice(_LATER[name]) for name in _LATER})
+
+
+def chance_aside(chance: random.Random) -> random.Random:
+    """Another chance, the same wherever `chance` stands at the same point; that one is not touched."""
+    return random.Random(repr(chance.getstate()))
 
 
 #: What ends tasks for good is drawn less often, or no campaign would see its second cycle.
@@ -67,6 +78,8 @@ _SCALE = {
     "disk_full": 0.03,
     "dies": 0.5,
 }
+#: Faults that were thought of later, with their rates.
+_LATER = {"lives_on": (0.0, 0.5, 1.0)}
 _FAST_S, _SLOW_S, _HANGS_S = (0.001, 0.1), (1.0, 30.0), (300.0, 1200.0)
 #: How long a spell lasts.
 _SPELL_S = (10.0, 600.0)
@@ -84,6 +97,7 @@ class Weather:
         self._clock = clock
         self._chance = chance
         self._calm_after_s = calm_after_s
+        self._aside = chance_aside(chance)
         self._spells: dict[str, float] = {}
 
     @property
@@ -97,7 +111,8 @@ class Weather:
 
     def strikes(self, fault: str) -> bool:
         """Whether this fault, a field of FaultRates, happens now."""
-        struck = self._chance.random() < getattr(self.rates, fault) and not self.is_calm
+        chance = self._aside if fault in _LATER else self._chance
+        struck = chance.random() < getattr(self.rates, fault) and not self.is_calm
         self.struck[fault] += struck
         return struck
 

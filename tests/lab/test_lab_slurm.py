@@ -14,7 +14,7 @@ import pytest
 from lab_stand import LAB, running_lab
 from payload_stand import fit_once
 from slurm_lab import Lab, Site, eventually, process_of
-from work_stand import is_pending, label, steps_walked, walker
+from work_stand import is_pending, label, newest_run, steps_walked, walker
 
 from mlip_autopipec.config.schemas.site import SlurmQueue
 from mlip_autopipec.data_models.base import Reason
@@ -307,7 +307,7 @@ async def test_pw_runs_under_the_sites_launcher(tmp_path: Path, lab: Lab, launch
     await site.scheduler.submit(batch, [task])
     await eventually(lambda: _ended(site, 1), REAL_PATIENCE_S)
 
-    output = (site.root / task.workdir / "pw.out").read_text(encoding="utf-8")
+    output = (newest_run(site.root / task.workdir) / "pw.out").read_text(encoding="utf-8")
 
     assert [outcome.status for outcome in site.outcomes()] == ["done"], output
     assert output.count("Program PWSCF") == 1
@@ -335,8 +335,8 @@ async def test_slurm_tells_a_walker_ahead_of_its_walltime_and_the_next_attempt_g
     assert (whole.uid, whole.status) == (again.uid, "done")
     assert isinstance(whole.metrics, ExploreMetrics)
     assert (whole.metrics.ending, whole.metrics.steps) == ("completed", WALKER_STEPS)
-    assert "read_restart" in (folder / "in.lammps").read_text(encoding="utf-8")
-    steps = read_trace(folder / "gamma.csv")[:, 0]
+    assert "read_restart" in (newest_run(folder) / "in.lammps").read_text(encoding="utf-8")
+    steps = read_trace(newest_run(folder) / "gamma.csv")[:, 0]
     assert list(steps) == list(range(0, WALKER_STEPS + 1, WALKER_STRIDE))
 
 

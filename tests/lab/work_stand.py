@@ -33,9 +33,14 @@ def label(site: Site) -> Task:
     return make_task(1, Phase.CALCULATION, 0, parameters, inputs, site.resources)
 
 
+def newest_run(folder: Path) -> Path:
+    """Where the last life of a task has written; the task's folder itself where none has begun."""
+    return max(folder.glob("run-*"), key=lambda run: int(run.name.removeprefix("run-")), default=folder)
+
+
 def steps_walked(folder: Path) -> list[int]:
-    """The steps in a walker's trace so far; a torn last line is none of them."""
-    path = folder / "gamma.csv"
+    """The steps in the trace of a walker's last life so far; a torn last line is none of them."""
+    path = newest_run(folder) / "gamma.csv"
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
     return [int(line.partition(",")[0]) for line in lines if line[0].isdigit() and line.endswith("\n")]
 

@@ -1,6 +1,7 @@
 """A whole campaign on a simulated cluster, with a daemon that is killed again and again; and what must always hold."""
 
 import asyncio
+import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,9 +14,9 @@ from mlip_autopipec.config.schemas.site import SlurmQueue
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Phase, Verdict
+from mlip_autopipec.data_models.base import FileRef, Phase, Verdict
 from mlip_autopipec.data_models.digest import CalculationDigest
-from mlip_autopipec.data_models.outcome import Ending, ExploreMetrics, Outcome
+from mlip_autopipec.data_models.outcome import Ending, ExploreMetrics, GenerateMetrics, Outcome, SelectMetrics
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.errors import OperatorError
 from mlip_autopipec.orchestration.effects import Effects
@@ -214,6 +215,7 @@ class Simulation:
             run_simulated(self._campaign(), self._clock, limit_s=LIMIT_S, thread_s=self._thread_s)
         except SimulationStuck as stuck:
             self.findings.violations.append(f"no verdict: {stuck}")
+        self._judge.compare_files(self._site.transport.files)
         self.findings.violations += [*self._site.jobs.violations, *self._judge.violations]
         self.findings.events = MemoryJournal(self._lines).events()
         self.findings.elapsed_s = self._clock.elapsed_s
@@ -409,10 +411,13 @@ class Judge:
         self._late = 0  # fits that may pass a label by: one, once a round has closed early or a task was brought back
         self._used: set[str] = set()
         self._datasets: list[str] = []
+        self._files: dict[str, str] = {}  # what outcomes of done tasks have promised: content by path
         self._endings: list[set[Ending | None]] = []  # of the walkers, by cycle after the bootstrap
 
     def see(self, event: ev.Event) -> None:
         """One event, as soon as it is known to be durable."""
+        if isinstance(event, ev.TaskEnded):
+            self._files |= {file.path: file.sha256 for file in _promised(event.outcome)}
         match event:
             case ev.SubmissionBegun():
                 self._judge_attempts(event)
@@ -433,6 +438,12 @@ class Judge:
                 self.violations.append(f"converged, and nobody trained on {sorted(self._labels)}")
 
         self._judge_endings(event)
+
+    def compare_files(self, files: Mapping[str, bytes]) -> None:
+        """What outcomes have promised is in the files, whoever was given up and still writes."""
+        for path, sha256 in self._files.items():
+            if hashlib.sha256(files.get(path, b"")).hexdigest() != sha256:
+                self.violations.append(f"{path} is not what its outcome said: {files.get(path, b'').decode()!r}")
 
     def _judge_endings(self, event: ev.Event) -> None:
         """A campaign converges when every walker of its last two cycles has completed."""
@@ -471,6 +482,13 @@ class Judge:
             self.violations.append(f"{task} reads {strange}, which nobody has made")
         self._used |= set(labels)
         self._labels = passed_by
+
+
+def _promised(outcome: Outcome) -> Iterator[FileRef]:
+    """Every file that an outcome names; none where it failed."""
+    yield from outcome.artefacts.values()
+    if isinstance(outcome.metrics, GenerateMetrics | SelectMetrics):
+        yield from (structure.file for structure in outcome.metrics.structures)
 
 
 def _created(at: datetime) -> ev.CampaignCreated:

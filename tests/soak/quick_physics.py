@@ -8,7 +8,7 @@ import hashlib
 import random
 from typing import Any
 
-from mlip_autopipec.payload.frame import Job, Result
+from mlip_autopipec.payload.frame import Job, Result, place_new
 
 
 def _chance(job: Job) -> random.Random:
@@ -70,14 +70,14 @@ def calculate(job: Job) -> Result:
 
 def train(job: Job) -> Result:
     """The cycle's data set, and a potential that is a little better than the one before."""
-    dataset = job.root / job.parameters["dataset_file"]
-    dataset.parent.mkdir(parents=True, exist_ok=True)
-    dataset.write_text("".join(path.read_text() for path in job.inputs.get("label", [])), encoding="utf-8")
-    folder = job.root / job.parameters["potential_folder"]
-    folder.mkdir(parents=True, exist_ok=True)
+    written, making = job.workdir / "dataset.extxyz", job.workdir / "potential"
+    written.write_text("".join(path.read_text() for path in job.inputs.get("label", [])), encoding="utf-8")
+    making.mkdir()
+    for kind in ("yaml", "asi", "yace"):
+        (making / f"potential.{kind}").write_text(job.task, encoding="utf-8")
+    dataset = place_new(written, job.root / job.parameters["dataset_file"])
+    folder = place_new(making, job.root / job.parameters["potential_folder"])
     files = {f"potential_{kind}": folder / f"potential.{kind}" for kind in ("yaml", "asi", "yace")}
-    for path in files.values():
-        path.write_text(job.task, encoding="utf-8")
     cycle = int(job.task[1:4])
     metrics = {
         "functions": 1,

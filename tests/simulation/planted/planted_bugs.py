@@ -21,7 +21,9 @@ from mlip_autopipec.phases.calculation import Calculation
 from mlip_autopipec.phases.exploration import Exploration
 from mlip_autopipec.phases.training import Training
 from mlip_autopipec.ports import Accepted, PhaseRunner, Unclear, Void
+from mlip_autopipec.schedulers import slurm_script
 from mlip_autopipec.schedulers.slurm import SlurmScheduler
+from mlip_autopipec.schedulers.slurm_text import Answer
 from mlip_autopipec.testing.cluster import SimulatedCluster
 from mlip_autopipec.testing.memory import MemoryJournal
 
@@ -171,6 +173,20 @@ class SaysVoidAtOnce(SimulatedCluster):
     async def locate(self, batch: Batch) -> Accepted | Void | Unclear:
         answer = await super().locate(batch)
         return Void(answer.message) if isinstance(answer, Unclear) else answer
+
+
+class WritesWhereOthersWrite(SimulatedCluster):
+    """Jobs whose lives share the task's folder, as they once did."""
+
+    def _run_folder(self, task: Task) -> str:
+        return task.workdir
+
+
+class SealsTooLate(SlurmScheduler):
+    """Gives attempts up at once, and shuts the door behind them when nobody can say any more which they were."""
+
+    async def _ask(self, command: str, *words: str) -> Answer:
+        return Answer({}, "") if command == slurm_script.SEAL else await super()._ask(command, *words)
 
 
 class LeavesTheGateOpen(SlurmScheduler):

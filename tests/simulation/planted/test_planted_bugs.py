@@ -40,6 +40,10 @@ PLANTED = {
     "remembers what nobody wrote": Planted(Parts(manager=bugs.RemembersWhatNobodyWrote), "another state"),
     "says void at once": Planted(Parts(site=in_memory(bugs.SaysVoidAtOnce)), "was not over"),
     "leaves the gate open": Planted(Parts(site=behind_slurm(bugs.LeavesTheGateOpen)), "was not over"),
+    "writes where others write": Planted(
+        Parts(site=in_memory(bugs.WritesWhereOthersWrite)), "is not what its outcome said"
+    ),
+    "seals too late": Planted(Parts(site=behind_slurm(bugs.SealsTooLate)), "was given up and leaves an outcome"),
     "forgets a label": Planted(Parts(runners=bugs.forgetful_runners), "does not read"),
     "counts a label twice": Planted(Parts(runners=bugs.repeating_runners), "reads again"),
     "counts a late label twice": Planted(Parts(runners=bugs.double_counting_runners), "reads again", SEEDS_ROUNDS),

@@ -70,9 +70,9 @@ class Site:
         (folder / "task.json").write_text(content, encoding="utf-8")
         return folder
 
-    def command(self, task: Task, job_id: str = "17", index: int = 0) -> list[str]:
+    def command(self, task: Task, job_id: str = "17", index: int = 0, uid: str = UID) -> list[str]:
         """The words that run one attempt."""
-        words = {"--root": self.root, "--workdir": task.workdir, "--uid": UID, "--index": index, "--job-id": job_id}
+        words = {"--root": self.root, "--workdir": task.workdir, "--uid": uid, "--index": index, "--job-id": job_id}
         flat = [str(word) for pair in words.items() for word in pair]
         return [sys.executable, str(self.root / pack().path), "task", *flat]
 
@@ -88,9 +88,15 @@ class Site:
             check=False,
         )
 
-    def outcome(self, index: int = 0) -> Outcome:
+    def outcome(self, index: int = 0, uid: str = UID) -> Outcome:
         """What lies in the outbox, as the daemon reads it."""
-        return Outcome.model_validate_json((self.root / "outbox" / f"{UID}.{index}.json").read_bytes())
+        return Outcome.model_validate_json((self.root / "outbox" / f"{uid}.{index}.json").read_bytes())
+
+
+def newest_run(folder: Path) -> Path:
+    """Where the last life of a task has written; the task's folder itself where none has begun."""
+    runs = (path for path in folder.glob("run-*") if path.is_dir())
+    return max(runs, key=lambda run: int(run.name.removeprefix("run-")), default=folder)
 
 
 def ref(root: Path, path: Path) -> FileRef:

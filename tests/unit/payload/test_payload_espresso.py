@@ -269,7 +269,9 @@ def stopped(root: Path) -> Job:
         calculation.run(job)
     asking.join()
     assert failed.value.reason == "timeout"
-    return replace(job, stopping=threading.Event())
+    later = job.workdir / "run-2"
+    later.mkdir()
+    return replace(job, stopping=threading.Event(), workdir=later, before=(job.workdir,))
 
 
 def test_a_walltime_ends_a_run_in_good_order(tmp_path: Path) -> None:
@@ -285,9 +287,10 @@ def test_a_walltime_ends_a_run_in_good_order(tmp_path: Path) -> None:
 
 
 def test_the_next_attempt_goes_on_where_time_was_over(tmp_path: Path) -> None:
-    """It reads density and wavefunctions of the first, and both runs are told."""
+    """It reads a copy of the density and wavefunctions of the first, and both runs are told."""
     job = stopped(tmp_path)
     metrics = labelled(job)
+    assert not [folder for folder in (job.workdir, *job.before) if (folder / "scratch").exists()]
     assert endings(metrics) == ["out_of_time", "converged"]
     assert metrics.tries[1].changes == {"restart_mode": "restart"}
     assert "The initial density is read from file" in (job.workdir / "pw.2.out").read_text()
@@ -299,7 +302,7 @@ def test_the_next_attempt_goes_on_where_time_was_over(tmp_path: Path) -> None:
 def test_a_save_that_is_damaged_is_not_gone_on_from(tmp_path: Path) -> None:
     """The attempt begins anew instead, and says so."""
     job = stopped(tmp_path)
-    density = job.workdir / "scratch" / "pw.save" / "charge-density.dat"
+    density = job.before[0] / "scratch" / "pw.save" / "charge-density.dat"
     density.write_bytes(density.read_bytes()[:100])
     metrics = labelled(job)
     assert endings(metrics)[0] == "out_of_time"

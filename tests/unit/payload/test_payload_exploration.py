@@ -352,8 +352,8 @@ def test_a_walker_that_was_stopped_goes_on_as_if_it_had_not(walk: Walk, fitted: 
     """Stopped twice, once torn in its writing: frames and trace are those of one run, each step once."""
     whole, frames, _ = walk({"steps": 60}, gamma_select=0.5, audit_frames=0)
     job = job_of(tmp_path / "parts", explore_parameters({"steps": 60}, gamma_select=0.5, audit_frames=0), fitted.inputs)
-    os.chdir(job.workdir)
     for step in (20, 45):
+        os.chdir(job.workdir)
         asked = replace(job, stopping=cast("threading.Event", Asked(job, step - 5)))
         with pytest.raises(TaskFailed, match=f"stopped at step {step}, to go on from there") as failed:
             exploration.run(asked)
@@ -361,6 +361,9 @@ def test_a_walker_that_was_stopped_goes_on_as_if_it_had_not(walk: Walk, fitted: 
         with (job.workdir / "gamma.csv").open("a") as trace, (job.workdir / "collected.dump").open("a") as dump:
             trace.write("50,1.2")
             dump.write("ITEM: TIMESTEP\n50\nITEM: NUMBER")
+        job = replace(job, workdir=tmp_path / f"after-{step}", before=(job.workdir, *job.before))
+        job.workdir.mkdir()
+    os.chdir(job.workdir)
     result = exploration.run(job)
     parts = read_frames(result.artefacts["frames"])
     assert result.metrics["steps"] == whole.steps == 60

@@ -151,6 +151,9 @@ def test_after_walltime_the_fit_goes_on_from_its_checkpoint(labels: list[Path], 
     assert stopped.value.reason == "timeout"
     place = job.workdir / "scratch/stage-1"
     first = pacemaker._points(place)
+    job = replace(job, workdir=tmp_path / "later", before=(job.workdir,))
+    job.workdir.mkdir()
+    place = job.workdir / "scratch/stage-1"
     again = TrainMetrics.model_validate({"kind": "train", **training.run(job).metrics})
     points = pacemaker._points(place)
     assert points[: len(first)] == first

@@ -20,6 +20,7 @@ from payload_stand import (
     copper,
     explore_parameters,
     fit_once,
+    newest_run,
     ref,
     task_of,
     train_parameters,
@@ -38,7 +39,7 @@ from mlip_autopipec.data_models.task import (
 from mlip_autopipec.payload.frame import Job, TaskFailed, as_json, identity, sha256_of, write_atomic
 from mlip_autopipec.payload.lammps_files import read_trace
 from mlip_autopipec.payload.structures import write_frames
-from mlip_autopipec.payload.task import claim
+from mlip_autopipec.payload.task import claim, make_run_folder
 from mlip_autopipec.schedulers.shipment import pack
 
 HERE = Path(__file__).parent
@@ -108,9 +109,9 @@ def test_an_outcome_tells_of_the_attempt(site: Site) -> None:
     assert 0 < outcome.wall_s < TASK_TIMEOUT_S
     assert outcome.started_at <= outcome.ended_at
     label = site.root / outcome.artefacts["label"].path
-    assert label == folder / "label.extxyz"
+    assert label == folder / "run-1" / "label.extxyz"
     assert sha256_of(label) == outcome.artefacts["label"].sha256
-    assert (folder / "outcome.json").read_bytes() == (site.root / "outbox" / f"{UID}.0.json").read_bytes()
+    assert (folder / "run-1" / "outcome.json").read_bytes() == (site.root / "outbox" / f"{UID}.0.json").read_bytes()
     assert [path.name for path in (site.root / "outbox").iterdir()] == [f"{UID}.0.json"]
 
 
@@ -221,6 +222,124 @@ def test_a_life_that_was_given_up_leaves_no_outcome(site: Site, word: str) -> No
     assert not (site.root / "outbox" / f"{UID}.0.json").exists()
 
 
+def test_what_writes_on_after_its_life_changes_no_file_of_the_next(site: Site) -> None:
+    """A code outlives its Python, or its node was called lost: the next attempt's label and outcome are its own."""
+    task = calculation(site, "oracle_stand.Outlived")
+    folder = site.place(task)
+    dead = begun(site, task, "begun", PYTHONPATH=str(HERE), OUTLIVED="1")
+    zombie = int((folder / "run-1" / "begun").read_text())
+    try:
+        with dead:  # its pipes are held by what outlives it
+            dead.kill()
+        next_uid = UID.replace("b00", "b01")
+        next_one = [*site.command(task, "18", uid=next_uid)]
+        environment = {**os.environ, "PYTHONPATH": str(HERE)}
+        subprocess.run(next_one, env=environment, timeout=TASK_TIMEOUT_S, check=True)
+        written = (folder / "run-1" / "label.extxyz").stat().st_size
+        while (folder / "run-1" / "label.extxyz").stat().st_size < 2 * written:
+            time.sleep(0.01)
+    finally:
+        os.killpg(zombie, signal.SIGKILL)
+    outcome = site.outcome(uid=next_uid)
+    label = site.root / outcome.artefacts["label"].path
+    assert label == folder / "run-2" / "label.extxyz"
+    assert outcome.artefacts["label"].sha256 == sha256_of(label)
+    assert b"mine" not in label.read_bytes()
+    assert sorted(path.name for path in folder.iterdir() if path.is_file()) == ["task.json"]
+
+
+def test_what_is_placed_in_the_outbox_is_never_replaced(site: Site) -> None:
+    """A life that comes to its end beside another of its job leaves the outcome that may have been read."""
+    task = calculation(site, "oracle_stand.Sleepy", {"seconds": 1.0})
+    process = begun(site, task, "begun", PYTHONPATH=str(HERE))
+    (site.root / "outbox").mkdir()
+    placed = site.root / "outbox" / f"{UID}.0.json"
+    placed.write_text("of the other life")
+    process.communicate(timeout=TASK_TIMEOUT_S)
+    assert process.returncode == 0
+    assert placed.read_text() == "of the other life"
+
+
+def test_a_life_that_lost_its_claim_says_no_more_and_stops(tmp_path: Path) -> None:
+    """Its progress would be taken for that of the attempt that has its place."""
+    held = [True]
+    job = Job(
+        root=tmp_path,
+        workdir=tmp_path / "run-1",
+        task="one",
+        parameters={},
+        inputs={},
+        cores=1,
+        task_folder=tmp_path,
+        has_claim=lambda: held[0],
+    )
+    job.progress(0.1, "on the way")
+    before = (tmp_path / "progress.json").read_bytes()
+    assert not job.stopping.is_set()
+    held[0] = False
+    job.progress(0.9, "far on the way")
+    assert (tmp_path / "progress.json").read_bytes() == before
+    assert job.stopping.is_set()
+
+
+def runs_of(folder: Path, *contents: dict[str, str]) -> Job:
+    """A new run of a task whose earlier ones have left these files, the first of them in the task's folder itself."""
+    for number, files in enumerate(contents):
+        run = make_run_folder(folder)[0] if number else folder
+        for name, text in files.items():
+            (run / name).parent.mkdir(parents=True, exist_ok=True)
+            (run / name).write_text(text)
+    run, before = make_run_folder(folder)
+    return Job(root=folder, workdir=run, task="one", parameters={}, inputs={}, cores=1, before=before)
+
+
+def found(folder: Path) -> list[str]:
+    """What the runs of these tests go on from."""
+    return ["saved"] if (folder / "saved").exists() else []
+
+
+def test_a_run_goes_on_from_a_copy_of_the_newest_that_left_something(tmp_path: Path) -> None:
+    """Runs that left nothing, or died as they copied, are passed over; what is copied keeps its time."""
+    job = runs_of(
+        tmp_path,
+        {"saved/deep/one": "of old"},
+        {"saved/deep/one": "first"},
+        {"saved/deep/one": "half", ".copying": ""},
+        {"other": "x"},
+    )
+    assert [path.name for path in job.before] == ["run-3", "run-2", "run-1", tmp_path.name]
+    assert job.carry_over(found)
+    copy, source = job.workdir / "saved/deep/one", tmp_path / "run-1/saved/deep/one"
+    assert (copy.read_text(), copy.stat().st_mtime_ns) == ("first", source.stat().st_mtime_ns)
+    copy.write_text("second")
+    assert source.read_text() == "first"
+    assert not (job.workdir / ".copying").exists()
+
+
+def test_a_campaign_of_an_earlier_version_is_gone_on_from(tmp_path: Path) -> None:
+    """Its codes wrote in the task's folder itself."""
+    job = runs_of(tmp_path, {"saved": "of old"}, {})
+    assert job.carry_over(found)
+    assert (job.workdir / "saved").read_text() == "of old"
+
+
+def test_nothing_is_taken_from_a_run_that_still_writes(tmp_path: Path) -> None:
+    """What changes while it is copied may be half of this moment and half of the next; an older run serves as well."""
+    many = {f"saved/{number}": "still" for number in range(100)}
+    job = runs_of(tmp_path, {}, {"saved/0": "of the run before"}, {**many, "saved/grows": ""})
+    grows = tmp_path / "run-2/saved/grows"
+    writer = subprocess.Popen(["sh", "-c", 'while :; do echo more >>"$0"; done', grows])
+    try:
+        while not grows.stat().st_size:
+            time.sleep(0.001)
+        assert job.carry_over(found)
+    finally:
+        writer.kill()
+        writer.wait()
+    copied = {path.name: path.read_text() for path in (job.workdir / "saved").iterdir()}
+    assert copied == {"0": "of the run before"}
+
+
 def test_the_claim_says_which_process_has_it(tmp_path: Path) -> None:
     """Its pid, start and boot: who looks can tell whether it still runs."""
     assert claim(tmp_path, "c.b00", "17")
@@ -278,17 +397,18 @@ def test_every_way_to_fail_is_an_outcome(site: Site, calculator: str, reason: Re
     assert found is reason
     assert message.startswith(words)
     assert len(message) <= 4000
-    assert ("bad_input: " if reason is Reason.BAD_INPUT else "Traceback") in (folder / "log.txt").read_text()
+    assert ("bad_input: " if reason is Reason.BAD_INPUT else "Traceback") in (folder / "run-1" / "log.txt").read_text()
 
 
 def begun(site: Site, task: Task, mark: str, **environment: str) -> "subprocess.Popen[str]":
     """An attempt that runs, once it has left its mark."""
     folder = site.place(task)
+    before = newest_run(folder)
     process = subprocess.Popen(
         site.command(task), env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     until = time.monotonic() + TASK_TIMEOUT_S
-    while not (folder / mark).exists():
+    while newest_run(folder) == before or not (newest_run(folder) / mark).exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -443,7 +563,7 @@ def stopped_walker(site: Site, task: Task, number: signal.Signals) -> tuple[int,
     """Exit status of a walker that was asked to stop some steps after it began, and the step that it said last."""
     process = begun(site, task, "gamma.csv")
     until = time.monotonic() + TASK_TIMEOUT_S
-    trace = site.root / task.workdir / "gamma.csv"
+    trace = newest_run(site.root / task.workdir) / "gamma.csv"
     before = len(trace.read_text().splitlines())
     while len(trace.read_text().splitlines()) < before + 5:
         assert time.monotonic() < until
@@ -468,7 +588,7 @@ def test_a_walker_goes_on_where_the_walltime_stopped_it(grown: Site) -> None:
     status, later = stopped_walker(grown, task, signal.SIGUSR1)
     assert later > step
     assert grown.outcome().reached == later / 1_000_000
-    trace = read_trace(grown.root / task.workdir / "gamma.csv")
+    trace = read_trace(grown.root / task.workdir / "run-2" / "gamma.csv")
     assert trace[:, 0].tolist() == list(range(0, later + 1, 5))
 
 
@@ -480,7 +600,7 @@ def test_sigterm_leaves_a_checkpoint_and_the_word_to_the_scheduler(grown: Site) 
     assert (status, (grown.root / "outbox").exists()) == (1, False)
     requeued = grown.run(task, SLURM_RESTART_COUNT="1")
     assert requeued.returncode == 0, requeued.stderr
-    assert "read_restart checkpoint.last" in (grown.root / task.workdir / "in.lammps").read_text()
+    assert "read_restart checkpoint.last" in (grown.root / task.workdir / "run-2" / "in.lammps").read_text()
     metrics = grown.outcome().metrics
     assert isinstance(metrics, ExploreMetrics)
     assert (metrics.ending, metrics.steps, metrics.steps_planned) == ("completed", 1500, 1500)

@@ -274,17 +274,19 @@ def test_the_fingerprint_is_over_both_files(fitted: Fitted, tmp_path: Path) -> N
     assert fingerprint(Path(yaml), Path(asi)) != told
 
 
-def test_a_second_attempt_replaces_the_folder_whole_and_keeps_the_first(fitted: Fitted, tmp_path: Path) -> None:
-    """Nothing of the earlier attempt is mixed in, and it is put aside in the task's folder, not thrown away."""
-    train(tmp_path, fitted.labels)
-    folder = tmp_path / "potentials/001"
-    (folder / "left-behind").write_text("of the first attempt")
-    result = train(tmp_path, fitted.labels)
-    assert not (folder / "left-behind").exists()
-    assert all(path.exists() for path in result.artefacts.values())
-    (aside,) = (tmp_path / "cycles/001/training").glob("*/superseded-*")
-    assert (aside / "left-behind").read_text() == "of the first attempt"
-    assert (aside / "potential.yaml").exists()
+def test_a_second_attempt_takes_names_of_its_own_and_replaces_nothing(fitted: Fitted, tmp_path: Path) -> None:
+    """The other may have been given up and live on: whoever comes last changes no file of whoever came first."""
+    first = train(tmp_path, fitted.labels).artefacts
+    before = {name: path.read_bytes() for name, path in first.items()}
+    second = train(tmp_path, fitted.labels[::-1]).artefacts
+    assert {name: path.read_bytes() for name, path in first.items()} == before
+    assert first["dataset"].read_bytes() != second["dataset"].read_bytes()
+    assert [path["dataset"].relative_to(tmp_path).as_posix() for path in (first, second)] == [
+        "dataset/001.extxyz",
+        "dataset/001.2.extxyz",
+    ]
+    folders = [{path.parent.relative_to(tmp_path).as_posix() for path in each.values()} for each in (first, second)]
+    assert folders == [{"dataset", "potentials/001"}, {"dataset", "potentials/001.2"}]
 
 
 def test_labels_of_different_settings_are_not_mixed(fitted: Fitted, tmp_path: Path) -> None:

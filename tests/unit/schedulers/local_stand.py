@@ -89,7 +89,12 @@ class Queue:
 
     def has_begun(self, task: Task) -> bool:
         """Whether a slow task is at work."""
-        return (self.root / task.workdir / "begun").exists()
+        return (self.run_of(task) / "begun").exists()
+
+    def run_of(self, task: Task) -> Path:
+        """Where the last life of a task has written; the task's folder itself where none has begun."""
+        runs = (self.root / task.workdir).glob("run-*")
+        return max(runs, key=lambda run: int(run.name.removeprefix("run-")), default=self.root / task.workdir)
 
     def claims(self, task: Task) -> int:
         """How many attempts at a task were ever begun or forbidden."""

@@ -11,7 +11,7 @@ from ase.calculators.emt import EMT
 
 
 class Slow(EMT):  # type: ignore[misc] # ASE has no types
-    """Sleeps, but no longer than until there is a file `enough` in the task's folder.
+    """Sleeps, but no longer than until there is a file `enough` in its folder.
 
     `times.json` there has its begin and end on the clock that all processes share.
     """

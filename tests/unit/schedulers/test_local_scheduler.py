@@ -91,7 +91,7 @@ async def test_no_more_cores_are_taken_than_there_are(make_queue: Callable[..., 
     await queue.until_states(batches[1], ENDED, ENDED)
     changes = []
     for task in (*first, *second):
-        began, ended = json.loads((queue.root / task.workdir / "times.json").read_text())
+        began, ended = json.loads((queue.run_of(task) / "times.json").read_text())
         changes += [(began, task.resources.cores), (ended, -task.resources.cores)]
     taken = [sum(cores for _, cores in sorted(changes)[: place + 1]) for place in range(len(changes))]
     assert max(taken) == 2
@@ -129,7 +129,7 @@ async def test_a_task_knows_its_cores_and_nothing_of_the_daemon(queue: Queue, mo
     batch = queue.batch(tasks)
     await queue.accepted(batch, tasks)
     await queue.until_states(batch, ENDED)
-    environment = json.loads((queue.root / tasks[0].workdir / "environment.json").read_text())
+    environment = json.loads((queue.run_of(tasks[0]) / "environment.json").read_text())
     assert "NOTIFY_SOCKET" not in environment
     assert {environment[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")} == {"2"}
 
@@ -212,7 +212,7 @@ async def test_tasks_outlive_their_runner_and_are_still_seen(make_queue: Callabl
     later = queue.batch(other, UID.replace("b00", "b01"))
     await queue.accepted(later, other)
     assert await queue.states(later) == [WAITING]
-    (queue.root / tasks[0].workdir / "enough").touch()
+    (queue.run_of(tasks[0]) / "enough").touch()
     await queue.until_states(batch, ABSENT, ABSENT)
     outcome = queue.outcome(0)
     assert outcome is not None
