@@ -1,6 +1,14 @@
 """What every test shares: a run that was to skip nothing fails when something was skipped."""
 
+import os
+import tempfile
+
 import pytest
+
+
+def pytest_configure() -> None:
+    """Campaigns of these tests share the machine's cores among themselves, and with nobody else's."""
+    os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="autopipec-tests-")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

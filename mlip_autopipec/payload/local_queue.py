@@ -11,8 +11,8 @@ One verb per call, JSON in, one line of JSON out; the daemon asks over its trans
 `submit` that finds `sent` made, but no runner.json, is unclear: a runner may be about to begin.
 
 A task outlives its runner, and tells by its own claim that it runs. One that has not claimed when its runner is gone is
-lost for good: `post_mortem` takes the claim in its stead before it says so. Nothing is said of a process of another
-host than this one: a name like `login` may lead to several.
+lost for good: `post_mortem` takes the claim in its stead before it says so. What a task has started, and is left of it,
+is ended first. Nothing is said of a process of another host than this one: a name like `login` may lead to several.
 """
 
 import contextlib
@@ -28,11 +28,14 @@ from typing import Any
 
 from mlip_autopipec.payload.batch import is_locked, run_batch
 from mlip_autopipec.payload.frame import as_json, write_atomic, write_once
+from mlip_autopipec.payload.processes import Process, ProcessTable, attempt_name, end_processes
 from mlip_autopipec.payload.small_files import read_small
 
 #: How long a new runner may take to say who it is before the submission counts as unclear.
 _HANDSHAKE_S = 10.0
 _LOOK_EVERY_S = 0.01
+#: What has outlived its runner is asked to end, looked at so often, and killed when it had so long.
+_END_EVERY_S, _KILL_AFTER_S = 0.2, 10.0
 
 #: Sizes of the files, and of the words in them: anybody may have written there.
 _BYTES_MAX, _SPEC_BYTES_MAX = 2**20, 64 * 2**20
@@ -48,7 +51,7 @@ def answer(root: Path, verb: str, asked: Mapping[str, Any]) -> Answer:
 def submit(root: Path, spec: Mapping[str, Any]) -> Answer:
     """Start the runner of a batch, once ever; then wait until it has said who it is."""
     folder = folder_of(root, spec["uid"])
-    cores = spec["cores"] or len(os.sched_getaffinity(0))
+    cores = spec["cores"] or max(len(os.sched_getaffinity(0)) - 1, 1)  # one is for whoever sits there
     too_big = next((task for task in spec["tasks"] if task["cores"] > cores), None)
     if too_big is not None:
         return {"rejected": f"{too_big['id']} asks for {too_big['cores']} cores, {cores} may be used there at a time"}
@@ -123,6 +126,9 @@ def post_mortem(root: Path, asked: Mapping[str, Any]) -> Answer:
         with contextlib.suppress(FileExistsError):  # it has begun
             claims[index].mkdir()
     state, detail = _state(folder, index, claims)
+    if state == "absent" and (left := _left(root, asked["uid"], [index])):
+        end_processes(left)
+        state, detail = "running", f"what it started is told to end: pid {', '.join(str(each.pid) for each in left)}"
     if state not in {"ended", "absent"}:
         return {"sighting": {"uid": asked["uid"], "index": index, "state": state, "detail": detail}}
     told = read_json(folder / f"{index}.end")
@@ -148,18 +154,36 @@ def roll(root: Path, asked: Mapping[str, Any]) -> Answer:
 
 
 def cancel(root: Path, asked: Mapping[str, Any]) -> Answer:
-    """Ask the runner to end its tasks; what has outlived its runner is told directly."""
+    """Ask the runner to end its tasks, all of them or only these; what has outlived its runner is told directly."""
     folder = folder_of(root, asked["uid"])
-    (folder / "cancel").touch()
-    if _lives(read_json(folder / "runner.json")):
-        return {}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in [f"cancel.{index}" for index in asked["live"]] if asked.get("only") else ["cancel"]:
+        (folder / name).touch()
+    if not _lives(read_json(folder / "runner.json")):
+        _end(root, folder, asked["live"])
+    return {}
+
+
+def _end(root: Path, folder: Path, indices: Sequence[int]) -> None:
+    """End what has outlived its runner: it is asked to, and killed when it had its time."""
     claims = _claims(root, folder)
-    for index in asked["live"]:
+    for index in indices:
         task = _process(folder, index, claims)
-        if _lives(task) and task is not None:
+        if task is not None and _lives(task):  # also one of an earlier version, which has no name
             with contextlib.suppress(ProcessLookupError):  # it ended by itself in the meantime
                 os.killpg(task["pid"], signal.SIGTERM)
-    return {}
+    end_processes(_left(root, folder.name, indices), signal.SIGTERM)
+    now = time.monotonic()
+    while (left := _left(root, folder.name, indices)) and time.monotonic() < now + 2 * _KILL_AFTER_S:
+        if time.monotonic() > now + _KILL_AFTER_S:
+            end_processes(left)
+        time.sleep(_END_EVERY_S)
+
+
+def _left(root: Path, uid: str, indices: Sequence[int]) -> list[Process]:
+    """What runs here of these attempts."""
+    names, processes = {attempt_name(root, uid, index) for index in indices}, ProcessTable().look()
+    return [each for each in processes if each.attempt in names]
 
 
 VERBS: Mapping[str, Callable[[Path, Mapping[str, Any]], Answer]] = {

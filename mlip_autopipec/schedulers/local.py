@@ -87,6 +87,7 @@ class LocalScheduler:
                     "cores": task.resources.cores * task.resources.ranks,
                     "threads": task.resources.cores,
                     "walltime_s": task.resources.walltime_s,
+                    "memory_mib": task.resources.memory_mib,
                 }
                 for index, task in enumerate(tasks)
             ],

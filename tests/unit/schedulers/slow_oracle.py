@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,24 @@ class WithTool(EMT):  # type: ignore[misc] # ASE has no types
     def calculate(self, *_words: Any, **_named: Any) -> None:
         Path("begun").touch()
         subprocess.run(["sleep", "120"], check=True)
+
+
+class Outlived(EMT):  # type: ignore[misc] # ASE has no types
+    """Leaves the work to a program in a session of its own, which says its number and writes on and on."""
+
+    def calculate(self, *_words: Any, **_named: Any) -> None:
+        tool = subprocess.Popen(["sh", "-c", "while sleep 0.02; do date >beat; done"], start_new_session=True)
+        Path("tool").write_text(str(tool.pid), encoding="utf-8")
+        Path("begun").touch()
+        tool.wait()
+
+
+class Hungry(EMT):  # type: ignore[misc] # ASE has no types
+    """Has a program that takes 400 MiB of memory and keeps it."""
+
+    def calculate(self, *_words: Any, **_named: Any) -> None:
+        script = "import time; kept = b'x' * (400 * 2**20); time.sleep(120)"
+        subprocess.run([sys.executable, "-c", script], check=True)
 
 
 class Dying(EMT):  # type: ignore[misc] # ASE has no types

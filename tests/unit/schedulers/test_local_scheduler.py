@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +15,10 @@ from local_stand import HERE, UID, Queue, odd, quick, run_now, slow, until
 
 from mlip_autopipec.data_models.base import Reason
 from mlip_autopipec.data_models.events import JobState, Sighting
+from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.errors import TransientError
+from mlip_autopipec.payload import local_queue
+from mlip_autopipec.payload.cores import shared_folder
 from mlip_autopipec.payload.frame import identity
 from mlip_autopipec.ports import PostMortem, Rejected
 from mlip_autopipec.schedulers.shipment import pack
@@ -313,3 +318,129 @@ async def test_a_runner_that_cannot_be_started_is_a_fault_that_passes(
     assert queue.claims(tasks[0]) == 0
     await make_queue().accepted(batch, tasks)
     await make_queue().until_states(batch, ENDED)
+
+
+async def killed_beside_its_tool(queue: Queue, task: Task, index: int = 0) -> int:
+    """A task whose Python is killed, as by the kernel when memory is short; the number of the code that lives on."""
+    await until(lambda: queue.has_begun(task))
+    os.kill(json.loads((queue.folder() / f"{index}.running").read_text())["pid"], signal.SIGKILL)
+    return int((queue.run_of(task) / "tool").read_text())
+
+
+async def test_a_core_is_free_when_the_last_process_of_its_task_is_gone(make_queue: Callable[..., Queue]) -> None:
+    """The Python is killed and its code lives, in a session of its own: it is ended before anything else begins."""
+    queue = make_queue(1)
+    tasks = [odd(0, "Outlived"), slow(1, 0.0)]
+    batch = queue.batch(tasks)
+    await queue.accepted(batch, tasks)
+    tool = await killed_beside_its_tool(queue, tasks[0])
+    await queue.until_states(batch, ENDED, ENDED)
+    assert is_gone(tool)
+    end = await queue.scheduler.post_mortem(batch, 0)
+    assert isinstance(end, PostMortem)
+    assert end.message.startswith("signal SIGKILL")
+    began, _ = json.loads((queue.run_of(tasks[1]) / "times.json").read_text())
+    beat = (queue.run_of(tasks[0]) / "beat").stat().st_mtime
+    assert beat < time.time() - (time.monotonic() - began)
+
+
+async def test_what_outlives_its_task_and_its_runner_is_ended_before_the_task_is_called_lost(
+    make_queue: Callable[..., Queue],
+) -> None:
+    """Nobody holds the lock of its core any more; whoever looks after the attempt ends what is left of it."""
+    queue = make_queue(1)
+    tasks = [odd(0, "Outlived")]
+    batch = queue.batch(tasks)
+    await queue.accepted(batch, tasks)
+    await until(lambda: queue.has_begun(tasks[0]))
+    await kill_runner(queue)
+    tool = await killed_beside_its_tool(queue, tasks[0])
+    await queue.until_states(batch, ABSENT)
+    first = await queue.scheduler.post_mortem(batch, 0)
+    assert isinstance(first, Sighting)
+    assert first.state is RUNNING
+    await until(lambda: is_gone(tool))
+    lost = await queue.scheduler.post_mortem(batch, 0)
+    assert isinstance(lost, PostMortem)
+    assert lost.reason is Reason.LOST
+
+
+async def test_whoever_takes_a_core_ends_what_an_attempt_has_left_on_it(make_queue: Callable[..., Queue]) -> None:
+    """Also where neither its runner nor its task lives and the daemon has not asked yet."""
+    queue = make_queue(1)
+    tasks = [odd(0, "Outlived")]
+    await queue.accepted(queue.batch(tasks), tasks)
+    await until(lambda: queue.has_begun(tasks[0]))
+    await kill_runner(queue)
+    tool = await killed_beside_its_tool(queue, tasks[0])
+    other = [slow(1, 0.0)]
+    later = queue.batch(other, UID.replace("b00", "b01"))
+    await queue.accepted(later, other)
+    await queue.until_states(later, ENDED)
+    assert is_gone(tool)
+
+
+async def test_a_task_that_holds_more_memory_than_it_asked_for_is_ended(queue: Queue) -> None:
+    """All of its processes together count, and the reason is the one by which the next attempt gets more."""
+    tasks = [odd(0, "Hungry", memory_mib=300)]
+    batch = queue.batch(tasks)
+    await queue.accepted(batch, tasks)
+    await queue.until_states(batch, ENDED)
+    end = await queue.scheduler.post_mortem(batch, 0)
+    assert isinstance(end, PostMortem)
+    assert end.reason is Reason.OUT_OF_MEMORY
+    assert re.fullmatch(r"its processes held \d{3} MiB, it had asked for 300 MiB", end.message)
+    assert queue.outcome(0) is None
+
+
+@pytest.fixture
+def one_core() -> Iterator[None]:
+    """This process, and what it starts, may use one core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
+
+
+@pytest.mark.usefixtures("one_core")
+async def test_two_campaigns_share_the_cores_of_a_machine(
+    make_queue: Callable[..., Queue], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has one core to itself by its own count; there is one, so the second waits for the first."""
+    (tmp_path / "runtime").mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
+    first, second = make_queue(1), Queue.at(tmp_path / "second", 1)
+    tasks = [slow(0)]
+    batches = [queue.batch(tasks) for queue in (first, second)]
+    await first.accepted(batches[0], tasks)
+    await until(lambda: first.has_begun(tasks[0]))
+    await second.accepted(batches[1], tasks)
+    assert await second.states(batches[1]) == [WAITING]
+    (first.run_of(tasks[0]) / "enough").touch()
+    await until(lambda: second.has_begun(tasks[0]))
+    assert await first.states(batches[0]) == [ENDED]
+    (second.run_of(tasks[0]) / "enough").touch()
+    await second.until_states(batches[1], ENDED)
+
+
+@pytest.mark.parametrize(("cores", "words"), [(1, "1 may be"), (2, "1 may be"), (3, "2 may be")])
+async def test_a_core_is_left_for_whoever_sits_there(
+    make_queue: Callable[..., Queue], monkeypatch: pytest.MonkeyPatch, cores: int, words: str
+) -> None:
+    """Where a site says nothing; and there is always one to work with."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    spec = {"uid": UID, "cores": None, "tasks": [{"id": "one", "cores": 9}]}
+    assert words in local_queue.submit(make_queue().root, spec)["rejected"]
+
+
+def test_runners_meet_where_nobody_else_can_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runtime folder that is open to others is none."""
+    for mode, trusted in ((0o700, True), (0o770, False)):
+        folder = tmp_path / f"{mode:o}"
+        folder.mkdir()
+        folder.chmod(mode)
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+        shared = shared_folder()
+        assert shared is not None
+        assert shared.is_relative_to(folder) is trusted
+        assert shared.stat().st_mode & 0o077 == 0
