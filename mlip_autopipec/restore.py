@@ -10,10 +10,10 @@ from mlip_autopipec.daemon import VERSION, SystemClock, way_there
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.state import Stage, WorkflowState
-from mlip_autopipec.errors import OperatorError
+from mlip_autopipec.errors import JournalDamaged, OperatorError
 from mlip_autopipec.journal.journal import FileJournal
 from mlip_autopipec.journal.lock import CampaignLock
-from mlip_autopipec.journal.mend import cut_off, find_damage
+from mlip_autopipec.journal.mend import STATE_FILE, begin_mending, complete_mending, end_mending, find_damage
 from mlip_autopipec.journal.replay import read, replay
 from mlip_autopipec.journal.snapshot import save_state
 from mlip_autopipec.orchestration.policy import Policy
@@ -22,29 +22,35 @@ from mlip_autopipec.phases import phase_runners
 
 
 async def restore(loaded: LoadedConfig) -> ev.JournalRebuilt:
-    """Cut a damaged journal, or begin one that is gone, and write down what the site tells of the time after.
+    """Make a damaged journal, or one that is gone, again, of what is left of it and what the site tells.
 
-    Returns the last event that is written, which says what was done. Raises OperatorError if the journal is in order,
-    if the site holds nothing of the campaign, or if the site file is not the one that it was run with.
+    It is made beside the old one, which is touched when all is done (see `journal.mend`). Returns the last event that
+    is written, which says what was done. Raises OperatorError, and nothing has changed, if the journal is in order, if
+    the site holds nothing of the campaign, or if the site file is not the one that it was run with.
     """
     folder, clock = loaded.config.campaign.folder, SystemClock()
     path = folder / "journal"
     with CampaignLock(folder, now=clock.now()):
+        complete_mending(path)
         relics = await _relics(loaded, clock)
         damage = find_damage(path)
-        kept = cut_off(path, damage, clock.now()) if damage else _put_aside_a_new_one(path, relics, clock.now())
-        journal, state = FileJournal.open(path, now=clock.now())
+        kept = _kept(path, relics, damage, clock.now())
+        made = begin_mending(path, damage)
+        journal, state = FileJournal.open(made, now=clock.now())
         try:
-            _check(path, state, relics, damaged=kept is not None)
-            events = _missing(loaded, relics, state, path)
+            if state.campaign not in {"", relics.campaign}:
+                words = f"the journal in {path} is of {state.campaign}, and site.root holds {relics.campaign}"
+                raise OperatorError(words)
+            events = _missing(loaded, relics, state, made)
             await journal.append(events)
             told = ev.JournalRebuilt(
-                at=clock.now(), events=len(events), kept_as=kept.name if kept else "", unused=_unused(path, relics)
+                at=clock.now(), events=len(events), kept_as=kept.name if kept else "", unused=_unused(made, relics)
             )
             await journal.append([told])
         finally:
             await journal.close()
-        save_state(folder / "state.json", replay(path))
+        save_state(made / STATE_FILE, replay(made))
+        end_mending(path, made, kept)
     return told
 
 
@@ -56,20 +62,18 @@ async def _relics(loaded: LoadedConfig, clock: SystemClock) -> Relics:
         await way.close()
 
 
-def _put_aside_a_new_one(path: Path, relics: Relics, now: datetime) -> Path | None:
-    """Where a daemon has begun anew for want of the journal, and was refused the root; None if none has."""
+def _kept(path: Path, relics: Relics, damage: JournalDamaged | None, now: datetime) -> Path | None:
+    """The name under which the present journal is kept; None if there is none. Raises OperatorError if it is in order.
+
+    One that a daemon has begun anew for want of the old one, and that was refused the root, is put aside as unused.
+    """
+    if damage is not None:
+        return path.with_name(f"{path.name}.damaged-{now:%Y%m%dT%H%M%S}")
     state = replay(path)
     begun = state.cycle_index or state.batches_begun or state.current_phase not in {None, Phase.GENERATION}
-    if state.campaign in {"", relics.campaign} or begun:
-        return None
-    return path.rename(path.with_name(f"{path.name}.unused-{now:%Y%m%dT%H%M%S}"))
-
-
-def _check(path: Path, state: WorkflowState, relics: Relics, *, damaged: bool) -> None:
-    if state.stage is not Stage.EMPTY and not damaged:
+    if state.stage is not Stage.EMPTY and (begun or state.campaign == relics.campaign):
         raise OperatorError(f"the journal in {path} is in order: there is nothing to restore")
-    if state.campaign not in {"", relics.campaign}:
-        raise OperatorError(f"the journal in {path} is of {state.campaign}, and site.root holds {relics.campaign}")
+    return path.with_name(f"{path.name}.unused-{now:%Y%m%dT%H%M%S}") if path.exists() else None
 
 
 def _missing(loaded: LoadedConfig, relics: Relics, state: WorkflowState, path: Path) -> Sequence[ev.Event]:

@@ -21,6 +21,15 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+def sync_file(path: Path) -> None:
+    """Make durable what a file holds."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def make_folder(folder: Path) -> None:
     """Create a folder, and those above it, for their owner alone and with durable names. Leaves what is there alone."""
     if not folder.is_dir():

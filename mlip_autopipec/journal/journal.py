@@ -19,6 +19,7 @@ from mlip_autopipec.data_models.events import Event, JournalRepaired
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.errors import AutopipecError, BugError, OperatorError
 from mlip_autopipec.journal.durable import make_folder
+from mlip_autopipec.journal.mend import complete_mending
 from mlip_autopipec.journal.records import Record
 from mlip_autopipec.journal.replay import fold
 from mlip_autopipec.journal.segments import Scan
@@ -70,6 +71,7 @@ class FileJournal:
         million events with a snapshot near their end, a minute without.
         """
         try:
+            complete_mending(folder)
             make_folder(folder)
             scan, state = _replayed(folder, upcasters)
             repairs = _repair(scan, now)

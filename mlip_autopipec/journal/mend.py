@@ -1,13 +1,21 @@
-"""Mending by hand: a damaged journal is copied aside whole, and cut where the damage begins."""
+"""Mending by hand: a journal is made again beside the damaged one, and takes its place when it is whole.
+
+Killed anywhere, the journal is as before, or done. Nothing of it is touched until the new one is complete and on the
+disk; then one rename gives that a name by which whoever opens the journal next knows it, and brings the exchange to its
+end: the old journal gets the name by which it is kept, the new one its place.
+"""
 
 import shutil
-from datetime import datetime
 from pathlib import Path
 
 from mlip_autopipec.errors import JournalDamaged
-from mlip_autopipec.journal.durable import sync_folder
+from mlip_autopipec.journal.durable import make_folder, sync_file, sync_folder
 from mlip_autopipec.journal.replay import read
-from mlip_autopipec.journal.segments import number_of, segment_path
+from mlip_autopipec.journal.segments import number_of
+
+#: In the new journal's folder until it takes its place: what goes beside the journal.
+STATE_FILE = "state.json"
+_NOT_KEPT = "nothing"
 
 
 def find_damage(folder: Path) -> JournalDamaged | None:
@@ -20,20 +28,49 @@ def find_damage(folder: Path) -> JournalDamaged | None:
     return None
 
 
-def cut_off(folder: Path, damage: JournalDamaged, now: datetime) -> Path:
-    """Copy the journal aside, then cut it where the damage begins; the folder with the copy. Raises OSError.
+def begin_mending(folder: Path, damage: JournalDamaged | None) -> Path:
+    """A folder beside the journal with a copy of what is before the damage, empty without any. Raises OSError.
 
-    Killed in the middle, it may be called again: what was copied once is never written to.
+    What an earlier try has left there is thrown away.
     """
-    kept = folder.with_name(f"{folder.name}.damaged-{now:%Y%m%dT%H%M%S}")
-    shutil.copytree(folder, kept)
-    number = number_of(damage.path)
-    for path in sorted(folder.glob("journal-*.jsonl"), reverse=True):
-        if number_of(path) > number or (path == damage.path and damage.offset == 0):
-            path.unlink()
-    if damage.offset:
-        with segment_path(folder, number).open("r+b") as file:
-            file.truncate(damage.offset)
-    sync_folder(folder)
+    made = folder.with_name(f"{folder.name}.mending")
+    if made.exists():
+        shutil.rmtree(made)
+    make_folder(made)
+    if damage is not None:
+        for path in sorted(folder.glob("journal-*.jsonl")):
+            if number_of(path) < number_of(damage.path) or (path == damage.path and damage.offset):
+                shutil.copyfile(path, made / path.name)
+        if damage.offset:
+            with (made / damage.path.name).open("r+b") as file:
+                file.truncate(damage.offset)
+        for path in made.iterdir():
+            sync_file(path)
+    sync_folder(made)
+    return made
+
+
+def end_mending(folder: Path, made: Path, kept: Path | None) -> None:
+    """Put the new journal in the place of the old one, which is kept under another name. Raises OSError."""
+    made.rename(folder.with_name(f"{_mended(folder)}{kept.name if kept else _NOT_KEPT}"))
     sync_folder(folder.parent)
-    return kept
+    complete_mending(folder)
+
+
+def complete_mending(folder: Path) -> None:
+    """Bring an exchange of journals to its end that was decided and then cut off; else do nothing. Raises OSError.
+
+    Whoever opens a journal calls it first, holding the campaign's lock.
+    """
+    for mended in folder.parent.glob(f"{_mended(folder)}*"):
+        if (mended / STATE_FILE).exists():
+            (mended / STATE_FILE).replace(folder.with_name(STATE_FILE))
+        kept = folder.with_name(mended.name.removeprefix(_mended(folder)))
+        if kept.name != _NOT_KEPT and folder.exists() and not kept.exists():
+            folder.rename(kept)
+        mended.rename(folder)
+        sync_folder(folder.parent)
+
+
+def _mended(folder: Path) -> str:
+    return f"{folder.name}.mended."

@@ -56,7 +56,9 @@ class LocalScheduler(Model):
     """Jobs are detached processes of the machine that the transport leads to."""
 
     kind: Literal["local"] = "local"
-    cores: int | None = Field(default=None, ge=1, description="that tasks may use at a time; all cores but one if left out")
+    cores: int | None = Field(
+        default=None, ge=1, description="that tasks may use at a time; all cores but one if left out"
+    )
     prologue: tuple[_Line, ...] = Field(
         default=(), description="lines of bash before tasks, such as `module load mpich`"
     )
