@@ -202,6 +202,8 @@ def report(found: Found) -> str:
     for measure_ in cv.MEASURES:
         words = "labels to the error that random frames have, and as a part of these"
         lines += [f"{measure_}: {words}", "", *cv.ratio_table(found.curves, _CHANCE, measure_), ""]
+    words = "99th percentile of |ΔF| by condition, meV/Å: labels to that of random frames at 50, as a part of these"
+    lines += [words, "", *cv.condition_table(found.curves, _CHANCE, 50), ""]
     return "\n".join(lines)
 
 

@@ -100,10 +100,10 @@ def data_sets(root: Path) -> list[Path]:
 
 
 def verdict(folder: Path) -> str:
-    """The last lines of the daemon that say how it ended."""
+    """The line of the daemon that says how the campaign ended."""
     path = folder / "daemon.out"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return next((line for line in reversed(lines) if "verdict" in line or "ended" in line), "no verdict")
+    return next((line.strip() for line in reversed(lines) if " verdict " in line), "no verdict")
 
 
 class Follower:

@@ -153,6 +153,25 @@ def ratio_table(curves: Sequence[Curve], base: str, measure: str) -> list[str]:
     return lines
 
 
+def condition_table(curves: Sequence[Curve], base: str, count: int) -> list[str]:
+    """Markdown: by condition the tail that `base` has after so many labels, and labels to it as a part of these."""
+    ways = by_way(curves)
+    prefix = "force, 99 %, "
+    lines = [f"| condition | tail at {count} | " + " | ".join(way for way in ways if way != base) + " |"]
+    lines.append("|" + "---|" * (len(ways) + 1))
+    for measure in curves[0].points[0].values:
+        error = error_of(ways[base], count, measure) if measure.startswith(prefix) else None
+        if error is None:
+            continue
+        cells = [
+            told([curve.labels_to(error, measure) / count for curve in draws], 2)
+            for way, draws in ways.items()
+            if way != base
+        ]
+        lines.append(f"| {measure.removeprefix(prefix)} | {_number(error, 3)} | " + " | ".join(cells) + " |")
+    return lines
+
+
 def error_of(draws: Sequence[Curve], count: float, measure: str) -> float | None:
     """The median over draws after so many labels."""
     found = [error for curve in draws if (error := curve.at(count, measure)) is not None]

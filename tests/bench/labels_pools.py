@@ -28,7 +28,7 @@ from mlip_autopipec.phases.generation import Generation
 #: Changes with whatever makes kept files worthless.
 _VERSION = 1
 _POOL = Sampling(frames=260, spacing_fs=80, settling_fs=500)
-_TEST = Sampling(frames=48, spacing_fs=250, settling_fs=1000, trajectories=2)
+_TEST = Sampling(frames=48, spacing_fs=160, settling_fs=500)
 _TEST_SEED = 977_001
 
 Say = Callable[[str], None]

@@ -10,7 +10,7 @@ from ase.build import bulk
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from labels_campaign import Follower, moved
 from labels_choice import at_random, by_committee, farthest
-from labels_curves import Curve, Point, pool_table, ratio_table
+from labels_curves import Curve, Point, condition_table, pool_table, ratio_table
 from labels_fit import Fitter, TestSet
 from labels_md import Sampling, conditions, sample, start
 from labels_pools import Oracle, Store
@@ -107,6 +107,13 @@ def test_tables_have_every_way_and_say_never() -> None:
     bad = Curve("x", [Point(0, {"e": 8.0}), Point(100, {"e": 7.0})])
     assert pool_table([chance, bad], "e")[-1] == "| 100 | 1 | 7 |"
     assert "never" in ratio_table([chance, bad], "b", "e")[-1]
+    tails = [
+        Curve(way, [Point(0, {"force, 99 %, melt": 8.0}), Point(labels, {"force, 99 %, melt": 1.0})])
+        for way, labels in (("b", 100), ("x", 50))
+    ]
+    title, _, row = condition_table(tails, "b", 100)
+    assert title == "| condition | tail at 100 | x |"
+    assert row == "| melt | 1 | 0.5 |"
 
 
 @pytest.mark.parametrize("site", SITES, ids=[site.stem for site in SITES])
