@@ -137,6 +137,30 @@ def retry(
 
 
 @app.command()
+def reopen(
+    reason: Annotated[str, typer.Option("--reason", "-r", help="Why; it goes into the journal.")],
+    config: Config = None,
+    socket: Socket = None,
+) -> None:
+    """Go on from a verdict, with nothing lost: what was given up is tried again, and bounds count from here.
+
+    Where no daemon runs it is written into the journal, and the next daemon goes on.
+    """
+    from mlip_autopipec.errors import DaemonUnreachable
+
+    try:
+        _tell(asyncio.run(_client(config, socket).reopen(reason)))
+    except DaemonUnreachable:
+        if (socket or _before_command("socket")) is not None:
+            raise
+        from mlip_autopipec.reopen import reopen as write_down
+
+        seq, event = asyncio.run(write_down(_load(config), reason))
+        said = "is reopened" if event is not None else "has no verdict to go on from"
+        typer.echo(f"The campaign {said} (event {seq}). No daemon runs: start autopipecd to go on.")
+
+
+@app.command()
 def stop(reason: Reason = "", config: Config = None, socket: Socket = None) -> None:
     """Stop the daemon; running jobs go on, and the next daemon takes them over."""
     asyncio.run(_client(config, socket).stop(reason))

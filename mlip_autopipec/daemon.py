@@ -32,6 +32,7 @@ from mlip_autopipec.config.loader import LoadedConfig, effective_yaml, load_conf
 from mlip_autopipec.config.schemas import site as sections
 from mlip_autopipec.config.supplies import supplies
 from mlip_autopipec.control.address import socket_path
+from mlip_autopipec.control.listener import user_name
 from mlip_autopipec.control.server import ControlServer
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import FileRef, Place, Verdict
@@ -53,6 +54,7 @@ from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.orchestration.ownership import Ownership
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.orchestration.progress import ProgressReader
+from mlip_autopipec.orchestration.restart import after_change
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.ports import Clock, Journal, Scheduler, Transport, Watcher
 from mlip_autopipec.schedulers.local import LocalScheduler
@@ -210,6 +212,12 @@ class _Site:
     scheduler: Scheduler
     python: str
     way: Way
+
+
+def person() -> ev.Actor:
+    """Who has started this process."""
+    uid = os.getuid()
+    return ev.Actor(uid=uid, pid=os.getpid(), name=user_name(uid))
 
 
 def python_of(site: sections.SiteSection) -> str:
@@ -478,7 +486,8 @@ class _Daemon:
     ) -> WorkflowState:
         """Write down that a daemon has taken over, and that a campaign exists."""
         sha256 = self._loaded.sha256
-        begun: list[ev.Event] = []
+        policy = Policy.from_config(self._config)
+        begun: list[ev.Event] = [*after_change(state, sha256, policy, now, person())]
         if state.stage is Stage.EMPTY:
             name = self._config.campaign.name
             campaign = f"{name}-{secrets.token_hex(3)}"
@@ -516,9 +525,10 @@ class _Daemon:
         observers: Sequence[Observer],
         since: tuple[datetime, float],
     ) -> WorkflowManager:
+        policy = Policy.from_config(self._config)
         return WorkflowManager(
             state=state,
-            policy=Policy.from_config(self._config),
+            policy=policy,
             journal=journal,
             effects=Effects(
                 phase_runners(self._config, {path: supply.ref for path, supply in self._supplies.items()}),
@@ -526,6 +536,7 @@ class _Daemon:
                 self._site.way.transport,
                 self._clock,
                 prepare=self._prepare_site,
+                resources=policy.resources,
             ),
             scheduler=self._site.scheduler,
             transport=self._site.way.transport,

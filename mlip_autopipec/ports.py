@@ -1,11 +1,11 @@
 """Ports: what the core needs of the outside, each as small as it can be. Adapters are named in daemon.py only."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from mlip_autopipec.data_models.base import Reason
+from mlip_autopipec.data_models.base import Mender, Reason
 from mlip_autopipec.data_models.digest import Digest
 from mlip_autopipec.data_models.events import Event, QueuedJob, Sighting
 from mlip_autopipec.data_models.state import Batch, WorkflowState
@@ -79,16 +79,27 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The scheduler will never take the batch; its own words."""
+    """The scheduler will never take the batch as it is; its own words, and who can mend it.
+
+    `by_size`: for how much it asks for. `remedy` is what a person does.
+    """
 
     message: str
+    mender: Mender = field(default=Mender.TASK, compare=False)
+    remedy: str = field(default="", compare=False)
+    by_size: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """A submit limit is reached; nothing was submitted, try again later."""
+    """Nothing was submitted, try again later: a submit limit is reached, or (`degraded`) the site is in trouble.
+
+    `known` is False where nobody knows these words.
+    """
 
     message: str
+    degraded: bool = field(default=False, compare=False)
+    known: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +122,21 @@ class PostMortem:
 
     reason: Reason
     message: str
+    node: str = field(default="", compare=False)  # where it ran; empty where that is not known
+
+
+#: What a submission may come to.
+Answer = Accepted | Rejected | Limited | Unclear
 
 
 class Scheduler(Protocol):
     """A queue of jobs. One batch is one job (an array where it has more than one task)."""
 
-    async def submit(self, batch: Batch, tasks: Sequence[Task]) -> Accepted | Rejected | Limited | Unclear:
-        """Stage the batch and hand it over, at most once ever for one uid, however often this is called."""
+    async def submit(self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()) -> Answer:
+        """Stage the batch and hand it over, at most once ever for one uid, however often this is called.
+
+        It does not run on the nodes in `exclude`.
+        """
 
     async def locate(self, batch: Batch) -> Accepted | Void | Unclear:
         """Whether the scheduler has the batch. Void only when that is proved for all time."""

@@ -49,6 +49,9 @@ class ControlClient:
     async def resume(self, reason: str = "") -> Steered:
         return await self._ask(Steered, "POST", "/v1/resume", Steer(reason=reason))
 
+    async def reopen(self, reason: str = "") -> Steered:
+        return await self._ask(Steered, "POST", "/v1/reopen", Steer(reason=reason))
+
     async def retry(self, task: str, reason: str = "") -> Steered:
         return await self._ask(Steered, "POST", "/v1/retry", Retry(task=task, reason=reason))
 

@@ -26,8 +26,9 @@ from mlip_autopipec.control.stream import EventStream
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.outcome import Progress
 from mlip_autopipec.data_models.state import Stage, WorkflowState
-from mlip_autopipec.orchestration.machine import can_retry
+from mlip_autopipec.orchestration.machine import can_reopen, can_retry, is_resumable
 from mlip_autopipec.orchestration.policy import Policy
+from mlip_autopipec.orchestration.restart import onward_words, reopened
 from mlip_autopipec.ports import Clock
 
 S = TypeVar("S", bound=Steer)
@@ -143,6 +144,7 @@ class ControlServer:
                 web.post("/v1/pause", self._bounded(self._pause)),
                 web.post("/v1/resume", self._bounded(self._resume)),
                 web.post("/v1/retry", self._bounded(self._retry)),
+                web.post("/v1/reopen", self._bounded(self._reopen)),
                 web.post("/v1/stop", self._bounded(self._stop_daemon)),
                 web.get("/v1/events", self._events, allow_head=False),
                 web.get("/metrics", self._bounded(self._metrics)),
@@ -219,7 +221,7 @@ class ControlServer:
         if state.stage is Stage.EMPTY:
             raise Refused(ErrorCode.CONFLICT, "no campaign has been created yet")
         if state.verdict is not None:
-            raise Refused(ErrorCode.CONFLICT, f"the campaign has ended: {state.verdict}")
+            raise _ended(state)
         if state.pause is None:
             return False
         if reason not in {"", state.pause.reason}:
@@ -232,7 +234,9 @@ class ControlServer:
         actor, reason = await _actor(request), await _reason(request)
         async with self._steering:
             state = self._workflow.state
-            if state.pause is None and state.site is ev.SiteHealth.OK and not state.deferrals:
+            if not is_resumable(state):
+                if state.verdict is not None:
+                    raise _ended(state)
                 return self._steered(changed=False)
             event = ev.Resumed(at=self._clock.now(), by=actor, reason=reason)
             return self._steered(changed=await self._workflow.record(event))
@@ -248,11 +252,22 @@ class ControlServer:
         """Raises Refused, with what there is to be retried, for a task that was not given up."""
         state = self._workflow.state
         if state.verdict is not None:
-            raise Refused(ErrorCode.CONFLICT, f"the campaign has ended: {state.verdict}")
+            raise _ended(state)
         if not can_retry(state, task):
             names = [name for name in (*state.quarantine, *state.tasks) if can_retry(state, name)]
             there = f"; given up are {', '.join(names[:_NAMES_MAX])}" if names else "; nothing has been given up"
             raise Refused(ErrorCode.CONFLICT, f"{task} is no calculation that was given up{there}")
+
+    async def _reopen(self, request: web.Request) -> web.Response:
+        actor, reason = await _actor(request), await _reason(request)
+        async with self._steering:
+            state = self._workflow.state
+            if state.verdict is None:
+                return self._steered(changed=False)
+            if not can_reopen(state):
+                raise Refused(ErrorCode.CONFLICT, f"the campaign has ended: {state.verdict}; nothing goes on from that")
+            event = reopened(state, self._clock.now(), actor, reason)
+            return self._steered(changed=await self._workflow.record(event))
 
     async def _stop_daemon(self, request: web.Request) -> web.Response:
         actor, reason = await _actor(request), await _reason(request)
@@ -262,6 +277,11 @@ class ControlServer:
     def _steered(self, *, changed: bool) -> web.Response:
         state = self._workflow.state
         return _json(Steered(changed=changed, status=state.status, seq=state.seq))
+
+
+def _ended(state: WorkflowState) -> Refused:
+    onward = onward_words(state.verdict)
+    return Refused(ErrorCode.CONFLICT, f"the campaign has ended: {state.verdict}{'. ' if onward else ''}{onward}")
 
 
 @web.middleware

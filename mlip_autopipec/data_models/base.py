@@ -86,6 +86,19 @@ class Reason(StrEnum):
     LOST = "lost"  # gone, and nobody knows why
     BAD_OUTCOME = "bad_outcome"  # its outcome contradicts itself
     REJECTED = "rejected"  # the scheduler refused it for good
+    STORAGE = "storage"  # the site's file system: full, over quota, read-only, stale or failing
+    NODE_UNFIT = "node_unfit"  # it ended before the work half began, or the node cannot run the code
+    ACCESS = "access"  # a ticket, token or permission that a person must renew
+
+
+class Mender(StrEnum):
+    """Who can mend a failure."""
+
+    SITE = "site"  # it passes: waited for, and it counts against no task
+    NODE = "node"  # the node is excluded for a while, and it counts against no task
+    PERSON = "person"  # the campaign pauses with the reason and the remedy
+    TASK = "task"  # the task has a bounded number of attempts
+    PROGRAM = "program"  # a bug of this program: the daemon ends with 70
 
 
 class Role(StrEnum):

@@ -102,6 +102,17 @@ class QuarantineTask(Model):
         return f"task:{self.task}"
 
 
+class PauseCampaign(Model):
+    """Pause for what a person must mend. Ends in Paused."""
+
+    type: Literal["PauseCampaign"] = "PauseCampaign"
+    reason: str
+
+    @property
+    def subject(self) -> str:
+        return "pause"
+
+
 class DigestPhase(Model):
     """Work out what the outcomes mean. Ends in PhaseEnded."""
 
@@ -146,6 +157,7 @@ Command = (
     | InquireAttempt
     | DoubtOracle
     | QuarantineTask
+    | PauseCampaign
     | DigestPhase
     | CloseCycle
     | ReachVerdict

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter
 
-from mlip_autopipec.data_models.base import Model, Phase, Place, Reason, Verdict
+from mlip_autopipec.data_models.base import Mender, Model, Phase, Place, Reason, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary, Digest, OracleFigure
 from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.task import KMesh, Task
@@ -25,6 +25,10 @@ class Actor(Model):
     uid: int
     pid: int
     name: Words = ""
+
+
+#: The program itself: it has paused for what a person must mend.
+DAEMON = Actor(uid=-1, pid=0, name="autopipecd")
 
 
 class CampaignCreated(_Event):
@@ -85,11 +89,13 @@ class SubmissionAccepted(_Event):
 
 
 class SubmissionRejected(_Event):
-    """The scheduler refused the batch for good."""
+    """The scheduler refused the batch for good. Unless that is its tasks' own fault, they are free again."""
 
     type: Literal["SubmissionRejected"] = "SubmissionRejected"
     uid: str
     message: Words
+    mender: Mender = Mender.TASK
+    remedy: Words = Field(default="", description="what a person is to do")
 
 
 class SubmissionUnclear(_Event):
@@ -165,6 +171,7 @@ class AttemptLost(_Event):
     index: int
     reason: Reason
     message: Words
+    node: Words = Field(default="", description="where it ran, as the scheduler names it; empty: not known")
 
 
 class TaskQuarantined(_Event):
@@ -207,6 +214,15 @@ class VerdictReached(_Event):
     reason: Words
 
 
+class CampaignReopened(_Event):
+    """The campaign goes on after its verdict; nothing that was done is lost. What was given up is tried again."""
+
+    type: Literal["CampaignReopened"] = "CampaignReopened"
+    by: Actor
+    reason: Words = ""
+    first_cycle: int = Field(ge=0, description="bounds of convergence count cycles and labels from this one on")
+
+
 class SiteHealth(StrEnum):
     """Whether the site answers."""
 
@@ -223,6 +239,7 @@ class EffectDeferred(_Event):
     message: Words
     until: AwareDatetime
     health: SiteHealth | None = Field(default=None, description="of the site, where the fault was its own")
+    refused: bool = Field(default=False, description="by the scheduler: only a submission shows that it is over")
 
 
 class SiteChanged(_Event):
@@ -247,6 +264,7 @@ class Paused(_Event):
     by: Actor
     reason: Words = ""
     oracle: tuple[OracleFigure, ...] = Field(default=(), description="what the first labels say, if they paused it")
+    mender: Mender | None = Field(default=None, description="who must mend it, where the program itself has paused")
 
 
 class Resumed(_Event):
@@ -302,6 +320,7 @@ Event = (
     | PhaseEnded
     | CycleClosed
     | VerdictReached
+    | CampaignReopened
     | EffectDeferred
     | SiteChanged
     | SitePrepared

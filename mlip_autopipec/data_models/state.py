@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field, computed_field
 
-from mlip_autopipec.data_models.base import FileRef, Model, Phase, Place, Reason, Verdict
+from mlip_autopipec.data_models.base import FileRef, Mender, Model, Phase, Place, Reason, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary, Digest, Ladder, OracleFigure, WalkerEnd
 from mlip_autopipec.data_models.events import Actor, JobState, QueuedJob, SiteHealth
 from mlip_autopipec.data_models.outcome import Outcome, PastErrors
@@ -62,6 +62,7 @@ class Failure(Model):
     reason: Reason
     message: str
     reached: float = Field(default=0.0, description="part of the task that the next attempt need not do again")
+    node: str = Field(default="", description="where it ran, as the scheduler names it")
 
 
 class TaskRecord(Model):
@@ -87,6 +88,7 @@ class Deferral(Model):
     until: AwareDatetime
     times: int = Field(description="deferrals in a row, for the back-off")
     message: str
+    refused: bool = Field(default=False, description="by the scheduler: only a submission shows that it is over")
 
 
 class Pause(Model):
@@ -95,6 +97,24 @@ class Pause(Model):
     by: Actor
     at: AwareDatetime
     reason: str
+    mender: Mender | None = Field(default=None, description="who must mend it, where the program itself has paused")
+
+
+class Trouble(Model):
+    """What jobs have shown to be wrong, with the site or with one of its nodes."""
+
+    until: AwareDatetime = Field(description="nothing new begins there before")
+    times: int = Field(description="in a row, for the back-off")
+    message: str
+
+
+class FailureRow(Model):
+    """Equal failures in a row, with no success in between."""
+
+    signature: str
+    message: str = Field(description="of the last one")
+    tasks: tuple[str, ...] = Field(description="whose attempts they were; each once")
+    sources: tuple[str, ...] = Field(description="tasks, or nodes where the fault may be a node's; each once")
 
 
 class OracleDoubt(Model):
@@ -152,6 +172,12 @@ class WorkflowState(Model):
     array_tasks_max: int | None = Field(default=None, description="elements of one array, as the site says")
     pause: Pause | None = None
     doubt: OracleDoubt | None = Field(default=None, description="the oracle contradicted itself in the first labels")
+    config_sha256: str = Field(default="", description="of the site file of the last daemon")
+    trouble: Trouble | None = Field(default=None, description="of the site, as jobs have shown it")
+    nodes: Mapping[str, Trouble] = Field(default_factory=dict, description="that jobs have shown to be unfit")
+    row: FailureRow | None = Field(default=None, description="of failures whose cause nobody knows")
+    complaint: str = Field(default="", description="what a person must mend before anything new is submitted")
+    first_cycle: int = Field(default=0, description="bounds of convergence count from this cycle on")
     verdict: Verdict | None = None
     verdict_reason: str = ""
 

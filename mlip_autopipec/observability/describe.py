@@ -11,6 +11,7 @@ from mlip_autopipec.data_models.task import ExploreParameters
 from mlip_autopipec.observability.words import count, duration, loss_words, one_line
 from mlip_autopipec.orchestration.contract import INTEGER_MAX
 from mlip_autopipec.orchestration.levels import levels_words
+from mlip_autopipec.orchestration.restart import onward_words
 
 _ENDINGS = {
     oc.Ending.HALTED: "halted",
@@ -60,7 +61,10 @@ def _words(event: ev.Event, state: WorkflowState | None) -> str:  # noqa: C901, 
         case ev.CycleClosed():
             return _summary(event.summary)
         case ev.VerdictReached():
-            return f"verdict {event.verdict}: {event.reason}"
+            onward = onward_words(event.verdict)
+            return f"verdict {event.verdict}: {event.reason}{'. ' if onward else ''}{onward}"
+        case ev.CampaignReopened():
+            return f"the campaign is reopened{_by(event.by)}{_because(event.reason)}"
         case ev.EffectDeferred():
             return f"{event.subject} is put off until {event.until:%H:%M:%S} UTC: {event.message}"
         case ev.SiteChanged():

@@ -30,6 +30,7 @@ _WARNINGS = (
     ev.AttemptLost,
     ev.TaskQuarantined,
     ev.EffectDeferred,
+    ev.Paused,
     ev.JournalRepaired,
     ev.JournalRebuilt,
 )

@@ -45,8 +45,9 @@ def overview(events: Iterable[ev.Event]) -> Overview:
     started = [event for event in journal if isinstance(event, ev.DaemonStarted)]
     phases = [event for event in journal if isinstance(event, ev.PhaseStarted)]
     digests = [event.digest for event in journal if isinstance(event, ev.PhaseEnded)]
-    verdicts = [event for event in journal if isinstance(event, ev.VerdictReached)]
-    pauses = [event for event in journal if isinstance(event, ev.Paused | ev.Resumed)]
+    ends = [event for event in journal if isinstance(event, ev.VerdictReached | ev.CampaignReopened)][-1:]
+    verdicts = [event for event in ends if isinstance(event, ev.VerdictReached)]
+    pauses = [event for event in journal if isinstance(event, ev.Paused | ev.Resumed | ev.CampaignReopened)]
     fits = [digest for digest in digests if isinstance(digest, TrainingDigest) and digest.promoted]
     labels = [label for digest in digests if isinstance(digest, CalculationDigest) for label in digest.labels]
     return Overview(

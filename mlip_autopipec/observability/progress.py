@@ -18,6 +18,7 @@ from mlip_autopipec.data_models.state import TaskStatus, WorkflowState
 from mlip_autopipec.observability.describe import describe
 from mlip_autopipec.observability.words import elapsed, one_line
 from mlip_autopipec.orchestration.needs import need_words
+from mlip_autopipec.orchestration.restart import onward_words
 from mlip_autopipec.ports import Clock
 
 #: Events that are right and tell a person nothing new.
@@ -122,6 +123,8 @@ def final_words(state: WorkflowState, report: Path, of_report: str = "") -> str:
     lines = [
         f"{state.campaign}: {state.status}",
         *([state.verdict_reason] if state.verdict_reason else []),
+        *([onward] if (onward := onward_words(state.verdict)) else []),
+        *([f"paused: {state.pause.reason}"] if state.pause is not None and state.pause.mender is not None else []),
         "",
         *_rows(state),
         *([""] if state.cycles else []),

@@ -18,6 +18,7 @@ from mlip_autopipec.data_models.commands import (
     DoubtOracle,
     InquireAttempt,
     LocateBatch,
+    PauseCampaign,
     PlanPhase,
     PrepareSite,
     QuarantineTask,
@@ -28,7 +29,7 @@ from mlip_autopipec.data_models.ids import batch_uid
 from mlip_autopipec.data_models.state import Batch, BatchStatus, Stage, TaskRecord, TaskStatus, WorkflowState
 from mlip_autopipec.orchestration.census import census
 from mlip_autopipec.orchestration.first_labels import check, contradiction, property_tasks
-from mlip_autopipec.orchestration.machine import ENDED
+from mlip_autopipec.orchestration.machine import ENDED, complaint_of
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.orchestration.strategies import (
     closed,
@@ -45,6 +46,8 @@ from mlip_autopipec.orchestration.strategies import (
 _ROOM_PARTS = 4
 #: So many tasks are given up at a time; the rest is due when these are.
 _GIVEN_UP_AT_A_TIME_MAX = 100
+#: What becomes of such a task is still to come.
+_UNDECIDED = frozenset({TaskStatus.READY, TaskStatus.SUBMITTED})
 
 
 def decide(state: WorkflowState, policy: Policy, now: datetime) -> tuple[Command, ...]:
@@ -61,6 +64,8 @@ def next_deadline(state: WorkflowState, policy: Policy, now: datetime) -> dateti
     ]
     if closes_at := round_deadline(state, policy):
         moments.append(closes_at)
+    if state.trouble is not None:
+        moments.append(state.trouble.until)
     return min((moment for moment in moments if moment > now), default=None)
 
 
@@ -68,6 +73,9 @@ def _follow_up(state: WorkflowState, policy: Policy, now: datetime) -> Iterator[
     """See to what has been submitted, also after the verdict and while paused: looking is always allowed."""
     if not state.site_prepared and state.stage in {Stage.BETWEEN, Stage.WORKING}:
         yield PrepareSite()
+    complaint = complaint_of(state)
+    if complaint and state.pause is None and state.stage in {Stage.BETWEEN, Stage.WORKING}:
+        yield PauseCampaign(reason=complaint)
     missing: dict[str | None, list[TaskRecord]] = {}
     for record in census(state).missing:
         missing.setdefault(record.uid, []).append(record)
@@ -75,7 +83,7 @@ def _follow_up(state: WorkflowState, policy: Policy, now: datetime) -> Iterator[
         overtaken = len(batch.live) < len(batch.tasks)  # an outcome proves that the scheduler has it
         if batch.status is BatchStatus.UNCLEAR or (batch.status is BatchStatus.BEGUN and overtaken):
             yield LocateBatch(uid=batch.uid)
-        elif batch.status is BatchStatus.BEGUN and _may_submit(state):
+        elif batch.status is BatchStatus.BEGUN and _may_submit(state, now):
             yield SubmitBatch(uid=batch.uid)
         elif batch.status is BatchStatus.BEGUN and state.stage is Stage.ENDED:
             yield LocateBatch(uid=batch.uid)  # its answer went down with a daemon, and nothing is submitted any more
@@ -106,17 +114,20 @@ def _work(state: WorkflowState, policy: Policy, now: datetime) -> Iterator[Comma
     for record in census(state).open:
         is_over = record.status is failed and not may_try_again(record, attempts_max)
         (given_up if is_over else open_tasks).append(record)
+    doubtful = _in_doubt(state)
     for record in given_up[:_GIVEN_UP_AT_A_TIME_MAX]:
+        if record.task.id in doubtful:
+            continue
         yield QuarantineTask(task=record.task.id, message=record.failures[-1].message)
     if lost := quorum_lost(state, policy.convergence.quorum):
         yield ReachVerdict(verdict=Verdict.FAILED, reason=lost)
     elif is_phase_over(state, policy, now):
         yield DigestPhase(cycle=state.cycle_index, phase=_phase(state))
     elif open_tasks:
-        yield from _begin_open(state, open_tasks, policy)
+        yield from _begin_open(state, open_tasks, policy, now)
 
 
-def _begin_open(state: WorkflowState, open_tasks: list[TaskRecord], policy: Policy) -> Iterator[Command]:
+def _begin_open(state: WorkflowState, open_tasks: list[TaskRecord], policy: Policy, now: datetime) -> Iterator[Command]:
     """The next batch. The first labels of a campaign check the oracle, and what they say comes before the rest."""
     section = policy.first_labels
     first = property_tasks(state) if section.check and state.doubt is None else {}
@@ -127,14 +138,27 @@ def _begin_open(state: WorkflowState, open_tasks: list[TaskRecord], policy: Poli
         if reason := contradiction(checked):
             yield DoubtOracle(reason=reason, oracle=checked)
             return
-    if open_tasks and _may_submit(state):
+    if open_tasks and _may_submit(state, now):
         yield from _begin(state, open_tasks, policy)
+
+
+def _in_doubt(state: WorkflowState) -> frozenset[str]:
+    """Tasks whose failures may be no fault of theirs: equal ones in a row, while others may still show whose it is."""
+    if state.row is None:
+        return frozenset()
+    tasks = frozenset(state.row.tasks)
+    others = (record for record in state.tasks.values() if record.task.id not in tasks)
+    undecided = complaint_of(state) or any(record.status in _UNDECIDED for record in others)
+    return tasks if undecided else frozenset()
 
 
 def _begin(state: WorkflowState, open_tasks: list[TaskRecord], policy: Policy) -> Iterator[BeginBatch]:
     """One array for tasks of one phase that ask for the same resources, in the order of the plan; late ones first."""
-    kind = (open_tasks[0].task.phase, resources_for(open_tasks[0]))
-    of_this_kind = (record.task.id for record in open_tasks if (record.task.phase, resources_for(record)) == kind)
+    today = policy.resources
+    kind = (open_tasks[0].task.phase, resources_for(open_tasks[0], today))
+    of_this_kind = (
+        record.task.id for record in open_tasks if (record.task.phase, resources_for(record, today)) == kind
+    )
     alike = tuple(islice(of_this_kind, policy.batch_tasks_max))
     uid = batch_uid(state.campaign, state.cycle_index, _phase(state), state.batches_begun)
     if open_tasks[0].task.phase in policy.login:
@@ -162,8 +186,10 @@ def _between(state: WorkflowState, policy: Policy) -> Command:
     return PlanPhase(cycle=state.cycle_index, phase=phase)
 
 
-def _may_submit(state: WorkflowState) -> bool:
-    return state.pause is None and state.stage is Stage.WORKING and state.site_prepared
+def _may_submit(state: WorkflowState, now: datetime) -> bool:
+    if state.pause is not None or complaint_of(state) or state.stage is not Stage.WORKING or not state.site_prepared:
+        return False
+    return state.trouble is None or now >= state.trouble.until
 
 
 def _deferred(state: WorkflowState, subject: str, now: datetime) -> bool:

@@ -35,6 +35,7 @@ def _stages() -> Iterator[str]:
             edges.setdefault((after or stage).value, []).append(event.__name__)
         for after_name, events in edges.items():
             yield f"    {stage.value} --> {after_name}: {', '.join(sorted(events))}"
+    yield "    ended --> working: CampaignReopened (of an open phase)"
 
 
 def _phases() -> Iterator[str]:

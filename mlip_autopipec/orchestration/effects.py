@@ -6,21 +6,23 @@ ends the daemon.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import TypeVar, TypeVarTuple, Unpack
 
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Phase, Reason
+from mlip_autopipec.data_models.base import Mender, Phase, Reason
 from mlip_autopipec.data_models.ids import attempt_file
-from mlip_autopipec.data_models.state import Batch, WorkflowState
-from mlip_autopipec.data_models.task import Task, TaskFile
+from mlip_autopipec.data_models.state import Batch, TaskRecord, WorkflowState
+from mlip_autopipec.data_models.task import Resources, Task, TaskFile
 from mlip_autopipec.errors import BugError, FileUnusable, LoginRefused, TransientError
 from mlip_autopipec.orchestration.contract import breach_of_kind
+from mlip_autopipec.orchestration.exclusion import UNKNOWN_REMEDY, excluded, sorted_refusal
 from mlip_autopipec.orchestration.first_labels import CHECK
 from mlip_autopipec.orchestration.intents import intent_file, intent_path
+from mlip_autopipec.orchestration.machine import UNKNOWN_REFUSALS_MAX
 from mlip_autopipec.orchestration.outcomes import judge_outcome
 from mlip_autopipec.orchestration.strategies import resources_for
 from mlip_autopipec.ports import (
@@ -57,8 +59,13 @@ class Effects:
         clock: Clock,
         *,
         prepare: Callable[[], Awaitable[int | None]],
+        resources: Mapping[Phase, Resources] | None = None,
     ) -> None:
-        """`prepare` puts on the site what every job needs, and says how many elements an array may have there."""
+        """`prepare` puts on the site what every job needs, and says how many elements an array may have there.
+
+        `resources` is what the site file asks for today, by phase.
+        """
+        self._resources = resources or {}
         self._phases = phases
         self._scheduler = scheduler
         self._transport = transport
@@ -92,18 +99,63 @@ class Effects:
                 return settle(command, state, self._phases, self._clock.now())
 
     async def _submit(self, batch: Batch, state: WorkflowState) -> ev.Event:
-        tasks, files = await self._aside(_staged, batch, state)
+        tasks, files = await self._aside(_staged, batch, state, self._resources)
         await self._transport.write(files)
-        answer = await self._scheduler.submit(batch, tasks)
+        exclude = excluded(state, self._clock.now())
+        answer = await (
+            self._scheduler.submit(batch, tasks, exclude) if exclude else self._scheduler.submit(batch, tasks)
+        )
         match answer:
             case Accepted():
                 return ev.SubmissionAccepted(at=self._clock.now(), uid=batch.uid, job_id=answer.job_id)
             case Rejected():
-                return ev.SubmissionRejected(at=self._clock.now(), uid=batch.uid, message=answer.message)
+                return self._rejected(answer, batch, state, exclude)
             case Limited():
-                return self._deferred(f"batch:{batch.uid}", answer.message, state)
+                return await self._limited(answer, batch, state)
             case Unclear():
                 return ev.SubmissionUnclear(at=self._clock.now(), uid=batch.uid, message=answer.message)
+
+    def _rejected(
+        self, answer: Rejected, batch: Batch, state: WorkflowState, exclude: Sequence[str]
+    ) -> ev.SubmissionRejected:
+        """Only what asks for more than at first is the tasks' own fault."""
+        records = [state.tasks[name] for name in batch.tasks]
+        grown = any(resources_for(record, self._resources) != self._asked(record) for record in records)
+        refusal = sorted_refusal(answer, state, exclude, grown=grown)
+        return ev.SubmissionRejected(
+            at=self._clock.now(),
+            uid=batch.uid,
+            message=refusal.message,
+            mender=refusal.mender,
+            remedy=refusal.remedy,
+        )
+
+    async def _limited(self, answer: Limited, batch: Batch, state: WorkflowState) -> ev.Event:
+        """Wait; words that nobody knows are for a person, if they are said again and again."""
+        subject = f"batch:{batch.uid}"
+        earlier = state.deferrals.get(subject)
+        times = earlier.times if earlier is not None and earlier.message == answer.message else 0
+        if not answer.known and times + 1 >= UNKNOWN_REFUSALS_MAX:
+            match await self._scheduler.locate(batch):  # which gives it up, so that nothing can come of it
+                case Accepted(job_id=job_id):
+                    return ev.SubmissionAccepted(at=self._clock.now(), uid=batch.uid, job_id=job_id, adopted=True)
+                case Void():
+                    return ev.SubmissionRejected(
+                        at=self._clock.now(),
+                        uid=batch.uid,
+                        message=answer.message,
+                        mender=Mender.PERSON,
+                        remedy=UNKNOWN_REMEDY,
+                    )
+                case Unclear(message=message):
+                    return self._deferred(subject, message, state)
+        if not answer.degraded:
+            return self._deferred(subject, answer.message, state)
+        deferred = self._deferred(subject, answer.message, state, ev.SiteHealth.DEGRADED)
+        return deferred.model_copy(update={"refused": True})
+
+    def _asked(self, record: TaskRecord) -> Resources:
+        return self._resources.get(record.task.phase, record.task.resources)
 
     async def _locate(self, batch: Batch, state: WorkflowState) -> ev.Event:
         answer = await self._scheduler.locate(batch)
@@ -138,7 +190,12 @@ class Effects:
                 return ev.JobsSighted(at=self._clock.now(), sightings=(ended,))
             case PostMortem():
                 return ev.AttemptLost(
-                    at=self._clock.now(), uid=batch.uid, index=index, reason=answer.reason, message=answer.message
+                    at=self._clock.now(),
+                    uid=batch.uid,
+                    index=index,
+                    reason=answer.reason,
+                    message=answer.message,
+                    node=answer.node,
                 )
             case ev.Sighting() if answer.state not in {ev.JobState.ENDED, ev.JobState.ABSENT}:
                 return ev.JobsSighted(at=self._clock.now(), sightings=(answer,))
@@ -164,10 +221,12 @@ def health_after(error: Exception) -> ev.SiteHealth:
     return ev.SiteHealth.AUTH_REQUIRED if isinstance(error, LoginRefused) else ev.SiteHealth.DEGRADED
 
 
-def _staged(batch: Batch, state: WorkflowState) -> tuple[list[Task], dict[str, bytes]]:
+def _staged(
+    batch: Batch, state: WorkflowState, today: Mapping[Phase, Resources]
+) -> tuple[list[Task], dict[str, bytes]]:
     """The tasks of a batch with what they ask for now, and the files that must lie on the site before it begins."""
     records = [state.tasks[name] for name in batch.tasks]
-    tasks = [record.task.model_copy(update={"resources": resources_for(record)}) for record in records]
+    tasks = [record.task.model_copy(update={"resources": resources_for(record, today)}) for record in records]
     files = {f"{task.workdir}/task.json": _task_file(task, state.campaign) for task in tasks}
     return tasks, {**files, intent_path(batch.uid): intent_file(batch, state.campaign)}
 
@@ -194,6 +253,8 @@ def settle(  # noqa: PLR0911 - one per command
             return ev.Paused(at=now, by=CHECK, reason=command.reason, oracle=command.oracle)
         case cm.QuarantineTask():
             return ev.TaskQuarantined(at=now, task=command.task, message=command.message)
+        case cm.PauseCampaign():
+            return ev.Paused(at=now, by=ev.DAEMON, reason=command.reason, mender=Mender.PERSON)
         case cm.BeginBatch():
             return ev.SubmissionBegun(at=now, uid=command.uid, tasks=command.tasks, place=command.place)
         case _:

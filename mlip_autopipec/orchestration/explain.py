@@ -3,15 +3,19 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.data_models.base import Mender, Phase
 from mlip_autopipec.data_models.digest import ExplorationDigest
 from mlip_autopipec.data_models.events import SiteHealth
+from mlip_autopipec.data_models.faults import Heard, fault_of
 from mlip_autopipec.data_models.state import BatchStatus, Stage, TaskStatus, WorkflowState
 from mlip_autopipec.data_models.task import ExploreParameters
 from mlip_autopipec.orchestration.census import census
 from mlip_autopipec.orchestration.decide import decide
+from mlip_autopipec.orchestration.exclusion import excluded
 from mlip_autopipec.orchestration.levels import levels_words
+from mlip_autopipec.orchestration.machine import complaint_of
 from mlip_autopipec.orchestration.policy import Policy
+from mlip_autopipec.orchestration.restart import onward_words
 
 
 def explain(state: WorkflowState, policy: Policy, now: datetime) -> tuple[str, ...]:
@@ -25,6 +29,7 @@ def explain(state: WorkflowState, policy: Policy, now: datetime) -> tuple[str, .
         lines.append(f"Paused by {who} since {state.pause.at:%Y-%m-%d %H:%M:%S} UTC{why}. Nothing new is submitted.")
     if state.site is not SiteHealth.OK:
         lines.append(f"The site is {state.site}: {state.site_message}")
+    lines += _troubles(state, now)
     lines += [*_levels(state), *_batches(state), *_left_over(state)]
     lines += _held(state)
     lines += [
@@ -42,12 +47,29 @@ def explain(state: WorkflowState, policy: Policy, now: datetime) -> tuple[str, .
 
 def _place(state: WorkflowState) -> str:
     if state.verdict is not None:
-        return f"The campaign has ended: {state.verdict}. {state.verdict_reason}"
+        return f"The campaign has ended: {state.verdict}. {state.verdict_reason} {onward_words(state.verdict)}".strip()
     if state.stage is Stage.BETWEEN:
         return f"Cycle {state.cycle_index} is between two phases (last: {state.current_phase or 'none yet'})."
     counts = census(state).own
     words = ", ".join(f"{counts[status]} {status}" for status in TaskStatus if counts[status])
     return f"Cycle {state.cycle_index}, {state.current_phase}: {words or 'no tasks'}."
+
+
+def _troubles(state: WorkflowState, now: datetime) -> Iterator[str]:
+    """What jobs have shown to be wrong with the site and its nodes, and what a person is to mend."""
+    complaint = complaint_of(state)
+    if complaint and (state.pause is None or state.pause.reason != complaint):
+        yield f"A person must mend: {complaint}"
+    if state.trouble is not None:
+        yield (
+            f"The site is in trouble, by its jobs' own words; nothing new is submitted before"
+            f" {state.trouble.until:%H:%M:%S} UTC (time {state.trouble.times}): {state.trouble.message}"
+        )
+    for name in excluded(state, now):
+        node = state.nodes[name]
+        yield f"Node {name} is excluded until {node.until:%H:%M:%S} UTC (time {node.times}): {node.message}"
+    if state.row is not None and len(state.row.sources) > 1 and not complaint:
+        yield f"{len(state.row.sources)} failures in a row are equal: {state.row.message}"
 
 
 def _levels(state: WorkflowState) -> Iterator[str]:
@@ -100,7 +122,16 @@ def _held(state: WorkflowState) -> list[str]:
     for record in census(state).held:
         held.setdefault(record.detail, []).append(f"{record.uid}.{record.index}")
     return [
-        f"{attempts[0]}{f' and {len(attempts) - 1} more' if len(attempts) > 1 else ''} will not start by itself:"
-        f" {detail}. Change what holds it (release, limits of the partition), or scancel it to have it submitted anew."
+        f"{attempts[0]}{f' and {len(attempts) - 1} more' if len(attempts) > 1 else ''} {_holding(detail)}"
         for detail, attempts in held.items()
     ]
+
+
+def _holding(detail: str) -> str:
+    fault = fault_of(Heard.PENDING, detail)
+    if fault is not None and fault.mender is Mender.SITE:
+        return f"waits for the site: {detail}. It starts by itself."
+    return (
+        f"will not start by itself: {detail}."
+        " Change what holds it (release, limits of the partition), or scancel it to have it submitted anew."
+    )

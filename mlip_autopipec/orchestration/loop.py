@@ -17,7 +17,7 @@ from mlip_autopipec.data_models.state import Batch, WorkflowState
 from mlip_autopipec.errors import TransientError
 from mlip_autopipec.orchestration.decide import decide, next_deadline
 from mlip_autopipec.orchestration.effects import Effects, health_after
-from mlip_autopipec.orchestration.machine import evolve, is_live, is_stale
+from mlip_autopipec.orchestration.machine import evolve, is_in_trouble, is_live, is_stale
 from mlip_autopipec.orchestration.outcomes import judge_outcome, live_attempts
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.ports import Clock, Journal, Scheduler, Transport, Watcher
@@ -39,6 +39,7 @@ _TRANSITIONS = (
     ev.PhaseEnded,
     ev.CycleClosed,
     ev.VerdictReached,
+    ev.CampaignReopened,
     ev.Paused,
     ev.Resumed,
 )
@@ -315,6 +316,8 @@ class WorkflowManager:
         return (record.job_state, record.detail) != (sighting.state, sighting.detail)
 
     async def _site(self, health: ev.SiteHealth, message: str) -> None:
+        if health is ev.SiteHealth.OK and is_in_trouble(self.state):
+            return  # it answers, and is in trouble all the same
         if health is not self.state.site:
             await self.record(ev.SiteChanged(at=self._clock.now(), health=health, message=message))
 

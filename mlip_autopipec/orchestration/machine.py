@@ -30,12 +30,13 @@ what is closed already is stale, not illegal: the shell asks `is_stale` before i
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar, cast
 
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Phase, Reason
+from mlip_autopipec.data_models.base import Mender, Phase, Reason, Verdict
 from mlip_autopipec.data_models.digest import CalculationDigest, ExplorationDigest, TrainingDigest
+from mlip_autopipec.data_models.faults import MENDERS, SUSPECT, signature
 from mlip_autopipec.data_models.ids import batch_uid
 from mlip_autopipec.data_models.outcome import PastErrors
 from mlip_autopipec.data_models.state import (
@@ -43,11 +44,13 @@ from mlip_autopipec.data_models.state import (
     BatchStatus,
     Deferral,
     Failure,
+    FailureRow,
     OracleDoubt,
     Pause,
     Stage,
     TaskRecord,
     TaskStatus,
+    Trouble,
     WorkflowState,
 )
 from mlip_autopipec.errors import IllegalTransition
@@ -75,6 +78,16 @@ FLOW: Mapping[bool, Mapping[Phase | None, Phase | None]] = {
 
 #: No attempt of such a task is live, and none will be by itself.
 ENDED = frozenset({TaskStatus.DONE, TaskStatus.QUARANTINED})
+
+#: So many equal failures in a row, of causes that nobody knows, are no task's.
+ROW_MAX = 3
+#: A refusal in words that nobody knows is for a person after so many tries.
+UNKNOWN_REFUSALS_MAX = 3
+#: How long a site in trouble and an unfit node are left alone at first, and at most; each time twice as long.
+_TROUBLE_S, _TROUBLE_MAX_S = 30.0, 600.0
+_UNFIT_S, _UNFIT_MAX_S = 600.0, 14400.0
+#: Verdicts that nothing goes on from.
+FINAL = frozenset({Verdict.CONVERGED})
 
 _WORK_GOES_ON: Mapping[type[ev.Event], None] = dict.fromkeys(
     (
@@ -123,8 +136,8 @@ STAGES: Mapping[Stage, Mapping[type[ev.Event], Stage | None]] = {
         **_WORK_GOES_ON,
         **_ALWAYS,
     },
-    # Jobs that outlive the verdict still end; nothing new begins.
-    Stage.ENDED: {**_WORK_GOES_ON, **_ALWAYS},
+    # Jobs that outlive the verdict still end; nothing new begins unless it is reopened (WORKING, if a phase was open).
+    Stage.ENDED: {ev.CampaignReopened: Stage.BETWEEN, **_WORK_GOES_ON, **_ALWAYS},
 }
 
 
@@ -134,10 +147,11 @@ def evolve(state: WorkflowState, event: ev.Event) -> WorkflowState:
     if type(event) not in row:
         raise _illegal(state, event, f"a campaign that is {state.stage} allows {_names(row)}")
     changed = _HANDLERS[type(event)](state, event)
-    return changed.model_copy(update={"seq": state.seq + 1, "stage": row[type(event)] or changed.stage})
+    stage = changed.stage if changed.stage is not state.stage else row[type(event)] or state.stage
+    return changed.model_copy(update={"seq": state.seq + 1, "stage": stage})
 
 
-def is_stale(state: WorkflowState, event: ev.Event) -> bool:  # noqa: PLR0911 - one per kind of news
+def is_stale(state: WorkflowState, event: ev.Event) -> bool:  # noqa: C901, PLR0911 - one per kind of news
     """Whether `event` is news about a batch or an attempt that is closed already. Such events are not written down."""
     match event:
         case ev.SubmissionAccepted() | ev.SubmissionUnclear():
@@ -159,6 +173,10 @@ def is_stale(state: WorkflowState, event: ev.Event) -> bool:  # noqa: PLR0911 - 
             return (event.health, event.message) == (state.site, state.site_message)
         case ev.TaskRetried():
             return not can_retry(state, event.task)
+        case ev.CampaignReopened():
+            return not can_reopen(state)
+        case ev.Paused():
+            return event.mender is not None and (state.pause is not None or not complaint_of(state))
         case _:
             return False
 
@@ -167,6 +185,37 @@ def can_retry(state: WorkflowState, task: str) -> bool:
     """Whether a task is a calculation that was given up; other phases plan their own tasks anew in every cycle."""
     record = state.tasks.get(task) or state.quarantine.get(task)
     return record is not None and record.task.phase is Phase.CALCULATION and record.status is TaskStatus.QUARANTINED
+
+
+def can_reopen(state: WorkflowState) -> bool:
+    """Whether the campaign has a verdict that it can go on from."""
+    return state.stage is Stage.ENDED and state.verdict not in FINAL
+
+
+def complaint_of(state: WorkflowState) -> str:
+    """What a person must mend before anything new is submitted, in words; empty if there is nothing."""
+    if state.complaint or state.row is None or len(state.row.sources) < ROW_MAX:
+        return state.complaint
+    return (
+        f"{len(state.row.sources)} attempts in a row ended the same way, so that it is no task's own fault:"
+        f" {state.row.message}. Mend what it names, then autopipecctl resume, or start again with a mended site file"
+    )
+
+
+def is_resumable(state: WorkflowState) -> bool:
+    """Whether anything is paused, put off, or held against the site or a node."""
+    held = complaint_of(state) or state.trouble is not None or state.nodes
+    return bool(state.pause is not None or held or state.site is not ev.SiteHealth.OK or state.deferrals)
+
+
+def is_bootstrap(state: WorkflowState) -> bool:
+    """Whether the current cycle makes the first potential: the first does, and those after a first that gave none."""
+    return state.cycle_index == 0 or (state.potential is None and state.first_cycle > 0)
+
+
+def is_in_trouble(state: WorkflowState) -> bool:
+    """Whether jobs or refused submissions show trouble that an answer of the site does not disprove."""
+    return state.trouble is not None or any(deferral.refused for deferral in state.deferrals.values())
 
 
 def is_live(state: WorkflowState, uid: str, index: int) -> bool:
@@ -192,14 +241,15 @@ def _still_waits(state: WorkflowState, subject: str) -> bool:
 
 def next_in_flow(state: WorkflowState) -> Phase | None:
     """The phase after the current one; None when the cycle is through."""
-    return FLOW[state.cycle_index == 0][state.current_phase]
+    return FLOW[is_bootstrap(state)][state.current_phase]
 
 
 # --- one handler per event ---------------------------------------------------------------------------------------
 
 
 def _campaign_created(state: WorkflowState, event: ev.CampaignCreated) -> WorkflowState:
-    return state.model_copy(update={"campaign": event.campaign, "k_mesh": event.k_mesh})
+    update = {"campaign": event.campaign, "k_mesh": event.k_mesh, "config_sha256": event.config_sha256}
+    return state.model_copy(update=update)
 
 
 def _unchanged(state: WorkflowState, _: ev.Event) -> WorkflowState:
@@ -210,12 +260,19 @@ def _waits_anew(state: WorkflowState, event: ev.ClockStepped | ev.DaemonStarted)
     """The clock of before and that of now can't be compared: graces begin again, and nothing is put off any more."""
     missing = {name: record for name, record in state.tasks.items() if record.missing_since is not None}
     anew = {name: record.model_copy(update={"missing_since": event.at}) for name, record in missing.items()}
-    return state.model_copy(update={"tasks": {**state.tasks, **anew}, "deferrals": {}})
+    trouble = state.trouble and state.trouble.model_copy(update={"until": event.at})
+    nodes = {
+        name: node.model_copy(update={"until": event.at + _unfit_for(node.times)}) for name, node in state.nodes.items()
+    }
+    return state.model_copy(
+        update={"tasks": {**state.tasks, **anew}, "deferrals": {}, "trouble": trouble, "nodes": nodes}
+    )
 
 
 def _daemon_started(state: WorkflowState, event: ev.DaemonStarted) -> WorkflowState:
     """Another daemon may bring another work half, so the site is prepared again."""
-    return _waits_anew(state, event).model_copy(update={"site_prepared": False})
+    update = {"site_prepared": False, "config_sha256": event.config_sha256}
+    return _waits_anew(state, event).model_copy(update=update)
 
 
 def _phase_started(state: WorkflowState, event: ev.PhaseStarted) -> WorkflowState:
@@ -232,6 +289,7 @@ def _phase_started(state: WorkflowState, event: ev.PhaseStarted) -> WorkflowStat
             "phase_started_at": event.at,
             "tasks": together,
             "batches_begun": 0,
+            "row": None,
         }
     )
 
@@ -289,13 +347,21 @@ def _submission_rejected(state: WorkflowState, event: ev.SubmissionRejected) -> 
     failure = Failure(uid=batch.uid, reason=Reason.REJECTED, message=event.message)
     tasks, deferrals = dict(state.tasks), dict(state.deferrals)
     for index in batch.live:
-        name = batch.tasks[index]
-        tasks[name] = _failed(tasks[name], failure)
+        record = tasks[batch.tasks[index]]
+        tasks[record.task.id] = _failed(record, failure) if event.mender is Mender.TASK else _freed(record)
         deferrals.pop(f"attempt:{batch.uid}.{index}", None)
     deferrals.pop(f"batch:{batch.uid}", None)
-    return state.model_copy(
-        update={"tasks": tasks, "batches": _without(state.batches, batch.uid), "deferrals": deferrals}
-    )
+    update: dict[str, object] = {
+        "tasks": tasks,
+        "batches": _without(state.batches, batch.uid),
+        "deferrals": deferrals,
+    }
+    if event.mender is Mender.PERSON:
+        update["complaint"] = f"{event.message}. {event.remedy}" if event.remedy else event.message
+    if event.mender is Mender.SITE:
+        trouble = _again(state.trouble, event.message, event.at, _in_trouble_for)
+        update |= {"trouble": trouble, "site": ev.SiteHealth.DEGRADED, "site_message": event.message}
+    return state.model_copy(update=update)
 
 
 def _submission_voided(state: WorkflowState, event: ev.SubmissionVoided) -> WorkflowState:
@@ -304,7 +370,7 @@ def _submission_voided(state: WorkflowState, event: ev.SubmissionVoided) -> Work
     tasks = dict(state.tasks)
     for index in sorted(batch.live):
         name = batch.tasks[index]
-        tasks[name] = tasks[name].model_copy(update={"status": TaskStatus.READY, "uid": None, "index": None})
+        tasks[name] = _freed(tasks[name])
     voided = state.model_copy(update={"tasks": tasks, "batches": _without(state.batches, event.uid)})
     return _undefer(voided, f"batch:{event.uid}")
 
@@ -326,16 +392,22 @@ def _task_ended(state: WorkflowState, event: ev.TaskEnded) -> WorkflowState:
     _require(outcome.task == name, state, event, f"index {outcome.index} of {batch.uid} is task {name}")
     if outcome.status == "failed":
         reason = outcome.reason or Reason.CRASHED
-        return _attempt_failed(state, batch, outcome.index, reason, outcome.message, outcome.reached)
+        node = _node_of(state.tasks[name]) if MENDERS[reason] is Mender.NODE else ""
+        failure = Failure(uid=batch.uid, reason=reason, message=outcome.message, reached=outcome.reached, node=node)
+        return _attempt_failed(state, batch, outcome.index, failure, event.at)
     record = state.tasks[name].model_copy(
         update={"status": TaskStatus.DONE, "outcome": outcome, "job_state": None, "missing_since": None}
     )
-    return _attempt_closed(state.model_copy(update={"tasks": _with(state.tasks, name, record)}), batch, outcome.index)
+    update: dict[str, object] = {"tasks": _with(state.tasks, name, record), "row": None, "trouble": None}
+    if outcome.host in state.nodes:
+        update["nodes"] = _without(state.nodes, outcome.host)
+    return _attempt_closed(state.model_copy(update=update), batch, outcome.index)
 
 
 def _attempt_lost(state: WorkflowState, event: ev.AttemptLost) -> WorkflowState:
     batch = _live_batch(state, event, event.uid, event.index)
-    return _attempt_failed(state, batch, event.index, event.reason, event.message)
+    failure = Failure(uid=batch.uid, reason=event.reason, message=event.message, node=event.node)
+    return _attempt_failed(state, batch, event.index, failure, event.at)
 
 
 def _task_quarantined(state: WorkflowState, event: ev.TaskQuarantined) -> WorkflowState:
@@ -380,6 +452,7 @@ def _phase_ended(state: WorkflowState, event: ev.PhaseEnded) -> WorkflowState:
         "tasks": {name: each for name, each in calculations.items() if name not in named and name not in given_up},
         "quarantine": {**state.quarantine, **given_up},
         "digests": _with(state.digests, Phase(digest.phase), digest),
+        "row": None,
     }
     if isinstance(digest, ExplorationDigest):
         update["ladders"] = digest.ladders
@@ -419,9 +492,32 @@ def _verdict_reached(state: WorkflowState, event: ev.VerdictReached) -> Workflow
     return state.model_copy(update={"verdict": event.verdict, "verdict_reason": event.reason})
 
 
+def _campaign_reopened(state: WorkflowState, event: ev.CampaignReopened) -> WorkflowState:
+    """Go on where it ended. What was given up in an open phase is tried again, with its attempts counted anew."""
+    _require(can_reopen(state), state, event, f"the verdict is {state.verdict}")
+    is_open = state.current_phase is not None and state.current_phase not in state.digests
+    given_up = {name: record for name, record in state.tasks.items() if record.status is TaskStatus.QUARANTINED}
+    again = {name: TaskRecord(task=record.task) for name, record in given_up.items()} if is_open else {}
+    return _mended(state).model_copy(
+        update={
+            "stage": Stage.WORKING if is_open else Stage.BETWEEN,
+            "tasks": {**state.tasks, **again},
+            "verdict": None,
+            "verdict_reason": "",
+            "first_cycle": event.first_cycle,
+            "pause": None,
+        }
+    )
+
+
 def _effect_deferred(state: WorkflowState, event: ev.EffectDeferred) -> WorkflowState:
     earlier = state.deferrals.get(event.subject)
-    deferral = Deferral(until=event.until, times=earlier.times + 1 if earlier else 1, message=event.message)
+    deferral = Deferral(
+        until=event.until,
+        times=earlier.times + 1 if earlier else 1,
+        message=event.message,
+        refused=event.refused,
+    )
     update: dict[str, object] = {"deferrals": _with(state.deferrals, event.subject, deferral)}
     if event.health is not None:
         update |= {"site": event.health, "site_message": event.message}
@@ -447,7 +543,8 @@ def _orphans_seen(state: WorkflowState, event: ev.OrphansSeen) -> WorkflowState:
 
 
 def _paused(state: WorkflowState, event: ev.Paused) -> WorkflowState:
-    update: dict[str, object] = {"pause": Pause(by=event.by, at=event.at, reason=event.reason)}
+    pause = Pause(by=event.by, at=event.at, reason=event.reason, mender=event.mender)
+    update: dict[str, object] = {"pause": pause}
     if event.oracle:
         update["doubt"] = OracleDoubt(at=event.at, oracle=event.oracle)
     return state.model_copy(update=update)
@@ -459,7 +556,33 @@ def _resumed(state: WorkflowState, event: ev.Resumed) -> WorkflowState:
     if state.doubt is not None and state.doubt.accepted_by is None:
         accepted = {"accepted_by": event.by, "accepted_because": event.reason}
         update |= {"doubt": state.doubt.model_copy(update=accepted), "phase_started_at": event.at}
-    return state.model_copy(update=update)
+    return _mended(state).model_copy(update=update)
+
+
+def _mended(state: WorkflowState) -> WorkflowState:
+    """Nothing is held against the site, its nodes or a task for failures whose cause a person has looked after."""
+    tasks = dict(state.tasks)
+    for name in state.row.tasks if state.row is not None else ():
+        if name in tasks:
+            tasks[name] = _forgiven(tasks[name], cast("FailureRow", state.row).signature)
+    return state.model_copy(update={"tasks": tasks, "row": None, "complaint": "", "trouble": None, "nodes": {}})
+
+
+def _forgiven(record: TaskRecord, words: str) -> TaskRecord:
+    """Without the failures of these words."""
+    failures = tuple(each for each in record.failures if _signature(each) != words)
+    anew = record.status is TaskStatus.FAILED and not failures
+    forgiven = record.model_copy(update={"failures": failures})
+    return _freed(forgiven) if anew else forgiven
+
+
+def _freed(record: TaskRecord) -> TaskRecord:
+    """It may be submitted as if this attempt had never been."""
+    return record.model_copy(update={"status": TaskStatus.READY, "uid": None, "index": None})
+
+
+def _signature(failure: Failure) -> str:
+    return signature(f"{failure.reason}: {failure.message}")
 
 
 _HANDLERS: Mapping[type[ev.Event], Callable[[WorkflowState, ev.Event], WorkflowState]] = cast(
@@ -486,6 +609,7 @@ _HANDLERS: Mapping[type[ev.Event], Callable[[WorkflowState, ev.Event], WorkflowS
         ev.PhaseEnded: _phase_ended,
         ev.CycleClosed: _cycle_closed,
         ev.VerdictReached: _verdict_reached,
+        ev.CampaignReopened: _campaign_reopened,
         ev.EffectDeferred: _effect_deferred,
         ev.SiteChanged: _site_changed,
         ev.SitePrepared: _site_prepared,
@@ -497,20 +621,72 @@ _HANDLERS: Mapping[type[ev.Event], Callable[[WorkflowState, ev.Event], WorkflowS
 # --- helpers -----------------------------------------------------------------------------------------------------
 
 
-def _attempt_failed(
-    state: WorkflowState, batch: Batch, index: int, reason: Reason, message: str, reached: float = 0.0
-) -> WorkflowState:
+def _attempt_failed(state: WorkflowState, batch: Batch, index: int, failure: Failure, at: datetime) -> WorkflowState:
     name = batch.tasks[index]
     record = state.tasks[name]
-    failed = _failed(record, Failure(uid=batch.uid, reason=reason, message=message, reached=reached))
-    return _attempt_closed(state.model_copy(update={"tasks": _with(state.tasks, name, failed)}), batch, index)
+    update: dict[str, object] = {"tasks": _with(state.tasks, name, _failed(record, failure))}
+    mender = MENDERS[failure.reason]
+    if failure.reason is Reason.STORAGE:
+        trouble = _again(state.trouble, failure.message, at, _in_trouble_for)
+        update |= {"trouble": trouble, "site": ev.SiteHealth.DEGRADED, "site_message": failure.message}
+    if failure.reason is Reason.NODE_UNFIT and failure.node:
+        unfit = _again(state.nodes.get(failure.node), failure.message, at, _unfit_for)
+        update["nodes"] = _with(state.nodes, failure.node, unfit)
+    if mender is Mender.PERSON:
+        update["complaint"] = failure.message
+    if failure.reason in SUSPECT:
+        update["row"] = _longer(state.row, failure, name, f"{batch.uid}.{index}")
+    elif mender is Mender.TASK:
+        update["row"] = None
+    return _attempt_closed(state.model_copy(update=update), batch, index)
+
+
+def _again(before: Trouble | None, message: str, at: datetime, lasts: Callable[[int], timedelta]) -> Trouble:
+    """Trouble that is met again; what comes of before it was left alone does not make it longer."""
+    if before is not None and at < before.until:
+        return before
+    times = before.times + 1 if before is not None else 1
+    return Trouble(until=at + lasts(times), times=times, message=message)
+
+
+def _in_trouble_for(times: int) -> timedelta:
+    return timedelta(seconds=min(_TROUBLE_S * 2 ** min(times - 1, 20), _TROUBLE_MAX_S))
+
+
+def _unfit_for(times: int) -> timedelta:
+    return timedelta(seconds=min(_UNFIT_S * 2 ** min(times - 1, 20), _UNFIT_MAX_S))
+
+
+def _longer(row: FailureRow | None, failure: Failure, task: str, attempt: str) -> FailureRow:
+    """The row with one more failure; another one if its words are others."""
+    words = _signature(failure)
+    if row is None or row.signature != words:
+        row = FailureRow(signature=words, message=failure.message, tasks=(), sources=())
+    source = task if failure.reason is not Reason.NODE_UNFIT else failure.node or attempt
+    return row.model_copy(
+        update={
+            "message": failure.message,
+            "tasks": row.tasks if task in row.tasks else (*row.tasks, task),
+            "sources": row.sources if source in row.sources else (*row.sources, source),
+        }
+    )
+
+
+def _node_of(record: TaskRecord) -> str:
+    """The one node that the scheduler last showed it on; empty if there is none or there are several."""
+    where = record.detail.rpartition(" on ")[2]
+    return where if where != record.detail and not set(where) & set("[], ") else ""
 
 
 def _failed(record: TaskRecord, failure: Failure) -> TaskRecord:
+    before = record.failures
+    alike = bool(before) and before[-1].reason is failure.reason and before[-1].reached >= failure.reached
+    if alike and MENDERS[failure.reason] is not Mender.TASK:
+        before = before[:-1]  # a site may be in trouble for days: the last of these failures says it all
     return record.model_copy(
         update={
             "status": TaskStatus.FAILED,
-            "failures": (*record.failures, failure),
+            "failures": (*before, failure),
             "job_state": None,
             "missing_since": None,
         }

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from mlip_autopipec.data_models.base import Reason
 from mlip_autopipec.data_models.events import AttemptLost, TaskEnded
+from mlip_autopipec.data_models.faults import Heard, fault_of
 from mlip_autopipec.data_models.ids import attempt_file
 from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.state import Batch, WorkflowState
@@ -37,7 +38,16 @@ def judge_outcome(
         return _bad(batch, index, now, f"its outcome is of kind {outcome.kind!r}, expected {kind!r}")
     if broken := breach(outcome, task):
         return _bad(batch, index, now, f"its outcome breaks the contract: {broken}")
-    return TaskEnded(at=now, outcome=outcome)
+    return TaskEnded(at=now, outcome=_sorted(outcome))
+
+
+def _sorted(outcome: Outcome) -> Outcome:
+    """A crash by its words: what ended the code was perhaps the memory, the disk or the node."""
+    if outcome.reason is not Reason.CRASHED:
+        return outcome
+    fault = fault_of(Heard.JOB, outcome.message)
+    reason = fault.reason if fault is not None else None
+    return outcome if reason is None else outcome.model_copy(update={"reason": reason})
 
 
 def _bad(batch: Batch, index: int, now: datetime, message: str) -> AttemptLost:

@@ -1,5 +1,6 @@
 """Policy: the numbers that decide needs, taken from site.yaml once."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Self
 
@@ -8,6 +9,7 @@ from pydantic import Field
 from mlip_autopipec.config.schemas.phases import ConvergenceSection, FirstLabelsSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import Model, Phase, Place
+from mlip_autopipec.data_models.task import Resources
 from mlip_autopipec.orchestration.needs import Basis
 
 
@@ -24,6 +26,7 @@ class Policy(Model):
     )
     basis: Basis = Field(default=Basis(), description="what the site file pins of the basis")
     first_labels: FirstLabelsSection = FirstLabelsSection()
+    resources: Mapping[Phase, Resources] = Field(default_factory=dict, description="of a first attempt, today")
     grace: timedelta = Field(description="how long an attempt may be missing before it is asked after")
 
     @classmethod
@@ -38,6 +41,7 @@ class Policy(Model):
             basis=Basis.of(config),
             first_labels=config.calculation.first_labels,
             grace=timedelta(seconds=config.site.grace),
+            resources={phase: config.site.resources_of(phase) for phase in Phase},
             round_quorum=closing.quorum,
             round_deadline=timedelta(seconds=closing.deadline) if closing.deadline is not None else None,
             login=frozenset(phase for phase, asked in config.site.resources.items() if asked.where is Place.LOGIN),

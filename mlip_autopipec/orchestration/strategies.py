@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from mlip_autopipec.config.schemas.phases import ConvergenceSection
-from mlip_autopipec.data_models.base import Phase, Reason, Role, Verdict
+from mlip_autopipec.data_models.base import Mender, Phase, Reason, Role, Verdict
 from mlip_autopipec.data_models.digest import (
     CalculationDigest,
     CycleSummary,
@@ -15,12 +15,13 @@ from mlip_autopipec.data_models.digest import (
     SelectionDigest,
     TrainingDigest,
 )
+from mlip_autopipec.data_models.faults import MENDERS
 from mlip_autopipec.data_models.outcome import Structure
 from mlip_autopipec.data_models.state import Failure, Stage, TaskRecord, TaskStatus, WorkflowState
 from mlip_autopipec.data_models.task import CalculateParameters, Resources
 from mlip_autopipec.orchestration.census import census
 from mlip_autopipec.orchestration.first_labels import property_tasks
-from mlip_autopipec.orchestration.machine import ENDED, next_in_flow
+from mlip_autopipec.orchestration.machine import ENDED, is_bootstrap, next_in_flow
 from mlip_autopipec.orchestration.needs import (
     Shortcoming,
     gate_condition,
@@ -34,7 +35,7 @@ from mlip_autopipec.orchestration.policy import Policy
 D = TypeVar("D", bound=Digest)
 
 #: How many attempts of one task may end for this reason before it is given up; None: as many as the user allows.
-#: Trying a deterministic failure again only wastes an allocation.
+#: Trying a deterministic failure again only wastes an allocation. What is no task's fault counts against none.
 ATTEMPTS_MAX: Mapping[Reason, int | None] = {
     Reason.NUMERICAL: 1,
     Reason.BAD_INPUT: 1,
@@ -47,6 +48,9 @@ ATTEMPTS_MAX: Mapping[Reason, int | None] = {
     Reason.PREEMPTED: None,
     Reason.CANCELLED: None,
     Reason.LOST: None,
+    Reason.STORAGE: None,
+    Reason.NODE_UNFIT: None,
+    Reason.ACCESS: None,
 }
 _MEMORY_FACTOR = 1.5
 _WALLTIME_FACTOR = 2
@@ -109,8 +113,13 @@ def round_deadline(state: WorkflowState, policy: Policy) -> datetime | None:
 
 
 def may_try_again(record: TaskRecord, attempts_max: int) -> bool:
-    """Whether a failed task gets another attempt. Attempts that brought it farther than ever before are not counted."""
-    vain = _in_vain(record)
+    """Whether a failed task gets another attempt.
+
+    Attempts that brought it farther than ever before are not counted, nor are those that were not its fault.
+    """
+    vain = [failure for failure in _in_vain(record) if MENDERS[failure.reason] is Mender.TASK]
+    if not record.failures or MENDERS[record.failures[-1].reason] is not Mender.TASK:
+        return True
     if len(vain) >= attempts_max:
         return False
     last = record.failures[-1].reason
@@ -118,12 +127,13 @@ def may_try_again(record: TaskRecord, attempts_max: int) -> bool:
     return bound is None or sum(failure.reason is last for failure in vain) < bound
 
 
-def resources_for(record: TaskRecord) -> Resources:
+def resources_for(record: TaskRecord, of_phases: Mapping[Phase, Resources] | None = None) -> Resources:
     """What the next attempt asks for: more memory after running out of it, more time after running out of that.
 
     Not after a walltime that brought the task on: what is left fits into as much time as it had, again and again.
+    `of_phases` is what the site file says today, which may have been mended since the task was planned.
     """
-    asked = record.task.resources
+    asked = (of_phases or {}).get(record.task.phase, record.task.resources)
     if not record.failures:
         return asked
     reasons = [failure.reason for failure in _in_vain(record)]
@@ -191,7 +201,7 @@ def summarise(state: WorkflowState) -> CycleSummary:
     labels = calculation.labels if calculation else ()
     return CycleSummary(
         cycle=state.cycle_index,
-        bootstrap=state.cycle_index == 0,
+        bootstrap=is_bootstrap(state) or digest_of(state, GenerationDigest) is not None,
         walkers=len(exploration.walkers) if exploration else 0,
         halts=exploration.halts if exploration else 0,
         quiet=exploration.quiet if exploration else False,
@@ -216,10 +226,11 @@ def summarise(state: WorkflowState) -> CycleSummary:
 
 def verdict_of(state: WorkflowState, rules: ConvergenceSection) -> tuple[Verdict, str] | None:
     """The campaign's end and its reason in words, or None while it goes on. Asked between two cycles."""
-    if state.cycles and state.potential is None:
+    cycles = state.cycles[state.first_cycle :]
+    if cycles and state.potential is None:
         return Verdict.FAILED, "the bootstrap cycle gave no potential"
     for judge in (_quiet, _stalled, _spent):
-        if (answer := judge(state.cycles, rules)) is None:
+        if (answer := judge(cycles, rules)) is None:
             continue
         if answer[0] in {Verdict.CONVERGED, Verdict.INACCURATE} and state.tasks:
             continue  # labels that were asked for have not been learned from

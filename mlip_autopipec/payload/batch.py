@@ -36,6 +36,7 @@ from mlip_autopipec.payload.processes import (
     of_attempt,
     own_mib,
 )
+from mlip_autopipec.payload.task import EXIT_CODES
 
 #: Between looks at freed cores of other runners, the cancel file and walltimes; the end of a child is seen at once.
 _TICK_S = 0.2
@@ -209,7 +210,8 @@ def _has_exited(process: "subprocess.Popen[bytes]") -> bool:
 
 def _reason(child: _Child, status: int) -> str:
     """Why the attempt ended, for the case that it left no outcome."""
-    return child.reason or ("lost" if status == 0 else "crashed")
+    ends = {0: "lost", **{code: reason for reason, code in EXIT_CODES.items()}}
+    return child.reason or ends.get(status, "crashed")
 
 
 def _words(child: _Child, status: int) -> str:

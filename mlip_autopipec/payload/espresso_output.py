@@ -47,10 +47,18 @@ _PRINTED_KBAR = 0.02
 _MAGNETIZATION = re.compile(rf"^\s*total magnetization\s+=\s*({_NUMBER})\s+Bohr mag/cell", re.MULTILINE)
 _VERSION = re.compile(r"Program PWSCF\s+v\.(\S+)\s+starts")
 _GIVEN_UP = re.compile(r"convergence NOT achieved after\s+\d+ iterations")
-#: Signal 9, as Python and as shells tell it. Nobody but the kernel, short of memory, kills pw.x and not its parent.
-_KILLED = (-9, 137)
+#: Signal 9, as Python, shells and MPICH tell it. Nobody but the kernel, short of memory, kills pw.x and not its parent.
+_KILLED = (-9, 9, 137)
 _SHORT_OF_MEMORY = re.compile(
-    "cannot allocate memory|insufficient virtual memory|allocation would exceed|out of memory|error allocating",
+    r"cannot allocate memory|insufficient virtual memory|allocation would exceed|out of memory|error allocating"
+    r"|bad_alloc|oom[-_ ]?kill|killed by signal: 9\b|signal 9\b|exit code: 9\b|task \d+: killed",
+    re.IGNORECASE,
+)
+#: What Open MPI, MPICH, Intel MPI, srun, the loader and the kernel say of a rank that did not end by itself.
+_TELLING = re.compile(
+    r"killed by signal|\(signal \d+\)|on signal \d+|exit code: \d+|illegal instruction|segmentation fault|bus error"
+    r"|floating[- ]point exception|no space left|quota exceeded|stale file|read-only file|input/output error"
+    r"|shared libraries|cannot execute|mpi_abort",
     re.IGNORECASE,
 )
 _DIAGONALISATION = re.compile(
@@ -92,7 +100,9 @@ def ending(output: str, errors: str, status: int) -> Ending:
         return Ending(_class_of(error[1], error[2]), f"{error[1]}: {error[2].strip()}")
     if given_up := _GIVEN_UP.search(output):
         return Ending(NOT_CONVERGED, given_up[0])
-    last = (errors.strip() or output.strip()).splitlines()[-1:]
+    said = (errors.strip() or output.strip()).splitlines()
+    telling = [line.strip() for line in (*errors.splitlines(), *output.splitlines()) if _TELLING.search(line)]
+    last = telling[:1] or said[-1:]
     return Ending(CRASHED, f"exit status {status}{', '.join(['', *last])}")
 
 

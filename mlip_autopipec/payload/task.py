@@ -10,6 +10,7 @@ outcome names no file of any other; a later life copies what it goes on from. Wh
 and `potentials`, holds names that are made once and never replaced.
 """
 
+import errno
 import importlib
 import json
 import os
@@ -48,6 +49,23 @@ KINDS = {
 }
 #: How the folders of runs are named, before their number.
 _RUN = "run-"
+#: What a file system says that is full, over quota, read-only, stale, failing or gone.
+_STORAGE = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.ESTALE,
+        errno.EIO,
+        errno.ENOTCONN,
+        errno.ESHUTDOWN,
+        errno.EREMOTEIO,
+    }
+)
+#: What it says to whose ticket or token has expired, or who may not.
+_ACCESS = frozenset({errno.EACCES, errno.EPERM, errno.ENOKEY, errno.EKEYEXPIRED, errno.EKEYREVOKED, errno.EKEYREJECTED})
+#: What the process ends with where no outcome could be written, by the reason (EX_IOERR, EX_NOPERM of sysexits.h).
+EXIT_CODES = {"storage": 74, "access": 77}
 #: Ways in which a Python program runs out of memory without being killed.
 _OUT_OF_MEMORY = (MemoryError,)
 
@@ -58,7 +76,30 @@ def run_task(root: Path, workdir: str, uid: str, index: int, job_id: str) -> int
     1, and no outcome, when it failed after it was asked to stop: why, the scheduler knows better (walltime, a person,
     preemption). Only what has stopped in good order for SIGUSR1, which comes ahead of the walltime and of nothing else,
     says itself that its time was over, so that the next attempt need not wait for the scheduler's word.
+    74 or 77, and no outcome, where the root's file system took none: the scheduler shows that, and the last words do.
     """
+    try:
+        return _run_task(root, workdir, uid, index, job_id)
+    except OSError as error:
+        reason = reason_of(error, root)
+        if reason not in EXIT_CODES:
+            raise
+        sys.stderr.write(f"the outcome could not be written: {error}\n")
+        return EXIT_CODES[reason]
+
+
+def reason_of(error: OSError, root: Path) -> str:
+    """Whose fault a failed system call is: the root's file system's, that of who may use it, or of the node's disks."""
+    named = [Path(os.fsdecode(name)) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    elsewhere = bool(named) and not any(not name.is_absolute() or name.is_relative_to(root) for name in named)
+    if error.errno in _STORAGE:
+        return "node_unfit" if elsewhere else "storage"
+    if error.errno in _ACCESS and not elsewhere:
+        return "access"
+    return "crashed"
+
+
+def _run_task(root: Path, workdir: str, uid: str, index: int, job_id: str) -> int:
     folder, outbox = root / workdir, root / "outbox"
     placed = outbox / f"{uid}.{index}.json"
     if placed.exists() or not claim(folder, uid, job_id):
@@ -70,7 +111,7 @@ def run_task(root: Path, workdir: str, uid: str, index: int, job_id: str) -> int
     mark = folder / f"claim.{uid}"
     run, before = make_run_folder(folder)
     with (run / "log.txt").open("a", buffering=1, encoding="utf-8") as log:
-        verdict = _guarded(lambda: _run(_job(root, folder, run, before, mark, document, stopping)), log)
+        verdict = _guarded(lambda: _run(_job(root, folder, run, before, mark, document, stopping)), log, root)
     in_time = verdict.get("reason") == "timeout" and not terminated.is_set()
     if verdict["status"] == "failed" and stopping.is_set() and not in_time:
         return 1
@@ -215,7 +256,7 @@ def _checked_inputs(root: Path, inputs: list[dict[str, Any]]) -> dict[str, list[
     return found
 
 
-def _guarded(work: Callable[[], dict[str, Any]], log: TextIO) -> dict[str, Any]:
+def _guarded(work: Callable[[], dict[str, Any]], log: TextIO, root: Path) -> dict[str, Any]:
     """Every way in which work can end, as the part of the outcome that tells it."""
     try:
         return work()
@@ -225,6 +266,9 @@ def _guarded(work: Callable[[], dict[str, Any]], log: TextIO) -> dict[str, Any]:
     except _OUT_OF_MEMORY:
         log.write(traceback.format_exc())
         return _failed("out_of_memory", "Python could not allocate memory")
+    except OSError as error:
+        log.write(traceback.format_exc())
+        return _failed(reason_of(error, root), f"{type(error).__name__}: {error}")
     except Exception as error:  # noqa: BLE001 - the border of the process: everything becomes an outcome
         log.write(traceback.format_exc())
         return _failed("crashed", f"{type(error).__name__}: {error}")

@@ -13,7 +13,8 @@ from mlip_autopipec.data_models.events import QueuedJob, Sighting
 from mlip_autopipec.data_models.state import Batch
 from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.errors import TransientError
-from mlip_autopipec.ports import Accepted, Limited, PostMortem, Rejected, Transport, Unclear, Void
+from mlip_autopipec.ports import Accepted, PostMortem, Rejected, Transport, Unclear, Void
+from mlip_autopipec.ports import Answer as SubmitAnswer
 from mlip_autopipec.schedulers.local_text import Answer, read_answer
 
 _TIMEOUT_S = 60.0
@@ -39,8 +40,9 @@ class LocalScheduler:
         self._python = python
         self._prologue = prologue
 
-    async def submit(self, batch: Batch, tasks: Sequence[Task]) -> Accepted | Rejected | Limited | Unclear:
+    async def submit(self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()) -> SubmitAnswer:
         """Start the runner of a batch, once ever, and wait until it has said who it is."""
+        del exclude
         said = await self._ask("submit", self.spec(batch, tasks), self._prologue(tasks[0].phase))
         return Rejected(said.rejected) if said.rejected is not None else _accepted(said)
 

@@ -7,7 +7,7 @@ from mlip_autopipec.data_models.base import Place
 from mlip_autopipec.data_models.events import QueuedJob, Sighting
 from mlip_autopipec.data_models.state import Batch
 from mlip_autopipec.data_models.task import Task
-from mlip_autopipec.ports import Accepted, Limited, PostMortem, Rejected, Scheduler, Unclear, Void
+from mlip_autopipec.ports import Accepted, Answer, PostMortem, Scheduler, Unclear, Void
 
 
 class RoutingScheduler:
@@ -16,9 +16,9 @@ class RoutingScheduler:
     def __init__(self, schedulers: Mapping[Place, Scheduler]) -> None:
         self._schedulers = schedulers
 
-    async def submit(self, batch: Batch, tasks: Sequence[Task]) -> Accepted | Rejected | Limited | Unclear:
+    async def submit(self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()) -> Answer:
         """Hand it over where it belongs."""
-        return await self._of(batch).submit(batch, tasks)
+        return await self._of(batch).submit(batch, tasks, exclude)
 
     async def locate(self, batch: Batch) -> Accepted | Void | Unclear:
         """Look where it was handed over."""

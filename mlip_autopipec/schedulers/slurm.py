@@ -19,6 +19,7 @@ from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.errors import TransientError
 from mlip_autopipec.ports import (
     Accepted,
+    Answer,
     Clock,
     Limited,
     PostMortem,
@@ -69,14 +70,14 @@ class SlurmScheduler:
         self._empty_since: dict[str, datetime] = {}
         self._forgotten_since: dict[tuple[str, int], datetime] = {}
 
-    async def submit(self, batch: Batch, tasks: Sequence[Task]) -> Accepted | Rejected | Limited | Unclear:
-        """Stage the array and hand it over. Called again it reports; only a submit limit lets sbatch run again."""
-        await self._stage(batch, tasks)
+    async def submit(self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()) -> Answer:
+        """Stage the array and hand it over. Called again it reports; only a refusal for now lets sbatch run again."""
+        await self._stage(batch, tasks, exclude)
         report = await self._hand_over(batch, after="none")
         if isinstance(report.answer, Limited) and not report.begun:
             report = await self._hand_over(batch, after=report.last)
         answer = report.answer
-        if isinstance(answer, Limited):
+        if isinstance(answer, Limited) and not answer.degraded:
             return Limited(f"{answer.message} (the batch has {len(tasks)} tasks; site.scheduler.array_max bounds it)")
         if isinstance(answer, Rejected):  # sealed, so that nothing can come of it, whatever its words meant
             return await self._close(batch) or answer
@@ -122,7 +123,7 @@ class SlurmScheduler:
             element = None
         self._forgotten_since.pop(key, None)
         await self._ask(script.SEAL, _folder(batch), batch.uid, str(index))
-        return text.judge_end(element, said.whole("slurm") or "", said.whole("job") or "")
+        return text.judge_end(element, said.whole("slurm") or "", said.whole("job") or "", _signs(said))
 
     async def roll(self, campaign: str) -> tuple[QueuedJob, ...] | None:
         """One squeue for all jobs of the user. Raises TransientError with Slurm's words where it fails."""
@@ -135,7 +136,7 @@ class SlurmScheduler:
 
     # --- submission -------------------------------------------------------------------------------------------------
 
-    async def _stage(self, batch: Batch, tasks: Sequence[Task]) -> None:
+    async def _stage(self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()) -> None:
         folder = _folder(batch)
         job = script.render_job(
             batch.uid,
@@ -145,6 +146,7 @@ class SlurmScheduler:
             folder=folder,
             python=self._python,
             payload=self._payload,
+            exclude=exclude,
         )
         await self._transport.write(
             {f"{folder}/job.sh": job.encode(), f"{folder}/tasks.tsv": script.render_tasks(tasks).encode()}
@@ -202,7 +204,7 @@ class _Report:
     last: str  # number of the last try; empty: there is none
     begun: bool  # by this very call
     gate: str
-    answer: Accepted | Rejected | Limited | Unclear
+    answer: Answer
 
     @classmethod
     def read(cls, said: text.Answer) -> "_Report":
@@ -213,7 +215,7 @@ class _Report:
         return cls(said.word("try"), said.word("begun") == "yes", gate, _answer(gate, said))
 
 
-def _answer(gate: str, said: text.Answer) -> Accepted | Rejected | Limited | Unclear:
+def _answer(gate: str, said: text.Answer) -> Answer:
     """The gate knows best; then sbatch's own words."""
     if gate.startswith(script.BEGUN):
         return Accepted(gate.removeprefix(script.BEGUN))
@@ -251,6 +253,15 @@ def _sightings(said: text.Answer, batches: Sequence[Batch]) -> dict[tuple[str, i
     shown = text.by_attempt(elements, {batch.uid: len(batch.tasks) for batch in batches})
     asked = [(batch.uid, index) for batch in batches for index in sorted(batch.live)]
     return {key: _sighting(*key, shown.get(key)) for key in asked}
+
+
+def _signs(said: text.Answer) -> text.Signs:
+    claimed, disk = said.word("claimed"), said.sections.get("disk")
+    return text.Signs(
+        claimed=claimed == "yes" if claimed else None,
+        record=said.whole("record") or "",
+        disk=text.disk_words(disk.text) if disk is not None and disk.status != 0 else "",
+    )
 
 
 def _accounted(said: text.Answer) -> list[text.Element]:

@@ -11,6 +11,7 @@ All of one batch stands in `.ap/submit/UID/`, relative to the root:
 The gate is what makes a submission exactly one, whatever is lost or late: no time limit has to hold for that.
 """
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 
@@ -36,14 +37,23 @@ def render_tasks(tasks: Sequence[Task]) -> str:
 
 
 def render_job(
-    uid: str, tasks: Sequence[Task], options: SlurmQueue, *, root: str, folder: str, python: str, payload: str
+    uid: str,
+    tasks: Sequence[Task],
+    options: SlurmQueue,
+    *,
+    root: str,
+    folder: str,
+    python: str,
+    payload: str,
+    exclude: Sequence[str] = (),
 ) -> str:
-    """job.sh: an array with one element per task. All tasks ask for the same resources."""
+    """job.sh: an array with one element per task, on no node in `exclude`. All tasks ask for the same resources."""
     values = {"root": root, "uid": uid, "submit": f"{root}/{folder}", "python": python, "payload": f"{root}/{payload}"}
     lines = [
         "#!/bin/bash -l",  # as a login, so that the prologue finds `module`
         *(f"#SBATCH {line}" for line in _directives(uid, tasks, options, root=root, folder=folder)),
         *options.extra,
+        *_exclusion(options, exclude),
         "",
         *(f"{name}={shlex.quote(value)}" for name, value in values.items()),
         _GUARD,
@@ -57,6 +67,16 @@ def render_trial(asked: Resources, options: SlurmQueue, *, root: str) -> str:
     """A script for `sbatch --test-only`: it asks for the same as the tasks of a phase, and does nothing."""
     words = (f"--chdir={_quoted(root)}", "--output=/dev/null", *_asked(asked, options))
     return "\n".join(["#!/bin/bash", *(f"#SBATCH {word}" for word in words), *options.extra, "true", ""])
+
+
+_EXCLUSION = re.compile(r"(?:--exclude(?:=|\s+)|-x\s*)(\S+)")
+
+
+def _exclusion(options: SlurmQueue, exclude: Sequence[str]) -> Iterator[str]:
+    """Of two --exclude the last counts, so the site file's own nodes are named again."""
+    if exclude:
+        own = [nodes for line in options.extra for nodes in _EXCLUSION.findall(line)]
+        yield f"#SBATCH --exclude={','.join((*own, *exclude))}"
 
 
 def _directives(uid: str, tasks: Sequence[Task], options: SlurmQueue, *, root: str, folder: str) -> Iterator[str]:
@@ -127,6 +147,7 @@ export OPENBLAS_NUM_THREADS=$OMP_NUM_THREADS MKL_NUM_THREADS=$OMP_NUM_THREADS
 
 _WORK = """
 cd "$root" || exit 75
+true >>"$workdir/job-$uid.out" || exit 74
 exec >>"$workdir/job-$uid.out" 2>&1
 # The task runs in the background: a shell that waits hands signals on at once.
 trap 'kill -USR1 $child' USR1
@@ -237,6 +258,22 @@ cd "$1" || exit 1
 tell squeue queue "$2"
 command -v sacct >/dev/null && tell sacct accounts "$2"
 workdir=$(awk -F '\t' -v wanted="$3" '$1 == wanted { print $2 }' tasks.tsv)
+job=$(readlink gate)
+job=${job#begun.}
+[ "$(wc -l <tasks.tsv)" -eq 1 ] || job="${job}_$3"
+[ ! -L gate ] || tell record bounded scontrol show job "$job"
+case $(ls -a "$root/$workdir" 2>/dev/null) in # network file systems look again
+  *"claim.$2"*) tell claimed echo yes ;;
+  *) tell claimed echo no ;;
+esac
+disk() { # whether the task's folder can be written to now
+  rm -f "$root/$workdir/.writable"
+  bounded dd if=/dev/zero of="$root/$workdir/.writable" bs=4096 count=1 conv=excl,fsync 2>&1
+  written=$?
+  rm -f "$root/$workdir/.writable"
+  return $written
+}
+tell disk disk
 tell slurm tail_of "$4" "slurm-$3.out"
 tell job tail_of "$4" "$root/$workdir/job-$2.out"
 """

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from mlip_autopipec import framing
-from mlip_autopipec.data_models.base import Reason
+from mlip_autopipec.data_models.base import Mender, Reason
 from mlip_autopipec.data_models.events import JobState, QueuedJob
+from mlip_autopipec.data_models.faults import Effect, Heard, fault_of
 from mlip_autopipec.ports import Accepted, Limited, PostMortem, Rejected, Unclear
+from mlip_autopipec.ports import Answer as SubmitAnswer
 
 #: squeue gives one line per element that has begun, and one per range of those that have not.
 SQUEUE_FORMAT = "%F|%K|%T|%r|%N|%j"
@@ -45,14 +47,15 @@ _ENDS: Mapping[str, Reason] = {
 }
 #: Ends that say little: there the words in the job's output may say more.
 _VAGUE = frozenset({"COMPLETED", "FAILED", "CANCELLED", "REVOKED"})
-#: A pending job with one of these reasons never starts unless a person does something.
-_STUCK = re.compile(
-    r"JobHeld|\bheld\b|BadConstraints|DependencyNeverSatisfied|Partition(TimeLimit|NodeLimit|Config|Inactive|Down)"
-    r"|Invalid(Account|QOS)|Max(Wall|Cpu|Node|Mem|GRES)\w*Per(Job|Node)|NotAllowed|NotInPartitionAllowed"
-)
 #: What slurmstepd writes into a job's output when it ends the job; the first that is found counts.
 _LAST_WORDS: tuple[tuple[re.Pattern[str], Reason], ...] = (
     (re.compile(r"oom[-_ ]kill|out[- ]of[- ]memory|exceeded (\w+ )?memory limit", re.IGNORECASE), Reason.OUT_OF_MEMORY),
+    (re.compile(r"execve\(\): .*(Stale file handle|Input/output error)"), Reason.STORAGE),
+    (re.compile(r"execve\(\): "), Reason.NODE_UNFIT),
+    (
+        re.compile(r"couldn't chdir to|[Pp]rolog.*(fail|error)|TaskProlog|Could not open std(out|err) file"),
+        Reason.NODE_UNFIT,
+    ),
     (re.compile(r"DUE TO TIME LIMIT"), Reason.TIMEOUT),
     (re.compile(r"DUE TO PREEMPTION"), Reason.PREEMPTED),
     (re.compile(r"DUE TO NODE FAIL"), Reason.NODE_FAILURE),
@@ -94,43 +97,31 @@ def parse_answer(nonce: str, stdout: bytes, stderr: bytes) -> Answer:
 # --- the answer to sbatch -------------------------------------------------------------------------------------------
 
 _JOB_ID = re.compile(r"^(\d+)(?:;\S+)?\n", re.MULTILINE)
-#: The controller may have the job: its answer was lost, or it was asked and did not answer.
-_LOST_ANSWER = re.compile(
-    r"timed out|Unable to contact|Unexpected message|Zero Bytes were transmitted|[Cc]onnection (failure|refused|reset)"
-    r"|connect failure|(send|receive|shutdown) failure|send/recv|not connected|Broken pipe|Header lengths",
-)
-#: The controller has refused it for now.
-_LIMIT = re.compile(
-    r"\w*Submit\w*Limit\b|temporarily unable to accept|standby mode|Resource temporarily unavailable"
-    r"|I/O error writing script|[Aa]uthenticat|[Aa]uth plugin|credential|Slurmctld .*(busy|shut)",
-)
 #: Exit status of what a signal has ended; 255 is sbatch's own, for options that it does not take.
 _KILLED = range(129, 129 + 64)
-_POLICY = "accounting/QOS policy"
-#: Reasons that Slurm prints above its policy message, when it is the request that breaks a limit, and not its number.
-_PER_JOB = re.compile(r"\w*(PerJob|PerNode|Wall\w*Limit|MinCpu\w*|MinGRES\w*)\w*")
-#: sbatch or the controller has said no to what was asked.
-_REFUSAL = re.compile(
-    r"Batch job submission failed: |sbatch: fatal|unrecognized option|invalid option|requires an argument"
-    r"|error: Unable to open file|error: [Ii]nvalid |look like a batch script|not found|Permission denied",
-)
+#: sbatch or the controller has said no to what was asked, in whatever words.
+_REFUSAL = re.compile(r"Batch job submission failed: |sbatch: fatal")
 
 
-def classify_answer(status: int | None, out: str, err: str) -> Accepted | Rejected | Limited | Unclear:
+def classify_answer(status: int | None, out: str, err: str) -> SubmitAnswer:
     """What sbatch's exit status, output and errors mean; `status` is None if it has not ended, or nobody knows how.
 
-    An id counts whatever else was said. What can't be told for sure is Unclear, and has to be looked up.
+    An id counts whatever else was said. What can't be told for sure is Unclear, and has to be looked up. Whose fault a
+    refusal is stands in the table of faults.
     """
     words = " ".join(err.split()) or f"sbatch ended with status {status} and no word"
     if match := _JOB_ID.search(out):
         return Accepted(match[1])
     if status is None:
         return Unclear("sbatch has not answered yet")
-    if status == 0 or status in _KILLED or _LOST_ANSWER.search(err):
+    fault = fault_of(Heard.SBATCH, words)
+    if status == 0 or status in _KILLED or (fault is not None and fault.effect is Effect.LOST):
         return Unclear(words)
-    if _LIMIT.search(err) or (_POLICY in err and not _PER_JOB.search(err)):
-        return Limited(words)
-    return Rejected(words) if _REFUSAL.search(err) else Unclear(words)
+    if fault is None:
+        return Limited(words, degraded=True, known=False) if _REFUSAL.search(err) else Unclear(words)
+    if fault.effect is Effect.LIMITED or fault.mender is Mender.SITE:
+        return Limited(words, degraded=fault.effect is not Effect.LIMITED)
+    return Rejected(words, fault.mender, fault.remedy, fault.by_size)
 
 
 # --- squeue, sacct, scontrol ----------------------------------------------------------------------------------------
@@ -151,12 +142,18 @@ class Element:
     def state(self) -> JobState:
         """The portable state; UNKNOWN for a word that this program does not know."""
         state = JobState.ENDED if self._base in _ENDS else _STATES.get(self._base, JobState.UNKNOWN)
-        return JobState.HELD if state is JobState.WAITING and _STUCK.search(self.reason) else state
+        is_held = state is JobState.WAITING and fault_of(Heard.PENDING, self.reason) is not None
+        return JobState.HELD if is_held else state
 
     @property
     def end(self) -> Reason | None:
         """Why it has no outcome, by its state alone; None if it has not ended."""
         return _ENDS.get(self._base)
+
+    @property
+    def node(self) -> str:
+        """The one node that it ran on; empty if there are several, or none is known."""
+        return self.nodes if re.fullmatch(r"[\w.-]+", self.nodes) else ""
 
     @property
     def is_vague(self) -> bool:
@@ -280,18 +277,65 @@ def message_timeout_s(config: str) -> int | None:
 # --- the end of an attempt -------------------------------------------------------------------------------------------
 
 
-def judge_end(element: Element | None, slurm_output: str, job_output: str) -> PostMortem:
-    """Why an attempt has no outcome: by its state; where that says little, or is forgotten, by slurmstepd's words."""
+#: Exit status of the work half where it could write no outcome: EX_IOERR and EX_NOPERM of sysexits.h.
+_EXITS: Mapping[str, tuple[Reason, str]] = {
+    "74": (Reason.STORAGE, "the task could not write its files"),
+    "77": (Reason.ACCESS, "the task may not write its files: renew the ticket or token, or the right to write there"),
+}
+_EXIT_CODE = re.compile(r"\b(?:ExitCode=|exit )(\d+):\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """What else is known of an attempt that has ended."""
+
+    claimed: bool | None = None  # whether the work half had begun; None: not known
+    record: str = ""  # of `scontrol show job`
+    disk: str = ""  # why nothing can be written to the task's folder now; empty if it can
+
+
+_GONE = "No such file or directory"
+
+
+def disk_words(said: str) -> str:
+    """Why a file could not be written, in the file system's words; empty if it is no fault of a file system."""
+    line = next((line for line in said.splitlines() if line.startswith("dd: ")), "")
+    fault = fault_of(Heard.JOB, line)
+    known = _GONE in line or (fault is not None and fault.reason in {Reason.STORAGE, Reason.NODE_UNFIT})
+    return line.removeprefix("dd: ") if known else ""
+
+
+def judge_end(element: Element | None, slurm_output: str, job_output: str, signs: Signs | None = None) -> PostMortem:
+    """Why an attempt has no outcome: by its state; where that says little, or is forgotten, by what it has left."""
     reason = element.end if element is not None else None
+    node = element.node if element is not None else ""
     if element is not None and reason is not None and not element.is_vague:
-        return PostMortem(reason, element.detail)
+        return PostMortem(reason, element.detail, node)
     told, words = last_words(slurm_output)
     shown = element.detail if element is not None else "Slurm has forgotten it"
     if told is not None:
-        return PostMortem(told, f"{shown}; {words}")
+        return PostMortem(told, f"{shown}; {words}", node)
     tail = " ".join((life(slurm_output) + job_output).split())[-_WORDS_MAX:]
-    said = f"its last words: {tail}" if tail else "it has written nothing"
-    return PostMortem(reason or Reason.LOST, f"{shown}; {said}")
+    said = f"{shown}; its last words: {tail}" if tail else f"{shown}; it has written nothing"
+    if reason is Reason.CANCELLED:
+        return PostMortem(reason, said, node)
+    return _judge_vague(reason, said, tail, signs or Signs(), node)
+
+
+def _judge_vague(reason: Reason | None, said: str, tail: str, signs: Signs, node: str) -> PostMortem:
+    """By the disk, by what was said last, and by how far it had come."""
+    status = _EXIT_CODE.search(signs.record) or _EXIT_CODE.search(said)
+    if status is not None and status[1] in _EXITS:
+        exit_reason, words = _EXITS[status[1]]
+        return PostMortem(exit_reason, f"{signs.disk or words} ({said})", node)
+    if signs.disk:
+        return PostMortem(Reason.STORAGE, f"{signs.disk} ({said})", node)
+    fault = fault_of(Heard.JOB, tail)
+    if fault is not None and fault.reason is not None and fault.reason is not Reason.CRASHED:
+        return PostMortem(fault.reason, said, node)
+    if signs.claimed is False and reason is Reason.CRASHED:
+        return PostMortem(Reason.NODE_UNFIT, f"it ended before the work half began: {said}", node)
+    return PostMortem(reason or Reason.LOST, said, node)
 
 
 _WORDS_MAX = 1500

@@ -12,7 +12,7 @@ from mlip_autopipec.data_models.base import Reason
 from mlip_autopipec.data_models.events import JobState, QueuedJob, Sighting
 from mlip_autopipec.data_models.state import Batch
 from mlip_autopipec.data_models.task import Task
-from mlip_autopipec.ports import Accepted, Limited, PostMortem, Rejected, Unclear, Void
+from mlip_autopipec.ports import Accepted, Answer, Limited, PostMortem, Rejected, Unclear, Void
 from mlip_autopipec.testing.clock import SimulatedClock
 from mlip_autopipec.testing.jobs import QUIET_S, Job, SimulatedJobs
 from mlip_autopipec.testing.memory import MemoryTransport
@@ -46,8 +46,9 @@ class SimulatedCluster(SimulatedJobs):
 
     # --- ports.Scheduler -----------------------------------------------------------------------------------------
 
-    async def submit(self, batch: Batch, tasks: Sequence[Task]) -> Accepted | Rejected | Limited | Unclear:
+    async def submit(self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()) -> Answer:
         """Hand over once; later calls for the same uid only report."""
+        del exclude
         await self._weather.pass_by("submit")
         submission = self._submissions.get(batch.uid)
         if submission is None:

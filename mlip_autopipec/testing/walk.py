@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Phase, Reason
+from mlip_autopipec.data_models.base import Mender, Phase, Reason
 from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.state import Batch, WorkflowState
 from mlip_autopipec.data_models.task import KMesh
@@ -75,6 +75,8 @@ class Walk:
                 return ev.Paused(at=self.now, by=CHECK, reason=command.reason, oracle=command.oracle)
             case cm.QuarantineTask():
                 return ev.TaskQuarantined(at=self.now, task=command.task, message=command.message)
+            case cm.PauseCampaign():
+                return ev.Paused(at=self.now, by=ev.DAEMON, reason=command.reason, mender=Mender.PERSON)
             case cm.DigestPhase():
                 digest = self._runners[command.phase].digest(self.state)
                 return ev.PhaseEnded(at=self.now, cycle=command.cycle, digest=digest)

@@ -26,8 +26,8 @@ from mlip_autopipec.orchestration.machine import evolve
 
 #: So that each journal has several segments.
 _SEGMENT_BYTES_MAX = 32 * 2**10
-#: What no walk tells, or none so short: two come of the campaign, two are added to the walk.
-_NOT_WALKED = {ev.DaemonStopped, ev.VerdictReached, ev.JournalRebuilt, ev.JournalRepaired}
+#: What no walk tells, or none so short: three come of the campaign, two are added to the walk.
+_NOT_WALKED = {ev.DaemonStopped, ev.VerdictReached, ev.CampaignReopened, ev.JournalRebuilt, ev.JournalRepaired}
 _WALK_EVENTS = 100
 
 
@@ -60,6 +60,9 @@ def _campaign(place: Path) -> list[ev.Event]:
     daemon.wait()
     if campaign.start("--exit-on-verdict").wait() != VERDICT_EXIT_CODES[Verdict.BUDGET_EXHAUSTED]:
         raise SystemExit(campaign.output())
+    done = campaign.ctl("reopen", "--reason", "two more cycles")
+    if done.returncode:
+        raise SystemExit(done.stderr)
     return [_elsewhere(event) for event in campaign.events()]
 
 

@@ -117,6 +117,8 @@ def _by_people(campaign: Walk, pick: int) -> Iterator[ev.Event]:
     elif pick % 7 == 0:
         yield ev.Paused(at=at, by=_ADA, reason="to see")
     given_up = [name for name in (*state.quarantine, *state.tasks) if can_retry(state, name)]
+    if state.stage is Stage.ENDED and pick % 3 == 0:
+        yield ev.CampaignReopened(at=at, by=_ADA, reason="mended", first_cycle=len(state.cycles))
     if given_up and state.stage is not Stage.ENDED:
         yield ev.TaskRetried(at=at, task=given_up[pick % len(given_up)], by=_ADA)
     if pick % 11 == 0:

@@ -15,7 +15,7 @@ from mlip_autopipec.data_models.task import Task, TaskFile
 from mlip_autopipec.errors import TransientError
 from mlip_autopipec.orchestration.outcomes import judge_outcome
 from mlip_autopipec.phases import phase_runners
-from mlip_autopipec.ports import Accepted, Limited, PostMortem, Rejected, Unclear, Void
+from mlip_autopipec.ports import Accepted, Answer, Limited, PostMortem, Rejected, Unclear, Void
 from mlip_autopipec.testing.clock import SimulatedClock, run_simulated
 from mlip_autopipec.testing.cluster import QUIET_S, SimulatedCluster
 from mlip_autopipec.testing.examples import copper_config
@@ -58,7 +58,7 @@ class Stand:
             file = TaskFile(campaign="copper-3f9a1c", **dict(task))
             self.transport.files[f"{task.workdir}/task.json"] = file.model_dump_json().encode()
 
-    async def submit(self, *, staged: bool = True) -> Accepted | Rejected | Limited | Unclear:
+    async def submit(self, *, staged: bool = True) -> Answer:
         """Stage and hand over."""
         if staged:
             self.stage()

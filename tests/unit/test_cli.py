@@ -317,7 +317,8 @@ def test_a_conflict_ends_with_5(place: Place) -> None:
     """A campaign that has ended cannot be paused."""
     with daemon(place, ev.VerdictReached(at=BEGIN, verdict=Verdict.STALLED, reason="no progress")):
         result = ctl(place, "pause")
-    assert (result.exit_code, result.stderr) == (5, "autopipecctl: the campaign has ended: stalled\n")
+    assert result.exit_code == 5
+    assert result.stderr.startswith("autopipecctl: the campaign has ended: stalled. To go on from here: ")
 
 
 @pytest.mark.parametrize(
@@ -515,3 +516,35 @@ def test_no_letter_that_an_encoding_lacks_ends_a_command(place: Place, words: li
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout
+
+
+def test_a_verdict_is_reopened_by_the_daemon_and_without_one(place: Place) -> None:
+    """By the socket where a daemon answers, else in the journal; a second time there is nothing to do."""
+    verdict = ev.VerdictReached(at=BEGIN + timedelta(minutes=4), verdict=Verdict.STALLED, reason="no progress")
+    with daemon(place, verdict):
+        told = ctl(place, "pause")
+        assert told.exit_code == 5
+        assert "autopipecctl reopen --reason" in told.stderr
+        assert "running" in ctl(place, "reopen", "--reason", "mended").stdout
+        assert "already" in ctl(place, "reopen", "--reason", "again").stdout
+    assert isinstance(journalled(place)[-1], ev.CampaignReopened)
+
+
+def test_a_verdict_is_reopened_where_no_daemon_runs(place: Place) -> None:
+    """The next daemon goes on; who did it, and why, is in the journal."""
+    ended(place)
+    done = ctl(place, "reopen", "--reason", "a larger budget")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "start autopipecd" in done.stdout
+    event = journalled(place)[-1]
+    assert isinstance(event, ev.CampaignReopened)
+    assert (event.by.uid, event.reason) == (os.getuid(), "a larger budget")
+    assert "no verdict" in ctl(place, "reopen", "--reason", "again").stdout
+
+
+def test_converged_is_not_reopened(place: Place) -> None:
+    """It is what was wanted."""
+    verdict = ev.VerdictReached(at=BEGIN + timedelta(minutes=4), verdict=Verdict.CONVERGED, reason="quiet")
+    with daemon(place, verdict):
+        assert ctl(place, "reopen", "--reason", "more").exit_code == 5
+    assert ctl(place, "reopen", "--reason", "more").exit_code == 78

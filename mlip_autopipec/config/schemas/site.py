@@ -69,6 +69,16 @@ _Word = Annotated[str, Field(pattern=r"^[^\s\"'\\]+$")]
 #: What the program itself says to sbatch: the promise that a job is submitted once rests on it.
 _OWN_OPTIONS = ("array", "chdir", "export", "job-name", "no-requeue", "open-mode", "output", "requeue", "signal")
 _OWN_LETTERS = frozenset("aoDJ")
+#: What would take jobs to where nobody looks for them, or keep them from running: option, letter, why.
+_FORBIDDEN = (
+    ("clusters", "M", "the daemon would look for its jobs on another cluster than the one that runs them"),
+    ("cluster-constraint", "", "the daemon would look for its jobs on another cluster than the one that runs them"),
+    ("test-only", "", "nothing would ever be submitted"),
+    ("wait", "W", "sbatch would not answer before the job has ended"),
+    ("hold", "H", "no job would start before a person releases it"),
+    ("error", "e", "what Slurm says of a job's end would not be found"),
+    ("wrap", "", "the job would run something else"),
+)
 
 
 def _further_option(line: str) -> str:
@@ -78,6 +88,10 @@ def _further_option(line: str) -> str:
         raise ValueError("expected one line such as '#SBATCH --gres=gpu:1'")
     for word in words:
         name = word.removeprefix("--").partition("=")[0]
+        for option, letter, why in _FORBIDDEN:
+            long = word.startswith("--") and len(name) > 1 and option.startswith(name)
+            if long or (letter and word.startswith(f"-{letter}")):
+                raise ValueError(f"expected another option than {word}: {why}")
         own = word.startswith("--") and any(option.startswith(name) for option in _OWN_OPTIONS)
         if own or (word[:1] == "-" and word[1:2] in _OWN_LETTERS):
             raise ValueError(f"expected another option than {word}: the program itself says it to sbatch")

@@ -51,6 +51,10 @@ OTHERS: list[tuple[ev.Event, str]] = [
     (ev.SitePrepared(at=AT), "the site is prepared"),
     (ev.SitePrepared(at=AT, array_tasks_max=9), "the site is prepared, arrays of at most 9 tasks"),
     (ev.Paused(at=AT, by=ev.Actor(uid=5, pid=1)), "paused by uid 5"),
+    (
+        ev.CampaignReopened(at=AT, by=ev.Actor(uid=1, pid=2, name="ada"), reason="a larger budget", first_cycle=3),
+        "the campaign is reopened by ada: a larger budget",
+    ),
     (ev.Resumed(at=AT, by=ACTOR, reason="go on"), "resumed by ada: go on"),
     (
         ev.OrphansSeen(at=AT, jobs=(ev.QueuedJob(uid="cu-1.c000.training.b00", job_id="9", detail="RUNNING on n1"),)),

@@ -67,6 +67,7 @@ def legal() -> Iterator[tuple[WorkflowState, ev.Event]]:
         yield evolve(state, over), event
     ended = walk().tell(over)
     yield from ((ended, event) for event in always(walk()))
+    yield ended, ev.CampaignReopened(at=at, by=ADA, reason="a mended site", first_cycle=0)
 
 
 def _legal_between() -> Iterator[tuple[WorkflowState, ev.Event]]:

@@ -22,6 +22,7 @@ from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.ports import (
     SMALL_FILE_BYTES_MAX,
     Accepted,
+    Answer,
     Limited,
     PhaseRunner,
     PostMortem,
@@ -44,10 +45,12 @@ class ScriptedScheduler:
     answer: Any = None
     delay_s: float = 0.0
     submitted: list[tuple[Batch, Sequence[Task]]] = field(default_factory=list)
+    excluded: list[tuple[str, ...]] = field(default_factory=list)
 
-    async def submit(self, batch: Batch, tasks: Sequence[Task]) -> Accepted | Rejected | Limited | Unclear:
+    async def submit(self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()) -> Answer:
         self.submitted.append((batch, tasks))
-        answer: Accepted | Rejected | Limited | Unclear = await self._give()
+        self.excluded.append(tuple(exclude))
+        answer: Answer = await self._give()
         return answer
 
     async def locate(self, batch: Batch) -> Accepted | Void | Unclear:

@@ -99,7 +99,10 @@ def test_the_levels_of_gamma_are_named() -> None:
 
 
 def test_the_end_is_named_with_its_reason() -> None:
-    """A verdict is the last word."""
+    """And so is the way on from it."""
     campaign = walk()
     campaign.tell(ev.VerdictReached(at=campaign.now, verdict=Verdict.STALLED, reason="nothing new."))
-    assert said(campaign) == "The campaign has ended: stalled. nothing new."
+    words = said(campaign)
+    assert words.startswith("The campaign has ended: stalled. nothing new. ")
+    assert "autopipecctl reopen --reason" in words
+    assert "mended or larger site file" in words

@@ -21,7 +21,7 @@ from mlip_autopipec.orchestration.loop import WorkflowManager
 from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.phases import phase_runners
-from mlip_autopipec.ports import Accepted, Limited, Rejected, Unclear
+from mlip_autopipec.ports import Answer, Limited
 from mlip_autopipec.testing.clock import SimulatedClock, run_simulated
 from mlip_autopipec.testing.cluster import SimulatedCluster
 from mlip_autopipec.testing.examples import copper_config
@@ -39,12 +39,12 @@ class Site(SimulatedCluster):
     strangers: tuple[ev.QueuedJob, ...] = ()
     submissions = 0
 
-    async def submit(self, batch: Batch, tasks: Sequence[Task]) -> Accepted | Rejected | Limited | Unclear:
+    async def submit(self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()) -> Answer:
         self.submissions += 1
         if self.full_times > 0:
             self.full_times -= 1
             return Limited("QOSMaxSubmitJobPerUserLimit")
-        return await super().submit(batch, tasks)
+        return await super().submit(batch, tasks, exclude)
 
     async def roll(self, campaign: str) -> tuple[ev.QueuedJob, ...] | None:
         known = await super().roll(campaign)

@@ -4,8 +4,9 @@ import pytest
 from machine_stand import walk
 
 from mlip_autopipec.config.schemas.phases import ConvergenceSection
-from mlip_autopipec.data_models.base import Phase, Reason, Role, Verdict
+from mlip_autopipec.data_models.base import Mender, Phase, Reason, Role, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary
+from mlip_autopipec.data_models.faults import MENDERS
 from mlip_autopipec.data_models.outcome import ConditionErrors, Errors
 from mlip_autopipec.data_models.state import Failure, TaskRecord, TaskStatus, WorkflowState
 from mlip_autopipec.data_models.task import Resources
@@ -50,8 +51,11 @@ def test_every_reason_has_its_bound() -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_the_ladder_of_attempts(reason: Reason) -> None:
-    """A task is tried as often as its reason's bound allows, and never more often than the user allows."""
-    allowed = min(ATTEMPTS_MAX[reason] or 5, 5)
+    """A task is tried as often as its reason's bound allows, and never more often than the user allows.
+
+    What is no task's fault counts against none.
+    """
+    allowed = min(ATTEMPTS_MAX[reason] or 5, 5) if MENDERS[reason] is Mender.TASK else 1000
     for count in range(1, 7):
         assert may_try_again(failed(*[reason] * count), attempts_max=5) is (count < allowed)
 
@@ -63,8 +67,9 @@ def test_reasons_are_counted_apart() -> None:
 
 
 def test_attempts_max_bounds_all_reasons_together() -> None:
-    """Whatever the mixture, the user's number is the last word."""
-    assert not may_try_again(failed(Reason.TIMEOUT, Reason.NODE_FAILURE, Reason.PREEMPTED), attempts_max=3)
+    """Whatever the mixture of a task's own failures, the user's number is the last word."""
+    assert not may_try_again(failed(Reason.TIMEOUT, Reason.LOST, Reason.OUT_OF_MEMORY), attempts_max=3)
+    assert may_try_again(failed(Reason.TIMEOUT, Reason.NODE_FAILURE, Reason.OUT_OF_MEMORY), attempts_max=3)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """One attempt at one task, run by the shipped zipapp in a process of its own: from claim to outcome."""
 
+import errno
 import json
 import os
 import shutil
@@ -39,7 +40,7 @@ from mlip_autopipec.data_models.task import (
 from mlip_autopipec.payload.frame import Job, TaskFailed, as_json, identity, sha256_of, write_atomic
 from mlip_autopipec.payload.lammps_files import read_trace
 from mlip_autopipec.payload.structures import write_frames
-from mlip_autopipec.payload.task import claim, make_run_folder
+from mlip_autopipec.payload.task import EXIT_CODES, claim, make_run_folder, reason_of
 from mlip_autopipec.schedulers.shipment import pack
 
 HERE = Path(__file__).parent
@@ -638,3 +639,39 @@ def test_a_file_that_a_code_tells_by_its_true_path_is_found_behind_the_link(tmp_
     assert job.ref(root / "cycles/task/there")["path"] == "cycles/task/there"
     with pytest.raises(TaskFailed, match="elsewhere is not below the site's root"):
         job.ref(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "reason"),
+    [
+        (errno.ENOSPC, None, "storage"),
+        (errno.EDQUOT, "cycles/003/outcome.json", "storage"),
+        (errno.ESTALE, "/site/outbox", "storage"),
+        (errno.EROFS, "/site/outbox", "storage"),
+        (errno.EIO, None, "storage"),
+        (errno.ENOSPC, "/local/scratch", "node_unfit"),
+        (errno.EROFS, "/var/run/x", "node_unfit"),
+        (errno.EKEYEXPIRED, "/site/outbox", "access"),
+        (errno.EACCES, "/site/outbox", "access"),
+        (errno.EACCES, "/etc/shadow", "crashed"),
+        (errno.ENOENT, "/site/outbox", "crashed"),
+    ],
+)
+def test_a_failed_system_call_names_whose_fault_it_is(number: int, name: str | None, reason: str) -> None:
+    """The root's file system, the right to use it, or another disk of the node."""
+    assert reason_of(OSError(number, os.strerror(number), name), Path("/site")) == reason
+
+
+def test_a_disk_that_takes_no_outcome_is_told_by_the_exit_status(site: Site) -> None:
+    """And on standard error, which is the job's last words where there is room for them."""
+    task = calculation(site, "no.such.Calculator")
+    site.place(task)
+    full = 'mount -t tmpfs -o size=4k tmpfs "$0" && head -c 4096 /dev/zero >"$0/full"; exec "$@"'
+    command = ["unshare", "-rm", "sh", "-c", full, str(site.root / "outbox"), *site.command(task)]
+    (site.root / "outbox").mkdir(exist_ok=True)
+
+    done = subprocess.run(command, cwd=site.root, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == EXIT_CODES["storage"]
+    assert "No space left on device" in done.stderr
+    assert list((site.root / "outbox").iterdir()) == []

@@ -581,3 +581,86 @@ async def test_a_cancel_that_fails_is_told(stand: SlurmStand) -> None:
 
     with pytest.raises(TransientError, match="Unable to contact"):
         await stand.scheduler.cancel(stand.batch)
+
+
+# --- faults that are no task's ----------------------------------------------------------------------------------------
+
+
+async def test_a_drained_partition_is_waited_for_and_the_next_call_tries_again(stand: SlurmStand) -> None:
+    """In Slurm's words, and as trouble of the site; nothing is sealed."""
+    drained = "sbatch: error: Batch job submission failed: Required partition not available (inactive or drain)\n"
+    stand.answers("sbatch", err=drained, status=1)
+
+    said = await stand.scheduler.submit(stand.batch, stand.tasks)
+
+    assert isinstance(said, Limited)
+    assert said.degraded
+    assert "inactive or drain" in said.message
+    assert "array_max" not in said.message
+    stand.answers("sbatch", "4711\n")
+    assert await stand.scheduler.submit(stand.batch, stand.tasks) == Accepted("4711")
+
+
+async def test_nodes_that_are_excluded_reach_sbatch(stand: SlurmStand) -> None:
+    """As the script that sbatch is given says."""
+    stand.answers("sbatch", "4711\n")
+    await stand.scheduler.submit(stand.batch, stand.tasks, ("n1",))
+    assert "#SBATCH --exclude=n1\n" in (stand.folder / "job.sh").read_text(encoding="utf-8")
+
+
+async def begun(stand: SlurmStand) -> None:
+    """The array has been handed over, and its first element was on a node."""
+    stand.answers("sbatch", "4711\n")
+    await stand.scheduler.submit(stand.batch, stand.tasks)
+    (stand.folder / "gate").symlink_to("begun.4711")
+
+
+async def test_what_ends_before_the_work_half_begins_is_its_node_s_fault(stand: SlurmStand) -> None:
+    """With the node's name, and what was said; with a claim it is a crash like any other."""
+    await begun(stand)
+    show(stand, "4711|0|FAILED|NonZeroExitCode|n2")
+    (stand.folder / "slurm-0.out").write_text("AP_LIFE 0 of job 4711, element 0, on n2\nno python here\n")
+
+    ended = await end_of(stand)
+
+    assert isinstance(ended, PostMortem)
+    assert (ended.reason, ended.node) == (Reason.NODE_UNFIT, "n2")
+    assert "no python here" in ended.message
+    (stand.root / stand.tasks[1].workdir / f"claim.{UID}").mkdir()
+    show(stand, "4711|1|FAILED|NonZeroExitCode|n2")
+    crashed = await end_of(stand, 1)
+    assert isinstance(crashed, PostMortem)
+    assert crashed.reason is Reason.CRASHED
+
+
+@pytest.mark.parametrize(
+    ("program", "body"),
+    [
+        ("dd", "echo \"dd: error writing 'x': No space left on device\" >&2; exit 1"),
+        ("dd", "echo \"dd: failed to open 'x': Read-only file system\" >&2; exit 1"),
+        ("dd", "echo \"dd: failed to open 'x': Stale file handle\" >&2; exit 1"),
+        ("scontrol", 'echo "JobId=4711 JobState=FAILED ExitCode=74:0"'),
+    ],
+)
+async def test_a_disk_that_takes_nothing_is_the_site_s_fault(stand: SlurmStand, program: str, body: str) -> None:
+    """It is tried now; and the work half has ended with a status of its own then."""
+    await begun(stand)
+    (stand.root / stand.tasks[0].workdir / f"claim.{UID}").mkdir()
+    show(stand, "4711|0|FAILED|NonZeroExitCode|n2")
+    stand.program(program, body)
+
+    ended = await end_of(stand)
+
+    assert isinstance(ended, PostMortem)
+    assert ended.reason is Reason.STORAGE
+
+
+async def test_a_folder_that_was_purged_is_the_site_s_fault(stand: SlurmStand) -> None:
+    """Scratch that was cleared takes nothing any more."""
+    await begun(stand)
+    show(stand, "4711|0|FAILED|NonZeroExitCode|n2")
+    (stand.root / stand.tasks[0].workdir).rmdir()
+
+    ended = await stand.scheduler.post_mortem(stand.batch, 0)
+    assert isinstance(ended, PostMortem)
+    assert ended.reason is Reason.STORAGE

@@ -233,3 +233,16 @@ def test_signals_reach_the_task_and_its_word_is_waited_for(stand: SlurmStand, nu
 
     assert process.wait(timeout=10) == 7
     assert stand.output(0).endswith(f"got {number.name}\n")
+
+
+def test_nodes_are_excluded_beside_those_of_the_site_file() -> None:
+    """Of two --exclude Slurm takes the last."""
+    own = PLAIN.model_copy(update={"extra": ("#SBATCH --exclude=n7,n8", "#SBATCH --exclusive")})
+    rendered = render_job(
+        UID, some_tasks(1), own, root="/r", folder="f", python="python3", payload="p.pyz", exclude=("n1", "n2")
+    )
+    lines = [line for line in rendered.splitlines() if "exclude" in line]
+    assert lines[-1] == "#SBATCH --exclude=n7,n8,n1,n2"
+    assert "--exclude=n1" not in render_job(
+        UID, some_tasks(1), PLAIN, root="/r", folder="f", python="python3", payload="p.pyz"
+    )
