@@ -40,6 +40,7 @@ from mlip_autopipec.data_models.state import Stage, WorkflowState
 from mlip_autopipec.errors import AutopipecError, ConfigurationError, OperatorError, StateUnreadable
 from mlip_autopipec.journal.journal import FileJournal
 from mlip_autopipec.journal.lock import CampaignLock
+from mlip_autopipec.journal.mend import complete_mending
 from mlip_autopipec.journal.replay import read
 from mlip_autopipec.journal.snapshot import save_state, saved_seq
 from mlip_autopipec.observability.leftovers import keep_copies, place_of_leftovers
@@ -49,6 +50,7 @@ from mlip_autopipec.observability.progress import ConsoleProgress, final_words
 from mlip_autopipec.observability.reporter import Reporter
 from mlip_autopipec.observability.watchdog import keep_watchdog
 from mlip_autopipec.orchestration.effects import Effects
+from mlip_autopipec.orchestration.end_jobs import end_all_jobs
 from mlip_autopipec.orchestration.loop import Observer, WorkflowManager
 from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.orchestration.ownership import Ownership
@@ -81,7 +83,6 @@ VERDICT_EXIT_CODES = {
 STOPPED_EARLY_EXIT_CODE = 75
 _LAST_WORD_TIMEOUT_S = 10.0
 _PROBE_TIMEOUT_S = 60.0
-_CANCEL_TIMEOUT_S = 30.0
 #: For gc.set_threshold: with a million objects of state, the defaults spend half of the time looking at them again.
 _GC_THRESHOLDS = (50_000, 20, 100)
 #: For sys.setswitchinterval: a thread that computes gives the loop its turn after this long, not after 5 ms.
@@ -344,35 +345,34 @@ class _Daemon:
             )
 
     async def _put_aside(self) -> None:
-        """Rename the folders of an earlier campaign, after its live jobs have been cancelled."""
-        if not (self._folder / "journal").exists():
+        """Rename the folders of an earlier campaign, once no job of it lives or may yet begin."""
+        path = self._folder / "journal"
+        if not self._folder.exists():
             return
-        root = self._config.site.root
-        if self._config.site.transport.kind != "local":
-            raise ConfigurationError(
-                "--fresh is for a site on this machine; give another campaign.folder and site.root"
-            )
         with CampaignLock(self._folder, now=self._clock.now()):
-            await self._cancel_live()
+            complete_mending(path)
+            if not path.exists():
+                return
+            if self._config.site.transport.kind != "local":
+                raise ConfigurationError(
+                    "--fresh is for a site on this machine; give another campaign.folder and site.root"
+                )
+            journal, state = await asyncio.to_thread(lambda: FileJournal.open(path, now=self._clock.now()))
+            await journal.close()
+            try:
+                if state.campaign:
+                    await end_all_jobs(self._site.scheduler, state, self._clock)
+            except OperatorError as error:
+                raise OperatorError(
+                    f"--fresh has put nothing aside: {error}. They write under the same root as the new campaign would."
+                    " Try again when the scheduler answers, end them by hand, or give another campaign.folder and"
+                    " site.root"
+                ) from error
             suffix = f".{self._clock.now():%Y%m%dT%H%M%S}"
-            for path in (root, self._folder):
-                if path.exists():
-                    path.rename(path.with_name(path.name + suffix))
+            for folder in (self._config.site.root, self._folder):
+                if folder.exists():
+                    folder.rename(folder.with_name(folder.name + suffix))
         print(f"the earlier campaign is now in {self._folder}{suffix}")
-
-    async def _cancel_live(self) -> None:
-        journal, state = await asyncio.to_thread(
-            lambda: FileJournal.open(self._folder / "journal", now=self._clock.now())
-        )
-        await journal.close()
-        batches = [batch for batch in state.batches.values() if batch.job_id is not None]
-        for batch in batches:
-            await self._site.scheduler.cancel(batch)
-        async with asyncio.timeout(_CANCEL_TIMEOUT_S):
-            while sightings := await self._site.scheduler.sight(batches):
-                if not any(seen.state in {ev.JobState.RUNNING, ev.JobState.WAITING} for seen in sightings.values()):
-                    return
-                await self._clock.sleep(0.2)
 
     async def _prepare_site(self) -> int | None:
         """Take the root over, put the work half there, and make sure that its Python has what the tasks import."""
