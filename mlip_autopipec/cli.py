@@ -22,6 +22,7 @@ from mlip_autopipec.streams import take_every_letter
 
 if TYPE_CHECKING:
     from mlip_autopipec.config.loader import LoadedConfig
+    from mlip_autopipec.config.schemas.workflow import WorkflowConfig
     from mlip_autopipec.control.api import Steered
     from mlip_autopipec.control.client import ControlClient
     from mlip_autopipec.data_models.events import Event
@@ -56,6 +57,7 @@ Config = Annotated[
 Socket = Annotated[Path | None, typer.Option("--socket", help="Control socket, where there is no site file at hand.")]
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it goes into the journal.")]
 After = Annotated[int, typer.Option("--after", min=0, help="Only events behind this number.")]
+Oracle = Annotated[bool, typer.Option("--oracle", help="Instead: try the oracle's settings in a few labels.")]
 Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
 
@@ -98,11 +100,14 @@ def explain(config: Config = None, socket: Socket = None) -> None:
 
 
 @app.command()
-def doctor(config: Config = None, *, as_json: Json = False) -> None:
+def doctor(config: Config = None, *, oracle: Oracle = False, as_json: Json = False) -> None:
     """Ask the site everything that a campaign will need of it; no daemon is needed. Exit code 1 if anything is red."""
     from mlip_autopipec.doctor import examine_site
     from mlip_autopipec.observability.diagnosis import Colour, render
 
+    if oracle:
+        asyncio.run(_try_oracle(_load(config).config))
+        return
     findings = asyncio.run(examine_site(_load(config).config))
     if as_json:
         typer.echo(json.dumps([finding.model_dump(mode="json") for finding in findings], indent=1, ensure_ascii=False))
@@ -111,6 +116,14 @@ def doctor(config: Config = None, *, as_json: Json = False) -> None:
             typer.echo(line)
     if any(finding.colour is Colour.RED for finding in findings):
         raise typer.Exit(1)
+
+
+async def _try_oracle(config: "WorkflowConfig") -> None:
+    from mlip_autopipec.data_models.text import printable
+    from mlip_autopipec.doctor import try_oracle
+
+    async for line in try_oracle(config):
+        typer.echo(printable(line))
 
 
 @app.command()

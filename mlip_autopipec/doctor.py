@@ -7,20 +7,24 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mlip_autopipec.config.schemas.oracles import oracle_of
 from mlip_autopipec.config.schemas.site import ResourcesSection, SlurmQueue
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.daemon import SystemClock, python_of, way_there
 from mlip_autopipec.data_models.base import Phase, Place
-from mlip_autopipec.errors import AutopipecError
+from mlip_autopipec.errors import AutopipecError, OperatorError
 from mlip_autopipec.observability.diagnosis import Examined, Facts, Finding, Reply, SlurmFacts, diagnose
+from mlip_autopipec.observability.trials import TrialLabel, announced, estimated, read_trials, told
 from mlip_autopipec.ports import Transport
 from mlip_autopipec.schedulers import slurm_limits, slurm_script
 from mlip_autopipec.schedulers.shipment import Shipment, pack
 
 _TIMEOUT_S = 150.0
 _EXAMINE_TIMEOUT_S = 300.0
+#: Of one label of a trial: a unit cell, but on one core.
+_LABEL_TIMEOUT_S = 3600.0
 #: Each code is tried where jobs of its phase would begin: behind their preparations.
 _PREPARED_AS = {
     "python": Phase.TRAINING,
@@ -30,6 +34,8 @@ _PREPARED_AS = {
     "espresso": Phase.CALCULATION,
     "pacemaker": Phase.TRAINING,
     "phonons": Phase.TRAINING,
+    "trials": Phase.CALCULATION,
+    "label": Phase.CALCULATION,
 }
 
 #: Seconds since 1970, the file system with what is free on it, quotas, and whether the root does what is built upon.
@@ -53,6 +59,37 @@ async def examine_site(config: WorkflowConfig) -> tuple[Finding, ...]:
     way = way_there(config.site, SystemClock())
     try:
         return diagnose(await _ask(config, way.transport))
+    finally:
+        await way.close()
+
+
+async def try_oracle(config: WorkflowConfig) -> AsyncIterator[str]:
+    """Trials of the oracle on the first prototype, line by line as they end; the cost comes before the labels.
+
+    Raises OperatorError in the oracle's own words if it gives no label.
+    """
+    way = way_there(config.site, SystemClock())
+    try:
+        shipment = pack()
+        await way.transport.write({shipment.path: shipment.content})
+        codes = _Codes(config, way.transport, shipment)
+        oracle = oracle_of(config.calculation.oracle, config.campaign.elements, "family")
+        asked = {
+            "oracle": oracle.model_dump(mode="json"),
+            "prototype": config.generation.prototypes[0].model_dump(mode="json"),
+        }
+        trials = read_trials((await codes.answer("trials", asked))["trials"])
+        far = config.site.transport
+        yield announced(trials, "on this machine" if far.kind == "local" else f"on {far.host}, beside the queue")
+        tried = []
+        for trial in trials:
+            wanted = {**asked, "oracle": trial.oracle, "cell": trial.cell}
+            label = TrialLabel.model_validate((await codes.answer("label", wanted, _LABEL_TIMEOUT_S))["label"])
+            tried.append((trial, label))
+            if len(tried) == 1:
+                yield estimated(trials, label)
+        for line in told(tried, config.calculation.first_labels):
+            yield line
     finally:
         await way.close()
 
@@ -162,14 +199,23 @@ class _Codes:
         if self.config.training.gate.phonons is not None:
             yield "phonons", await self._examine("phonons", {})
 
-    async def _examine(self, what: str, asked: Mapping[str, object]) -> Examined:
+    async def answer(
+        self, what: str, asked: Mapping[str, object], timeout_s: float = _EXAMINE_TIMEOUT_S
+    ) -> Mapping[str, Any]:
+        """All that an examination says. Raises OperatorError, with its words, if it is not fit."""
+        found = await self._examine(what, asked, timeout_s)
+        if not found.fit:
+            raise OperatorError(f"doctor --oracle: {found.words}")
+        return found.content
+
+    async def _examine(self, what: str, asked: Mapping[str, object], timeout_s: float = _EXAMINE_TIMEOUT_S) -> Examined:
         site = self.config.site
         command = [python_of(site), f"{site.root}/{self.shipment.path}", "examine", what]
         if prologue := site.prologue_of(_PREPARED_AS[what]):
             script = "\n".join((*prologue, 'cd -- "$0" && exec "$@"'))
             command = ["bash", "-l", "-c", script, str(site.root), *command]
         try:
-            done = await self.transport.run(command, stdin=json.dumps(asked).encode(), timeout_s=_EXAMINE_TIMEOUT_S)
+            done = await self.transport.run(command, stdin=json.dumps(asked).encode(), timeout_s=timeout_s)
         except (AutopipecError, OSError) as error:
             return Examined(fit=False, words=str(error))
         lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
@@ -177,4 +223,4 @@ class _Codes:
             said = (done.stderr or done.stdout).decode("utf-8", "replace").strip().rpartition("\n")[2]
             return Examined(fit=False, words=f"exit status {done.exit_status}: {said}")
         answer = json.loads(lines[-1])
-        return Examined(fit=answer["fit"], words=answer["words"])
+        return Examined(fit=answer["fit"], words=answer["words"], content=answer)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from mlip_autopipec.data_models.base import Model
 from mlip_autopipec.observability.words import count, duration
@@ -39,6 +40,7 @@ class Examined:
 
     fit: bool
     words: str
+    content: Mapping[str, Any] = field(default_factory=dict)  # all that it said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,8 +84,8 @@ def contradiction(checked: Sequence[OracleFigure]) -> str | None:
     more = f"; and {len(wrong) - _REASON_FIGURES_MAX} more" if len(wrong) > _REASON_FIGURES_MAX else ""
     return (
         f"the oracle contradicts itself: {'; '.join(wrong[:_REASON_FIGURES_MAX])}{more}. Nothing but property cells has"
-        " been labelled. Mend the oracle's settings (for pw.x the k-mesh first, then cutoffs and smearing) and begin a"
-        " new campaign, or go on all the same: autopipecctl resume --reason WHY"
+        " been labelled. Mend the oracle's settings (autopipecctl doctor --oracle tries them) and begin a new campaign,"
+        " or go on all the same: autopipecctl resume --reason WHY"
     )
 
 

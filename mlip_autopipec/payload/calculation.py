@@ -32,8 +32,7 @@ def run(job: Job) -> Result:
             "bad_input", f"{job.one('structure')} holds {len(frames)} structures; one is labelled at a time"
         )
     (atoms,) = frames
-    oracle = job.parameters["oracle"]
-    found, metrics = label_by_espresso(job, atoms) if oracle["kind"] == "espresso" else _label_by_ase(atoms, oracle)
+    found, metrics = label_with(job, atoms)
     metrics |= _checked(len(atoms), found, job.parameters)
     if job.parameters["role"] == "property" and len(atoms) <= _PROPERTY_ATOMS_MAX:
         metrics["numbers"] = _numbers(atoms, found)
@@ -48,6 +47,12 @@ def run(job: Job) -> Result:
     path = job.workdir / "label.extxyz"
     write_frames(path, [label])
     return Result(metrics, {"label": path})
+
+
+def label_with(job: Job, atoms: Atoms) -> tuple[Numbers, dict[str, Any]]:
+    """The oracle's numbers, whatever it is, and the metrics beside them. Raises TaskFailed where it has none."""
+    oracle = job.parameters["oracle"]
+    return label_by_espresso(job, atoms) if oracle["kind"] == "espresso" else _label_by_ase(atoms, oracle)
 
 
 def _label_by_ase(atoms: Atoms, oracle: Mapping[str, Any]) -> tuple[Numbers, dict[str, Any]]:

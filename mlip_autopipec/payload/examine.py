@@ -177,6 +177,20 @@ def phonons(_: Mapping[str, Any]) -> Seen:
     return {"fit": abs(highest - _EMT_COPPER_THZ) < _EMT_COPPER_OFF_THZ, "words": words}
 
 
+def trials(asked: Mapping[str, Any]) -> Seen:
+    """What `doctor --oracle` is to try; nothing is labelled yet."""
+    from mlip_autopipec.payload import trial  # noqa: PLC0415
+
+    return {"fit": True, "words": "", "trials": trial.plan(asked)}
+
+
+def label(asked: Mapping[str, Any]) -> Seen:
+    """One trial of the oracle."""
+    from mlip_autopipec.payload import trial  # noqa: PLC0415
+
+    return {"fit": True, "words": "", "label": trial.label(asked)}
+
+
 def _said(command: Sequence[str], folder: Path | None, timeout_s: float = _CODE_TIMEOUT_S) -> str:
     """All that a command prints. Raises TaskFailed (bad_input) if it cannot be run."""
     try:
@@ -200,6 +214,8 @@ EXAMINATIONS: Mapping[str, Callable[[Mapping[str, Any]], Seen]] = {
     "espresso": espresso,
     "pacemaker": pacemaker,
     "phonons": phonons,
+    "trials": trials,
+    "label": label,
 }
 
 
