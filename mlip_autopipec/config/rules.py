@@ -7,7 +7,7 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from math import ceil, sqrt
+from math import cbrt, ceil, sqrt
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -24,13 +24,25 @@ from mlip_autopipec.config.schemas.oracles import DUAL_MIN, OWN_SYSTEM_KEYS, Esp
 from mlip_autopipec.config.schemas.phases import WalkersSection, gamma_bounds
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import Place
-from mlip_autopipec.data_models.task import Alloy, Dimer, PointDefect, Prototype, crystal_name
+from mlip_autopipec.data_models.task import (
+    FUNCTIONS_MAX,
+    FUNCTIONS_MAX_OF_MORE,
+    Alloy,
+    Dimer,
+    PointDefect,
+    Prototype,
+    Squeezed,
+    Surface,
+    crystal_name,
+)
 
 Rule = Callable[[WorkflowConfig], Iterator[Mistake]]
 Prototypes = Callable[[WorkflowConfig], Iterator[tuple[KeyPath, Prototype]]]
 
 #: Symbols are short: half of two letters in common is near.
 _SYMBOLS_ALIKE = 0.5
+#: What `auto` may choose, in cube roots of the volume per atom.
+_CUTOFF_SPACINGS_MAX = 2.7
 _SYMBOL_TYPOS_MAX = 3  # letters; `Copper` is nearer to Co than to Cu
 
 
@@ -177,7 +189,7 @@ def _variations(config: WorkflowConfig) -> Iterator[Mistake]:
             case Dimer() if variation.distance_max_angstrom <= config.distance_min_angstrom:
                 expected = f"expected more than distance_min_angstrom ({config.distance_min_angstrom:g})"
                 yield Mistake((*path, "distance_max_angstrom"), shown(variation.distance_max_angstrom), expected)
-            case Dimer() if variation.box_angstrom < variation.distance_max_angstrom + config.training.cutoff_angstrom:
+            case Dimer() if variation.box_angstrom < variation.distance_max_angstrom + _cutoff_of(config):
                 expected = "expected at least distance_max_angstrom and training.cutoff_angstrom together"
                 yield Mistake((*path, "box_angstrom"), shown(variation.box_angstrom), expected)
 
@@ -227,12 +239,24 @@ def _cutoff(config: WorkflowConfig) -> Iterator[Mistake]:
     crystals = [*_in_generation(config), *_in_exploration(config)]
     path, widest = max(crystals, key=lambda crystal: nearest_neighbour_angstrom(crystal[1]))
     longest, cutoff = nearest_neighbour_angstrom(widest), config.training.cutoff_angstrom
+    if cutoff == "auto":  # it is chosen well above the nearest neighbours
+        return
     if cutoff <= config.distance_min_angstrom:
         expected = f"expected more than distance_min_angstrom ({config.distance_min_angstrom:g})"
         yield Mistake(("training", "cutoff_angstrom"), shown(cutoff), expected)
     elif cutoff <= longest:
         expected = f"expected more than {longest:.3f}, the nearest-neighbour distance of {_described(path, widest)}"
         yield Mistake(("training", "cutoff_angstrom"), shown(cutoff), expected)
+
+
+def _cutoff_of(config: WorkflowConfig) -> float:
+    """The cutoff, or about the largest that `auto` may choose."""
+    asked = config.training.cutoff_angstrom
+    if asked != "auto":
+        return asked
+    found = [prototype for _, prototype in _in_generation(config) if _sound(prototype, config.campaign.elements)]
+    spacings = [cbrt(volume_angstrom3(prototype) / atoms_of(prototype).total()) for prototype in found]
+    return _CUTOFF_SPACINGS_MAX * max(spacings, default=0.0)
 
 
 def _described(path: KeyPath, prototype: Prototype) -> str:
@@ -242,24 +266,63 @@ def _described(path: KeyPath, prototype: Prototype) -> str:
 def _environments(config: WorkflowConfig) -> Iterator[Mistake]:
     """The active set of an element is square: it takes one environment for each function.
 
-    Silent while the prototypes are wrong: that one mistake would be told twice.
+    Silent while the prototypes are wrong: that one mistake would be told twice. And where alloys, slabs or files bring
+    atoms that nobody can count yet.
     """
     generation, functions = config.generation, config.training.functions_per_element
     if not all(_sound(prototype, config.campaign.elements) for prototype in generation.prototypes):
         return
-    atoms: Counter[str] = Counter()
-    each, more = divmod(generation.structures, len(generation.prototypes))  # they are used in turn
-    for index, prototype in enumerate(generation.prototypes):
-        structures = each + (index < more)
-        atoms.update({element: count * structures for element, count in atoms_of(prototype).items()})
+    if functions == "auto" or generation.files:
+        return
+    if any(isinstance(variation, Surface) for variation in generation.variations):
+        return
+    atoms = _atoms_in_turn(config, generation.structures)
+    for variation in generation.variations:
+        match variation:
+            case PointDefect() | Squeezed():
+                removed = 1 if variation.kind == "vacancy" else 0
+                for element, count in _atoms_in_turn(config, variation.count).items():
+                    atoms[element] += max(0, count - removed * variation.count)
+            case Dimer() if len(config.campaign.elements) == 1:
+                atoms[config.campaign.elements[0]] += 2 * variation.count
+            case _:
+                pass
+    varied = " and generation.variations" if generation.variations else ""
     alloyed = {element for alloy in _alloys(config) for element in alloy.elements}
     for element, count in atoms.items():
         if count < functions and element not in alloyed:
             expected = (
-                f"expected no more than {count}: generation.structures ({generation.structures}) hold {count} {element}"
-                f" atoms in all, and {functions} functions need {functions} of them"
+                f"expected no more than {count}: generation.structures ({generation.structures}){varied} hold {count}"
+                f" {element} atoms in all, and {functions} functions need {functions} of them"
             )
             yield Mistake(("training", "functions_per_element"), shown(functions), expected)
+
+
+def _atoms_in_turn(config: WorkflowConfig, structures: int) -> Counter[str]:
+    """Atoms of each element in so many structures, made of the prototypes in turn."""
+    prototypes = config.generation.prototypes
+    atoms: Counter[str] = Counter()
+    each, more = divmod(structures, len(prototypes))
+    for index, prototype in enumerate(prototypes):
+        count = each + (index < more)
+        atoms.update({element: of_cell * count for element, of_cell in atoms_of(prototype).items()})
+    return atoms
+
+
+def _functions(config: WorkflowConfig) -> Iterator[Mistake]:
+    """No more functions than the basis has; pacemaker has a basis of its own, which it can't choose the size of."""
+    training, elements = config.training, len(config.campaign.elements)
+    asked, largest = training.functions_per_element, FUNCTIONS_MAX.get(elements, FUNCTIONS_MAX_OF_MORE)
+    if training.trainer == "linear":
+        if asked != "auto" and asked > largest:
+            of = "one element" if elements == 1 else f"{elements} elements"
+            expected = f"expected no more than {largest}: the linear basis of {of} ends there"
+            yield Mistake(("training", "functions_per_element"), shown(asked), expected)
+        return
+    for name in ("cutoff_angstrom", "functions_per_element"):
+        if getattr(training, name) == "auto":
+            expected = "expected a number with trainer: pacemaker; only the linear trainer chooses by itself"
+            yield Mistake(("training", name), shown("auto"), expected)
 
 
 def _sound(prototype: Prototype, elements: tuple[str, ...]) -> bool:
@@ -296,7 +359,7 @@ def _window_of_target(config: WorkflowConfig) -> Iterator[Mistake]:
 
 def _embedding(config: WorkflowConfig) -> Iterator[Mistake]:
     """The smallest cell that keeps the environment of one atom whole must be allowed."""
-    section, cutoff = config.selection.embedding, config.training.cutoff_angstrom
+    section, cutoff = config.selection.embedding, _cutoff_of(config)
     if section.mode != "periodic":
         return
     for path, prototype in _in_exploration(config):
@@ -555,7 +618,11 @@ RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
     _rule(
         _environments,
         *("campaign.elements", "generation.prototypes", "generation.structures", "generation.variations"),
-        "training.functions_per_element",
+        *("generation.files", "training.functions_per_element"),
+    ),
+    _rule(
+        _functions,
+        *("training.trainer", "training.functions_per_element", "training.cutoff_angstrom", "campaign.elements"),
     ),
     _rule(_phonons, "training.gate", "generation.prototypes"),
     _rule(_first_labels, "calculation.first_labels", "generation.prototypes"),
@@ -568,7 +635,11 @@ RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
         *("selection.gamma_max", "exploration.gamma_halt", "exploration.gamma_select"),
         "exploration.force_error_target_mev_per_angstrom",
     ),
-    _rule(_embedding, "selection.embedding", "training.cutoff_angstrom", "exploration.walkers"),
+    _rule(
+        _embedding,
+        *("selection.embedding", "training.cutoff_angstrom", "exploration.walkers"),
+        *("campaign.elements", "generation.prototypes"),
+    ),
     _rule(_per_element, "campaign.elements", "selection.embedding"),
     _rule(_strides, "exploration.walkers", "exploration.stride"),
     _rule(_conditions, "exploration.walkers"),

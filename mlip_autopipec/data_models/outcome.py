@@ -190,6 +190,9 @@ class Errors(Model):
     structures: int = Field(ge=0)
     energy_mev_per_atom: float = Field(ge=0)
     force_mev_per_angstrom: float = Field(ge=0, description="over force components")
+    stress_gpa: float | None = Field(
+        default=None, ge=0, description="over the six components; None where no label has stress"
+    )
     force_p95_mev_per_angstrom: float | None = Field(default=None, ge=0, description="95 % of the atoms err by less")
     force_max_mev_per_angstrom: float | None = Field(default=None, ge=0, description="the worst atom's |ΔF|")
 
@@ -209,6 +212,7 @@ class GroupErrors(Model):
     atoms: int = Field(gt=0)
     energy_mev_per_atom: float | None = Field(default=None, ge=0, description="None: an element has no energy")
     force_mev_per_angstrom: float = Field(ge=0)
+    stress_gpa: float | None = Field(default=None, ge=0, description="None: an element has none, or no label has")
     force_p95_mev_per_angstrom: float = Field(ge=0)
     force_max_mev_per_angstrom: float = Field(ge=0)
 
@@ -267,11 +271,60 @@ class FitTried(Model):
     force_mev_per_angstrom: float = Field(ge=0, description="on the test set")
 
 
+class FitSettings(Model):
+    """What decides a linear fit."""
+
+    cutoff_angstrom: float = Field(gt=0)
+    functions_per_element: int = Field(gt=0)
+    energy_weight: float = Field(gt=0)
+    force_weight: float = Field(gt=0)
+    stress_weight: float = Field(ge=0)
+    smoothness: float = Field(ge=0)
+    ridge: float = Field(gt=0)
+
+
+class FitTrial(Model):
+    """Settings that were tried, with their errors in cross-validation over trajectories."""
+
+    why: Literal["cutoff", "functions", "weights", "evidence"] = Field(description="what the trial was to decide")
+    settings: FitSettings
+    energy_mev_per_atom: float = Field(ge=0)
+    force_mev_per_angstrom: float = Field(ge=0)
+    stress_mev_per_atom: float | None = Field(
+        default=None, ge=0, description="of ∂(energy per atom)/∂strain; None where no label has stress"
+    )
+    cost_us: float | None = Field(default=None, ge=0, description="µs per atom and step, measured; None: not measured")
+
+
+class FitChoice(Model):
+    """How `auto` was settled."""
+
+    named: tuple[str, ...] = Field(default=(), max_length=7, description="settings that the site file pins")
+    trials: tuple[FitTrial, ...] = Field(max_length=40)
+    trajectories: int = Field(ge=1, description="groups of labels that are never split between fit and judgement")
+    folds: int = Field(ge=1)
+    seconds: float = Field(ge=0)
+
+
+class FitReport(Model):
+    """The fit that became the potential."""
+
+    settings: FitSettings
+    choice: FitChoice | None = Field(default=None, description="None: the site file pins every setting")
+    cost_us: float | None = Field(default=None, ge=0, description="µs per atom and step on one core, measured")
+    condition: float = Field(ge=0, description="of the scaled normal equations")
+    left_out: int = Field(default=0, ge=0, description="directions that rounding has eaten, and that were left out")
+
+
 class TrainMetrics(Model):
     """The new potential, and how it does beside the current one on the same test set."""
 
     kind: Literal["train"] = "train"
     functions: int = Field(gt=0)
+    functions_per_element: dict[str, int] = Field(
+        default_factory=dict, description="what was fitted, by element; empty in journals of before it was told"
+    )
+    fit: FitReport | None = Field(default=None, description="of a linear fit; None in journals of before it was told")
     train: Errors
     test: Errors
     test_of_current: Errors | None = Field(description="the current potential on the same test set; None at bootstrap")

@@ -7,7 +7,7 @@ the last part of the name. Lengths are in Å, energies in eV, temperatures in K,
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -438,17 +438,35 @@ class PacemakerSettings(Model):
     batch_structures: int = Field(default=100, ge=1, description="evaluated at once; fewer take less memory")
 
 
+#: The most functions per element of the linear basis, by the number of elements. The work half has the same table, and
+#: a test holds both to what python-ace makes.
+FUNCTIONS_MAX: Mapping[int, int] = {1: 1000, 2: 600, 3: 600}
+FUNCTIONS_MAX_OF_MORE = 300
+
+#: A setting of the fit that the training task chooses by cross-validation.
+Auto = Literal["auto"]
+Positive = Annotated[float, Field(gt=0)]
+PositiveInt = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
 class TrainParameters(Model):
     """Fit the next potential to every label so far, make its active set, and compare it with the current one."""
 
     kind: Literal["train"] = "train"
     trainer: Literal["linear", "pacemaker"] = "linear"
     elements: tuple[str, ...]
-    cutoff_angstrom: float = Field(gt=0)
-    functions_per_element: int = Field(gt=0)
-    energy_weight: float = Field(gt=0)
+    cutoff_angstrom: Positive | Auto
+    functions_per_element: PositiveInt | Auto
+    energy_weight: Positive | Auto
     force_weight: float = Field(gt=0)
-    ridge: float = Field(gt=0, description="L2 penalty of the linear fit")
+    stress_weight: NotNegative | Auto = Field(
+        default=0.0, description="of the mean square of ∂(energy per atom)/∂strain; 0: labels' stress is not fitted"
+    )
+    ridge: Positive | Auto = Field(description="L2 penalty of the linear fit")
+    smoothness: NotNegative | Auto = Field(
+        default=0.0, description="power with which the penalty rises with the roughness of a function; 0: all alike"
+    )
     buffer_weight: float = Field(default=0.3, gt=0, le=1, description="of an atom outside the core of an embedded cell")
     pacemaker: PacemakerSettings = PacemakerSettings()
     from_scratch: bool = Field(default=False, description="pacemaker: fit from scratch too, and keep the better")

@@ -15,6 +15,7 @@ class ParitySet(Model):
 
     energy_ev_per_atom: Pairs
     force_ev_per_angstrom: Pairs
+    stress_gpa: Pairs = ()
 
 
 class Parity(Model):

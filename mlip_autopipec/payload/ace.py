@@ -12,22 +12,37 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
-from pyace import ACEBBasisSet, create_multispecies_basis_config
+from pyace import ACEBBasisSet
 from pyace.basis import BBasisConfiguration
 from pyace.calculator import ACECalculator
 from pyace.catomicenvironment import ACEAtomicEnvironment, build_atomic_env
 from pyace.evaluator import ACEBEvaluator, ACERecursiveEvaluator
 
+from mlip_autopipec.payload.basis import count_functions, linear_basis
 from mlip_autopipec.payload.frame import TaskFailed
 
-#: Upper bounds of radial functions and angular momenta by correlation order 1 … 5; the number of functions asked for
-#: cuts them in pacemaker's own order.
-_NRADMAX = [15, 3, 2, 2, 1]
-_LMAX = [0, 3, 2, 2, 1]
+__all__ = [
+    "SKIN_ANGSTROM",
+    "DesignMatrix",
+    "Environments",
+    "Evaluation",
+    "Evaluator",
+    "count_functions",
+    "linear_basis",
+    "make_active_set",
+    "make_yace",
+    "reference_energies",
+    "run_tool",
+    "with_core_repulsion",
+]
+
 #: Å; wide enough for some fifteen steps of hot MD, and too little to slow an evaluation down.
 SKIN_ANGSTROM = 0.6
 #: Over which ACE gives way to the core repulsion.
 _CORE_WIDTH_ANGSTROM = 0.1
+#: Of the central differences that give the stress; wide enough for the splines of the radial functions.
+_STRAIN = 1e-4
+_VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 _TOOL_TIMEOUT_S = 3600
 _WORDS_MAX = 1500
 
@@ -136,38 +151,8 @@ class Environments:
         return species
 
 
-def linear_basis(elements: Sequence[str], cutoff_angstrom: float, functions_per_element: int) -> ACEBBasisSet:
-    """A basis whose energy is linear in its coefficients, so that a fit is one ridge regression."""
-    configuration = create_multispecies_basis_config(
-        {
-            "deltaSplineBins": 0.001,
-            "elements": list(elements),
-            "embeddings": {"ALL": {"npot": "FinnisSinclairShiftedScaled", "fs_parameters": [1, 1], "ndensity": 1}},
-            "bonds": {
-                "ALL": {
-                    "radbase": "SBessel",
-                    "radparameters": [5.25],
-                    "rcut": cutoff_angstrom,
-                    "dcut": 0.01,
-                    "NameOfCutoffFunction": "cos",
-                }
-            },
-            "functions": {
-                "number_of_functions_per_element": functions_per_element,
-                "ALL": {"nradmax_by_orders": _NRADMAX, "lmax_by_orders": _LMAX},
-            },
-        }
-    )
-    return ACEBBasisSet(configuration)
-
-
-def count_functions(basis: ACEBBasisSet) -> list[int]:
-    """Functions per element, in the order of the basis."""
-    return [len(rank1) + len(higher) for rank1, higher in zip(basis.basis_rank1, basis.basis, strict=True)]
-
-
 class DesignMatrix:
-    """∂(energy per atom, forces)/∂coefficients of a linear basis."""
+    """∂(energy per atom, forces, strain derivative)/∂coefficients of a linear basis."""
 
     def __init__(self, basis: ACEBBasisSet) -> None:
         counts = count_functions(basis)
@@ -186,12 +171,41 @@ class DesignMatrix:
         """Energy row (n_functions,) in 1/atom, and force rows (3 n_atoms, n_functions)."""
         environment = self._environments.of(atoms)
         self._calculator.compute(environment, compute_projections=True, compute_b_grad=True)
-        energy = np.zeros(self.functions)
-        for kind, projections in zip(environment.species_type, self._calculator.projections, strict=False):
-            start = self._offsets[kind]
-            energy[start : start + len(projections)] += projections
+        energy = self._summed(environment)
         forces = np.asarray(self._calculator.forces_bfuncs)  # (n_atoms, n_functions, 3)
         return energy / len(atoms), forces.transpose(0, 2, 1).reshape(3 * len(atoms), self.functions)
+
+    def energy_row(self, atoms: Atoms) -> np.ndarray:
+        """The energy row alone, shape (n_functions,), in 1/atom."""
+        environment = self._environments.of(atoms)
+        self._calculator.compute(environment, compute_projections=True)
+        return self._summed(environment) / len(atoms)
+
+    def strain_rows(self, atoms: Atoms) -> np.ndarray:
+        """∂(energy per atom)/∂strain, shape (6, n_functions), in Voigt's order: times volume per atom, the stress.
+
+        By central differences of twelve strained copies. A shear strain is that of the angle (twice its tensor
+        component), as ASE's stress goes with it.
+        """
+        rows = []
+        for first, second in _VOIGT:
+            step = np.zeros((3, 3))
+            step[first, second] += _STRAIN / 2
+            step[second, first] += _STRAIN / 2
+            sides = []
+            for sign in (1.0, -1.0):
+                strained = atoms.copy()
+                strained.set_cell(atoms.cell.array @ (np.eye(3) + sign * step), scale_atoms=True)
+                sides.append(self.energy_row(strained))
+            rows.append((sides[0] - sides[1]) / (2 * _STRAIN))
+        return np.array(rows)
+
+    def _summed(self, environment: ACEAtomicEnvironment) -> np.ndarray:
+        summed = np.zeros(self.functions)
+        for kind, projections in zip(environment.species_type, self._calculator.projections, strict=False):
+            start = self._offsets[kind]
+            summed[start : start + len(projections)] += projections
+        return summed
 
 
 def with_core_repulsion(basis: BBasisConfiguration, radius_angstrom: float) -> BBasisConfiguration:

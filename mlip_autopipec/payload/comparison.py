@@ -10,13 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from ase import Atoms
+from ase import Atoms, units
 
 from mlip_autopipec.payload.ace import Evaluator
-from mlip_autopipec.payload.labels import cohesive_ev, condition_of, origin_of
+from mlip_autopipec.payload.labels import cohesive_ev, condition_of, origin_of, stress_ev_per_angstrom3
 from mlip_autopipec.payload.weights import all_weights
 
 _MEV = 1000.0
+#: xx, yy, zz, yz, xz, xy out of xx, yy, zz, xy, xz, yz.
+_ASE_OF_LAMMPS = [0, 1, 2, 5, 4, 3]
 _PARITY_POINTS_MAX = 2000
 _TAIL_PERCENT = 95
 
@@ -44,11 +46,25 @@ class Comparison:
             ]
         )
 
+        stresses = [stress_ev_per_angstrom3(frame) for frame in frames]
+        self._has_stress = np.array([stress is not None for stress in stresses])
+        self._stresses = (
+            np.array(
+                [
+                    np.column_stack([stress, -prediction.virial_ev[_ASE_OF_LAMMPS] / frame.get_volume()])
+                    for stress, prediction, frame in zip(stresses, predictions, frames, strict=True)
+                    if stress is not None
+                ]
+            ).reshape(-1, 6, 2)
+            / units.GPa
+        )  # (n_frames with stress, 6, 2)
+
     def errors(self) -> dict[str, Any]:
         """Errors of the whole, as the control half's Errors."""
         return {
             "structures": len(self._frames),
             "energy_mev_per_atom": _rms(self._energies, self._energy_weights) * _MEV,
+            "stress_gpa": self._stress_error(np.ones(len(self._frames), dtype=bool)),
             **self._of_atoms(np.ones(self._sizes.sum(), dtype=bool)),
         }
 
@@ -94,6 +110,20 @@ class Comparison:
             "force_mev_per_angstrom": float(np.sqrt(mean)) * _MEV,
             "force_variation": float(forces.std(ddof=1)) / mean if len(places) > 1 and mean > 0 else 0.0,
             "force_spread_mev_per_angstrom": float(np.sqrt(labels["force"].mean())) * _MEV,
+            **self._stress_one_by_one(places),
+        }
+
+    def _stress_one_by_one(self, places: Sequence[int]) -> dict[str, float]:
+        """The same of stresses; nothing unless every frame has one."""
+        if not self._has_stress[list(places)].all():
+            return {}
+        found = self._stresses[self._has_stress.cumsum()[list(places)] - 1]  # (n_frames, 6, 2)
+        squares, mean = np.mean((found[..., 1] - found[..., 0]) ** 2, axis=1), np.mean(found[..., 0] ** 2)
+        error = float(squares.mean())
+        return {
+            "stress_gpa": float(np.sqrt(error)),
+            "stress_variation": float(squares.std(ddof=1)) / error if len(places) > 1 and error > 0 else 0.0,
+            "stress_spread_gpa": float(np.sqrt(mean)),
         }
 
     def _squares(self, places: Sequence[int]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -120,6 +150,7 @@ class Comparison:
         return {
             "energy_ev_per_atom": self._energies.round(6).tolist(),
             "force_ev_per_angstrom": self._forces[::stride].round(5).tolist(),
+            "stress_gpa": self._stresses.reshape(-1, 2)[:_PARITY_POINTS_MAX].round(5).tolist(),
         }
 
     def _of_frames(self, by: str, names: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -128,16 +159,26 @@ class Comparison:
             yield self._group(by, name, frames.repeat(self._sizes), frames)
 
     def _group(self, by: str, name: str, atoms: np.ndarray, frames: np.ndarray | None) -> dict[str, Any]:
-        energy = None
+        energy = stress = None
         if frames is not None:
             energy = _rms(self._energies[frames], self._energy_weights[frames]) * _MEV
+            stress = self._stress_error(frames)
         return {
             "by": by,
             "name": name,
             "atoms": int(atoms.sum()),
             "energy_mev_per_atom": energy,
+            "stress_gpa": stress,
             **self._of_atoms(atoms),
         }
+
+    def _stress_error(self, frames: np.ndarray) -> float | None:
+        """Root-mean-square over the components, in GPa; None where no frame has stress."""
+        chosen = frames[self._has_stress]
+        if not chosen.any():
+            return None
+        weights = self._energy_weights[self._has_stress][chosen].repeat(6)
+        return _rms(self._stresses[chosen].reshape(-1, 2), weights)
 
     def _of_atoms(self, atoms: np.ndarray) -> dict[str, float]:
         components = atoms.repeat(3)

@@ -95,7 +95,7 @@ def gamma(_: Mapping[str, Any]) -> Seen:
     from mlip_autopipec.payload import linear  # noqa: PLC0415
     from mlip_autopipec.payload.ace import Evaluator, make_active_set  # noqa: PLC0415
     from mlip_autopipec.payload.labels import fit_references  # noqa: PLC0415
-    from mlip_autopipec.payload.training import dataset_for_tools  # noqa: PLC0415
+    from mlip_autopipec.payload.training_set import dataset_for_tools  # noqa: PLC0415
 
     frames = []
     for seed in range(8):
@@ -111,8 +111,10 @@ def gamma(_: Mapping[str, Any]) -> Seen:
         "functions_per_element": 10,
         "energy_weight": 1.0,
         "force_weight": 1.0,
+        "stress_weight": 0.0,
         "buffer_weight": 0.0,
         "ridge": 1e-6,
+        "smoothness": 0.0,
     }
     distorted = bulk("Cu", cubic=True)
     distorted.set_cell(distorted.cell * _STRAIN, scale_atoms=True)

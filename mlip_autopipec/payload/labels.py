@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from ase import Atoms
 
 from mlip_autopipec.payload.ace import reference_energies
@@ -43,3 +44,27 @@ def condition_of(origin: str) -> str:
     label, step, _ = origin.partition(": ")[2].rpartition(", step ")
     condition, mark, number = label.rpartition(" #")
     return (condition if mark and number.isdigit() else label) if step else ""
+
+
+def stress_ev_per_angstrom3(frame: Atoms) -> np.ndarray | None:
+    """The label's stress in Voigt's order with ASE's sign, shape (6,); None if the label has none."""
+    stress = (frame.calc.results if frame.calc is not None else {}).get("stress")
+    return None if stress is None else np.asarray(stress, dtype=float)
+
+
+def strain_derivative_ev(frame: Atoms) -> np.ndarray | None:
+    """∂(energy)/∂strain of the label: stress times volume, shape (6,)."""
+    stress = stress_ev_per_angstrom3(frame)
+    return None if stress is None else stress * frame.get_volume()
+
+
+def trajectory_of(frame: Atoms) -> str:
+    """What a frame is not independent of: the walk that it is a step of, or itself if it was generated.
+
+    Frames of one condition go together, whatever they were picked for (halted, collected, audit, cloud).
+    """
+    origin: str = frame.info.get("origin", "")
+    walk, step, _ = origin.partition(", step ")
+    if not step:
+        return str(frame.info.get("task", "")) or origin
+    return walk.partition(": ")[2] or walk

@@ -1,56 +1,80 @@
-"""The linear trainer, the cheap sibling for small bases: one ridge regression.
+"""The linear trainer: one ridge regression.
 
 It minimises
 
-    energy_weight ⟨(ΔE/N)²⟩ + force_weight ⟨ΔF²⟩ + ridge |c|²      (E in eV, F in eV/Å)
+    energy_weight ⟨(ΔE/N)²⟩ + force_weight ⟨ΔF²⟩ + stress_weight ⟨(ΔσV/N)²⟩ + ridge Σ rᵢ²ˢ cᵢ²
 
-over the coefficients c of a linear ACE basis (Drautz, Phys. Rev. B 99, 014104 (2019)). Means, not sums: the balance
-between energies and forces does not drift as the data set grows. The means are weighted where cells are embedded
-(`payload/weights.py`).
+over the coefficients c of a linear ACE basis (Drautz, Phys. Rev. B 99, 014104 (2019)); E and σV in eV, F in eV/Å, rᵢ
+the roughness of a function (the sum of n + l over its factors), s the smoothness of the prior (0: plain ridge). Means,
+not sums: the balance between energies and forces does not drift as the data set grows. The means are weighted where
+cells are embedded (`payload/weights.py`). Labels without stress have no part in the third.
 
 With equal weights a structure's energy counts as one of its 3N force components, though its error is smaller by the
 same factor that its use is greater: formation energies and elastic constants live on meV/atom. So the default weighs
-energies by 30, as potentials of this kind commonly do. On 21 frames of copper and gold it took the test error in energy
-from 1.16 to 0.97 meV/atom and that in force from 16.6 to 17.6 meV/Å; 100 gained no more and overfitted the energies.
+energies by 30, as potentials of this kind commonly do; `auto` asks cross-validation (`payload/choice.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from pyace import ACEBBasisSet
-from sklearn.linear_model import Ridge
 
-from mlip_autopipec.payload.ace import DesignMatrix, linear_basis
+from mlip_autopipec.payload import basis as functions_of
+from mlip_autopipec.payload.basis import linear_basis
+from mlip_autopipec.payload.choice import Chosen, Settings, choose, fixed, penalty_of
 from mlip_autopipec.payload.frame import TaskFailed
-from mlip_autopipec.payload.labels import cohesive_ev
-from mlip_autopipec.payload.weights import all_weights
+from mlip_autopipec.payload.moments import Grid, Solution, fold_moments, solve
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A basis with its coefficients, and how it came to them."""
+
+    basis: ACEBBasisSet
+    settings: Settings
+    chosen: Chosen | None  # None: every setting was named
+    condition: float
+    left_out: int
 
 
 def fit(train: Sequence[Atoms], references: Mapping[str, float], parameters: Mapping[str, Any]) -> ACEBBasisSet:
     """The basis with fitted coefficients."""
-    basis = linear_basis(parameters["elements"], parameters["cutoff_angstrom"], parameters["functions_per_element"])
-    design = DesignMatrix(basis)
-    energy_rows, force_rows, energies, forces = [], [], [], []
-    for frame in train:
-        energy_row, force_row = design.rows(frame)
-        energy_rows.append(energy_row)
-        force_rows.append(force_row)
-        energies.append(cohesive_ev(frame, references) / len(frame))
-        forces.append(frame.get_forces().ravel())
-    rows = np.vstack([np.array(energy_rows), *force_rows])
-    targets = np.concatenate([np.array(energies), *forces])
-    of_energies, of_forces = all_weights(train, parameters["buffer_weight"])
-    weights = np.concatenate(
-        [
-            parameters["energy_weight"] * of_energies / of_energies.sum(),
-            parameters["force_weight"] * of_forces / of_forces.sum(),
-        ]
-    )
-    model = Ridge(alpha=parameters["ridge"], fit_intercept=False, solver="svd")
-    model.fit(rows, targets, sample_weight=weights)
-    if not np.isfinite(model.coef_).all():
+    return chosen_fit(train, references, parameters).basis
+
+
+def chosen_fit(
+    train: Sequence[Atoms],
+    references: Mapping[str, float],
+    parameters: Mapping[str, Any],
+    cores: int = 1,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Fit:
+    """Fit to labels; settings that are `auto` are chosen first.
+
+    Raises TaskFailed: bad_input for a basis that is larger than there is, numerical if no coefficients come out.
+    """
+    settings, chosen = fixed(parameters), None
+    if settings is None:
+        chosen = choose(train, references, parameters, cores, progress)
+        settings = chosen.settings
+    grid, sums = chosen.sums if chosen and chosen.sums else (None, ())
+    if grid is None:
+        grid = Grid(tuple(sorted(parameters["elements"])), settings.cutoff_angstrom, settings.functions_per_element)
+        weight = parameters["buffer_weight"]
+        sums = fold_moments(grid, train, [0] * len(train), references, weight, cores)
+    made = functions_of.columns(linear_basis(grid.elements, grid.cutoff_angstrom, grid.functions_per_element))
+    columns = functions_of.first_columns(made, settings.functions_per_element)
+    penalty = penalty_of(functions_of.roughness(made)[columns], settings)
+    found = solve(sums, settings.weights, penalty, columns)
+    return Fit(_with(grid, settings, found), settings, chosen, found.condition, found.left_out)
+
+
+def _with(grid: Grid, settings: Settings, found: Solution) -> ACEBBasisSet:
+    if not np.isfinite(found.coefficients).all():
         raise TaskFailed("numerical", "the fit gave coefficients that are no numbers; a larger ridge may help")
-    basis.basis_coeffs = model.coef_
+    basis = linear_basis(grid.elements, grid.cutoff_angstrom, settings.functions_per_element)
+    basis.basis_coeffs = found.coefficients
     return basis

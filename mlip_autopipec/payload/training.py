@@ -1,6 +1,6 @@
 """Training: fit to every label so far, make the active set, measure, and compare with the current potential.
 
-The fit itself is `payload/linear.py` or `payload/pacemaker.py`; all else is the same for both. Positions:
+The fit itself is `payload/fits.py`; all else is the same for every trainer. Positions:
 
 - **Labels are sorted by what they are for**, once and for good: training, test, property, isolated atom. A trajectory
   is never split between training and test by frame; see Selection.
@@ -13,73 +13,43 @@ The fit itself is `payload/linear.py` or `payload/pacemaker.py`; all else is the
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from ase import Atoms
 from pyace import ACEBBasisSet
-from pyace.basis import BBasisConfiguration
 
-from mlip_autopipec.payload import calibration, linear, pacemaker, phonons, properties
-from mlip_autopipec.payload.ace import (
-    Evaluator,
-    count_functions,
-    linear_basis,
-    make_active_set,
-    make_yace,
-    with_core_repulsion,
-)
+from mlip_autopipec.payload import calibration, phonons, properties
+from mlip_autopipec.payload.ace import Evaluator, make_active_set, make_yace
+from mlip_autopipec.payload.basis import count_functions
 from mlip_autopipec.payload.comparison import Comparison
+from mlip_autopipec.payload.fits import fits
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed, as_json, place_new, write_atomic
-from mlip_autopipec.payload.labels import cohesive_ev, composition, condition_of, fit_references
+from mlip_autopipec.payload.labels import condition_of, fit_references
 from mlip_autopipec.payload.potential import fingerprint
-from mlip_autopipec.payload.structures import named_as_today, read_frames, write_frames
-from mlip_autopipec.payload.weights import energy_weight, force_weights
+from mlip_autopipec.payload.structures import write_frames
+from mlip_autopipec.payload.training_set import Labels, dataset_for_tools, read_labels
 
 #: A distorted cell must be unknown to the active set, or γ is blind.
 _PROBE_RATTLE_ANGSTROM = 0.6
 _PROBE_GAMMA_MIN = 1.0
 
 
-@dataclass(frozen=True)
-class Labels:
-    """Every label so far, by what it is for; `new` are this cycle's."""
-
-    train: list[Atoms]
-    test: list[Atoms]
-    of_properties: dict[str, Atoms]
-    new: list[Atoms]
-    everything: list[Atoms]
-    fixed: int  # how many test structures are of the first day; they come first
-
-
-@dataclass(frozen=True)
-class Tried:
-    """A fit, with how it was begun."""
-
-    start: str
-    potential: Path
-    errors: dict[str, Any]
-    loss: Sequence[Any] = ()
-
-
 def run(job: Job) -> Result:
     """Fit, make the active set, measure, and put the potential in its folder whole."""
     parameters = job.parameters
     phonons.require(parameters["probes"])
-    labels = _labels(job)
+    labels = read_labels(job)
     references = parameters["reference_energies_ev"] or fit_references(labels.train)
     started = time.monotonic()
     job.progress(0.1, f"fitting to {len(labels.train)} structures")
-    fits = sorted(_fits(job, labels, references), key=lambda fit: float(fit.errors["force_mev_per_angstrom"]))
+    tried = sorted(fits(job, labels, references), key=lambda fit: float(fit.errors["force_mev_per_angstrom"]))
     fit_s = time.monotonic() - started
     making = job.workdir / "potential"
     making.mkdir(exist_ok=True)
     potential = making / "potential.yaml"
-    potential.write_bytes(fits[0].potential.read_bytes())
+    potential.write_bytes(tried[0].potential.read_bytes())
     started = time.monotonic()
     job.progress(0.5, "making the active set")
     asi = make_active_set(potential, dataset_for_tools(making, labels.train, references))
@@ -89,14 +59,17 @@ def run(job: Job) -> Result:
     job.progress(0.8, "measuring")
     if current is not None:
         calibration.note(labels.new, current)
-    weight = parameters["buffer_weight"]
+    basis, weight = ACEBBasisSet(str(potential)), parameters["buffer_weight"]
+    counts = dict(zip(basis.elements_name, count_functions(basis), strict=True))
     measured = {
         "train": Comparison(evaluator, labels.train, references, weight),
         "test": Comparison(evaluator, labels.test, references, weight),
     }
     before = Comparison(current, labels.test, references, weight) if current else None
     metrics = {
-        "functions": sum(count_functions(ACEBBasisSet(str(potential)))),
+        "functions": sum(counts.values()),
+        "functions_per_element": counts,
+        "fit": tried[0].report,
         "train": measured["train"].errors(),
         "test": measured["test"].errors(),
         "test_of_current": before.errors() if before else None,
@@ -108,8 +81,8 @@ def run(job: Job) -> Result:
         "conditions_of_current": _conditions_of_current(labels, current, before, references, job),
         "measures": _measures(job, labels, evaluator, current),
         "calibration": calibration.calibrate(labels.everything),
-        "fits": [{"start": fit.start, "force_mev_per_angstrom": fit.errors["force_mev_per_angstrom"]} for fit in fits],
-        "loss": list(fits[0].loss),
+        "fits": [{"start": fit.start, "force_mev_per_angstrom": fit.errors["force_mev_per_angstrom"]} for fit in tried],
+        "loss": list(tried[0].loss),
         "history": _history(job, labels.test, references),
         "probe_gamma": _probe(evaluator, labels.train, parameters["seed"]),
         "reference_energies_ev": references,
@@ -134,118 +107,14 @@ def _conditions_of_current(
     return test.conditions(names, train, job.parameters["audits_max"])
 
 
-def _labels(job: Job) -> Labels:
-    sets = [read_frames(path) for path in job.inputs.get("dataset", [])]
-    new = [frame for path in job.inputs.get("label", []) for frame in read_frames(path)]
-    everything = [frame for frames in (*sets, new) for frame in frames]
-    by_role = {
-        role: [frame for frame in everything if frame.info["role"] == role] for role in ("train", "test", "property")
-    }
-    train, test = by_role["train"], by_role["test"]
-    if not train or not test:
-        raise TaskFailed("bad_input", f"{len(train)} training and {len(test)} test labels; at least one of each")
-    _check_settings(everything)
-    return Labels(
-        train=train,
-        test=test,
-        of_properties={named_as_today(frame.info["origin"]): frame for frame in by_role["property"]},
-        new=new,
-        everything=everything,
-        fixed=sum(frame.info["role"] == "test" for frame in (sets[0] if sets else new)),
-    )
-
-
-def _check_settings(labels: Sequence[Atoms]) -> None:
-    """Raise TaskFailed (bad_input) if labels do not all mean the same: no fit can serve two truths."""
-    first: dict[str, str] = {}
-    for label in labels:
-        first.setdefault(label.info["settings"], label.info["task"])
-    if len(first) > 1:
-        named = "; ".join(f"{task} has {settings}" for settings, task in first.items())
-        raise TaskFailed(
-            "bad_input",
-            f"labels of {len(first)} different settings cannot be trained on together: {named}. Put the oracle's old"
-            " settings back, or begin a campaign of its own for the new ones",
-        )
-
-
-def _fits(job: Job, labels: Labels, references: Mapping[str, float]) -> list[Tried]:
-    """One fit; two where pacemaker goes on from the current potential and from scratch."""
-    parameters = job.parameters
-    if parameters["trainer"] == "linear":
-        basis = linear_basis(parameters["elements"], parameters["cutoff_angstrom"], parameters["functions_per_element"])
-        _check_environments(basis, labels.train)
-        path = job.workdir / "fitted.yaml"
-        linear.fit(labels.train, references, parameters).save(str(path))
-        return [_tried(job, "scratch", path, labels, references)]
-    _check_environments(ACEBBasisSet(pacemaker.basis_of(parameters)), labels.train)
-    start = None
-    if "current_yaml" in job.inputs:
-        start = pacemaker.warm_start(job.one("current_yaml"), parameters, job.workdir / "start.yaml")
-    starts: dict[str, Path | None] = {"warm": start} if start else {}
-    if start is None or parameters["from_scratch"]:
-        starts["scratch"] = None
-    weight = parameters["buffer_weight"]
-    told = pacemaker.Labels(
-        frames=labels.train,
-        energies_ev=[cohesive_ev(frame, references) for frame in labels.train],
-        energy_weights=[energy_weight(frame, weight) for frame in labels.train],
-        force_weights=[force_weights(frame, weight) for frame in labels.train],
-    )
-    found = []
-    for name, begin in starts.items():
-        fit = pacemaker.fit(job, name, told, begin)
-        found.append(_tried(job, name, fit.potential, labels, references, fit.loss))
-    return found
-
-
-def _tried(
-    job: Job, start: str, fitted: Path, labels: Labels, references: Mapping[str, float], loss: Sequence[Any] = ()
-) -> Tried:
-    """The fit with its core repulsion, and how it does on the test set."""
-    path, radius = job.workdir / f"{start}.yaml", job.parameters["core_repulsion_angstrom"]
-    basis = BBasisConfiguration(str(fitted))
-    (with_core_repulsion(basis, radius) if radius else basis).save(str(path))
-    errors = Comparison(Evaluator(path), labels.test, references, job.parameters["buffer_weight"]).errors()
-    return Tried(start, path, errors, loss)
-
-
 def _measures(job: Job, labels: Labels, potential: Evaluator, current: Evaluator | None) -> list[dict[str, Any]]:
-    reach = properties.reach_of(labels.train, job.parameters["cutoff_angstrom"])
+    reach = properties.reach_of(labels.train, potential.cutoff_angstrom)
     potentials = {"potential": potential, **({"current": current} if current else {})}
     probes, found = job.parameters["probes"], list[dict[str, Any]]()
     for prototype in properties.distinct(job.parameters["prototypes"]):
         found += properties.measure(prototype, labels.of_properties, potentials, job.parameters, reach)
         found += phonons.measure(prototype, labels.of_properties, potentials, probes)
     return found
-
-
-def _check_environments(basis: ACEBBasisSet, train: Sequence[Atoms]) -> None:
-    """Raise TaskFailed (bad_input) unless each element has as many environments as functions: the active set's rank."""
-    compositions = [composition(frame) for frame in train]
-    for element, functions in zip(basis.elements_name, count_functions(basis), strict=True):
-        environments = sum(composition.get(element, 0) for composition in compositions)
-        if environments < functions:
-            raise TaskFailed(
-                "bad_input",
-                f"{environments} training environments of {element} for {functions} functions: an active set needs at"
-                " least one for each; lower functions_per_element, or train on more structures",
-            )
-
-
-def dataset_for_tools(folder: Path, train: Sequence[Atoms], references: Mapping[str, float]) -> Path:
-    """The training set as python-ace's tools read it."""
-    path = folder / "fitting_data_info.pckl.gzip"
-    bare = [Atoms(frame.get_chemical_symbols(), frame.positions, cell=frame.cell, pbc=True) for frame in train]
-    table = pd.DataFrame(
-        {
-            "ase_atoms": bare,
-            "energy_corrected": [cohesive_ev(frame, references) for frame in train],
-            "forces": [frame.get_forces() for frame in train],
-        }
-    )
-    table.to_pickle(path, compression="gzip")
-    return path
 
 
 def _current(job: Job) -> Evaluator | None:

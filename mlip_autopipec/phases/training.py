@@ -31,14 +31,17 @@ class Training:
         calculation, exploration = digest_of(state, CalculationDigest), digest_of(state, ExplorationDigest)
         if calculation is None:
             raise BugError("Training follows Calculation")
+        balance = section.balance()
         parameters = TrainParameters(
             trainer=section.trainer,
             elements=self._config.campaign.elements,
             cutoff_angstrom=section.cutoff_angstrom,
             functions_per_element=section.functions_per_element,
-            energy_weight=section.energy_weight,
+            energy_weight=balance.energy_weight,
             force_weight=section.force_weight,
-            ridge=section.ridge,
+            stress_weight=balance.stress_weight,
+            ridge=balance.ridge,
+            smoothness=balance.smoothness,
             buffer_weight=section.buffer_weight,
             pacemaker=section.pacemaker.settings(),
             from_scratch=cycle % (section.pacemaker.scratch_every or cycle + 1) == 0,

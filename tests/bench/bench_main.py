@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import bench_fit
 import bench_journal
 import bench_load
 import bench_reaction
@@ -54,7 +55,14 @@ def _parser() -> argparse.ArgumentParser:
         measure=lambda words: bench_load.measure(live=words.live, events=words.events, for_s=words.seconds)
     )
     labels = _labels_parser(commands)
-    for command in (reaction, journal, load, labels):
+    fit = commands.add_parser("fit", help="fits of published sets of labels by `auto`, beside what others published")
+    fit.add_argument(
+        "--data", type=Path, required=True, help="a folder of NAME_train.extxyz.gz and NAME_test.extxyz.gz"
+    )
+    fit.add_argument("--sets", nargs="*", default=[], help="NAMEs; every set of the folder if left out")
+    fit.add_argument("--cores", type=int, default=2, help="processes that make the design matrices")
+    fit.set_defaults(measure=lambda words: bench_fit.measure(words.data, words.sets, words.cores))
+    for command in (reaction, journal, load, labels, fit):
         command.add_argument("--json", type=Path, help="write the table there too")
     return parser
 

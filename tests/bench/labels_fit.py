@@ -61,7 +61,10 @@ class Fitter:
     """Rows of structures, and fits to them with the settings of a site file."""
 
     def __init__(self, elements: Sequence[str], training: TrainingSection, references: Mapping[str, float]) -> None:
-        basis = linear_basis(elements, training.cutoff_angstrom, training.functions_per_element)
+        cutoff, functions = training.cutoff_angstrom, training.functions_per_element
+        if cutoff == "auto" or functions == "auto":
+            raise ValueError("a site file of this bench names its basis: every way of choosing labels has the same")
+        basis = linear_basis(elements, cutoff, functions)
         self.basis = basis
         self._design = DesignMatrix(basis)
         self._training = training
@@ -148,10 +151,10 @@ class Sums:
     def solve(self) -> np.ndarray:
         """The coefficients of the ridge regression."""
         energy, force = self._of_energies, self._of_forces
-        parts = (self._training.energy_weight / energy.weight, self._training.force_weight / force.weight)
+        parts = (float(self._training.energy_weight) / energy.weight, self._training.force_weight / force.weight)
         gram = parts[0] * energy.gram + parts[1] * force.gram
         right = parts[0] * energy.right + parts[1] * force.right
-        gram[np.diag_indices_from(gram)] += self._training.ridge
+        gram[np.diag_indices_from(gram)] += float(self._training.ridge)
         try:
             solved: np.ndarray = cho_solve(cho_factor(gram), right)
         except LinAlgError:  # by rounding the matrix is not positive definite

@@ -1,11 +1,22 @@
 """`training:` the fit, and the gate that it has to pass."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
 from mlip_autopipec.data_models.base import Model
-from mlip_autopipec.data_models.task import GateProbes, PacemakerSettings, PhononProbes
+from mlip_autopipec.data_models.task import (
+    Auto,
+    GateProbes,
+    NotNegative,
+    PacemakerSettings,
+    PhononProbes,
+    Positive,
+    PositiveInt,
+)
+
+#: A stress weighs so much beside an energy.
+STRESS_SHARE = 0.1
 
 
 class PacemakerSection(PacemakerSettings):
@@ -62,19 +73,47 @@ class GateSection(GateProbes):
         return GateProbes.model_validate({**asked, "phonons": self.phonons and self.phonons.settings()})
 
 
+class Balance(NamedTuple):
+    """Weights and penalty of the linear fit."""
+
+    energy_weight: float | Auto
+    stress_weight: float | Auto
+    ridge: float | Auto
+    smoothness: float | Auto
+
+
 class TrainingSection(Model):
     """`training:` the fit and its gate."""
 
     trainer: Literal["linear", "pacemaker"] = Field(
         default="linear", description="linear: a ridge regression, seconds; pacemaker: nonlinear, minutes to hours"
     )
-    cutoff_angstrom: float = Field(gt=0, description="atoms farther apart do not interact")
-    functions_per_element: int = Field(gt=0, description="size of the ACE basis of each element")
-    energy_weight: float = Field(
-        default=30.0, gt=0, description="linear fit: 30 beside a force_weight of 1 makes 4 meV/atom as bad as 20 meV/Å"
+    cutoff_angstrom: Positive | Auto = Field(
+        default="auto", description="atoms farther apart do not interact; auto: by cross-validation, anew at each fit"
+    )
+    functions_per_element: PositiveInt | Auto = Field(
+        default="auto",
+        description="size of the ACE basis of each element; auto: the smallest within a tenth of the best error",
+    )
+    energy_weight: Positive | Auto = Field(
+        default=30.0,
+        description="linear fit: 30 beside a force_weight of 1 makes 4 meV/atom as bad as 20 meV/Å. Left out: auto"
+        " where functions_per_element is",
     )
     force_weight: float = Field(default=1.0, gt=0, description="linear fit: of the mean square over force components")
-    ridge: float = Field(default=1e-8, gt=0, description="L2 penalty of the fit")
+    stress_weight: NotNegative | Auto | None = Field(
+        default=None,
+        description="linear fit: of the mean square of the energy per atom's derivative by strain; 0: not fitted."
+        " Left out: a tenth of energy_weight",
+    )
+    ridge: Positive | Auto = Field(
+        default=1e-8, description="L2 penalty of the fit. Left out: auto where functions_per_element is"
+    )
+    smoothness: NotNegative | Auto | None = Field(
+        default=None,
+        description="power with which the penalty rises with how fast a function varies. Left out: auto where"
+        " functions_per_element is, else 0",
+    )
     buffer_weight: float = Field(
         default=0.3, gt=0, le=1, description="how much an atom outside the core of an embedded cell counts; core is 1"
     )
@@ -98,3 +137,15 @@ class TrainingSection(Model):
         default=5.0, ge=0, description="unless it is worse by no more than this: a new region costs a little elsewhere"
     )
     worse_energy_max_mev_per_atom: float = Field(default=2.0, ge=0, description="the same for the energy error")
+
+    def balance(self) -> Balance:
+        """Weights and penalty as a task carries them: what is left out is chosen where the basis is, else fixed."""
+        chosen = self.functions_per_element == "auto"
+        energy = "auto" if chosen and "energy_weight" not in self.model_fields_set else self.energy_weight
+        stress: float | Auto = "auto" if energy == "auto" else STRESS_SHARE * energy
+        return Balance(
+            energy_weight=energy,
+            stress_weight=stress if self.stress_weight is None else self.stress_weight,
+            ridge="auto" if chosen and "ridge" not in self.model_fields_set else self.ridge,
+            smoothness=("auto" if chosen else 0.0) if self.smoothness is None else self.smoothness,
+        )

@@ -12,6 +12,7 @@ from mlip_autopipec.config.complaints import read
 from mlip_autopipec.config.crystals import C_OVER_A, atoms_of, element_slots, nearest_neighbour_angstrom
 from mlip_autopipec.config.elements import SYMBOLS
 from mlip_autopipec.config.rules import RULES, broken_rules
+from mlip_autopipec.config.schemas.training import TrainingSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.config.source import parse
 from mlip_autopipec.data_models.task import Prototype
@@ -162,3 +163,63 @@ def test_without_a_number_of_cores_the_machine_decides() -> None:
     """The file alone cannot say whether they suffice."""
     text = spoiled(("kind: local, cores: 2}", "kind: local}"), ("cores: 2\n", "cores: 64\n"))
     assert list(broken_rules(right_of(text))) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("functions_per_element: 100", "functions_per_element: auto"), None),
+        (("  cutoff_angstrom: 6.0\n  functions_per_element: 100\n", "  gate: {}\n"), None),
+        (("cutoff_angstrom: 6.0", "cutoff_angstrom: auto\n  ridge: auto\n  energy_weight: auto"), None),
+        (("functions_per_element: 100", "functions_per_element: 0"), "functions_per_element  0 → expected"),
+        (("functions_per_element: 100", "functions_per_element: atuo"), "functions_per_element  'atuo' → expected"),
+        (
+            ("functions_per_element: 100", "functions_per_element: auto\n  trainer: pacemaker"),
+            "functions_per_element  'auto' → expected a number with trainer: pacemaker",
+        ),
+    ],
+)
+def test_auto_is_taken_or_told(tmp_path: Path, change: tuple[str, str], told: str | None) -> None:
+    """The linear trainer chooses what is `auto` or left out; pacemaker doesn't."""
+    lines = mistakes(tmp_path, spoiled(change)) if told else []
+    assert told is None or any(f"training.{told}" in line for line in lines)
+    if told is None:
+        assert list(broken_rules(right_of(spoiled(change)))) == []
+
+
+@pytest.mark.parametrize(
+    ("functions", "expected"),
+    [(600, []), (601, ["expected no more than 600: the linear basis of 2 elements ends there"])],
+)
+def test_no_more_functions_than_the_basis_has(functions: int, expected: list[str]) -> None:
+    """With the largest number there is, for as many elements."""
+    changes = (("structures: 10", "structures: 100"), ("labels_max: 200", "labels_max: 2000"))
+    text = spoiled(*changes, ("functions_per_element: 100", f"functions_per_element: {functions}"))
+    told = [mistake.expected for mistake in broken_rules(right_of(text)) if mistake.path[0] == "training"]
+    assert told == expected
+
+
+@pytest.mark.parametrize(
+    ("variation", "more"),
+    [
+        ("{kind: squeezed, count: 4}", 2 * 24),
+        ("{kind: antisite, count: 4}", 2 * 24),
+        ("{kind: vacancy, count: 4}", 2 * 24 - 4),
+        ("{kind: surface, count: 4}", 10_000),
+    ],
+)
+def test_variations_bring_environments(variation: str, more: int) -> None:
+    """What they hold at the least is counted beside generation.structures; a slab's atoms can't be, and pass."""
+    added = ("structures: 10", f"structures: 2\n  variations: [{variation}]")
+    for functions, right in ((24 + more, True), (25 + more, False)):
+        text = spoiled(added, ("functions_per_element: 100", f"functions_per_element: {min(functions, 600)}"))
+        broken = [mistake for mistake in broken_rules(right_of(text)) if mistake.path[0] == "training"]
+        assert (not broken) == (right or more == 10_000)
+
+
+def test_what_is_left_out_follows_the_basis() -> None:
+    """A site file that names its basis means what it always meant; one that doesn't leaves all to the fit."""
+    named = TrainingSection(cutoff_angstrom=5.0, functions_per_element=50).balance()
+    assert named == (30.0, 3.0, 1e-8, 0.0)
+    assert TrainingSection().balance() == ("auto",) * 4
+    assert TrainingSection(energy_weight=10.0, ridge=1e-6).balance() == (10.0, 1.0, 1e-6, "auto")
