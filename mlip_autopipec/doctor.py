@@ -14,7 +14,8 @@ from mlip_autopipec.config.schemas.site import ResourcesSection, SlurmQueue
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.daemon import SystemClock, python_of, way_there
 from mlip_autopipec.data_models.base import Phase, Place
-from mlip_autopipec.errors import AutopipecError, OperatorError
+from mlip_autopipec.data_models.text import answer_in, first_lines
+from mlip_autopipec.errors import AutopipecError, OperatorError, TransientError
 from mlip_autopipec.observability.diagnosis import Examined, Facts, Finding, Reply, SlurmFacts, diagnose
 from mlip_autopipec.observability.trials import TrialLabel, announced, estimated, read_trials, told
 from mlip_autopipec.ports import Transport
@@ -40,16 +41,16 @@ _PREPARED_AS = {
 
 #: Seconds since 1970, the file system with what is free on it, quotas, and whether the root does what is built upon.
 _LOOK = """
-date +%s.%N
-stat -f -c '%T %a %S %d' .
-printf '%s\\n' "$(quota -w 2>/dev/null | tail -n 1)"
+echo "AP-CLOCK $(date +%s.%N)"
+echo "AP-DISK $(stat -f -c '%T %a %S %d' .)"
+echo "AP-QUOTA $(quota -w 2>/dev/null | tail -n 1)"
 d=.ap/doctor.$$
 once() { # a second one must be refused
-  "$@" 2>/dev/null || { echo "$1 is refused in $PWD"; return 1; }
-  ! "$@" 2>/dev/null || { echo "$1 succeeds twice: it is not atomic"; return 1; }
+  "$@" 2>/dev/null || { echo "AP-STEP $1 is refused in $PWD"; return 1; }
+  ! "$@" 2>/dev/null || { echo "AP-STEP $1 succeeds twice: it is not atomic"; return 1; }
 }
 once mkdir "$d" && once ln -sn x "$d/gate" && echo a >"$d/.new" && mv "$d/.new" "$d/whole" &&
-  once ln "$d/whole" "$d/link" && [ "$(cat "$d/link")" = a ] || echo "$d cannot be written as it must"
+  once ln "$d/whole" "$d/link" && [ "$(cat "$d/link")" = a ] || echo "AP-STEP $d cannot be written as it must"
 rm -rf "$d"
 """
 
@@ -120,16 +121,27 @@ async def _looked(facts: Facts, transport: Transport) -> Facts:
     began = time.time()
     done = await transport.run(["sh", "-s"], stdin=_LOOK.encode(), timeout_s=_TIMEOUT_S)
     skew_limits = (began, time.time())
-    there, system, quota, *steps = done.stdout.decode("utf-8", "replace").splitlines()
-    kind, blocks, block_bytes, inodes = system.rsplit(maxsplit=3)
+    marked: dict[str, list[str]] = {"AP-CLOCK": [], "AP-DISK": [], "AP-QUOTA": [], "AP-STEP": []}
+    said = done.stdout.decode("utf-8", "replace")
+    for line in said.splitlines():
+        mark, _, words = line.partition(" ")
+        if mark in marked:
+            marked[mark].append(words)
+    try:
+        there_s = float(marked["AP-CLOCK"][0])
+        kind, blocks, block_bytes, inodes = marked["AP-DISK"][0].rsplit(maxsplit=3)
+        free_bytes, free_inodes = int(blocks) * int(block_bytes), int(inodes)
+    except (IndexError, ValueError) as error:
+        words = (done.stderr or done.stdout).decode("utf-8", "replace")
+        raise TransientError(f"the site's shell gave no usable answer; it begins: {first_lines(words)}") from error
     return replace(
         facts,
-        clock_skew_s=_outside(float(there), *skew_limits),
+        clock_skew_s=_outside(there_s, *skew_limits),
         file_system=kind,
-        free_bytes=int(blocks) * int(block_bytes),
-        free_inodes=int(inodes),
-        quota=quota,
-        steps="; ".join(steps),
+        free_bytes=free_bytes,
+        free_inodes=free_inodes,
+        quota=" ".join(marked["AP-QUOTA"]),
+        steps="; ".join(marked["AP-STEP"]),
     )
 
 
@@ -218,9 +230,8 @@ class _Codes:
             done = await self.transport.run(command, stdin=json.dumps(asked).encode(), timeout_s=timeout_s)
         except (AutopipecError, OSError) as error:
             return Examined(fit=False, words=str(error))
-        lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
-        if done.exit_status != 0 or not lines:
+        answer = answer_in(done.stdout)
+        if done.exit_status != 0 or answer is None:
             said = (done.stderr or done.stdout).decode("utf-8", "replace").strip().rpartition("\n")[2]
             return Examined(fit=False, words=f"exit status {done.exit_status}: {said}")
-        answer = json.loads(lines[-1])
         return Examined(fit=answer["fit"], words=answer["words"], content=answer)

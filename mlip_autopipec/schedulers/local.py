@@ -12,6 +12,7 @@ from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.events import QueuedJob, Sighting
 from mlip_autopipec.data_models.state import Batch
 from mlip_autopipec.data_models.task import Task
+from mlip_autopipec.data_models.text import answer_in, first_lines
 from mlip_autopipec.errors import TransientError
 from mlip_autopipec.ports import Accepted, PostMortem, Rejected, Transport, Unclear, Void
 from mlip_autopipec.ports import Answer as SubmitAnswer
@@ -105,13 +106,16 @@ class LocalScheduler:
             done = await self._transport.run(command, stdin=json.dumps(question).encode(), timeout_s=_TIMEOUT_S)
         except OSError as error:  # a command of this machine that is not there
             raise TransientError(f"the queue of {self._root} could not be asked: {error}") from error
-        lines = done.stdout.decode("utf-8", "replace").splitlines()
-        if done.exit_status != 0 or not lines:
+        answer = answer_in(done.stdout) if done.exit_status == 0 else None
+        if answer is None:
             words = " ".join(done.stderr.decode("utf-8", "replace").split())[-500:]
-            raise TransientError(f"the queue of {self._root} gave no answer (exit status {done.exit_status}): {words}")
+            raise TransientError(
+                f"the queue of {self._root} gave no answer (exit status {done.exit_status}): {words};"
+                f" it begins: {first_lines(done.stdout.decode('utf-8', 'replace'))}"
+            )
         try:
-            return read_answer(json.loads(lines[-1]))
-        except (ValueError, RecursionError) as error:
+            return read_answer(answer)
+        except ValueError as error:
             raise TransientError(f"the queue of {self._root} gave no answer that can be read: {error}") from error
 
 

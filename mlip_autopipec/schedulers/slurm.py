@@ -16,6 +16,7 @@ from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.events import JobState, QueuedJob, Sighting
 from mlip_autopipec.data_models.state import Batch
 from mlip_autopipec.data_models.task import Task
+from mlip_autopipec.data_models.text import first_lines
 from mlip_autopipec.errors import TransientError
 from mlip_autopipec.ports import (
     Accepted,
@@ -210,7 +211,7 @@ class _Report:
     def read(cls, said: text.Answer) -> "_Report":
         """Raises TransientError if the answer is torn."""
         if not {"gate", "try", "rc", "out", "err"} <= said.sections.keys():
-            raise TransientError("the site's answer is torn")
+            raise TransientError(f"the site's answer is torn; it begins: {said.begin}")
         gate = said.word("gate")
         return cls(said.word("try"), said.word("begun") == "yes", gate, _answer(gate, said))
 
@@ -232,11 +233,20 @@ def _folder(batch: Batch) -> str:
 
 
 def _queued(said: text.Answer) -> list[text.Element] | None:
-    """What squeue shows; None if its answer is not whole. Raises TransientError with its words if it failed."""
+    """What squeue shows; None if its answer was cut.
+
+    Raises TransientError with its words if it failed, and with its first lines if it can't be read.
+    """
     section = said.sections.get("squeue")
-    if section is not None and section.status != 0:
-        raise TransientError(said.errors or f"squeue ended with status {section.status} and no word")
-    return None if section is None else text.parse_squeue(section.text)
+    if section is None:
+        return None
+    if section.status != 0:
+        words = said.errors or f"squeue ended with status {section.status} and wrote: {first_lines(section.text)}"
+        raise TransientError(words)
+    elements = text.parse_squeue(section.text)
+    if elements is None:
+        raise TransientError(f"squeue's answer cannot be read; it begins: {first_lines(section.text)}")
+    return elements
 
 
 def _roll(said: text.Answer, campaign: str) -> tuple[QueuedJob, ...] | None:

@@ -174,7 +174,8 @@ user=$(id -un)
 {TELL}
 tail_of() {{ [ -f "$2" ] && [ ! -L "$2" ] && tail -c "$1" "$2" | tr -d '\\000'; }} # no pipe, no device
 bounded() {{ timeout -k 5 {COMMAND_TIMEOUT_S} "$@"; }}
-queue() {{ bounded squeue --noheader --states=all --user="$user" --name="$1" --format='{SQUEUE_FORMAT}'; }}
+# With its heading, by which squeue's own answer is known from a notice of the site alone.
+queue() {{ bounded squeue --states=all --user="$user" --name="$1" --format='{SQUEUE_FORMAT}'; }}
 accounts() {{ # of one name, from an hour before it was first handed over: clocks differ
   since=$(date -d "@$(($(stat -c %Y try.0) - 3600))" +%Y-%m-%dT%H:%M:%S) || return
   bounded sacct -X -P -n --user="$user" --name="$1" --starttime="$since" --format='{SACCT_FORMAT}'
@@ -293,7 +294,7 @@ workdir=$(awk -F '\t' -v wanted="$3" '$1 == wanted { print $2 }' "$1/tasks.tsv")
 ROLL = (
     _PRELUDE
     + f"""
-roll() {{ bounded squeue --noheader --user="$user" --format='{SQUEUE_FORMAT}'; }}
+roll() {{ bounded squeue --user="$user" --format='{SQUEUE_FORMAT}'; }}
 tell squeue roll
 """
 )

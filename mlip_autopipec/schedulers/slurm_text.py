@@ -13,6 +13,7 @@ from mlip_autopipec import framing
 from mlip_autopipec.data_models.base import Mender, Reason
 from mlip_autopipec.data_models.events import JobState, QueuedJob
 from mlip_autopipec.data_models.faults import Effect, Heard, fault_of
+from mlip_autopipec.data_models.text import first_lines
 from mlip_autopipec.ports import Accepted, Limited, PostMortem, Rejected, Unclear
 from mlip_autopipec.ports import Answer as SubmitAnswer
 
@@ -74,6 +75,7 @@ class Answer:
 
     sections: Mapping[str, framing.Section]
     errors: str
+    begin: str = ""  # the first lines of all that came, for messages
 
     def whole(self, name: str) -> str | None:
         """What a command printed, if it is there and ended well."""
@@ -86,12 +88,15 @@ class Answer:
 
 
 _ERRORS_MAX = 500
+_BEGIN_BYTES = 2000
 
 
 def parse_answer(nonce: str, stdout: bytes, stderr: bytes) -> Answer:
     """Take an answer apart that was framed with this nonce."""
     errors = " ".join(stderr.decode("utf-8", "replace").split())[-_ERRORS_MAX:]
-    return Answer(framing.sections(nonce, stdout), errors)
+    return Answer(
+        framing.sections(nonce, stdout), errors, first_lines(stdout[:_BEGIN_BYTES].decode("utf-8", "replace"))
+    )
 
 
 # --- the answer to sbatch -------------------------------------------------------------------------------------------
@@ -106,15 +111,18 @@ _REFUSAL = re.compile(r"Batch job submission failed: |sbatch: fatal")
 def classify_answer(status: int | None, out: str, err: str) -> SubmitAnswer:
     """What sbatch's exit status, output and errors mean; `status` is None if it has not ended, or nobody knows how.
 
-    An id counts whatever else was said. What can't be told for sure is Unclear, and has to be looked up. Whose fault a
-    refusal is stands in the table of faults.
+    An id counts whatever else was said, and whatever lines stand around it; of several ids none is believed. What
+    can't be told for sure is Unclear, and has to be looked up. Whose fault a refusal is stands in the table of faults.
     """
-    words = " ".join(err.split()) or f"sbatch ended with status {status} and no word"
-    if match := _JOB_ID.search(out):
-        return Accepted(match[1])
+    words = " ".join(err.split()) or f"sbatch ended with status {status} and wrote: {first_lines(out)}"
+    ids = set(_JOB_ID.findall(out))
+    if len(ids) == 1:
+        return Accepted(ids.pop())
+    if ids:
+        return Unclear(f"sbatch's answer names several jobs: {first_lines(out)}")
     if status is None:
         return Unclear("sbatch has not answered yet")
-    fault = fault_of(Heard.SBATCH, words)
+    fault = fault_of(Heard.SBATCH, " ".join(err.split()))
     if status == 0 or status in _KILLED or (fault is not None and fault.effect is Effect.LOST):
         return Unclear(words)
     if fault is None:
@@ -175,20 +183,39 @@ class Element:
         return "" if self.reason in {"", "None"} else f"({self.reason})"
 
 
+#: The heading of squeue's answer, which no other program prints: squeue itself has answered.
+_SQUEUE_HEADING = re.compile(r"[A-Z_]+\|[A-Z_]+\|STATE\|REASON\|[A-Z_()]+\|NAME", re.ASCII)
+_SQUEUE_LINE = re.compile(r"(\d+)\|([^|]*)\|([^|]*)\|([^|]*)\|([^|]*)\|(.*)", re.ASCII)
+_SACCT_LINE = re.compile(r"(\d+)(?:_(?:\[(.*)\]|(\d+)))?\|([^|]*)\|([^|]*)\|([^|]*)\|(.*)", re.ASCII)
+#: What is left of such a line that was cut, or stands behind a notice with no newline; and Slurm's own complaints.
+_DAMAGED = re.compile(
+    r"^\d[\w.,:%\[\]-]*\||\d[\]\d]*\|([^|]*\|)?[A-Z_]{2,}[^|]*\||^(slurm_\w+|squeue:|sacct:) (error|fatal)\b", re.ASCII
+)
+
+
 def parse_squeue(text: str) -> list[Element] | None:
-    """Elements of a whole squeue answer in SQUEUE_FORMAT, ranges expanded; None if a line can't be read."""
+    """Elements of a whole squeue answer in SQUEUE_FORMAT, ranges expanded; None if it can't be read.
+
+    Lines of others, such as a site's notice, are passed over. But an answer of such lines alone is none: without its
+    heading, it may be of a wrapper whose squeue has failed.
+    """
     elements: list[Element] = []
+    ours, foreign = False, False
     for line in filter(None, text.splitlines()):
-        match line.split("|", maxsplit=5):
-            case [job_id, indices, word, reason, nodes, name] if job_id.isdigit():
-                try:
-                    spread = expand(indices)
-                except ValueError:
-                    return None
-                elements += [Element(job_id, index, name, word, reason, nodes) for index in spread]
-            case _:
+        if _SQUEUE_HEADING.fullmatch(line):
+            ours = True
+        elif match := _SQUEUE_LINE.fullmatch(line):
+            job_id, indices, word, reason, nodes, name = match.groups()
+            try:
+                elements += [Element(job_id, index, name, word, reason, nodes) for index in expand(indices)]
+            except ValueError:
                 return None
-    return elements
+            ours = True
+        elif _DAMAGED.search(line):
+            return None
+        else:
+            foreign = True
+    return elements if ours or not foreign else None
 
 
 def queued_jobs(elements: Iterable[Element], campaign: str) -> tuple[QueuedJob, ...]:
@@ -202,24 +229,24 @@ def queued_jobs(elements: Iterable[Element], campaign: str) -> tuple[QueuedJob, 
     return tuple(jobs[key] for key in sorted(jobs))
 
 
-_SACCT_ID = re.compile(r"(\d+)(?:_(?:\[(.*)\]|(\d+)))?")
-
-
 def parse_sacct(text: str) -> list[Element] | None:
-    """Elements of a whole `sacct -X -P -n` answer in SACCT_FORMAT; None if a line can't be read."""
+    """Elements of a whole `sacct -X -P -n` answer in SACCT_FORMAT; None if a line of sacct's can't be read.
+
+    Lines of others are passed over, as in `parse_squeue`.
+    """
     elements: list[Element] = []
     for line in filter(None, text.splitlines()):
-        match line.split("|", maxsplit=4):
-            case [ids, word, exit_code, nodes, name] if match := _SACCT_ID.fullmatch(ids):
-                try:
-                    spread = expand(match[2] or match[3] or "N/A")
-                except ValueError:
-                    return None
-                why = "" if exit_code in {"", "0:0"} else f"exit {exit_code}"
-                where = "" if nodes == "None assigned" else nodes
-                elements += [Element(match[1], index, name, word, why, where) for index in spread]
-            case _:
+        if match := _SACCT_LINE.fullmatch(line):
+            job_id, indices, index_alone, word, exit_code, nodes, name = match.groups()
+            why = "" if exit_code in {"", "0:0"} else f"exit {exit_code}"
+            where = "" if nodes == "None assigned" else nodes
+            try:
+                spread = expand(indices or index_alone or "N/A")
+            except ValueError:
                 return None
+            elements += [Element(job_id, index, name, word, why, where) for index in spread]
+        elif _DAMAGED.search(line):
+            return None
     return elements
 
 

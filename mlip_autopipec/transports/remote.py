@@ -137,7 +137,7 @@ def completed(nonce: str, stdout: bytes, stderr: bytes) -> Completed | None:
     """What a framed command said, without its frame; None if its end did not come through."""
     mark = nonce.encode()
     _, begun, rest = stdout.partition(mark + b"\n")
-    end = re.search(rb"\n%s (\d+)\n\Z" % mark, rest) if begun else None
+    end = re.search(rb"\n%s (\d+)\n" % mark, rest) if begun else None  # what follows, the login shell has said
     if end is None:
         return None
     _, begun, words = stderr.partition(mark + b"\n")

@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from mlip_autopipec.data_models.text import first_lines
 from mlip_autopipec.errors import FileTooLarge, OperatorError, TransientError
 from mlip_autopipec.ports import Clock, Completed
 from mlip_autopipec.transports import remote
@@ -27,6 +28,7 @@ _REOPEN_AFTER_S = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 #: What OpenSSH says then.
 _REFUSED = b"Session open refused by peer"
 _CHUNK_BYTES = 2**18
+_SHOWN_BYTES = 2000  # of an answer that cannot be used
 #: A transfer may take so long for every MiB, on top of what every call may take.
 _SECONDS_PER_MIB = 1.0
 
@@ -215,6 +217,8 @@ class ShellTransport(ABC):
         answer = remote.completed(nonce, stdout, stderr)
         if answer is None:
             words = remote.last_words(stderr) or "connection lost"
+            if stdout:
+                words = f"{words}; its answer begins: {first_lines(stdout[:_SHOWN_BYTES].decode('utf-8', 'replace'))}"
             refused = _REFUSED in stderr and nonce.encode() not in stderr
             raise (ChannelRefusedError if refused else TransientError)(f"{what}: its end is not known: {words}")
         return answer

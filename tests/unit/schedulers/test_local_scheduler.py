@@ -62,6 +62,21 @@ async def test_a_batch_runs_to_its_outcomes(queue: Queue) -> None:
     await until(lambda: is_gone(runner["pid"]))
 
 
+async def test_notices_around_an_answer_are_passed_over(make_queue: Callable[..., Queue], tmp_path: Path) -> None:
+    """As a module that a profile loads, or a wrapper of Python, prints them; an answer of these alone is shown."""
+    chatty = tmp_path / "python"
+    chatty.write_text(f'#!/bin/sh\necho "Loading python"\n{sys.executable} "$@"\nstatus=$?\necho bye\nexit $status\n')
+    chatty.chmod(0o755)
+    queue = make_queue(python=str(chatty))
+    tasks = [quick(0)]
+    batch = queue.batch(tasks)
+    await queue.accepted(batch, tasks)
+    await queue.until_states(batch, ENDED)
+    chatty.write_text("#!/bin/sh\necho 'This node is closed'\n")
+    with pytest.raises(TransientError, match=r"gave no answer .* it begins: This node is closed"):
+        await queue.scheduler.sight([batch])
+
+
 async def test_the_roll_shows_runners_that_live(queue: Queue) -> None:
     """Of this campaign's, and as long as they do."""
     batch = queue.batch([slow(0, 1.0)])

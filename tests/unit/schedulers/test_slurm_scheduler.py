@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -272,7 +273,8 @@ async def test_unreadable_lines_prove_nothing(stand: SlurmStand) -> None:
     await stand.scheduler.submit(stand.batch, stand.tasks)
     stand.answers("squeue", "4711|?|RUNNING\n")
 
-    assert await stand.scheduler.locate(stand.batch) == Unclear("squeue gave no whole answer")
+    with pytest.raises(TransientError, match=r"squeue's answer cannot be read; it begins: 4711\|\?\|RUNNING"):
+        await stand.scheduler.locate(stand.batch)
 
 
 async def test_a_job_is_found_by_its_name(stand: SlurmStand) -> None:
@@ -431,7 +433,73 @@ async def test_a_cut_squeue_shows_nothing_absent(stand: SlurmStand) -> None:
     """A line that ends in the middle makes the answer no information."""
     stand.answers("squeue", "4711|0|RUNNING|None|n1|" + UID + "\n4711|1|RUNN")
 
-    assert await stand.scheduler.sight([stand.batch]) is None
+    with pytest.raises(TransientError, match=r"it begins: 4711.*RUNN$"):
+        await stand.scheduler.sight([stand.batch])
+
+
+HEADING = "ARRAY_JOB_ID|ARRAY_TASK_ID|STATE|REASON|NODELIST|NAME\n"
+NOTICES = [
+    "*** Maintenance on Thursday, 8:00: see the status page ***\n",
+    "| quota | 80% | used |\n\n",
+    "Loading module slurm/23.11\n\x1b[31mwarning\x1b[0m: 12 jobs wait\n",
+    "2026\n",
+]
+
+
+@pytest.mark.parametrize("notice", NOTICES)
+@pytest.mark.parametrize("at", ["before", "behind", "between"])
+async def test_a_notice_of_the_site_is_passed_over(stand: SlurmStand, notice: str, at: str) -> None:
+    """Every line of squeue's is found, wherever others stand."""
+    lines = [f"4711|0|RUNNING|None|n1|{UID}\n", f"4711|1-2|PENDING|Priority||{UID}\n"]
+    place = {"before": 0, "between": 1, "behind": 2}[at]
+    stand.answers("squeue", HEADING + "".join([*lines[:place], notice, *lines[place:]]))
+    seen = await stand.scheduler.sight([stand.batch])
+    assert seen is not None
+    assert [seen[UID, index].state for index in range(3)] == [JobState.RUNNING, JobState.WAITING, JobState.WAITING]
+
+
+async def test_a_notice_hides_no_absence(stand: SlurmStand) -> None:
+    """With squeue's heading it is known that there is no job; a notice alone may be of a squeue that has failed."""
+    stand.answers("squeue", NOTICES[0] + HEADING)
+    seen = await stand.scheduler.sight([stand.batch])
+    assert seen is not None
+    assert {sighting.state for sighting in seen.values()} == {JobState.ABSENT}
+    for answer_of_none in (NOTICES[0], "slurm_load_jobs error: Unable to contact slurm controller\n"):
+        stand.answers("squeue", answer_of_none)
+        with pytest.raises(TransientError, match=f"it begins: {re.escape(answer_of_none.strip())}"):
+            await stand.scheduler.sight([stand.batch])
+
+
+async def test_a_notice_with_no_newline_hides_no_job(stand: SlurmStand) -> None:
+    """What stands behind it is one of squeue's lines: the answer is no information."""
+    stand.answers("squeue", f"{HEADING}Maintenance: 4711|0|RUNNING|None|n1|{UID}\n")
+    with pytest.raises(TransientError, match="it begins: ARRAY_JOB_ID"):
+        await stand.scheduler.sight([stand.batch])
+
+
+@pytest.mark.parametrize(
+    ("before", "behind"), [("*** Maintenance ***\n", ""), ("", "See https://status\n"), ("a\n\n", "b")]
+)
+async def test_a_notice_beside_a_job_s_id_is_passed_over(stand: SlurmStand, before: str, behind: str) -> None:
+    """As a site's wrapper of sbatch prints it."""
+    stand.answers("sbatch", f"{before}4711\n{behind}")
+    assert await stand.scheduler.submit(stand.batch, stand.tasks) == Accepted("4711")
+
+
+async def test_of_two_ids_none_is_believed(stand: SlurmStand) -> None:
+    """The job is then found by its name."""
+    stand.answers("sbatch", "2026\n4711\n")
+    answered = await stand.scheduler.submit(stand.batch, stand.tasks)
+    assert answered == Unclear("sbatch's answer names several jobs: 2026 / 4711")
+
+
+async def test_a_notice_in_the_database_s_answer_is_passed_over(stand: SlurmStand) -> None:
+    """What squeue has forgotten is found there."""
+    await stand.scheduler.submit(stand.batch, stand.tasks)
+    stand.answers("sacct", f"*** Maintenance ***\n4711_0|OUT_OF_MEMORY|0:125|n1|{UID}\n")
+    ended = await stand.scheduler.post_mortem(stand.batch, 0)
+    assert isinstance(ended, PostMortem)
+    assert ended.reason is Reason.OUT_OF_MEMORY
 
 
 # --- post mortem ----------------------------------------------------------------------------------------------------

@@ -35,6 +35,12 @@ def test_an_answer_cut_short_anywhere_is_none(output: bytes, data: st.DataObject
     assert remote.completed(NONCE, stdout[:cut], b"") is None
 
 
+def test_what_the_login_shell_says_at_its_end_is_no_part_of_an_answer() -> None:
+    """As a profile's exit trap does."""
+    answer = remote.completed("ap-1", b"hello\nap-1\nfound\n\nap-1 0\nlogout\n", b"")
+    assert answer == Completed(0, b"found\n", b"")
+
+
 def test_a_command_that_never_began_has_no_answer() -> None:
     """An end without a beginning is none."""
     assert remote.completed(NONCE, f"\n{NONCE} 0\n".encode(), b"timeout: command not found\n") is None
