@@ -263,11 +263,20 @@ def config_check(
     *,
     effective: Annotated[bool, typer.Option("--effective", help="Print it whole, with every default.")] = False,
 ) -> None:
-    """Read a site file and list every mistake in it."""
-    from mlip_autopipec.config.loader import effective_yaml
+    """Read a site file and the structure files that it names, list every mistake, and count labels and jobs."""
+    from mlip_autopipec.config.loader import effective_yaml, refusal
+    from mlip_autopipec.preview import preview
 
     loaded = _load(config)
-    typer.echo(effective_yaml(loaded.config) if effective else f"{loaded.path} is in order.\n", nl=False)
+    if effective:
+        typer.echo(effective_yaml(loaded.config), nl=False)
+        return
+    seen = preview(loaded.config)
+    if seen.mistakes:
+        raise refusal(loaded.path, seen.mistakes)
+    typer.echo(f"{loaded.path} is in order.")
+    for note in seen.notes:
+        typer.echo(f"- {note}")
 
 
 @journal_app.command("verify")

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+import json
 import os
 import random
 import secrets
@@ -28,16 +29,18 @@ from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
-from mlip_autopipec.config.loader import LoadedConfig, effective_yaml, load_config
+from mlip_autopipec.config.loader import LoadedConfig, effective_yaml, load_config, refusal
 from mlip_autopipec.config.schemas import site as sections
+from mlip_autopipec.config.schemas.oracles import oracle_of
 from mlip_autopipec.config.supplies import supplies
 from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.control.listener import user_name
 from mlip_autopipec.control.server import ControlServer
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import FileRef, Place, Verdict
+from mlip_autopipec.data_models.base import FileRef, Phase, Place, Verdict
 from mlip_autopipec.data_models.state import Stage, WorkflowState
-from mlip_autopipec.errors import AutopipecError, ConfigurationError, OperatorError, StateUnreadable
+from mlip_autopipec.data_models.text import answer_in, first_lines
+from mlip_autopipec.errors import AutopipecError, ConfigurationError, OperatorError, StateUnreadable, TransientError
 from mlip_autopipec.journal.journal import FileJournal
 from mlip_autopipec.journal.lock import CampaignLock
 from mlip_autopipec.journal.mend import complete_mending
@@ -59,11 +62,13 @@ from mlip_autopipec.orchestration.progress import ProgressReader
 from mlip_autopipec.orchestration.restart import after_change
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.ports import Clock, Journal, Scheduler, Transport, Watcher
+from mlip_autopipec.preview import preview
 from mlip_autopipec.schedulers.local import LocalScheduler
 from mlip_autopipec.schedulers.routing import RoutingScheduler
 from mlip_autopipec.schedulers.shipment import pack
 from mlip_autopipec.schedulers.slurm import SlurmScheduler
 from mlip_autopipec.schedulers.slurm_limits import array_tasks_max, ask_config
+from mlip_autopipec.schedulers.surroundings import as_a_task
 from mlip_autopipec.streams import take_every_letter
 from mlip_autopipec.transports.local import LocalTransport
 from mlip_autopipec.transports.openssh import OpensshTransport
@@ -83,6 +88,7 @@ VERDICT_EXIT_CODES = {
 STOPPED_EARLY_EXIT_CODE = 75
 _LAST_WORD_TIMEOUT_S = 10.0
 _PROBE_TIMEOUT_S = 60.0
+_CALCULATOR_TIMEOUT_S = 45.0
 #: For gc.set_threshold: with a million objects of state, the defaults spend half of the time looking at them again.
 _GC_THRESHOLDS = (50_000, 20, 100)
 #: For sys.setswitchinterval: a thread that computes gives the loop its turn after this long, not after 5 ms.
@@ -305,6 +311,8 @@ class _Daemon:
         self._site = _adapters(self._config.site, self._shipment.path, self._clock)
         self._owner = Ownership(self._site.way.transport, self._clock, host=socket.gethostname(), pid=os.getpid())
         self._campaign = ""
+        self._logger: FilteringBoundLogger | None = None
+        self._awaits_first_label = False
 
     async def run(self) -> int:
         """From lock to last word; the exit code."""
@@ -325,9 +333,19 @@ class _Daemon:
             _give_memory_back()
             try:
                 self._compare(state)
+                if state.stage is Stage.EMPTY:
+                    await self._look_ahead()
                 return await self._serve(journal, state)
             finally:
                 await journal.close()
+
+    async def _look_ahead(self) -> None:
+        """What no new campaign could live with is refused before there is one."""
+        seen = await asyncio.to_thread(preview, self._config, with_bootstrap=False)
+        if seen.mistakes:
+            raise refusal(self._loaded.path, seen.mistakes)
+        for note in seen.notes:
+            self._say(note)
 
     def _compare(self, state: WorkflowState) -> None:
         """The journal must reach at least as far as the saved state, and be of this campaign."""
@@ -394,9 +412,46 @@ class _Daemon:
         if done.exit_status != 0:
             words = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
             raise OperatorError(f"site.python: {python} cannot run the tasks: {words}")
+        if self._awaits_first_label:
+            await self._try_calculator()
         if self._config.site.scheduler.kind == "slurm":
             return array_tasks_max(await ask_config(self._site.way.transport))
         return None
+
+    async def _try_calculator(self) -> None:
+        """What an oracle cannot do anywhere is refused before tasks are spent on it; any other trouble is told.
+
+        A calculator may need a node's own (a GPU, a licence): that it fails here proves nothing of jobs.
+        """
+        oracle = oracle_of(self._config.calculation.oracle, self._config.campaign.elements)
+        if oracle.kind != "ase":
+            return
+        asked = {
+            "oracle": oracle.model_dump(mode="json"),
+            "elements": self._config.campaign.elements,
+            "distance_min_angstrom": self._config.distance_min_angstrom,
+        }
+        site = self._config.site
+        command = [self._site.python, f"{site.root}/{self._shipment.path}", "examine", "calculator"]
+        command = as_a_task(site, Phase.CALCULATION, command)
+        try:
+            done = await self._site.way.transport.run(
+                command, stdin=json.dumps(asked).encode(), timeout_s=_CALCULATOR_TIMEOUT_S
+            )
+            found = answer_in(done.stdout)
+            words = found["words"] if found else first_lines(done.stderr.decode("utf-8", "replace"))
+        except (OSError, TransientError) as error:
+            found, words = None, str(error)
+        if found and not found["fit"] and found["sure"]:
+            raise OperatorError(f"calculation.oracle: {words}")
+        if not found or not found["fit"]:
+            self._say(f"calculation.oracle was tried where jobs are handed over, and failed there: {words}")
+
+    def _say(self, words: str) -> None:
+        """On standard error, and in the log once there is one."""
+        print(f"autopipecd: {words}", file=sys.stderr)
+        if self._logger is not None:
+            self._logger.warning(words)
 
     async def _serve(self, journal: FileJournal, state: WorkflowState) -> int:
         logger = configure(
@@ -406,6 +461,8 @@ class _Daemon:
             bytes_max=self._config.campaign.log_max * 2**20,
             kept=self._config.campaign.logs_kept,
         )
+        self._logger = logger
+        self._awaits_first_label = state.cycle_index == 0 and state.current_phase in {None, Phase.GENERATION}
         ending = _Ending()
         reader = ProgressReader(self._site.way.transport, self._clock, self._config.site.poll_interval)
         progress = ConsoleProgress(

@@ -3,12 +3,14 @@
 Nothing is queued. What it leaves on the site is the work half, which a daemon would put there too.
 """
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mlip_autopipec.config.mistakes import dotted
 from mlip_autopipec.config.schemas.oracles import oracle_of
 from mlip_autopipec.config.schemas.site import ResourcesSection, SlurmQueue
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
@@ -19,8 +21,10 @@ from mlip_autopipec.errors import AutopipecError, OperatorError, TransientError
 from mlip_autopipec.observability.diagnosis import Examined, Facts, Finding, Reply, SlurmFacts, diagnose
 from mlip_autopipec.observability.trials import TrialLabel, announced, estimated, read_trials, told
 from mlip_autopipec.ports import Transport
+from mlip_autopipec.preview import preview
 from mlip_autopipec.schedulers import slurm_limits, slurm_script
 from mlip_autopipec.schedulers.shipment import Shipment, pack
+from mlip_autopipec.schedulers.surroundings import as_a_task
 
 _TIMEOUT_S = 150.0
 _EXAMINE_TIMEOUT_S = 300.0
@@ -33,6 +37,7 @@ _PREPARED_AS = {
     "native": Phase.EXPLORATION,
     "gamma": Phase.TRAINING,
     "espresso": Phase.CALCULATION,
+    "calculator": Phase.CALCULATION,
     "pacemaker": Phase.TRAINING,
     "phonons": Phase.TRAINING,
     "trials": Phase.CALCULATION,
@@ -97,10 +102,12 @@ async def try_oracle(config: WorkflowConfig) -> AsyncIterator[str]:
 
 async def _ask(config: WorkflowConfig, transport: Transport) -> Facts:
     site, shipment = config.site, pack()
-    far = site.transport
+    far, seen = site.transport, await asyncio.to_thread(preview, config)
     facts = Facts(
         way="this machine" if far.kind == "local" else f"{far.host} by {far.kind}, host key known",
         is_local=far.kind == "local",
+        wrong=tuple(f"{dotted(one.path)}  {one.given} → {one.expected}" for one in seen.mistakes),
+        notes=seen.notes,
         poll_interval_s=site.poll_interval,
     )
     try:
@@ -206,6 +213,13 @@ class _Codes:
         if oracle.kind == "espresso":
             asked = {"oracle": oracle.model_dump(mode="json"), "elements": self.config.campaign.elements}
             yield "espresso", await self._examine("espresso", asked)
+        else:
+            asked = {
+                "oracle": oracle.model_dump(mode="json"),
+                "elements": self.config.campaign.elements,
+                "distance_min_angstrom": self.config.distance_min_angstrom,
+            }
+            yield "calculator", await self._examine("calculator", asked)
         if self.config.training.trainer == "pacemaker":
             yield "pacemaker", await self._examine("pacemaker", {"python": self.config.training.pacemaker.python})
         if self.config.training.gate.phonons is not None:
@@ -223,9 +237,7 @@ class _Codes:
     async def _examine(self, what: str, asked: Mapping[str, object], timeout_s: float = _EXAMINE_TIMEOUT_S) -> Examined:
         site = self.config.site
         command = [python_of(site), f"{site.root}/{self.shipment.path}", "examine", what]
-        if prologue := site.prologue_of(_PREPARED_AS[what]):
-            script = "\n".join((*prologue, 'cd -- "$0" && exec "$@"'))
-            command = ["bash", "-l", "-c", script, str(site.root), *command]
+        command = as_a_task(site, _PREPARED_AS[what], command)
         try:
             done = await self.transport.run(command, stdin=json.dumps(asked).encode(), timeout_s=timeout_s)
         except (AutopipecError, OSError) as error:
@@ -234,4 +246,4 @@ class _Codes:
         if done.exit_status != 0 or answer is None:
             said = (done.stderr or done.stdout).decode("utf-8", "replace").strip().rpartition("\n")[2]
             return Examined(fit=False, words=f"exit status {done.exit_status}: {said}")
-        return Examined(fit=answer["fit"], words=answer["words"], content=answer)
+        return Examined(fit=answer["fit"], words=answer["words"], content=answer, sure=answer.get("sure", True))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os.path
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -13,7 +14,7 @@ from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from mlip_autopipec.config.complaints import read, validated
-from mlip_autopipec.config.mistakes import nearest, report
+from mlip_autopipec.config.mistakes import Mistake, nearest, report
 from mlip_autopipec.config.oracles import with_table, wrong_oracle
 from mlip_autopipec.config.paths import anchored, missing_files, unusable_folders
 from mlip_autopipec.config.rules import broken_rules
@@ -55,10 +56,15 @@ def load_config(path: Path) -> LoadedConfig:
         )
         mistakes += reading.spelled(found)
     if mistakes:
-        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        raise ConfigurationError(f"{path} has {count}:\n{report(path.name, mistakes, source.lines)}")
+        raise refusal(path, mistakes)
     config = with_table(anchored(validated(WorkflowConfig, source.data), path.parent))
     return LoadedConfig(config, path, _sha256(config))
+
+
+def refusal(path: Path, mistakes: Sequence[Mistake]) -> ConfigurationError:
+    """The error that tells these mistakes of a site file, each with its line."""
+    count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+    return ConfigurationError(f"{path} has {count}:\n{report(path.name, mistakes, parse(_text(path)).lines)}")
 
 
 def effective_yaml(config: WorkflowConfig) -> str:

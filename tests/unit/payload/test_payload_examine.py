@@ -1,5 +1,7 @@
 """What the doctor's examinations see of real codes."""
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,3 +51,48 @@ def test_a_python_without_tensorflow_cannot_fit_by_pacemaker() -> None:
     seen = examine.examine("pacemaker", {"python": None})
     assert seen["fit"] is False
     assert seen["words"].startswith(f"{sys.executable} has no pacemaker that fits: ModuleNotFoundError")
+
+
+@pytest.mark.parametrize(
+    ("calculator", "elements", "arguments", "sure", "words"),
+    [
+        ("ase.calculators.emt.EMTT", ["Cu"], {}, True, "did you mean ase.calculators.emt.EMT?"),
+        ("ase.calculators.emt.EMT", ["Cu", "Fe"], {}, True, "No EMT-potential for Fe (of Fe)"),
+        ("ase.calculators.emtt.EMT", ["Cu"], {}, True, "No module named 'ase.calculators.emtt'"),
+        ("ase.calculators.tip3p.TIP3P", ["Cu"], {"no": 1}, True, "unexpected keyword argument 'no'"),
+        ("ase.calculators.emt", ["Cu"], {}, True, "calculator ase.calculators.emt: "),
+        ("subprocess.Popen", ["Cu"], {"args": ["/no/such/program"]}, False, "/no/such/program"),
+    ],
+)
+def test_a_calculator_is_tried_on_one_atom_of_each_element(
+    calculator: str, elements: list[str], arguments: dict[str, object], words: str, *, sure: bool
+) -> None:
+    """What no machine could do is told from what may only fail here."""
+    oracle = {"kind": "ase", "calculator": calculator, "arguments": arguments}
+    seen = examine.examine("calculator", {"oracle": oracle, "elements": elements, "distance_min_angstrom": 1.5})
+    assert (seen["fit"], seen["sure"]) == (False, sure)
+    assert words in seen["words"]
+
+
+def test_a_calculator_that_labels_every_element_is_fit() -> None:
+    """EMT knows both."""
+    oracle = {"kind": "ase", "calculator": "ase.calculators.emt.EMT", "arguments": {}}
+    seen = examine.examine("calculator", {"oracle": oracle, "elements": ["Cu", "Au"], "distance_min_angstrom": 1.5})
+    assert seen == {"fit": True, "sure": True, "words": "ase.calculators.emt.EMT labels Cu, Au"}
+
+
+@pytest.mark.codes
+def test_a_calculator_that_runs_lammps_finds_its_library() -> None:
+    """The one that walkers run, in a process of its own that has not started LAMMPS before."""
+    arguments = {"lmpcmds": ["pair_style lj/cut 8.5", "pair_coeff * * 0.0104 3.4"], "atom_types": {"Ar": 1}}
+    oracle = {"kind": "ase", "calculator": "ase.calculators.lammpslib.LAMMPSlib", "arguments": arguments}
+    asked = json.dumps({"oracle": oracle, "elements": ["Ar"], "distance_min_angstrom": 1.5})
+    done = subprocess.run(
+        [sys.executable, "-m", "mlip_autopipec.payload", "examine", "calculator"],
+        input=asked,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    assert json.loads(done.stdout.splitlines()[-1])["fit"], done.stdout

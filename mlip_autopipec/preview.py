@@ -1,0 +1,156 @@
+"""What a site file will lead to, before anything is submitted: its structure files read, its sizes counted.
+
+The files are read by the work half, in a process of its own on this machine, as they are read here anyway to be
+shipped: a file that hangs its reader costs seconds, and physics stays out of this process.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import ceil, prod
+from pathlib import Path
+from typing import Any
+
+from mlip_autopipec.config.crystals import atoms_of
+from mlip_autopipec.config.mistakes import KeyPath, Mistake, shown
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.data_models.task import Prototype
+from mlip_autopipec.data_models.text import answer_in, first_lines
+
+_TIMEOUT_S = 60.0
+_MIB = 2**20
+#: Of one atom of a walker: positions, a full neighbour list, basis functions. No engine needs less than the first; with
+#: the second, ACE of a usual size fits.
+_ATOM_BYTES_LEAST = 2_000
+_ATOM_BYTES_USUAL = 12_000
+#: An oracle needs more for each atom than any potential.
+_LABEL_ATOMS_WARN = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """`mistakes` no campaign could live with; `notes` are for a person to read."""
+
+    mistakes: tuple[Mistake, ...]
+    notes: tuple[str, ...]
+
+
+def preview(config: WorkflowConfig, *, with_bootstrap: bool = True) -> Preview:
+    """Read the files that the site file names, and count. Blocks for a second or two, for a minute at most.
+
+    Without `with_bootstrap`, a campaign that names no file costs nothing.
+    """
+    asked = dict(_named(config))
+    if asked or with_bootstrap:
+        judged = _judged(config, sorted({str(file) for file in asked.values()}))
+    else:
+        judged = {"files": {}}
+    if isinstance(judged, str):
+        return Preview((), (f"the structure files were not looked at: {judged}",))
+    files: Mapping[str, Mapping[str, Any]] = judged["files"]
+    mistakes = [
+        Mistake(path, shown(file.name), files[str(file)]["wrong"])
+        for path, file in asked.items()
+        if files[str(file)]["wrong"]
+    ]
+    notes = [
+        f"{file.name}: {found['structures']} structures, {found['formula']}"
+        + ("; walkers start from the last" if path[0] == "exploration" else "")
+        for path, file in asked.items()
+        if (found := files[str(file)])["structures"] > 1 and not found["wrong"]
+    ]
+    for path, what, atoms in _walkers(config, files):
+        mistakes += _too_large(path, what, atoms, _memory_mib(config, Phase.EXPLORATION))
+        if _ATOM_BYTES_LEAST * atoms <= _MIB * _memory_mib(config, Phase.EXPLORATION) < _ATOM_BYTES_USUAL * atoms:
+            notes.append(f"{what}: {atoms} atoms may need more than the memory of site.resources.exploration")
+    for index, prototype in enumerate(config.generation.prototypes):
+        atoms = sum(atoms_of(prototype).values())
+        path = ("generation", "prototypes", index, "repeat")
+        mistakes += _too_large(path, prototype.name, atoms, _memory_mib(config, Phase.CALCULATION))
+        if atoms > _LABEL_ATOMS_WARN:
+            notes.append(f"{prototype.name}: each label has {atoms} atoms")
+    if with_bootstrap:
+        notes.append(_bootstrap(config, judged))
+    return Preview(tuple(mistakes), tuple(notes))
+
+
+def _named(config: WorkflowConfig) -> Iterator[tuple[KeyPath, Path]]:
+    for index, walkers in enumerate(config.exploration.walkers):
+        if walkers.file is not None:
+            yield ("exploration", "walkers", index, "file"), walkers.file
+    for index, file in enumerate(config.generation.files):
+        yield ("generation", "files", index), file
+
+
+def _judged(config: WorkflowConfig, files: list[str]) -> dict[str, Any] | str:
+    """What the work half says of the files; in words why it does not."""
+    gate = config.training.gate
+    asked = {
+        "elements": config.campaign.elements,
+        "distance_min_angstrom": config.distance_min_angstrom,
+        "files": files,
+        "prototypes": [prototype.model_dump(mode="json") for prototype in config.generation.prototypes],
+        "probes": gate.probes().model_dump(mode="json") if gate.properties else None,
+    }
+    command = [sys.executable, "-m", "mlip_autopipec.payload", "examine", "files"]
+    try:
+        done = subprocess.run(
+            command, input=json.dumps(asked).encode(), capture_output=True, timeout=_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"it took more than {_TIMEOUT_S:g} s"
+    answer = answer_in(done.stdout)
+    if done.returncode != 0 or answer is None:
+        return first_lines(done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2])
+    judged: dict[str, Any] = answer["judged"]
+    return judged
+
+
+def _walkers(config: WorkflowConfig, files: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[KeyPath, str, int]]:
+    """Where the repeat of each group of walkers stands, what it starts from, and its atoms."""
+    for index, walkers in enumerate(config.exploration.walkers):
+        path: KeyPath = ("exploration", "walkers", index)
+        if walkers.prototype is not None:
+            prototype: Prototype = walkers.prototype
+            yield (*path, "prototype", "repeat"), prototype.name, sum(atoms_of(prototype).values())
+        elif walkers.file is not None and not files[str(walkers.file)]["wrong"]:
+            atoms = files[str(walkers.file)]["atoms"] * prod(walkers.repeat)
+            yield (*path, "repeat"), walkers.file.name, atoms
+
+
+def _memory_mib(config: WorkflowConfig, phase: Phase) -> int:
+    """Of one task of a phase, on all of its nodes."""
+    resources = config.site.resources_of(phase)
+    return resources.memory_mib * resources.nodes
+
+
+def _too_large(path: KeyPath, what: str, atoms: int, memory_mib: int) -> Iterator[Mistake]:
+    least_mib = ceil(_ATOM_BYTES_LEAST * atoms / _MIB)
+    if least_mib > memory_mib:
+        expected = (
+            f"expected no more than {memory_mib * _MIB // _ATOM_BYTES_LEAST} atoms for {memory_mib} MiB"
+            f" (site.resources): these need {least_mib} MiB at least"
+        )
+        yield Mistake(path, f"{what}, {atoms} atoms", expected)
+
+
+def _bootstrap(config: WorkflowConfig, judged: Mapping[str, Any]) -> str:
+    """Labels and jobs before the first walker."""
+    section = config.generation
+    own = sum(judged["files"][str(file)]["structures"] for file in section.files)
+    counts = {
+        "train": section.structures + sum(variation.count for variation in section.variations) + own,
+        "test": section.test_structures,
+        "for the gate's properties": judged["property_cells"],
+        "of isolated atoms": len(config.campaign.elements)
+        if config.training.reference_energies_ev == "isolated_atoms"
+        else 0,
+    }
+    labels = sum(counts.values())
+    parts = ", ".join(f"{number} {what}" for what, number in counts.items() if number)
+    phonons = config.training.gate.phonons
+    more = ", and one or two for each prototype's phonons" if phonons is not None and phonons.oracle else ""
+    return f"the bootstrap asks for {labels} labels ({parts}{more}) and {labels + 2} tasks in all"
