@@ -115,11 +115,9 @@ def classify_answer(status: int | None, out: str, err: str) -> SubmitAnswer:
     can't be told for sure is Unclear, and has to be looked up. Whose fault a refusal is stands in the table of faults.
     """
     words = " ".join(err.split()) or f"sbatch ended with status {status} and wrote: {first_lines(out)}"
-    ids = set(_JOB_ID.findall(out))
-    if len(ids) == 1:
-        return Accepted(ids.pop())
-    if ids:
-        return Unclear(f"sbatch's answer names several jobs: {first_lines(out)}")
+    if ids := set(_JOB_ID.findall(out)):
+        several = Unclear(f"sbatch's answer names several jobs: {first_lines(out)}")
+        return several if len(ids) > 1 else Accepted(ids.pop())
     if status is None:
         return Unclear("sbatch has not answered yet")
     fault = fault_of(Heard.SBATCH, " ".join(err.split()))
