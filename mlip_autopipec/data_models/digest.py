@@ -10,6 +10,7 @@ from mlip_autopipec.data_models.outcome import (
     ConditionErrors,
     Ending,
     Errors,
+    Lesson,
     Measure,
     PastErrors,
     Structure,
@@ -58,6 +59,7 @@ class GammaLevels(Model):
 
     select: float = Field(ge=1, description="frames above it are collected")
     halt: float = Field(ge=1, description="MD stops above it")
+    quiet: float | None = Field(default=None, ge=1, description="a walk above it is not quiet; None: one above `halt`")
     force_error_target_mev_per_angstrom: float | None = Field(
         default=None, description="what the levels are to stand for; None: they are the site file's"
     )
@@ -89,9 +91,28 @@ class ExplorationDigest(Model):
 
     @property
     def quiet(self) -> bool:
-        """Whether every walker of the whole ladder completed without a halt."""
+        """Whether every walker of the whole ladder completed, and met no γ that is too high."""
         whole = all(ladder.walked == ladder.stages for ladder in self.ladders)
-        return whole and bool(self.walkers) and all(walker.ending is Ending.COMPLETED for walker in self.walkers)
+        return whole and bool(self.walkers) and all(map(self._is_quiet, self.walkers))
+
+    def _is_quiet(self, walker: WalkerEnd) -> bool:
+        quiet = self.levels.quiet if self.levels else None
+        return walker.ending is Ending.COMPLETED and (quiet is None or walker.gamma_max <= quiet)
+
+    @property
+    def loud(self) -> int:
+        """How many walkers completed, but above the level up to which a walk is quiet."""
+        return sum(walker.ending is Ending.COMPLETED and not self._is_quiet(walker) for walker in self.walkers)
+
+    @property
+    def gamma_completed_max(self) -> float | None:
+        """The largest γ that a walker has completed with; None if none completed."""
+        return max((walker.gamma_max for walker in self.walkers if walker.ending is Ending.COMPLETED), default=None)
+
+    @property
+    def gamma_exploded_min(self) -> float | None:
+        """The smallest of the largest γ of walkers that a guard stopped; None if it stopped none."""
+        return min((walker.gamma_max for walker in self.walkers if walker.ending is Ending.EXPLODED), default=None)
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -178,6 +199,7 @@ class TrainingDigest(Model):
     conditions: tuple[ConditionErrors, ...] = Field(
         default=(), description="of the potential that is the current one from here on, on audit frames"
     )
+    lessons: tuple[Lesson, ...] = ()
     promoted: bool
     verdict: Literal["pass", "conditional", "fail"] = Field(
         default="pass", description="conditional: promoted, with a rule broken that the current one breaks as well"
@@ -227,6 +249,9 @@ class CycleSummary(Model):
     halts: int = 0
     quiet: bool = False
     levels: GammaLevels | None = Field(default=None, description="None where nothing was explored")
+    loud: int = Field(default=0, description="walkers that completed above the quiet level")
+    gamma_completed_max: float | None = None
+    gamma_exploded_min: float | None = None
     candidates: int = 0
     labels_train: int = 0
     labels_test: int = 0
@@ -248,3 +273,4 @@ class CycleSummary(Model):
     )
     needs: tuple[Need, ...] = Field(default=(), description="the same beside what was needed")
     remedy: Remedy | None = Field(default=None, description="where the cycle was quiet and the potential not right")
+    lessons: tuple[Lesson, ...] = Field(default=(), description="what its labels taught, by source")

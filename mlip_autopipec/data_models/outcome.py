@@ -33,6 +33,21 @@ class PropertyCell(Model):
     strain: float = Field(default=0.0, description="engineering strain: a shear is the change of the angle")
 
 
+#: Why a structure is to be labelled.
+Why = Literal[
+    "generated",
+    "halt",
+    "informed",
+    "farthest",
+    "d_optimal",
+    "random",
+    "element_floor",
+    "audit",
+    "property",
+    "reference",
+]
+
+
 class Structure(Model):
     """A structure offered for labelling, as one extended-XYZ file of one frame."""
 
@@ -41,7 +56,7 @@ class Structure(Model):
     origin: str
     n_atoms: int = Field(gt=0)
     gamma_max: float | None = Field(default=None, ge=0, description="None where no potential existed yet")
-    why: Literal["generated", "halt", "d_optimal", "element_floor", "audit", "property", "reference"]
+    why: Why
     cell: PropertyCell | None = Field(default=None, description="of a property cell of a crystal")
 
 
@@ -85,6 +100,7 @@ class ExploreMetrics(Model):
     probe: Probe | None = None
     gamma_share: float | None = Field(default=None, ge=0, le=1, description="part of MD's time that γ costs")
     restart_step: int | None = Field(default=None, ge=0, description="of a halted walker: where it may go on from")
+    decorrelation_steps: int | None = Field(default=None, ge=0, description="steps after which a frame is a new one")
     temperature_mean_kelvin: float = Field(ge=0)
     gamma_trace: tuple[tuple[int, float], ...] = Field(max_length=200)
     gamma_counts: tuple[tuple[float, int], ...] = Field(
@@ -143,6 +159,7 @@ class SelectMetrics(Model):
     duplicates: int = Field(ge=0)
     not_offered: int = Field(default=0, ge=0, description="large frames beyond embedding.frames_max")
     not_embedded: int = Field(default=0, ge=0, description="large frames without a cell that proves itself")
+    beyond_pool: int = Field(default=0, ge=0, description="frames beyond selection.pool_max")
     capped: int = Field(default=0, ge=0)
     not_chosen: int = Field(ge=0)
     certificates: tuple[Certificate, ...] = Field(default=(), max_length=100)
@@ -264,6 +281,15 @@ class Calibration(Model):
     curve: tuple[tuple[float, float], ...] = Field(max_length=24, description="γ and meV/Å, both rising")
 
 
+class Lesson(Model):
+    """What the labels of one source taught: the force error before they were learned, and after."""
+
+    source: str = Field(description="how they were chosen, e.g. `informed`, `random`, `halt`")
+    labels: int = Field(gt=0)
+    before_mev_per_angstrom: float = Field(ge=0, description="root-mean-square, by the potential before")
+    after_mev_per_angstrom: float = Field(ge=0, description="the same labels, by the new potential")
+
+
 class FitTried(Model):
     """One way that the fit was made; the better on the test set is the potential."""
 
@@ -334,6 +360,7 @@ class TrainMetrics(Model):
     conditions_of_current: tuple[ConditionErrors, ...] = ()
     measures: tuple[Measure, ...] = Field(default=(), description="properties beside the oracle's")
     calibration: tuple[Calibration, ...] = Field(default=(), description="what γ has meant so far, by element")
+    lessons: tuple[Lesson, ...] = Field(default=(), description="what this cycle's labels taught, by source")
     fits: tuple[FitTried, ...] = Field(default=(), description="the first is the one that was kept")
     loss: tuple[tuple[int, int, float, float, float], ...] = Field(
         default=(), max_length=200, description="pacemaker's: stage, iteration, loss, meV/atom, meV/Å"

@@ -268,6 +268,10 @@ class ExploreParameters(Model):
     volume_factor_max: float = Field(default=2.0, gt=1, description="exploded beyond it, larger or smaller")
     rethermalise_steps: int = Field(default=50, ge=0, description="of a continuation, by a Langevin bath")
     audit_frames: int = Field(ge=0, description="frames kept at random, whatever their γ")
+    pool_frames: int = Field(
+        default=0, ge=0, description="decorrelated frames kept whatever their γ; 0: frames above gamma_select instead"
+    )
+    gamma_grace_steps: int = Field(default=0, ge=0, description="first steps, in which γ halts nothing")
     engine: AnyEngine = WheelEngine()
     fingerprint: str | None = Field(default=None, description="of potential and active set, which belong together")
 
@@ -296,10 +300,28 @@ class Embedding(Model):
     electrons_max: int | None = Field(default=None, ge=1, description="cells with more are refused")
 
 
+Acquisition = Literal["batch", "gamma_window"]
+
+
+class Shares(Model):
+    """Parts of a batch by the way in which they are chosen; what none of the ways takes is left to `informed`."""
+
+    informed: float = Field(default=0.6, ge=0, le=1, description="by what the whole batch teaches")
+    d_optimal: float = Field(default=0.2, ge=0, le=1, description="by pace_select, against the active set")
+    random: float = Field(default=0.2, ge=0, le=1, description="by chance, over all conditions")
+
+
 class SelectParameters(Model):
     """Choose what to label from the frames that this cycle's walkers collected."""
 
     kind: Literal["select"] = "select"
+    acquisition: Acquisition = Field(
+        default="gamma_window",
+        description="batch: with the whole batch in view; or frames above γ by pace_select alone",
+    )
+    shares: Shares = Shares()
+    gain_min: float = Field(default=0.0, ge=0, lt=1, description="of the expected error; who gains less is not chosen")
+    pool_max: int = Field(default=400, ge=1, description="frames that the batch is chosen from")
     fingerprint: str | None = Field(default=None, description="of potential and active set, which belong together")
     elements: tuple[str, ...]
     candidates_max: int = Field(ge=1)

@@ -28,15 +28,28 @@ FATES: Mapping[str, str] = {
     "duplicates": "nearly the same as another, of higher γ",
     "not_offered": "large, and beyond embedding.frames_max",
     "not_embedded": "large, and no cell proved itself",
+    "beyond_pool": "beyond selection.pool_max",
     "capped": "no room left for its walker or condition",
     "not_chosen": "known to the active set beside those that were chosen, or beyond candidates_max",
     "not_drawn": "kept at random for an audit, and not drawn",
     "halt": "chosen: its walker halted there",
     "d_optimal": "chosen: it widens the active set most",
+    "informed": "chosen: its label was expected to lower the errors most, beside all others of the batch",
+    "farthest": "chosen: farthest from all that was known, and from all others of the batch",
+    "random": "chosen by chance",
     "element_floor": "chosen: the floor of an element",
     "audit": "chosen at random, whatever its γ: to test on",
 }
-_DROPPED = ("below_window", "above_window", "near_audit", "too_short", "duplicates", "not_offered", "not_embedded")
+_DROPPED = (
+    "below_window",
+    "above_window",
+    "near_audit",
+    "too_short",
+    "duplicates",
+    "not_offered",
+    "not_embedded",
+    "beyond_pool",
+)
 _WORDS_MAX = 300
 
 

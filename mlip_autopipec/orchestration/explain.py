@@ -84,7 +84,8 @@ def _levels(state: WorkflowState) -> Iterator[str]:
     parameters = (record.task.parameters for record in state.tasks.values())
     walker = next((one for one in parameters if isinstance(one, ExploreParameters)), None)
     if walker is not None:
-        yield f"Walkers collect frames above γ {walker.gamma_select:.3g}, and halt above γ {walker.gamma_halt:.3g}."
+        frames = "frames of every γ" if walker.pool_frames else f"frames above γ {walker.gamma_select:.3g}"
+        yield f"Walkers collect {frames}, and halt above γ {walker.gamma_halt:.3g}."
 
 
 def _left_over(state: WorkflowState) -> Iterator[str]:

@@ -12,6 +12,12 @@ which the calibration of the last fit expects that error (`gamma_at`), and γ ha
   rather too much error than too little, and the level errs to the side of asking.
 - **The first element to reach the target decides.** One that never erred so much sets no level. Where none did, the
   error stays below the target as far up as anything has been labelled, and that highest γ is the level.
+- **A walk is stopped by what is unphysical, not by what is new.** Behind its core repulsion and the guards of
+  temperature, pressure, volume and distance a bootstrap potential walks on at γ of tens of thousands, and what it meets
+  there is what the choice needs to see. So γ halt begins at `gamma_halt_first`, and follows the evidence down: to half
+  the γ at which a guard last struck, and to ten times the largest γ that a whole walk met, but never below
+  `gamma_halt`, which is the level up to which a walk is quiet. With `selection.acquisition: gamma_window` γ halt is
+  `gamma_halt` from the first cycle, as in the literature.
 - **A cycle has one level**: of the cycles closed before it. Exploration and Selection of a cycle agree on it, and a
   campaign without a calibration yet (its first cycles) walks at the site file's.
 """
@@ -19,15 +25,49 @@ which the calibration of the last fit expects that error (`gamma_at`), and γ ha
 from collections.abc import Sequence
 from itertools import pairwise
 
-from mlip_autopipec.config.schemas.phases import ExplorationSection
+from mlip_autopipec.config.schemas.phases import ExplorationSection, SelectionSection
 from mlip_autopipec.data_models.digest import CycleSummary, GammaLevels
 from mlip_autopipec.data_models.outcome import Calibration
 
 _DECIMALS = 3
 
 
-def gamma_levels(section: ExplorationSection, cycles: Sequence[CycleSummary]) -> GammaLevels:
-    """What the walkers of the next cycle are watched at, with what set it. `cycles` are those that have closed."""
+#: γ halt is so many times the largest γ that a whole walk met …
+_HEADROOM = 10.0
+#: … and this part of the smallest at which a guard struck.
+_BEFORE_GUARD = 0.5
+
+
+def gamma_levels(
+    section: ExplorationSection, selection: SelectionSection, cycles: Sequence[CycleSummary]
+) -> GammaLevels:
+    """What the walkers of the next cycle are watched at, with what set it. `cycles` are those that have closed.
+
+    Where a batch is chosen γ halt begins high and comes down, and `quiet` is the level to which it comes.
+    """
+    levels = _aimed(section, cycles)
+    if selection.acquisition == "gamma_window":
+        return levels
+    first = min(section.gamma_halt_first, selection.gamma_max or section.gamma_halt_first)
+    halt = max(_halt(first, cycles), levels.halt)
+    return levels.model_copy(update={"halt": halt, "quiet": levels.halt})
+
+
+def _halt(first: float, cycles: Sequence[CycleSummary]) -> float:
+    """Down from the first level, cycle by cycle, as far as the evidence goes."""
+    halt = first
+    for cycle in cycles:
+        if cycle.levels is None or cycle.levels.quiet is None:
+            continue
+        if cycle.gamma_exploded_min is not None:
+            halt = min(halt, _BEFORE_GUARD * cycle.gamma_exploded_min)
+        if cycle.gamma_completed_max is not None:
+            halt = min(halt, _HEADROOM * cycle.gamma_completed_max)
+    return float(f"{halt:.3g}")
+
+
+def _aimed(section: ExplorationSection, cycles: Sequence[CycleSummary]) -> GammaLevels:
+    """The site file's levels, or what a target in force makes of them."""
     target = section.force_error_target_mev_per_angstrom
     given = GammaLevels(
         select=section.gamma_select, halt=section.gamma_halt, force_error_target_mev_per_angstrom=target
@@ -51,6 +91,8 @@ def gamma_levels(section: ExplorationSection, cycles: Sequence[CycleSummary]) ->
 def levels_words(levels: GammaLevels) -> str:
     """Both levels, and what set them."""
     words = f"γ select {levels.select:.3g}, γ halt {levels.halt:.3g}"
+    if levels.quiet is not None:
+        words += f" (quiet up to {levels.quiet:.3g})"
     target, at = levels.force_error_target_mev_per_angstrom, levels.expected_at
     if target is None:
         return words

@@ -206,6 +206,9 @@ def summarise(state: WorkflowState) -> CycleSummary:
         halts=exploration.halts if exploration else 0,
         quiet=exploration.quiet if exploration else False,
         levels=exploration.levels if exploration else None,
+        loud=exploration.loud if exploration else 0,
+        gamma_completed_max=exploration.gamma_completed_max if exploration else None,
+        gamma_exploded_min=exploration.gamma_exploded_min if exploration else None,
         candidates=sum(structure.role is Role.TRAIN for structure in structures_to_label(state)),
         labels_train=sum(label.role is Role.TRAIN for label in labels),
         labels_test=sum(label.role is Role.TEST for label in labels),
@@ -221,6 +224,7 @@ def summarise(state: WorkflowState) -> CycleSummary:
         functions=training.functions if training else None,
         walked=exploration.conditions if exploration else (),
         conditions=training.conditions if training else (),
+        lessons=training.lessons if training else (),
     )
 
 

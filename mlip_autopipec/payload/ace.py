@@ -73,6 +73,8 @@ class Evaluator:
         plain = ACERecursiveEvaluator(c_tilde)
         plain.set_recursive(True)
         self.cutoff_angstrom = float(basis.cutoffmax)
+        #: B-projections of an atom of the element that has most.
+        self.projections_max = max(count_functions(basis))
         self._environments = Environments(basis, SKIN_ANGSTROM)
         self._graded = ACECalculator(graded)
         self._plain = ACECalculator(plain)

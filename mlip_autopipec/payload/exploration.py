@@ -29,6 +29,10 @@ from mlip_autopipec.payload.structures import crystal, finite, read_frames, user
 from mlip_autopipec.payload.wheel import WheelEngine
 
 _TRACE_POINTS_MAX = 200
+#: Column of the trace with the potential energy; looks that an autocorrelation takes; what counts as none.
+_ENERGY, _LOOKS_MIN, _UNCORRELATED = 4, 40, 0.1
+#: ps between two frames of a pool, at least and at most.
+_APART_PS = (0.04, 0.5)
 #: Bins of γ per decade, and the first and last of them: γ of 0.1 and below, of 1000 and above.
 _BINS_PER_DECADE = 8
 _BINS = (-8, 24)
@@ -70,14 +74,16 @@ def run(job: Job) -> Result:
     halt = find_halt((job.workdir / "log.lammps").read_text(encoding="utf-8"))
     trace = read_trace(job.workdir / "gamma.csv")
     ending, detail = _ending(parameters, halt, ran.stopped)
-    frames = _frames(job, len(structure), halt)
+    apart = decorrelation_steps(trace, parameters)
+    frames = _frames(job, len(structure), halt, apart)
     for frame in frames:
         frame.info.update(reference)
     artefacts = {"frames": job.workdir / "frames.extxyz"}
     write_frames(artefacts["frames"], frames)
     metrics = _metrics(parameters, trace, frames, ending, detail)
+    metrics["decorrelation_steps"] = apart
     metrics.update(probe=probed, gamma_share=None if ran.gamma_share is None else round(ran.gamma_share, 4))
-    if ending == "halted" and (good := _last_good(job, len(structure))) is not None:
+    if ending == "halted" and (good := _last_good(job, len(structure), halt)) is not None:
         metrics["restart_step"] = good.info["step"]
         good.info.update(reference)
         artefacts["restart"] = job.workdir / "restart.extxyz"
@@ -134,14 +140,40 @@ def _ending(parameters: Mapping[str, Any], halt: Halt | None, stopped: str | Non
     raise TaskFailed("crashed", f"LAMMPS was halted by {halt.fix!r}, which no line of in.lammps names")
 
 
-def _frames(job: Job, n_atoms: int, halt: Halt | None) -> list[Atoms]:
-    """Collected frames with the halting one among them, and audit frames drawn from all of the trajectory.
+def decorrelation_steps(trace: np.ndarray, parameters: Mapping[str, Any]) -> int:
+    """Steps after which a frame tells something new, on the stride: two correlation times of the potential energy.
+
+    The correlation time is the integral of the normalised autocorrelation up to its first value below a tenth (Allen
+    and Tildesley, Computer Simulation of Liquids (2017), chapter 8). Between `_APART_PS`; a short walk tells no better.
+    """
+    stride, walker = parameters["stride"], parameters["walker"]
+    shortest, longest = (ps / _FS_IN_PS / walker["timestep_fs"] for ps in _APART_PS)
+    energies = trace[len(trace) // 4 :, _ENERGY] if len(trace) else np.zeros(0)
+    correlated = 0.0
+    if len(energies) >= _LOOKS_MIN and (spread := float(energies.var())) > 0.0:
+        off = energies - energies.mean()
+        for lag in range(1, len(off) // 4):
+            value = float((off[:-lag] * off[lag:]).mean()) / spread
+            if value < _UNCORRELATED:
+                break
+            correlated += value
+    steps = min(max(2.0 * stride * (0.5 + correlated), shortest), longest)
+    return int(np.ceil(steps / stride)) * int(stride)
+
+
+def _frames(job: Job, n_atoms: int, halt: Halt | None, apart: int) -> list[Atoms]:
+    """What Selection chooses from: collected frames or a pool, with the halting one, and audit frames drawn at random.
 
     A frame at which a guard struck is not kept: the last sane ones are those before it.
     """
     parameters = job.parameters
     by_gamma = halt is not None and halt.fix == "halt_gamma"
+    dumped = _dumped(job, "audit", n_atoms)
+    pool = parameters.get("pool_frames", 0)
     kept = {frame.info["step"]: frame for frame in _dumped(job, "collected", n_atoms)}
+    if pool:
+        struck = halt.step if halt is not None and not by_gamma else None
+        kept = {frame.info["step"]: frame for frame in _apart(dumped, apart, pool, struck)}
     if halt is not None and by_gamma and halt.step not in kept:
         kept.update((frame.info["step"], frame) for frame in _dumped(job, "last", n_atoms))
         if halt.step not in kept:
@@ -153,19 +185,43 @@ def _frames(job: Job, n_atoms: int, halt: Halt | None) -> list[Atoms]:
         _describe(job, frame, "halt" if halted else "collected")
     # Neither the perfect crystal, nor the halting frame: that one is trained on.
     steps = {0} if halt is None else {0, halt.step}
-    dumped = [frame for frame in _dumped(job, "audit", n_atoms) if frame.info["step"] not in steps]
+    dumped = [frame.copy() for frame in dumped if frame.info["step"] not in steps]
     rng = np.random.default_rng(parameters["walker"]["seed"])
     chosen = rng.permutation(len(dumped))[: parameters["audit_frames"]]
     audit = [dumped[index] for index in sorted(chosen)]
     for frame in audit:
         _describe(job, frame, "audit")
+    for frame in (*kept.values(), *audit):
+        frame.info["apart"] = apart
     return [*(kept[step] for step in sorted(kept)), *audit]
 
 
-def _last_good(job: Job, n_atoms: int) -> Atoms | None:
-    """The last frame with γ below gamma_select; None if there is none after the start, which is no place to go on."""
+def _apart(frames: Sequence[Atoms], apart: int, most: int, struck: int | None) -> list[Atoms]:
+    """At most so many frames, no two closer in time than `apart` steps, spread over the trajectory.
+
+    Neither the start, nor what lies so close before the step at which a guard struck: that is part of the disaster.
+    """
+    last, spread = 0, []
+    for frame in frames:
+        step = int(frame.info["step"])
+        if step >= last + apart and (struck is None or step <= struck - apart):
+            spread.append(frame)
+            last = step
+    places = np.unique(np.linspace(0, len(spread) - 1, min(most, len(spread))).round().astype(int))
+    return [spread[place] for place in places] if spread else []
+
+
+def _last_good(job: Job, n_atoms: int, halt: Halt | None) -> Atoms | None:
+    """The last frame with γ below gamma_select, or where there is none, the last that was dumped before the halt.
+
+    With a pool also the halting frame itself, where nothing else was dumped: it is labelled first of all, and the next
+    potential will know it. None if there is no frame after the start, which is no place to go on.
+    """
     names = [path.stem for path in job.workdir.glob("good.*.dump")]
     frames = [frame for name in names for frame in _dumped(job, name, n_atoms) if frame.info["step"] > 0]
+    if not frames and halt is not None and job.parameters.get("pool_frames", 0):
+        dumped = [frame for frame in _dumped(job, "audit", n_atoms) if 0 < frame.info["step"] < halt.step]
+        frames = dumped or _dumped(job, "last", n_atoms)
     return max(frames, key=lambda frame: int(frame.info["step"]), default=None)
 
 

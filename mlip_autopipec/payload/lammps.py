@@ -39,6 +39,8 @@ _FS_IN_PS = 1.0e-3
 _CHECKPOINTS_EACH = 20
 #: Audit dumps per trajectory to draw the audit frames from.
 _AUDIT_DUMPS = 12
+#: Dumps for each frame of a pool, which is thinned when the decorrelation is known; and atoms in all of them at most.
+_POOL_DUMPS, _POOL_ATOMS = 4, 200_000
 #: Times in a trajectory that the last good frame is written anew: text of all atoms, which must not cost more than MD.
 _GOOD_DUMPS = 200
 #: Velocities are drawn at this multiple of the temperature: from perfect lattice sites half of it turns into potential
@@ -81,13 +83,11 @@ def render_input(
         "variable temperature equal temp",
         f"variable pressure_gpa equal press/{_GPA_IN_BAR:g}",
         f'fix trace all print {stride} "{_TRACE_VALUES}" append gamma.csv screen no title "{TRACE_TITLE}"',
-        f"variable quiet equal c_gamma_max<{parameters['gamma_select']:g}",
+        *_collected_dump(parameters),
         f"variable unsure equal c_gamma_max>={parameters['gamma_select']:g}",
-        f"dump collected all custom {stride} collected.dump {_COLUMNS}",
-        f"dump_modify collected skip v_quiet append yes {DUMPED}",
         f"dump good all custom {_every(parameters, _GOOD_DUMPS)} good.*.dump {_COLUMNS}",
         f"dump_modify good skip v_unsure maxfiles 1 {DUMPED}",
-        *_audit_dump(parameters),
+        *_audit_dump(parameters, len(present)),
         *_halts(parameters, volume_angstrom3),
         f"restart {_every(parameters, _CHECKPOINTS_EACH)} {' '.join(CHECKPOINTS[:2])}",
         "thermo_style custom step temp pe etotal press vol c_gamma_max c_distance_min",
@@ -164,11 +164,25 @@ def _swaps(parameters: Mapping[str, Any], present: Sequence[str]) -> Iterator[st
         yield f"fix swap_{one}_{other} all atom/swap {rounds} ke yes types {one} {other}"
 
 
-def _audit_dump(parameters: Mapping[str, Any]) -> list[str]:
-    if parameters["audit_frames"] == 0:
+def _collected_dump(parameters: Mapping[str, Any]) -> list[str]:
+    """Every frame above gamma_select, unless a pool of decorrelated ones is asked for."""
+    if parameters.get("pool_frames", 0):
         return []
     return [
-        f"dump audit all custom {_every(parameters, _AUDIT_DUMPS)} audit.dump {_COLUMNS}",
+        f"variable quiet equal c_gamma_max<{parameters['gamma_select']:g}",
+        f"dump collected all custom {parameters['stride']} collected.dump {_COLUMNS}",
+        f"dump_modify collected skip v_quiet append yes {DUMPED}",
+    ]
+
+
+def _audit_dump(parameters: Mapping[str, Any], n_atoms: int) -> list[str]:
+    """Frames whatever their γ: to draw audits from, and the pool."""
+    pool = parameters.get("pool_frames", 0)
+    if parameters["audit_frames"] == 0 and pool == 0:
+        return []
+    dumps = max(min(_POOL_DUMPS * pool, _POOL_ATOMS // n_atoms), _AUDIT_DUMPS) if pool else _AUDIT_DUMPS
+    return [
+        f"dump audit all custom {_every(parameters, dumps)} audit.dump {_COLUMNS}",
         f"dump_modify audit append yes {DUMPED}",
     ]
 
@@ -184,7 +198,11 @@ def _halts(parameters: Mapping[str, Any], volume_angstrom3: float) -> Iterator[s
     """γ first: of several conditions met at one step, the first counts."""
     walker, stride = parameters["walker"], parameters["stride"]
     hot = walker["temperature_kelvin"] * parameters["temperature_factor_max"]
-    yield f"fix halt_gamma all halt {stride} v_gamma_max > {parameters['gamma_halt']:g} error soft"
+    gamma = "gamma_max"
+    if grace := parameters.get("gamma_grace_steps", 0):
+        gamma = "gamma_counted"
+        yield f"variable gamma_counted equal c_gamma_max*(step>{grace})"
+    yield f"fix halt_gamma all halt {stride} v_{gamma} > {parameters['gamma_halt']:g} error soft"
     yield f"fix halt_distance all halt {stride} v_distance_min < {parameters['distance_min_angstrom']:g} error soft"
     yield from _pair_halts(parameters)
     yield f"fix halt_temperature all halt {stride} v_temperature > {hot:g} error soft"

@@ -2,19 +2,19 @@
 
 In this order, and every frame ends with one word about itself (`candidates.json`):
 
-1. **Window**: γ of at least gamma_select; above `gamma_max`, if given, a frame is taken for unphysical. What lies near
-   a test structure in its trajectory is left out, except for the frame that halted it.
+1. **Window**: with `acquisition: gamma_window` γ of at least gamma_select; a batch is chosen from frames of every γ.
+   Above `gamma_max`, if given, a frame is taken for unphysical. What lies near a test structure in its trajectory is
+   left out, except for the frame that halted it.
 2. **Cloud**, if asked for: copies of each halting frame with small displacements, for D-optimality to choose from what
    lies around the place where the walker stopped; they pass the same window.
-3. **Distances and duplicates**: what is too tight is no candidate; of two frames that are nearly one, the higher γ
-   stays. Of large frames only what is around the extrapolating atom is compared: the rest is not labelled.
+3. **Distances and duplicates**: what is too tight is no candidate. Of two frames that are nearly one, the higher γ
+   stays, in a γ window; in a batch a copy has nothing to teach, and need not be told from others. Of large frames only
+   what is around the extrapolating atom is compared: the rest is not labelled. Of more than `pool_max` frames,
+   conditions give in turn.
 4. **Embedding** (`payload/embedding.py`) of frames with more than `atoms_max` atoms, at most `frames_max` of them:
-   walkers in turn, each halting frame first. What is offered from here on is what would be labelled.
-5. **Choice**: halting frames first, for a walker whose halt is not labelled halts there again; then by the ranking of
-   `pace_select`, which is D-optimal over the candidates *together with* the current active set, down to the caps per
-   walker and per condition. pace_select ranks only what enters the active set, so that fewer than `candidates_max` may
-   be chosen: the remainder is not filled, for it would teach nothing. At last each element is given its floor of
-   structures in which it is an atom of that element that extrapolates; the least of the ranked give way.
+   walkers in turn, each halting frame first. What is offered from here on is what would be labelled. A large frame in
+   which no atom extrapolates has no place to cut, and is left out.
+5. **Choice** (`payload/acquisition.py`): with the whole batch in view, or by `pace_select` alone.
 
 Audit frames pass by all that: drawn at random, whatever their γ, they are labelled as test structures, and measure
 what the potential is worth where MD goes. Large ones are embedded around an atom drawn at random too.
@@ -23,8 +23,7 @@ what the potential is worth where MD goes. Large ones are embedded around an ato
 import json
 import pickle
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -33,12 +32,16 @@ import numpy as np
 import pandas as pd
 from ase import Atoms
 from ase.geometry import find_mic
+from pyace import ACEBBasisSet
+from pyace.basis import BBasisConfiguration
 
 from mlip_autopipec.payload import families
 from mlip_autopipec.payload.ace import Evaluator, run_tool
+from mlip_autopipec.payload.acquisition import Candidate, Teacher, by_batch, by_window
 from mlip_autopipec.payload.embedding import Embedder
+from mlip_autopipec.payload.farthest import Farthest
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed, write_atomic
-from mlip_autopipec.payload.labels import condition_of
+from mlip_autopipec.payload.information import Information, is_linear
 from mlip_autopipec.payload.potential import checked_potential
 from mlip_autopipec.payload.structures import read_frames, shortest_distance, write_frames
 
@@ -52,63 +55,26 @@ _AUDIT_ATOMS = 3
 _CERTIFICATES_MAX = 100
 
 
-@dataclass(eq=False)
-class _Candidate:
-    """A frame, what has become of it, and the cell that would be labelled."""
-
-    frame: Atoms
-    verdict: str = "not_chosen"
-    cell: Atoms | None = None
-    certificate: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def gamma_max(self) -> float:
-        return float(self.frame.info["gamma_max"])
-
-    @property
-    def halts(self) -> bool:
-        return bool(self.frame.info["kind"] == "halt")
-
-    @property
-    def walker(self) -> str:
-        return str(self.frame.info["walker"])
-
-    @property
-    def condition(self) -> str:
-        """What the walker walked in, which its replicas share."""
-        return condition_of(self.frame.info["origin"])
-
-    @property
-    def centre(self) -> int:
-        return int(np.argmax(self.frame.arrays["gamma"]))
-
-    def gamma_of(self, element: str) -> float:
-        """The largest γ of an atom of the element in what would be labelled; 0 without such atoms."""
-        atoms = self.cell if self.cell is not None and "gamma" in self.cell.arrays else self.frame
-        return float(atoms.arrays["gamma"][atoms.symbols == element].max(initial=0.0))
-
-
 def run(job: Job) -> Result:
     """Choose candidates and audit structures; each goes to a file of its own."""
-    parameters = job.parameters
     checked_potential(job)
     frames = [frame for path in job.inputs.get("frames", []) for frame in read_frames(path)]
     tools = _Tools(job)
     audit = _audit(frames, tools)
-    candidates = [_Candidate(frame) for frame in frames if frame.info["kind"] != "audit"]
+    candidates = [Candidate(frame) for frame in frames if frame.info["kind"] != "audit"]
     candidates += list(_cloud(candidates, tools))
-    _drop(candidates, [one.frame for one in audit], parameters)
+    _drop(candidates, [one.frame for one in audit], tools)
     _embed(_offered(candidates), tools)
-    chosen = _choose(_offered(candidates), job)
+    chosen = _choose(_offered(candidates), job, tools)
     structures = _write(job, chosen, "train", 0) + _write(job, audit, "test", len(chosen))
     table = job.workdir / "candidates.json"
     write_atomic(table, _as_table([*candidates, *audit]))
     counts = Counter(one.verdict for one in candidates)
-    words = ("below_window", "above_window", "near_audit", "too_short", "duplicates", "not_offered", "not_embedded")
+    fates = ("below_window", "above_window", "near_audit", "too_short", "duplicates", "not_offered", "not_embedded")
     metrics = {
         "frames": len(frames),
         "cloud": sum(one.frame.info["kind"] == "cloud" for one in candidates),
-        **{word: counts[word] for word in (*words, "capped", "not_chosen")},
+        **{fate: counts[fate] for fate in (*fates, "beyond_pool", "capped", "not_chosen")},
         "certificates": [_certificate(one) for one in [*candidates, *audit] if one.certificate][:_CERTIFICATES_MAX],
         "structures": structures,
     }
@@ -129,13 +95,30 @@ class _Tools:
             self._evaluator = Evaluator(self._job.one("potential_yaml"), self._job.one("potential_asi"))
         return self._evaluator
 
-    def embed(self, one: _Candidate, centre: int) -> bool:
+    def embed(self, one: Candidate, centre: int) -> bool:
         """Give the candidate its cell; False, with the certificate's reason, if there is none."""
         seed = [self.parameters["seed"], int(one.frame.info["step"]), centre]
         embedded = Embedder(self.evaluator, self.parameters).embed(one.frame, centre, seed=_number(seed))
         one.cell = embedded.atoms
         one.certificate = {"source_atoms": len(one.frame), "centre": centre, **embedded.record}
         return embedded.atoms is not None
+
+    @property
+    def by_batch(self) -> bool:
+        """Whether the whole batch is in view, or the γ window alone."""
+        return bool(self.parameters.get("acquisition", "gamma_window") == "batch")
+
+    def teacher(self, candidates: Sequence[Candidate], rng: np.random.Generator) -> Teacher:
+        """What knows how much each candidate would teach, beside all training labels so far."""
+        labels = [frame for path in self._job.inputs.get("dataset", []) for frame in read_frames(path)]
+        trained = [frame for frame in labels if frame.info["role"] == "train"]
+        offers = [one.labelled for one in candidates]
+        potential = self._job.one("potential_yaml")
+        self._job.progress(0.5, f"choosing among {len(offers)} structures")
+        if not is_linear(BBasisConfiguration(str(potential))):
+            return Farthest(self.evaluator, trained, offers)
+        conditions = [one.condition for one in candidates]
+        return Information(ACEBBasisSet(str(potential)), trained, offers, conditions, rng=rng)
 
     def is_large(self, frame: Atoms) -> bool:
         """Whether a frame is to be embedded."""
@@ -147,11 +130,11 @@ def _number(seed: Sequence[int]) -> int:
     return int(np.random.SeedSequence(list(seed)).generate_state(1)[0])
 
 
-def _offered(candidates: Sequence[_Candidate]) -> list[_Candidate]:
+def _offered(candidates: Sequence[Candidate]) -> list[Candidate]:
     return [one for one in candidates if one.verdict == "not_chosen"]
 
 
-def _cloud(candidates: Sequence[_Candidate], tools: _Tools) -> Iterator[_Candidate]:
+def _cloud(candidates: Sequence[Candidate], tools: _Tools) -> Iterator[Candidate]:
     """Copies of the halting frames with small displacements, graded anew."""
     copies, width = tools.parameters["cloud"], tools.parameters["cloud_angstrom"]
     for one in candidates if copies else ():
@@ -164,14 +147,16 @@ def _cloud(candidates: Sequence[_Candidate], tools: _Tools) -> Iterator[_Candida
             frame.set_array("gamma", tools.evaluator.gamma(frame))
             origin = f"cloud: {one.condition}, step {frame.info['step']}"
             frame.info.update(kind="cloud", origin=origin, gamma_max=float(frame.arrays["gamma"].max()))
-            yield _Candidate(frame)
+            yield Candidate(frame)
 
 
-def _drop(candidates: Sequence[_Candidate], audit: Sequence[Atoms], parameters: Mapping[str, Any]) -> None:
-    """Window, distances, duplicates."""
+def _drop(candidates: Sequence[Candidate], audit: Sequence[Atoms], tools: _Tools) -> None:
+    """Window, distances, duplicates, and what is beyond the pool."""
+    parameters = tools.parameters
     highest = parameters["gamma_max"] or float("inf")
     for one in candidates:
-        if one.gamma_max < parameters["gamma_select"]:
+        known = one.gamma_max < parameters["gamma_select"]
+        if known and (not tools.by_batch or tools.is_large(one.frame)):
             one.verdict = "below_window"
         elif one.gamma_max > highest:
             one.verdict = "above_window"
@@ -180,6 +165,10 @@ def _drop(candidates: Sequence[_Candidate], audit: Sequence[Atoms], parameters: 
         elif not _long_enough(one.frame, parameters["distance_min_angstrom"]):
             one.verdict = "too_short"
     left = _offered(candidates)
+    if tools.by_batch:
+        for one in _beyond(left, parameters["pool_max"], np.random.default_rng(parameters["seed"])):
+            one.verdict = "beyond_pool"
+        return
     large = parameters["embedding"]["atoms_max"]
     distinct = without_duplicates([one.frame for one in left], parameters["duplicate_rmsd_angstrom"], large)
     for one in left:
@@ -187,9 +176,19 @@ def _drop(candidates: Sequence[_Candidate], audit: Sequence[Atoms], parameters: 
             one.verdict = "duplicates"
 
 
+def _beyond(candidates: Sequence[Candidate], most: int, rng: np.random.Generator) -> list[Candidate]:
+    """What is left when conditions give their frames to the pool in turn, by chance, halting ones first."""
+    by_condition: dict[str, list[Candidate]] = {}
+    for index in rng.permutation(len(candidates)):
+        by_condition.setdefault(candidates[index].condition, []).append(candidates[index])
+    rows = [sorted(of_condition, key=lambda one: not one.halts) for of_condition in by_condition.values()]
+    return [one for turn in zip_longest(*rows) for one in turn if one is not None][most:]
+
+
 def _close_in_time(frame: Atoms, other: Atoms) -> bool:
     gap = abs(int(frame.info["step"]) - int(other.info["step"]))
-    return bool(frame.info["walker"] == other.info["walker"]) and gap < _AUDIT_GAP_STRIDES * int(frame.info["stride"])
+    apart = int(frame.info.get("apart", _AUDIT_GAP_STRIDES * int(frame.info["stride"])))
+    return bool(frame.info["walker"] == other.info["walker"]) and gap < apart
 
 
 def _long_enough(frame: Atoms, shortest_angstrom: float) -> bool:
@@ -223,9 +222,9 @@ def _rmsd(one: Atoms, other: Atoms, large: int) -> float:
     return float(np.sqrt((displacements**2).sum(axis=1).mean()))
 
 
-def _embed(candidates: Sequence[_Candidate], tools: _Tools) -> None:
+def _embed(candidates: Sequence[Candidate], tools: _Tools) -> None:
     """Give each large candidate its cell, walkers in turn, until `frames_max` have been tried."""
-    walkers: dict[str, list[_Candidate]] = {}
+    walkers: dict[str, list[Candidate]] = {}
     for one in sorted(candidates, key=lambda one: (not one.halts, -one.gamma_max)):
         if tools.is_large(one.frame):
             walkers.setdefault(one.walker, []).append(one)
@@ -237,54 +236,20 @@ def _embed(candidates: Sequence[_Candidate], tools: _Tools) -> None:
             one.verdict = "not_embedded"
 
 
-def _choose(candidates: Sequence[_Candidate], job: Job) -> list[_Candidate]:
-    """Anchors, then the ranked within their caps, then the floor of each element; verdicts are set."""
+def _choose(candidates: Sequence[Candidate], job: Job, tools: _Tools) -> list[Candidate]:
+    """The chosen; verdicts are set, and in a batch each origin begins with the way in which it was chosen."""
     parameters = job.parameters
-    ranked = [candidates[place] for place in _ranking(job, [_labelled(one) for one in candidates])]
-    place = {id(one): number for number, one in enumerate(ranked)}
-    anchors = sorted((one for one in candidates if one.halts), key=lambda one: place.get(id(one), len(ranked)))
-    chosen: list[_Candidate] = []
-    for one in [*anchors, *(one for one in ranked if not one.halts)]:
-        if len(chosen) == parameters["candidates_max"]:
-            break
-        if _has_room(one, chosen, parameters):
-            one.verdict = "halt" if one.halts else "d_optimal"
-            chosen.append(one)
-        else:
-            one.verdict = "capped"
-    return _with_floors(chosen, candidates, parameters)
-
-
-def _has_room(one: _Candidate, chosen: Sequence[_Candidate], parameters: Mapping[str, Any]) -> bool:
-    of_walker = sum(other.walker == one.walker for other in chosen)
-    of_condition = sum(other.condition == one.condition for other in chosen)
-    caps = (parameters["per_walker_max"], of_walker), (parameters["per_condition_max"], of_condition)
-    return all(cap is None or count < cap for cap, count in caps)
-
-
-def _with_floors(
-    chosen: list[_Candidate], candidates: Sequence[_Candidate], parameters: Mapping[str, Any]
-) -> list[_Candidate]:
-    """Each element extrapolates in `per_element_min` structures if there are so many; the least ranked give way."""
-    for element in parameters["elements"]:
-        offers = [one for one in candidates if one.gamma_of(element) >= parameters["gamma_select"]]
-        offers.sort(key=lambda one: -one.gamma_of(element))
-        missing = parameters["per_element_min"] - sum(any(one is other for other in chosen) for one in offers)
-        for one in [one for one in offers if one not in chosen][: max(missing, 0)]:
-            if len(chosen) == parameters["candidates_max"]:
-                weakest = next((other for other in reversed(chosen) if other.verdict == "d_optimal"), None)
-                if weakest is None:
-                    break
-                weakest.verdict = "not_chosen"
-                chosen.remove(weakest)
-            one.verdict = "element_floor"
-            chosen.append(one)
+    rng = np.random.default_rng([parameters["seed"], 1])
+    if not tools.by_batch:
+        return by_window(candidates, _ranking(job, [one.labelled for one in candidates]), parameters, rng)
+    known = [index for index, one in enumerate(candidates) if one.gamma_max >= parameters["gamma_select"]]
+    ranking = [known[place] for place in _ranking(job, [candidates[index].labelled for index in known])]
+    chosen = by_batch(candidates, ranking, lambda: tools.teacher(candidates, rng), parameters, rng)
+    for one in chosen:
+        kind, _, rest = str(one.frame.info["origin"]).partition(": ")
+        if kind == "collected":
+            one.frame.info["origin"] = f"{one.verdict}: {rest}"
     return chosen
-
-
-def _labelled(one: _Candidate) -> Atoms:
-    """What would be labelled of a candidate."""
-    return one.frame if one.cell is None else one.cell
 
 
 def _ranking(job: Job, structures: Sequence[Atoms]) -> list[int]:
@@ -317,7 +282,7 @@ def _bare(frame: Atoms, number: int) -> Atoms:
     return bare
 
 
-def _audit(frames: Sequence[Atoms], tools: _Tools) -> list[_Candidate]:
+def _audit(frames: Sequence[Atoms], tools: _Tools) -> list[Candidate]:
     """Random frames: of each condition as many as are asked for, and what is left over spread over the conditions.
 
     Frames of one trajectory are taken apart in time as long as there are any. The draw depends on the campaign's seed
@@ -325,15 +290,15 @@ def _audit(frames: Sequence[Atoms], tools: _Tools) -> list[_Candidate]:
     """
     parameters = tools.parameters
     rng = np.random.default_rng(parameters["seed"])
-    walkers: dict[str, list[_Candidate]] = {}
+    walkers: dict[str, list[Candidate]] = {}
     for frame in frames:
         if frame.info["kind"] == "audit" and _long_enough(frame, parameters["distance_min_angstrom"]):
-            walkers.setdefault(frame.info["walker"], []).append(_Candidate(frame, "audit"))
+            walkers.setdefault(frame.info["walker"], []).append(Candidate(frame, "audit"))
     shuffled = [[kept[place] for place in rng.permutation(len(kept))] for kept in walkers.values()]
     order = [shuffled[place] for place in rng.permutation(len(shuffled))]
     left = [one for turn in zip_longest(*order) for one in turn if one is not None]
     asked = Counter(parameters["audit_conditions"])
-    spare, drawn = parameters["audit"] - asked.total(), list[_Candidate]()
+    spare, drawn = parameters["audit"] - asked.total(), list[Candidate]()
     while left and (spare > 0 or any(asked[one.condition] > 0 for one in left)):
         counted = Counter(one.condition for one in drawn)
         one = min(left, key=lambda one: (asked[one.condition] <= 0, _near(one, drawn), counted[one.condition]))
@@ -349,16 +314,16 @@ def _audit(frames: Sequence[Atoms], tools: _Tools) -> list[_Candidate]:
     return drawn
 
 
-def _near(one: _Candidate, others: Sequence[_Candidate]) -> bool:
+def _near(one: Candidate, others: Sequence[Candidate]) -> bool:
     return any(_close_in_time(one.frame, other.frame) for other in others)
 
 
-def _write(job: Job, chosen: Sequence[_Candidate], role: str, first: int) -> list[dict[str, Any]]:
+def _write(job: Job, chosen: Sequence[Candidate], role: str, first: int) -> list[dict[str, Any]]:
     return [_structure(job, one, role, job.workdir / f"{first + n:03d}.extxyz") for n, one in enumerate(chosen)]
 
 
-def _structure(job: Job, one: _Candidate, role: str, path: Path) -> dict[str, Any]:
-    structure = _labelled(one).copy()
+def _structure(job: Job, one: Candidate, role: str, path: Path) -> dict[str, Any]:
+    structure = one.labelled.copy()
     structure.info.update(one.frame.info)
     if one.cell is not None and one.certificate["verdict"] != "whole":
         for name in families.of(structure):
@@ -375,11 +340,11 @@ def _structure(job: Job, one: _Candidate, role: str, path: Path) -> dict[str, An
     }
 
 
-def _certificate(one: _Candidate) -> dict[str, Any]:
+def _certificate(one: Candidate) -> dict[str, Any]:
     return {"origin": one.frame.info["origin"], "kept": one.cell is not None, **one.certificate}
 
 
-def _as_table(candidates: Sequence[_Candidate]) -> bytes:
+def _as_table(candidates: Sequence[Candidate]) -> bytes:
     """One line per frame: where it came from, what became of it, and its certificate if it was embedded."""
     rows = [
         {

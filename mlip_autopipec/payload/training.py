@@ -27,6 +27,7 @@ from mlip_autopipec.payload.comparison import Comparison
 from mlip_autopipec.payload.fits import fits
 from mlip_autopipec.payload.frame import Job, Result, TaskFailed, as_json, place_new, write_atomic
 from mlip_autopipec.payload.labels import condition_of, fit_references
+from mlip_autopipec.payload.lessons import lessons
 from mlip_autopipec.payload.potential import fingerprint
 from mlip_autopipec.payload.structures import write_frames
 from mlip_autopipec.payload.training_set import Labels, dataset_for_tools, read_labels
@@ -81,6 +82,7 @@ def run(job: Job) -> Result:
         "conditions_of_current": _conditions_of_current(labels, current, before, references, job),
         "measures": _measures(job, labels, evaluator, current),
         "calibration": calibration.calibrate(labels.everything),
+        "lessons": lessons(labels.new, evaluator),
         "fits": [{"start": fit.start, "force_mev_per_angstrom": fit.errors["force_mev_per_angstrom"]} for fit in tried],
         "loss": list(tried[0].loss),
         "history": _history(job, labels.test, references),

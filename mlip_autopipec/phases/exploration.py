@@ -1,10 +1,13 @@
 """Exploration: the ladder of every structure, with the walkers that halted going on where they had come to.
 
 A ladder is a row of stages. A cycle walks every stage that is open, from new seeds: a potential that has learned a
-later stage may have unlearned an earlier one. The next stage opens, for the next cycle, when every walker of the last
-open one has completed; it is never shut again. A cycle is quiet only if the whole ladder was walked and completed.
+later stage may have unlearned an earlier one. Where a batch is chosen from all that was met, the whole ladder is open
+from the first cycle: the choice has to see every condition. With `selection.acquisition: gamma_window` the next stage
+opens, for the next cycle, when every walker of the last open one has completed; it is never shut again. A cycle is
+quiet only if the whole ladder was walked and completed.
 
-A walker that halted goes on under the next potential, from the last step before the halt with γ below gamma_select.
+A walker that halted goes on under the next potential, from the last step before the halt with γ below gamma_select, or,
+where it was at no such place, from one that it dumped before it halted.
 It then walks as many steps as one that starts anew, and only these count: what it had walked before was under another
 potential and proves nothing about this one. Statistically it is a new run, and so it is recorded. When several
 continuations in a row halt while they are still being re-thermalised, the place is no good to start from, and the
@@ -37,6 +40,9 @@ from mlip_autopipec.orchestration.levels import gamma_levels
 from mlip_autopipec.phases.common import artefact, current_potential, done, potential_inputs
 from mlip_autopipec.phases.seeds import seed_for
 
+#: Looks at γ that pass before one may halt a walker: the first of them see the start, not the walk.
+_GRACE_LOOKS = 5
+
 
 class Exploration:
     """One task per walker. `files` are the user's structures, by their path in site.yaml."""
@@ -47,8 +53,16 @@ class Exploration:
 
     def plan(self, state: WorkflowState) -> tuple[Task, ...]:
         """One task per structure, open stage, temperature, pressure and replica."""
-        levels = gamma_levels(self._config.exploration, state.cycles)
+        levels = self._levels(state)
         return tuple(self._task(state, levels, index, *start) for index, start in enumerate(self._starts(state)))
+
+    @property
+    def _wide(self) -> bool:
+        """Whether walkers explore first: every stage from the first cycle, and γ halts only what is far out."""
+        return self._config.selection.acquisition == "batch"
+
+    def _levels(self, state: WorkflowState) -> GammaLevels:
+        return gamma_levels(self._config.exploration, self._config.selection, state.cycles)
 
     def _task(
         self, state: WorkflowState, levels: GammaLevels, index: int, walker: Walker, files: tuple[Input, ...]
@@ -70,6 +84,8 @@ class Exploration:
             engine=section.engine,
             fingerprint=current_potential(state).fingerprint,
             audit_frames=self._audit_frames(),
+            pool_frames=section.pool_frames if self._wide else 0,
+            gamma_grace_steps=_GRACE_LOOKS * section.stride if self._wide else 0,
         )
         resources = self._config.site.resources_of(Phase.EXPLORATION)
         inputs = (*potential_inputs(current_potential(state)), *files)
@@ -84,7 +100,7 @@ class Exploration:
         """How each walker ended; a walker whose task failed for good has no ending."""
         outcomes = list(done(state, ExploreMetrics))
         walkers = tuple(self._walker_end(record) for record in state.own_tasks)
-        levels = gamma_levels(self._config.exploration, state.cycles)
+        levels = self._levels(state)
         return ExplorationDigest(
             walkers=walkers,
             frames=tuple(artefact(outcome, "frames") for _, outcome, _ in outcomes),
@@ -97,7 +113,7 @@ class Exploration:
         before = {ladder.group: ladder.open for ladder in state.ladders}
         for group, section in enumerate(self._config.exploration.walkers):
             stages = len(section.ladder())
-            walked = min(before.get(group, 1), stages)
+            walked = stages if self._wide else min(before.get(group, 1), stages)
             yield Ladder(group=group, stages=stages, walked=walked, open=walked)
 
     def _starts(self, state: WorkflowState) -> Iterator[tuple[Walker, tuple[Input, ...]]]:
@@ -173,7 +189,7 @@ def _walked_at(state: WorkflowState, levels: GammaLevels) -> GammaLevels:
     for record in state.own_tasks:
         told = record.task.parameters
         if isinstance(told, ExploreParameters) and (told.gamma_select, told.gamma_halt) != (levels.select, levels.halt):
-            return GammaLevels(select=told.gamma_select, halt=told.gamma_halt)
+            return GammaLevels(select=told.gamma_select, halt=told.gamma_halt, quiet=levels.quiet)
     return levels
 
 

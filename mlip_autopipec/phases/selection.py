@@ -2,12 +2,13 @@
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import Phase
-from mlip_autopipec.data_models.digest import ExplorationDigest, SelectionDigest
+from mlip_autopipec.data_models.digest import ExplorationDigest, GammaLevels, SelectionDigest
 from mlip_autopipec.data_models.outcome import SelectMetrics
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.task import Input, SelectParameters, Task, make_task
 from mlip_autopipec.orchestration.levels import gamma_levels
 from mlip_autopipec.orchestration.needs import audits_wanted
+from mlip_autopipec.orchestration.shares import shares_of
 from mlip_autopipec.orchestration.strategies import digest_of
 from mlip_autopipec.phases.common import current_potential, done, potential_inputs
 from mlip_autopipec.phases.seeds import seed_for
@@ -27,13 +28,18 @@ class Selection:
         section, rules = self._config.selection, self._config.convergence
         audits = audits_wanted(state.cycles, exploration, rules, section.audit)
         remedy = state.cycles[-1].remedy if state.cycles else None
+        batch = section.acquisition == "batch"
         parameters = SelectParameters(
             fingerprint=current_potential(state).fingerprint,
             elements=self._config.campaign.elements,
+            acquisition=section.acquisition,
+            shares=shares_of(section.shares, state.cycles),
+            gain_min=section.gain_min,
+            pool_max=section.pool_max,
             candidates_max=section.candidates_max,
             audit=max(section.audit, sum(audits.values())),
             audit_conditions=audits,
-            gamma_select=(exploration.levels or gamma_levels(self._config.exploration, state.cycles)).select,
+            gamma_select=(exploration.levels or self._levels(state)).select,
             gamma_max=section.gamma_max,
             distance_min_angstrom=self._config.distance_min_angstrom,
             duplicate_rmsd_angstrom=section.duplicate_rmsd_angstrom,
@@ -50,9 +56,13 @@ class Selection:
         inputs = (
             *potential_inputs(current_potential(state)),
             *(Input(name="frames", file=frames) for frames in exploration.frames),
+            *(Input(name="dataset", file=file) for file in (state.datasets if batch else ())),
         )
         resources = self._config.site.resources_of(Phase.SELECTION)
         return (make_task(state.cycle_index, Phase.SELECTION, 0, parameters, inputs, resources),)
+
+    def _levels(self, state: WorkflowState) -> GammaLevels:
+        return gamma_levels(self._config.exploration, self._config.selection, state.cycles)
 
     def digest(self, state: WorkflowState) -> SelectionDigest:
         """What is to be labelled."""

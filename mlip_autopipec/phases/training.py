@@ -98,6 +98,7 @@ class Training:
             calibration=metrics.calibration,
             functions=metrics.functions,
             conditions=metrics.conditions if answer.promoted else metrics.conditions_of_current,
+            lessons=metrics.lessons,
             promoted=answer.promoted,
             verdict=answer.verdict,
             rules=answer.rules,

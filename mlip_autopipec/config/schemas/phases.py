@@ -10,11 +10,13 @@ from mlip_autopipec.config.schemas.oracles import AnyOracleSection
 from mlip_autopipec.config.schemas.units import DurationS
 from mlip_autopipec.data_models.base import Model
 from mlip_autopipec.data_models.task import (
+    Acquisition,
     AnyEngine,
     Barostat,
     Deformation,
     Embedding,
     Prototype,
+    Shares,
     Swaps,
     Variation,
     WheelEngine,
@@ -87,15 +89,26 @@ class ContinuationSection(Model):
 
     rethermalise_steps: int = Field(default=50, ge=0, description="under a Langevin bath, before it is left to itself")
     at_once_max: int = Field(
-        default=2, ge=0, description="continuations in a row that halt at once, after which it starts anew; 0: always"
+        default=4, ge=0, description="continuations in a row that halt at once, after which it starts anew; 0: always"
     )
 
 
 class ExplorationSection(Model):
     """`exploration:` where the potential is asked what it does not know."""
 
-    gamma_select: float = Field(default=2.0, gt=1, description="frames above it are worth labelling")
-    gamma_halt: float = Field(default=10.0, gt=1, description="MD stops above it")
+    gamma_select: float = Field(default=2.0, gt=1, description="frames above it extrapolate")
+    gamma_halt: float = Field(
+        default=10.0, gt=1, description="no walk above it is quiet; in the end, MD stops above it"
+    )
+    gamma_halt_first: float = Field(
+        default=1e5,
+        gt=1,
+        description="MD stops above it in the first cycle; from there the level comes down to gamma_halt as γ does."
+        " Not with selection.acquisition: gamma_window, where it is gamma_halt from the first",
+    )
+    pool_frames: int = Field(
+        default=30, ge=1, description="decorrelated frames that each walker offers, whatever their γ"
+    )
     force_error_target_mev_per_angstrom: float | None = Field(
         default=None, gt=0, description="both levels move, within bounds, to where this force error is expected"
     )
@@ -123,6 +136,19 @@ def gamma_bounds(gamma_select: float) -> tuple[float, float]:
 class SelectionSection(Model):
     """`selection:` what is labelled of what was met."""
 
+    acquisition: Acquisition = Field(
+        default="batch",
+        description="batch: what teaches most of all that was met, chosen with the whole batch in view, and some by"
+        " chance; gamma_window: MD halts at gamma_halt, and pace_select chooses among the frames above gamma_select",
+    )
+    shares: Shares = Field(default=Shares(), description="of a batch; they follow what each way has taught")
+    gain_min: float = Field(
+        default=0.001,
+        ge=0,
+        lt=1,
+        description="part of the expected error that a label must be worth, or the batch ends before candidates_max",
+    )
+    pool_max: int = Field(default=400, ge=1, description="frames that a batch is chosen from, over all walkers")
     candidates_max: int = Field(default=20, ge=1, description="per cycle")
     audit: int = Field(default=2, ge=0, description="random frames per cycle labelled as test structures")
     gamma_max: float | None = Field(default=None, gt=1, description="frames above it are taken for unphysical")

@@ -290,7 +290,8 @@ def test_ladders_and_continuations_are_told(tmp_path: Path) -> None:
         "steps": 1000,
         "stages": [{"steps": 2000}, {"steps": 4000}],
     }
-    config = copper_config(exploration={"walkers": [group]}, convergence={"cycles_max": 6})
+    window = {"acquisition": "gamma_window"}
+    config = copper_config(exploration={"walkers": [group]}, convergence={"cycles_max": 6}, selection=window)
     campaign = Walk(config, phase_runners(config))
     while campaign.step():
         pass

@@ -9,6 +9,8 @@ from mlip_autopipec.data_models.base import Phase, Verdict
 from mlip_autopipec.data_models.digest import ExplorationDigest, GammaLevels
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.orchestration.explain import explain
+from mlip_autopipec.phases import phase_runners
+from mlip_autopipec.testing.examples import copper_config
 from mlip_autopipec.testing.walk import Walk
 
 
@@ -89,7 +91,11 @@ def test_the_levels_of_gamma_are_named() -> None:
     """While walkers walk; and afterwards, where a target in force has set them."""
     campaign = walk()
     campaign.planned(Phase.EXPLORATION, 1)
-    assert "Walkers collect frames above γ 2, and halt above γ 10." in said(campaign)
+    assert "Walkers collect frames of every γ, and halt above γ 1e+05." in said(campaign)
+    config = copper_config(selection={"acquisition": "gamma_window"})
+    window = Walk(config, phase_runners(config))
+    window.planned(Phase.EXPLORATION, 1)
+    assert "Walkers collect frames above γ 2, and halt above γ 10." in said(window)
     aimed = GammaLevels(select=3, halt=15, force_error_target_mev_per_angstrom=50, expected_at=3)
     for levels, told in ((aimed, True), (GammaLevels(select=2, halt=10), False)):
         digests = {Phase.EXPLORATION: ExplorationDigest(walkers=(), frames=(), levels=levels)}

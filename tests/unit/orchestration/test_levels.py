@@ -6,11 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlip_autopipec.config.schemas.phases import ExplorationSection
+from mlip_autopipec.config.schemas.phases import ExplorationSection, SelectionSection
 from mlip_autopipec.data_models.digest import CycleSummary
 from mlip_autopipec.data_models.outcome import Calibration
 from mlip_autopipec.orchestration.levels import gamma_levels, levels_words
 from mlip_autopipec.testing.examples import copper_config
+
+#: γ halt is what the site file says from the first cycle.
+WINDOW = SelectionSection(acquisition="gamma_window")
 
 
 def section(target: float | None, select: float = 2.0, halt: float = 10.0) -> ExplorationSection:
@@ -59,7 +62,7 @@ def test_the_levels_follow_the_target_within_their_bounds(
     curves: list[tuple[tuple[float, float], ...]], target: float | None, select: float, words: str
 ) -> None:
     """The first element to reach it decides; γ halt keeps its ratio; without a calibration the site file's hold."""
-    levels = gamma_levels(section(target), [closed(cycle=0), closed(*curves)])
+    levels = gamma_levels(section(target), WINDOW, [closed(cycle=0), closed(*curves)])
     assert levels.select == pytest.approx(select)
     assert levels.halt == pytest.approx(5 * select)
     told = levels_words(levels)
@@ -73,9 +76,11 @@ def test_the_last_calibration_counts_and_a_cycle_without_a_fit_forgets_none() ->
         closed(((1.0, 10.0), (3.0, 70.0)), cycle=2),
         closed(cycle=3),
     ]
-    assert gamma_levels(section(40.0), cycles).select == pytest.approx(2.0)
-    assert gamma_levels(section(40.0), cycles[:1]).select == pytest.approx(2.5)
-    assert gamma_levels(section(40.0), cycles[:1]) == gamma_levels(section(40.0), [*cycles[:1], closed(cycle=4)])
+    assert gamma_levels(section(40.0), WINDOW, cycles).select == pytest.approx(2.0)
+    assert gamma_levels(section(40.0), WINDOW, cycles[:1]).select == pytest.approx(2.5)
+    assert gamma_levels(section(40.0), WINDOW, cycles[:1]) == gamma_levels(
+        section(40.0), WINDOW, [*cycles[:1], closed(cycle=4)]
+    )
 
 
 _RISING = st.lists(
@@ -99,7 +104,7 @@ def test_no_calibration_lets_the_levels_run_away(
     """Whatever has been calibrated: half to double, above 1, in proportion, and no lower where the target is higher."""
     cycles = [closed(*curves)]
     halt = select * ratio
-    low, high = (gamma_levels(section(target, select, halt), cycles) for target in sorted(targets))
+    low, high = (gamma_levels(section(target, select, halt), WINDOW, cycles) for target in sorted(targets))
     for levels in (low, high):
         assert max(1.0, select / 2) <= levels.select <= 2 * select
         assert select**0.5 <= levels.select * (1 + 1e-12)

@@ -18,7 +18,7 @@ from mlip_autopipec.payload.structures import read_frames, write_frames
 
 pytest.importorskip("pyace", reason="needs the demo extra")
 
-from mlip_autopipec.payload import calculation, selection, training
+from mlip_autopipec.payload import acquisition, calculation, selection, training
 from mlip_autopipec.payload.ace import Evaluator
 
 pytestmark = pytest.mark.codes
@@ -71,7 +71,8 @@ def select(
     root.mkdir(parents=True, exist_ok=True)
     for path, frames in zip(paths, walkers, strict=True):
         write_frames(path, frames)
-    job = job_of(root, SelectParameters(**{**settings, **changes}), {**fitted.inputs, "frames": paths})
+    inputs = {**fitted.inputs, "frames": paths, "dataset": changes.pop("dataset", [])}
+    job = job_of(root, SelectParameters(**{**settings, **changes}), inputs)
     metrics = SelectMetrics.model_validate({"kind": "select", **selection.run(job).metrics})
     return metrics, [read_frames(root / one.file.path)[0] for one in metrics.structures]
 
@@ -279,18 +280,18 @@ def test_no_walker_and_no_condition_has_more_than_its_share(fitted: Fitted, tmp_
 
 def test_each_element_gets_its_floor() -> None:
     """Where only one frame has gold that extrapolates, it takes the place of the least of the ranked, not of a halt."""
-    candidates = [selection._Candidate(frame(seed)) for seed in range(4)]
+    candidates = [acquisition.Candidate(frame(seed)) for seed in range(4)]
     candidates[3].frame.numbers[0] = 79
     halt, least = candidates[0], candidates[1]
     halt.verdict, least.verdict = "halt", "d_optimal"
     parameters = {"elements": ["Cu", "Au"], "candidates_max": 2, "per_element_min": 0, "gamma_select": 2.0}
-    assert selection._with_floors([halt, least], candidates, parameters) == [halt, least]
-    chosen = selection._with_floors([halt, least], candidates, {**parameters, "per_element_min": 1})
+    assert acquisition._with_floors([halt, least], candidates, parameters) == [halt, least]
+    chosen = acquisition._with_floors([halt, least], candidates, {**parameters, "per_element_min": 1})
     assert chosen == [halt, candidates[3]]
     assert [one.verdict for one in candidates] == ["halt", "not_chosen", "not_chosen", "element_floor"]
     candidates[3].frame.arrays["gamma"][0] = 1.9
     least.verdict = "d_optimal"
-    assert selection._with_floors([halt, least], candidates, {**parameters, "per_element_min": 1}) == [halt, least]
+    assert acquisition._with_floors([halt, least], candidates, {**parameters, "per_element_min": 1}) == [halt, least]
 
 
 def test_a_cloud_surrounds_the_halt(fitted: Fitted, tmp_path: Path) -> None:

@@ -280,12 +280,42 @@ def test_a_cycle_is_quiet_only_if_every_walker_completed(ending: Ending) -> None
         outcome = campaign.outcome(batch.uid, index)
         assert isinstance(outcome.metrics, ExploreMetrics)
         update = {"ending": ending if index == 1 else Ending.COMPLETED, "steps": outcome.metrics.steps_planned}
+        update["gamma_max"] = 9.9
         metrics = outcome.metrics.model_copy(update=update)
         campaign.tell(ev.TaskEnded(at=campaign.now, outcome=outcome.model_copy(update={"metrics": metrics})))
     found = digest_now(campaign)
     assert isinstance(found, ExplorationDigest)
     assert found.quiet is (ending is Ending.COMPLETED)
     assert found.halts == (ending is Ending.HALTED)
+
+
+def test_a_walk_of_high_gamma_is_not_quiet_though_it_completed() -> None:
+    """γ halt begins far above the level up to which a walk is quiet, and comes down as γ does."""
+    campaign = walk(copper_config(convergence={"cycles_max": 9}))
+    seen = []
+    for cycle, gamma_max in enumerate((4000.0, 60.0, 11.0, 2.0, 1.0), 1):
+        found = explored(campaign, cycle, *[Ending.COMPLETED] * 3, gamma_max=gamma_max)
+        assert found.levels is not None
+        seen.append((found.levels.halt, found.levels.quiet, found.loud, found.quiet))
+    assert seen == [
+        (100_000, 10, 3, False),
+        (40_000, 10, 3, False),
+        (600, 10, 3, False),
+        (110, 10, 0, True),
+        (20, 10, 0, True),
+    ]
+
+
+def test_a_guard_that_struck_brings_gamma_halt_below_where_it_struck() -> None:
+    """By half, but never below the level up to which a walk is quiet."""
+    campaign = walk(copper_config(convergence={"cycles_max": 9}))
+    seen = []
+    for cycle, gamma_max in enumerate((4000.0, 30.0, 9.0, 9.0), 1):
+        ends = [Ending.EXPLODED if cycle < 3 else Ending.COMPLETED] * 3
+        found = explored(campaign, cycle, *ends, gamma_max=gamma_max)
+        assert found.levels is not None
+        seen.append(found.levels.halt)
+    assert seen == [100_000, 2000, 15, 15]
 
 
 def digest_now(campaign: Walk) -> Digest:
@@ -297,9 +327,9 @@ def digest_now(campaign: Walk) -> Digest:
 
 def test_a_target_in_force_sets_the_levels_of_a_cycle() -> None:
     """Exploration and Selection agree, the digest says what set them, and without a calibration nothing is changed."""
-    config = copper_config(exploration={"force_error_target_mev_per_angstrom": 50})
+    config = copper_config(exploration={"force_error_target_mev_per_angstrom": 50}, selection=WINDOW)
     campaign, runners = walk(config), phase_runners(config)
-    plain = walk().planned(Phase.EXPLORATION, 1)
+    plain = walk(copper_config(selection=WINDOW)).planned(Phase.EXPLORATION, 1)
     state = campaign.planned(Phase.EXPLORATION, 1)
     assert [task.id for task in tasks(state)] == [task.id for task in tasks(plain)]
     calibrated = Calibration(element="Cu", pairs=40, curve=((1.0, 10.0), (4.0, 70.0)))
@@ -319,8 +349,8 @@ def test_a_target_in_force_sets_the_levels_of_a_cycle() -> None:
 
 def test_levels_are_those_that_were_walked_at() -> None:
     """A site file that was changed while the walkers were on their way counts for the next cycle."""
-    campaign = walk()
-    changed = phase_runners(copper_config(exploration={"gamma_select": 4, "gamma_halt": 30}))
+    campaign = walk(copper_config(selection=WINDOW))
+    changed = phase_runners(copper_config(exploration={"gamma_select": 4, "gamma_halt": 30}, selection=WINDOW))
     found = changed[Phase.EXPLORATION].digest(campaign.planned(Phase.EXPLORATION, 1))
     assert isinstance(found, ExplorationDigest)
     assert found.levels == GammaLevels(select=2, halt=10)
@@ -330,6 +360,8 @@ def test_levels_are_those_that_were_walked_at() -> None:
     assert selection.parameters.gamma_select == 2.0
 
 
+#: The way of the literature: γ halts early, stages open one by one, and pace_select alone chooses.
+WINDOW = {"acquisition": "gamma_window"}
 LADDER = {
     "prototype": {"structure": "fcc", "elements": ["Cu"], "lattice_constant_angstrom": 3.61},
     "temperatures_kelvin": [300],
@@ -339,7 +371,9 @@ LADDER = {
 }
 
 
-def explored(campaign: Walk, cycle: int, *endings: Ending, restart_step: int | None = 200) -> ExplorationDigest:
+def explored(
+    campaign: Walk, cycle: int, *endings: Ending, restart_step: int | None = 200, gamma_max: float = 1.0
+) -> ExplorationDigest:
     """The digest of a cycle's Exploration whose walkers ended so, in the order of the plan; halts after 400 steps."""
     batch = campaign.submitted(Phase.EXPLORATION, cycle)
     assert len(batch.tasks) == len(endings)
@@ -349,6 +383,7 @@ def explored(campaign: Walk, cycle: int, *endings: Ending, restart_step: int | N
         halted = ending is Ending.HALTED
         steps = 400 if halted else outcome.metrics.steps_planned
         update = {"ending": ending, "steps": steps, "restart_step": restart_step if halted else None}
+        update["gamma_max"] = gamma_max
         artefacts = {"frames": outcome.artefacts["frames"]}
         if halted and restart_step is not None:
             artefacts["restart"] = file_ref(f"cycles/{cycle}/{index}/restart.extxyz")
@@ -369,7 +404,8 @@ def walkers_of(state: WorkflowState) -> list[Walker]:
 
 def test_a_stage_opens_when_every_walker_of_the_one_before_has_completed() -> None:
     """Halts keep it shut, the stages before are walked again, and only the whole ladder completed is quiet."""
-    campaign = walk(copper_config(exploration={"walkers": [LADDER]}, convergence={"cycles_max": 9}))
+    config = copper_config(exploration={"walkers": [LADDER]}, convergence={"cycles_max": 9}, selection=WINDOW)
+    campaign = walk(config)
     done, halt = Ending.COMPLETED, Ending.HALTED
     seen = []
     for cycle, endings in enumerate(
@@ -389,6 +425,16 @@ def test_a_stage_opens_when_every_walker_of_the_one_before_has_completed() -> No
         (3, 3, 3, True),
     ]
     assert stages[::2] == [(0, 300, 1000, "nvt"), (1, 900, 5000, "nvt"), (2, 900, 5000, "npt")]
+
+
+def test_a_batch_is_chosen_from_the_whole_ladder() -> None:
+    """Every stage is open from the first cycle: the choice has to see every condition."""
+    campaign = walk(copper_config(exploration={"walkers": [LADDER]}))
+    campaign.planned(Phase.EXPLORATION, 1)
+    assert [walker.stage for walker in walkers_of(campaign.state)] == [0, 0, 1, 1, 2, 2]
+    parameters = tasks(campaign.state)[0].parameters
+    assert isinstance(parameters, ExploreParameters)
+    assert (parameters.pool_frames, parameters.gamma_grace_steps) == (30, 5 * parameters.stride)
 
 
 def test_a_halted_walker_goes_on_where_it_was_last_good() -> None:
@@ -412,7 +458,8 @@ def test_a_halted_walker_goes_on_where_it_was_last_good() -> None:
 
 def test_a_walker_that_halts_at_once_again_and_again_starts_anew() -> None:
     """Twice in a row from the same place, still under its bath: then the place is given up."""
-    section = {"walkers": [{**LADDER, "stages": [], "replicas": 1}], "continuation": {"rethermalise_steps": 400}}
+    onward = {"rethermalise_steps": 400, "at_once_max": 2}
+    section = {"walkers": [{**LADDER, "stages": [], "replicas": 1}], "continuation": onward}
     campaign = walk(copper_config(exploration=section, convergence={"cycles_max": 9}))
     first = explored(campaign, 1, Ending.HALTED).walkers[0]
     for cycle, at_once in ((2, 1), (3, 2)):
@@ -444,8 +491,10 @@ def test_selection_reads_the_frames_of_every_walker() -> None:
     campaign = walk()
     frames = digest(campaign, Phase.EXPLORATION, 1, ExplorationDigest).frames
     (task,) = tasks(campaign.planned(Phase.SELECTION, cycle=1))
-    assert [item.name for item in task.inputs] == ["potential_yaml", "potential_asi", "frames", "frames", "frames"]
-    assert tuple(item.file for item in task.inputs[2:]) == frames
+    potential = ["potential_yaml", "potential_asi"]
+    assert [item.name for item in task.inputs] == [*potential, "frames", "frames", "frames", "dataset"]
+    assert tuple(item.file for item in task.inputs[2:5]) == frames
+    assert task.inputs[5].file == campaign.state.datasets[0]
     assert isinstance(task.parameters, SelectParameters)
     assert (task.parameters.candidates_max, task.parameters.audit, task.parameters.gamma_select) == (3, 1, 2.0)
 
@@ -457,7 +506,8 @@ def test_selection_asks_for_the_audits_that_the_needs_are_short_of() -> None:
     exploration = campaign.state.digests[Phase.EXPLORATION]
     assert isinstance(exploration, ExplorationDigest)
     for ending, asked in ((Ending.HALTED, [1]), (Ending.COMPLETED, [3, 3, 3])):
-        walkers = tuple(walker.model_copy(update={"ending": ending}) for walker in exploration.walkers)
+        update = {"ending": ending, "gamma_max": 1.0}
+        walkers = tuple(walker.model_copy(update=update) for walker in exploration.walkers)
         digests = {Phase.EXPLORATION: exploration.model_copy(update={"walkers": walkers})}
         (task,) = RUNNERS[Phase.SELECTION].plan(campaign.state.model_copy(update={"digests": digests}))
         assert isinstance(task.parameters, SelectParameters)

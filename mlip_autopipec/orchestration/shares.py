@@ -1,0 +1,47 @@
+"""How a batch is divided between the ways of choosing, by what each of them has taught.
+
+A label teaches as much as the current potential erred at it before it was learned. Labels drawn by chance tell what any
+label would have taught; a way whose labels err no more than those is worth no more than chance. So a way's share is
+multiplied by the ratio of its mean square error to that of the random labels, within bounds: every way goes on being
+tried, for what teaches much early may teach little late.
+"""
+
+from collections.abc import Sequence
+
+from mlip_autopipec.data_models.digest import CycleSummary
+from mlip_autopipec.data_models.outcome import Lesson
+from mlip_autopipec.data_models.task import Shares
+
+#: A share moves to half or double of what was asked at most.
+_LEAST, _MOST = 0.5, 2.0
+#: Cycles whose labels are looked at: older ones were learned by a potential that is long gone.
+_CYCLES = 2
+_DECIMALS = 3
+
+
+def shares_of(asked: Shares, cycles: Sequence[CycleSummary]) -> Shares:
+    """The shares of the next batch; those that were asked for where there is nothing to compare yet."""
+    lessons = [lesson for cycle in cycles[-_CYCLES:] for lesson in cycle.lessons]
+    chance = _mean_square(lessons, "random")
+    if not chance:
+        return asked
+    parts = {name: getattr(asked, name) for name in Shares.model_fields}
+    for name in ("informed", "d_optimal"):
+        taught = _mean_square(lessons, *_SOURCES[name])
+        if taught is not None:
+            parts[name] *= min(max(taught / chance, _LEAST), _MOST)
+    whole = sum(parts.values())
+    scale = sum(getattr(asked, name) for name in parts) / whole if whole else 1.0
+    parts = {name: round(part * scale, _DECIMALS) for name, part in parts.items()}
+    parts["random"] = max(parts["random"], _LEAST * asked.random)
+    return Shares(**parts)
+
+
+_SOURCES = {"informed": ("informed", "farthest"), "d_optimal": ("d_optimal", "collected")}
+
+
+def _mean_square(lessons: Sequence[Lesson], *sources: str) -> float | None:
+    """Of the force error before the labels of these sources were learned; None without such labels."""
+    told = [lesson for lesson in lessons if lesson.source in sources]
+    labels = sum(lesson.labels for lesson in told)
+    return sum(lesson.labels * lesson.before_mev_per_angstrom**2 for lesson in told) / labels if labels else None

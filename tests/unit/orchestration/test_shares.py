@@ -1,0 +1,40 @@
+"""How a batch is divided between the ways of choosing."""
+
+from mlip_autopipec.data_models.digest import CycleSummary
+from mlip_autopipec.data_models.outcome import Lesson
+from mlip_autopipec.data_models.task import Shares
+from mlip_autopipec.orchestration.shares import shares_of
+
+
+def cycle(number: int, **before_mev_per_angstrom: float) -> CycleSummary:
+    """A cycle whose labels of each source had so much to teach."""
+    lessons = tuple(
+        Lesson(source=source, labels=4, before_mev_per_angstrom=error, after_mev_per_angstrom=1)
+        for source, error in before_mev_per_angstrom.items()
+    )
+    return CycleSummary(cycle=number, bootstrap=number == 0, lessons=lessons)
+
+
+def test_without_random_labels_there_is_nothing_to_compare() -> None:
+    """What was asked for stays."""
+    assert shares_of(Shares(), ()) == Shares()
+    assert shares_of(Shares(), [cycle(1, informed=80)]) == Shares()
+
+
+def test_a_way_that_taught_more_than_chance_gets_more() -> None:
+    """And one that taught less gets less; all together take as much as before."""
+    asked = Shares()
+    found = shares_of(asked, [cycle(1, informed=30, d_optimal=80, random=60)])
+    assert found.d_optimal > asked.d_optimal
+    assert found.informed < asked.informed
+    assert abs(found.informed + found.d_optimal + found.random - 1) < 0.01
+
+
+def test_a_share_keeps_within_bounds() -> None:
+    """However little a way taught, it goes on being tried; old cycles are forgotten."""
+    least = shares_of(Shares(), [cycle(1, informed=1000, random=1), cycle(2, random=50, d_optimal=0.1), cycle(3)])
+    assert 0.1 <= least.d_optimal <= 0.2
+    assert least.random >= 0.1
+    most = shares_of(Shares(), [cycle(1, informed=1000, random=1)])
+    assert most.random >= 0.1
+    assert most.informed < 0.8
