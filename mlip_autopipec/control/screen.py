@@ -13,7 +13,6 @@ from mlip_autopipec.data_models.events import SiteHealth
 from mlip_autopipec.data_models.outcome import Errors, PastErrors
 from mlip_autopipec.data_models.state import ActiveTask
 from mlip_autopipec.data_models.text import printable
-from mlip_autopipec.orchestration.needs import need_words
 
 #: What fits on a screen; `--json` has more.
 CYCLES_MAX = 12
@@ -32,7 +31,7 @@ def render_status(status: Status) -> RenderableType:
     parts: list[RenderableType] = [Text(printable(f"{status.standstill}."), "bold yellow")] if status.standstill else []
     parts.append(_header(status))
     if status.cycles:
-        parts += [_cycles(status.cycles, status.measured), *_needs(status.cycles)]
+        parts.append(_cycles(status.cycles, status.measured))
     if status.active_tasks:
         parts.append(_active(status))
     parts += [Text(printable(f"• {line}")) for line in status.explain]
@@ -62,6 +61,9 @@ def _facts(status: Status) -> Iterator[Text]:
     if status.potential is not None:
         energy, force = _errors(status.potential.test)
         yield Text(f"potential {status.potential.folder}: test errors {energy} meV/atom, {force} meV/Å")
+    if status.cycles and (needs := status.cycles[-1].needs):
+        met = sum(need.met for need in needs)
+        yield Text(f"needs: {met} of {len(needs)} met", "green" if met == len(needs) else "yellow")
 
 
 def _cycles(cycles: tuple[CycleSummary, ...], measured: tuple[PastErrors, ...]) -> Table:
@@ -85,16 +87,6 @@ def _cycles(cycles: tuple[CycleSummary, ...], measured: tuple[PastErrors, ...]) 
             "promoted" if cycle.promoted else "–",
         )
     return table
-
-
-def _needs(cycles: tuple[CycleSummary, ...]) -> Iterator[RenderableType]:
-    """Where the last cycle missed a need, and what it calls for."""
-    last = cycles[-1]
-    for need in last.needs:
-        if not need.met:
-            yield Text(printable(f"• not right yet: {need_words(need)}"), "yellow")
-    if last.remedy is not None:
-        yield Text(printable(f"• remedy ({last.remedy.kind}): {last.remedy.words}"), "yellow")
 
 
 def _errors(errors: Errors | None) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from mlip_autopipec.orchestration.decide import decide
 from mlip_autopipec.orchestration.exclusion import excluded
 from mlip_autopipec.orchestration.levels import levels_words
 from mlip_autopipec.orchestration.machine import complaint_of
+from mlip_autopipec.orchestration.needs import shortcoming_of
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.orchestration.restart import onward_words
 
@@ -30,7 +31,7 @@ def explain(state: WorkflowState, policy: Policy, now: datetime) -> tuple[str, .
     if state.site is not SiteHealth.OK:
         lines.append(f"The site is {state.site}: {state.site_message}")
     lines += _troubles(state, now)
-    lines += [*_levels(state), *_batches(state), *_left_over(state)]
+    lines += [*_not_right(state, policy), *_levels(state), *_batches(state), *_left_over(state)]
     lines += _held(state)
     lines += [
         f"Job {job.job_id} ({job.uid}: {job.detail}) is in the queue under the campaign's name, and the campaign does"
@@ -70,6 +71,16 @@ def _troubles(state: WorkflowState, now: datetime) -> Iterator[str]:
         yield f"Node {name} is excluded until {node.until:%H:%M:%S} UTC (time {node.times}): {node.message}"
     if state.row is not None and len(state.row.sources) > 1 and not complaint:
         yield f"{len(state.row.sources)} failures in a row are equal: {state.row.message}"
+
+
+def _not_right(state: WorkflowState, policy: Policy) -> Iterator[str]:
+    """Why a campaign goes on although its last cycle was quiet, and what is done about it."""
+    if state.verdict is not None or not state.cycles or not state.cycles[-1].quiet:
+        return
+    if remedy := state.cycles[-1].remedy:
+        yield f"Exploration is quiet, and the potential is not as right as asked: {remedy.words}."
+    elif lack := shortcoming_of(state.cycles, policy.convergence):
+        yield f"Exploration is quiet, and the potential is not shown to be as right as asked: {lack.words}."
 
 
 def _levels(state: WorkflowState) -> Iterator[str]:
