@@ -27,6 +27,8 @@ class Actor(Model):
     name: Words = ""
 
 
+#: How an attempt ended of which a rebuilt journal knows nothing else.
+REBUILT = "rebuilt: no file on the site tells how it ended"
 #: The program itself: it has paused for what a person must mend.
 DAEMON = Actor(uid=-1, pid=0, name="autopipecd")
 

@@ -634,7 +634,7 @@ def _attempt_failed(state: WorkflowState, batch: Batch, index: int, failure: Fai
         update["nodes"] = _with(state.nodes, failure.node, unfit)
     if mender is Mender.PERSON:
         update["complaint"] = failure.message
-    if failure.reason in SUSPECT:
+    if failure.reason in SUSPECT and failure.message != ev.REBUILT:
         update["row"] = _longer(state.row, failure, name, f"{batch.uid}.{index}")
     elif mender is Mender.TASK:
         update["row"] = None

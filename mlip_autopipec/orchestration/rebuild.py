@@ -26,13 +26,12 @@ from mlip_autopipec.errors import OperatorError
 from mlip_autopipec.orchestration.decide import decide
 from mlip_autopipec.orchestration.effects import settle
 from mlip_autopipec.orchestration.intents import Intent, intent_path
-from mlip_autopipec.orchestration.machine import evolve
+from mlip_autopipec.orchestration.machine import can_reopen, evolve
 from mlip_autopipec.orchestration.outcomes import judge_outcome
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.ports import PhaseRunner, Transport
 
 _READ_AT_ONCE = 500
-_UNKNOWN = "rebuilt: no file on the site tells how it ended"
 _OPEN = {TaskStatus.READY, TaskStatus.FAILED}
 _MOMENT = TypeAdapter(AwareDatetime)
 
@@ -148,7 +147,22 @@ class _Walk:
             case Stage.WORKING:
                 return self._outcome() or self._submission() or self._close()
             case Stage.ENDED:
-                return self._outcome()
+                return self._outcome() or self._reopened()
+
+    def _reopened(self) -> ev.CampaignReopened | None:
+        """That it went on after its verdict, if later submissions show so; since when bounds count is not known."""
+        is_open = self.state.current_phase is not None and self.state.current_phase not in self.state.digests
+        names = [sort_key(uid) for uid in self._relics.intents]
+        if is_open:
+            number = self.state.batches_begun
+            here = sort_key(batch_uid(self.state.campaign, self.state.cycle_index, self._phase, number))
+            went_on = any(name >= here for name in names)
+        else:
+            went_on = any(name[0] >= self.state.cycle_index for name in names)
+        if not went_on or not can_reopen(self.state):
+            return None
+        first_cycle = len(self.state.cycles)
+        return ev.CampaignReopened(at=self._now, by=ev.DAEMON, reason="rebuilt", first_cycle=first_cycle)
 
     def _decided(self, *kinds: type[cm.Command]) -> ev.Event | None:
         for command in decide(self.state, self._policy, self._now):
@@ -210,7 +224,7 @@ class _Walk:
     def _lose(self, record: TaskRecord) -> ev.AttemptLost:
         if record.uid is None or record.index is None:
             raise AssertionError("a submitted task has its attempt")
-        return ev.AttemptLost(at=self._now, uid=record.uid, index=record.index, reason=Reason.LOST, message=_UNKNOWN)
+        return ev.AttemptLost(at=self._now, uid=record.uid, index=record.index, reason=Reason.LOST, message=ev.REBUILT)
 
     @property
     def _phase(self) -> Phase:

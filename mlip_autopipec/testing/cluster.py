@@ -8,13 +8,13 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mlip_autopipec.data_models.base import Reason
+from mlip_autopipec.data_models.base import Mender, Reason
 from mlip_autopipec.data_models.events import JobState, QueuedJob, Sighting
 from mlip_autopipec.data_models.state import Batch
 from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.ports import Accepted, Answer, Limited, PostMortem, Rejected, Unclear, Void
 from mlip_autopipec.testing.clock import SimulatedClock
-from mlip_autopipec.testing.jobs import QUIET_S, Job, SimulatedJobs
+from mlip_autopipec.testing.jobs import DRAINED, MIAN, NO_NODE, QUIET_S, REFUSED, Job, SimulatedJobs, none_is_left
 from mlip_autopipec.testing.memory import MemoryTransport
 from mlip_autopipec.testing.weather import Weather
 
@@ -42,23 +42,26 @@ class SimulatedCluster(SimulatedJobs):
         super().__init__(transport, clock, weather, chance)
         self._submissions: dict[str, _Submission] = {}
         self._shown: Mapping[tuple[str, int], JobState] = {}
+        self._refusals: dict[str, Rejected] = {}
         self._sealed: set[tuple[str, int]] = set()
 
     # --- ports.Scheduler -----------------------------------------------------------------------------------------
 
     async def submit(self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()) -> Answer:
         """Hand over once; later calls for the same uid only report."""
-        del exclude
         await self._weather.pass_by("submit")
         submission = self._submissions.get(batch.uid)
         if submission is None:
             if self._weather.strikes("limited"):
                 return Limited("QOSMaxSubmitJobPerUserLimit")
+            if self._weather.lasts("drained"):
+                return Limited(DRAINED, degraded=True)
+            self.exclusions[batch.uid] = frozenset(exclude)
             submission = self._hand_over(batch.uid, tasks)
         await self._weather.pass_by("submit")
         if submission.job_id is None or self._weather.strikes("reply_lost"):
             if submission.closed:
-                return Rejected("Invalid account or account/partition combination specified")
+                return self._refusals.get(batch.uid, Unclear("it was given up"))
             return Unclear("Socket timed out on send/recv operation")
         return Accepted(submission.job_id)
 
@@ -132,8 +135,12 @@ class SimulatedCluster(SimulatedJobs):
     def _hand_over(self, uid: str, tasks: Sequence[Task]) -> _Submission:
         strikes = self._weather.strikes
         submission = self._submissions[uid] = _Submission(quiet_at_s=self._clock.elapsed_s + QUIET_S)
-        if strikes("rejected"):
+        if strikes("rejected") or self.mistyped:
             submission.closed = True
+            self._refusals[uid] = Rejected(MIAN if self.mistyped else REFUSED, Mender.PERSON, "Mend the site file")
+        elif none_is_left(self.exclusions[uid]):
+            submission.closed = True
+            self._refusals[uid] = Rejected(NO_NODE, Mender.PERSON, "Ask for less", by_size=True)
         elif strikes("landing_late"):
             delay_s = self._chance.uniform(0.0, QUIET_S)
             asyncio.get_running_loop().call_later(delay_s, self._land, uid, tuple(tasks))

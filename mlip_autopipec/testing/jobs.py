@@ -7,7 +7,7 @@ bring about, as sentences.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -24,6 +24,11 @@ from mlip_autopipec.testing.weather import Weather, chance_aside
 
 #: After this long nothing of a submission can be on the wire any more.
 QUIET_S = 150.0
+#: What Slurm says of a submission that it does not take.
+DRAINED = "Required partition not available (inactive or drain)"
+MIAN = "invalid partition specified: mian"
+REFUSED = "Invalid account or account/partition combination specified"
+NO_NODE = "Requested node configuration is not available"
 _QUEUE_S = (1.0, 60.0)
 _RUN_S = (5.0, 120.0)
 #: How long a job may go on whose node was called lost, and how often it writes.
@@ -59,6 +64,7 @@ class Job:
     task: Task
     state: JobState = JobState.WAITING
     node: int = 0
+    exclude: frozenset[str] = frozenset()
     starts: list[datetime] = field(default_factory=list)
     end: PostMortem | None = None
     ended_at_s: float | None = None
@@ -82,6 +88,11 @@ class SimulatedJobs:
         self._listed: frozenset[str] = frozenset()
         self._aside = chance_aside(chance)
         self._runs: Counter[str] = Counter()
+        self._sick = 0
+        #: Nodes that each batch is kept from.
+        self.exclusions: dict[str, frozenset[str]] = {}
+        #: Whether the site file names a partition that is not there.
+        self.mistyped = False
 
     # --- ports.Watcher -------------------------------------------------------------------------------------------
 
@@ -100,7 +111,10 @@ class SimulatedJobs:
 
     def _queue(self, uid: str, job_id: str, tasks: Sequence[Task]) -> list[Job]:
         """An array waits for its nodes."""
-        jobs = [Job(uid=uid, index=index, job_id=job_id, task=task) for index, task in enumerate(tasks)]
+        exclude = self.exclusions.get(uid, frozenset())
+        jobs = [
+            Job(uid=uid, index=index, job_id=job_id, task=task, exclude=exclude) for index, task in enumerate(tasks)
+        ]
         for job in jobs:
             self._later(_QUEUE_S, self._start, job)
         return jobs
@@ -120,7 +134,25 @@ class SimulatedJobs:
         job.run = self._run_folder(job.task)
         job.state = JobState.RUNNING
         job.node = self._chance.randrange(_NODES)
+        allowed = [node for node in range(_NODES) if node_name(node) not in job.exclude]
+        if job.node not in allowed:
+            job.node = allowed[job.node % len(allowed)]
+        if self._is_sick(job.node):
+            words = f"it ended before the work half began: FAILED on {node_name(job.node)}"
+            self._end(job, PostMortem(Reason.NODE_UNFIT, words, node_name(job.node)))
+            return
         self._later(_RUN_S, self._fate(), job)
+
+    def _is_sick(self, node: int) -> bool:
+        """Whether this node ends whatever begins there. The first that it befalls is sick for the whole spell."""
+        if not self._weather.lasts("sick_node", begins=False):
+            self._sick = node
+        return self._weather.lasts("sick_node") and node == self._sick
+
+    def ends_of(self, uid: str, index: int) -> frozenset[Reason]:
+        """Why attempts of this name have ended, as the cluster knows it."""
+        ends = [job.end for job in self._all() if (job.uid, job.index) == (uid, index)]
+        return frozenset(end.reason for end in ends if end is not None)
 
     def _run_folder(self, task: Task) -> str:
         """A folder that no other life of the task writes into."""
@@ -214,6 +246,9 @@ class SimulatedJobs:
         self._end(job, PostMortem(Reason.CRASHED, "ended with exit code 1"))
 
     def _finish(self, job: Job) -> None:
+        if self._weather.lasts("storage_full"):
+            self._end(job, PostMortem(Reason.STORAGE, "No space left on device"))
+            return
         self._write(job, self._result(job, self._chance))
         job.done = True
         self._end(job, PostMortem(Reason.LOST, "ended with exit code 0"))
@@ -276,6 +311,16 @@ class SimulatedJobs:
         """Let something happen to a job in some time from `span_s`, unless it has ended by then."""
         delay_s = self._chance.uniform(*span_s)
         asyncio.get_running_loop().call_later(delay_s, lambda: None if job.end else happening(job))
+
+
+def node_name(node: int) -> str:
+    """As the scheduler calls it."""
+    return f"n{node}"
+
+
+def none_is_left(exclude: Collection[str]) -> bool:
+    """Whether every node is excluded."""
+    return {node_name(node) for node in range(_NODES)} <= set(exclude)
 
 
 def outbox_file(job: Job) -> str:

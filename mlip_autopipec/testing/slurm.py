@@ -19,7 +19,7 @@ from mlip_autopipec.data_models.task import Task, TaskFile
 from mlip_autopipec.errors import BugError
 from mlip_autopipec.ports import Completed, PostMortem
 from mlip_autopipec.testing.clock import SimulatedClock
-from mlip_autopipec.testing.jobs import QUIET_S, Job, SimulatedJobs
+from mlip_autopipec.testing.jobs import DRAINED, MIAN, NO_NODE, QUIET_S, REFUSED, Job, SimulatedJobs, none_is_left
 from mlip_autopipec.testing.memory import MemoryTransport
 from mlip_autopipec.testing.weather import Weather
 
@@ -39,12 +39,14 @@ _WORDS: Mapping[Reason, str] = {
     Reason.CRASHED: "FAILED",
     Reason.CANCELLED: "CANCELLED",
     Reason.LOST: "COMPLETED",
+    Reason.STORAGE: "FAILED",
+    Reason.NODE_UNFIT: "FAILED",
 }
 _LIMITED = (
     "sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: Job violates "
     "accounting/QOS policy (job submit limit, user's size and/or time limits)\n"
 )
-_REJECTED = "sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified\n"
+_FAILED = "sbatch: error: Batch job submission failed: "
 _LOST = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation\n"
 
 
@@ -116,8 +118,8 @@ class SimulatedSlurm(SimulatedJobs):
                 return self._close(folder.removeprefix(_FOLDERS))
             case "sight", uids:
                 return (self._squeue(uids.split(",")),)
-            case "autopsy", _, uid, _, _:
-                return (self._squeue([uid]), *self._sacct(uid), Told("slurm"), Told("job"))
+            case "autopsy", _, uid, index, _:
+                return (self._squeue([uid]), *self._sacct(uid), *self._traces(uid, int(index)))
             case "seal", folder, _, index:
                 self._folders[folder.removeprefix(_FOLDERS)].sealed.add(int(index))
                 return ()
@@ -138,6 +140,13 @@ class SimulatedSlurm(SimulatedJobs):
             wait_s = folder.tries[-1].answered_at_s - self._clock.elapsed_s
             await self._clock.sleep(min(max(wait_s, 0.0), _PATIENCE_S))
         return (Told("begun", "yes" if begun else "no"), *self._report(folder))
+
+    def _traces(self, uid: str, index: int) -> Iterator[Told]:
+        """What an element has left beside its state."""
+        ends = self.ends_of(uid, index)
+        yield Told("claimed", "no" if Reason.NODE_UNFIT in ends else "yes")
+        yield Told("record", f"JobState=FAILED ExitCode={74 if Reason.STORAGE in ends else 1}:0")
+        yield from (Told("slurm"), Told("job"))
 
     def _locate(self, uid: str) -> Iterator[Told]:
         folder = self._folders.setdefault(uid, _Folder())
@@ -173,8 +182,12 @@ class SimulatedSlurm(SimulatedJobs):
         tried = _Try(self._clock.elapsed_s + self._chance.uniform(*_ANSWER_S))
         if strikes("limited"):
             tried.status, tried.err = 1, _LIMITED
-        elif strikes("rejected"):
-            tried.status, tried.err = 1, _REJECTED
+        elif self._weather.lasts("drained"):
+            tried.status, tried.err = 1, f"{_FAILED}{DRAINED}\n"
+        elif strikes("rejected") or self.mistyped:
+            tried.status, tried.err = 1, f"{_FAILED}{MIAN if self.mistyped else REFUSED}\n"
+        elif none_is_left(self._exclude(uid)):
+            tried.status, tried.err = 1, f"{_FAILED}{NO_NODE}\n"
         elif strikes("submit_lost"):
             tried.status, tried.err = self._chance.choice(((1, _LOST), (None, "")))
         elif strikes("landing_late"):
@@ -192,6 +205,13 @@ class SimulatedSlurm(SimulatedJobs):
             if strikes("reply_lost"):
                 tried.status, tried.out, tried.err = self._chance.choice(((1, "", _LOST), (None, "", "")))
         return tried
+
+    def _exclude(self, uid: str) -> frozenset[str]:
+        """What the job script says of it when sbatch reads it."""
+        lines = self._transport.files[f"{_FOLDERS}{uid}/job.sh"].decode().splitlines()
+        said = [line.partition("=")[2] for line in lines if line.startswith("#SBATCH --exclude=")]
+        self.exclusions[uid] = frozenset(name for line in said for name in line.split(","))
+        return self.exclusions[uid]
 
     def _land(self, uid: str, folder: _Folder) -> str:
         folder.on_the_wire -= 1

@@ -52,6 +52,12 @@ class FaultRates:
     clock_jumps: float = 0.0  # the daemon's, by seconds or hours, in both directions
     # per death of an attempt
     lives_on: float = 0.0  # its node is called lost, or a code outlives its job: it goes on writing for minutes
+    # spells: per submission, start of an attempt, end of one, and life of a daemon
+    drained: float = 0.0  # the partition takes nothing
+    sick_node: float = 0.0  # a node ends every job before it begins
+    storage_full: float = 0.0  # nothing can be written under the root
+    mistyped: float = 0.0  # the site file has a typing error, until a person mends it
+    reopened: float = 0.0  # per verdict that it can go on from: a person reopens the campaign, once
 
     @classmethod
     def drawn(cls, chance: random.Random) -> Self:
@@ -79,7 +85,14 @@ _SCALE = {
     "dies": 0.5,
 }
 #: Faults that were thought of later, with their rates.
-_LATER = {"lives_on": (0.0, 0.5, 1.0)}
+_LATER = {
+    "lives_on": (0.0, 0.5, 1.0),
+    "drained": (0.0, 0.0, 0.1, 0.3),
+    "sick_node": (0.0, 0.0, 0.02, 0.1),
+    "storage_full": (0.0, 0.0, 0.02, 0.1),
+    "mistyped": (0.0, 0.0, 0.2, 0.5),
+    "reopened": (0.0, 0.0, 1.0),
+}
 _FAST_S, _SLOW_S, _HANGS_S = (0.001, 0.1), (1.0, 30.0), (300.0, 1200.0)
 #: How long a spell lasts.
 _SPELL_S = (10.0, 600.0)
@@ -111,8 +124,10 @@ class Weather:
 
     def strikes(self, fault: str) -> bool:
         """Whether this fault, a field of FaultRates, happens now."""
-        chance = self._aside if fault in _LATER else self._chance
-        struck = chance.random() < getattr(self.rates, fault) and not self.is_calm
+        chance, rate = self._aside if fault in _LATER else self._chance, getattr(self.rates, fault)
+        if fault in _LATER and not rate:
+            return False  # and no chance is spent on it
+        struck = chance.random() < rate and not self.is_calm
         self.struck[fault] += struck
         return struck
 
@@ -122,9 +137,20 @@ class Weather:
             self._spells[fault] = self._clock.elapsed_s + self._chance.uniform(*_SPELL_S)
         return self._clock.elapsed_s < self._spells.get(fault, 0.0) and not self.is_calm
 
+    def lasts(self, fault: str, *, begins: bool = True) -> bool:
+        """As `holds`, for faults that were thought of later; with `begins` False it never begins here."""
+        if begins and not self._is_in_spell(fault) and self.strikes(fault):
+            self._spells[fault] = self._clock.elapsed_s + self._aside.uniform(*_SPELL_S)
+        return self._is_in_spell(fault)
+
+    def _is_in_spell(self, fault: str) -> bool:
+        return self._clock.elapsed_s < self._spells.get(fault, 0.0) and not self.is_calm
+
     async def pass_by(self, operation: str) -> None:
         """One wait on the wire: 1-100 ms, seldom up to 30 s, very seldom up to 20 min. Raises TransientError."""
         span_s = _HANGS_S if self.strikes("hangs") else _SLOW_S if self.strikes("slow") else _FAST_S
         await self._clock.sleep(self._chance.uniform(*span_s))
         if self.holds("outage") or self.strikes("transient"):
             raise TransientError(f"the connection was cut in {operation}")
+        if operation == "write" and self.lasts("storage_full", begins=False):
+            raise TransientError("the site's files: [Errno 28] No space left on device")

@@ -4,9 +4,9 @@ import asyncio
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import Protocol
 
@@ -14,15 +14,17 @@ from mlip_autopipec.config.schemas.site import SlurmQueue
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import FileRef, Phase, Verdict
+from mlip_autopipec.data_models.base import FileRef, Mender, Phase, Reason, Verdict
 from mlip_autopipec.data_models.digest import CalculationDigest
+from mlip_autopipec.data_models.faults import MENDERS
 from mlip_autopipec.data_models.outcome import Ending, ExploreMetrics, GenerateMetrics, Outcome, SelectMetrics
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.errors import OperatorError
 from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.loop import WorkflowManager
-from mlip_autopipec.orchestration.machine import can_retry, evolve
+from mlip_autopipec.orchestration.machine import can_reopen, can_retry, complaint_of, evolve
 from mlip_autopipec.orchestration.policy import Policy
+from mlip_autopipec.orchestration.restart import after_change, reopened
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.ports import PhaseRunner, Scheduler
 from mlip_autopipec.schedulers import slurm_script
@@ -33,7 +35,7 @@ from mlip_autopipec.testing.examples import copper_config
 from mlip_autopipec.testing.jobs import SimulatedJobs
 from mlip_autopipec.testing.memory import Crash, MemoryJournal, MemoryTransport
 from mlip_autopipec.testing.slurm import SimulatedSlurm, SlurmTransport
-from mlip_autopipec.testing.weather import FaultRates, Weather
+from mlip_autopipec.testing.weather import FaultRates, Weather, chance_aside
 
 #: Faults, crashes and pauses stop here; a verdict must follow within LIMIT_S - CALM_AFTER_S.
 CALM_AFTER_S = 4 * 3600.0
@@ -69,8 +71,14 @@ class Jobs(Protocol):
 
     violations: list[str]
 
+    exclusions: dict[str, frozenset[str]]
+    mistyped: bool
+
     def is_over(self, uid: str, index: int) -> bool:
         """Whether this attempt can't run any more, nor yet begin to."""
+
+    def ends_of(self, uid: str, index: int) -> frozenset[Reason]:
+        """Why attempts of this name have ended, as the cluster knows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +140,7 @@ class Parts:
     site: Sites | None = None  # None: behind Slurm with odd seeds
     runners: Callable[[WorkflowConfig], Mapping[Phase, PhaseRunner]] = phase_runners
     replay: Callable[[Sequence[ev.Event], WorkflowState], WorkflowState] | None = None
+    restart: Callable[..., Iterable[ev.Event]] = after_change
     rates: FaultRates | None = None
     rounds: bool = True  # every third campaign closes its rounds early
     crashes: bool = True
@@ -162,16 +171,29 @@ class Witness(Effects):
         inner: Effects,
         journal: MemoryJournal,
         paused: Callable[[], bool],
+        true: Callable[[], WorkflowState],
         weather: Weather,
         told: list[str],
     ) -> None:
         self._inner = inner
         self._journal = journal
         self._paused = paused
+        self._true = true
         self._weather = weather
         self._told = told
 
+    def _look_at(self, command: cm.Command, state: WorkflowState) -> None:
+        """What must not begin now."""
+        if not isinstance(command, (cm.BeginBatch, cm.SubmitBatch)):
+            return
+        now = self._inner._clock.now()
+        if complaint_of(state):
+            self._told.append(f"{command.type} of {command.uid} before a person has mended what is wrong")
+        if state.trouble is not None and now < state.trouble.until:
+            self._told.append(f"{command.type} of {command.uid} while the site is in trouble")
+
     async def carry_out(self, command: cm.Command, state: WorkflowState) -> ev.Event:
+        self._look_at(command, self._true())
         if isinstance(command, (cm.BeginBatch, cm.SubmitBatch)) and self._paused():
             self._told.append(f"{command.type} of {command.uid} while paused")
         if isinstance(command, (cm.BeginBatch, cm.SubmitBatch)) and not state.site_prepared:
@@ -208,6 +230,8 @@ class Simulation:
         self._lines: list[bytes] = []
         self._state = self._shadow = WorkflowState()
         self._over = asyncio.Event()
+        self._chance_aside = chance_aside(self._chance)
+        self._reopened = False
 
     def run(self) -> Findings:
         """Live, die and be born again until the verdict."""
@@ -250,8 +274,11 @@ class Simulation:
             latency=self._disk,
         )
         since = (self._clock.now(), asyncio.get_running_loop().time())
+        self._site.jobs.mistyped = self._weather.strikes("mistyped")
+        sha256 = "mistyped" if self._site.jobs.mistyped else "0"
+        changed = self._parts.restart(self._state, sha256, Policy.from_config(self._config), since[0], _ACTOR)
         try:
-            await journal.append([_started(since[0])])
+            await journal.append([*changed, _started(since[0], sha256)])
         except (Crash, OperatorError):
             return
         finally:
@@ -259,7 +286,12 @@ class Simulation:
             self._resume(journal.events())
         self._end_perhaps(self._state)  # a daemon that was killed as it wrote the verdict has told nobody
         manager = self._manager(self._state, journal, since)
-        lives = (manager.run(), self._people(manager), self._menders(manager), self._over.wait())
+        if self._state.pause is not None and self._state.pause.mender is not None and self._was_mended(self._state):
+            self.findings.violations.append("the site file was mended, and the campaign is paused for it still")
+        lives = [manager.run(), self._people(manager), self._menders(manager), self._over.wait()]
+        if self._site.jobs.mistyped:
+            lives.append(self._clock.sleep(self._chance_aside.expovariate(1 / 600)))  # then it is mended
+        lives.append(self._reopeners(manager))
         doings = {asyncio.create_task(life) for life in lives}
         await asyncio.wait(doings, timeout=self._span_s(), return_when=asyncio.FIRST_COMPLETED)
         for doing in doings:
@@ -281,6 +313,7 @@ class Simulation:
                 effects,
                 journal,
                 lambda: self._shadow.pause is not None,
+                lambda: self._shadow,
                 self._weather,
                 self.findings.violations,
             ),
@@ -303,7 +336,7 @@ class Simulation:
         self._end_perhaps(state)
 
     def _end_perhaps(self, state: WorkflowState) -> None:
-        if state.verdict is not None:
+        if state.verdict is not None and not self._goes_on(state):
             self.findings.verdict = state.verdict
             self._weather.clear()
             if not state.batches:
@@ -328,6 +361,30 @@ class Simulation:
             if names and state.verdict is None and not self._weather.is_calm:
                 task = self._chance.choice(names)
                 await manager.record(ev.TaskRetried(at=self._clock.now(), task=task, by=_ACTOR, reason="mended"))
+
+    def _goes_on(self, state: WorkflowState) -> bool:
+        """Whether somebody will reopen it; no more often than once, and not when all is calm."""
+        return (
+            can_reopen(state) and not self._reopened and self._weather.rates.reopened > 0 and not self._weather.is_calm
+        )
+
+    async def _reopeners(self, manager: WorkflowManager) -> None:
+        """Go on from the first verdict."""
+        while True:
+            await self._clock.sleep(30.0)
+            state = manager.state
+            if state.verdict is not None and self._goes_on(state):
+                self._reopened = await manager.record(reopened(state, self._clock.now(), _ACTOR, "go on"))
+                self._weather.struck["reopened"] += 1
+            elif state.verdict is not None:
+                self._end_perhaps(state)
+
+    def _was_mended(self, state: WorkflowState) -> bool:
+        """Whether this daemon began with another site file than the one that paused for a person."""
+        events = MemoryJournal(self._lines).events()
+        paused = [at for at, event in enumerate(events) if isinstance(event, ev.Paused)][-1]
+        files = [event.config_sha256 for event in events[:paused] if isinstance(event, ev.DaemonStarted)]
+        return files[-1] != state.config_sha256
 
     async def _set_clock(self) -> None:
         """Somebody sets the daemon's clock, again and again."""
@@ -411,11 +468,14 @@ class Judge:
         self._late = 0  # fits that may pass a label by: one, once a round has closed early or a task was brought back
         self._used: set[str] = set()
         self._datasets: list[str] = []
+        self._sick: dict[str, datetime] = {}
+        self._kept_from: dict[str, frozenset[str]] = {}
         self._files: dict[str, str] = {}  # what outcomes of done tasks have promised: content by path
         self._endings: list[set[Ending | None]] = []  # of the walkers, by cycle after the bootstrap
 
     def see(self, event: ev.Event) -> None:
         """One event, as soon as it is known to be durable."""
+        self._judge_faults(event)
         if isinstance(event, ev.TaskEnded):
             self._files |= {file.path: file.sha256 for file in _promised(event.outcome)}
         match event:
@@ -444,6 +504,38 @@ class Judge:
         for path, sha256 in self._files.items():
             if hashlib.sha256(files.get(path, b"")).hexdigest() != sha256:
                 self.violations.append(f"{path} is not what its outcome said: {files.get(path, b'').decode()!r}")
+
+    def _judge_faults(self, event: ev.Event) -> None:
+        """What is no task's fault counts against none, and sick nodes are kept from what begins soon after."""
+        match event:
+            case ev.Resumed() | ev.CampaignReopened():
+                self._sick = {}
+            case ev.SubmissionBegun():
+                self._kept_from[event.uid] = self._sick_lately(event.at, minutes=5)
+            case ev.SubmissionAccepted():
+                kept = self._kept_from.get(event.uid, frozenset()) & self._sick_lately(event.at, minutes=9)
+                if strays := kept - self._jobs.exclusions.get(event.uid, frozenset()):
+                    self.violations.append(f"{event.uid} is not kept from {sorted(strays)}, which end jobs at once")
+            case ev.SubmissionRejected(mender=Mender.TASK):
+                self.violations.append(f"{event.uid} was refused ({event.message}), which counts against its tasks")
+            case ev.AttemptLost():
+                self._judge_end(event)
+            case _:
+                pass
+
+    def _judge_end(self, event: ev.AttemptLost) -> None:
+        if event.node and event.reason is Reason.NODE_UNFIT:
+            self._sick[event.node] = event.at
+        truth = self._jobs.ends_of(event.uid, event.index)
+        known = event.reason is not Reason.LOST  # or Slurm has forgotten it, and it has left nothing
+        if known and truth and truth <= {Reason.STORAGE, Reason.NODE_UNFIT} and MENDERS[event.reason] is Mender.TASK:
+            self.violations.append(
+                f"{event.uid}.{event.index} ended for {sorted(truth)}, and counts against its task as {event.reason}"
+            )
+
+    def _sick_lately(self, now: datetime, *, minutes: float) -> frozenset[str]:
+        spell = timedelta(minutes=minutes)
+        return frozenset(name for name, at in self._sick.items() if timedelta() <= now - at < spell)
 
     def _judge_endings(self, event: ev.Event) -> None:
         """A campaign converges when every walker of its last two cycles has completed."""
@@ -495,8 +587,8 @@ def _created(at: datetime) -> ev.CampaignCreated:
     return ev.CampaignCreated(at=at, campaign="copper-3f9a1c", name="copper", version="0", config_sha256="0")
 
 
-def _started(at: datetime) -> ev.DaemonStarted:
-    return ev.DaemonStarted(at=at, version="0", host="login1", pid=1, config_sha256="0", payload_sha256="0")
+def _started(at: datetime, config_sha256: str = "0") -> ev.DaemonStarted:
+    return ev.DaemonStarted(at=at, version="0", host="login1", pid=1, config_sha256=config_sha256, payload_sha256="0")
 
 
 def _causes(error: BaseException) -> set[type[BaseException]]:

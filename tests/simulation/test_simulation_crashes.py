@@ -8,10 +8,12 @@ from dataclasses import fields
 from typing import get_args
 
 import pytest
-from simulated_campaign import Findings, Parts, Simulation, Sites, behind_slurm, in_memory
+from simulated_campaign import Findings, Parts, Simulation, Sites, behind_slurm, in_memory, replay
 
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Verdict
+from mlip_autopipec.data_models.base import Mender, Verdict
+from mlip_autopipec.data_models.faults import MENDERS
+from mlip_autopipec.data_models.state import TaskStatus
 from mlip_autopipec.testing.weather import FaultRates
 
 #: `scripts/soak` runs many more; those at the end have found something there.
@@ -42,6 +44,20 @@ def test_the_seeds_go_everywhere(findings: list[Findings]) -> None:
     assert set(get_args(ev.Event)) - seen.keys() == never
     assert {found.verdict for found in findings} >= {Verdict.CONVERGED, Verdict.BUDGET_EXHAUSTED, Verdict.FAILED}
     assert sum(found.lives for found in findings) > 3 * len(findings)
+
+
+@pytest.mark.timeout(900)
+def test_no_campaign_fails_through_a_passing_fault(findings: list[Findings]) -> None:
+    """Whatever drains, fills, falls sick or is mistyped: what was given up had failures of its own."""
+    failed = [found for found in findings if found.verdict is Verdict.FAILED]
+    innocent = []
+    for found in failed:
+        state = replay(found.events)
+        given_up = [record for record in state.own_tasks if record.status is TaskStatus.QUARANTINED]
+        own = [any(MENDERS[failure.reason] is Mender.TASK for failure in record.failures) for record in given_up]
+        if not given_up or not all(own):
+            innocent.append(str(found))
+    assert innocent == []
 
 
 @pytest.mark.parametrize("seed", [4, 5])

@@ -8,7 +8,7 @@ from typing import cast
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Phase, Reason
+from mlip_autopipec.data_models.base import Mender, Phase, Reason
 from mlip_autopipec.data_models.digest import CalculationDigest, ExplorationDigest, Label
 from mlip_autopipec.data_models.ids import attempt_file
 from mlip_autopipec.data_models.outcome import Ending
@@ -195,6 +195,48 @@ class LeavesTheGateOpen(SlurmScheduler):
     async def _close(self, batch: Batch) -> Accepted | None:
         del batch
         return None
+
+
+class TakesTheSitesFaultsForTheTasks(Effects):
+    """Calls whatever ends without an outcome a crash."""
+
+    async def _inquire(self, batch: Batch, index: int, state: WorkflowState) -> ev.Event:
+        event = await super()._inquire(batch, index, state)
+        if isinstance(event, ev.AttemptLost):
+            return event.model_copy(update={"reason": Reason.CRASHED})
+        return event
+
+
+class TakesATypingErrorForTheTasks(Effects):
+    """Lets tasks pay for what a person has to mend."""
+
+    async def _submit(self, batch: Batch, state: WorkflowState) -> ev.Event:
+        event = await super()._submit(batch, state)
+        if isinstance(event, ev.SubmissionRejected):
+            return event.model_copy(update={"mender": Mender.TASK})
+        return event
+
+
+class ForgetsSickNodes(Effects):
+    """Submits to nodes that end every job at once."""
+
+    async def _submit(self, batch: Batch, state: WorkflowState) -> ev.Event:
+        return await super()._submit(batch, state.model_copy(update={"nodes": {}}))
+
+
+class GoesOnInTrouble(WorkflowManager):
+    """Decides as if the disk were never full."""
+
+    def _start_due(self, *args: object) -> None:
+        troubled = self.state
+        self.state = troubled.model_copy(update={"trouble": None})
+        super()._start_due(*args)  # type: ignore[arg-type] # whatever it takes
+        self.state = troubled
+
+
+def ignores_the_mended_file(*_: object) -> tuple[ev.Event, ...]:
+    """What a daemon makes of a changed site file that leaves everything to `resume`."""
+    return ()
 
 
 def forgets_pauses(_: Sequence[ev.Event], state: WorkflowState) -> WorkflowState:

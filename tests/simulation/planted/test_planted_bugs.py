@@ -48,6 +48,15 @@ PLANTED = {
     "counts a label twice": Planted(Parts(runners=bugs.repeating_runners), "reads again"),
     "counts a late label twice": Planted(Parts(runners=bugs.double_counting_runners), "reads again", SEEDS_ROUNDS),
     "leaves late labels lying": Planted(Parts(runners=bugs.punctual_runners), "does not read", SEEDS_ROUNDS),
+    "takes the site's faults for the tasks'": Planted(
+        Parts(effects=bugs.TakesTheSitesFaultsForTheTasks), "counts against its task"
+    ),
+    "takes a typing error for the tasks'": Planted(
+        Parts(effects=bugs.TakesATypingErrorForTheTasks), "counts against its tasks"
+    ),
+    "forgets sick nodes": Planted(Parts(effects=bugs.ForgetsSickNodes), "is not kept from"),
+    "goes on in trouble": Planted(Parts(manager=bugs.GoesOnInTrouble), "while the site is in trouble"),
+    "ignores the mended file": Planted(Parts(restart=bugs.ignores_the_mended_file), "paused for it still"),
     "counts a halt as completion": Planted(Parts(runners=bugs.hasty_runners), "converged, and walkers ended so"),
 }
 
