@@ -265,8 +265,26 @@ def _waits_anew(state: WorkflowState, event: ev.ClockStepped | ev.DaemonStarted)
         name: node.model_copy(update={"until": event.at + _unfit_for(node.times)}) for name, node in state.nodes.items()
     }
     return state.model_copy(
-        update={"tasks": {**state.tasks, **anew}, "deferrals": {}, "trouble": trouble, "nodes": nodes}
+        update={
+            "tasks": {**state.tasks, **anew},
+            "deferrals": {},
+            "trouble": trouble,
+            "nodes": nodes,
+            "phase_started_at": _begun_by_this_clock(state.phase_started_at, event),
+        }
     )
+
+
+def _begun_by_this_clock(began_at: datetime | None, event: ev.ClockStepped | ev.DaemonStarted) -> datetime | None:
+    """When the phase began, as the clock of now would have shown it: a round's deadline counts time that has passed.
+
+    A step that no daemon saw is known by a phase that began in the future; the deadline then counts from now.
+    """
+    if began_at is None:
+        return None
+    if isinstance(event, ev.ClockStepped):
+        return began_at + timedelta(seconds=event.by_s)
+    return min(began_at, event.at)
 
 
 def _daemon_started(state: WorkflowState, event: ev.DaemonStarted) -> WorkflowState:

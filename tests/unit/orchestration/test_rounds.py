@@ -69,6 +69,35 @@ def test_a_round_closes_at_its_deadline_with_at_least_one_label() -> None:
     assert not any(isinstance(each, cm.DigestPhase) for each in decide(early, campaign.policy, closes_at))
 
 
+@pytest.mark.parametrize("step", [timedelta(days=1), timedelta(days=-1)])
+def test_a_clock_that_is_set_closes_no_round_and_keeps_none_open(step: timedelta) -> None:
+    """The deadline is so many hours from the begin, whatever the clock says in between."""
+    campaign = walk()
+    batch = campaign.submitted(Phase.CALCULATION)
+    campaign.policy = campaign.policy.model_copy(update={"round_deadline": timedelta(hours=6)})
+    closes_at = next_deadline(campaign.state, campaign.policy, campaign.now)
+    assert closes_at is not None
+    campaign.tell(campaign.ended(batch.uid, 0))
+    campaign.now += timedelta(hours=2) + step
+    campaign.tell(ev.ClockStepped(at=campaign.now, by_s=step.total_seconds()))
+    assert not has_closed(campaign)
+    assert next_deadline(campaign.state, campaign.policy, campaign.now) == closes_at + step
+    campaign.now = closes_at + step
+    assert has_closed(campaign)
+
+
+def test_a_clock_that_was_set_back_while_no_daemon_ran_lengthens_a_round_by_no_more_than_itself() -> None:
+    """A phase that began in the future is known for that."""
+    campaign = walk()
+    batch = campaign.submitted(Phase.CALCULATION)
+    campaign.policy = campaign.policy.model_copy(update={"round_deadline": timedelta(hours=6)})
+    campaign.tell(campaign.ended(batch.uid, 0))
+    campaign.now -= timedelta(days=1)
+    started = ev.DaemonStarted(at=campaign.now, version="0", host="h", pid=1, config_sha256="0", payload_sha256="0")
+    campaign.tell(started)
+    assert next_deadline(campaign.state, campaign.policy, started.at) == started.at + timedelta(hours=6)
+
+
 def with_isolated_atom() -> tuple[Walk, str]:
     """Three structures and an atom alone are being labelled, and one label is as good as all; the batch's uid."""
     config = copper_config(training={"reference_energies_ev": "isolated_atoms"})
