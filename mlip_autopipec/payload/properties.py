@@ -7,8 +7,10 @@ never trained on, and in no error. Positions:
 - **Equation of state**: volumes around the prototype's own lattice constant; E(V) by Birch and Murnaghan to third
   order, which is a cubic in V^(-2/3) and so one linear regression with one answer. A minimum outside the volumes is no
   minimum: the potential then has no lattice constant, and the gate is told so.
-- **Elastic constants** by stress under strain, ± and halved, so that a rest pressure cancels; ions clamped. Relaxed
-  ions would make the two answers belong to different structures, and cost the oracle a relaxation each.
+- **Elastic constants** by stress under strain, ± and halved, so that a rest pressure cancels; of relaxed ions. Where a
+  strain moves atoms (diamond, zincblende, hcp), the cells' own forces and the one cell with an atom moved give what
+  relaxation takes away, to first order; it costs the oracle no label, and oracle and potential are asked for the same
+  cells, not for two structures. Where that cell is missing, they are of clamped ions, and called so.
 - **The repulsive wall** needs no label of its own: whatever the oracle, energy rises as atoms are pushed together. Two
   ways: the whole crystal compressed, as far as the densest label, and one atom pushed onto its neighbour, as far as the
   shortest distance of a label. Not farther: any fit has a hole where no label is, γ guards MD from it, and a gate that
@@ -44,8 +46,12 @@ _UNIAXIAL = (
 )
 _PLACES = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 _VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
-#: In no direction of symmetry, and small enough for any crystal.
-_MOVED_ANGSTROM = (0.05, 0.03, 0.04)
+#: Crystals in which a strain moves atoms: two sublattices, neither of whose atoms is a centre of inversion.
+_SUBLATTICES = frozenset({"diamond", "zincblende", "hcp"})
+_SUBLATTICE_EPSILON = 1e-6
+#: Along no bond; in a way along which the cubic terms of the energy vanish, xyz in diamond and y³ - 3yx² in hcp, so
+#: that one cell gives a harmonic force constant.
+_MOVED_ANGSTROM = (0.03, 0.03 * 3**0.5, 0.0)
 _OTHER_SHAPE = ((1, 1, 0), (-1, 1, 0), (0, 0, 1))
 _WALL_POINTS = 25
 #: Begin a little inside the nearest-neighbour distance, where every crystal is already pushed together.
@@ -240,17 +246,99 @@ def _elastic_constants(
     if not all(cell.name in labels for cell in strained.values()):
         return
     known = {key: labels[cell.name] for key, cell in strained.items()}
-    stresses = {"oracle": {key: label.get_stress() for key, label in known.items()}}
+    moved = labels.get(twins(prototype)[0].name)
+    free = prototype["structure"] in _SUBLATTICES
+    ions = "" if not free else ", relaxed ions" if moved is not None else ", clamped ions"
+    scale, found = None, {"oracle": _Response.of_labels(known, moved)}
     for which, one in potentials.items():
-        stresses[which] = {key: stress_of(one, label) for key, label in known.items()}
-    scale = None
+        found[which] = _Response.of(one, known, moved)
     for constant, stress, strain in _family(prototype)[1]:
         values = {
-            which: float((of[strain, 1][stress] - of[strain, -1][stress]) / (2 * probes["strain"]) / units.GPa)
-            for which, of in stresses.items()
+            which: of.constant(prototype, stress, strain, probes["strain"]) / units.GPa for which, of in found.items()
         }
         scale = scale or abs(values["oracle"]) or 1.0
-        yield measured("elastic_constant", f"{name_of(prototype)} {constant}", "GPa", scale, values)
+        yield measured("elastic_constant", f"{name_of(prototype)} {constant}{ions}", "GPa", scale, values)
+
+
+@dataclass(frozen=True)
+class _Response:
+    """Stress and forces of strained cells, and forces of the cell whose first atom is moved, where there is one.
+
+    In diamond, zincblende and hcp a strain moves two sublattices against each other, which a stress with clamped ions
+    does not see: C = C_clamped - Λ κ⁻¹ Λ / (V n), with Λ the force on one sublattice per strain, κ the force constant
+    per atom of moving it as a whole, and n its atoms in the cell (D. C. Wallace, Thermodynamics of Crystals (1972),
+    section 7). κ is in the cell with the first atom moved: by the translations of the sublattice, the force on all of
+    it together is what moving all of it would give each atom. In the other crystals of prototypes every atom is a
+    centre of inversion, and relaxed is clamped.
+    """
+
+    stresses: Mapping[tuple[int, int], np.ndarray]
+    forces: Mapping[tuple[int, int], np.ndarray]
+    moved: np.ndarray | None
+    volume_angstrom3: float
+
+    @classmethod
+    def of_labels(cls, strained: Mapping[tuple[int, int], Atoms], moved: Atoms | None) -> "_Response":
+        return cls(
+            {key: label.get_stress() for key, label in strained.items()},
+            {key: label.get_forces() for key, label in strained.items()},
+            None if moved is None else moved.get_forces(),
+            float(np.mean([label.get_volume() for label in strained.values()])),
+        )
+
+    @classmethod
+    def of(cls, evaluator: "Evaluator", strained: Mapping[tuple[int, int], Atoms], moved: Atoms | None) -> "_Response":
+        return cls(
+            {key: stress_of(evaluator, label) for key, label in strained.items()},
+            {key: _forces(evaluator, label) for key, label in strained.items()},
+            None if moved is None else _forces(evaluator, moved),
+            float(np.mean([label.get_volume() for label in strained.values()])),
+        )
+
+    def constant(self, prototype: Mapping[str, Any], stress: int, strain: int, size: float) -> float:
+        """In eV/Å³, of relaxed ions where the moved cell is known; `size` is the strain."""
+        clamped = (self.stresses[strain, 1][stress] - self.stresses[strain, -1][stress]) / (2 * size)
+        if self.moved is None or prototype["structure"] not in _SUBLATTICES:
+            return float(clamped)
+        first = _first_sublattice(prototype)
+        per_strain = self._coupling(strain, first, size)
+        along = self._coupling_of_stress(stress, prototype, first, size)
+        # In the cubic crystals κ is one number; in hcp one in the basal plane, and along c no strain moves an atom.
+        restoring, way = -self.moved[first].sum(axis=0), np.array(_MOVED_ANGSTROM)
+        block = [0, 1] if prototype["structure"] == "hcp" else [0, 1, 2]
+        force_constant = restoring[block] @ way[block] / (way[block] @ way[block])
+        gained = along[block] @ per_strain[block] / force_constant
+        return float(clamped - gained / (self.volume_angstrom3 * len(first)))
+
+    def _coupling(self, strain: int, first: np.ndarray, size: float) -> np.ndarray:
+        """The force on the first sublattice per strain, eV/Å."""
+        up, down = (self.forces[strain, sign][first].sum(axis=0) for sign in (1, -1))
+        coupling: np.ndarray = (up - down) / (2 * size)
+        return coupling
+
+    def _coupling_of_stress(
+        self, stress: int, prototype: Mapping[str, Any], first: np.ndarray, size: float
+    ) -> np.ndarray:
+        """The same for the strain that belongs to a stress: in hcp yy is opposite to xx, by its threefold axis."""
+        if (stress, 1) in self.forces:
+            return self._coupling(stress, first, size)
+        if prototype["structure"] == "hcp" and stress == _YY:
+            return -self._coupling(_XX, first, size)
+        return np.zeros(3)
+
+
+def _first_sublattice(prototype: Mapping[str, Any]) -> np.ndarray:
+    """Indices of the atoms of the conventional cell that a translation of the crystal leads to from the first."""
+    scaled = _conventional(prototype).get_scaled_positions()
+    steps = (scaled - scaled[0] + _SUBLATTICE_EPSILON) % 1 - _SUBLATTICE_EPSILON
+    halves = np.abs(2 * steps - np.round(2 * steps)).max(axis=1) < _SUBLATTICE_EPSILON
+    if prototype["structure"] == "hcp":  # the other layer is half way along c, too
+        halves &= np.abs(steps[:, 2]) < _SUBLATTICE_EPSILON
+    return np.flatnonzero(halves)
+
+
+def _forces(evaluator: "Evaluator", atoms: Atoms) -> np.ndarray:
+    return np.asarray(evaluator.evaluate(atoms, graded=False).forces)
 
 
 def stress_of(evaluator: "Evaluator", atoms: Atoms) -> np.ndarray:
