@@ -23,8 +23,8 @@ import numpy as np
 from bench_table import Row
 from labels_campaign import Cycle, Follower, data_sets, moved, run, verdict
 from labels_choice import Choice, at_random, by_committee, farthest
-from labels_fit import Rows, TestSet
-from labels_pools import Pools, Store, fitter_of, generated_frames, pools, test_frames
+from labels_fit import Rows, Sums, TestSet
+from labels_pools import Store, fitter_of, generated_frames, pools, test_frames
 
 from mlip_autopipec.config.loader import load_config
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
@@ -112,11 +112,14 @@ def _of_pools(config: WorkflowConfig, store: Store, say: "cv.Say") -> list[cv.Cu
     def make() -> list[object]:
         parts = pools(config, store, say)
         test = TestSet.of(parts.test)
+        before = parts.fitter.sums()
+        before.add(parts.generated)
         found: list[cv.Curve] = []
         for way, (pool, choice, draws) in _WAYS.items():
             for draw in range(draws):
                 rng = np.random.default_rng([config.campaign.seed, draw])
-                found.append(_curve(way, parts, getattr(parts, pool), test, choice, rng))
+                chosen = choice(parts.fitter, parts.generated, getattr(parts, pool), max(cv.COUNTS), rng)
+                found.append(_curve(way, [getattr(parts, pool)[place] for place in chosen], before, parts.test, test))
             say(f"{way}: {draws} draws, force error {_last(found, way)}")
         return cv.curves_as_json(found)
 
@@ -136,20 +139,15 @@ def _last(curves: Sequence[cv.Curve], way: str) -> str:
     )
 
 
-def _curve(
-    way: str, parts: Pools, pool: Sequence[Rows], test: TestSet, choice: Choice, rng: np.random.Generator
-) -> cv.Curve:
+def _curve(way: str, chosen: Sequence[Rows], generated: Sums, rows_: Sequence[Rows], test: TestSet) -> cv.Curve:
     """One draw, measured at every count."""
-    chosen = choice(parts.fitter, parts.generated, pool, max(cv.COUNTS), rng)
-    sums = parts.fitter.sums()
-    sums.add(parts.generated)
-    points, before = [], 0
+    sums, points, before = generated.copy(), list[cv.Point](), 0
     for count in (0, *cv.COUNTS):
         if count > len(chosen):
             break
-        sums.add([pool[place] for place in chosen[before:count]])
+        sums.add(chosen[before:count])
         before = count
-        points.append(cv.Point(count, cv.values(test.scores_of_fit(parts.test, sums.solve()))))
+        points.append(cv.Point(count, cv.values(test.scores_of_fit(rows_, sums.solve()))))
     return cv.Curve(way, points)
 
 

@@ -68,6 +68,8 @@ class Curve:
 
     def labels_to(self, error: float, measure: str) -> float:
         """Labels after which the error is first so small, logarithms interpolated; infinity if it never is."""
+        if any(measure not in point.values for point in self.points):  # a condition of another site file
+            return math.inf
         if self.points and self.points[0].values[measure] <= error:
             return float(self.points[0].labels)
         for left, right in zip(self.points, self.points[1:], strict=False):
@@ -183,6 +185,7 @@ def picture(curves: Sequence[Curve], path: Path, title: str) -> None:
     import matplotlib as mpl  # noqa: PLC0415 - slow, and needed at the end alone
 
     mpl.use("Agg")
+    import matplotlib.ticker  # noqa: PLC0415
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
     shown = ("force, all", "force, worst condition", "force, 99 %", "energy, all")
@@ -212,6 +215,10 @@ def picture(curves: Sequence[Curve], path: Path, title: str) -> None:
             f"RMSE, {MEASURES[measure]}" if "99" not in measure else f"99th percentile, {MEASURES[measure]}"
         )
         axis.grid(visible=True, which="both", alpha=0.2)
+        axis.set_xticks(COUNTS, labels=[str(count) for count in COUNTS])
+        axis.minorticks_off()
+        axis.yaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
     axes[0, 0].legend(fontsize=8)
     figure.suptitle(title)
     path.parent.mkdir(parents=True, exist_ok=True)
