@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from mlip_autopipec.data_models.terminal import say, say_json
 from mlip_autopipec.errors import AutopipecError, ConfigurationError, DaemonUnreachable, OperatorError
 from mlip_autopipec.streams import take_every_letter
 
@@ -41,7 +42,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except AutopipecError as error:
-            typer.echo(f"autopipecctl: {error}", err=True)
+            say(f"autopipecctl: {error}", error=True)
             raise typer.Exit(error.exit_code) from error
 
 
@@ -76,27 +77,25 @@ def status(config: Config = None, socket: Socket = None, *, as_json: Json = Fals
         stands = _standing(config, socket, error)
         document = stands.view.status.model_copy(update={"standstill": stands.words})
     if as_json:
-        typer.echo(document.model_dump_json(indent=1))
+        say_json(document.model_dump_json(indent=1))
         return
     from rich.console import Console
 
     from mlip_autopipec.control.screen import render_status
 
-    Console().print(render_status(document))
+    Console(markup=False, emoji=False).print(render_status(document))
 
 
 @app.command()
 def explain(config: Config = None, socket: Socket = None) -> None:
     """Say what the campaign is doing and what it waits for; where no daemon runs, as the journal has it."""
-    from mlip_autopipec.data_models.text import printable
-
     try:
         lines = asyncio.run(_client(config, socket).explain()).lines
     except DaemonUnreachable as error:
         stands = _standing(config, socket, error)
         lines = (f"{stands.words}.", *stands.view.explanation.lines)
     for line in lines:
-        typer.echo(printable(line))
+        say(line)
 
 
 @app.command()
@@ -110,20 +109,19 @@ def doctor(config: Config = None, *, oracle: Oracle = False, as_json: Json = Fal
         return
     findings = asyncio.run(examine_site(_load(config).config))
     if as_json:
-        typer.echo(json.dumps([finding.model_dump(mode="json") for finding in findings], indent=1, ensure_ascii=False))
+        say_json(json.dumps([finding.model_dump(mode="json") for finding in findings], indent=1, ensure_ascii=False))
     else:
         for line in render(findings):
-            typer.echo(line)
+            say(line)
     if any(finding.colour is Colour.RED for finding in findings):
         raise typer.Exit(1)
 
 
 async def _try_oracle(config: "WorkflowConfig") -> None:
-    from mlip_autopipec.data_models.text import printable
     from mlip_autopipec.doctor import try_oracle
 
     async for line in try_oracle(config):
-        typer.echo(printable(line))
+        say(line)
 
 
 @app.command()
@@ -170,14 +168,14 @@ def reopen(
 
         seq, event = asyncio.run(write_down(_load(config), reason))
         said = "is reopened" if event is not None else "has no verdict to go on from"
-        typer.echo(f"The campaign {said} (event {seq}). No daemon runs: start autopipecd to go on.")
+        say(f"The campaign {said} (event {seq}). No daemon runs: start autopipecd to go on.")
 
 
 @app.command()
 def stop(reason: Reason = "", config: Config = None, socket: Socket = None) -> None:
     """Stop the daemon; running jobs go on, and the next daemon takes them over."""
     asyncio.run(_client(config, socket).stop(reason))
-    typer.echo("The daemon stops.")
+    say("The daemon stops.")
 
 
 @app.command()
@@ -219,7 +217,7 @@ def logs(
         raise OperatorError(f"there is no log at {path}: no daemon has run for this campaign")
     tail = log.follow(path, lines, lambda: time.sleep(_LOG_INTERVAL_S)) if follow else log.last_lines(path, lines)
     for line in tail:
-        typer.echo(line if as_json else log.render_line(line))
+        (say_json if as_json else say)(line if as_json else log.render_line(line))
 
 
 @app.command()
@@ -242,11 +240,11 @@ def report(
     events = (event for _, event in _journalled(loaded, 0))
     if missing:
         lacking = leftovers.missing(leftovers_shown(events), place)
-        typer.echo(json.dumps([file.model_dump() for file in lacking]))
+        say_json(json.dumps([file.model_dump() for file in lacking]))
         return
     target = output or loaded.config.campaign.folder / "report.html"
     render_report(events, place, target)
-    typer.echo(str(target))
+    say(str(target))
 
 
 @config_app.command("schema")
@@ -254,7 +252,7 @@ def config_schema() -> None:
     """Print the JSON schema of site files, for editors."""
     from mlip_autopipec.config.loader import json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=2))
+    say_json(json.dumps(json_schema(), indent=2))
 
 
 @config_app.command("check")
@@ -269,14 +267,14 @@ def config_check(
 
     loaded = _load(config)
     if effective:
-        typer.echo(effective_yaml(loaded.config), nl=False)
+        say(effective_yaml(loaded.config), end="")
         return
     seen = preview(loaded.config)
     if seen.mistakes:
         raise refusal(loaded.path, seen.mistakes)
-    typer.echo(f"{loaded.path} is in order.")
+    say(f"{loaded.path} is in order.")
     for note in seen.notes:
-        typer.echo(f"- {note}")
+        say(f"- {note}")
 
 
 @journal_app.command("verify")
@@ -287,7 +285,7 @@ def journal_verify(config: Config = None) -> None:
     folder = _journal_folder(_load(config))
     found = verify(folder)
     torn = f"; {found.torn_bytes} torn bytes at the end, which the next daemon keeps aside" if found.torn_bytes else ""
-    typer.echo(f"{folder} is in order: {found.records} events, {found.bytes} bytes, {found.segments} segments{torn}.")
+    say(f"{folder} is in order: {found.records} events, {found.bytes} bytes, {found.segments} segments{torn}.")
 
 
 @journal_app.command("tail")
@@ -363,13 +361,15 @@ def replay(
         raise OperatorError(f"the journal ends at event {wanted[-1].seq if wanted else 0}")
     state = fold(WorkflowState(), wanted)
     if as_json:
-        typer.echo(state.model_dump_json(indent=1))
+        say_json(state.model_dump_json(indent=1))
         return
     from rich.console import Console
 
     from mlip_autopipec.control.screen import render_status
 
-    Console().print(render_status(view(state, Policy.from_config(loaded.config), wanted[-1].event.at).status))
+    Console(markup=False, emoji=False).print(
+        render_status(view(state, Policy.from_config(loaded.config), wanted[-1].event.at).status)
+    )
 
 
 def main() -> None:
@@ -441,7 +441,7 @@ def _client(config: Path | None, socket: Path | None) -> "ControlClient":
 
 def _tell(steered: "Steered") -> None:
     already = "" if steered.changed else " already"
-    typer.echo(f"The campaign is {steered.status}{already} (event {steered.seq}).")
+    say(f"The campaign is {steered.status}{already} (event {steered.seq}).")
 
 
 def _journalled(loaded: "LoadedConfig", after: int) -> Iterator[tuple[int, "Event"]]:
@@ -456,10 +456,10 @@ def _restore(config: Path | None) -> None:
     from mlip_autopipec.restore import restore
 
     told = asyncio.run(restore(_load(config)))
-    typer.echo(f"{describe(told)}.")
+    say(f"{describe(told)}.")
     if told.unused:
-        typer.echo(f"Not used, as the site file has no place for them: {', '.join(told.unused)}.")
-    typer.echo("Lost for good: who paused, resumed and retried, and how attempts without an outcome ended.")
+        say(f"Not used, as the site file has no place for them: {', '.join(told.unused)}.")
+    say("Lost for good: who paused, resumed and retried, and how attempts without an outcome ended.")
 
 
 def _journal_folder(loaded: "LoadedConfig") -> Path:
@@ -479,6 +479,6 @@ def _print_event(seq: int, event: "Event", *, as_json: bool) -> None:
     from mlip_autopipec.observability.describe import describe
 
     if as_json:
-        typer.echo(f'{{"seq":{seq},"event":{event.model_dump_json()}}}')
+        say_json(f'{{"seq":{seq},"event":{event.model_dump_json()}}}')
     else:
-        typer.echo(f"{seq:>6}  {event.at:%Y-%m-%d %H:%M:%S}  {describe(event)}")
+        say(f"{seq:>6}  {event.at:%Y-%m-%d %H:%M:%S}  {describe(event)}")

@@ -39,6 +39,7 @@ from mlip_autopipec.control.server import ControlServer
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import FileRef, Phase, Place, Verdict
 from mlip_autopipec.data_models.state import Stage, WorkflowState
+from mlip_autopipec.data_models.terminal import say
 from mlip_autopipec.data_models.text import answer_in, first_lines
 from mlip_autopipec.errors import AutopipecError, ConfigurationError, OperatorError, StateUnreadable, TransientError
 from mlip_autopipec.journal.journal import FileJournal
@@ -123,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         loaded = load_config(words.config)
         if words.check:
-            print(effective_yaml(loaded.config), end="")
+            say(effective_yaml(loaded.config), end="")
             code = 0
         else:
             code = asyncio.run(_Daemon(loaded, fresh=words.fresh, exit_on_verdict=words.exit_on_verdict).run())
@@ -151,11 +152,11 @@ def _tell(error: BaseException) -> int:
     """Say what ended the daemon, and with which code."""
     first = _first(error)
     if isinstance(first, AutopipecError):
-        print(f"autopipecd: {first}", file=sys.stderr)
+        say(f"autopipecd: {first}", error=True)
         return first.exit_code
     if isinstance(first, KeyboardInterrupt):
         return 128 + signal.SIGINT
-    traceback.print_exception(error)
+    say("".join(traceback.format_exception(error)), error=True, end="")
     return AutopipecError.exit_code
 
 
@@ -390,7 +391,7 @@ class _Daemon:
             for folder in (self._config.site.root, self._folder):
                 if folder.exists():
                     folder.rename(folder.with_name(folder.name + suffix))
-        print(f"the earlier campaign is now in {self._folder}{suffix}")
+        say(f"the earlier campaign is now in {self._folder}{suffix}")
 
     async def _prepare_site(self) -> int | None:
         """Take the root over, put the work half there, and make sure that its Python has what the tasks import."""
@@ -449,7 +450,7 @@ class _Daemon:
 
     def _say(self, words: str) -> None:
         """On standard error, and in the log once there is one."""
-        print(f"autopipecd: {words}", file=sys.stderr)
+        say(f"autopipecd: {words}", error=True)
         if self._logger is not None:
             self._logger.warning(words)
 
@@ -502,7 +503,7 @@ class _Daemon:
             # Who stops a daemon waits for it, systemd for half a minute: no exit waits for a picture.
             of_report = await reporter.render_last()
         with contextlib.suppress(OSError):  # nobody reads any more; the exit code says how it went
-            print(final_words(manager.state, self._folder / "report.html", of_report), flush=True)
+            say(final_words(manager.state, self._folder / "report.html", of_report))
         return self._exit_code(manager.state)
 
     @asynccontextmanager

@@ -28,20 +28,19 @@ _STYLES = {
 
 def render_status(status: Status) -> RenderableType:
     """A header, the closed cycles, the active tasks, and what the campaign waits for."""
-    parts: list[RenderableType] = [Text(printable(f"{status.standstill}."), "bold yellow")] if status.standstill else []
+    parts: list[RenderableType] = [_text(f"{status.standstill}.", "bold yellow")] if status.standstill else []
     parts.append(_header(status))
     if status.cycles:
         parts.append(_cycles(status.cycles, status.measured))
     if status.active_tasks:
         parts.append(_active(status))
-    parts += [Text(printable(f"• {line}")) for line in status.explain]
+    parts += [_text(f"• {line}") for line in status.explain]
     return Group(*parts)
 
 
 def _header(status: Status) -> Panel:
-    title = Text.assemble(
-        (status.campaign or "no campaign yet", "bold"), "  ", (status.status, _STYLES.get(status.status, "cyan"))
-    )
+    campaign = _text(status.campaign or "no campaign yet", "bold")
+    title = Text("  ").join((campaign, _text(status.status, _STYLES.get(status.status, "cyan"))))
     body = Text("\n").join(_facts(status))
     return Panel(
         body, title=title, title_align="left", subtitle=f"event {status.seq}, {status.now:%Y-%m-%d %H:%M:%S} UTC"
@@ -50,20 +49,20 @@ def _header(status: Status) -> Panel:
 
 def _facts(status: Status) -> Iterator[Text]:
     counts = ", ".join(f"{count} {word}" for word, count in status.tasks.items() if count)
-    yield Text(f"cycle {status.cycle}, {status.phase or 'no phase yet'} ({status.stage})" + (counts and f": {counts}"))
+    yield _text(f"cycle {status.cycle}, {status.phase or 'no phase yet'} ({status.stage})" + (counts and f": {counts}"))
     if status.verdict is not None:
-        yield Text(printable(f"verdict {status.verdict}: {status.verdict_reason}"), _STYLES.get(status.verdict, "cyan"))
+        yield _text(f"verdict {status.verdict}: {status.verdict_reason}", _STYLES.get(status.verdict, "cyan"))
     if status.pause is not None:
         who, why = status.pause.by.name or f"uid {status.pause.by.uid}", status.pause.reason or "no reason given"
-        yield Text(printable(f"paused by {who} since {status.pause.at:%Y-%m-%d %H:%M:%S} UTC: {why}"), "yellow")
+        yield _text(f"paused by {who} since {status.pause.at:%Y-%m-%d %H:%M:%S} UTC: {why}", "yellow")
     if status.site is not SiteHealth.OK:
-        yield Text(printable(f"site {status.site}: {status.site_message}"), "red")
+        yield _text(f"site {status.site}: {status.site_message}", "red")
     if status.potential is not None:
         energy, force = _errors(status.potential.test)
-        yield Text(f"potential {status.potential.folder}: test errors {energy} meV/atom, {force} meV/Å")
+        yield _text(f"potential {status.potential.folder}: test errors {energy} meV/atom, {force} meV/Å")
     if status.cycles and (needs := status.cycles[-1].needs):
         met = sum(need.met for need in needs)
-        yield Text(f"needs: {met} of {len(needs)} met", "green" if met == len(needs) else "yellow")
+        yield _text(f"needs: {met} of {len(needs)} met", "green" if met == len(needs) else "yellow")
 
 
 def _cycles(cycles: tuple[CycleSummary, ...], measured: tuple[PastErrors, ...]) -> Table:
@@ -102,10 +101,16 @@ def _active(status: Status) -> Table:
         table.add_column(name, no_wrap=name != "how far")  # an id that is cut is none
     for task in shown:
         told = status.progress.get(task.task)
-        far = Text(printable(f"{told.done:.0%}, {told.words}") if told else "")
-        table.add_row(task.task, _job(task), task.job_state or "not seen yet", *((far,) if status.progress else ()))
+        far = _text(f"{told.done:.0%}, {told.words}" if told else "")
+        cells = map(_text, (task.task, _job(task), task.job_state or "not seen yet"))
+        table.add_row(*cells, *((far,) if status.progress else ()))
     return table
 
 
 def _job(task: ActiveTask) -> str:
     return f"{task.job_id}_{task.index}" if task.job_id is not None else "being submitted"
+
+
+def _text(words: str, style: str = "") -> Text:
+    """Words as words: neither markup nor control characters have a meaning in them."""
+    return Text(printable(words), style)

@@ -13,9 +13,11 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from mlip_autopipec.observability.markup import inline_svg
+from mlip_autopipec.observability.words import one_line
 
 INK, MUTED, GRID = "#1f2328", "#6e7681", "#d9dde3"
 BLUE, VERMILLION, GREEN, PURPLE, GREY = "#0072b2", "#d55e00", "#009e73", "#b8659a", "#7d848d"
@@ -53,6 +55,8 @@ _STYLE: Mapping[str, Any] = {
     "lines.markersize": 5,
 }
 _WIDTH_INCH = 9.2
+#: Characters of a label; a longer one would leave no room for what it is about.
+_LABEL_MAX = 60
 
 
 def svg(draw: Drawing, name: str, alt: str, *, height_inch: float = 3.2) -> str:
@@ -75,7 +79,21 @@ def png(draw: Drawing, *, height_inch: float = 3.2) -> bytes:
 def _drawn(draw: Drawing, height_inch: float) -> Figure:
     figure = Figure(figsize=(_WIDTH_INCH, height_inch), layout="constrained")
     draw(figure)
+    _keep_words_plain(figure)
     return figure
+
+
+def _keep_words_plain(figure: Figure) -> None:
+    """Let no word of others be taken for mathematics, which may not parse, or break the SVG.
+
+    Ticks are left alone: their words are matplotlib's own, and the numbers that were given to it.
+    """
+    axes = [each for one in figure.axes for each in (one.xaxis, one.yaxis)]
+    ticks = {label for axis in axes for tick in axis.get_major_ticks() for label in (tick.label1, tick.label2)}
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text not in ticks and text.get_text():
+            text.set_parse_math(False)
+            text.set_text(one_line(text.get_text(), _LABEL_MAX))
 
 
 def plain_log(axis: Any, subs: tuple[float, ...] = (1.0, 2.0, 5.0)) -> None:

@@ -18,6 +18,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.data_models.terminal import harmless_json
 from mlip_autopipec.observability.describe import describe
 from mlip_autopipec.observability.words import one_line
 
@@ -150,7 +151,7 @@ class _Lines:
         """One entry. A full disk must not end a campaign by way of its log: the lines it costs are counted."""
         if self._lost:
             entry = {**entry, "lines_lost_before": self._lost}
-        line = (json.dumps(entry, ensure_ascii=False, default=str) + "\n").encode(errors="replace")
+        line = (harmless_json(json.dumps(entry, ensure_ascii=False, default=str)) + "\n").encode(errors="replace")
         try:
             self._follow_the_name(len(line))
             os.write(self._file, line)

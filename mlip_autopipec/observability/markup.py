@@ -2,14 +2,21 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from html import escape
+from html import escape as escape_markup
 from itertools import repeat
+
+from mlip_autopipec.data_models.text import printable
 
 _STYLE_ELEMENT = re.compile(r"<style.*?</style>", re.DOTALL)
 _METADATA_ELEMENT = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 _PATH = re.compile(r'(?<= d=")[^"]*')
 _DECIMALS = re.compile(r"(\.\d\d)\d+")
 _VIEW_BOX = re.compile(r'viewBox="[^"]*"')
+
+
+def escape(text: str, *, quote: bool = True) -> str:
+    """The text as HTML shows it, with a mark in place of every control character."""
+    return escape_markup(printable(text), quote=quote)
 
 
 def element(tag: str, text: str, **attributes: str) -> str:

@@ -100,7 +100,7 @@ class _Terminal(Console):
 
 
 def _live(stream: TextIO, footer_source: ConsoleProgress) -> Live:
-    console = _Terminal(file=stream, force_terminal=True, highlight=False)
+    console = _Terminal(file=stream, force_terminal=True, highlight=False, markup=False, emoji=False)
     return Live(footer_source, console=console, refresh_per_second=1, redirect_stdout=False, redirect_stderr=False)
 
 
@@ -108,7 +108,7 @@ def footer(state: WorkflowState, elapsed_s: float, running: Mapping[str, Progres
     """What stays at the bottom of a terminal: the closed cycles, where the campaign is now, and what is running."""
     parts: list[Table | Text] = [Text(_place(state, elapsed_s), style="bold")]
     for task, told in islice(running.items(), _RUNNING_MAX):
-        line = f"  {task}  {told.done:.0%}  {one_line(told.words)}"
+        line = f"  {one_line(task)}  {told.done:.0%}  {one_line(told.words)}"
         parts.append(Text(line, no_wrap=True, overflow="ellipsis"))
     if state.cycles:
         parts.insert(0, _table(state))

@@ -5,7 +5,6 @@ A section with nothing to show yet says so and stays.
 
 import os
 from collections.abc import Iterable, Sequence
-from html import escape
 from pathlib import Path
 
 from mlip_autopipec.data_models import events as ev
@@ -17,7 +16,7 @@ from mlip_autopipec.observability.durations import phase_times
 from mlip_autopipec.observability.fitting import fitting, last_fit
 from mlip_autopipec.observability.judgement import gate, last_judgement, needs
 from mlip_autopipec.observability.labelling import labelling, labels
-from mlip_autopipec.observability.markup import element
+from mlip_autopipec.observability.markup import element, escape
 from mlip_autopipec.observability.overview import overview
 from mlip_autopipec.observability.projections import (
     attempts,

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from html import escape
 from pathlib import Path
 
 from mlip_autopipec.data_models.base import Verdict
@@ -12,7 +11,7 @@ from mlip_autopipec.observability import figures as fg
 from mlip_autopipec.observability.blocks import ROWS_MAX, details, figure, quiet, rest
 from mlip_autopipec.observability.durations import PhaseTime
 from mlip_autopipec.observability.gamma import gamma_cycles, gamma_height_inch, gamma_histogram, gamma_panels
-from mlip_autopipec.observability.markup import element, table
+from mlip_autopipec.observability.markup import element, escape, table
 from mlip_autopipec.observability.overview import Overview
 from mlip_autopipec.observability.parity import Parity, read_parity
 from mlip_autopipec.observability.projections import (
