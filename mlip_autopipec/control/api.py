@@ -33,6 +33,9 @@ class PotentialBrief(Model):
     cycle: int
     folder: str
     test: Errors
+    functions_per_element: dict[str, int] = Field(default_factory=dict, description="empty where nobody told")
+    cutoff_angstrom: float | None = None
+    cost_us: float | None = Field(default=None, description="µs per atom and step on one core")
 
 
 class Status(Model):

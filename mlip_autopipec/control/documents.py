@@ -64,7 +64,15 @@ def _status(state: WorkflowState, lines: Sequence[str], now: datetime) -> Status
         tasks=_task_counts(state),
         active_tasks=tuple(islice(_active_tasks(state), ACTIVE_TASKS_MAX)),
         active_tasks_count=sum(len(batch.live) for batch in state.batches.values()),
-        potential=potential and PotentialBrief(cycle=potential.cycle, folder=potential.folder, test=potential.test),
+        potential=potential
+        and PotentialBrief(
+            cycle=potential.cycle,
+            folder=potential.folder,
+            test=potential.test,
+            functions_per_element=potential.functions_per_element,
+            cutoff_angstrom=potential.cutoff_angstrom,
+            cost_us=potential.cost_us,
+        ),
         cycles=state.cycles,
         measured=state.measured,
         explain=_capped(lines),

@@ -59,10 +59,28 @@ def _facts(status: Status) -> Iterator[Text]:
         yield _text(f"site {status.site}: {status.site_message}", "red")
     if status.potential is not None:
         energy, force = _errors(status.potential.test)
-        yield _text(f"potential {status.potential.folder}: test errors {energy} meV/atom, {force} meV/Å")
+        yield _text(f"potential {status.potential.folder}: test errors {energy} meV/atom, {force} meV/Å{_size(status)}")
     if status.cycles and (needs := status.cycles[-1].needs):
         met = sum(need.met for need in needs)
         yield _text(f"needs: {met} of {len(needs)} met", "green" if met == len(needs) else "yellow")
+
+
+def _size(status: Status) -> str:
+    """The stress error where labels have stress, and what the potential is made of where the journal tells it."""
+    potential = status.potential
+    if potential is None:
+        return ""
+    stress = potential.test.stress_gpa
+    words = [] if stress is None else [f", {stress:.3f} GPa"]
+    if counts := potential.functions_per_element:
+        alike = len(set(counts.values())) == 1
+        told = f"{next(iter(counts.values()))}" if alike else ", ".join(f"{name} {n}" for name, n in counts.items())
+        words.append(f"; functions per element {told}")
+    if potential.cutoff_angstrom is not None:
+        words.append(f", cutoff {potential.cutoff_angstrom:g} Å")
+    if potential.cost_us is not None:
+        words.append(f", {potential.cost_us:.0f} µs per atom and step")
+    return "".join(words)
 
 
 def _cycles(cycles: tuple[CycleSummary, ...], measured: tuple[PastErrors, ...]) -> Table:

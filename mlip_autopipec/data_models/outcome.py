@@ -315,6 +315,7 @@ class FitTrial(Model):
     why: Literal["cutoff", "functions", "weights", "evidence"] = Field(description="what the trial was to decide")
     settings: FitSettings
     energy_mev_per_atom: float = Field(ge=0)
+    energy_mae_mev_per_atom: float = Field(ge=0, description="mean absolute error; what is compared")
     force_mev_per_angstrom: float = Field(ge=0)
     stress_mev_per_atom: float | None = Field(
         default=None, ge=0, description="of ∂(energy per atom)/∂strain; None where no label has stress"

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.outcome import GroupErrors, TrainMetrics
+from mlip_autopipec.data_models.outcome import FitReport, FitSettings, GroupErrors, TrainMetrics
 from mlip_autopipec.observability.blocks import figure, quiet
 from mlip_autopipec.observability.canvas import BLUE, GREY, MUTED, VERMILLION, Drawing, plain_log
 from mlip_autopipec.observability.markup import element, table
@@ -53,7 +53,67 @@ def fitting(fit: LastFit | None) -> str:
     if len(metrics.fits) > 1:
         ways = ", ".join(f"{_STARTS[way.start]} {figures3(way.force_mev_per_angstrom)} meV/Å" for way in metrics.fits)
         words += f" It was made in {len(metrics.fits)} ways, and the first was kept: {ways} on the test set."
-    return element("p", words) + _loss(metrics.loss) + _parts(metrics.groups, metrics.groups_of_current)
+    return (
+        element("p", words)
+        + _made_of(metrics)
+        + _choice(metrics.fit)
+        + _loss(metrics.loss)
+        + _parts(metrics.groups, metrics.groups_of_current)
+    )
+
+
+def _made_of(metrics: TrainMetrics) -> str:
+    """What was fitted, by element, with the settings of a linear fit."""
+    if not metrics.functions_per_element:
+        return ""
+    words = "Functions: " + ", ".join(f"{name} {size}" for name, size in metrics.functions_per_element.items()) + "."
+    if metrics.fit is not None:
+        words += f" {_settings(metrics.fit.settings)}."
+        if metrics.fit.cost_us is not None:
+            words += f" Measured, {figures3(metrics.fit.cost_us)} µs per atom and step on one core, without γ."
+        if metrics.fit.left_out:
+            words += f" {count(metrics.fit.left_out, 'direction')} of the fit were lost to rounding and left out."
+    return element("p", words)
+
+
+def _settings(one: FitSettings) -> str:
+    return (
+        f"Cutoff {one.cutoff_angstrom:g} Å; weights of energy, force and stress {one.energy_weight:g},"
+        f" {one.force_weight:g} and {one.stress_weight:g}; penalty {one.ridge:.0e}, smoothness {one.smoothness:g}"
+    )
+
+
+def _choice(fit: FitReport | None) -> str:
+    """The trials of `auto`, as they were made."""
+    if fit is None or fit.choice is None:
+        return ""
+    choice = fit.choice
+    words = quiet(
+        f"Chosen by cross-validation in {choice.folds} folds (independent trajectories: {choice.trajectories}), in"
+        f" {duration(choice.seconds)}; the test set was not looked at. Root-mean-square errors but for the mean"
+        " absolute one of energies, which is what is compared; the smallest basis within a tenth of the best is taken."
+    )
+    rows = [
+        (
+            trial.why,
+            f"{trial.settings.cutoff_angstrom:g}",
+            str(trial.settings.functions_per_element),
+            f"{trial.settings.energy_weight:g}",
+            f"{trial.settings.smoothness:g}",
+            f"{trial.settings.ridge:.0e}",
+            figures3(trial.energy_mae_mev_per_atom),
+            figures3(trial.energy_mev_per_atom),
+            figures3(trial.force_mev_per_angstrom),
+            _number(trial.stress_mev_per_atom),
+            _number(trial.cost_us),
+        )
+        for trial in choice.trials
+    ]
+    head = (
+        *("decides", "cutoff, Å", "functions per element", "energy weight", "smoothness", "penalty"),
+        *("energy, MAE, meV/atom", "RMS", "force, meV/Å", "stress, meV/atom", "µs per atom and step"),
+    )
+    return words + table(head, rows, text_columns=(0,))
 
 
 def _loss(curve: Sequence[tuple[int, int, float, float, float]]) -> str:
@@ -109,6 +169,7 @@ def _parts(groups: Sequence[GroupErrors], before: Sequence[GroupErrors]) -> str:
                 _number(current.energy_mev_per_atom if current else None),
                 _number(group.force_mev_per_angstrom),
                 _number(current.force_mev_per_angstrom if current else None),
+                _number(group.stress_gpa),
                 _number(group.force_p95_mev_per_angstrom),
                 _number(group.force_max_mev_per_angstrom),
             )
@@ -121,6 +182,7 @@ def _parts(groups: Sequence[GroupErrors], before: Sequence[GroupErrors]) -> str:
         "before",
         "force, meV/Å",
         "before",
+        "stress, GPa",
         "95 %",
         "worst",
     )

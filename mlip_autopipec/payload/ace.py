@@ -3,6 +3,7 @@
 pyace prints and imports slowly (1.5 s); only the work half's modules that need it import this one.
 """
 
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -43,6 +44,7 @@ _CORE_WIDTH_ANGSTROM = 0.1
 #: Of the central differences that give the stress; wide enough for the splines of the radial functions.
 _STRAIN = 1e-4
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+_E0_LINE = re.compile(r"^E0: \[.*\]$", re.MULTILINE)
 _TOOL_TIMEOUT_S = 3600
 _WORDS_MAX = 1500
 
@@ -235,10 +237,21 @@ def make_active_set(potential_yaml: Path, dataset: Path) -> Path:
     return potential_yaml.with_suffix(".asi")
 
 
-def make_yace(potential_yaml: Path) -> Path:
-    """The C-tilde potential that production MD reads, by the calls that pace_yaml2yace makes."""
+def make_yace(potential_yaml: Path, references: Mapping[str, float]) -> Path:
+    """The C-tilde potential that production MD reads, by the calls that pace_yaml2yace makes.
+
+    Its `E0` holds the reference energies in eV, so that it gives total energies, on the labels' scale. The B-basis
+    beside it has no such thing: python-ace and ML-PACE pass over an E0 there. Within a campaign only that one is read,
+    and references are added by hand. Raises TaskFailed (crashed) if python-ace writes another format.
+    """
     path = potential_yaml.with_suffix(".yace")
-    ACEBBasisSet(str(potential_yaml)).to_ACECTildeBasisSet().save_yaml(str(path))
+    basis = ACEBBasisSet(str(potential_yaml))
+    basis.to_ACECTildeBasisSet().save_yaml(str(path))
+    energies = ", ".join(repr(float(references.get(element, 0.0))) for element in basis.elements_name)
+    whole, found = _E0_LINE.subn(f"E0: [{energies}]", path.read_text(encoding="utf-8"))
+    if found != 1:
+        raise TaskFailed("crashed", f"{path.name} as python-ace writes it has {found} lines of E0, expected one")
+    path.write_text(whole, encoding="utf-8")
     return path
 
 

@@ -97,6 +97,7 @@ def _trial(trial: Trial) -> dict[str, Any]:
         "why": trial.why,
         "settings": asdict(trial.settings),
         "energy_mev_per_atom": trial.errors["energy"] * _MEV,
+        "energy_mae_mev_per_atom": trial.energy_mae * _MEV,
         "force_mev_per_angstrom": trial.errors["force"] * _MEV,
         "stress_mev_per_atom": None if stress is None else stress * _MEV,
         "cost_us": trial.cost_us,

@@ -48,16 +48,21 @@ class Moments:
         self.weight = 0.0
         self.factor = np.zeros((0, functions + 1))  # RᵀR = Σ w [x y]ᵀ[x y]
         self._products: np.ndarray | None = None
+        self.seen: list[np.ndarray] = []  # the rows themselves, of a kind that has few
 
-    def add(self, rows: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> None:
-        """Fold rows (n_rows, n_functions) in."""
-        self._fold(np.column_stack([rows, targets]) * np.sqrt(weights)[:, None])
+    def add(self, rows: np.ndarray, targets: np.ndarray, weights: np.ndarray, *, keep: bool = False) -> None:
+        """Fold rows (n_rows, n_functions) in; keep them too for `mean_absolute_error`."""
+        whole = np.column_stack([rows, targets])
+        if keep:
+            self.seen.append(whole)
+        self._fold(whole * np.sqrt(weights)[:, None])
         self.weight += float(weights.sum())
         self.rows += len(targets)
 
     def join(self, other: "Moments") -> None:
         """Fold another's rows in."""
         self._fold(other.factor)
+        self.seen += other.seen
         self.rows += other.rows
         self.weight += other.weight
 
@@ -74,6 +79,13 @@ class Moments:
             return 0.0
         left = self.factor[:, columns] @ coefficients - self.factor[:, -1]
         return float(left @ left) / self.weight
+
+    def mean_absolute_error(self, coefficients: np.ndarray, columns: np.ndarray) -> float:
+        """Of the rows that were kept; 0 without any. A few outliers among a few dozen rows do not decide it."""
+        if not self.seen:
+            return 0.0
+        left = [np.abs(seen[:, columns] @ coefficients - seen[:, -1]) for seen in self.seen]
+        return float(np.concatenate(left).mean())
 
     def _fold(self, rows: np.ndarray) -> None:
         stacked = np.vstack([self.factor, rows])
@@ -214,16 +226,16 @@ def _folded(
             blocks = waiting.setdefault((fold, kind), [])
             blocks.append((rows[0], rows[1], rows[2]))
             if sum(len(targets) for _, targets, _ in blocks) >= enough:
-                _flush(found[fold][kind], blocks)
+                _flush(found[fold][kind], blocks, keep=kind == "energy")
     for (fold, kind), blocks in waiting.items():
         if blocks:
-            _flush(found[fold][kind], blocks)
+            _flush(found[fold][kind], blocks, keep=kind == "energy")
     return found
 
 
-def _flush(moments: Moments, blocks: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
+def _flush(moments: Moments, blocks: list[tuple[np.ndarray, np.ndarray, np.ndarray]], *, keep: bool) -> None:
     rows, targets, weights = (np.concatenate(part) for part in zip(*blocks, strict=True))
-    moments.add(rows, targets, weights)
+    moments.add(rows, targets, weights, keep=keep)
     blocks.clear()
 
 

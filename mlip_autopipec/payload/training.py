@@ -54,7 +54,7 @@ def run(job: Job) -> Result:
     started = time.monotonic()
     job.progress(0.5, "making the active set")
     asi = make_active_set(potential, dataset_for_tools(making, labels.train, references))
-    make_yace(potential)
+    make_yace(potential, references)
     active_set_s = time.monotonic() - started
     evaluator, current = Evaluator(potential, asi), _current(job)
     job.progress(0.8, "measuring")

@@ -129,4 +129,7 @@ def _potential(cycle: int, outcome: Outcome, metrics: TrainMetrics) -> Potential
         fingerprint=metrics.fingerprint,
         test=metrics.test,
         reference_energies_ev=metrics.reference_energies_ev,
+        functions_per_element=metrics.functions_per_element,
+        cutoff_angstrom=metrics.fit.settings.cutoff_angstrom if metrics.fit else None,
+        cost_us=metrics.fit.cost_us if metrics.fit else None,
     )

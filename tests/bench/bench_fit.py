@@ -2,7 +2,7 @@
 
 Each pair NAME_train.extxyz.gz and NAME_test.extxyz.gz of the folder is one set, with `energy` (eV) and `force` (eV/Å)
 in the extended XYZ. Every choice is made on the training set alone; the test set is looked at once. Nothing says which
-frames are of one trajectory, so stretches of ten consecutive ones are never split between fit and judgement.
+frames are of one trajectory, so stretches of four consecutive ones are never split between fit and judgement.
 """
 
 import resource
@@ -29,7 +29,7 @@ OTHERS = {
     "Si": {"GAP": (2.91, 70.0), "MTP": (2.21, 60.0), "ACE": (2.67, 66.0)},
     "Mo": {"GAP": (2.24, 90.0), "MTP": (2.83, 90.0), "ACE": (2.91, 97.0)},
 }
-_STRETCH = 10
+_STRETCH = 4
 _MEV = 1000.0
 _MIB = 1024.0
 

@@ -145,6 +145,22 @@ def test_the_screen_shows_cycles_and_potential() -> None:
     assert ["1", "4", "3", "5", "0", "–", "–", "–"] in rows
 
 
+def test_the_screen_says_what_the_potential_is_made_of() -> None:
+    """Stress error, functions, cutoff and cost, as far as the journal tells them."""
+    status = view(later(), POLICY, BEGIN).status
+    assert status.potential is not None
+    brief = status.potential.model_copy(
+        update={
+            "test": TEST.model_copy(update={"stress_gpa": 0.1234}),
+            "functions_per_element": {"Cu": 140, "Au": 139},
+            "cutoff_angstrom": 5.25,
+            "cost_us": 18.7,
+        }
+    )
+    text = " ".join(screen(status.model_copy(update={"potential": brief})).replace("│", " ").split())
+    assert "4.2 meV/Å, 0.123 GPa; functions per element Cu 140, Au 139, cutoff 5.25 Å, 19 µs per atom and step" in text
+
+
 def test_the_screen_says_where_a_potential_is_not_right_yet() -> None:
     """How many needs are met, and why a campaign that is quiet goes on."""
     need = Need(

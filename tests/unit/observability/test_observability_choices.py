@@ -239,6 +239,44 @@ def test_the_last_fit_is_told_by_part_and_by_loss(campaign: Campaign) -> None:
     assert loss_words(metrics.loss) == ["stage 1 5.00 → 0.500", "stage 2 2.00 → 0.250"]
 
 
+def test_what_was_fitted_and_why_is_told(campaign: Campaign) -> None:
+    """Functions by element, settings and cost; and every trial of `auto` with its errors."""
+    plain = last_fit(campaign.events)
+    assert plain is not None
+    settings = oc.FitSettings(
+        cutoff_angstrom=5.25,
+        functions_per_element=140,
+        energy_weight=300,
+        force_weight=1,
+        stress_weight=30,
+        smoothness=1,
+        ridge=1e-7,
+    )
+    trial = oc.FitTrial(
+        why="functions",
+        settings=settings,
+        energy_mev_per_atom=2.25,
+        energy_mae_mev_per_atom=1.75,
+        force_mev_per_angstrom=88.5,
+        stress_mev_per_atom=33.5,
+        cost_us=18.5,
+    )
+    fit = oc.FitReport(
+        settings=settings,
+        choice=oc.FitChoice(trials=(trial,), trajectories=23, folds=5, seconds=77.0),
+        cost_us=19.5,
+        condition=1e6,
+        left_out=2,
+    )
+    told = fitting(
+        LastFit(1, 30.0, plain.metrics.model_copy(update={"functions_per_element": {"Cu": 139}, "fit": fit}))
+    )
+    for words in ("Cu 139", "5.25 Å", "300, 1 and 30", "19.5 µs", "2 directions", "trajectories: 23", "1 min 17 s"):
+        assert words in told, words
+    for cell in ("functions", "140", "1.75", "2.25", "88.5", "33.5", "18.5"):
+        assert f">{cell}<" in told, cell
+
+
 def test_halts_are_told_by_condition() -> None:
     """Over all cycles: how often it halted, and where it did so last."""
     three = whole_campaign(learning_cycles=3)

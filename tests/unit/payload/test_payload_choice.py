@@ -137,7 +137,7 @@ def test_auto_chooses_within_a_tenth_of_the_best_and_keeps_what_is_named(tmp_pat
     sizes = [trial for trial in fit.choice.trials if trial.why == "functions"]
     score = {
         trial.settings.functions_per_element: (
-            trial.energy_mev_per_atom * trial.force_mev_per_angstrom * (trial.stress_mev_per_atom or 1.0)
+            trial.energy_mae_mev_per_atom * trial.force_mev_per_angstrom * (trial.stress_mev_per_atom or 1.0)
         )
         ** (1 / 3)
         for trial in sizes

@@ -29,7 +29,7 @@ from mlip_autopipec.payload.structures import read_frames, write_frames
 
 pytest.importorskip("pyace", reason="needs the demo extra")
 
-from pyace import ACEBBasisSet
+from pyace import ACEBBasisSet, PyACECalculator
 
 from mlip_autopipec.payload import training
 from mlip_autopipec.payload.ace import Evaluator
@@ -346,3 +346,24 @@ def test_buffer_atoms_count_less_in_the_fit_and_in_its_errors(tmp_path: Path) ->
     assert errors["true"][0] <= errors["less"][0] * 1.05
     assert errors["less"][0] < 0.5 * errors["full"][0]
     assert errors["less"][1] < 0.5 * errors["full"][1]
+
+
+def test_the_file_for_production_gives_total_energies(fitted: Fitted) -> None:
+    """On the scale of the labels, in ASE: those of a cell, and of an atom alone its reference energy."""
+    calculator = PyACECalculator(str(fitted.yaml.with_suffix(".yace")))
+    (label,) = read_frames(fitted.labels[10])
+    atoms = Atoms(label.get_chemical_symbols(), label.positions, cell=label.cell, pbc=True)
+    atoms.calc = calculator
+    assert atoms.get_potential_energy() == pytest.approx(label.get_potential_energy(), abs=0.005 * len(atoms))
+    alone = Atoms("Cu", positions=[[10, 10, 10]], cell=[20, 20, 20], pbc=True)
+    alone.calc = calculator
+    assert alone.get_potential_energy() == pytest.approx(fitted.metrics["reference_energies_ev"]["Cu"], abs=1e-9)
+
+
+def test_the_b_basis_keeps_its_scale(fitted: Fitted) -> None:
+    """It is read within the campaign, where the reference energies are added: they are in it not twice."""
+    (label,) = read_frames(fitted.labels[10])
+    said = Evaluator(fitted.yaml).evaluate(label, graded=False).energy_ev
+    references = fitted.metrics["reference_energies_ev"]["Cu"] * len(label)
+    assert abs(references) > 0.1
+    assert said + references == pytest.approx(label.get_potential_energy(), abs=0.005 * len(label))
