@@ -227,6 +227,7 @@ class Walker(Model):
         source = self.prototype or self.file
         structure = source.name if source else ""
         pressure = f" {self.pressure_gpa:g} GPa" if self.ensemble == "npt" else ""
+        pressure += " with swaps" if self.swaps else ""
         stage = f", stage {self.stage + 1}" if self.stage else ""
         replica = f" #{self.replica + 1}" if self.replica else ""
         return f"{structure} {self.temperature_kelvin:g} K {self.ensemble}{pressure}{stage}{replica}"
@@ -306,9 +307,9 @@ Acquisition = Literal["batch", "gamma_window"]
 class Shares(Model):
     """Parts of a batch by the way in which they are chosen; what none of the ways takes is left to `informed`."""
 
-    informed: float = Field(default=0.6, ge=0, le=1, description="by what the whole batch teaches")
-    d_optimal: float = Field(default=0.2, ge=0, le=1, description="by pace_select, against the active set")
-    random: float = Field(default=0.2, ge=0, le=1, description="by chance, over all conditions")
+    informed: float = Field(default=0.8, ge=0, le=1, description="by what the whole batch teaches")
+    d_optimal: float = Field(default=0.1, ge=0, le=1, description="by pace_select, against the active set")
+    random: float = Field(default=0.1, ge=0, le=1, description="by chance, over all conditions")
 
 
 class SelectParameters(Model):

@@ -12,8 +12,8 @@ from mlip_autopipec.data_models.digest import CycleSummary
 from mlip_autopipec.data_models.outcome import Lesson
 from mlip_autopipec.data_models.task import Shares
 
-#: A share moves to half or double of what was asked at most.
-_LEAST, _MOST = 0.5, 2.0
+#: A share moves to half, or to half as much again, of what was asked at most.
+_LEAST, _MOST = 0.5, 1.5
 #: Cycles whose labels are looked at: older ones were learned by a potential that is long gone.
 _CYCLES = 2
 _DECIMALS = 3

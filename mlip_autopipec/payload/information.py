@@ -2,16 +2,19 @@
 
 A linear ACE potential is a regression, so its uncertainty is known in closed form: with the rows X of the design matrix
 (energy per atom and force components of the structures in the training set, each divided by its noise) and a Gaussian
-prior of precision P, the coefficients have the covariance Σ = (XᵀX + P)⁻¹, whatever the labels say. The mean squared
-error that is to be expected over a pool of structures is trace(Σ S), where S is the pool's mean of xxᵀ. A label with
-the rows Z takes
+prior of precision P, the coefficients have the covariance Σ = (XᵀX + P)⁻¹, whatever the labels say. The squared error
+v of a structure is then xΣxᵀ of its energy's row and its mean over the rows of its forces, in units of the noise. What
+is asked of a batch is the least sum of log(1 + v) over a pool of structures. With S the pool's sum of xᵀx, each
+structure's divided by its 1 + v, a label with the rows Z takes
 
     trace[(1 + Z Σ Zᵀ)⁻¹ Z Σ S Σ Zᵀ]
 
-from it. Choosing greedily by that gain, with Σ updated after each choice, is V-optimal (also I-optimal) design: a copy
-of what has been chosen gains nothing, and what is rare in the pool counts as rarely as it is met (Fedorov, Theory of
-Optimal Experiments (1972), chapter 2; Settles, Active Learning (2012), section 4.4 for the use in learning). D-optimal
-design, which MaxVol serves, asks for the largest determinant instead: the extremes of the pool, whatever their weight.
+from it, to first order. Choosing greedily by that gain, with Σ and S updated after each choice, is V-optimal design
+(also called I-optimal; Fedorov, Theory of Optimal Experiments (1972), chapter 2), made robust: a copy of what has been
+chosen gains nothing, what is rare in the pool counts as rarely as it is met, and what a bad potential's MD has led far
+astray does not outweigh all that is near. With plain v a first batch on Ni3Al stood at 18.1 meV/Å after five labels,
+with log(1 + v) at 15.5, by chance at 24.7; after twenty at 12.4, 12.5 and 17.9. D-optimal design, which MaxVol serves,
+asks for the largest determinant instead: the extremes of the pool, whatever their weight.
 
 Energies and forces are brought to one scale by their noise, which is what the current potential leaves over on its own
 training set: a gain is a share of all that is expected, noise included, so it tells when labels stop to teach.
@@ -76,33 +79,38 @@ class Information:
         precision = design.precision(trained, self.noise)
         factor, _ = cho_factor(precision)
         upper = np.triu(factor)
-        share = {group: 1.0 / (groups.count(group) * len(set(groups))) for group in set(groups)}
-        asked = np.zeros_like(precision)
-        told: list[np.ndarray] = []
-        for atoms, group in zip(pool, groups, strict=True):
+        asked, told = np.zeros_like(precision), list[np.ndarray]()
+        for atoms in pool:
             scaled = design.scaled(atoms, self.noise)
             rows = solve_triangular(upper, scaled.rows.T, trans="T", check_finite=False).T
-            energy, forces = rows[0], rows[1:]
-            asked += share[group] * (np.outer(energy, energy) + forces.T @ forces / len(forces))
+            means = np.outer(rows[0], rows[0]) + rows[1:].T @ rows[1:] / (len(rows) - 1)
+            asked += means / (1.0 + np.trace(means))
             rows[1:] *= np.sqrt(scaled.atoms_told)
-            told.append(_compressed(rows))
+            told.append(np.vstack([rows[:1], _compressed(rows[1:])]))
         values, vectors = np.linalg.eigh(asked)
-        kept = slice(max(len(values) - _DIRECTIONS_KEPT, 0), None)
-        self._asked = np.clip(values[kept], 0.0, None)
-        self._told = [rows @ vectors[:, kept] for rows in told]
-        self._covariance = np.eye(len(self._asked))
+        vectors = vectors[:, max(len(values) - _DIRECTIONS_KEPT, 0) :]
+        self._told = [rows @ vectors for rows in told]
+        self._numbers = np.array([3.0 * len(atoms) for atoms in pool])
+        self._share = np.array([1.0 / (groups.count(group) * len(set(groups))) for group in groups])
+        self._covariance = np.eye(vectors.shape[1])
+        self._ask()
 
-    @property
-    def expected(self) -> float:
-        """Mean squared error to be expected over the pool, noise included, in units of the noise; 2 is noise alone."""
-        return 2.0 + float(self._asked @ np.diag(self._covariance))
+    def _ask(self) -> None:
+        """S, and what is expected, as they follow from Σ."""
+        self._asked, self.expected = np.zeros_like(self._covariance), 1.0
+        for rows, number, share in zip(self._told, self._numbers, self._share, strict=True):
+            weights = np.full(len(rows), 1.0 / number)
+            weights[0] = 1.0  # the energy counts as much as all the forces
+            error = float(weights @ np.einsum("ij,ij->i", rows @ self._covariance, rows))
+            self._asked += (rows.T * (weights * share / (1.0 + error))) @ rows
+            self.expected += share * np.log1p(error)
 
     def gain(self, index: int) -> float:
         """What a label of this structure would take from `expected`, as a share of it, in 0 … 1."""
         rows = self._told[index]
         carried = rows @ self._covariance
         inner = np.eye(len(rows)) + carried @ rows.T
-        wanted = (carried * self._asked) @ carried.T
+        wanted = carried @ self._asked @ carried.T
         return float(np.trace(np.linalg.solve(inner, wanted))) / self.expected
 
     def take(self, index: int) -> None:
@@ -111,6 +119,7 @@ class Information:
         carried = rows @ self._covariance
         inner = np.eye(len(rows)) + carried @ rows.T
         self._covariance -= carried.T @ np.linalg.solve(inner, carried)
+        self._ask()
 
 
 @dataclass(frozen=True)
