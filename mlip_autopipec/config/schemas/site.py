@@ -1,5 +1,6 @@
 """`site:` where the jobs run and how they are started."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -64,8 +65,15 @@ class LocalScheduler(Model):
     )
 
 
+def _of_letters(word: str) -> str:
+    """The word, if a person can read all of it. Raises ValueError."""
+    if not word.isprintable():
+        raise ValueError(f"expected a word without control characters, and {word!r} has one")
+    return word
+
+
 #: One word of an sbatch option.
-_Word = Annotated[str, Field(pattern=r"^[^\s\"'\\]+$")]
+_Word = Annotated[str, Field(pattern=r"^[^\s\"'\\]+$"), AfterValidator(_of_letters)]
 #: What the program itself says to sbatch: the promise that a job is submitted once rests on it.
 _OWN_OPTIONS = ("array", "chdir", "export", "job-name", "no-requeue", "open-mode", "output", "requeue", "signal")
 _OWN_LETTERS = frozenset("aoDJ")
@@ -81,12 +89,27 @@ _FORBIDDEN = (
 )
 
 
+#: Short options of sbatch whose value may stand behind the letter without a blank, and those whose value is a number.
+_LETTERS_WITH_VALUE = frozenset("aABbCcdDeFGiJLMmNnopqStwx")
+_LETTERS_WITH_NUMBER = frozenset("BcNnt")
+
+
+def _plain(word: str) -> None:
+    """Raise ValueError for several short options in one word, which sbatch takes apart."""
+    letters = word[1:] if word[:1] == "-" and word[:2] != "--" else ""
+    if len(letters) > 1 and letters[0] not in _LETTERS_WITH_VALUE:
+        raise ValueError(f"expected one option, and {word} is several in one: write each by itself, or its long form")
+    if len(letters) > 1 and letters[0] in _LETTERS_WITH_NUMBER and not letters[1].isdigit():
+        raise ValueError(f"expected a number behind -{letters[0]}, found {letters[1:]}")
+
+
 def _further_option(line: str) -> str:
     """A line `#SBATCH …` that takes none of the program's own options back, not even abbreviated. Raises ValueError."""
-    mark, *words = line.split()
-    if mark != "#SBATCH" or "\n" in line or not words or not words[0].startswith("-"):
+    mark, *words = shlex.split(line) or [""]  # sbatch takes quotes away, too
+    if mark != "#SBATCH" or not line.isprintable() or not words or not words[0].startswith("-"):
         raise ValueError("expected one line such as '#SBATCH --gres=gpu:1'")
     for word in words:
+        _plain(word)
         name = word.removeprefix("--").partition("=")[0]
         for option, letter, why in _FORBIDDEN:
             long = word.startswith("--") and len(name) > 1 and option.startswith(name)

@@ -31,6 +31,22 @@ CASES = [
             ("--error=x", "what Slurm says of a job's end would not be found"),
         )
     ),
+    *(
+        (SLURM, f"{{extra: ['#SBATCH {option}']}}", told)
+        for option, told in (
+            ("-Ha1-9", "expected one option, and -Ha1-9 is several in one"),
+            ("-sa1-9", "expected one option, and -sa1-9 is several in one"),
+            ("-nJevil", "expected a number behind -n, found Jevil"),
+            ("-p gpu -QJevil", "expected one option, and -QJevil is several in one"),
+            ('-p gpu "--array=1-9"', "expected another option than --array=1-9: the program itself says it"),
+            ('--arr"ay"=1-9', "expected another option than --array=1-9: the program itself says it"),
+            ("--gres=gpu:1\u00a0", "expected one line such as '#SBATCH --gres=gpu:1'"),
+            ("-ax", "expected another option than -ax: the program itself says it"),
+        )
+    ),
+    (SLURM, "{extra: ['#SBATCH -n4 -t60 -Cfast --comment=\"a b\"', '#SBATCH -w n7 -N 2']}", None),
+    (SLURM, '{partition: "gpu\\u0007"}', "without control characters"),
+    (SLURM, '{account: "a\\u202eb"}', "without control characters"),
     (SLURM, "{extra: ['#SBATCH --exclude=n7', '#SBATCH --exclusive', '#SBATCH --hint=nomultithread']}", None),
     (SLURM, "{where: login}", None),
     (SLURM, "{where: login, cores: 2}", "cores  2 → expected no more than site.login_cores (1)"),
