@@ -34,7 +34,7 @@ from mlip_autopipec.config.schemas import site as sections
 from mlip_autopipec.config.schemas.oracles import oracle_of
 from mlip_autopipec.config.supplies import supplies
 from mlip_autopipec.control.address import socket_path
-from mlip_autopipec.control.listener import user_name
+from mlip_autopipec.control.names import UserNames
 from mlip_autopipec.control.server import ControlServer
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import FileRef, Phase, Place, Verdict
@@ -225,7 +225,7 @@ class _Site:
 def person() -> ev.Actor:
     """Who has started this process."""
     uid = os.getuid()
-    return ev.Actor(uid=uid, pid=os.getpid(), name=user_name(uid))
+    return ev.Actor(uid=uid, pid=os.getpid(), name=UserNames().name_now(uid))
 
 
 def python_of(site: sections.SiteSection) -> str:

@@ -22,6 +22,7 @@ from mlip_autopipec.control.api import HTTP_STATUS, ErrorCode, Info, Refused, Re
 from mlip_autopipec.control.documents import View, metrics_text, view
 from mlip_autopipec.control.feed import Feed
 from mlip_autopipec.control.limits import Limits
+from mlip_autopipec.control.names import UserNames
 from mlip_autopipec.control.stream import EventStream
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.outcome import Progress
@@ -80,7 +81,9 @@ class ControlServer:
         version: str,
         progress: Callable[[], Mapping[str, Progress]] = dict,
         limits: Limits | None = None,
+        names: UserNames | None = None,
     ) -> None:
+        self._names = names or UserNames()
         self._socket = socket
         self._workflow = workflow
         self._history = history
@@ -94,6 +97,10 @@ class ControlServer:
         self._looking = asyncio.Lock()
         self._view: View | None = None
         self._server: web.Server | None = None
+
+    async def _actor(self, request: web.Request) -> ev.Actor:
+        uid, pid = _peer(request)
+        return ev.Actor(uid=uid, pid=pid, name=await self._names.name(uid))
 
     def observe(self, event: ev.Event, state: WorkflowState) -> None:
         """Hand an event on to live subscribers; never waits."""
@@ -208,7 +215,7 @@ class ControlServer:
     # --- steering ----------------------------------------------------------------------------------------------------
 
     async def _pause(self, request: web.Request) -> web.Response:
-        actor, reason = await _actor(request), await _reason(request)
+        actor, reason = await self._actor(request), await _reason(request)
         async with self._steering:
             if self._is_paused_so(reason):
                 return self._steered(changed=False)
@@ -231,7 +238,7 @@ class ControlServer:
         return True
 
     async def _resume(self, request: web.Request) -> web.Response:
-        actor, reason = await _actor(request), await _reason(request)
+        actor, reason = await self._actor(request), await _reason(request)
         async with self._steering:
             state = self._workflow.state
             if not is_resumable(state):
@@ -242,7 +249,7 @@ class ControlServer:
             return self._steered(changed=await self._workflow.record(event))
 
     async def _retry(self, request: web.Request) -> web.Response:
-        actor, body = await _actor(request), await _body(request, Retry)
+        actor, body = await self._actor(request), await _body(request, Retry)
         async with self._steering:
             self._check_retry(body.task)
             event = ev.TaskRetried(at=self._clock.now(), task=body.task, by=actor, reason=body.reason)
@@ -259,7 +266,7 @@ class ControlServer:
             raise Refused(ErrorCode.CONFLICT, f"{task} is no calculation that was given up{there}")
 
     async def _reopen(self, request: web.Request) -> web.Response:
-        actor, reason = await _actor(request), await _reason(request)
+        actor, reason = await self._actor(request), await _reason(request)
         async with self._steering:
             state = self._workflow.state
             if state.verdict is None:
@@ -270,7 +277,7 @@ class ControlServer:
             return self._steered(changed=await self._workflow.record(event))
 
     async def _stop_daemon(self, request: web.Request) -> web.Response:
-        actor, reason = await _actor(request), await _reason(request)
+        actor, reason = await self._actor(request), await _reason(request)
         self._stop(reason, actor)
         return self._steered(changed=True)
 
@@ -318,11 +325,6 @@ def _peer(request: web.Request) -> tuple[int, int]:
     if connection is None:
         raise ConnectionResetError("the client has gone")
     return listener.peer(connection)
-
-
-async def _actor(request: web.Request) -> ev.Actor:
-    uid, pid = _peer(request)
-    return ev.Actor(uid=uid, pid=pid, name=await asyncio.to_thread(listener.user_name, uid))
 
 
 async def _reason(request: web.Request) -> str:
