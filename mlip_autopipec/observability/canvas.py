@@ -21,6 +21,7 @@ from mlip_autopipec.observability.words import one_line
 
 INK, MUTED, GRID = "#1f2328", "#6e7681", "#d9dde3"
 BLUE, VERMILLION, GREEN, PURPLE, GREY = "#0072b2", "#d55e00", "#009e73", "#b8659a", "#7d848d"
+SKY, ORANGE = "#56b4e9", "#e69f00"
 
 #: Draws on an empty figure. It is called inside `svg` or `png`, under the style below.
 Drawing = Callable[[Figure], None]

@@ -64,7 +64,7 @@ def report_html(events: Sequence[ev.Event], root: Path) -> str:
             sections.gamma(gamma_traces(events), ladder_rungs(events), gamma_histograms(events), cycles),
         ),
         ("candidates", "Candidates", candidates(choices(events), root)),
-        ("origins", "Where the labels came from", sections.origins(label_origins(events))),
+        ("origins", "Where the labels came from", sections.origins(label_origins(events)) + sections.lessons(cycles)),
         ("labels", "Labels", labels(labelling(events), tries) + oracle(agreement(events))),
         ("fit", "The last fit", fitting(last_fit(events))),
         ("parity", "Parity", sections.parity(potentials(events), fits, root)),

@@ -247,6 +247,29 @@ def origins(labels: Sequence[LabelOrigin]) -> str:
     )
 
 
+def lessons(cycles: Sequence[CycleSummary]) -> str:
+    """What the labels of each way of choosing taught; nothing where no potential had come before them."""
+    rows = [
+        [
+            str(cycle.cycle),
+            lesson.source,
+            str(lesson.labels),
+            figures3(lesson.before_mev_per_angstrom),
+            figures3(lesson.after_mev_per_angstrom),
+        ]
+        for cycle in cycles
+        for lesson in cycle.lessons
+    ]
+    if not rows:
+        return ""
+    head = ("cycle", "chosen by", "labels", "meV/Å before", "meV/Å after")
+    words = (
+        "Force errors at the labels of each cycle before they were learned, by the way in which they were chosen, and"
+        " after. Random labels tell what any label would have taught; the shares of the next batch follow."
+    )
+    return element("p", words) + details("What labels taught", table(head, rows[-ROWS_MAX:]), len(rows))
+
+
 def parity(found: Potentials, fits: Sequence[Fit], root: Path) -> str:
     """Prediction against label, of the first and the current potential."""
     by_cycle = {fit.cycle: fit for fit in fits}
