@@ -124,7 +124,7 @@ def _of_pools(config: WorkflowConfig, store: Store, say: "cv.Say") -> list[cv.Cu
         return cv.curves_as_json(found)
 
     seed = config.campaign.seed
-    functions = fitter_of(config, generated_frames(config, store)).functions_digest
+    functions = fitter_of(config, store, say).digest
     curves = cv.curves_of_json(store.json(f"seed-{seed}/curves", make, _CURVES_VERSION, seed, functions))
     path = store.folder / f"seed-{seed}" / "curves.json"
     path.write_text(cv.as_text(curves), encoding="utf-8")
@@ -156,7 +156,7 @@ def _of_loop(words: argparse.Namespace, site_file: Path, seed: int, store: Store
     config = store.config
     frames = test_frames(config, store, say)
     generated = generated_frames(config, store)
-    fitter = fitter_of(config, generated)
+    fitter = fitter_of(config, store, say)
     follower = Follower(fitter, len(generated), fitter.rows(frames), frames)
     place = store.folder / f"seed-{seed}" / "loop"
     if words.loop is not None:

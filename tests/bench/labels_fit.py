@@ -1,20 +1,22 @@
 """The fit of `scripts/bench labels`: the product's basis and its ridge regression, for very many training sets.
 
 A structure's rows of the design matrix are worked out once. A fit then adds the Gram matrices of its structures and
-solves; it is that of `payload/linear.py`, whose singular value decomposition would cost seconds each time.
+solves. It is the fit of `payload/linear.py`, but for the stress, which is not fitted here: twelve more projections of
+every structure of every pool.
 """
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from mlip_autopipec.config.schemas.training import TrainingSection
-from mlip_autopipec.payload.ace import DesignMatrix, linear_basis
+from mlip_autopipec.payload.ace import DesignMatrix
+from mlip_autopipec.payload.basis import columns, linear_basis, roughness
+from mlip_autopipec.payload.choice import Settings, penalty_of
 from mlip_autopipec.payload.labels import cohesive_ev
 from mlip_autopipec.payload.weights import energy_weight, force_weights
 
@@ -58,17 +60,17 @@ class Scores:
 
 
 class Fitter:
-    """Rows of structures, and fits to them with the settings of a site file."""
+    """Rows of structures, and fits to them with given settings."""
 
-    def __init__(self, elements: Sequence[str], training: TrainingSection, references: Mapping[str, float]) -> None:
-        cutoff, functions = training.cutoff_angstrom, training.functions_per_element
-        if cutoff == "auto" or functions == "auto":
-            raise ValueError("a site file of this bench names its basis: every way of choosing labels has the same")
-        basis = linear_basis(elements, cutoff, functions)
-        self.basis = basis
-        self._design = DesignMatrix(basis)
-        self._training = training
+    def __init__(
+        self, elements: Sequence[str], settings: Settings, buffer_weight: float, references: Mapping[str, float]
+    ) -> None:
+        self.basis = linear_basis(elements, settings.cutoff_angstrom, settings.functions_per_element)
         self.references = references
+        self._design = DesignMatrix(self.basis)
+        self._settings = settings
+        self._buffer_weight = buffer_weight
+        self._penalty = penalty_of(roughness(columns(self.basis)), settings)
 
     @property
     def functions(self) -> int:
@@ -76,15 +78,10 @@ class Fitter:
         return self._design.functions
 
     @property
-    def functions_digest(self) -> str:
-        """Changes with the functions of the basis, whatever their coefficients."""
-        basis = self.basis
-        every = [
-            (list(one.mus), list(one.ns), list(one.ls), list(one.LS))
-            for of_element in (*basis.basis_rank1, *basis.basis)
-            for one in of_element
-        ]
-        return hashlib.sha256(repr(every).encode()).hexdigest()[:8]
+    def digest(self) -> str:
+        """Changes with the functions of the basis and with the settings of the fit."""
+        content = repr((columns(self.basis), asdict(self._settings)))
+        return hashlib.sha256(content.encode()).hexdigest()[:8]
 
     def rows(self, frames: Iterable[Atoms]) -> list[Rows]:
         """Of labelled structures."""
@@ -92,7 +89,7 @@ class Fitter:
 
     def _of(self, frame: Atoms) -> Rows:
         energy_row, force_rows = self._design.rows(frame)[:2]
-        weight = self._training.buffer_weight
+        weight = self._buffer_weight
         return Rows(
             energy_row=energy_row,
             force_rows=force_rows,
@@ -105,7 +102,7 @@ class Fitter:
 
     def sums(self) -> "Sums":
         """For a training set that grows."""
-        return Sums(self._training, self.functions)
+        return Sums(self._settings, self._penalty)
 
     def fit(self, train: Sequence[Rows]) -> np.ndarray:
         """The coefficients."""
@@ -122,14 +119,15 @@ class Fitter:
 class Sums:
     """Gram matrices of a training set that grows."""
 
-    def __init__(self, training: TrainingSection, functions: int) -> None:
-        self._training = training
-        self._of_energies = _Sum(functions)
-        self._of_forces = _Sum(functions)
+    def __init__(self, settings: Settings, penalty: np.ndarray) -> None:
+        self._settings = settings
+        self._penalty = penalty
+        self._of_energies = _Sum(len(penalty))
+        self._of_forces = _Sum(len(penalty))
 
     def copy(self) -> "Sums":
         """To go on from here more than once."""
-        other = Sums(self._training, len(self._of_energies.right))
+        other = Sums(self._settings, self._penalty)
         other._of_energies, other._of_forces = self._of_energies.copy(), self._of_forces.copy()
         return other
 
@@ -151,10 +149,10 @@ class Sums:
     def solve(self) -> np.ndarray:
         """The coefficients of the ridge regression."""
         energy, force = self._of_energies, self._of_forces
-        parts = (float(self._training.energy_weight) / energy.weight, self._training.force_weight / force.weight)
+        parts = (self._settings.energy_weight / energy.weight, self._settings.force_weight / force.weight)
         gram = parts[0] * energy.gram + parts[1] * force.gram
         right = parts[0] * energy.right + parts[1] * force.right
-        gram[np.diag_indices_from(gram)] += float(self._training.ridge)
+        gram[np.diag_indices_from(gram)] += self._penalty
         try:
             solved: np.ndarray = cho_solve(cho_factor(gram), right)
         except LinAlgError:  # by rounding the matrix is not positive definite

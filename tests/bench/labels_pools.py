@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.payload import generation
 from mlip_autopipec.payload.ace import Evaluator
 from mlip_autopipec.payload.calculation import _calculator
+from mlip_autopipec.payload.choice import Settings, choose, fixed
 from mlip_autopipec.payload.frame import Job
 from mlip_autopipec.payload.labels import fit_references
 from mlip_autopipec.payload.structures import read_frames, write_frames
@@ -30,6 +31,8 @@ _VERSION = 1
 _POOL = Sampling(frames=260, spacing_fs=80, settling_fs=500)
 _TEST = Sampling(frames=48, spacing_fs=160, settling_fs=500)
 _TEST_SEED = 977_001
+#: Random frames of the oracle's MD that `auto` is chosen on, beside the generated structures.
+_CHOSEN_ON = 60
 
 Say = Callable[[str], None]
 
@@ -45,7 +48,7 @@ class Store:
         """Labelled frames by name, made if they are not there yet."""
         path = self.folder / f"{name}-{self._mark(made_of)}.extxyz"
         if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             write_frames(path, make())
         return read_frames(path)
 
@@ -53,7 +56,7 @@ class Store:
         """The same for what JSON can hold."""
         path = self.folder / f"{name}-{self._mark((*made_of, self._training()))}.json"
         if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(make()), encoding="utf-8")
         return json.loads(path.read_text(encoding="utf-8"))
 
@@ -234,11 +237,43 @@ def generated_frames(config: WorkflowConfig, store: Store) -> list[Atoms]:
     return store.frames(f"seed-{seed}/generated", lambda: generated(config, store.folder / f"seed-{seed}"), seed)
 
 
-def fitter_of(config: WorkflowConfig, frames: Sequence[Atoms]) -> Fitter:
-    """With reference energies from the generated structures, as the campaign pins them."""
-    asked = config.training.reference_energies_ev
+def oracle_pool(config: WorkflowConfig, store: Store, say: Say) -> list[Atoms]:
+    """Frames of the oracle's own MD, to draw from."""
+    seed = config.campaign.seed
+    return store.frames(
+        f"seed-{seed}/pool-oracle", lambda: by_oracle(config, _POOL, 1000 + seed, say, "oracle's MD"), _POOL, seed
+    )
+
+
+def fitter_of(config: WorkflowConfig, store: Store, say: Say) -> Fitter:
+    """With reference energies from the generated structures, as the campaign pins them.
+
+    What the site file leaves to `auto` is chosen once, by the product's own cross-validation over the generated
+    structures and some random frames of the oracle's MD, so that every way of choosing labels has the same fit.
+    """
+    frames = generated_frames(config, store)
+    training = config.training
+    asked = training.reference_energies_ev
     references: Mapping[str, float] = asked if isinstance(asked, Mapping) else fit_references(frames)
-    return Fitter(config.campaign.elements, config.training, references)
+    named = {
+        "elements": config.campaign.elements,
+        "buffer_weight": training.buffer_weight,
+        "cutoff_angstrom": training.cutoff_angstrom,
+        "functions_per_element": training.functions_per_element,
+        "force_weight": training.force_weight,
+        **training.balance()._asdict(),
+    }
+
+    def chosen() -> dict[str, Any]:
+        pool = oracle_pool(config, store, say)
+        drawn = np.random.default_rng(config.campaign.seed).permutation(len(pool))[:_CHOSEN_ON]
+        return asdict(choose([*frames, *(pool[place] for place in drawn)], references, named).settings)
+
+    settings = fixed(named)
+    if settings is None:
+        settings = Settings(**store.json(f"seed-{config.campaign.seed}/settings", chosen, _CHOSEN_ON))
+        say(f"auto: {settings}")
+    return Fitter(config.campaign.elements, settings, training.buffer_weight, references)
 
 
 def pools(config: WorkflowConfig, store: Store, say: Say) -> Pools:
@@ -246,19 +281,18 @@ def pools(config: WorkflowConfig, store: Store, say: Say) -> Pools:
     seed = config.campaign.seed
     (store.folder / f"seed-{seed}").mkdir(parents=True, exist_ok=True)
     frames = generated_frames(config, store)
-    fitter = fitter_of(config, frames)
+    fitter = fitter_of(config, store, say)
     rows = fitter.rows(frames)
     bootstrap = store.folder / f"seed-{seed}" / "bootstrap.yaml"
     fitter.save(fitter.fit(rows), bootstrap)
-    of_oracle = store.frames(
-        f"seed-{seed}/pool-oracle", lambda: by_oracle(config, _POOL, 1000 + seed, say, "oracle's MD"), _POOL, seed
-    )
+    of_oracle = oracle_pool(config, store, say)
     of_bootstrap = store.frames(
         f"seed-{seed}/pool-bootstrap",
         lambda: by_potential(config, bootstrap, _POOL, 2000 + seed, say, "bootstrap potential's MD"),
         _POOL,
         seed,
         store._training(),
+        fitter.digest,
     )
     say(f"rows of {len(of_oracle) + len(of_bootstrap)} structures")
     return Pools(

@@ -1,8 +1,10 @@
 """The parts of scripts/bench labels: its oracle, its fit, its choices, its MD and its arithmetic."""
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 
+import labels_pools
 import numpy as np
 import pytest
 from ase import Atoms
@@ -13,19 +15,27 @@ from labels_choice import at_random, by_committee, farthest
 from labels_curves import Curve, Point, condition_table, pool_table, ratio_table
 from labels_fit import Fitter, TestSet
 from labels_md import Sampling, conditions, sample, start
-from labels_pools import Oracle, Store
+from labels_pools import Oracle, Store, fitter_of
 from labels_sw import StillingerWeber
 
 from mlip_autopipec.config.loader import load_config
-from mlip_autopipec.config.schemas.training import TrainingSection
 from mlip_autopipec.payload import linear
+from mlip_autopipec.payload.choice import Settings
 from mlip_autopipec.payload.labels import cohesive_ev, fit_references
 from mlip_autopipec.payload.structures import write_frames
 
 pytestmark = pytest.mark.codes
 
 SITES = sorted((Path(__file__).parent / "labels").glob("*.yaml"))
-TRAINING = TrainingSection(cutoff_angstrom=4.0, functions_per_element=20)
+SETTINGS = Settings(
+    cutoff_angstrom=4.0,
+    functions_per_element=20,
+    energy_weight=30.0,
+    force_weight=1.0,
+    stress_weight=0.0,
+    smoothness=1.0,
+    ridge=1e-8,
+)
 
 
 def rattled(number: int, *, atoms: Atoms | None = None, by: float = 0.1) -> list[Atoms]:
@@ -66,9 +76,9 @@ def test_the_fit_is_that_of_the_linear_trainer() -> None:
     """Normal equations or singular values: the same predictions, far below what any table shows."""
     train, test = rattled(12), rattled(15)[12:]
     references = fit_references(train)
-    fitter = Fitter(["Si"], TRAINING, references)
+    fitter = Fitter(["Si"], SETTINGS, 0.3, references)
     rows = fitter.rows(test)
-    parameters = {"elements": ["Si"], **TRAINING.model_dump()}
+    parameters = {"elements": ["Si"], "buffer_weight": 0.3, **asdict(SETTINGS)}
     product = np.array(linear.fit(train, references, parameters).basis_coeffs)
     mine = fitter.fit(fitter.rows(train))
     judge = TestSet.of(rows)
@@ -82,7 +92,7 @@ def test_choices_are_what_they_say() -> None:
     frames = rattled(40, by=0.02)
     odd = rattled(1, by=0.4)[0]
     pool_frames = [*frames[10:], odd]
-    fitter = Fitter(["Si"], TRAINING, fit_references(frames))
+    fitter = Fitter(["Si"], SETTINGS, 0.3, fit_references(frames))
     generated, pool = fitter.rows(frames[:10]), fitter.rows(pool_frames)
     rng = np.random.default_rng(0)
     assert farthest(fitter, generated, pool, 5, rng)[0] == len(pool) - 1
@@ -163,7 +173,7 @@ def test_a_campaign_is_followed_by_its_data_sets(tmp_path: Path) -> None:
     write_frames(first, frames[:12])
     write_frames(second, frames[12:])
     references = fit_references(frames[:12])
-    fitter = Fitter(["Si"], TRAINING, references)
+    fitter = Fitter(["Si"], SETTINGS, 0.3, references)
     follower = Follower(fitter, 9, fitter.rows(frames[16:]), frames[16:])
     cycles = [follower.after(path) for path in (first, second)]
     assert [cycle.train_labels for cycle in cycles] == [0, 6]
@@ -171,6 +181,22 @@ def test_a_campaign_is_followed_by_its_data_sets(tmp_path: Path) -> None:
     assert cycles[1].refitted.everything.force < cycles[0].refitted.everything.force
     assert cycles[0].own is None
     assert cohesive_ev(frames[0], references) == pytest.approx(8 * fitter.rows(frames[:1])[0].energy_ev)
+
+
+def test_what_a_site_file_leaves_to_auto_is_chosen_once_for_every_way(tmp_path: Path) -> None:
+    """By the product's own cross-validation, and kept."""
+    config = load_config(next(site for site in SITES if site.stem == "si")).config
+    training = config.training.model_copy(update={"energy_weight": "auto", "functions_per_element": 15})
+    config = config.model_copy(update={"training": training})
+    store, told = Store(tmp_path, config), list[str]()
+    store.frames("seed-1/generated", lambda: rattled(16), 1)
+    store.frames("seed-1/pool-oracle", lambda: rattled(20, by=0.15), labels_pools._POOL, 1)
+    first = fitter_of(config, store, told.append)
+    assert first.functions == 15
+    assert fitter_of(config, store, told.append).digest == first.digest
+    assert len(told) == 2
+    assert told[0] == told[1]
+    assert "auto: " in told[0]
 
 
 def test_kept_files_are_made_once_and_again_when_the_system_changes(tmp_path: Path) -> None:
