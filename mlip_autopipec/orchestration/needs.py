@@ -29,6 +29,7 @@ from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import Model
 from mlip_autopipec.data_models.digest import CycleSummary, ExplorationDigest, Need, Remedy
 from mlip_autopipec.data_models.outcome import ConditionErrors
+from mlip_autopipec.data_models.task import FUNCTIONS_MAX, FUNCTIONS_MAX_OF_MORE
 from mlip_autopipec.orchestration.bounds import mean_square_bound, rms_bound
 
 FORCE_NEED = (30.0, 0.1)  # meV/Å, and a part of the spread
@@ -42,6 +43,7 @@ _AGREE = 1.25
 #: The worst error over its need must fall to this part of what it was, or a cycle has come no nearer.
 _NEARER = 0.9
 _BASIS_FACTOR = 1.5
+_MEV = 1000.0
 #: Random frames for training of each condition that is wrong, and of all together.
 _RANDOM_EACH, _RANDOM_MAX = 3, 12
 _NAMED_MAX = 3
@@ -295,14 +297,7 @@ def remedy_of(cycles: Sequence[CycleSummary], rules: ConvergenceSection, basis: 
         return _labels(lack, conditions, _beside(wrong[0]))
     why = _beside(wrong[0]) if wrong else "the errors are as needed, the properties are not"
     if basis.functions is None:
-        before = max((cycle.functions or 0 for cycle in cycles), default=0) / max(basis.elements, 1)
-        functions = ceil(_BASIS_FACTOR * before)
-        return Remedy(
-            kind="basis",
-            words=f"{lack.words}. {why}: the next fit has at least {functions} functions for each element",
-            conditions=conditions,
-            functions_min=functions,
-        )
+        return _larger(cycles, basis, lack, conditions, why)
     if not wrong:
         return _labels(lack, cycles[-1].walked, why)
     return Remedy(
@@ -310,6 +305,26 @@ def remedy_of(cycles: Sequence[CycleSummary], rules: ConvergenceSection, basis: 
         words=f"{lack.words}. {why}, so labels of the same kind will not help, and the site file pins"
         f" {basis.words}: ask for more functions or another cutoff",
         conditions=conditions,
+    )
+
+
+def _larger(
+    cycles: Sequence[CycleSummary], basis: Basis, lack: Shortcoming, conditions: tuple[str, ...], why: str
+) -> Remedy:
+    """More functions, as long as the fit takes them and the basis has them."""
+    before = max(cycle.functions or 0 for cycle in cycles) / basis.elements
+    most = FUNCTIONS_MAX.get(basis.elements, FUNCTIONS_MAX_OF_MORE)
+    if before < functions_min(cycles):  # the fit had labels for no more, or more made it worse
+        return _labels(lack, conditions or cycles[-1].walked, f"{why}, and more functions take more labels")
+    if before >= most:
+        words = f"{lack.words}. {why}, and the basis has no more than {most} functions for each element"
+        return Remedy(kind="advice", words=words, conditions=conditions)
+    functions = min(ceil(_BASIS_FACTOR * before), most)
+    return Remedy(
+        kind="basis",
+        words=f"{lack.words}. {why}: the next fit has at least {functions} functions for each element",
+        conditions=conditions,
+        functions_min=functions,
     )
 
 
@@ -341,6 +356,16 @@ def need_words(need: Need) -> str:
         f"the {need.quantity} error of {need.condition} is {_figure(need.error)} {need.unit} on {frames} ({bound}),"
         f" {_figure(need.need)} is needed"
     )
+
+
+def absolute_needs(needs: NeedsSection | None) -> dict[Literal["energy", "force"], float]:
+    """Errors that the site file names itself, in eV/atom and eV/Å: a fit may choose its basis by them."""
+    found: dict[Literal["energy", "force"], float] = {}
+    if needs is not None and needs.energy_mev_per_atom is not None and needs.energy_part is None:
+        found["energy"] = needs.energy_mev_per_atom / _MEV
+    if needs is not None and needs.force_mev_per_angstrom is not None and needs.force_part is None:
+        found["force"] = needs.force_mev_per_angstrom / _MEV
+    return found
 
 
 def functions_min(cycles: Iterable[CycleSummary]) -> int:

@@ -11,7 +11,8 @@ Coarse to fine, since the design matrix is what costs:
 2. **Weights, smoothness, penalty and size**, all from the sums of one large basis (`payload/moments.py`), whose first
    columns are every smaller one. The basis is made larger only while the largest size tried is the best by 3 %.
 3. **The smallest basis within a tenth of the best error** is taken, unless the needs ask for more: then the smallest
-   that meets them, or the best if none does.
+   that meets them, or the best if none does. Where audits have shown it to be too small (`functions_min`), the smallest
+   of those within a tenth that has so many, or the largest of them.
 
 The error that is compared is the geometric mean of those of energy, force (and stress), so that a tenth less of one is
 worth a tenth more of the other. Of energies it is the mean absolute error: they are few, and with root-mean-square
@@ -230,7 +231,7 @@ class _Search:
                     found.append(sized.tuned(start, self._named, ("ridge",), "functions"))
             best = min(found, key=lambda trial: trial.score)
             smaller = min((trial.score for trial in found[1:]), default=0.0)
-            if stage == stages[-1] or largest.score > _WORTH_MORE * smaller:
+            if stage == stages[-1] or (stage >= self._at_least() and largest.score > _WORTH_MORE * smaller):
                 break
         self._trials += [self._costed(trial) for trial in found]
         chosen = self._smallest(best, self._trials[-len(found) :])
@@ -243,10 +244,15 @@ class _Search:
     def _smallest(self, best: Trial, trials: Sequence[Trial]) -> Trial:
         needs = self._parameters.get("needs") or {}
         rising = sorted(trials, key=lambda trial: trial.settings.functions_per_element)
-        enough = next(trial for trial in rising if trial.score <= _TOLERANCE * best.score)
+        near = [trial for trial in rising if trial.score <= _TOLERANCE * best.score]
+        large = [trial for trial in near if trial.settings.functions_per_element >= self._at_least()]
+        enough = large[0] if large else near[-1]
         if _meets(enough, needs):
             return enough
         return next((trial for trial in rising if _meets(trial, needs)), best)
+
+    def _at_least(self) -> int:
+        return int(self._parameters.get("functions_min", 0))
 
     def _costed(self, trial: Trial) -> Trial:
         chosen = trial.settings

@@ -8,7 +8,7 @@ from mlip_autopipec.data_models.digest import CycleSummary, ExplorationDigest, R
 from mlip_autopipec.data_models.outcome import ConditionErrors, Ending, Errors
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.orchestration.needs import Basis, audits_wanted, judge, remedy_of, shortcoming_of
+from mlip_autopipec.orchestration.needs import Basis, absolute_needs, audits_wanted, judge, remedy_of, shortcoming_of
 from mlip_autopipec.orchestration.strategies import verdict_of
 from mlip_autopipec.testing.physics import file_ref
 
@@ -209,6 +209,33 @@ def test_where_training_errors_agree_the_basis_grows() -> None:
     assert pinned is not None
     assert (pinned.kind, pinned.functions_min, pinned.random_frames) == ("advice", None, 0)
     assert "another cutoff" in pinned.words
+
+
+def test_a_basis_grows_no_further_than_it_can() -> None:
+    """Where the fit did not take as many as were asked for, labels are missing; at the end of the basis, advice."""
+    (grown,) = with_remedies(WRONG, basis=FREE)
+    again = remedy_of((grown, WRONG), RULES, FREE)
+    assert again is not None
+    assert (again.kind, again.conditions) == ("labels", (LIQUID,))
+    followed = remedy_of((grown, WRONG.model_copy(update={"functions": 300})), RULES, FREE)
+    assert followed is not None
+    assert followed.functions_min == 450
+    last = remedy_of((WRONG.model_copy(update={"functions": 900}),), RULES, FREE)
+    assert last is not None
+    assert last.functions_min == 1000
+    full = remedy_of((WRONG.model_copy(update={"functions": 1000}),), RULES, FREE)
+    assert full is not None
+    assert (full.kind, full.functions_min) == ("advice", None)
+
+
+def test_errors_that_are_named_reach_the_fit() -> None:
+    """In its own units; a part of the spread is another number in each condition, and reaches it by remedies."""
+    assert absolute_needs(NeedsSection(energy_mev_per_atom=2, force_mev_per_angstrom=30)) == {
+        "energy": 0.002,
+        "force": 0.03,
+    }
+    assert absolute_needs(NeedsSection()) == absolute_needs(None) == {}
+    assert absolute_needs(NeedsSection(force_mev_per_angstrom=30, force_part=0.1)) == {}
 
 
 @pytest.mark.parametrize("trained", [None, 60.0])

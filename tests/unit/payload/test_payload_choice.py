@@ -161,3 +161,23 @@ def test_a_need_may_ask_for_more_than_the_smallest() -> None:
     lowest = min((trial for trial in best.trials if trial.why == "functions"), key=lambda trial: trial.score)
     assert best.settings.functions_per_element == lowest.settings.functions_per_element
     assert thrifty.settings.functions_per_element <= best.settings.functions_per_element
+
+
+def test_what_audits_found_too_small_is_not_taken_again() -> None:
+    """The smallest near the best that has so many functions; the largest near it where none has."""
+    train = labels(12)
+    references = fit_references(train)
+    auto = parameters(**dict.fromkeys(_ALL, AUTO) | {"cutoff_angstrom": 4.5})
+    free = choice.choose(train, references, auto)
+    best = min(trial.score for trial in free.trials if trial.why == "functions")
+    near = sorted(
+        trial.settings.functions_per_element
+        for trial in free.trials
+        if trial.why == "functions" and trial.score <= 1.1 * best
+    )
+    taken = [
+        choice.choose(train, references, {**auto, "functions_min": size}).settings.functions_per_element
+        for size in (near[-1], 999)
+    ]
+    assert free.settings.functions_per_element == near[0]
+    assert taken == [near[-1]] * 2

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from ase import Atoms
+from ase import Atoms, units
 from payload_stand import Fitted, copper, fit_once, labelled
 
 from mlip_autopipec.data_models.outcome import ConditionErrors
@@ -70,6 +70,10 @@ def test_errors_are_those_of_its_own_audit_frames(fitted: Fitted) -> None:
     assert whole.force_spread_mev_per_angstrom == pytest.approx(1000 * np.sqrt((forces**2).mean()))
     energies = [one.get_potential_energy() / 8 for one in own]
     assert whole.energy_spread_mev_per_atom == pytest.approx(1000 * np.std(energies, ddof=1))
+    assert whole.stress_gpa == pytest.approx(alone.errors()["stress_gpa"])
+    stresses = np.array([one.get_stress() / units.GPa for one in own])
+    assert whole.stress_spread_gpa == pytest.approx(np.sqrt((stresses**2).mean()))
+    assert whole.stress_variation > 0
     squares = [compared(fitted, [one]).errors()["force_mev_per_angstrom"] ** 2 for one in own]
     assert whole.force_variation == pytest.approx(np.std(squares, ddof=1) / np.mean(squares))
     assert whole.train_force_mev_per_angstrom is None
