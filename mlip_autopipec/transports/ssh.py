@@ -14,9 +14,10 @@ from typing import Any
 
 import asyncssh
 
-from mlip_autopipec.errors import OperatorError, TransientError
+from mlip_autopipec.errors import LoginRefused, OperatorError, TransientError
 from mlip_autopipec.ports import Clock
 from mlip_autopipec.transports.shell import ChannelRefusedError, Pipes, ShellTransport
+from mlip_autopipec.transports.ssh_config import has_client, resolve
 
 _CONNECT_TIMEOUT_S = 60.0
 _CLOSE_TIMEOUT_S = 5.0
@@ -50,6 +51,16 @@ class SshTransport(ShellTransport):
         call_timeout_s: float = 60.0,
     ) -> None:
         super().__init__(host, root, clock=clock, rng=rng, prologue=prologue, call_timeout_s=call_timeout_s)
+        self._asked: dict[str, Any] = {
+            "config": config[0] if config else None,
+            "port": port,
+            "user": user,
+            "known_hosts": known_hosts,
+            "client_keys": client_keys,
+        }
+        #: OpenSSH reads one file, or its usual ones.
+        self._by_client = len(config) <= 1 and has_client()
+        self._notes: tuple[str, ...] = ()
         given = {
             "port": port,
             "username": user,
@@ -130,8 +141,10 @@ class SshTransport(ShellTransport):
         await self._logins.turn()
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-                await asyncio.to_thread(self._check_options)
-                self._connection = await asyncssh.connect(**self._options)
+                options = await asyncio.to_thread(self._resolved)
+                self._connection = await asyncssh.connect(**options)
+        except LoginRefused as error:
+            raise self._logins.refused(str(error)) from error
         except (asyncssh.Error, OSError, ValueError) as error:
             if _is_refusal(error):
                 raise self._logins.refused(self._remedy(error)) from error
@@ -139,22 +152,32 @@ class SshTransport(ShellTransport):
         self._logins.made()
         return self._connection
 
-    def _check_options(self) -> None:
+    def _resolved(self) -> dict[str, Any]:
         """Read the configuration files. Raises OperatorError where they switch the check of host keys off."""
+        if self._by_client:
+            found = resolve(self._host, **self._asked)
+            self._notes = found.notes
+            return {**self._options, **found.options}
         if asyncssh.SSHClientConnectionOptions(**self._options).known_hosts is None:
             raise OperatorError(
                 f"{self._host}: UserKnownHostsFile in ~/.ssh/config switches the check of host keys off"
             )
+        return self._options
 
     def _remedy(self, error: Exception) -> str:
         words = f"{self._host}: the login failed: {_words(error)}."
+        if self._notes:
+            words = f"{words} Of the configuration, `kind: ssh` leaves out: {'; '.join(self._notes)}."
         if isinstance(error, asyncssh.HostKeyNotVerifiable):
             return (
                 f"{words} Its host key is not the one in known_hosts, or there is none. Compare the key's fingerprint"
                 " with what the site publishes, then put it there (`ssh-keyscan`), or take the old one out"
                 " (`ssh-keygen -R`)."
             )
-        return f"{words} Mend it until `ssh -o BatchMode=yes {self._host} true` works, with the same key and user."
+        return (
+            f"{words} Mend it until `ssh -o BatchMode=yes {self._host} true` works, with the same key and user;"
+            " if it does already, site.transport `kind: openssh` goes the same way."
+        )
 
 
 @dataclass(frozen=True, slots=True)
