@@ -25,9 +25,12 @@ from mlip_autopipec.preview import preview
 from mlip_autopipec.schedulers import slurm_limits, slurm_script
 from mlip_autopipec.schedulers.shipment import Shipment, pack
 from mlip_autopipec.schedulers.surroundings import as_a_task
+from mlip_autopipec.transports.shell import CHANNELS_MAX, ShellTransport
 
 _TIMEOUT_S = 150.0
 _EXAMINE_TIMEOUT_S = 300.0
+#: Longer than a refused session is tried again.
+_HELD_S = "2.5"
 #: Of one label of a trial: a unit cell, but on one core.
 _LABEL_TIMEOUT_S = 3600.0
 #: Each code is tried where jobs of its phase would begin: behind their preparations.
@@ -113,6 +116,8 @@ async def _ask(config: WorkflowConfig, transport: Transport) -> Facts:
     try:
         await transport.write({shipment.path: shipment.content})
         facts = await _looked(facts, transport)
+        if isinstance(transport, ShellTransport):
+            facts = replace(facts, sessions=(await _sessions(transport), CHANNELS_MAX))
     except AutopipecError as error:
         return replace(facts, trouble=str(error))
     if isinstance(site.scheduler, SlurmQueue):
@@ -122,6 +127,13 @@ async def _ask(config: WorkflowConfig, transport: Transport) -> Facts:
         except AutopipecError as error:
             facts = replace(facts, slurm_trouble=str(error))
     return replace(facts, examined={name: seen async for name, seen in _Codes(config, transport, shipment).examined()})
+
+
+async def _sessions(transport: ShellTransport) -> int:
+    """How many sessions the daemon will have: as many as it would open are opened at a time."""
+    held = [transport.run(["sleep", _HELD_S], timeout_s=_TIMEOUT_S) for _ in range(CHANNELS_MAX)]
+    await asyncio.gather(*held)
+    return transport.sessions
 
 
 async def _looked(facts: Facts, transport: Transport) -> Facts:

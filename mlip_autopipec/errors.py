@@ -10,6 +10,7 @@ AutopipecError
 │   ├── CampaignLocked     another daemon holds this campaign
 │   └── DaemonUnreachable  no daemon answers on the control socket
 ├── TransientError         nobody: wait and look again; it fails no task
+│   ├── TooFewSessions     nobody: what would keep a session open asks now and then instead
 │   └── LoginRefused       the operator, while everything else goes on: the site takes no login of ours
 └── BugError               us: a rule that cannot be broken was broken
     └── IllegalTransition  an event that the state does not allow
@@ -81,6 +82,10 @@ class LoginRefused(TransientError):  # noqa: N818
     """The site takes no login of ours until a person mends it. The daemon waits: it tries seldom, and runs on."""
 
     exit_code = 78
+
+
+class TooFewSessions(TransientError):  # noqa: N818
+    """sshd allows so few sessions on a connection that none can be kept open: ask again and again instead."""
 
 
 class BugError(AutopipecError):

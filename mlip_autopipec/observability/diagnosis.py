@@ -65,6 +65,7 @@ class Facts:
     is_local: bool = False
     poll_interval_s: int = 30
     array_max: int = 1000
+    sessions: tuple[int, int] | None = None  # that sshd allows at a time, and that a daemon would open
     clock_skew_s: float | None = None
     file_system: str = ""
     free_bytes: int | None = None
@@ -111,6 +112,7 @@ def _findings(facts: Facts) -> Iterator[Finding]:
         yield Finding(about="connection", colour=Colour.RED, seen=facts.trouble, remedy="mend the login first")
         return
     yield Finding(about="connection", colour=Colour.GREEN, seen=facts.way)
+    yield from _sessions(facts)
     yield from _clock(facts)
     yield from _root(facts)
     if facts.slurm_trouble:
@@ -121,6 +123,18 @@ def _findings(facts: Facts) -> Iterator[Finding]:
     for name, seen in facts.examined.items():
         colour = Colour.GREEN if seen.fit else Colour.RED if seen.sure else Colour.YELLOW
         yield Finding(about=name, colour=colour, seen=seen.words, remedy="" if seen.fit else _REMEDIES[name])
+
+
+def _sessions(facts: Facts) -> Iterator[Finding]:
+    if facts.sessions is None:
+        return
+    allowed, wanted = facts.sessions
+    if allowed == wanted:
+        yield Finding(about="sessions", colour=Colour.GREEN, seen=f"{wanted} at a time on one connection")
+        return
+    seen = f"sshd allows {allowed} at a time on one connection (MaxSessions); {wanted} were tried"
+    remedy = "calls take turns" + ("; the outbox is listed each second, not watched" if allowed == 1 else "")
+    yield Finding(about="sessions", colour=Colour.YELLOW, seen=seen, remedy=remedy)
 
 
 def _clock(facts: Facts) -> Iterator[Finding]:

@@ -8,13 +8,14 @@ import asyncio
 import contextlib
 import random
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from mlip_autopipec.data_models.text import first_lines
-from mlip_autopipec.errors import FileTooLarge, OperatorError, TransientError
+from mlip_autopipec.errors import FileTooLarge, OperatorError, TooFewSessions, TransientError
 from mlip_autopipec.ports import Clock, Completed
 from mlip_autopipec.transports import remote
 from mlip_autopipec.transports.logins import Logins
@@ -109,8 +110,17 @@ class ShellTransport(ABC):
         self._rng = rng
         self._prologue = prologue
         self._call_timeout_s = call_timeout_s
-        self._channels = asyncio.Semaphore(CHANNELS_MAX)
+        #: Channels that are open or being opened, how many there may be, and who waits for one.
+        self._in_use = 0
+        self._sessions = CHANNELS_MAX
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._dialogues: list[Pipes] = []
         self._logins = Logins(clock, rng)
+
+    @property
+    def sessions(self) -> int:
+        """How many far processes run at a time; fewer than CHANNELS_MAX where sshd has refused more (MaxSessions)."""
+        return self._sessions
 
     def login_again(self) -> None:
         """A person says that the login is mended: try it with the next call, however lately it was refused."""
@@ -188,8 +198,12 @@ class ShellTransport(ABC):
         async with contextlib.AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(self._call_timeout_s):
-                    await stack.enter_async_context(self._channels)
+                    if self._sessions == 1:
+                        raise TooFewSessions(f"{what}: sshd allows one session at a time (MaxSessions 1)")
+                    await stack.enter_async_context(self._channel())
                     pipes = await stack.enter_async_context(self._open(command))
+                    self._dialogues.append(pipes)
+                    stack.callback(self._dialogues.remove, pipes)
                     dialogue = Dialogue(pipes, what)
                     while not (await dialogue.hear()).endswith(nonce.encode()):
                         pass  # greetings of the login shell
@@ -201,14 +215,60 @@ class ShellTransport(ABC):
         self, command: str, nonce: str, what: str, *, timeout_s: float, stdin: bytes = b""
     ) -> Completed:
         try:
-            async with asyncio.timeout(timeout_s), self._channels:
-                for delay_s in _REOPEN_AFTER_S:
-                    with contextlib.suppress(ChannelRefusedError):
-                        return await self._exchange_once(command, nonce, what, stdin)
-                    await self._clock.sleep(delay_s)
-                return await self._exchange_once(command, nonce, what, stdin)
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    async with self._channel():
+                        for delay_s in _REOPEN_AFTER_S:
+                            with contextlib.suppress(ChannelRefusedError):
+                                return await self._exchange_once(command, nonce, what, stdin)
+                            await self._clock.sleep(delay_s)
+                        try:
+                            return await self._exchange_once(command, nonce, what, stdin)
+                        except ChannelRefusedError:
+                            if not self._make_do_with_fewer():
+                                raise
         except TimeoutError:
             raise TransientError(f"{what}: no end within {timeout_s:g} s") from None
+
+    @asynccontextmanager
+    async def _channel(self) -> AsyncIterator[None]:
+        """One channel's turn, as they ask; there are never more than sshd has allowed."""
+        while self._in_use >= self._sessions:
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._next()
+                raise
+        self._in_use += 1
+        try:
+            yield
+        finally:
+            self._in_use -= 1
+            self._next()
+
+    def _next(self) -> None:
+        """Let the first who waits look whether it is its turn."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+    def _make_do_with_fewer(self) -> bool:
+        """Take it that sshd allows no more channels than are open beside the one refused; False if there is none.
+
+        Of two, a dialogue that never ends gives way: else nobody else would ever have a turn.
+        """
+        if self._in_use == 1:
+            return False
+        self._sessions = max(1, min(self._sessions, self._in_use - 1))
+        if self._sessions == 1:
+            for pipes in self._dialogues:
+                pipes.stdin.write_eof()
+        return True
 
     async def _exchange_once(self, command: str, nonce: str, what: str, stdin: bytes) -> Completed:
         async with self._open(command) as pipes:

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Protocol
 
-from mlip_autopipec.errors import TransientError
+from mlip_autopipec.errors import TooFewSessions, TransientError
 from mlip_autopipec.ports import Clock
 
 #: No listing takes longer, not even on a tired file system.
@@ -100,6 +100,8 @@ class RemoteWatcher:
                     async for names in sets:
                         self.trouble = ""
                         yield names
+            except TooFewSessions as error:
+                self.trouble, self._long_lived = str(error), False
             except TransientError as error:
                 self.trouble = str(error)
             failures = 1 if _monotonic_s() - began_s > _GOOD_AFTER_S else failures + 1

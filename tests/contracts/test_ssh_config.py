@@ -3,6 +3,7 @@
 import asyncio
 import getpass
 import os
+import random
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from far_machine import FarMachine, far_machine, keygen
-from far_stand import over_asyncssh
+from far_machine import FarMachine, far_machine, keygen, until
+from far_stand import RealClock, over_asyncssh
 
 from mlip_autopipec.errors import LoginRefused, OperatorError
+from mlip_autopipec.transports.shell import CHANNELS_MAX
 from mlip_autopipec.transports.ssh_config import Resolved, resolve
+from mlip_autopipec.watch.remote import RemoteWatcher
 
 ME = getpass.getuser()
 SHORT = socket.gethostname().partition(".")[0]
@@ -303,3 +306,35 @@ async def test_it_connects_where_openssh_connects(
         _, said = await client.communicate()
     assert (client.returncode == 0) == connects, said
     assert os.environ.get("SSH_ASKPASS") is None
+
+
+# --- few sessions -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("allowed", [1, 2])
+async def test_a_daemon_lives_with_as_few_sessions_as_sshd_allows(tmp_path: Path, allowed: int) -> None:
+    """What would keep the only session open gives way; every call has its turn, and outcomes are seen."""
+    (tmp_path / "far").mkdir()
+    with far_machine(tmp_path / "far", f"MaxSessions {allowed}") as machine:
+        root = tmp_path / "root"
+        (root / "outbox").mkdir(parents=True)
+        transport = over_asyncssh(machine, root, config=machine.config)
+        watcher = RemoteWatcher(transport, clock=RealClock(), rng=random.Random(1), interval_s=0.2)  # noqa: S311
+        seen: set[str] = set()
+
+        async def watch() -> None:
+            async for names in watcher.names():
+                seen.update(names)
+
+        watching = asyncio.create_task(watch())
+        try:
+            await until(lambda: transport.sessions < CHANNELS_MAX or machine.logins())
+            done = await asyncio.gather(*(transport.run(["echo", str(number)]) for number in range(4)))
+            assert [each.stdout for each in done] == [b"0\n", b"1\n", b"2\n", b"3\n"]
+            (root / "outbox" / "late.json").write_text("{}")
+            await until(lambda: "late.json" in seen)
+            assert transport.sessions <= max(allowed, 2)
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
+            await transport.close()
