@@ -5,6 +5,7 @@ ever asked, and with a ProxyCommand that fails, nothing can connect past the mas
 """
 
 import asyncio
+import os
 import random
 import shlex
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 from mlip_autopipec.errors import LoginRefused, OperatorError, TransientError
 from mlip_autopipec.ports import Clock
 from mlip_autopipec.transports import remote
+from mlip_autopipec.transports.control_path import path_in, trouble_with
 from mlip_autopipec.transports.shell import Pipes, ShellTransport
 
 _CHECK_TIMEOUT_S = 10.0
@@ -92,12 +94,32 @@ class OpensshTransport(ShellTransport):
         async with self._checking:
             if self._checked:
                 return
+            await self._distrust()
             status, words = await self._control("check")
             if status != 0:
                 if self._require_master or "No ControlPath" in words:
                     raise LoginRefused(self._remedy(words))  # nothing is tried: looking locks nobody out
                 await self._start_master()
             self._checked = True
+
+    async def _distrust(self) -> None:
+        """Raise LoginRefused if others may have put the socket there, or may put one there."""
+        path = path_in(await self._settings())
+        if path is not None and (trouble := await asyncio.to_thread(trouble_with, path, os.geteuid())):
+            raise LoginRefused(
+                f"{self._host}: the shared ssh connection is not to be trusted: {trouble}. Put control_path into a"
+                " folder of your own of mode 0700, such as ~/.ssh"
+            )
+
+    async def _settings(self) -> str:
+        """What ssh makes of its configuration for this host; it connects to nothing."""
+        async with self._ssh("-G", *self._words, "--", self._host, pipe=asyncio.subprocess.PIPE) as process:
+            assert process.stdout  # noqa: S101 - for mypy: it is a pipe
+            try:
+                async with asyncio.timeout(_CHECK_TIMEOUT_S):
+                    return (await process.stdout.read()).decode("utf-8", "surrogateescape")
+            except TimeoutError:
+                raise TransientError(f"{self._host}: no answer of `ssh -G` within {_CHECK_TIMEOUT_S:g} s") from None
 
     async def _start_master(self) -> None:
         if self._started:
