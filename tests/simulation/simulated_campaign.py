@@ -19,6 +19,7 @@ from mlip_autopipec.data_models.digest import CalculationDigest
 from mlip_autopipec.data_models.faults import MENDERS
 from mlip_autopipec.data_models.outcome import Ending, ExploreMetrics, GenerateMetrics, Outcome, SelectMetrics
 from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.data_models.task import KMesh
 from mlip_autopipec.errors import OperatorError
 from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.loop import WorkflowManager
@@ -144,6 +145,7 @@ class Parts:
     rates: FaultRates | None = None
     rounds: bool = True  # every third campaign closes its rounds early
     crashes: bool = True
+    k_mesh: KMesh = "cell"  # family: as a campaign of today begins, whose first labels check the oracle
 
 
 @dataclass(slots=True)
@@ -252,7 +254,7 @@ class Simulation:
 
     async def _campaign(self) -> None:
         journal = MemoryJournal()
-        await journal.append([_created(self._clock.now())])
+        await journal.append([_created(self._clock.now(), self._parts.k_mesh)])
         self._lines = journal.lines
         self._resume(journal.events())
         jumping = asyncio.create_task(self._set_clock())
@@ -583,8 +585,9 @@ def _promised(outcome: Outcome) -> Iterator[FileRef]:
         yield from (structure.file for structure in outcome.metrics.structures)
 
 
-def _created(at: datetime) -> ev.CampaignCreated:
-    return ev.CampaignCreated(at=at, campaign="copper-3f9a1c", name="copper", version="0", config_sha256="0")
+def _created(at: datetime, k_mesh: KMesh) -> ev.CampaignCreated:
+    begun = {"campaign": "copper-3f9a1c", "name": "copper", "version": "0", "config_sha256": "0", "k_mesh": k_mesh}
+    return ev.CampaignCreated.model_validate({"at": at, **begun})
 
 
 def _started(at: datetime, config_sha256: str = "0") -> ev.DaemonStarted:

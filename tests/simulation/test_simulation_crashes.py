@@ -13,7 +13,9 @@ from simulated_campaign import Findings, Parts, Simulation, Sites, behind_slurm,
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Mender, Verdict
 from mlip_autopipec.data_models.faults import MENDERS
-from mlip_autopipec.data_models.state import TaskStatus
+from mlip_autopipec.data_models.state import TaskStatus, WorkflowState
+from mlip_autopipec.orchestration.first_labels import property_tasks
+from mlip_autopipec.orchestration.machine import ENDED, evolve
 from mlip_autopipec.testing.weather import FaultRates
 
 #: `scripts/soak` runs many more; those at the end have found something there.
@@ -66,6 +68,21 @@ def test_a_seed_tells_the_same_story_twice(seed: int) -> None:
     first, again = (Simulation(seed, Parts()).run() for _ in range(2))
     assert first.lives > 1
     assert first.events == again.events
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_first_labels_come_first_whatever_befalls(seed: int) -> None:
+    """Nothing else of the first round is begun before each property cell is labelled or given up."""
+    found = Simulation(seed, Parts(k_mesh="family")).run()
+    assert found.violations == []
+    state, cells = WorkflowState(), set[str]()
+    for event in found.events:
+        of_cells = property_tasks(state)
+        if isinstance(event, ev.SubmissionBegun) and of_cells and not set(event.tasks) <= of_cells.keys():
+            assert all(record.status in ENDED for record in of_cells.values())
+            cells |= of_cells.keys()
+        state = evolve(state, event)
+    assert len(cells) == 2
 
 
 @pytest.mark.parametrize("site", [in_memory(), behind_slurm()], ids=["in memory", "behind Slurm"])

@@ -14,6 +14,7 @@ from payload_stand import Fitted, copper, fit_once, job_of, train_parameters
 from mlip_autopipec.data_models.outcome import SelectMetrics
 from mlip_autopipec.data_models.task import AseOracle, CalculateParameters, Embedding, SelectParameters
 from mlip_autopipec.observability.choices import FATES, read_candidates
+from mlip_autopipec.payload import families
 from mlip_autopipec.payload.structures import read_frames, write_frames
 
 pytest.importorskip("pyace", reason="needs the demo extra")
@@ -312,7 +313,7 @@ def large(seed: int, kind: str, step: int, fitted: Fitted) -> Atoms:
     big.info = dict(atoms.info)
     big.set_array("gamma", Evaluator(fitted.yaml, fitted.asi).gamma(big))
     big.info["gamma_max"] = float(big.arrays["gamma"].max())
-    return big
+    return families.begin(big, (5, 5, 5), vacuum=())
 
 
 def test_large_frames_are_embedded_before_they_are_chosen(fitted: Fitted, tmp_path: Path) -> None:
@@ -324,6 +325,8 @@ def test_large_frames_are_embedded_before_they_are_chosen(fitted: Fitted, tmp_pa
     assert len(metrics.certificates) == 3
     for one, atoms in zip(metrics.structures, structures, strict=True):
         assert one.n_atoms == len(atoms) <= 110
+        assert np.allclose(atoms.info["reference_cell"], atoms.cell.array, atol=0.2)  # its own, without strain
+        assert "reference_repeat" not in atoms.info
         core = np.asarray(atoms.arrays["core"], dtype=bool)
         assert 1 <= core.sum() < len(atoms)
     halted = metrics.certificates[0]
