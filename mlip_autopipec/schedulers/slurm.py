@@ -122,6 +122,8 @@ class SlurmScheduler:
             if self._may_be_late(key):
                 return None
             element = None
+        if "job" not in said.sections:
+            return None  # torn: what it has left is not known
         self._forgotten_since.pop(key, None)
         await self._ask(script.SEAL, _folder(batch), batch.uid, str(index))
         return text.judge_end(element, said.whole("slurm") or "", said.whole("job") or "", _signs(said))

@@ -66,6 +66,7 @@ class Job:
     node: int = 0
     exclude: frozenset[str] = frozenset()
     starts: list[datetime] = field(default_factory=list)
+    starts_s: list[float] = field(default_factory=list)  # by a clock that nobody sets
     end: PostMortem | None = None
     ended_at_s: float | None = None
     done: bool = False
@@ -126,6 +127,7 @@ class SimulatedJobs:
 
     def _start(self, job: Job) -> None:
         job.starts.append(self._clock.now())
+        job.starts_s.append(self._clock.elapsed_s)
         job.idle = not self._may_work(job)
         if job.idle:
             self._end(job, PostMortem(Reason.LOST, "ended with exit code 0"))
@@ -221,7 +223,8 @@ class SimulatedJobs:
         if job.done or not self._has_claim(job) or outbox_file(job) in self._transport.files:
             return
         for other in self._all():
-            if other is not job and other.task.id == job.task.id and other.starts and other.starts[0] > job.starts[-1]:
+            later = bool(other.starts_s) and other.starts_s[0] > job.starts_s[-1]
+            if other is not job and other.task.id == job.task.id and later:
                 self.violations.append(f"{job.uid} was given up and leaves an outcome of {job.task.id} beside others")
         job.done = True
         self._write(job, outcome)
