@@ -143,7 +143,7 @@ class SelectionSection(Model):
     )
     shares: Shares = Field(default=Shares(), description="of a batch; they follow what each way has taught")
     gain_min: float = Field(
-        default=0.001,
+        default=0.005,
         ge=0,
         lt=1,
         description="part of the expected error that a label must be worth, or the batch ends before candidates_max",
