@@ -490,6 +490,10 @@ class TrainParameters(Model):
     smoothness: NotNegative | Auto = Field(
         default=0.0, description="power with which the penalty rises with the roughness of a function; 0: all alike"
     )
+    energy_need_mev_per_atom: Positive | None = Field(
+        default=None, description="a basis that is chosen may be larger to meet it; None: nothing is asked"
+    )
+    force_need_mev_per_angstrom: Positive | None = Field(default=None, description="the same")
     buffer_weight: float = Field(default=0.3, gt=0, le=1, description="of an atom outside the core of an embedded cell")
     pacemaker: PacemakerSettings = PacemakerSettings()
     from_scratch: bool = Field(default=False, description="pacemaker: fit from scratch too, and keep the better")

@@ -60,6 +60,8 @@ _TOLERANCE, _CUTOFF_TOLERANCE, _WORTH_MORE = 1.10, 1.03, 0.97
 STRESS_SHARE = 0.1
 _EVIDENCE_STEPS = 30
 
+_NEEDS = {"energy": "energy_need_mev_per_atom", "force": "force_need_mev_per_angstrom"}
+
 AUTO = "auto"
 
 
@@ -242,7 +244,7 @@ class _Search:
         return min(finals, key=lambda trial: trial.score), grid, sums
 
     def _smallest(self, best: Trial, trials: Sequence[Trial]) -> Trial:
-        needs = self._parameters.get("needs") or {}
+        needs = {kind: self._parameters.get(name) for kind, name in _NEEDS.items()}
         rising = sorted(trials, key=lambda trial: trial.settings.functions_per_element)
         near = [trial for trial in rising if trial.score <= _TOLERANCE * best.score]
         large = [trial for trial in near if trial.settings.functions_per_element >= self._at_least()]
@@ -377,5 +379,6 @@ def _packed(folds: Sequence[int]) -> list[int]:
     return [numbers[fold] for fold in folds]
 
 
-def _meets(trial: Trial, needs: Mapping[str, float]) -> bool:
-    return all(trial.errors.get(kind, 0.0) <= need for kind, need in needs.items())
+def _meets(trial: Trial, needs: Mapping[str, float | None]) -> bool:
+    """Whether the errors are below the needs, which are in meV/atom and meV/Å; None asks nothing."""
+    return all(need is None or trial.errors.get(kind, 0.0) <= need / 1000 for kind, need in needs.items())

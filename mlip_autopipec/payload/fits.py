@@ -21,6 +21,7 @@ from mlip_autopipec.payload.training_set import Labels, check_environments
 from mlip_autopipec.payload.weights import energy_weight, force_weights
 
 _MEV = 1000.0
+_ANY_CUTOFF_ANGSTROM = 5.0
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,11 @@ def fits(job: Job, labels: Labels, references: Mapping[str, float]) -> list[Trie
 
 def _linear(job: Job, labels: Labels, references: Mapping[str, float]) -> Tried:
     parameters = job.parameters
-    if AUTO not in (parameters["cutoff_angstrom"], parameters["functions_per_element"]):
-        basis = linear_basis(parameters["elements"], parameters["cutoff_angstrom"], parameters["functions_per_element"])
-        check_environments(basis, labels.train)
+    if parameters["functions_per_element"] != AUTO:  # of any cutoff: the functions are the same
+        check_environments(
+            linear_basis(parameters["elements"], _ANY_CUTOFF_ANGSTROM, parameters["functions_per_element"]),
+            labels.train,
+        )
     fit = linear.chosen_fit(
         labels.train, references, parameters, available_cores(job.cores), lambda words: job.progress(0.1, words)
     )

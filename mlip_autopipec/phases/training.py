@@ -31,7 +31,7 @@ class Training:
         calculation, exploration = digest_of(state, CalculationDigest), digest_of(state, ExplorationDigest)
         if calculation is None:
             raise BugError("Training follows Calculation")
-        balance = section.balance()
+        balance, needs = section.balance(), self._config.convergence.needs
         parameters = TrainParameters(
             trainer=section.trainer,
             elements=self._config.campaign.elements,
@@ -42,6 +42,8 @@ class Training:
             stress_weight=balance.stress_weight,
             ridge=balance.ridge,
             smoothness=balance.smoothness,
+            energy_need_mev_per_atom=needs.energy_mev_per_atom if needs else None,
+            force_need_mev_per_angstrom=needs.force_mev_per_angstrom if needs else None,
             buffer_weight=section.buffer_weight,
             pacemaker=section.pacemaker.settings(),
             from_scratch=cycle % (section.pacemaker.scratch_every or cycle + 1) == 0,

@@ -46,6 +46,7 @@ def measure(folder: Path, names: Sequence[str], cores: int) -> list[Row]:
 
 def _set(folder: Path, name: str, cores: int) -> Iterator[Row]:
     started = time.monotonic()
+    used = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     train = read_set(folder / f"{name}_train.extxyz.gz")
     references = fit_references(train)
     parameters = {
@@ -54,10 +55,11 @@ def _set(folder: Path, name: str, cores: int) -> Iterator[Row]:
         "force_weight": 1.0,
         "stress_weight": 0.0,
         "buffer_weight": 1.0,
-        "needs": {"energy": 0.0, "force": 0.0},  # nothing is good enough: the best basis is taken, whatever it costs
+        "force_need_mev_per_angstrom": 0.0,  # nothing is good enough: the best basis is taken, whatever it costs
     }
     fit = linear.chosen_fit(train, references, parameters, cores, lambda words: print(f"{name}: {words}", flush=True))
     seconds = time.monotonic() - started
+    used = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) - used
     test = read_set(folder / f"{name}_test.extxyz.gz")
     with tempfile.TemporaryDirectory() as scratch:
         potential = Path(scratch) / "potential.yaml"
@@ -76,6 +78,7 @@ def _set(folder: Path, name: str, cores: int) -> Iterator[Row]:
         f" {chosen.energy_weight:g}, smoothness {chosen.smoothness:g}, ridge {chosen.ridge:.0e}"
     )
     yield Row(f"{name}: choice and fit", seconds, "s", note=words)
+    yield Row(f"{name}: its processor time", used, "s", note=f"of {cores} processes")
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     yield Row(f"{name}: peak memory so far", peak / _MIB, "MiB", note=f"the largest of {cores + 1} processes")
     assert fit.chosen is not None

@@ -157,7 +157,7 @@ def test_a_need_may_ask_for_more_than_the_smallest() -> None:
     references = fit_references(train)
     auto = parameters(**dict.fromkeys(_ALL, AUTO) | {"cutoff_angstrom": 4.5})
     thrifty = choice.choose(train, references, auto)
-    best = choice.choose(train, references, {**auto, "needs": {"energy": 0.0, "force": 0.0}})
+    best = choice.choose(train, references, {**auto, "force_need_mev_per_angstrom": 1e-9})
     lowest = min((trial for trial in best.trials if trial.why == "functions"), key=lambda trial: trial.score)
     assert best.settings.functions_per_element == lowest.settings.functions_per_element
     assert thrifty.settings.functions_per_element <= best.settings.functions_per_element
