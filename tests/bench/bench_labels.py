@@ -174,7 +174,9 @@ def _of_loop(words: argparse.Namespace, site_file: Path, seed: int, store: Store
         say(_told(cycles[-1]))
     found.cycles[seed], found.verdicts[seed] = cycles, verdict(place)
     say(f"{_LOOP}: {found.verdicts[seed]}")
-    found.curves.append(cv.Curve(_LOOP, [cv.Point(cycle.train_labels, cv.values(cycle.refitted)) for cycle in cycles]))
+    judged = [cycle.own if words.own and cycle.own is not None else cycle.refitted for cycle in cycles]
+    points = [cv.Point(cycle.train_labels, cv.values(one)) for cycle, one in zip(cycles, judged, strict=True)]
+    found.curves.append(cv.Curve(_LOOP, points))
 
 
 def _told(cycle: Cycle) -> str:
@@ -218,24 +220,46 @@ def _cycle_table(cycles: Sequence[Cycle]) -> list[str]:
 
 
 def rows(found: Found) -> list[Row]:
-    """The figures that have aims."""
-    table: list[Row] = []
+    """The figures that have aims: labels beside those of random frames, and errors after so many labels."""
     ways = cv.by_way(found.curves)
     if _LOOP not in ways:
+        return []
+    table = _beside_chance(ways) if _CHANCE in ways else []
+    aim = _AIMS.get(found.system)
+    if aim is None:
         return table
-    for measure_ in cv.MEASURES if _CHANCE in ways else ():
+    for measure_, error in (("force, all", aim.force), ("force, worst condition", aim.force_worst)):
+        needed = [curve.labels_to(error, measure_) for curve in ways[_LOOP]]
+        what = f"labels to {error:g} meV/Å, {measure_}"
+        table.append(Row(what, float(np.median(needed)), "labels", aim.labels, cv.told(needed)))
+    cycles = [_cycles_to(aim, curve) for curve in ways[_LOOP]]
+    table.append(Row("cycles to both", float(np.median(cycles)), "cycles", aim.cycles, cv.told(cycles)))
+    return table
+
+
+def _cycles_to(aim: Aim, curve: cv.Curve) -> float:
+    """Cycles beyond the bootstrap until both errors are there; infinity if they never are."""
+    good = (
+        place
+        for place, point in enumerate(curve.points)
+        if point.values["force, all"] <= aim.force and point.values["force, worst condition"] <= aim.force_worst
+    )
+    return float(next(good, np.inf))
+
+
+def _beside_chance(ways: Mapping[str, Sequence[cv.Curve]]) -> list[Row]:
+    """Labels of the loop as a part of those of random frames, where there is the same error."""
+    table: list[Row] = []
+    for measure_, unit in cv.MEASURES.items():
+        ratios = []
         for count in cv.COMPARED_AT:
             error = cv.error_of(ways[_CHANCE], count, measure_)
             if error is None:
                 continue
             needed = [curve.labels_to(error, measure_) for curve in ways[_LOOP]]
-            note = f"{cv.told(needed)} labels to {error:.3g} {cv.MEASURES[measure_]}"
-            ratio = float(np.median(needed)) / count
-            table.append(Row(f"labels beside random at {count}, {measure_}", ratio, "", _RATIO_AIM, note))
-    aim = _AIMS.get(found.system)
-    if aim is not None:
-        for measure_, error in (("force, all", aim.force), ("force, worst condition", aim.force_worst)):
-            needed = [curve.labels_to(error, measure_) for curve in ways[_LOOP]]
-            what = f"labels to {error:g} meV/Å, {measure_}"
-            table.append(Row(what, float(np.median(needed)), "labels", aim.labels, cv.told(needed)))
+            ratios.append(float(np.median(needed)) / count)
+            note = f"{cv.told(needed)} labels to {error:.3g} {unit}"
+            table.append(Row(f"labels beside random at {count}, {measure_}", ratios[-1], "", 1.0, note))
+        if ratios and measure_ == "force, all":
+            table.append(Row(f"the same, median, {measure_}", float(np.median(ratios)), "", _RATIO_AIM))
     return table

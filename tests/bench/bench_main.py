@@ -78,6 +78,7 @@ def _labels_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     )
     parser.add_argument("--again", action="store_true", help="run the loop once more, though the folder has its run")
     parser.add_argument("--loop", type=Path, help="measure the run in this folder (root/, daemon.out) instead")
+    parser.add_argument("--own", action="store_true", help="draw the loop by its own potentials, not by refits")
     parser.add_argument("--timeout", type=float, default=7200.0, help="seconds that a campaign may take")
     parser.set_defaults(measure=_labels)
     return parser

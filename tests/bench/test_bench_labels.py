@@ -10,9 +10,10 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from bench_labels import Found, rows
 from labels_campaign import Follower, moved
 from labels_choice import at_random, by_committee, farthest
-from labels_curves import Curve, Point, condition_table, pool_table, ratio_table
+from labels_curves import MEASURES, Curve, Point, condition_table, pool_table, ratio_table
 from labels_fit import Fitter, TestSet
 from labels_md import Sampling, conditions, sample, start
 from labels_pools import Oracle, Store, fitter_of
@@ -27,6 +28,7 @@ from mlip_autopipec.payload.structures import write_frames
 pytestmark = pytest.mark.codes
 
 SITES = sorted((Path(__file__).parent / "labels").glob("*.yaml"))
+MEASURE = "force, all"
 SETTINGS = Settings(
     cutoff_angstrom=4.0,
     functions_per_element=20,
@@ -124,6 +126,24 @@ def test_tables_have_every_way_and_say_never() -> None:
     title, _, row = condition_table(tails, "b", 100)
     assert title == "| condition | tail at 100 | x |"
     assert row == "| melt | 1 | 0.5 |"
+
+
+def test_the_loop_is_held_against_its_aims() -> None:
+    """Half of the labels of random frames at every count; the errors of the aim after two cycles."""
+
+    def values(error: float) -> dict[str, float]:
+        return dict.fromkeys(MEASURES, error)
+
+    chance = Curve("b random, oracle's MD", [Point(0, values(100.0)), Point(200, values(10.0))])
+    loop = Curve(
+        "a program",
+        [Point(0, values(100.0)), *(Point(n, values(chance.at(2 * n, MEASURE) or 0.0)) for n in (15, 100))],
+    )
+    table = rows(Found("ni3al", [chance, loop]))
+    by_name = {row.what: row for row in table}
+    assert by_name["the same, median, force, all"].value == pytest.approx(0.5, abs=0.05)
+    assert by_name["cycles to both"].value == 2
+    assert rows(Found("ni3al", [chance])) == []
 
 
 @pytest.mark.parametrize("site", SITES, ids=[site.stem for site in SITES])
