@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import gc
 import json
+import mmap
 import os
 import random
 import secrets
@@ -66,7 +67,7 @@ from mlip_autopipec.ports import Clock, Journal, Scheduler, Transport, Watcher
 from mlip_autopipec.preview import preview
 from mlip_autopipec.schedulers.local import LocalScheduler
 from mlip_autopipec.schedulers.routing import RoutingScheduler
-from mlip_autopipec.schedulers.shipment import pack
+from mlip_autopipec.schedulers.shipment import close_to_others, pack
 from mlip_autopipec.schedulers.slurm import SlurmScheduler
 from mlip_autopipec.schedulers.slurm_limits import array_tasks_max, ask_config
 from mlip_autopipec.schedulers.surroundings import as_a_task
@@ -220,6 +221,15 @@ class _Site:
     scheduler: Scheduler
     python: str
     way: Way
+
+
+def may_run_what_it_wrote() -> bool:
+    """Whether memory may be both written and run here, as codes that compile as they run need it."""
+    try:
+        mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC).close()
+    except OSError:
+        return False
+    return True
 
 
 def person() -> ev.Actor:
@@ -402,6 +412,10 @@ class _Daemon:
                 **{supply.ref.path: supply.content for supply in self._supplies.values()},
             }
         )
+        if words := await close_to_others(self._site.way.transport):
+            self._say(words)
+        if self._config.site.transport.kind == "local" and self._config.site.scheduler.kind == "local":
+            self._say_if_confined()
         python = self._site.python
         also = ["phonopy"] if self._config.training.gate.phonons is not None else []
         try:
@@ -418,6 +432,14 @@ class _Daemon:
         if self._config.site.scheduler.kind == "slurm":
             return array_tasks_max(await ask_config(self._site.way.transport))
         return None
+
+    def _say_if_confined(self) -> None:
+        """Jobs of this machine inherit what confines the daemon."""
+        if not may_run_what_it_wrote():
+            self._say(
+                "this process may not run memory that it has written (MemoryDenyWriteExecute), nor may local jobs:"
+                " numba and JAX die there. Put systemd/local-jobs.conf into the unit's drop-in folder"
+            )
 
     async def _try_calculator(self) -> None:
         """What an oracle cannot do anywhere is refused before tasks are spent on it; any other trouble is told.

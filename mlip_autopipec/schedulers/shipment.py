@@ -2,9 +2,13 @@
 
 import hashlib
 import io
+import re
 import zipfile
 from dataclasses import dataclass
 from importlib import resources
+
+from mlip_autopipec.errors import OperatorError, TransientError
+from mlip_autopipec.ports import Transport
 
 _PACKAGE = "mlip_autopipec"
 #: Same bytes for the same sources, whenever and wherever they are packed.
@@ -34,3 +38,35 @@ def pack() -> Shipment:
     content = buffer.getvalue()
     digest = hashlib.sha256(content).hexdigest()
     return Shipment(path=f".ap/payload-{digest[:12]}.pyz", content=content, sha256=digest)
+
+
+#: ROOT-relative folder of ours: closed to others, then what is still not as it must be, one name a line.
+_CLOSE = r"""
+chmod 0700 .ap 2>/dev/null
+find .ap -maxdepth 0 \( ! -user "$(id -u)" -o -perm /077 \) -printf 'AP_OPEN %p %m %u\n'
+find . -maxdepth 0 -perm /022 ! -perm -1000 -printf 'AP_OPEN %p %m %u\n'
+"""
+_OPEN = re.compile(r"^AP_OPEN (\S+) ([0-7]{3,4}) (\S+)$", re.MULTILINE)
+
+
+async def close_to_others(transport: Transport) -> str:
+    """Make `.ap`, from which every job runs its program, the user's alone: a group's folder gives more away.
+
+    What is left to say of the root itself, which is the user's to close; empty if nothing is.
+    Raises OperatorError if `.ap` stays open, TransientError if that can't be told.
+    """
+    done = await transport.run(["env", "LC_ALL=C", "sh", "-s"], stdin=_CLOSE.encode())
+    if done.exit_status != 0:
+        raise TransientError(f"the mode of .ap can't be told: {done.stderr.decode('utf-8', 'replace').strip()[-300:]}")
+    found = {path: (mode, owner) for path, mode, owner in _OPEN.findall(done.stdout.decode("utf-8", "replace"))}
+    if (seen := found.get(".ap")) is not None:
+        raise OperatorError(
+            f"the folder .ap under site.root belongs to {seen[1]} and has mode {seen[0]}, and jobs run the program in"
+            " it: it must be yours alone. `chmod 0700` it, or give a site.root of your own"
+        )
+    if (seen := found.get(".")) is not None:
+        return (
+            f"site.root may be written by others (mode {seen[0]}), who can exchange what jobs run and read:"
+            " `chmod go-w` it if that is not meant"
+        )
+    return ""

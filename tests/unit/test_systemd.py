@@ -4,6 +4,7 @@ import configparser
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,20 @@ def need_systemd_analyze() -> None:
     """It comes with Debian's systemd."""
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed")
+
+
+def test_local_jobs_may_run_what_they_compile() -> None:
+    """The drop-in for them takes back the one confinement under which numba and JAX die, and no other."""
+    lines = (UNITS / "local-jobs.conf").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line and not line.startswith(("#", "["))] == ["MemoryDenyWriteExecute=no"]
+
+
+def test_a_daemon_knows_whether_its_jobs_may_run_what_they_compile() -> None:
+    """Under the confinement itself, which the kernel gives to a process as systemd would."""
+    confine = "import ctypes; ctypes.CDLL(None).prctl(65, 1, 0, 0, 0);"  # PR_SET_MDWE
+    ask = "from mlip_autopipec.daemon import may_run_what_it_wrote; print(may_run_what_it_wrote())"
+    said = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
+        for program in (ask, f"{ask.partition(';')[0]}; {confine} {ask.partition(';')[2]}")
+    ]
+    assert said == [b"True\n", b"False\n"]

@@ -1,6 +1,9 @@
 """The zipapp that carries the work half to the site."""
 
+import asyncio
 import hashlib
+import os
+import stat
 import subprocess
 import sys
 import zipfile
@@ -8,7 +11,11 @@ from importlib import resources
 from io import BytesIO
 from pathlib import Path
 
-from mlip_autopipec.schedulers.shipment import pack
+import pytest
+
+from mlip_autopipec.errors import OperatorError
+from mlip_autopipec.schedulers.shipment import close_to_others, pack
+from mlip_autopipec.transports.local import LocalTransport
 
 
 def names() -> set[str]:
@@ -62,3 +69,41 @@ def test_its_modules_come_from_itself(tmp_path: Path) -> None:
     code = f"import sys; sys.path.insert(0, {str(path)!r}); import mlip_autopipec.payload.task as t; print(t.__file__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.strip() == f"{path}/mlip_autopipec/payload/task.py"
+
+
+@pytest.fixture
+def group_root(tmp_path: Path) -> Path:
+    """A root in a group's folder: setgid, umask 002."""
+    folder = tmp_path / "root" / ".ap"
+    folder.mkdir(parents=True)
+    folder.chmod(0o2775)
+    folder.parent.chmod(0o2775)
+    (folder / "payload-x.pyz").touch()
+    return tmp_path / "root"
+
+
+async def test_the_folder_of_the_program_is_closed_to_a_group(group_root: Path) -> None:
+    """Whoever may write there, runs as the user."""
+    await close_to_others(LocalTransport(group_root))
+
+    assert stat.S_IMODE((group_root / ".ap").stat().st_mode) & 0o077 == 0
+
+
+@pytest.mark.parametrize(("mode", "told"), [(0o2775, True), (0o777, True), (0o2755, False), (0o700, False)])
+async def test_a_root_that_others_may_write_is_told(group_root: Path, *, mode: int, told: bool) -> None:
+    """They could put another folder in its place; it is the user's to close."""
+    await asyncio.to_thread(group_root.chmod, mode)
+
+    assert ("may be written by others" in await close_to_others(LocalTransport(group_root))) == told
+
+
+async def test_a_folder_that_stays_open_is_refused(group_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where it belongs to somebody else, or the file system knows no modes."""
+    program = group_root.parent / "bin" / "chmod"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+    with pytest.raises(OperatorError, match=r"\.ap under site\.root .* mode 2775.*yours alone"):
+        await close_to_others(LocalTransport(group_root))
