@@ -248,7 +248,7 @@ def _elastic_constants(
     known = {key: labels[cell.name] for key, cell in strained.items()}
     moved = labels.get(twins(prototype)[0].name)
     free = prototype["structure"] in _SUBLATTICES
-    ions = "" if not free else ", relaxed ions" if moved is not None else ", clamped ions"
+    ions = "" if not free else " (relaxed ions)" if moved is not None else " (clamped ions)"
     scale, found = None, {"oracle": _Response.of_labels(known, moved)}
     for which, one in potentials.items():
         found[which] = _Response.of(one, known, moved)
