@@ -148,6 +148,40 @@ def retry(
 
 
 @app.command()
+def cancel(
+    tasks: Annotated[list[str] | None, typer.Argument(help="tasks that run or wait; status names them")] = None,
+    phase: Annotated[str | None, typer.Option(help="all tasks of this phase")] = None,
+    reason: Reason = "",
+    config: Config = None,
+    socket: Socket = None,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="all tasks that run or wait")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="of a campaign whose daemon does not run")] = False,
+) -> None:
+    """End jobs of tasks, and give the tasks up: nothing more is tried of them.
+
+    A calculation is brought back by `retry TASK`. What was done before it could be ended counts as done. With --offline
+    and --all it returns when no job of the campaign is left.
+    """
+    from mlip_autopipec.control.api import Cancel
+    from mlip_autopipec.data_models.base import Phase
+
+    phases = [str(each) for each in Phase]
+    if phase is not None and phase not in phases:
+        raise typer.BadParameter(f"{phase!r} is no phase; there are {', '.join(phases)}", param_hint="--phase")
+    asked = Cancel(
+        tasks=tuple(tasks or ()), phase=Phase(phase) if phase else None, everything=everything, reason=reason
+    )
+    if not offline:
+        _tell(asyncio.run(_client(config, socket).cancel(asked)))
+        return
+    from mlip_autopipec.cancel import cancel as end
+
+    names = asyncio.run(end(_load(config), asked))
+    typer.echo(f"Cancelled: {', '.join(names) or 'nothing was at work'}.")
+
+
+@app.command()
 def reopen(
     reason: Annotated[str, typer.Option("--reason", "-r", help="Why; it goes into the journal.")],
     config: Config = None,

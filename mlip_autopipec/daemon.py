@@ -243,7 +243,8 @@ def python_of(site: sections.SiteSection) -> str:
     return site.python or (sys.executable if site.transport.kind == "local" else "python3")
 
 
-def _adapters(site: sections.SiteSection, payload: str, clock: Clock) -> _Site:
+def adapters(site: sections.SiteSection, payload: str, clock: Clock) -> _Site:
+    """What this site file names: the way there, and its queues."""
     way, python, root = way_there(site, clock), python_of(site), str(site.root)
 
     def runners(cores: int | None) -> LocalScheduler:
@@ -319,7 +320,7 @@ class _Daemon:
         self._notifier = SystemdNotifier(os.environ)
         self._shipment = pack()
         self._supplies = supplies(self._config)
-        self._site = _adapters(self._config.site, self._shipment.path, self._clock)
+        self._site = adapters(self._config.site, self._shipment.path, self._clock)
         self._owner = Ownership(self._site.way.transport, self._clock, host=socket.gethostname(), pid=os.getpid())
         self._campaign = ""
         self._logger: FilteringBoundLogger | None = None

@@ -150,8 +150,8 @@ class Scheduler(Protocol):
     async def roll(self, campaign: str) -> tuple[QueuedJob, ...] | None:
         """All jobs in the queue whose names begin with the campaign's, in order; None is no information."""
 
-    async def cancel(self, batch: Batch) -> None:
-        """End a batch. Only ever on a person's word."""
+    async def cancel(self, batch: Batch, only: frozenset[int] | None = None) -> None:
+        """End a batch, or those of its elements. Only ever on a person's word."""
 
 
 class Watcher(Protocol):

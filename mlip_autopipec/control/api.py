@@ -92,6 +92,14 @@ class Retry(Steer):
     task: str = Field(max_length=200)
 
 
+class Cancel(Steer):
+    """Which tasks are to be ended: by name, all of a phase, or all."""
+
+    tasks: tuple[str, ...] = Field(default=(), max_length=500)
+    phase: Phase | None = None
+    everything: bool = False
+
+
 class Steered(Model):
     """The answer to a steering call; what it says is in the journal. `changed`: False if it was so already."""
 

@@ -16,7 +16,18 @@ import aiohttp
 from pydantic import BaseModel, ValidationError
 
 from mlip_autopipec.control.address import require_own
-from mlip_autopipec.control.api import ErrorAnswer, ErrorCode, Explanation, Info, Refused, Retry, Status, Steer, Steered
+from mlip_autopipec.control.api import (
+    Cancel,
+    ErrorAnswer,
+    ErrorCode,
+    Explanation,
+    Info,
+    Refused,
+    Retry,
+    Status,
+    Steer,
+    Steered,
+)
 from mlip_autopipec.data_models.events import EVENT_ADAPTER, Event
 from mlip_autopipec.errors import DaemonUnreachable, OperatorError
 
@@ -54,6 +65,9 @@ class ControlClient:
 
     async def retry(self, task: str, reason: str = "") -> Steered:
         return await self._ask(Steered, "POST", "/v1/retry", Retry(task=task, reason=reason))
+
+    async def cancel(self, asked: Cancel) -> Steered:
+        return await self._ask(Steered, "POST", "/v1/cancel", asked)
 
     async def stop(self, reason: str = "") -> Steered:
         return await self._ask(Steered, "POST", "/v1/stop", Steer(reason=reason))

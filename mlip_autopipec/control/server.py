@@ -18,7 +18,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from mlip_autopipec.control import listener
-from mlip_autopipec.control.api import HTTP_STATUS, ErrorCode, Info, Refused, Retry, Steer, Steered
+from mlip_autopipec.control.api import HTTP_STATUS, Cancel, ErrorCode, Info, Refused, Retry, Steer, Steered
 from mlip_autopipec.control.documents import View, metrics_text, view
 from mlip_autopipec.control.feed import Feed
 from mlip_autopipec.control.limits import Limits
@@ -27,6 +27,8 @@ from mlip_autopipec.control.stream import EventStream
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.outcome import Progress
 from mlip_autopipec.data_models.state import Stage, WorkflowState
+from mlip_autopipec.errors import OperatorError
+from mlip_autopipec.orchestration.cancelling import cancelled
 from mlip_autopipec.orchestration.machine import can_reopen, can_retry, is_resumable
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.orchestration.restart import onward_words, reopened
@@ -151,6 +153,7 @@ class ControlServer:
                 web.post("/v1/pause", self._bounded(self._pause)),
                 web.post("/v1/resume", self._bounded(self._resume)),
                 web.post("/v1/retry", self._bounded(self._retry)),
+                web.post("/v1/cancel", self._bounded(self._cancel)),
                 web.post("/v1/reopen", self._bounded(self._reopen)),
                 web.post("/v1/stop", self._bounded(self._stop_daemon)),
                 web.get("/v1/events", self._events, allow_head=False),
@@ -264,6 +267,18 @@ class ControlServer:
             names = [name for name in (*state.quarantine, *state.tasks) if can_retry(state, name)]
             there = f"; given up are {', '.join(names[:_NAMES_MAX])}" if names else "; nothing has been given up"
             raise Refused(ErrorCode.CONFLICT, f"{task} is no calculation that was given up{there}")
+
+    async def _cancel(self, request: web.Request) -> web.Response:
+        actor, body = await self._actor(request), await _body(request, Cancel)
+        async with self._steering:
+            try:
+                names = cancelled(self._workflow.state, body.tasks, body.phase, everything=body.everything)
+            except OperatorError as error:
+                raise Refused(ErrorCode.CONFLICT, str(error)) from error
+            if not names:
+                return self._steered(changed=False)
+            event = ev.TasksCancelled(at=self._clock.now(), tasks=names, by=actor, reason=body.reason)
+            return self._steered(changed=await self._workflow.record(event))
 
     async def _reopen(self, request: web.Request) -> web.Response:
         actor, reason = await self._actor(request), await _reason(request)

@@ -78,6 +78,18 @@ class InquireAttempt(Model):
         return f"attempt:{self.uid}.{self.index}"
 
 
+class CancelAttempts(Model):
+    """End live attempts that a person wants no more. Ends in EffectDeferred: it is said again until they have ended."""
+
+    type: Literal["CancelAttempts"] = "CancelAttempts"
+    uid: str
+    indices: tuple[int, ...]
+
+    @property
+    def subject(self) -> str:
+        return f"cancel:{self.uid}"
+
+
 class DoubtOracle(Model):
     """Let a person see to an oracle that contradicts itself. Ends in Paused."""
 
@@ -155,6 +167,7 @@ Command = (
     | SubmitBatch
     | LocateBatch
     | InquireAttempt
+    | CancelAttempts
     | DoubtOracle
     | QuarantineTask
     | PauseCampaign

@@ -193,6 +193,15 @@ class TaskRetried(_Event):
     reason: Words = ""
 
 
+class TasksCancelled(_Event):
+    """A person wants no more of these tasks: their jobs are ended, and they are given up until they are retried."""
+
+    type: Literal["TasksCancelled"] = "TasksCancelled"
+    tasks: tuple[str, ...]
+    by: Actor
+    reason: Words = ""
+
+
 class PhaseEnded(_Event):
     """The tasks of the phase have ended, or its round has closed; `digest` is what their outcomes mean."""
 
@@ -319,6 +328,7 @@ Event = (
     | AttemptLost
     | TaskQuarantined
     | TaskRetried
+    | TasksCancelled
     | PhaseEnded
     | CycleClosed
     | VerdictReached

@@ -80,6 +80,7 @@ class TaskRecord(Model):
     )
     failures: tuple[Failure, ...] = ()
     outcome: Outcome | None = None
+    cancelled: bool = Field(default=False, description="by a person: it gets no other attempt until it is retried")
 
 
 class Deferral(Model):

@@ -13,6 +13,8 @@ from mlip_autopipec.orchestration.contract import INTEGER_MAX
 from mlip_autopipec.orchestration.levels import levels_words
 from mlip_autopipec.orchestration.restart import onward_words
 
+#: So many tasks of one event are named.
+_NAMES_MAX = 5
 _ENDINGS = {
     oc.Ending.HALTED: "halted",
     oc.Ending.EXPLODED: "exploded",
@@ -54,6 +56,10 @@ def _words(event: ev.Event, state: WorkflowState | None) -> str:  # noqa: C901, 
             return f"{_attempt(event, state)} was lost ({event.reason}): {event.message}"
         case ev.TaskQuarantined():
             return f"{event.task} is given up: {event.message}"
+        case ev.TasksCancelled():
+            named = ", ".join(event.tasks[:_NAMES_MAX])
+            more = f" and {len(event.tasks) - _NAMES_MAX} more" if len(event.tasks) > _NAMES_MAX else ""
+            return f"cancelled{_by(event.by)}{_because(event.reason)}: {named}{more}"
         case ev.TaskRetried():
             return f"{event.task} is brought back{_by(event.by)}{_because(event.reason)}"
         case ev.PhaseEnded():

@@ -23,6 +23,7 @@ class Census:
     given_up: tuple[TaskRecord, ...]  # of the current phase
     missing: tuple[TaskRecord, ...]  # submitted, and the scheduler shows them ended or not at all
     held: tuple[TaskRecord, ...]  # submitted, and will not start by themselves
+    cancelled: tuple[TaskRecord, ...]  # submitted, and wanted no more
     seen: Mapping[tuple[str | None, JobState | None], int]  # batch, and how the scheduler shows live attempts of it
 
 
@@ -51,6 +52,7 @@ def _count(state: WorkflowState) -> Census:
     given_up: list[TaskRecord] = []
     missing: list[TaskRecord] = []
     held: list[TaskRecord] = []
+    cancelled: list[TaskRecord] = []
     for record in state.tasks.values():
         status, task = record.status, record.task
         is_own = task.cycle == cycle and task.phase is phase
@@ -63,12 +65,14 @@ def _count(state: WorkflowState) -> Census:
                 missing.append(record)
             if job_state is JobState.HELD:
                 held.append(record)
+            if record.cancelled:
+                cancelled.append(record)
         elif status is quarantined:
             if is_own:
                 given_up.append(record)
         elif status is not done:
             begin.append(record)
-    return Census(own, late, tuple(begin), tuple(given_up), tuple(missing), tuple(held), seen)
+    return Census(own, late, tuple(begin), tuple(given_up), tuple(missing), tuple(held), tuple(cancelled), seen)
 
 
 def _recount(before: WorkflowState, counted: Census, state: WorkflowState) -> Census | None:
@@ -95,5 +99,5 @@ def _recount(before: WorkflowState, counted: Census, state: WorkflowState) -> Ce
 def _is_listed(record: TaskRecord) -> bool:
     """Whether it stands in one of the lists of a census, or would."""
     if record.status is TaskStatus.SUBMITTED:
-        return record.missing_since is not None or record.job_state is JobState.HELD
+        return record.missing_since is not None or record.job_state is JobState.HELD or record.cancelled
     return record.status is not TaskStatus.DONE

@@ -12,6 +12,7 @@ from itertools import islice
 from mlip_autopipec.data_models.base import Phase, Place, Verdict
 from mlip_autopipec.data_models.commands import (
     BeginBatch,
+    CancelAttempts,
     CloseCycle,
     Command,
     DigestPhase,
@@ -88,6 +89,19 @@ def _follow_up(state: WorkflowState, policy: Policy, now: datetime) -> Iterator[
         elif batch.status is BatchStatus.BEGUN and state.stage is Stage.ENDED:
             yield LocateBatch(uid=batch.uid)  # its answer went down with a daemon, and nothing is submitted any more
         yield from _inquire(batch, missing.get(batch.uid, []), policy, now)
+    yield from _cancel(state)
+
+
+def _cancel(state: WorkflowState) -> Iterator[Command]:
+    """End what a person wants no more, as soon as the scheduler is known to have it."""
+    unwanted: dict[str, list[int]] = {}
+    for record in census(state).cancelled:
+        if record.uid is not None and record.index is not None:
+            unwanted.setdefault(record.uid, []).append(record.index)
+    for uid, indices in unwanted.items():
+        batch = state.batches.get(uid)
+        if batch is not None and batch.status is BatchStatus.ACCEPTED:
+            yield CancelAttempts(uid=uid, indices=tuple(sorted(indices)))
 
 
 def _inquire(batch: Batch, missing: list[TaskRecord], policy: Policy, now: datetime) -> Iterator[Command]:
@@ -116,7 +130,7 @@ def _work(state: WorkflowState, policy: Policy, now: datetime) -> Iterator[Comma
         (given_up if is_over else open_tasks).append(record)
     doubtful = _in_doubt(state)
     for record in given_up[:_GIVEN_UP_AT_A_TIME_MAX]:
-        if record.task.id in doubtful:
+        if record.task.id in doubtful and not record.cancelled:
             continue
         yield QuarantineTask(task=record.task.id, message=record.failures[-1].message)
     if lost := quorum_lost(state, policy.convergence.quorum):

@@ -83,7 +83,7 @@ class Effects:
             words = str(error) or f"no answer within {EFFECT_TIMEOUT_S:.0f} s"
             return self._deferred(command.subject, words, state, health_after(error))
 
-    async def _run(self, command: cm.Command, state: WorkflowState) -> ev.Event:
+    async def _run(self, command: cm.Command, state: WorkflowState) -> ev.Event:  # noqa: PLR0911 - one per command
         match command:
             case cm.PrepareSite():
                 return ev.SitePrepared(array_tasks_max=await self._prepare(), at=self._clock.now())
@@ -93,6 +93,9 @@ class Effects:
                 return await self._locate(state.batches[command.uid], state)
             case cm.InquireAttempt():
                 return await self._inquire(state.batches[command.uid], command.index, state)
+            case cm.CancelAttempts():
+                await self._scheduler.cancel(state.batches[command.uid], frozenset(command.indices))
+                return self._deferred(command.subject, "its jobs are told to end", state)
             case cm.PlanPhase() | cm.DigestPhase():
                 return await self._aside(settle, command, state, self._phases, self._clock.now())
             case _:

@@ -113,6 +113,7 @@ _ALWAYS: Mapping[type[ev.Event], None] = dict.fromkeys(
         ev.Resumed,
         ev.SiteChanged,
         ev.SitePrepared,
+        ev.TasksCancelled,
     )
 )
 
@@ -187,6 +188,13 @@ def can_retry(state: WorkflowState, task: str) -> bool:
     return record is not None and record.task.phase is Phase.CALCULATION and record.status is TaskStatus.QUARANTINED
 
 
+def can_cancel(state: WorkflowState, task: str) -> bool:
+    """Whether a task is at work, or waits to be, and nobody has cancelled it."""
+    record = state.tasks.get(task)
+    open_ = {TaskStatus.READY, TaskStatus.SUBMITTED, TaskStatus.FAILED}
+    return record is not None and record.status in open_ and not record.cancelled
+
+
 def can_reopen(state: WorkflowState) -> bool:
     """Whether the campaign has a verdict that it can go on from."""
     return state.stage is Stage.ENDED and state.verdict not in FINAL
@@ -228,7 +236,7 @@ def _still_waits(state: WorkflowState, subject: str) -> bool:
     """Whether anything is left to be put off for a command's subject."""
     kind, _, name = subject.partition(":")
     match kind:
-        case "batch":
+        case "batch" | "cancel":
             return name in state.batches
         case "site":
             return not state.site_prepared
@@ -452,6 +460,16 @@ def _task_retried(state: WorkflowState, event: ev.TaskRetried) -> WorkflowState:
     )
 
 
+def _tasks_cancelled(state: WorkflowState, event: ev.TasksCancelled) -> WorkflowState:
+    """What is live stays so until its end is known; what is not has failed for good."""
+    tasks = dict(state.tasks)
+    for name in event.tasks:
+        if can_cancel(state, name):
+            cancelled = tasks[name].model_copy(update={"cancelled": True})
+            tasks[name] = cancelled if cancelled.status is TaskStatus.SUBMITTED else _unwanted(cancelled)
+    return state.model_copy(update={"tasks": tasks})
+
+
 def _phase_ended(state: WorkflowState, event: ev.PhaseEnded) -> WorkflowState:
     digest = event.digest
     _require(event.cycle == state.cycle_index, state, event, f"the cycle is {state.cycle_index}")
@@ -594,8 +612,15 @@ def _forgiven(record: TaskRecord, words: str) -> TaskRecord:
     return _freed(forgiven) if anew else forgiven
 
 
+def _unwanted(record: TaskRecord) -> TaskRecord:
+    """A cancelled task that has no live attempt any more."""
+    return _failed(record, Failure(uid=record.uid or "", reason=Reason.CANCELLED, message="a person has cancelled it"))
+
+
 def _freed(record: TaskRecord) -> TaskRecord:
     """It may be submitted as if this attempt had never been."""
+    if record.cancelled:
+        return _unwanted(record)
     return record.model_copy(update={"status": TaskStatus.READY, "uid": None, "index": None})
 
 
@@ -624,6 +649,7 @@ _HANDLERS: Mapping[type[ev.Event], Callable[[WorkflowState, ev.Event], WorkflowS
         ev.AttemptLost: _attempt_lost,
         ev.TaskQuarantined: _task_quarantined,
         ev.TaskRetried: _task_retried,
+        ev.TasksCancelled: _tasks_cancelled,
         ev.PhaseEnded: _phase_ended,
         ev.CycleClosed: _cycle_closed,
         ev.VerdictReached: _verdict_reached,
@@ -643,6 +669,8 @@ def _attempt_failed(state: WorkflowState, batch: Batch, index: int, failure: Fai
     name = batch.tasks[index]
     record = state.tasks[name]
     update: dict[str, object] = {"tasks": _with(state.tasks, name, _failed(record, failure))}
+    if record.cancelled:  # its end tells nothing of the site, nor of others
+        return _attempt_closed(state.model_copy(update=update), batch, index)
     mender = MENDERS[failure.reason]
     if failure.reason is Reason.STORAGE:
         trouble = _again(state.trouble, failure.message, at, _in_trouble_for)
@@ -716,7 +744,8 @@ def _attempt_closed(state: WorkflowState, batch: Batch, index: int) -> WorkflowS
     live = batch.live - {index}
     state = _undefer(state, f"attempt:{batch.uid}.{index}")
     if not live:
-        return _undefer(state.model_copy(update={"batches": _without(state.batches, batch.uid)}), f"batch:{batch.uid}")
+        gone = state.model_copy(update={"batches": _without(state.batches, batch.uid)})
+        return _undefer(_undefer(gone, f"batch:{batch.uid}"), f"cancel:{batch.uid}")
     smaller = batch.model_copy(update={"live": live})
     return state.model_copy(update={"batches": _with(state.batches, batch.uid, smaller)})
 

@@ -115,8 +115,11 @@ def round_deadline(state: WorkflowState, policy: Policy) -> datetime | None:
 def may_try_again(record: TaskRecord, attempts_max: int) -> bool:
     """Whether a failed task gets another attempt.
 
-    Attempts that brought it farther than ever before are not counted, nor are those that were not its fault.
+    Attempts that brought it farther than ever before are not counted, nor are those that were not its fault. What a
+    person has cancelled gets none.
     """
+    if record.cancelled:
+        return False
     vain = [failure for failure in _in_vain(record) if MENDERS[failure.reason] is Mender.TASK]
     if not record.failures or MENDERS[record.failures[-1].reason] is not Mender.TASK:
         return True

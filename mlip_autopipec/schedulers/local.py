@@ -71,9 +71,10 @@ class LocalScheduler:
         said = await self._ask("roll", {"campaign": campaign})
         return said.jobs
 
-    async def cancel(self, batch: Batch) -> None:
+    async def cancel(self, batch: Batch, only: frozenset[int] | None = None) -> None:
         """Ask the runner to end its tasks; what has outlived its runner is told directly."""
-        await self._ask("cancel", _live(batch))
+        whole = _live(batch)
+        await self._ask("cancel", whole if only is None else {**whole, "live": sorted(only), "only": True})
 
     def spec(self, batch: Batch, tasks: Sequence[Task]) -> dict[str, Any]:
         """What the runner reads: batch.json."""

@@ -45,9 +45,9 @@ class RoutingScheduler:
         known = [answer for answer in answers if answer is not None]
         return tuple(job for answer in known for job in answer) if len(known) == len(answers) else None
 
-    async def cancel(self, batch: Batch) -> None:
+    async def cancel(self, batch: Batch, only: frozenset[int] | None = None) -> None:
         """End it where it is."""
-        await self._of(batch).cancel(batch)
+        await self._of(batch).cancel(batch, only)
 
     def _of(self, batch: Batch) -> Scheduler:
         return self._schedulers[batch.place]

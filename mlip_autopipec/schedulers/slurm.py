@@ -39,6 +39,8 @@ RUNAWAY = timedelta(minutes=10)
 #: How often to look for sbatch's answer before the submission is Unclear: about 20 s, twice a usual MessageTimeout.
 _TURNS = 200
 _TIMEOUT_S = 150.0
+#: Elements of an array that one scancel is told of.
+_CANCELLED_AT_ONCE = 500
 _TAIL_BYTES = 4000
 
 
@@ -133,9 +135,13 @@ class SlurmScheduler:
         said = await self._ask(script.ROLL)
         return await asyncio.to_thread(_roll, said, campaign)
 
-    async def cancel(self, batch: Batch) -> None:
+    async def cancel(self, batch: Batch, only: frozenset[int] | None = None) -> None:
         """End a batch by its name, whether or not its id is known. A submission on its way is not stopped by this."""
-        await self._ask(script.CANCEL, batch.uid)
+        elements: list[str] = []
+        if only is not None and len(batch.tasks) > 1:
+            elements = [f"{batch.job_id}_{index}" for index in sorted(only)]
+        for start in range(0, max(len(elements), 1), _CANCELLED_AT_ONCE):
+            await self._ask(script.CANCEL, batch.uid, *elements[start : start + _CANCELLED_AT_ONCE])
 
     # --- submission -------------------------------------------------------------------------------------------------
 

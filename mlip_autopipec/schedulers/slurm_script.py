@@ -299,5 +299,5 @@ tell squeue roll
 """
 )
 
-#: UID: end a batch.
-CANCEL = _PRELUDE + 'bounded scancel --quiet --user="$user" --name="$1"\n'
+#: UID ELEMENTS: end a batch, or those of its elements that are named, as JOBID_INDEX.
+CANCEL = _PRELUDE + 'name=$1\nshift\nbounded scancel --quiet --user="$user" --name="$name" "$@"\n'

@@ -113,11 +113,11 @@ class SimulatedCluster(SimulatedJobs):
             QueuedJob(uid=uid, job_id=job_id) for uid, job_id in sorted(names) if uid.startswith(f"{campaign}.")
         )
 
-    async def cancel(self, batch: Batch) -> None:
-        """End every attempt of the batch that has not ended."""
+    async def cancel(self, batch: Batch, only: frozenset[int] | None = None) -> None:
+        """End every attempt of the batch, or of those, that has not ended."""
         await self._weather.pass_by("cancel")
         for job in self.jobs.values():
-            if job.uid == batch.uid and job.end is None:
+            if job.uid == batch.uid and job.end is None and (only is None or job.index in only):
                 self._end(job, PostMortem(Reason.CANCELLED, "CANCELLED by 0"))
 
     # --- for tests -----------------------------------------------------------------------------------------------

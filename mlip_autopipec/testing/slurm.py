@@ -125,8 +125,8 @@ class SimulatedSlurm(SimulatedJobs):
                 return ()
             case ("roll",):
                 return (self._squeue({job.uid for job in self._all()}, ended=False),)
-            case "cancel", uid:
-                self._scancel(uid)
+            case "cancel", uid, *elements:
+                self._scancel(uid, elements)
                 return ()
             case _:
                 raise BugError(f"no such script: {verb} {words}")
@@ -161,9 +161,9 @@ class SimulatedSlurm(SimulatedJobs):
         folder.gate = folder.gate or "void"
         return (Told("gate", folder.gate),)
 
-    def _scancel(self, uid: str) -> None:
+    def _scancel(self, uid: str, elements: Sequence[str]) -> None:
         for job in self._all():
-            if job.uid == uid and job.end is None:
+            if job.uid == uid and job.end is None and (not elements or f"{job.job_id}_{job.index}" in elements):
                 self._end(job, PostMortem(Reason.CANCELLED, "scancel"))
 
     def _report(self, folder: _Folder) -> Iterator[Told]:

@@ -57,7 +57,7 @@ class Walk:
         """What decide asks for now."""
         return decide(self.state, self.policy, self.now)
 
-    def follow(self, command: cm.Command) -> ev.Event:  # noqa: C901, PLR0911 - one per command
+    def follow(self, command: cm.Command) -> ev.Event:  # noqa: C901, PLR0911, PLR0912 - one per command
         """The event that ends `command` where nothing goes wrong. Raises BugError where something has already."""
         match command:
             case cm.PrepareSite():
@@ -84,6 +84,9 @@ class Walk:
                 return ev.CycleClosed(at=self.now, summary=command.summary)
             case cm.ReachVerdict():
                 return ev.VerdictReached(at=self.now, verdict=command.verdict, reason=command.reason)
+            case cm.CancelAttempts():
+                until = self.now + timedelta(minutes=1)
+                return ev.EffectDeferred(at=self.now, subject=command.subject, message="told to end", until=until)
             case cm.InquireAttempt():
                 raise BugError("on a perfect site no attempt is missing")
 

@@ -12,7 +12,7 @@ from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Reason
 from mlip_autopipec.data_models.state import Stage, WorkflowState
-from mlip_autopipec.orchestration.machine import can_retry, is_stale
+from mlip_autopipec.orchestration.machine import can_cancel, can_retry, is_stale
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.testing.examples import copper_config
 from mlip_autopipec.testing.walk import Walk
@@ -121,6 +121,9 @@ def _by_people(campaign: Walk, pick: int) -> Iterator[ev.Event]:
         yield ev.CampaignReopened(at=at, by=_ADA, reason="mended", first_cycle=len(state.cycles))
     if given_up and state.stage is not Stage.ENDED:
         yield ev.TaskRetried(at=at, task=given_up[pick % len(given_up)], by=_ADA)
+    open_ = [name for name in state.tasks if can_cancel(state, name)]
+    if open_ and pick % 17 == 0:
+        yield ev.TasksCancelled(at=at, tasks=(open_[pick % len(open_)],), by=_ADA, reason="enough")
     if pick % 11 == 0:
         yield ev.ClockStepped(at=at, by_s=-400.0)
         yield ev.DaemonStarted(at=at, version="0", host="login1", pid=1, config_sha256="0", payload_sha256="0")

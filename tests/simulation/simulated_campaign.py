@@ -23,7 +23,7 @@ from mlip_autopipec.data_models.task import KMesh
 from mlip_autopipec.errors import OperatorError
 from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.loop import WorkflowManager
-from mlip_autopipec.orchestration.machine import can_reopen, can_retry, complaint_of, evolve
+from mlip_autopipec.orchestration.machine import can_cancel, can_reopen, can_retry, complaint_of, evolve
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.orchestration.restart import after_change, reopened
 from mlip_autopipec.phases import phase_runners
@@ -221,6 +221,7 @@ class Simulation:
         self.findings = Findings(seed)
         self._parts = parts
         self._chance = random.Random(seed)  # noqa: S311 - the same in every run is the point
+        self._cancels = random.Random(-1_000_000 - seed)  # noqa: S311 - the same in every run is the point
         self._threads = random.Random(-1 - seed)  # noqa: S311 - of its own: who asks for a thread changes no weather
         self._clock = SimulatedClock(_START)
         rates = parts.rates or CLIMATES.get(seed % 8) or FaultRates.drawn(self._chance)
@@ -293,7 +294,7 @@ class Simulation:
         lives = [manager.run(), self._people(manager), self._menders(manager), self._over.wait()]
         if self._site.jobs.mistyped:
             lives.append(self._clock.sleep(self._chance_aside.expovariate(1 / 600)))  # then it is mended
-        lives.append(self._reopeners(manager))
+        lives += [self._reopeners(manager), self._cancellers(manager)]
         doings = {asyncio.create_task(life) for life in lives}
         await asyncio.wait(doings, timeout=self._span_s(), return_when=asyncio.FIRST_COMPLETED)
         for doing in doings:
@@ -388,6 +389,15 @@ class Simulation:
         files = [event.config_sha256 for event in events[:paused] if isinstance(event, ev.DaemonStarted)]
         return files[-1] != state.config_sha256
 
+    async def _cancellers(self, manager: WorkflowManager) -> None:
+        """In every fifth campaign people cancel what is at work, now and then."""
+        while True:
+            await self._clock.sleep(self._cancels.expovariate(1 / 1800))
+            names = [name for name in manager.state.tasks if can_cancel(manager.state, name)]
+            if names and not self.findings.seed % 5 and not self._weather.is_calm:
+                task = self._cancels.choice(names)
+                await manager.record(ev.TasksCancelled(at=self._clock.now(), tasks=(task,), by=_ACTOR, reason="enough"))
+
     async def _set_clock(self) -> None:
         """Somebody sets the daemon's clock, again and again."""
         while True:
@@ -453,7 +463,9 @@ def _from_disk(event: ev.Event) -> ev.Event:
 
 def _left_behind(state: WorkflowState) -> Iterator[str]:
     """Deferrals are of what is live; a batch that is known has a live attempt."""
-    live = {f"batch:{uid}" for uid in state.batches} | (set() if state.site_prepared else {"site"})
+    live = {f"{kind}:{uid}" for uid in state.batches for kind in ("batch", "cancel")} | (
+        set() if state.site_prepared else {"site"}
+    )
     live |= {f"attempt:{batch.uid}.{index}" for batch in state.batches.values() for index in batch.live}
     if left := sorted(state.deferrals.keys() - live):
         yield f"put off, though nothing waits for it: {left}"

@@ -358,6 +358,31 @@ def given_up() -> tuple[ev.Event, ...]:
     return tuple(campaign.events)
 
 
+async def test_cancel_is_for_what_is_at_work_and_names_it(tmp_path: Path) -> None:
+    """By name, by phase or all; refused with what there is; journalled with its actor, and done once."""
+    campaign = Walk(copper_config(), phase_runners(copper_config()))
+    first, second, third = campaign.submitted(Phase.CALCULATION).tasks
+    async with running(tmp_path, SmallWorkflow(tuple(campaign.events))) as stand:
+        strange = await stand.request("POST", "/v1/cancel", b'{"tasks": ["c000.calculation.9999-0"]}')
+        nothing = await stand.request("POST", "/v1/cancel", b"{}")
+        asked = f'{{"tasks": ["{second}"], "reason": "no more"}}'.encode()
+        status, _, body = await stand.request("POST", "/v1/cancel", asked)
+        _, event = stand.workflow.journal[-1]
+        again = await stand.request("POST", "/v1/cancel", f'{{"tasks": ["{second}"]}}'.encode())
+        other = await stand.request("POST", "/v1/cancel", b'{"phase": "training"}')
+        await stand.request("POST", "/v1/cancel", b'{"everything": true}')
+        _, rest = stand.workflow.journal[-1]
+    assert strange[0] == nothing[0] == 409
+    assert f"no task of this campaign that is known now; at work or waiting are {first}, " in str(strange[2])
+    assert "or --all" in str(nothing[2])
+    by = ev.Actor(uid=os.getuid(), pid=os.getpid(), name=NAME)
+    assert (status, body["changed"]) == (200, True)
+    assert event == ev.TasksCancelled(at=event.at, tasks=(second,), by=by, reason="no more")
+    assert (again[2]["changed"], other[2]["changed"]) == (False, False)
+    assert isinstance(rest, ev.TasksCancelled)
+    assert rest.tasks == (first, third)
+
+
 async def test_retry_is_for_what_was_given_up_and_names_it(tmp_path: Path) -> None:
     """Anything else is refused with the names that there are; what is brought back is journalled with its actor."""
     async with running(tmp_path, SmallWorkflow(given_up())) as stand:

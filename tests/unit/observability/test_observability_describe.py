@@ -80,6 +80,10 @@ OTHERS: list[tuple[ev.Event, str]] = [
         "cycle 0 calculation: 0 labels, 1 failed; isolated atoms: Al -53.2436 eV",
     ),
     (ev.TaskRetried(at=AT, by=ACTOR, task="t", reason="new cutoff"), "t is brought back by ada: new cutoff"),
+    (
+        ev.TasksCancelled(at=AT, by=ACTOR, tasks=tuple("abcdefg"), reason="enough"),
+        "cancelled by ada: enough: a, b, c, d, e and 2 more",
+    ),
     (ev.ClockStepped(at=AT, by_s=-90), "the clock was set back by 1 min 30 s"),
     (
         ev.JournalRepaired(at=AT, kept_as="torn.1", bytes_cut=1),

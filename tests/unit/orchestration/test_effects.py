@@ -45,6 +45,7 @@ class ScriptedScheduler:
     answer: Any = None
     delay_s: float = 0.0
     submitted: list[tuple[Batch, Sequence[Task]]] = field(default_factory=list)
+    cancelled: list[tuple[str, frozenset[int] | None]] = field(default_factory=list)
     excluded: list[tuple[str, ...]] = field(default_factory=list)
 
     async def submit(self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()) -> Answer:
@@ -71,8 +72,8 @@ class ScriptedScheduler:
         del campaign
         return None
 
-    async def cancel(self, batch: Batch) -> None:
-        del batch
+    async def cancel(self, batch: Batch, only: frozenset[int] | None = None) -> None:
+        self.cancelled.append((batch.uid, only))
 
     async def _give(self) -> Any:
         await asyncio.sleep(self.delay_s)
@@ -329,3 +330,14 @@ def test_the_loop_turns_while_a_phase_is_planned_or_digested(kind: type[cm.Comma
         return await effects.carry_out(command, campaign.state)
 
     campaign.tell(asyncio.run(doing()))
+
+
+def test_what_a_person_wants_no_more_is_told_to_end_and_told_again() -> None:
+    """Those attempts alone; a scheduler that has not heard of it hears of it again."""
+    running = walk()
+    batch = running.submitted(Phase.CALCULATION)
+    stand = Stand()
+    event = stand.carry_out(cm.CancelAttempts(uid=batch.uid, indices=(1,)), running)
+    assert stand.scheduler.cancelled == [(batch.uid, frozenset({1}))]
+    assert isinstance(event, ev.EffectDeferred)
+    assert (event.subject, event.health) == (f"cancel:{batch.uid}", None)

@@ -180,6 +180,20 @@ async def test_cancel_ends_what_runs_and_what_waits(make_queue: Callable[..., Qu
     assert [queue.outcome(index) for index in (0, 1)] == [None, None]
 
 
+async def test_one_task_of_a_batch_is_cancelled_alone(make_queue: Callable[..., Queue]) -> None:
+    """What runs beside it goes on, and what waits may begin."""
+    queue = make_queue(1)
+    tasks = [odd(0, "WithTool"), quick(1), quick(2)]
+    batch = queue.batch(tasks)
+    await queue.accepted(batch, tasks)
+    await until(lambda: queue.has_begun(tasks[0]))
+    await queue.scheduler.cancel(batch, frozenset({0, 2}))
+    await queue.until_states(batch, ENDED, ENDED, ENDED)
+    assert [queue.outcome(index) is not None for index in range(3)] == [False, True, False]
+    end = await queue.scheduler.post_mortem(batch, 2)
+    assert end == PostMortem(Reason.CANCELLED, "cancelled before it began")
+
+
 async def test_a_task_that_dies_leaves_its_last_words(queue: Queue) -> None:
     """The signal and the end of what it printed, for people to read."""
     tasks = [odd(0, "Dying")]

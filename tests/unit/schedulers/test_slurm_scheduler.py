@@ -643,6 +643,14 @@ async def test_a_batch_is_cancelled_by_its_name(stand: SlurmStand) -> None:
     assert "--user=" in stand.calls("scancel")[0]
 
 
+async def test_elements_are_cancelled_by_their_numbers_too(stand: SlurmStand) -> None:
+    """Under the name of their batch, so that no other job of a number that is used again is meant."""
+    await stand.scheduler.cancel(stand.batch.model_copy(update={"job_id": "4711"}), frozenset({1, 0}))
+    (call,) = stand.calls("scancel")
+    assert f"--name={UID}" in call
+    assert "4711_0 4711_1" in call
+
+
 async def test_a_cancel_that_fails_is_told(stand: SlurmStand) -> None:
     """The person who asked must not believe that it is done."""
     stand.answers("scancel", err="scancel: error: Unable to contact slurm controller\n", status=1)
