@@ -12,7 +12,8 @@ Coarse to fine, since the design matrix is what costs:
    columns are every smaller one. The basis is made larger only while the largest size tried is the best by 3 %.
 3. **The smallest basis within a tenth of the best error** is taken, unless the needs ask for more: then the smallest
    that meets them, or the best if none does. Where audits have shown it to be too small (`functions_min`), the smallest
-   of those within a tenth that has so many, or the largest of them.
+   of those within a tenth that has so many, or the largest of them. If the largest basis there is was taken, longer
+   cutoffs are tried with it: it has use for more neighbours than the middling one that chose the cutoff.
 
 The error that is compared is the geometric mean of those of energy, force (and stress), so that a tenth less of one is
 worth a tenth more of the other. Of energies it is the mean absolute error: they are few, and with root-mean-square
@@ -170,7 +171,10 @@ class _Search:
         cutoff = self._named.get("cutoff_angstrom") or self._cutoff(folds)
         sample = thinned(self._frames, _SAMPLE_ATOMS)
         whole = len(sample) == len(self._frames)
-        best, grid, sums = self._grow(cutoff, [self._frames[i] for i in sample], [folds[i] for i in sample])
+        frames, packed = [self._frames[i] for i in sample], _packed([folds[i] for i in sample])
+        best, grid, sums = self._grow(cutoff, frames, packed)
+        if "cutoff_angstrom" not in self._named:
+            best, grid, sums = self._farther(best, grid, sums, frames, packed)
         return Chosen(
             settings=best.settings,
             trials=self._trials,
@@ -242,6 +246,26 @@ class _Search:
         finals = [trial for trial in (tuned, by_evidence) if trial is not None]
         self._trials += finals
         return min(finals, key=lambda trial: trial.score), grid, sums
+
+    def _farther(
+        self, best: Trial, grid: Grid, sums: Sequence[Fold], frames: Sequence[Atoms], folds: Sequence[int]
+    ) -> tuple[Trial, Grid, Sequence[Fold]]:
+        """The next cutoffs, where the largest basis was taken: it has use for more than those that chose the cutoff."""
+        for cutoff in cutoffs(self._frames):
+            if cutoff <= best.settings.cutoff_angstrom:
+                continue
+            if best.settings.functions_per_element < grid.functions_per_element:
+                break
+            self._progress(f"a cutoff of {cutoff:g} Å with {grid.functions_per_element} functions per element")
+            longer = replace(grid, cutoff_angstrom=cutoff)
+            made = self._moments(longer, frames, folds)
+            start = replace(best.settings, cutoff_angstrom=cutoff)
+            trial = _Sized(longer, made).tuned(start, self._named, ("ridge", "energy_weight", "ridge"), "cutoff")
+            self._trials.append(trial)
+            if trial.score > _WORTH_MORE * best.score:
+                break
+            best, grid, sums = trial, longer, made
+        return best, grid, sums
 
     def _smallest(self, best: Trial, trials: Sequence[Trial]) -> Trial:
         needs = {kind: self._parameters.get(name) for kind, name in _NEEDS.items()}
