@@ -94,6 +94,7 @@ def _judged(config: WorkflowConfig, files: list[str]) -> dict[str, Any] | str:
         "files": files,
         "prototypes": [prototype.model_dump(mode="json") for prototype in config.generation.prototypes],
         "probes": gate.probes().model_dump(mode="json") if gate.properties else None,
+        "twins": gate.properties and config.calculation.first_labels.check,
     }
     command = [sys.executable, "-m", "mlip_autopipec.payload", "examine", "files"]
     try:
@@ -151,6 +152,4 @@ def _bootstrap(config: WorkflowConfig, judged: Mapping[str, Any]) -> str:
     }
     labels = sum(counts.values())
     parts = ", ".join(f"{number} {what}" for what, number in counts.items() if number)
-    phonons = config.training.gate.phonons
-    more = ", and one or two for each prototype's phonons" if phonons is not None and phonons.oracle else ""
-    return f"the bootstrap asks for {labels} labels ({parts}{more}) and {labels + 2} tasks in all"
+    return f"the bootstrap asks for {labels} labels ({parts}) and {labels + 2} tasks in all"

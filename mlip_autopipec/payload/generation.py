@@ -51,16 +51,22 @@ def run(job: Job) -> Result:
     return Result({"structures": structures, "environments": dict(environments), "redrawn": redrawn})
 
 
-def _for_properties(job: Job, first: int) -> list[dict[str, Any]]:
-    """The cells by which the gate compares a potential with the oracle."""
-    probes = job.parameters["probes"]
+def property_cells(parameters: Mapping[str, Any]) -> list[properties.Cell]:
+    """The cells for the gate's properties; `parameters` are this task's: prototypes, probes, and twins if any."""
+    probes = parameters["probes"]
     if probes is None:
         return []
     asked: list[properties.Cell] = []
-    for prototype in properties.distinct(job.parameters["prototypes"]):
+    for prototype in properties.distinct(parameters["prototypes"]):
         asked += [*properties.cells(prototype, probes), *phonons.cells(prototype, probes)]
-        if job.parameters.get("twins"):
+        if parameters.get("twins"):
             asked += properties.twins(prototype)
+    return asked
+
+
+def _for_properties(job: Job, first: int) -> list[dict[str, Any]]:
+    """The cells by which the gate compares a potential with the oracle."""
+    asked = property_cells(job.parameters)
     return [
         {
             **_written(job, number, cell.atoms, "property", cell.name, why="property"),

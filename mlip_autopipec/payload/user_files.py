@@ -9,8 +9,8 @@ from typing import Any
 
 from ase import Atoms
 
-from mlip_autopipec.payload import properties
 from mlip_autopipec.payload.frame import TaskFailed
+from mlip_autopipec.payload.generation import property_cells
 from mlip_autopipec.payload.structures import shortest_distance, user_structures
 
 #: Distances are looked at in files up to this size: beyond, it takes longer than a person waits.
@@ -20,11 +20,12 @@ _ATOMS_MAX = 200_000
 def judge(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Of each file what it holds and what is wrong with it; of the bootstrap, its cells for properties.
 
-    `asked`: elements, distance_min_angstrom, files (a list of paths), prototypes, probes (or None).
+    `asked`: elements, distance_min_angstrom, files (a list of paths); prototypes, probes and twins
+    as Generation gets them.
     """
     return {
         "files": {path: _judged(Path(path), asked) for path in asked["files"]},
-        "property_cells": _property_cells(asked["prototypes"], asked["probes"]),
+        "property_cells": _property_cells(asked),
     }
 
 
@@ -51,8 +52,10 @@ def _short_distance(structures: Sequence[Atoms], path: Path, least_angstrom: flo
     return ""
 
 
-def _property_cells(prototypes: Sequence[Mapping[str, Any]], probes: Mapping[str, Any] | None) -> int:
-    """Those of the gate but for displaced supercells, which phonopy alone can count."""
-    if probes is None:
-        return 0
-    return sum(len(properties.cells(prototype, probes)) for prototype in properties.distinct(prototypes))
+def _property_cells(asked: Mapping[str, Any]) -> int:
+    """As Generation will make them; without the displaced supercells where there is no phonopy to make them."""
+    try:
+        return len(property_cells(asked))
+    except TaskFailed:
+        probes = {**asked["probes"], "phonons": None}
+        return len(property_cells({**asked, "probes": probes}))

@@ -191,7 +191,7 @@ def test_options_may_stand_before_the_command(place: Place) -> None:
     ):
         done = ctl(None, *words)
         assert done.exit_code == 0
-        assert done.output.startswith(f"{place.config} is in order.\n- the bootstrap asks for 29 labels")
+        assert done.output.startswith(f"{place.config} is in order.\n- the bootstrap asks for 31 labels")
 
 
 def test_pause_and_resume_are_in_the_journal_when_they_return(place: Place) -> None:

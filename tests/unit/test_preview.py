@@ -86,7 +86,7 @@ def test_labels_and_tasks_of_the_bootstrap_are_counted(tmp_path: Path) -> None:
     assert found.notes == (
         "two.extxyz: 2 structures, Cu4; walkers start from the last",
         "two.extxyz: 2 structures, Cu4",
-        "the bootstrap asks for 31 labels (14 train, 6 test, 11 for the gate's properties) and 33 tasks in all",
+        "the bootstrap asks for 33 labels (14 train, 6 test, 13 for the gate's properties) and 35 tasks in all",
     )
 
 
