@@ -340,6 +340,17 @@ async def test_a_begin_that_comes_between_the_look_and_the_gate_counts(stand: Sl
     assert await stand.scheduler.locate(stand.batch) == Accepted("4711")
 
 
+async def test_a_gate_that_is_shut_while_a_job_begins_stays_shut(stand: SlurmStand) -> None:
+    """Between the job's look at it and its try to make it: who made it first has decided."""
+    await stage_only(stand)
+    stand.program("ln", f'/bin/ln -s void "{stand.folder}/gate" 2>/dev/null; exec /bin/ln "$@"')
+
+    assert await asyncio.to_thread(stand.run_element, "4711", 0) == 0
+
+    assert stand.gate == "void"
+    assert stand.output(0) == ""
+
+
 async def test_a_torn_answer_is_a_passing_fault(stand: SlurmStand) -> None:
     """The shell was ended in the middle: no information."""
     await stand.scheduler.submit(stand.batch, stand.tasks)

@@ -1,0 +1,133 @@
+"""What is promised to be on the disk is synced before it counts: every sync and every new name, in their order."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.journal.durable import replace_file
+from mlip_autopipec.journal.segments import Scan
+from mlip_autopipec.journal.snapshot import load_snapshot, program, save_snapshot
+from mlip_autopipec.journal.writer import SegmentWriter, cut_torn_tail
+from mlip_autopipec.payload.frame import write_atomic, write_once
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+class Disk:
+    """What reaches it: (`sync`, name, size at that time) and (`name`, name); names are relative to `folder`."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done: list[tuple[Any, ...]] = []
+        self._folder = folder
+        for name in ("fsync", "fdatasync"):
+            monkeypatch.setattr(os, name, self._synced(getattr(os, name)))
+        for name in ("rename", "replace", "link"):
+            monkeypatch.setattr(os, name, self._named(getattr(os, name)))
+
+    def _synced(self, real: Callable[[int], None]) -> Callable[[int], None]:
+        def sync(fd: int) -> None:
+            real(fd)
+            path = Path(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115 - of a number
+            self.done.append(("sync", self._called(path), None if path.is_dir() else os.fstat(fd).st_size))
+
+        return sync
+
+    def _named(self, real: Callable[..., None]) -> Callable[..., None]:
+        def name(source: str, target: str, **more: Any) -> None:
+            real(source, target, **more)
+            self.done.append(("name", self._called(Path(target))))
+
+        return name
+
+    def _called(self, path: Path) -> str:
+        return "." if path == self._folder else path.name
+
+
+@pytest.fixture
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(tmp_path, monkeypatch)
+
+
+def finished(folder: Path) -> Scan:
+    """A scan of the journal that has come to its end."""
+    scan = Scan(folder)
+    for _ in scan:
+        pass
+    return scan
+
+
+def stopped() -> ev.Event:
+    return ev.DaemonStopped(at=NOW, why="SIGTERM")
+
+
+def test_a_file_is_synced_before_it_has_its_name_and_the_name_after(disk: Disk, tmp_path: Path) -> None:
+    """Else a crash leaves an empty file under the name, or the old content for ever."""
+    replace_file(tmp_path / "state.json", [b"ab", b"c"])
+
+    assert disk.done == [("sync", ".state.json.tmp", 3), ("name", "state.json"), ("sync", ".", None)]
+
+
+def test_a_new_segment_and_its_header_are_durable_before_an_event_is_in_it(disk: Disk, tmp_path: Path) -> None:
+    """The header with the file, then the file's name with the folder, then the event."""
+    writer = SegmentWriter(finished(tmp_path), sync=os.fdatasync, segment_bytes_max=1)
+    writer.write([stopped()])
+    disk.done.clear()
+    writer.write([stopped()])
+    writer.close()
+
+    header, folder, event = disk.done[-3:]
+    (_, segment, header_bytes), (_, same, whole_bytes) = header, event
+    assert folder == ("sync", ".", None)
+    assert segment == same == max(path.name for path in tmp_path.glob("*.jsonl"))
+    assert 0 < header_bytes < whole_bytes
+
+
+def test_a_torn_tail_is_kept_durably_before_it_is_cut_and_the_cut_is_synced(disk: Disk, tmp_path: Path) -> None:
+    """A crash in between leaves both, or what was cut under its own name."""
+    writer = SegmentWriter(finished(tmp_path), sync=os.fdatasync, segment_bytes_max=10**6)
+    writer.write([stopped()])
+    writer.close()
+    (segment,) = tmp_path.glob("*.jsonl")
+    whole = segment.stat().st_size
+    with segment.open("ab") as file:
+        file.write(b'0123abcd {"seq":2')
+    scan = finished(tmp_path)
+    disk.done.clear()
+
+    kept = cut_torn_tail(scan)
+
+    assert disk.done == [
+        ("sync", f".{kept}.tmp", 17),
+        ("name", kept),
+        ("sync", ".", None),
+        ("sync", segment.name, whole),
+    ]
+
+
+@pytest.mark.parametrize("place", [write_atomic, write_once])
+def test_an_outcome_is_synced_before_it_has_its_name(disk: Disk, tmp_path: Path, place: Callable[..., Any]) -> None:
+    """Of the work half, on the site's file system."""
+    place(tmp_path / "outcome.json", b"abc")
+
+    (first, _, size), named, last = disk.done
+    assert (first, size) == ("sync", 3)
+    assert named == ("name", "outcome.json")
+    assert last == ("sync", ".", None)
+
+
+def test_a_snapshot_of_another_program_is_not_believed(tmp_path: Path) -> None:
+    """Though it is whole, with the right checksum: another program may have made another state of the same events."""
+    save_snapshot(tmp_path, WorkflowState(seq=3), 0xAB)
+    path = tmp_path / "snapshot.json"
+    assert load_snapshot(tmp_path) is not None
+    body = path.read_bytes().partition(b" ")[2].replace(program().encode(), b"0" * 64)
+    path.write_bytes(hashlib.sha256(body).hexdigest().encode() + b" " + body)
+
+    assert load_snapshot(tmp_path) is None
