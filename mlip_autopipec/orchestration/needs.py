@@ -45,7 +45,7 @@ _NEARER = 0.9
 _BASIS_FACTOR = 1.5
 _MEV = 1000.0
 #: Random frames for training of each condition that is wrong, and of all together.
-_RANDOM_EACH, _RANDOM_MAX = 3, 12
+RANDOM_EACH, _RANDOM_MAX = 3, 12
 _NAMED_MAX = 3
 
 Quantity = Literal["force", "energy", "stress"]
@@ -329,7 +329,7 @@ def _larger(
 
 
 def _labels(lack: Shortcoming, conditions: tuple[str, ...], why: str) -> Remedy:
-    frames = min(_RANDOM_EACH * max(len(conditions), 1), _RANDOM_MAX)
+    frames = min(RANDOM_EACH * max(len(conditions), 1), _RANDOM_MAX)
     return Remedy(
         kind="labels",
         words=f"{lack.words}. {why}: {frames} random frames are labelled to train on",

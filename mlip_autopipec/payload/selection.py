@@ -66,9 +66,11 @@ def run(job: Job) -> Result:
     _drop(candidates, [one.frame for one in audit], tools)
     _embed(_offered(candidates), tools)
     chosen = _choose(_offered(candidates), job, tools)
+    known = _known(frames, audit, chosen, tools)
+    chosen = [*chosen, *known]
     structures = _write(job, chosen, "train", 0) + _write(job, audit, "test", len(chosen))
     table = job.workdir / "candidates.json"
-    write_atomic(table, _as_table([*candidates, *audit]))
+    write_atomic(table, _as_table([*candidates, *known, *audit]))
     counts = Counter(one.verdict for one in candidates)
     fates = ("below_window", "above_window", "near_audit", "too_short", "duplicates", "not_offered", "not_embedded")
     metrics = {
@@ -311,6 +313,35 @@ def _audit(frames: Sequence[Atoms], tools: _Tools) -> list[Candidate]:
             asked[one.condition] -= 1
         else:
             spare -= 1
+    return drawn
+
+
+def _known(
+    frames: Sequence[Atoms], audit: Sequence[Candidate], chosen: Sequence[Candidate], tools: _Tools
+) -> list[Candidate]:
+    """What `random_min` is still short of, out of the frames that were kept at random: a quiet walker has few others.
+
+    Large ones are embedded around an atom drawn at random, as audits are.
+    """
+    parameters = tools.parameters
+    missing = parameters["random_min"] - sum(one.verdict == "random" for one in chosen)
+    rng = np.random.default_rng([parameters["seed"], 1])
+    spent = {id(one.frame) for one in audit}
+    conditions: dict[str, list[Candidate]] = {}
+    for index in rng.permutation(len(frames)) if missing > 0 else ():
+        one = Candidate(frames[index], "random")
+        wanted = not parameters["random_conditions"] or one.condition in parameters["random_conditions"]
+        if one.frame.info["kind"] == "audit" and wanted and id(one.frame) not in spent:
+            conditions.setdefault(one.condition, []).append(one)
+    drawn: list[Candidate] = []
+    for one in (one for turn in zip_longest(*conditions.values()) for one in turn if one is not None):
+        if len(drawn) >= missing:
+            break
+        if not _long_enough(one.frame, parameters["distance_min_angstrom"]) or _near(one, [*audit, *chosen, *drawn]):
+            continue
+        atoms = rng.permutation(len(one.frame))[:_AUDIT_ATOMS] if tools.is_large(one.frame) else ()
+        if not len(atoms) or any(tools.embed(one, int(atom)) for atom in atoms):
+            drawn.append(one)
     return drawn
 
 

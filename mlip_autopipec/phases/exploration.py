@@ -37,6 +37,7 @@ from mlip_autopipec.data_models.task import (
 )
 from mlip_autopipec.errors import BugError
 from mlip_autopipec.orchestration.levels import gamma_levels
+from mlip_autopipec.orchestration.needs import RANDOM_EACH
 from mlip_autopipec.phases.common import artefact, current_potential, done, potential_inputs
 from mlip_autopipec.phases.seeds import seed_for
 
@@ -83,7 +84,7 @@ class Exploration:
             rethermalise_steps=section.continuation.rethermalise_steps,
             engine=section.engine,
             fingerprint=current_potential(state).fingerprint,
-            audit_frames=self._audit_frames(),
+            audit_frames=self._audit_frames(state),
             pool_frames=section.pool_frames if self._wide else 0,
             gamma_grace_steps=_GRACE_LOOKS * section.stride if self._wide else 0,
         )
@@ -91,10 +92,12 @@ class Exploration:
         inputs = (*potential_inputs(current_potential(state)), *files)
         return make_task(state.cycle_index, Phase.EXPLORATION, index, parameters, inputs, resources)
 
-    def _audit_frames(self) -> int:
-        """Frames that each walker keeps at random: enough for the needs from one walker of each condition."""
+    def _audit_frames(self, state: WorkflowState) -> int:
+        """Frames that each walker keeps at random: enough for the needs, and for a remedy that trains on some."""
         needs = self._config.convergence.needs
-        return max(self._config.selection.audit, needs.audits_min if needs else 0)
+        remedy = state.cycles[-1].remedy if state.cycles else None
+        random_frames = RANDOM_EACH if remedy and remedy.random_frames else 0
+        return max(self._config.selection.audit, needs.audits_min if needs else 0) + random_frames
 
     def digest(self, state: WorkflowState) -> ExplorationDigest:
         """How each walker ended; a walker whose task failed for good has no ending."""

@@ -200,6 +200,21 @@ def test_each_condition_gets_the_audits_it_is_short_of(fitted: Fitted, tmp_path:
     assert sum(origin == "audit: warm" for origin in origins) == 1
 
 
+def test_quiet_walkers_give_random_frames_to_train_on(fitted: Fitted, tmp_path: Path) -> None:
+    """From what was kept at random, apart from the audits in time, of the conditions that are wrong alone."""
+    walkers = [
+        [frame(10 * number + n, kind="audit", walker=name, step=step) for n, step in enumerate((0, 400, 405, 900))]
+        for number, name in enumerate(("cold", "hot"))
+    ]
+    for way in ("gamma_window", "batch"):
+        settings = {"audit": 1, "audit_conditions": {"hot": 1}, "random_min": 2, "random_conditions": ("hot",)}
+        metrics, _ = select(tmp_path / way, fitted, walkers, acquisition=way, **settings)
+        assert [(one.role, one.why) for one in metrics.structures] == [("train", "random")] * 2 + [("test", "audit")]
+        drawn = {int(one.origin.rpartition(" ")[2]) for one in metrics.structures}
+        assert drawn < {10, 11, 12, 13}
+        assert not {11, 12} <= drawn
+
+
 def test_an_audit_frame_with_short_distances_is_no_test(fitted: Fitted, tmp_path: Path) -> None:
     """An exploded trajectory says nothing of where MD goes."""
     squeezed = frame(1, kind="audit")

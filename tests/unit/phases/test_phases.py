@@ -528,6 +528,9 @@ def test_a_remedy_reaches_the_next_selection_and_every_later_fit() -> None:
         cycle.model_copy(update={"remedy": remedy})
         for cycle, remedy in zip(campaign.state.cycles, (basis, labels), strict=True)
     ]
+    (walker, *_) = RUNNERS[Phase.EXPLORATION].plan(campaign.state.model_copy(update={"cycles": tuple(cycles)}))
+    assert isinstance(walker.parameters, ExploreParameters)
+    assert walker.parameters.audit_frames == 3 + 3, "so that there are frames to draw from"
     (task,) = RUNNERS[Phase.SELECTION].plan(campaign.state.model_copy(update={"cycles": tuple(cycles)}))
     assert isinstance(task.parameters, SelectParameters)
     assert (task.parameters.random_min, task.parameters.random_conditions) == (3, ("Cu fcc 300 K nvt",))
