@@ -505,9 +505,6 @@ class TrainParameters(Model):
     dataset_file: str = Field(description="where this cycle's labels go, relative to the root")
     conditions: tuple[str, ...] = Field(default=(), description="whose audit frames are compared one by one")
     audits_max: int = Field(default=16, ge=2, description="of one condition: the latest count")
-    needs: dict[Literal["energy", "force"], float] = Field(
-        default_factory=dict, description="largest errors in eV/atom and eV/Å, where the basis is chosen by the fit"
-    )
     functions_min: int = Field(default=0, ge=0, description="for each element, where the basis is chosen by the fit")
     earlier_cycles: tuple[int, ...] = Field(default=(), description="of the inputs `earlier_yaml`, in their order")
     reference_energies_ev: dict[str, float] | None = Field(

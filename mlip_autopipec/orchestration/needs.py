@@ -43,7 +43,6 @@ _AGREE = 1.25
 #: The worst error over its need must fall to this part of what it was, or a cycle has come no nearer.
 _NEARER = 0.9
 _BASIS_FACTOR = 1.5
-_MEV = 1000.0
 #: Random frames for training of each condition that is wrong, and of all together.
 RANDOM_EACH, _RANDOM_MAX = 3, 12
 _NAMED_MAX = 3
@@ -356,16 +355,6 @@ def need_words(need: Need) -> str:
         f"the {need.quantity} error of {need.condition} is {_figure(need.error)} {need.unit} on {frames} ({bound}),"
         f" {_figure(need.need)} is needed"
     )
-
-
-def absolute_needs(needs: NeedsSection | None) -> dict[Literal["energy", "force"], float]:
-    """Errors that the site file names itself, in eV/atom and eV/Å: a fit may choose its basis by them."""
-    found: dict[Literal["energy", "force"], float] = {}
-    if needs is not None and needs.energy_mev_per_atom is not None and needs.energy_part is None:
-        found["energy"] = needs.energy_mev_per_atom / _MEV
-    if needs is not None and needs.force_mev_per_angstrom is not None and needs.force_part is None:
-        found["force"] = needs.force_mev_per_angstrom / _MEV
-    return found
 
 
 def functions_min(cycles: Iterable[CycleSummary]) -> int:

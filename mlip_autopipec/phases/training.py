@@ -9,7 +9,7 @@ from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.task import Input, Task, TrainParameters, make_task
 from mlip_autopipec.errors import BugError, OperatorError
 from mlip_autopipec.orchestration.gate import gate
-from mlip_autopipec.orchestration.needs import AUDITS_MAX, absolute_needs, functions_min
+from mlip_autopipec.orchestration.needs import AUDITS_MAX, functions_min
 from mlip_autopipec.orchestration.strategies import digest_of
 from mlip_autopipec.phases.common import artefact, done
 from mlip_autopipec.phases.seeds import seed_for
@@ -55,7 +55,6 @@ class Training:
             dataset_file=f"dataset/{cycle:03d}.extxyz",
             conditions=exploration.conditions if exploration else (),
             audits_max=AUDITS_MAX,
-            needs=absolute_needs(self._config.convergence.needs),
             functions_min=functions_min(state.cycles),
             earlier_cycles=tuple(earlier),
             reference_energies_ev=current.reference_energies_ev if current else self._references(calculation),

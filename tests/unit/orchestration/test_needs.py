@@ -8,7 +8,7 @@ from mlip_autopipec.data_models.digest import CycleSummary, ExplorationDigest, R
 from mlip_autopipec.data_models.outcome import ConditionErrors, Ending, Errors
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.orchestration.needs import Basis, absolute_needs, audits_wanted, judge, remedy_of, shortcoming_of
+from mlip_autopipec.orchestration.needs import Basis, audits_wanted, judge, remedy_of, shortcoming_of
 from mlip_autopipec.orchestration.strategies import verdict_of
 from mlip_autopipec.testing.physics import file_ref
 
@@ -226,16 +226,6 @@ def test_a_basis_grows_no_further_than_it_can() -> None:
     full = remedy_of((WRONG.model_copy(update={"functions": 1000}),), RULES, FREE)
     assert full is not None
     assert (full.kind, full.functions_min) == ("advice", None)
-
-
-def test_errors_that_are_named_reach_the_fit() -> None:
-    """In its own units; a part of the spread is another number in each condition, and reaches it by remedies."""
-    assert absolute_needs(NeedsSection(energy_mev_per_atom=2, force_mev_per_angstrom=30)) == {
-        "energy": 0.002,
-        "force": 0.03,
-    }
-    assert absolute_needs(NeedsSection()) == absolute_needs(None) == {}
-    assert absolute_needs(NeedsSection(force_mev_per_angstrom=30, force_part=0.1)) == {}
 
 
 @pytest.mark.parametrize("trained", [None, 60.0])
