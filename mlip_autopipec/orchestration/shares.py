@@ -17,6 +17,8 @@ _LEAST, _MOST = 0.5, 1.5
 #: Cycles whose labels are looked at: older ones were learned by a potential that is long gone.
 _CYCLES = 2
 _DECIMALS = 3
+#: Labels have little to teach that were wrong by no more than so many times what is left of it afterwards.
+_SETTLED = 1.5
 
 
 def shares_of(asked: Shares, cycles: Sequence[CycleSummary]) -> Shares:
@@ -38,6 +40,19 @@ def shares_of(asked: Shares, cycles: Sequence[CycleSummary]) -> Shares:
 
 
 _SOURCES = {"informed": ("informed", "farthest"), "d_optimal": ("d_optimal", "collected")}
+
+
+def has_settled(cycles: Sequence[CycleSummary]) -> bool:
+    """Whether the last labels taught little: the potential before them erred at them hardly more than the one after.
+
+    Only then may a batch end before it is full. What a batch is expected to teach rests on the potential's own noise,
+    and that says nothing of what a potential that is still wrong does not know.
+    """
+    lessons = next((cycle.lessons for cycle in reversed(cycles) if cycle.lessons), ())
+    labels = sum(lesson.labels for lesson in lessons)
+    before = sum(lesson.labels * lesson.before_mev_per_angstrom**2 for lesson in lessons)
+    after = sum(lesson.labels * lesson.after_mev_per_angstrom**2 for lesson in lessons)
+    return labels > 0 and before <= _SETTLED**2 * after
 
 
 def _mean_square(lessons: Sequence[Lesson], *sources: str) -> float | None:

@@ -1,6 +1,7 @@
 """Exploration: one walker of MD until it completes, meets what the potential does not know, or breaks a guard."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,10 @@ from mlip_autopipec.payload.structures import crystal, finite, read_frames, user
 from mlip_autopipec.payload.wheel import WheelEngine
 
 _TRACE_POINTS_MAX = 200
-#: Column of the trace with the potential energy; looks that an autocorrelation takes; what counts as none.
-_ENERGY, _LOOKS_MIN, _UNCORRELATED = 4, 40, 0.1
+#: Columns of the trace with the temperature and the potential energy.
+_TEMPERATURE, _ENERGY = 2, 4
+#: Looks that an autocorrelation takes; what counts as none.
+_LOOKS_MIN, _UNCORRELATED = 40, 0.1
 #: ps between two frames of a pool, at least and at most.
 _APART_PS = (0.04, 0.5)
 #: Bins of γ per decade, and the first and last of them: γ of 0.1 and below, of 1000 and above.
@@ -75,7 +78,8 @@ def run(job: Job) -> Result:
     trace = read_trace(job.workdir / "gamma.csv")
     ending, detail = _ending(parameters, halt, ran.stopped)
     apart = decorrelation_steps(trace, parameters)
-    frames = _frames(job, len(structure), halt, apart)
+    walk = _Walk(trace, structure.get_volume(), ending, apart)
+    frames = _frames(job, len(structure), halt, walk)
     for frame in frames:
         frame.info.update(reference)
     artefacts = {"frames": job.workdir / "frames.extxyz"}
@@ -83,7 +87,7 @@ def run(job: Job) -> Result:
     metrics = _metrics(parameters, trace, frames, ending, detail)
     metrics["decorrelation_steps"] = apart
     metrics.update(probe=probed, gamma_share=None if ran.gamma_share is None else round(ran.gamma_share, 4))
-    if ending == "halted" and (good := _last_good(job, len(structure), halt)) is not None:
+    if ending == "halted" and (good := _last_good(job, len(structure), halt, walk)) is not None:
         metrics["restart_step"] = good.info["step"]
         good.info.update(reference)
         artefacts["restart"] = job.workdir / "restart.extxyz"
@@ -161,7 +165,34 @@ def decorrelation_steps(trace: np.ndarray, parameters: Mapping[str, Any]) -> int
     return int(np.ceil(steps / stride)) * int(stride)
 
 
-def _frames(job: Job, n_atoms: int, halt: Halt | None, apart: int) -> list[Atoms]:
+@dataclass(frozen=True)
+class _Walk:
+    """What is known of a walk that has ended."""
+
+    trace: np.ndarray
+    volume_angstrom3: float  # at its start
+    ending: str
+    apart: int  # steps between two frames that are independent
+
+    def is_sane(self, frame: Atoms, parameters: Mapping[str, Any]) -> bool:
+        """Whether volume and temperature are within half the way, as logarithms, to where a guard strikes.
+
+        Beyond it lies what the guard is for: a gas, or an explosion that has begun. Labels of that spoil the fit.
+        """
+        volumes = frame.get_volume(), self.volume_angstrom3
+        rows = self.trace[self.trace[:, 0] == int(frame.info["step"])]
+        kelvin = float(rows[-1, _TEMPERATURE]) if len(rows) else 0.0
+        hot = parameters["walker"]["temperature_kelvin"] * float(np.sqrt(parameters["temperature_factor_max"]))
+        wide = float(np.sqrt(parameters["volume_factor_max"]))
+        return bool(max(volumes) <= min(volumes) * wide and kelvin <= hot)
+
+    def tells_where_md_goes(self, parameters: Mapping[str, Any]) -> bool:
+        """Whether frames of it may test a potential: not those of one that led far astray."""
+        highest = parameters.get("audit_gamma_max")
+        return highest is None or bool(self.ending == "completed" and self.trace[:, 1].max(initial=0.0) <= highest)
+
+
+def _frames(job: Job, n_atoms: int, halt: Halt | None, walk: _Walk) -> list[Atoms]:
     """What Selection chooses from: collected frames or a pool, with the halting one, and audit frames drawn at random.
 
     A frame at which a guard struck is not kept: the last sane ones are those before it.
@@ -171,13 +202,14 @@ def _frames(job: Job, n_atoms: int, halt: Halt | None, apart: int) -> list[Atoms
     dumped = _dumped(job, "audit", n_atoms)
     pool = parameters.get("pool_frames", 0)
     kept = {frame.info["step"]: frame for frame in _dumped(job, "collected", n_atoms)}
-    if pool:
-        struck = halt.step if halt is not None and not by_gamma else None
-        kept = {frame.info["step"]: frame for frame in _apart(dumped, apart, pool, struck)}
     if halt is not None and by_gamma and halt.step not in kept:
         kept.update((frame.info["step"], frame) for frame in _dumped(job, "last", n_atoms))
         if halt.step not in kept:
             raise TaskFailed("crashed", f"the frame that halted the walker at step {halt.step} is in no dump")
+    if pool:
+        struck = halt.step if halt is not None and not by_gamma else None
+        kept.update((frame.info["step"], frame) for frame in _apart(dumped, walk.apart, pool, struck))
+        kept = {step: frame for step, frame in kept.items() if walk.is_sane(frame, parameters)}
     if halt is not None and not by_gamma:
         kept.pop(halt.step, None)
     for step, frame in kept.items():
@@ -187,12 +219,12 @@ def _frames(job: Job, n_atoms: int, halt: Halt | None, apart: int) -> list[Atoms
     steps = {0} if halt is None else {0, halt.step}
     dumped = [frame.copy() for frame in dumped if frame.info["step"] not in steps]
     rng = np.random.default_rng(parameters["walker"]["seed"])
-    chosen = rng.permutation(len(dumped))[: parameters["audit_frames"]]
-    audit = [dumped[index] for index in sorted(chosen)]
+    asked = parameters["audit_frames"] if walk.tells_where_md_goes(parameters) else 0
+    audit = [dumped[index] for index in sorted(rng.permutation(len(dumped))[:asked])]
     for frame in audit:
         _describe(job, frame, "audit")
     for frame in (*kept.values(), *audit):
-        frame.info["apart"] = apart
+        frame.info["apart"] = walk.apart
     return [*(kept[step] for step in sorted(kept)), *audit]
 
 
@@ -211,7 +243,7 @@ def _apart(frames: Sequence[Atoms], apart: int, most: int, struck: int | None) -
     return [spread[place] for place in places] if spread else []
 
 
-def _last_good(job: Job, n_atoms: int, halt: Halt | None) -> Atoms | None:
+def _last_good(job: Job, n_atoms: int, halt: Halt | None, walk: _Walk) -> Atoms | None:
     """The last frame with γ below gamma_select, or where there is none, the last that was dumped before the halt.
 
     With a pool also the halting frame itself, where nothing else was dumped: it is labelled first of all, and the next
@@ -221,7 +253,7 @@ def _last_good(job: Job, n_atoms: int, halt: Halt | None) -> Atoms | None:
     frames = [frame for name in names for frame in _dumped(job, name, n_atoms) if frame.info["step"] > 0]
     if not frames and halt is not None and job.parameters.get("pool_frames", 0):
         dumped = [frame for frame in _dumped(job, "audit", n_atoms) if 0 < frame.info["step"] < halt.step]
-        frames = dumped or _dumped(job, "last", n_atoms)
+        frames = [frame for frame in dumped or _dumped(job, "last", n_atoms) if walk.is_sane(frame, job.parameters)]
     return max(frames, key=lambda frame: int(frame.info["step"]), default=None)
 
 

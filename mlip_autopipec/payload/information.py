@@ -33,6 +33,8 @@ from mlip_autopipec.payload.ace import DesignMatrix
 
 #: Less noise than this, in eV/Å and eV/atom, is the luck of a small training set.
 _NOISE_MIN_FORCE, _NOISE_MIN_ENERGY = 1e-3, 1e-4
+#: Half of a normal distribution's values are smaller than so many standard deviations.
+_NORMAL_MEDIAN = 0.6745
 #: Atoms of one structure whose forces are looked at; the others of a larger one are much the same.
 _ATOMS_MAX = 96
 #: Directions kept of what one structure tells, and of what the pool asks.
@@ -41,7 +43,7 @@ _ROWS_KEPT, _DIRECTIONS_KEPT = 48, 256
 
 @dataclass(frozen=True)
 class Noise:
-    """What the potential cannot explain of its own training set, root-mean-square."""
+    """What the potential cannot explain of its own training set: a standard deviation."""
 
     force_ev_per_angstrom: float
     energy_ev_per_atom: float
@@ -159,8 +161,8 @@ class _Rows:
         solution, *_ = np.linalg.lstsq(shares, off, rcond=None)
         left = off - shares @ solution
         return Noise(
-            max(float(np.sqrt(np.square(np.concatenate(forces)).mean())), _NOISE_MIN_FORCE),
-            max(float(np.sqrt(np.square(left).mean())), _NOISE_MIN_ENERGY),
+            max(_spread(np.concatenate(forces)), _NOISE_MIN_FORCE),
+            max(_spread(left), _NOISE_MIN_ENERGY),
         )
 
     def precision(self, trained: Sequence[Atoms], noise: Noise) -> np.ndarray:
@@ -172,6 +174,11 @@ class _Rows:
             scaled.rows[1:] *= np.sqrt(scaled.atoms_told)
             precision += scaled.rows.T @ scaled.rows
         return precision
+
+
+def _spread(residuals: np.ndarray) -> float:
+    """The standard deviation of a normal distribution with the same median size: a few wild frames do not count."""
+    return float(np.median(np.abs(residuals))) / _NORMAL_MEDIAN
 
 
 def _compressed(rows: np.ndarray) -> np.ndarray:

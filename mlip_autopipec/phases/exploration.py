@@ -41,6 +41,8 @@ from mlip_autopipec.orchestration.needs import RANDOM_EACH
 from mlip_autopipec.phases.common import artefact, current_potential, done, potential_inputs
 from mlip_autopipec.phases.seeds import seed_for
 
+#: Audits are of walks that met at most so many times the level up to which a walk is quiet.
+_AUDIT_LOUDNESS = 10.0
 #: Looks at γ that pass before one may halt a walker: the first of them see the start, not the walk.
 _GRACE_LOOKS = 5
 
@@ -86,6 +88,7 @@ class Exploration:
             fingerprint=current_potential(state).fingerprint,
             audit_frames=self._audit_frames(state),
             pool_frames=section.pool_frames if self._wide else 0,
+            audit_gamma_max=_AUDIT_LOUDNESS * levels.quiet if levels.quiet is not None else None,
             gamma_grace_steps=_GRACE_LOOKS * section.stride if self._wide else 0,
         )
         resources = self._config.site.resources_of(Phase.EXPLORATION)

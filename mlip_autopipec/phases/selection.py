@@ -8,7 +8,7 @@ from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.task import Input, SelectParameters, Task, make_task
 from mlip_autopipec.orchestration.levels import gamma_levels
 from mlip_autopipec.orchestration.needs import audits_wanted
-from mlip_autopipec.orchestration.shares import shares_of
+from mlip_autopipec.orchestration.shares import has_settled, shares_of
 from mlip_autopipec.orchestration.strategies import digest_of
 from mlip_autopipec.phases.common import current_potential, done, potential_inputs
 from mlip_autopipec.phases.seeds import seed_for
@@ -34,7 +34,7 @@ class Selection:
             elements=self._config.campaign.elements,
             acquisition=section.acquisition,
             shares=shares_of(section.shares, state.cycles),
-            gain_min=section.gain_min,
+            gain_min=section.gain_min if has_settled(state.cycles) else 0.0,
             pool_max=section.pool_max,
             candidates_max=section.candidates_max,
             audit=max(section.audit, sum(audits.values())),

@@ -3,7 +3,7 @@
 from mlip_autopipec.data_models.digest import CycleSummary
 from mlip_autopipec.data_models.outcome import Lesson
 from mlip_autopipec.data_models.task import Shares
-from mlip_autopipec.orchestration.shares import shares_of
+from mlip_autopipec.orchestration.shares import has_settled, shares_of
 
 
 def cycle(number: int, **before_mev_per_angstrom: float) -> CycleSummary:
@@ -38,3 +38,10 @@ def test_a_share_keeps_within_bounds() -> None:
     most = shares_of(Shares(), [cycle(1, informed=1000, random=1)])
     assert most.random >= 0.05
     assert 0.8 < most.informed < 0.9
+
+
+def test_a_batch_may_be_small_only_where_labels_have_ceased_to_teach() -> None:
+    """A potential that was far more wrong before its last labels than after them is not trusted with its own noise."""
+    assert not has_settled(())
+    assert not has_settled([cycle(1, informed=2, random=1)])
+    assert has_settled([cycle(1, informed=30), cycle(2, informed=1.4, random=1.2), cycle(3)])

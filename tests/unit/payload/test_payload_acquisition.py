@@ -19,7 +19,7 @@ from pyace.basis import BBasisConfiguration
 
 from mlip_autopipec.payload.ace import DesignMatrix, Evaluator
 from mlip_autopipec.payload.acquisition import Candidate, by_batch, by_window
-from mlip_autopipec.payload.exploration import decorrelation_steps
+from mlip_autopipec.payload.exploration import _Walk, decorrelation_steps
 from mlip_autopipec.payload.farthest import Farthest
 from mlip_autopipec.payload.information import Information, is_linear
 from mlip_autopipec.payload.lessons import lessons
@@ -193,6 +193,35 @@ def test_decorrelation_follows_the_energy() -> None:
     assert 80 <= steps(smooth) <= 300
     assert steps(np.linspace(0, 1, 2000)) == 500
     assert steps(np.zeros(0)) == 40
+
+
+def test_what_a_guard_is_for_is_no_candidate_and_no_audit() -> None:
+    """Half the way to where a guard strikes, as logarithms; walks that led far astray test nothing."""
+    parameters: dict[str, Any] = {
+        "volume_factor_max": 4.0,
+        "temperature_factor_max": 4.0,
+        "audit_gamma_max": 100.0,
+        "walker": {"temperature_kelvin": 300.0},
+    }
+    trace = np.zeros((2, 7))
+    trace[:, 0], trace[:, 1], trace[:, 2] = (10, 20), (50.0, 90.0), (590.0, 610.0)
+    atoms = copper((1, 1, 1), 0.0, 1)
+
+    def walk(ending: str = "completed") -> _Walk:
+        return _Walk(trace, atoms.get_volume(), ending, 10)
+
+    def sane(scale: float, step: int) -> bool:
+        frame = atoms.copy()
+        frame.set_cell(atoms.cell.array * scale ** (1 / 3))
+        frame.info["step"] = step
+        return walk().is_sane(frame, parameters)
+
+    assert [sane(1.99, 10), sane(2.01, 10), sane(0.51, 10), sane(0.49, 10)] == [True, False, True, False]
+    assert not sane(1.0, 20), "twice as hot as it was to be"
+    assert walk().tells_where_md_goes(parameters)
+    assert not walk("halted").tells_where_md_goes(parameters)
+    assert not walk().tells_where_md_goes({**parameters, "audit_gamma_max": 80.0})
+    assert walk("exploded").tells_where_md_goes({**parameters, "audit_gamma_max": None})
 
 
 def labelled(atoms: Atoms) -> Atoms:
