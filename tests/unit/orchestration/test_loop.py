@@ -160,6 +160,22 @@ def test_a_campaign_runs_to_its_verdict() -> None:
     assert stand.site.violations == []
 
 
+def test_nothing_is_taken_behind_the_last_event() -> None:
+    """What has arrived in the same turn as DaemonStopped is not written, and whoever handed it in is told."""
+    stand = Stand()
+    answers: list[bool] = []
+
+    async def stop() -> None:
+        stopped = ev.DaemonStopped(at=stand.clock.now(), why="SIGTERM")
+        paused = ev.Paused(at=stand.clock.now(), by=ADA)
+        answers.extend(await asyncio.gather(*(stand.manager.record(event) for event in (stopped, paused, stopped))))
+
+    stand.run(stop)
+    assert answers == [True, False, False]
+    assert isinstance(stand.journal.events()[-1], ev.DaemonStopped)
+    assert "Paused" not in stand.kinds()
+
+
 def test_the_state_is_saved_after_every_transition() -> None:
     """The last saved state is the last that a phase transition, a pause or the verdict led to."""
     stand = Stand()
