@@ -273,7 +273,9 @@ class ExploreParameters(Model):
         default=0, ge=0, description="decorrelated frames kept whatever their γ; 0: frames above gamma_select instead"
     )
     audit_gamma_max: float | None = Field(
-        default=None, gt=0, description="a walk that met more, or did not complete, gives no audit frames"
+        default=None,
+        gt=0,
+        description="audits of a walk that met more, or did not complete, are strays: no need is judged by them",
     )
     gamma_grace_steps: int = Field(default=0, ge=0, description="first steps, in which γ halts nothing")
     engine: AnyEngine = WheelEngine()

@@ -50,6 +50,7 @@ _ORIGINS: Mapping[tuple[str, Role], tuple[str, str]] = {
     ("random", Role.TRAIN): ("random", ORANGE),
     ("generated", Role.TEST): ("generated, test only", PURPLE),
     ("audit", Role.TEST): ("audits of random frames, test only", GREEN),
+    ("stray", Role.TEST): ("random frames of walks that led astray, test only", MUTED),
     ("property", Role.PROPERTY): ("volumes and strains, for the gate only", INK),
     ("isolated atom", Role.ISOLATED_ATOM): ("isolated atoms, for their energies only", MUTED),
 }

@@ -187,7 +187,7 @@ class _Walk:
         return bool(max(volumes) <= min(volumes) * wide and kelvin <= hot)
 
     def tells_where_md_goes(self, parameters: Mapping[str, Any]) -> bool:
-        """Whether frames of it may test a potential: not those of one that led far astray."""
+        """Whether its frames stand for the MD of its condition: not those of a walk that led far astray."""
         highest = parameters.get("audit_gamma_max")
         return highest is None or bool(self.ending == "completed" and self.trace[:, 1].max(initial=0.0) <= highest)
 
@@ -219,10 +219,13 @@ def _frames(job: Job, n_atoms: int, halt: Halt | None, walk: _Walk) -> list[Atom
     steps = {0} if halt is None else {0, halt.step}
     dumped = [frame.copy() for frame in dumped if frame.info["step"] not in steps]
     rng = np.random.default_rng(parameters["walker"]["seed"])
-    asked = parameters["audit_frames"] if walk.tells_where_md_goes(parameters) else 0
-    audit = [dumped[index] for index in sorted(rng.permutation(len(dumped))[:asked])]
+    if pool:
+        dumped = [frame for frame in dumped if walk.is_sane(frame, parameters)]
+    audit = [dumped[index] for index in sorted(rng.permutation(len(dumped))[: parameters["audit_frames"]])]
     for frame in audit:
         _describe(job, frame, "audit")
+        if not walk.tells_where_md_goes(parameters):  # a test for the gate, and none of the needs
+            frame.info["origin"] = frame.info["origin"].replace("audit", "stray", 1)
     for frame in (*kept.values(), *audit):
         frame.info["apart"] = walk.apart
     return [*(kept[step] for step in sorted(kept)), *audit]

@@ -41,7 +41,7 @@ from mlip_autopipec.orchestration.needs import RANDOM_EACH
 from mlip_autopipec.phases.common import artefact, current_potential, done, potential_inputs
 from mlip_autopipec.phases.seeds import seed_for
 
-#: Audits are of walks that met at most so many times the level up to which a walk is quiet.
+#: Needs are judged by audits of walks that met at most so many times the level up to which a walk is quiet.
 _AUDIT_LOUDNESS = 10.0
 #: Looks at γ that pass before one may halt a walker: the first of them see the start, not the walk.
 _GRACE_LOOKS = 5
