@@ -25,9 +25,9 @@ SMALL = Path(__file__).parents[1] / "campaign" / "small.yaml"
 
 @pytest.fixture
 def site_file(tmp_path: Path) -> Path:
-    """A small campaign whose oracle cannot be imported, so that it fails soon and by itself."""
+    """A small campaign that takes no label with a force, so that it fails soon and by itself."""
     path = tmp_path / "site.yaml"
-    path.write_text(SMALL.read_text().replace("ase.calculators.emt.EMT", "ase.calculators.emt.Absent"))
+    path.write_text(SMALL.read_text().replace("calculation:\n", "calculation:\n  force_max_ev_per_angstrom: 1.0e-6\n"))
     return path
 
 
@@ -113,10 +113,10 @@ def test_no_secret_is_written_anywhere(site_file: Path, monkeypatch: pytest.Monk
 
 
 def test_a_failed_campaign_says_why_and_ends_with_12(site_file: Path) -> None:
-    """The verdict's own exit code; the reason names the oracle; the report is written; the journal replays."""
+    """The verdict's own exit code; the reason names the force; the report is written; the journal replays."""
     done = run(site_file, "--exit-on-verdict")
     assert done.returncode == 12, done.stderr
-    assert "Absent" in done.stdout
+    assert "1e-06 is allowed" in done.stdout
     folder = site_file.parent / "campaign"
     assert (folder / "report.html").stat().st_size > 10_000
     assert replay(folder / "journal") == load_state(folder / "state.json")
