@@ -58,7 +58,7 @@ _WEAKER = 0.99
 #: What is given up for a smaller basis, and for a shorter cutoff.
 _TOLERANCE, _CUTOFF_TOLERANCE, _WORTH_MORE = 1.10, 1.03, 0.97
 #: A stress weighs so much beside an energy: six of them, each less exact, share what one energy gets.
-STRESS_SHARE = 0.1
+STRESS_SHARE = 0.01
 _EVIDENCE_STEPS = 30
 
 _NEEDS = {"energy": "energy_need_mev_per_atom", "force": "force_need_mev_per_angstrom"}

@@ -175,7 +175,7 @@ class _Walk:
     apart: int  # steps between two frames that are independent
 
     def is_sane(self, frame: Atoms, parameters: Mapping[str, Any]) -> bool:
-        """Whether volume and temperature are within half the way, as logarithms, to where a guard strikes.
+        """Whether volume and temperature are far from where a guard strikes: a third and half of the way (logarithms).
 
         Beyond it lies what the guard is for: a gas, or an explosion that has begun. Labels of that spoil the fit.
         """
@@ -183,7 +183,7 @@ class _Walk:
         rows = self.trace[self.trace[:, 0] == int(frame.info["step"])]
         kelvin = float(rows[-1, _TEMPERATURE]) if len(rows) else 0.0
         hot = parameters["walker"]["temperature_kelvin"] * float(np.sqrt(parameters["temperature_factor_max"]))
-        wide = float(np.sqrt(parameters["volume_factor_max"]))
+        wide = float(np.cbrt(parameters["volume_factor_max"]))
         return bool(max(volumes) <= min(volumes) * wide and kelvin <= hot)
 
     def tells_where_md_goes(self, parameters: Mapping[str, Any]) -> bool:

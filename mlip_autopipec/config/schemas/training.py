@@ -16,7 +16,7 @@ from mlip_autopipec.data_models.task import (
 )
 
 #: A stress weighs so much beside an energy.
-STRESS_SHARE = 0.1
+STRESS_SHARE = 0.01
 
 
 class PacemakerSection(PacemakerSettings):

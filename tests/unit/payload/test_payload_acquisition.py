@@ -196,9 +196,9 @@ def test_decorrelation_follows_the_energy() -> None:
 
 
 def test_what_a_guard_is_for_is_no_candidate_and_no_audit() -> None:
-    """Half the way to where a guard strikes, as logarithms; walks that led far astray test nothing."""
+    """A third of the way in volume and half in temperature, as logarithms; walks that led far astray judge no need."""
     parameters: dict[str, Any] = {
-        "volume_factor_max": 4.0,
+        "volume_factor_max": 8.0,
         "temperature_factor_max": 4.0,
         "audit_gamma_max": 100.0,
         "walker": {"temperature_kelvin": 300.0},
