@@ -178,7 +178,7 @@ def cancel(
     from mlip_autopipec.cancel import cancel as end
 
     names = asyncio.run(end(_load(config), asked))
-    typer.echo(f"Cancelled: {', '.join(names) or 'nothing was at work'}.")
+    say(f"Cancelled: {', '.join(names) or 'nothing was at work'}.")
 
 
 @app.command()

@@ -42,20 +42,23 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
     return campaign
 
 
-def test_it_learns_from_halts_until_there_are_none(demo: Campaign) -> None:
-    """At least two cycles halt and label those halts; a later one does not halt; nothing is doubled or lost."""
-    halting: set[int] = set()
+def test_it_learns_from_loud_walks_until_there_are_none(demo: Campaign) -> None:
+    """Early walks meet γ that is too high and batches of what teaches most; the last are quiet; nothing is doubled."""
+    loud: set[int] = set()
     quiet: set[int] = set()
+    sources: set[str] = set()
     for event in demo.events():
         match event:
             case ev.PhaseEnded(digest=ExplorationDigest() as digest):
-                (halting if digest.halts else quiet).add(event.cycle)
-            case ev.PhaseEnded(digest=CalculationDigest() as digest) if event.cycle in halting:
-                from_halts = [label for label in digest.labels if label.origin.startswith("halt:")]
-                assert from_halts
-                assert all(label.role is Role.TRAIN for label in from_halts)
-    assert len(halting) >= 2
-    assert max(quiet) > max(halting)
+                (quiet if digest.quiet else loud).add(event.cycle)
+            case ev.PhaseEnded(digest=CalculationDigest() as digest) if event.cycle in loud:
+                taught = [label for label in digest.labels if label.role is Role.TRAIN]
+                assert taught
+                sources |= {label.origin.partition(":")[0] for label in taught}
+    assert loud
+    assert max(quiet) > max(loud)
+    assert "informed" in sources
+    assert sources <= {"informed", "d_optimal", "random", "halt", "element_floor"}
     assert_replays(demo)
     assert_nothing_doubled_or_lost(demo)
 
