@@ -47,7 +47,7 @@ def _campaign(place: Path) -> list[ev.Event]:
     """A few cycles of small.yaml with real codes, paused and resumed, stopped and gone on with."""
     campaign = Campaign.small(place)
     whole = campaign.config.read_text(encoding="utf-8")
-    campaign.config.write_text(whole.replace("cycles_max: 6", "cycles_max: 2"), encoding="utf-8")
+    campaign.config.write_text(whole.replace("cycles_max: 6", "cycles_max: 1"), encoding="utf-8")
     daemon = campaign.start()
     while not (campaign.folder / "control" / "socket").exists():
         if daemon.poll() is not None:
@@ -60,7 +60,7 @@ def _campaign(place: Path) -> list[ev.Event]:
     daemon.wait()
     if campaign.start("--exit-on-verdict").wait() != VERDICT_EXIT_CODES[Verdict.BUDGET_EXHAUSTED]:
         raise SystemExit(campaign.output())
-    done = campaign.ctl("reopen", "--reason", "two more cycles")
+    done = campaign.ctl("reopen", "--reason", "one more cycle")
     if done.returncode:
         raise SystemExit(done.stderr)
     return [_elsewhere(event) for event in campaign.events()]

@@ -33,7 +33,12 @@ class Place:
         self.campaign, self.folder = f"{name}-0a1b2c", config.campaign.folder
         self.root, self.journal = Path(config.site.root), config.campaign.folder / "journal"
         created = ev.CampaignCreated(
-            at=NOW, campaign=self.campaign, name=name, version="0", config_sha256=self.loaded.sha256
+            at=NOW,
+            campaign=self.campaign,
+            name=name,
+            version="0",
+            config_sha256=self.loaded.sha256,
+            k_mesh="family",
         )
         walk = rebuild(
             WorkflowState(), Relics(self.campaign, {}, {}), phase_runners(config), Policy.from_config(config), created
