@@ -287,10 +287,9 @@ class _HastyExploration(Exploration):
     """Counts a halt as a completion."""
 
     def digest(self, state: WorkflowState) -> ExplorationDigest:
-        digest = super().digest(state)
+        digest, done = super().digest(state), {"ending": Ending.COMPLETED, "gamma_max": 1.0}
         walkers = tuple(
-            walker.model_copy(update={"ending": Ending.COMPLETED}) if walker.ending is Ending.HALTED else walker
-            for walker in digest.walkers
+            walker.model_copy(update=done) if walker.ending is Ending.HALTED else walker for walker in digest.walkers
         )
         return digest.model_copy(update={"walkers": walkers})
 
