@@ -172,9 +172,13 @@ async def test_answers_that_are_lost_double_no_job(tmp_path: Path, lab: Lab) -> 
         assert [outcome.status for outcome in site.outcomes()] == ["done", "done"]
 
 
+#: What no site file may ask for: jobs that wait for a person.
+HELD_BACK = SlurmQueue(kind="slurm").model_copy(update={"extra": ("#SBATCH --hold",)})
+
+
 async def test_a_job_that_was_given_up_does_nothing_when_it_lands(tmp_path: Path, lab: Lab) -> None:
     """It was held back; then its gate is shut; then it starts."""
-    site = Site(tmp_path / "late", options=SlurmQueue(kind="slurm", extra=("#SBATCH --hold",)))
+    site = Site(tmp_path / "late", options=HELD_BACK)
     batch, tasks = site.batch(2)
     accepted = await site.scheduler.submit(batch, tasks)
     assert isinstance(accepted, Accepted)
@@ -244,7 +248,7 @@ async def test_what_waits_for_a_job_that_failed_is_held(tmp_path: Path, lab: Lab
 
 async def test_the_roll_shows_every_job_of_the_campaigns_name(tmp_path: Path, lab: Lab) -> None:
     """Also a second one under the name of a batch; and it ends none."""
-    site = Site(tmp_path / "roll", options=SlurmQueue(kind="slurm", extra=("#SBATCH --hold",)))
+    site = Site(tmp_path / "roll", options=HELD_BACK)
     batch, tasks = site.batch(2)
     accepted = await site.scheduler.submit(batch, tasks)
     copy = lab.run("sbatch", "--parsable", str(site.root / ".ap" / "submit" / batch.uid / "job.sh")).strip()
