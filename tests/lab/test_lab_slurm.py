@@ -81,10 +81,13 @@ def walks(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, Tas
 
 
 def go_on_when_told(pid: int) -> None:
-    """Let a process that stands still go on as soon as SIGUSR1 waits for it."""
-    while not is_pending(pid, signal.SIGUSR1):
-        time.sleep(0.1)
-    os.kill(pid, signal.SIGCONT)
+    """Let a process that stands still go on as soon as SIGUSR1 waits for it, unless it has ended."""
+    try:
+        while not is_pending(pid, signal.SIGUSR1):
+            time.sleep(0.1)
+        os.kill(pid, signal.SIGCONT)
+    except (FileNotFoundError, ProcessLookupError):
+        return
 
 
 @pytest.fixture
