@@ -96,7 +96,7 @@ class ExploreMetrics(Model):
     steps_planned: int = Field(gt=0)
     time_ps: float = Field(ge=0)
     gamma_max: float = Field(ge=0)
-    frames_collected: int = Field(ge=0, description="frames above gamma_select")
+    frames_collected: int = Field(ge=0, description="frames offered to Selection, audits apart")
     probe: Probe | None = None
     gamma_share: float | None = Field(default=None, ge=0, le=1, description="part of MD's time that γ costs")
     restart_step: int | None = Field(default=None, ge=0, description="of a halted walker: where it may go on from")

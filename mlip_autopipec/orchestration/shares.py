@@ -34,7 +34,7 @@ def shares_of(asked: Shares, cycles: Sequence[CycleSummary]) -> Shares:
             parts[name] *= min(max(taught / chance, _LEAST), _MOST)
     whole = sum(parts.values())
     scale = sum(getattr(asked, name) for name in parts) / whole if whole else 1.0
-    parts = {name: round(part * scale, _DECIMALS) for name, part in parts.items()}
+    parts = {name: min(round(part * scale, _DECIMALS), 1.0) for name, part in parts.items()}
     parts["random"] = max(parts["random"], _LEAST * asked.random)
     return Shares(**parts)
 

@@ -45,3 +45,10 @@ def test_a_batch_may_be_small_only_where_labels_have_ceased_to_teach() -> None:
     assert not has_settled(())
     assert not has_settled([cycle(1, informed=2, random=1)])
     assert has_settled([cycle(1, informed=30), cycle(2, informed=1.4, random=1.2), cycle(3)])
+
+
+def test_shares_that_ask_for_more_than_a_batch_stay_parts_of_one() -> None:
+    """A site file may ask for the whole batch twice; no share that follows is more than all of it."""
+    found = shares_of(Shares(informed=1.0, d_optimal=1.0), [cycle(1, informed=90, d_optimal=10, random=30)])
+    assert found.informed == 1.0
+    assert found.d_optimal < 1.0
