@@ -35,7 +35,6 @@ def site_file(machine: FarMachine, folder: Path) -> Path:
         f"  root: {folder / 'site'}",
         f"  python: {sys.executable}",
         "  transport: {" + ", ".join(f"{key}: {value}" for key, value in way.items()) + "}",
-        "  scheduler: {kind: local, cores: 1}",
     ]
     path = folder / "site.yaml"
     path.write_text(SMALL.read_text().replace("  root: site", "\n".join(lines)))

@@ -205,11 +205,12 @@ async def test_a_login_that_a_person_must_make_is_waited_for(
     """The watcher says what it waits for, and goes on when the person has logged in."""
     far = over_openssh(quiet_machine, tmp_path, control_path, require_master=True)
     watcher = remote_watcher(far)
-    waiting = asyncio.ensure_future(anext(aiter(watcher.names())))
-    await until(lambda: "Log in" in watcher.trouble)
-    users = over_openssh(quiet_machine, tmp_path, control_path)
-    await users.run(["true"])
-    assert await waiting == frozenset()
+    async with watching(watcher) as names:
+        waiting = asyncio.ensure_future(anext(names))
+        await until(lambda: "Log in" in watcher.trouble)
+        users = over_openssh(quiet_machine, tmp_path, control_path)
+        await users.run(["true"])
+        assert await waiting == frozenset()
     await users.close()
 
 

@@ -124,10 +124,17 @@ def test_the_report_has_what_the_tasks_left_on_the_cluster(ran: Ran) -> None:
 
 
 def test_nothing_is_doubled_or_lost(ran: Ran) -> None:
-    """Every task ran once and ended once, every batch is one job, every candidate is in the data set once."""
+    """Every task ended once and ran once more for each attempt that is known to be lost; every batch is one job.
+
+    Every candidate is in the data set once.
+    """
     assert Counter(outcome.task for outcome in ran.outcomes) == Counter(list(ran.tasks))
+    lost = [event for event in ran.events if isinstance(event, ev.AttemptLost)]
+    batches = {event.uid: event.tasks for event in ran.events if isinstance(event, ev.SubmissionBegun)}
+    again = {f"{batches[event.uid][event.index]} {event.uid}" for event in lost}
     for task in ran.tasks.values():
-        assert len(list(ran.folder_of(task).glob("claim.*"))) == 1
+        uids = {claim.name.removeprefix("claim.") for claim in ran.folder_of(task).glob("claim.*")}
+        assert len([uid for uid in uids if f"{task.id} {uid}" not in again]) == 1, (sorted(uids), lost)
         assert json.loads((newest_run(ran.folder_of(task)) / "outcome.json").read_bytes())["task"] == task.id
     jobs = [event.job_id for event in ran.events if isinstance(event, ev.SubmissionAccepted)]
     assert len(set(jobs)) == len(jobs)
