@@ -52,7 +52,7 @@ from mlip_autopipec.observability.leftovers import keep_copies, place_of_leftove
 from mlip_autopipec.observability.logs import LogObserver, configure, is_journal
 from mlip_autopipec.observability.notify import SystemdNotifier, status_words
 from mlip_autopipec.observability.progress import ConsoleProgress, final_words
-from mlip_autopipec.observability.reporter import Reporter
+from mlip_autopipec.observability.reporter import LAST_REPORT_TIMEOUT_S, VERDICT_REPORT_TIMEOUT_S, Reporter
 from mlip_autopipec.observability.watchdog import keep_watchdog
 from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.end_jobs import end_all_jobs
@@ -523,8 +523,9 @@ class _Daemon:
                 self._notifier.stopping()
                 async with asyncio.timeout(_LAST_WORD_TIMEOUT_S):
                     await manager.record(ev.DaemonStopped(at=self._clock.now(), why=ending.why, by=ending.by))
-            # Who stops a daemon waits for it, systemd for half a minute: no exit waits for a picture.
-            of_report = await reporter.render_last()
+            # Who stops a daemon waits for it, systemd for half a minute: no such exit waits for a picture.
+            over = self._exit_on_verdict and manager.state.verdict is not None
+            of_report = await reporter.render_last(VERDICT_REPORT_TIMEOUT_S if over else LAST_REPORT_TIMEOUT_S)
         with contextlib.suppress(OSError):  # nobody reads any more; the exit code says how it went
             say(final_words(manager.state, self._folder / "report.html", of_report))
         return self._exit_code(manager.state)

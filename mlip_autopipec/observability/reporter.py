@@ -22,8 +22,10 @@ Fetch = Callable[[Sequence[FileRef]], Awaitable[None]]
 
 #: On a busy machine, at the lowest priority.
 REPORT_TIMEOUT_S = 300.0
-#: After the last event nobody waits longer; the report is then finished without the daemon.
+#: Who stops a daemon waits no longer; the report is then finished without it.
 LAST_REPORT_TIMEOUT_S = 15.0
+#: After a verdict nobody waits, unless it is for the report.
+VERDICT_REPORT_TIMEOUT_S = 60.0
 #: For a killed process to be gone: it may hang in a file system.
 _KILL_TIMEOUT_S = 5.0
 #: Linux's; elsewhere a report may outlive its daemon.
@@ -63,7 +65,7 @@ class Reporter:
         try:
             async with asyncio.timeout(timeout_s):
                 await self._fetched()
-                _, words = await self._run()
+                _, words = await self._run(begin=_begin)
         except TimeoutError:
             words = f"it took more than {timeout_s:g} s"
         except (OSError, subprocess.SubprocessError) as error:
@@ -71,7 +73,7 @@ class Reporter:
         if words:
             self._logger.warning("no report", why=words)
 
-    async def render_last(self, timeout_s: float = LAST_REPORT_TIMEOUT_S) -> str:
+    async def render_last(self, timeout_s: float) -> str:
         """Write the report as the daemon ends, which waits no longer than `timeout_s`; what to say of it, if anything.
 
         A report that takes longer is finished by a process of its own, which ends after REPORT_TIMEOUT_S at the latest.
@@ -105,7 +107,7 @@ class Reporter:
         """Bring what the report shows and the site alone has. Without it, the report says that it is missing."""
         if self._fetch is None:
             return
-        told, words = await self._run("--missing")
+        told, words = await self._run("--missing", begin=_end_with_the_daemon)  # quick, and waited for at the end
         if words:
             return  # the report will fail for the same reason, and tell it
         try:
@@ -117,7 +119,7 @@ class Reporter:
         except AutopipecError as error:
             self._logger.warning("the report lacks what the site has", why=str(error))
 
-    async def _run(self, *more: str) -> tuple[bytes, str]:
+    async def _run(self, *more: str, begin: Callable[[], None]) -> tuple[bytes, str]:
         """Run the command to its end: what it says, and why it failed, if it did."""
         process = await asyncio.create_subprocess_exec(
             *self._command,
@@ -126,7 +128,7 @@ class Reporter:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
-            preexec_fn=_begin,
+            preexec_fn=begin,
         )
         try:
             told, words = await process.communicate()
@@ -168,6 +170,10 @@ async def _kill(process: asyncio.subprocess.Process) -> None:
 def _begin() -> None:
     """At the lowest priority, and to end with the daemon however that ends: nobody waits for it then."""
     _yield_to_others()
+    _end_with_the_daemon()
+
+
+def _end_with_the_daemon() -> None:
     if _PRCTL is not None:
         _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from mlip_autopipec.data_models.base import FileRef
 from mlip_autopipec.errors import FileTooLarge, TransientError
 from mlip_autopipec.observability.leftovers import keep_copies
-from mlip_autopipec.observability.reporter import Reporter
+from mlip_autopipec.observability.reporter import LAST_REPORT_TIMEOUT_S, Reporter
 
 #: Reports have the lowest priority, and others may use the machine.
 pytestmark = pytest.mark.timeout(600)
@@ -64,7 +64,7 @@ async def test_what_a_report_lacks_is_brought_from_the_site(content: bytes | Non
 
 DAEMON = """
 import asyncio, sys, structlog
-from mlip_autopipec.observability.reporter import Reporter
+from mlip_autopipec.observability.reporter import LAST_REPORT_TIMEOUT_S, Reporter
 command = [sys.executable, "-c", "import sys, time; open(sys.argv[1], 'w'); time.sleep(60)", sys.argv[1]]
 asyncio.run(Reporter(command, structlog.get_logger()).render())
 """
@@ -152,7 +152,7 @@ async def test_a_site_whose_files_are_too_large_costs_no_campaign() -> None:
 async def test_a_report_that_cannot_be_begun_or_dies_is_told_at_the_end(command: list[str]) -> None:
     """In the log and in the daemon's last words."""
     with capture_logs() as told:
-        words = await Reporter(command, structlog.get_logger()).render_last()
+        words = await Reporter(command, structlog.get_logger()).render_last(LAST_REPORT_TIMEOUT_S)
     assert words.startswith("none: ")
     assert [one["event"] for one in told] == ["no report"]
 
@@ -160,7 +160,7 @@ async def test_a_report_that_cannot_be_begun_or_dies_is_told_at_the_end(command:
 LATE = "import pathlib, sys, time; time.sleep(1.5); pathlib.Path(sys.argv[1]).write_text('whole')"
 ENDING = """
 import asyncio, sys, structlog
-from mlip_autopipec.observability.reporter import Reporter
+from mlip_autopipec.observability.reporter import LAST_REPORT_TIMEOUT_S, Reporter
 logger = structlog.wrap_logger(structlog.PrintLogger(sys.stderr))
 print(asyncio.run(Reporter([sys.executable, "-c", sys.argv[2], sys.argv[1]], logger).render_last(0.3)))
 """
