@@ -2,7 +2,6 @@
 
 from mlip_autopipec.config.loader import LoadedConfig
 from mlip_autopipec.control.api import Cancel
-from mlip_autopipec.daemon import SystemClock, adapters, person
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.errors import OperatorError
@@ -12,7 +11,9 @@ from mlip_autopipec.orchestration.cancelling import cancelled
 from mlip_autopipec.orchestration.end_jobs import end_all_jobs
 from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.ports import Clock, Scheduler
+from mlip_autopipec.process import SystemClock, person
 from mlip_autopipec.schedulers.shipment import pack
+from mlip_autopipec.site import adapters
 
 
 async def cancel(loaded: LoadedConfig, asked: Cancel) -> tuple[str, ...]:

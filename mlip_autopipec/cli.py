@@ -115,8 +115,8 @@ def explain(config: Config = None, socket: Socket = None) -> None:
 @app.command()
 def doctor(config: Config = None, *, oracle: Oracle = False, as_json: Json = False) -> None:
     """Ask the site everything that a campaign will need of it; no daemon is needed. Exit code 1 if anything is red."""
-    from mlip_autopipec.doctor import examine_site
-    from mlip_autopipec.observability.diagnosis import Colour, render
+    from mlip_autopipec.doctor.ask import examine_site
+    from mlip_autopipec.doctor.diagnosis import Colour, render
 
     if oracle:
         asyncio.run(_try_oracle(_load(config).config))
@@ -132,7 +132,7 @@ def doctor(config: Config = None, *, oracle: Oracle = False, as_json: Json = Fal
 
 
 async def _try_oracle(config: "WorkflowConfig") -> None:
-    from mlip_autopipec.doctor import try_oracle
+    from mlip_autopipec.doctor.ask import try_oracle
 
     async for line in try_oracle(config):
         say(line)
@@ -280,8 +280,8 @@ def report(
     ] = False,
 ) -> None:
     """Write a report of the campaign so far."""
-    from mlip_autopipec.observability import leftovers
-    from mlip_autopipec.observability.report import leftovers_shown, render_report
+    from mlip_autopipec.report import leftovers
+    from mlip_autopipec.report.page import leftovers_shown, render_report
 
     loaded = _load(config)
     place = leftovers.place_of_leftovers(loaded.config)
@@ -608,8 +608,8 @@ def _journalled(loaded: "LoadedConfig", after: int) -> Iterator[tuple[int, "Even
 
 
 def _restore(config: Path | None) -> None:
-    from mlip_autopipec.observability.describe import describe
-    from mlip_autopipec.restore import restore
+    from mlip_autopipec.daemon.restore import restore
+    from mlip_autopipec.telling.describe import describe
 
     told = asyncio.run(restore(_load(config)))
     say(f"{describe(told)}.")
@@ -632,7 +632,7 @@ async def _print_all(stream: AsyncGenerator[tuple[int, "Event"], None], *, as_js
 
 
 def _print_event(seq: int, event: "Event", *, as_json: bool) -> None:
-    from mlip_autopipec.observability.describe import describe
+    from mlip_autopipec.telling.describe import describe
 
     if as_json:
         say_json(f'{{"seq":{seq},"event":{event.model_dump_json()}}}')

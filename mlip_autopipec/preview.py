@@ -96,7 +96,7 @@ def _judged(config: WorkflowConfig, files: list[str]) -> dict[str, Any] | str:
         "probes": gate.probes().model_dump(mode="json") if gate.properties else None,
         "twins": gate.properties and config.calculation.first_labels.check,
     }
-    command = [sys.executable, "-m", "mlip_autopipec.payload", "examine", "files"]
+    command = [sys.executable, "-m", "mlip_autopipec.work", "examine", "files"]
     try:
         done = subprocess.run(
             command, input=json.dumps(asked).encode(), capture_output=True, timeout=_TIMEOUT_S, check=False

@@ -1,13 +1,13 @@
 """reopen: a campaign with a verdict, made to go on where no daemon runs. The next daemon finds it so."""
 
 from mlip_autopipec.config.loader import LoadedConfig
-from mlip_autopipec.daemon import SystemClock, person
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.errors import OperatorError
 from mlip_autopipec.journal.journal import FileJournal
 from mlip_autopipec.journal.lock import CampaignLock
 from mlip_autopipec.orchestration.machine import can_reopen
 from mlip_autopipec.orchestration.restart import reopened
+from mlip_autopipec.process import SystemClock, person
 
 
 async def reopen(loaded: LoadedConfig, reason: str) -> tuple[int, ev.CampaignReopened | None]:

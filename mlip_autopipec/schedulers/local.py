@@ -1,6 +1,6 @@
 """A queue without Slurm: ports.Scheduler over detached processes of the machine at the other end of a transport.
 
-All that is done, is done there, by the work half's `queue` command (see `payload/local_queue.py`, also for how one
+All that is done, is done there, by the work half's `queue` command (see `work/queue/local_queue.py`, also for how one
 submission stays one); this is its words over the wire. An answer that is lost is a TransientError, and looked up.
 """
 

@@ -6,6 +6,7 @@ import re
 import zipfile
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 
 from mlip_autopipec.errors import OperatorError, TransientError
 from mlip_autopipec.ports import Transport
@@ -13,7 +14,7 @@ from mlip_autopipec.ports import Transport
 _PACKAGE = "mlip_autopipec"
 #: Same bytes for the same sources, whenever and wherever they are packed.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_MAIN = "from mlip_autopipec.payload.__main__ import main\n\nraise SystemExit(main())\n"
+_MAIN = "from mlip_autopipec.work.__main__ import main\n\nraise SystemExit(main())\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,9 @@ class Shipment:
 
 
 def pack() -> Shipment:
-    """Pack `mlip_autopipec.payload` so that `python FILE task …` runs it."""
+    """Pack `mlip_autopipec.work` so that `python FILE task …` runs it."""
     sources = {"__main__.py": _MAIN.encode(), f"{_PACKAGE}/__init__.py": b""}
-    for module in resources.files(_PACKAGE).joinpath("payload").iterdir():
-        if module.name.endswith(".py"):
-            sources[f"{_PACKAGE}/payload/{module.name}"] = module.read_bytes()
+    sources |= _modules(resources.files(_PACKAGE).joinpath("work"), f"{_PACKAGE}/work")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(sources):
@@ -38,6 +37,17 @@ def pack() -> Shipment:
     content = buffer.getvalue()
     digest = hashlib.sha256(content).hexdigest()
     return Shipment(path=f".ap/payload-{digest[:12]}.pyz", content=content, sha256=digest)
+
+
+def _modules(folder: Traversable, name: str) -> dict[str, bytes]:
+    """Every module of a package and of those in it, by its path in the archive."""
+    sources: dict[str, bytes] = {}
+    for item in folder.iterdir():
+        if item.name.endswith(".py"):
+            sources[f"{name}/{item.name}"] = item.read_bytes()
+        elif item.is_dir() and item.name != "__pycache__":
+            sources |= _modules(item, f"{name}/{item.name}")
+    return sources
 
 
 #: ROOT-relative folder of ours: closed to others, then what is still not as it must be, one name a line.

@@ -17,10 +17,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read
 from bench_table import Row
 
-from mlip_autopipec.payload import linear
-from mlip_autopipec.payload.ace import Evaluator
-from mlip_autopipec.payload.choice import AUTO
-from mlip_autopipec.payload.labels import cohesive_ev, fit_references
+from mlip_autopipec.work.ace.choice import AUTO
+from mlip_autopipec.work.ace.evaluator import Evaluator
+from mlip_autopipec.work.ace.labels import cohesive_ev, fit_references
+from mlip_autopipec.work.codes.linear import run as linear
 
 #: Mean absolute test errors of others on the sets of Zuo et al., J. Phys. Chem. A 124, 731 (2020), in meV/atom and
 #: meV/Å. GAP and MTP as tabulated by ACEpotentials.jl's zuobench; ACE: arXiv 2309.03161.

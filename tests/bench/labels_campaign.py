@@ -14,8 +14,8 @@ from ase import Atoms
 from labels_fit import Fitter, Rows, Scores, TestSet
 from ruamel.yaml import YAML
 
-from mlip_autopipec.payload.ace import Evaluator
-from mlip_autopipec.payload.structures import read_frames
+from mlip_autopipec.work.ace.evaluator import Evaluator
+from mlip_autopipec.work.structures import read_frames
 
 _HERE = Path(__file__).parent
 _POLL_S = 2.0

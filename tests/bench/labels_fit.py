@@ -1,8 +1,8 @@
 """The fit of `scripts/bench labels`: the product's basis and its ridge regression, for very many training sets.
 
 A structure's rows of the design matrix are worked out once. A fit then adds the Gram matrices of its structures and
-solves. It is the fit of `payload/linear.py`, but for the stress, which is not fitted here: twelve more projections of
-every structure of every pool.
+solves. It is the fit of `work/codes/linear/run.py`, but for the stress, which is not fitted here: twelve more
+projections of every structure of every pool.
 """
 
 import hashlib
@@ -14,11 +14,11 @@ import numpy as np
 from ase import Atoms
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from mlip_autopipec.payload.ace import DesignMatrix
-from mlip_autopipec.payload.basis import columns, linear_basis, roughness
-from mlip_autopipec.payload.choice import Settings, penalty_of
-from mlip_autopipec.payload.labels import cohesive_ev
-from mlip_autopipec.payload.weights import energy_weight, force_weights
+from mlip_autopipec.work.ace.basis import columns, linear_basis, roughness
+from mlip_autopipec.work.ace.choice import Settings, penalty_of
+from mlip_autopipec.work.ace.evaluator import DesignMatrix
+from mlip_autopipec.work.ace.labels import cohesive_ev
+from mlip_autopipec.work.ace.weights import energy_weight, force_weights
 
 _MEV = 1000.0
 _TAIL_PERCENT = 99

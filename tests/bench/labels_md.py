@@ -15,7 +15,7 @@ from ase import Atoms, units
 
 from mlip_autopipec.config.schemas.phases import WalkersSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
-from mlip_autopipec.payload.structures import crystal, finite, shortest_distance, user_structures
+from mlip_autopipec.work.structures import crystal, finite, shortest_distance, user_structures
 
 #: Of a structure: energy in eV, forces (n_atoms, 3) in eV/Å, stress (3,) xx, yy, zz in eV/Å³ with ASE's sign.
 Forces = Callable[[Atoms], tuple[float, np.ndarray, np.ndarray]]

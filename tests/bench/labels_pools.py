@@ -17,14 +17,14 @@ from mlip_autopipec.config.schemas.oracles import oracle_of
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import FileRef
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.payload import generation
-from mlip_autopipec.payload.ace import Evaluator
-from mlip_autopipec.payload.calculation import _calculator
-from mlip_autopipec.payload.choice import Settings, choose, fixed
-from mlip_autopipec.payload.frame import Job
-from mlip_autopipec.payload.labels import fit_references
-from mlip_autopipec.payload.structures import read_frames, write_frames
 from mlip_autopipec.phases.generation import Generation
+from mlip_autopipec.work.ace.choice import Settings, choose, fixed
+from mlip_autopipec.work.ace.evaluator import Evaluator
+from mlip_autopipec.work.ace.labels import fit_references
+from mlip_autopipec.work.job import Job
+from mlip_autopipec.work.steps import generate as generation
+from mlip_autopipec.work.steps.label import _calculator
+from mlip_autopipec.work.structures import read_frames, write_frames
 
 #: Changes with whatever makes kept files worthless.
 _VERSION = 1

@@ -20,10 +20,10 @@ from labels_pools import Oracle, Store, fitter_of
 from labels_sw import StillingerWeber
 
 from mlip_autopipec.config.loader import load_config
-from mlip_autopipec.payload import linear
-from mlip_autopipec.payload.choice import Settings
-from mlip_autopipec.payload.labels import cohesive_ev, fit_references
-from mlip_autopipec.payload.structures import write_frames
+from mlip_autopipec.work.ace.choice import Settings
+from mlip_autopipec.work.ace.labels import cohesive_ev, fit_references
+from mlip_autopipec.work.codes.linear import run as linear
+from mlip_autopipec.work.structures import write_frames
 
 pytestmark = pytest.mark.codes
 

@@ -27,9 +27,9 @@ from mlip_autopipec.data_models.digest import TrainingDigest
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.task import CalculateParameters
 from mlip_autopipec.journal.replay import read, replay
-from mlip_autopipec.payload import calculation
-from mlip_autopipec.payload.frame import Job
-from mlip_autopipec.payload.structures import read_frames, write_frames
+from mlip_autopipec.work.job import Job
+from mlip_autopipec.work.steps import label as calculation
+from mlip_autopipec.work.structures import read_frames, write_frames
 
 #: Numbers of properties are looked up by the gate's own words.
 _LATTICE, _BULK = "lattice_constant", "bulk_modulus"

@@ -16,7 +16,7 @@ from ase.md.nptberendsen import NPTBerendsen
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.task import Prototype
-from mlip_autopipec.payload.structures import crystal
+from mlip_autopipec.work.structures import crystal
 
 #: EMT's own lattice constants; MD at those of another oracle would be under pressure.
 EMT_LATTICE_ANGSTROM: Mapping[str, float] = {"Al": 3.994, "Au": 4.056, "Cu": 3.590}

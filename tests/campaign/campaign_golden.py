@@ -16,13 +16,14 @@ from campaign_stand import Campaign
 from journal_golden import GOLDEN, facts
 from random_walk import eventful_journal
 
-from mlip_autopipec.daemon import VERDICT_EXIT_CODES, VERSION
+from mlip_autopipec.daemon.service import VERDICT_EXIT_CODES
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Verdict
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.journal.journal import FileJournal
 from mlip_autopipec.journal.replay import replay
 from mlip_autopipec.orchestration.machine import evolve
+from mlip_autopipec.process import VERSION
 
 #: So that each journal has several segments.
 _SEGMENT_BYTES_MAX = 32 * 2**10

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from campaign_stand import Campaign
 
-from mlip_autopipec.daemon import main
+from mlip_autopipec.daemon.service import main
 from mlip_autopipec.data_models import events as ev
 
 #: What a killed daemon lives for; and how long anyone waits for one that is left alone. Such a campaign takes seconds;

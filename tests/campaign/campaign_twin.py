@@ -27,7 +27,7 @@ from mlip_autopipec.data_models.digest import TrainingDigest
 from mlip_autopipec.data_models.outcome import Certificate, SelectMetrics
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.journal.replay import read
-from mlip_autopipec.payload.structures import read_frames
+from mlip_autopipec.work.structures import read_frames
 
 _WORSE_MAX = 1.5
 _LEFT_MAX = 1 / 3

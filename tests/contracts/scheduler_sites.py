@@ -34,11 +34,11 @@ from mlip_autopipec.transports.local import LocalTransport
 
 _LIMIT_S = 7200.0
 _LOOK_S = 0.3
-_MODULE = "mlip_autopipec/payload/generation.py"
+_MODULE = "mlip_autopipec/work/steps/generate.py"
 #: What a task calculates: nothing. It says that it has begun, and then does what `how` in the root says.
 _PROGRAM = """
 import os, time
-from mlip_autopipec.payload.frame import Result, TaskFailed
+from mlip_autopipec.work.job import Result, TaskFailed
 
 def run(job):
     with open(job.root / "starts" / job.task, "a") as starts:

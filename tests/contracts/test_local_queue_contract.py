@@ -14,11 +14,11 @@ from mlip_autopipec.data_models.events import JobState
 from mlip_autopipec.data_models.state import Batch
 from mlip_autopipec.data_models.task import AseOracle, CalculateParameters, Input, Resources, Task, TaskFile, make_task
 from mlip_autopipec.errors import TransientError
-from mlip_autopipec.payload import local_queue
 from mlip_autopipec.ports import Accepted, PostMortem, Rejected, Unclear, Void
 from mlip_autopipec.schedulers.local import LocalScheduler
 from mlip_autopipec.schedulers.routing import RoutingScheduler
 from mlip_autopipec.schedulers.shipment import pack
+from mlip_autopipec.work.queue import local_queue
 
 UID = "stand-0a1b2c.c000.calculation.b00"
 PYTHON = sys.executable

@@ -4,4 +4,4 @@ import sys
 from pathlib import Path
 
 _TESTS = Path(__file__).resolve().parents[1]
-sys.path += [str(_TESTS / room) for room in ("unit/payload", "campaign", "bench")]
+sys.path += [str(_TESTS / room) for room in ("unit/work", "campaign", "bench")]

@@ -22,7 +22,7 @@ from mlip_autopipec.data_models.outcome import CalculateMetrics, Ending, Explore
 from mlip_autopipec.data_models.task import CalculateParameters, Task
 from mlip_autopipec.journal.replay import read, replay
 from mlip_autopipec.journal.snapshot import load_state
-from mlip_autopipec.payload.structures import read_frames
+from mlip_autopipec.work.structures import read_frames
 
 pytestmark = [pytest.mark.lab, pytest.mark.codes, pytest.mark.campaign, pytest.mark.timeout(1800)]
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from job_stand import fit_once
 from lab_stand import LAB, running_lab
-from payload_stand import fit_once
 from slurm_lab import Lab, Site, eventually, process_of
 from work_stand import is_pending, label, newest_run, steps_walked, walker
 
@@ -23,8 +23,8 @@ from mlip_autopipec.data_models.outcome import ExploreMetrics
 from mlip_autopipec.data_models.state import Batch
 from mlip_autopipec.data_models.task import Resources, Task
 from mlip_autopipec.errors import TransientError
-from mlip_autopipec.payload.lammps_files import read_trace
 from mlip_autopipec.ports import Accepted, PostMortem, Rejected, Unclear, Void
+from mlip_autopipec.work.codes.lammps.files import read_trace
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 SLEEP = "import time\ntime.sleep(300)\n"

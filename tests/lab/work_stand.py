@@ -4,12 +4,12 @@ import shutil
 from pathlib import Path
 
 from espresso_stand import aluminium, oracle_of
-from payload_stand import Fitted, explore_parameters, ref
+from job_stand import Fitted, explore_parameters, ref
 from slurm_lab import Site
 
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.task import CalculateParameters, Input, Task, make_task
-from mlip_autopipec.payload.structures import write_frames
+from mlip_autopipec.work.structures import write_frames
 
 
 def walker(site: Site, fitted: Fitted, steps: int) -> Task:

@@ -8,7 +8,7 @@ import hashlib
 import random
 from typing import Any
 
-from mlip_autopipec.payload.frame import Job, Result, place_new
+from mlip_autopipec.work.job import Job, Result, place_new
 
 
 def _chance(job: Job) -> random.Random:

@@ -7,11 +7,11 @@ from typing import cast
 
 #: kind of task → module of the work half
 _MODULES = {
-    "generate": "generation",
-    "explore": "exploration",
-    "select": "selection",
-    "calculate": "calculation",
-    "train": "training",
+    "generate": "generate",
+    "explore": "explore",
+    "select": "select",
+    "calculate": "label",
+    "train": "train",
 }
 
 
@@ -25,8 +25,8 @@ def main() -> int:
 
     for kind, module in _MODULES.items():
         stand_in = SimpleNamespace(run=getattr(quick_physics, kind), try_calculator=_no_calculator)
-        sys.modules[f"mlip_autopipec.payload.{module}"] = cast("type(sys)", stand_in)  # type: ignore[valid-type]
-    from mlip_autopipec.payload.__main__ import main as payload_main  # noqa: PLC0415
+        sys.modules[f"mlip_autopipec.work.steps.{module}"] = cast("type(sys)", stand_in)  # type: ignore[valid-type]
+    from mlip_autopipec.work.__main__ import main as payload_main  # noqa: PLC0415
 
     return payload_main(words)
 

@@ -14,7 +14,7 @@ from soak_kills import soak_disk, soak_kills
 from soak_seeds import run_seed, soak_seeds
 from soak_table import Progress, Row, render
 
-from mlip_autopipec.observability.describe import describe
+from mlip_autopipec.telling.describe import describe
 
 _SEEDS, _KILLS, _REFUSALS, _FLIPS = 10_000, 1_000, 60, 5_000
 

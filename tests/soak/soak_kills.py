@@ -15,7 +15,7 @@ from campaign_lives import PATIENCE_S, SPAN_S, has_verdict, life, written
 from campaign_stand import Campaign, assert_nothing_doubled_or_lost, assert_replays
 from soak_table import Row, Tell
 
-from mlip_autopipec.daemon import VERDICT_EXIT_CODES
+from mlip_autopipec.daemon.service import VERDICT_EXIT_CODES
 from mlip_autopipec.data_models import events as ev
 
 _HERE = Path(__file__).resolve().parent

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from mlip_autopipec.observability.words import duration
+from mlip_autopipec.telling.words import duration
 
 #: Says how far it is.
 Tell = Callable[[str], None]

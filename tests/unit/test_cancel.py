@@ -12,7 +12,7 @@ from mlip_autopipec.control.api import Cancel
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.errors import OperatorError
 from mlip_autopipec.journal.replay import read, replay
-from mlip_autopipec.payload import local_queue
+from mlip_autopipec.work.queue import local_queue
 
 
 def test_a_submission_whose_answer_was_lost_never_begins_after_a_cancel(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mlip_autopipec.daemon import STOPPED_EARLY_EXIT_CODE, VERDICT_EXIT_CODES
+from mlip_autopipec.daemon.service import STOPPED_EARLY_EXIT_CODE, VERDICT_EXIT_CODES
 from mlip_autopipec.orchestration.diagram import anywhere, mermaid
 
 TOP = Path(__file__).parents[2]

@@ -24,13 +24,13 @@ from mlip_autopipec.data_models.base import Phase, Reason
 from mlip_autopipec.data_models.outcome import Progress
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.terminal import harmless_json, say, say_json
-from mlip_autopipec.observability.canvas import svg
-from mlip_autopipec.observability.describe import describe
-from mlip_autopipec.observability.diagnosis import Colour, Finding, render
-from mlip_autopipec.observability.logs import LogObserver, configure
-from mlip_autopipec.observability.progress import final_words, footer
-from mlip_autopipec.observability.report import report_html
+from mlip_autopipec.doctor.diagnosis import Colour, Finding, render
 from mlip_autopipec.phases import phase_runners
+from mlip_autopipec.report.canvas import svg
+from mlip_autopipec.report.page import report_html
+from mlip_autopipec.telling.console import final_words, footer
+from mlip_autopipec.telling.describe import describe
+from mlip_autopipec.telling.log import LogObserver, configure
 from mlip_autopipec.testing.examples import copper_config
 from mlip_autopipec.testing.walk import Walk
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from restore_stand import NOW, Place
 
+from mlip_autopipec.daemon.restore import restore
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.errors import JournalDamaged, OperatorError
 from mlip_autopipec.journal.journal import FileJournal
 from mlip_autopipec.journal.mend import find_damage
 from mlip_autopipec.journal.replay import read, replay
 from mlip_autopipec.journal.snapshot import saved_seq
-from mlip_autopipec.restore import restore
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def test_local_jobs_may_run_what_they_compile() -> None:
 def test_a_daemon_knows_whether_its_jobs_may_run_what_they_compile() -> None:
     """Under the confinement itself, which the kernel gives to a process as systemd would."""
     confine = "import ctypes; ctypes.CDLL(None).prctl(65, 1, 0, 0, 0);"  # PR_SET_MDWE
-    ask = "from mlip_autopipec.daemon import may_run_what_it_wrote; print(may_run_what_it_wrote())"
+    ask = "from mlip_autopipec.daemon.confinement import may_run_what_it_wrote; print(may_run_what_it_wrote())"
     said = [
         subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
         for program in (ask, f"{ask.partition(';')[0]}; {confine} {ask.partition(';')[2]}")

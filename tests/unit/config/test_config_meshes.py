@@ -8,8 +8,8 @@ import pytest
 from mlip_autopipec.config.loader import load_config
 from mlip_autopipec.config.schemas.oracles import oracle_of
 from mlip_autopipec.data_models.task import EspressoOracle
-from mlip_autopipec.payload.espresso_input import k_mesh
-from mlip_autopipec.payload.structures import crystal
+from mlip_autopipec.work.codes.espresso.input import k_mesh
+from mlip_autopipec.work.structures import crystal
 
 CAMPAIGNS = [
     path

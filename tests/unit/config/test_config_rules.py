@@ -16,7 +16,7 @@ from mlip_autopipec.config.schemas.training import TrainingSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.config.source import parse
 from mlip_autopipec.data_models.task import Prototype
-from mlip_autopipec.payload.structures import crystal, shortest_distance
+from mlip_autopipec.work.structures import crystal, shortest_distance
 
 STRUCTURES = tuple(Prototype.model_fields["structure"].annotation.__args__)  # type: ignore[union-attr]
 ELEMENTS = ("Cu", "Au")

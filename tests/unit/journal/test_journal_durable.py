@@ -15,7 +15,7 @@ from mlip_autopipec.journal.durable import replace_file
 from mlip_autopipec.journal.segments import Scan
 from mlip_autopipec.journal.snapshot import load_snapshot, program, save_snapshot
 from mlip_autopipec.journal.writer import SegmentWriter, cut_torn_tail
-from mlip_autopipec.payload.frame import write_atomic, write_once
+from mlip_autopipec.work.job import write_atomic, write_once
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 

@@ -10,12 +10,12 @@ import pytest
 from journal_golden import GOLDEN, facts
 from journal_samples import NOW, no_sync, note, segments
 
-from mlip_autopipec.daemon import VERSION
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.journal.journal import FileJournal
 from mlip_autopipec.journal.replay import fold, read, replay, verify
-from mlip_autopipec.observability.describe import describe
+from mlip_autopipec.process import VERSION
+from mlip_autopipec.telling.describe import describe
 
 JOURNALS = sorted(path.parent for path in GOLDEN.glob("*/*/expected.json"))
 golden = pytest.mark.parametrize("folder", JOURNALS, ids=lambda path: f"{path.parent.name}-{path.name}")

@@ -15,12 +15,12 @@ from mlip_autopipec.data_models.base import Phase, Reason
 from mlip_autopipec.data_models.commands import Command
 from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.state import Batch, WorkflowState
-from mlip_autopipec.observability.describe import describe
-from mlip_autopipec.observability.report import report_html
 from mlip_autopipec.orchestration.effects import settle
 from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.orchestration.outcomes import judge_outcome
 from mlip_autopipec.phases import phase_runners
+from mlip_autopipec.report.page import report_html
+from mlip_autopipec.telling.describe import describe
 from mlip_autopipec.testing.examples import copper_config
 from mlip_autopipec.testing.walk import Walk
 

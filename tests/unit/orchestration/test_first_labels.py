@@ -17,13 +17,13 @@ from mlip_autopipec.data_models.digest import CalculationDigest, OracleFigure
 from mlip_autopipec.data_models.outcome import CalculateMetrics, OracleNumbers, PropertyCell
 from mlip_autopipec.data_models.state import TaskStatus
 from mlip_autopipec.data_models.task import CalculateParameters, GateProbes, Prototype
-from mlip_autopipec.observability.describe import describe
 from mlip_autopipec.orchestration.explain import explain
 from mlip_autopipec.orchestration.first_labels import CellLabel, contradiction, figures
-from mlip_autopipec.payload import properties
 from mlip_autopipec.phases import phase_runners
+from mlip_autopipec.telling.describe import describe
 from mlip_autopipec.testing.examples import copper_config
 from mlip_autopipec.testing.walk import Walk
+from mlip_autopipec.work.codes.elastic import properties
 
 SECTION = FirstLabelsSection()
 CRYSTALS = {

@@ -8,9 +8,9 @@ from mlip_autopipec.data_models.base import Phase, Reason, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary
 from mlip_autopipec.data_models.state import Stage, TaskStatus, WorkflowState
 from mlip_autopipec.errors import IllegalTransition
-from mlip_autopipec.observability.describe import describe
 from mlip_autopipec.orchestration.machine import can_reopen, is_stale
 from mlip_autopipec.orchestration.restart import after_change, onward_words, reopened
+from mlip_autopipec.telling.describe import describe
 from mlip_autopipec.testing.walk import Walk
 
 

@@ -18,11 +18,11 @@ from mlip_autopipec.data_models.events import JobState
 from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.state import Batch
 from mlip_autopipec.data_models.task import AseOracle, CalculateParameters, Input, Resources, Task, TaskFile, make_task
-from mlip_autopipec.payload import local_queue
 from mlip_autopipec.ports import Accepted, Transport
 from mlip_autopipec.schedulers.local import LocalScheduler
 from mlip_autopipec.schedulers.shipment import pack
 from mlip_autopipec.transports.local import LocalTransport
+from mlip_autopipec.work.queue import local_queue
 
 HERE = Path(__file__).parent
 UID = "stand-0a1b2c.c000.calculation.b00"

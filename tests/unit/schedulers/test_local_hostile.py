@@ -17,12 +17,12 @@ from mlip_autopipec.data_models.base import Reason
 from mlip_autopipec.data_models.events import EVENT_ADAPTER
 from mlip_autopipec.data_models.words import WORDS_MAX
 from mlip_autopipec.errors import TransientError
-from mlip_autopipec.payload import local_queue
-from mlip_autopipec.payload.frame import identity
 from mlip_autopipec.ports import Completed, PostMortem
 from mlip_autopipec.schedulers.local import LocalScheduler
 from mlip_autopipec.testing.clock import SimulatedClock
 from mlip_autopipec.testing.memory import MemoryTransport
+from mlip_autopipec.work.job import identity
+from mlip_autopipec.work.queue import local_queue
 
 UID = "stand-0a1b2c.c000.calculation.b00"
 FILES = ("batch.json", "runner.json", "0.end", "0.running", "1.end", "claim")

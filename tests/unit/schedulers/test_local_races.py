@@ -15,8 +15,8 @@ import pytest
 from local_stand import HERE, UID, Queue, quick, run_now, slow, until
 
 from mlip_autopipec.data_models.events import JobState
-from mlip_autopipec.payload import local_queue
 from mlip_autopipec.ports import Accepted, Unclear, Void
+from mlip_autopipec.work.queue import local_queue
 
 ENDED = JobState.ENDED
 

@@ -17,11 +17,11 @@ from mlip_autopipec.data_models.base import Reason
 from mlip_autopipec.data_models.events import JobState, Sighting
 from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.errors import TransientError
-from mlip_autopipec.payload import local_queue
-from mlip_autopipec.payload.cores import shared_folder
-from mlip_autopipec.payload.frame import identity
 from mlip_autopipec.ports import PostMortem, Rejected
 from mlip_autopipec.schedulers.shipment import pack
+from mlip_autopipec.work.job import identity
+from mlip_autopipec.work.queue import local_queue
+from mlip_autopipec.work.queue.cores import shared_folder
 
 WAITING, RUNNING, ENDED, ABSENT = JobState.WAITING, JobState.RUNNING, JobState.ENDED, JobState.ABSENT
 

@@ -41,14 +41,11 @@ def test_the_same_sources_give_the_same_bytes() -> None:
 
 
 def test_it_holds_the_work_half_and_nothing_else() -> None:
-    """Every module of the payload, an entry, and an empty package around them: no schema, no daemon."""
-    modules = {
-        f"mlip_autopipec/payload/{module.name}"
-        for module in resources.files("mlip_autopipec").joinpath("payload").iterdir()
-        if module.name.endswith(".py")
-    }
+    """Every module of `work` in any of its rooms, an entry, and an empty package around: no schema, no daemon."""
+    package = Path(str(resources.files("mlip_autopipec")))
+    modules = {f"mlip_autopipec/{path.relative_to(package)}" for path in package.joinpath("work").rglob("*.py")}
     assert names() == modules | {"__main__.py", "mlip_autopipec/__init__.py"}
-    assert {"mlip_autopipec/payload/task.py", "mlip_autopipec/payload/batch.py"} <= modules
+    assert {"mlip_autopipec/work/attempt.py", "mlip_autopipec/work/queue/batch.py"} <= modules
 
 
 def test_it_runs_by_itself(tmp_path: Path) -> None:
@@ -66,9 +63,9 @@ def test_its_modules_come_from_itself(tmp_path: Path) -> None:
     """Beside an installed daemon of another version it still runs its own modules."""
     path = tmp_path / "payload.pyz"
     path.write_bytes(pack().content)
-    code = f"import sys; sys.path.insert(0, {str(path)!r}); import mlip_autopipec.payload.task as t; print(t.__file__)"
+    code = f"import sys; sys.path.insert(0, {str(path)!r}); import mlip_autopipec.work.attempt as t; print(t.__file__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert done.stdout.strip() == f"{path}/mlip_autopipec/payload/task.py"
+    assert done.stdout.strip() == f"{path}/mlip_autopipec/work/attempt.py"
 
 
 @pytest.fixture

@@ -1,0 +1,46 @@
+"""The end of a daemon: who asks for it, and why."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from mlip_autopipec.data_models import events as ev
+
+
+@dataclass
+class Ending:
+    """Why the daemon is to end; set once."""
+
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    why: str = ""
+    by: ev.Actor | None = None
+
+    def ask(self, why: str, by: ev.Actor | None = None) -> None:
+        if not self.asked.is_set():
+            self.why, self.by = why, by
+            self.asked.set()
+
+
+@contextlib.contextmanager
+def signals(ending: Ending) -> Iterator[None]:
+    """The first SIGTERM or SIGINT asks for a good end; a second one has its usual effect."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def handler(number: signal.Signals) -> Callable[[], None]:
+        def handle() -> None:
+            ending.ask(number.name)
+            for each in numbers:
+                loop.remove_signal_handler(each)
+
+        return handle
+
+    for number in numbers:
+        loop.add_signal_handler(number, handler(number))
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,262 @@
+"""doctor: ask a site everything that a campaign will need of it. What the answers mean is told in diagnosis.
+
+Nothing is queued. What it leaves on the site is the work half, which a daemon would put there too.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mlip_autopipec.config.mistakes import dotted
+from mlip_autopipec.config.schemas.oracles import oracle_of
+from mlip_autopipec.config.schemas.site import ResourcesSection, SlurmQueue
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.data_models.base import Phase, Place
+from mlip_autopipec.data_models.text import answer_in, first_lines
+from mlip_autopipec.doctor.diagnosis import Examined, Facts, Finding, Reply, SlurmFacts, diagnose
+from mlip_autopipec.doctor.trials import TrialLabel, announced, estimated, read_trials, told
+from mlip_autopipec.errors import AutopipecError, OperatorError, TransientError
+from mlip_autopipec.ports import Transport
+from mlip_autopipec.preview import preview
+from mlip_autopipec.process import SystemClock
+from mlip_autopipec.schedulers import slurm_limits, slurm_script
+from mlip_autopipec.schedulers.shipment import Shipment, pack
+from mlip_autopipec.schedulers.surroundings import as_a_task
+from mlip_autopipec.site import python_of, way_there
+from mlip_autopipec.transports.shell import CHANNELS_MAX, ShellTransport
+
+_TIMEOUT_S = 150.0
+_EXAMINE_TIMEOUT_S = 300.0
+#: Longer than a refused session is tried again.
+_HELD_S = "2.5"
+#: Of one label of a trial: a unit cell, but on one core.
+_LABEL_TIMEOUT_S = 3600.0
+#: Each code is tried where jobs of its phase would begin: behind their preparations.
+_PREPARED_AS = {
+    "python": Phase.TRAINING,
+    "lammps": Phase.EXPLORATION,
+    "native": Phase.EXPLORATION,
+    "gamma": Phase.TRAINING,
+    "espresso": Phase.CALCULATION,
+    "calculator": Phase.CALCULATION,
+    "pacemaker": Phase.TRAINING,
+    "phonons": Phase.TRAINING,
+    "trials": Phase.CALCULATION,
+    "label": Phase.CALCULATION,
+}
+
+#: Seconds since 1970, the file system with what is free on it, quotas, and whether the root does what is built upon.
+_LOOK = """
+echo "AP-CLOCK $(date +%s.%N)"
+echo "AP-DISK $(stat -f -c '%T %a %S %d' .)"
+echo "AP-QUOTA $(quota -w 2>/dev/null | tail -n 1)"
+d=.ap/doctor.$$
+once() { # a second one must be refused
+  "$@" 2>/dev/null || { echo "AP-STEP $1 is refused in $PWD"; return 1; }
+  ! "$@" 2>/dev/null || { echo "AP-STEP $1 succeeds twice: it is not atomic"; return 1; }
+}
+once mkdir "$d" && once ln -sn x "$d/gate" && echo a >"$d/.new" && mv "$d/.new" "$d/whole" &&
+  once ln "$d/whole" "$d/link" && [ "$(cat "$d/link")" = a ] || echo "AP-STEP $d cannot be written as it must"
+rm -rf "$d"
+"""
+
+
+async def examine_site(config: WorkflowConfig) -> tuple[Finding, ...]:
+    """Ask, and judge. Raises nothing that the site does wrong: that is a finding."""
+    way = way_there(config.site, SystemClock())
+    try:
+        return diagnose(await _ask(config, way.transport))
+    finally:
+        await way.close()
+
+
+async def try_oracle(config: WorkflowConfig) -> AsyncIterator[str]:
+    """Trials of the oracle on the first prototype, line by line as they end; the cost comes before the labels.
+
+    Raises OperatorError in the oracle's own words if it gives no label.
+    """
+    way = way_there(config.site, SystemClock())
+    try:
+        shipment = pack()
+        await way.transport.write({shipment.path: shipment.content})
+        codes = _Codes(config, way.transport, shipment)
+        oracle = oracle_of(config.calculation.oracle, config.campaign.elements, "family")
+        asked = {
+            "oracle": oracle.model_dump(mode="json"),
+            "prototype": config.generation.prototypes[0].model_dump(mode="json"),
+        }
+        trials = read_trials((await codes.answer("trials", asked))["trials"])
+        far = config.site.transport
+        yield announced(trials, "on this machine" if far.kind == "local" else f"on {far.host}, beside the queue")
+        tried = []
+        for trial in trials:
+            wanted = {**asked, "oracle": trial.oracle, "cell": trial.cell}
+            label = TrialLabel.model_validate((await codes.answer("label", wanted, _LABEL_TIMEOUT_S))["label"])
+            tried.append((trial, label))
+            if len(tried) == 1:
+                yield estimated(trials, label)
+        for line in told(tried, config.calculation.first_labels):
+            yield line
+    finally:
+        await way.close()
+
+
+async def _ask(config: WorkflowConfig, transport: Transport) -> Facts:
+    site, shipment = config.site, pack()
+    far, seen = site.transport, await asyncio.to_thread(preview, config)
+    facts = Facts(
+        way="this machine" if far.kind == "local" else f"{far.host} by {far.kind}, host key known",
+        is_local=far.kind == "local",
+        wrong=tuple(f"{dotted(one.path)}  {one.given} → {one.expected}" for one in seen.mistakes),
+        notes=seen.notes,
+        poll_interval_s=site.poll_interval,
+    )
+    try:
+        await transport.write({shipment.path: shipment.content})
+        facts = await _looked(facts, transport)
+        if isinstance(transport, ShellTransport):
+            facts = replace(facts, sessions=(await _sessions(transport), CHANNELS_MAX))
+    except AutopipecError as error:
+        return replace(facts, trouble=str(error))
+    if isinstance(site.scheduler, SlurmQueue):
+        facts = replace(facts, array_max=site.scheduler.array_max)
+        try:
+            facts = replace(facts, slurm=await _slurm(config, transport))
+        except AutopipecError as error:
+            facts = replace(facts, slurm_trouble=str(error))
+    return replace(facts, examined={name: seen async for name, seen in _Codes(config, transport, shipment).examined()})
+
+
+async def _sessions(transport: ShellTransport) -> int:
+    """How many sessions the daemon will have: as many as it would open are opened at a time."""
+    held = [transport.run(["sleep", _HELD_S], timeout_s=_TIMEOUT_S) for _ in range(CHANNELS_MAX)]
+    await asyncio.gather(*held)
+    return transport.sessions
+
+
+async def _looked(facts: Facts, transport: Transport) -> Facts:
+    began = time.time()
+    done = await transport.run(["sh", "-s"], stdin=_LOOK.encode(), timeout_s=_TIMEOUT_S)
+    skew_limits = (began, time.time())
+    marked: dict[str, list[str]] = {"AP-CLOCK": [], "AP-DISK": [], "AP-QUOTA": [], "AP-STEP": []}
+    said = done.stdout.decode("utf-8", "replace")
+    for line in said.splitlines():
+        mark, _, words = line.partition(" ")
+        if mark in marked:
+            marked[mark].append(words)
+    try:
+        there_s = float(marked["AP-CLOCK"][0])
+        kind, blocks, block_bytes, inodes = marked["AP-DISK"][0].rsplit(maxsplit=3)
+        free_bytes, free_inodes = int(blocks) * int(block_bytes), int(inodes)
+    except (IndexError, ValueError) as error:
+        words = (done.stderr or done.stdout).decode("utf-8", "replace")
+        raise TransientError(f"the site's shell gave no usable answer; it begins: {first_lines(words)}") from error
+    return replace(
+        facts,
+        clock_skew_s=_outside(there_s, *skew_limits),
+        file_system=kind,
+        free_bytes=free_bytes,
+        free_inodes=free_inodes,
+        quota=" ".join(marked["AP-QUOTA"]),
+        steps="; ".join(marked["AP-STEP"]),
+    )
+
+
+def _outside(moment_s: float, began_s: float, ended_s: float) -> float:
+    """How far a moment lies outside of the time in which it was asked for."""
+    return min(moment_s - began_s, 0.0) + max(moment_s - ended_s, 0.0)
+
+
+async def _slurm(config: WorkflowConfig, transport: Transport) -> SlurmFacts:
+    said = await slurm_limits.ask_config(transport)
+    trials = {}
+    for phases, script in _trial_scripts(config):
+        await transport.write({".ap/doctor.sh": script.encode()})
+        trials[phases] = await _reply(transport, ["sbatch", "--test-only", ".ap/doctor.sh"])
+    return SlurmFacts(
+        config=said,
+        array_tasks_max=slurm_limits.array_tasks_max(said),
+        times_s={key: slurm_limits.seconds(said, key) for key in ("MinJobAge", "MessageTimeout")},
+        sacct=await _reply(transport, ["sacct", "--noheader", "--allocations", "--starttime=now"]),
+        trials=trials,
+    )
+
+
+async def _reply(transport: Transport, command: Sequence[str]) -> Reply:
+    done = await transport.run(command, timeout_s=_TIMEOUT_S)
+    return Reply(done.exit_status, (done.stdout + done.stderr).decode("utf-8", "replace"))
+
+
+def _trial_scripts(config: WorkflowConfig) -> Iterator[tuple[str, str]]:
+    """One for all phases that would ask sbatch for the same."""
+    site, alike = config.site, dict[str, list[Phase]]()
+    if not isinstance(site.scheduler, SlurmQueue):
+        return
+    for phase in Phase:
+        asked = site.resources.get(phase, ResourcesSection())
+        if asked.where is Place.QUEUE:
+            script = slurm_script.render_trial(asked.resources(), asked.queue(site.scheduler), root=str(site.root))
+            alike.setdefault(script, []).append(phase)
+    for script, phases in alike.items():
+        yield ", ".join(phases), script
+
+
+@dataclass(frozen=True)
+class _Codes:
+    """The codes of the site's Python."""
+
+    config: WorkflowConfig
+    transport: Transport
+    shipment: Shipment
+
+    async def examined(self) -> AsyncIterator[tuple[str, Examined]]:
+        """One after another; without its packages the rest would only say the same."""
+        python = await self._examine("python", {})
+        yield "python", python
+        if not python.fit:
+            return
+        engine = self.config.exploration.engine
+        name, asked = ("native", engine.model_dump(mode="json")) if engine.kind == "native" else ("lammps", {})
+        yield "lammps", await self._examine(name, asked)
+        yield "gamma", await self._examine("gamma", {})
+        oracle = oracle_of(self.config.calculation.oracle, self.config.campaign.elements)
+        if oracle.kind == "espresso":
+            asked = {"oracle": oracle.model_dump(mode="json"), "elements": self.config.campaign.elements}
+            yield "espresso", await self._examine("espresso", asked)
+        else:
+            asked = {
+                "oracle": oracle.model_dump(mode="json"),
+                "elements": self.config.campaign.elements,
+                "distance_min_angstrom": self.config.distance_min_angstrom,
+            }
+            yield "calculator", await self._examine("calculator", asked)
+        if self.config.training.trainer == "pacemaker":
+            yield "pacemaker", await self._examine("pacemaker", {"python": self.config.training.pacemaker.python})
+        if self.config.training.gate.phonons is not None:
+            yield "phonons", await self._examine("phonons", {})
+
+    async def answer(
+        self, what: str, asked: Mapping[str, object], timeout_s: float = _EXAMINE_TIMEOUT_S
+    ) -> Mapping[str, Any]:
+        """All that an examination says. Raises OperatorError, with its words, if it is not fit."""
+        found = await self._examine(what, asked, timeout_s)
+        if not found.fit:
+            raise OperatorError(f"doctor --oracle: {found.words}")
+        return found.content
+
+    async def _examine(self, what: str, asked: Mapping[str, object], timeout_s: float = _EXAMINE_TIMEOUT_S) -> Examined:
+        site = self.config.site
+        command = [python_of(site), f"{site.root}/{self.shipment.path}", "examine", what]
+        command = as_a_task(site, _PREPARED_AS[what], command)
+        try:
+            done = await self.transport.run(command, stdin=json.dumps(asked).encode(), timeout_s=timeout_s)
+        except (AutopipecError, OSError) as error:
+            return Examined(fit=False, words=str(error))
+        answer = answer_in(done.stdout)
+        if done.exit_status != 0 or answer is None:
+            said = (done.stderr or done.stdout).decode("utf-8", "replace").strip().rpartition("\n")[2]
+            return Examined(fit=False, words=f"exit status {done.exit_status}: {said}")
+        return Examined(fit=answer["fit"], words=answer["words"], content=answer, sure=answer.get("sure", True))

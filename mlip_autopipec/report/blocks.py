@@ -1,0 +1,28 @@
+"""What sections of the report are built of: a figure with its words, rows that are folded away, a word for nothing."""
+
+from mlip_autopipec.report.canvas import Drawing, svg
+from mlip_autopipec.report.markup import element
+
+#: Rows of a table that could grow without end.
+ROWS_MAX = 200
+
+
+def figure(draw: Drawing, name: str, alt: str, caption: str, *, height_inch: float = 3.2) -> str:
+    """A drawing above its caption; `alt` is for those who cannot see it."""
+    drawing = svg(draw, name, alt, height_inch=height_inch)
+    return f"<figure>\n{drawing}\n{element('figcaption', caption)}</figure>"
+
+
+def details(summary: str, content: str, rows: int = 0) -> str:
+    """Content to be unfolded; of more than ROWS_MAX `rows` it is said that only the last are shown."""
+    return f"<details>{element('summary', summary)}{content}{rest(rows)}</details>"
+
+
+def rest(rows: int) -> str:
+    """Where a table of so many rows goes on."""
+    return quiet(f"The last {ROWS_MAX} of {rows}; the journal has all.") if rows > ROWS_MAX else ""
+
+
+def quiet(words: str) -> str:
+    """A sentence that need not be read: a remark, or that there is nothing yet."""
+    return element("p", words, class_="quiet")

@@ -1,0 +1,408 @@
+"""`auto`: cutoff, functions, weights and penalty of the linear fit, chosen by cross-validation over trajectories.
+
+Frames of one trajectory are no independent trials, so they are never split between what is fitted and what is judged:
+folds are made of whole groups (`group_of`). The test set is not looked at.
+
+Coarse to fine, since the design matrix is what costs:
+
+1. **Cutoff**: a few candidates between 1.8 and 2.7 atomic spacings (cube root of the volume per atom), each with a
+   basis of middling size on a sample of the frames. The shortest within 3 % of the best is taken: the cost rises with
+   its cube.
+2. **Weights, smoothness, penalty and size**, all from the sums of one large basis (`work/ace/moments.py`), whose first
+   columns are every smaller one. The basis is made larger only while the largest size tried is the best by 3 %.
+3. **The smallest basis within a tenth of the best error** is taken, unless the needs ask for more: then the smallest
+   that meets them, or the best if none does. Where audits have shown it to be too small (`functions_min`), the smallest
+   of those within a tenth that has so many, or the largest of them. If the largest basis there is was taken, longer
+   cutoffs are tried with it: it has use for more neighbours than the middling one that chose the cutoff.
+
+The error that is compared is the geometric mean of those of energy, force (and stress), so that a tenth less of one is
+worth a tenth more of the other. Of energies it is the mean absolute error: they are few, and with root-mean-square
+errors two odd structures of a fold would decide (on molybdenum they made one cutoff three times as bad as the next).
+
+The penalty is that of a prior that knows smoothness: the width of a coefficient falls with the sum of n + l over the
+factors of its function, to a power of 0 (all alike: plain ridge), 1 or 2. Its strength is found by cross-validation;
+that which maximises the evidence (MacKay, Neural Comput. 4, 415 (1992)) is tried beside it, and the better is kept.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from scipy.linalg import eigh
+
+from mlip_autopipec.work.ace import basis as functions_of
+from mlip_autopipec.work.ace.basis import functions_max, linear_basis
+from mlip_autopipec.work.ace.cost import microseconds_per_atom
+from mlip_autopipec.work.ace.labels import composition, trajectory_of
+from mlip_autopipec.work.ace.moments import KINDS, Fold, Grid, fold_moments, normal_equations, solve_trial, total
+
+#: In atomic spacings: the cube root of the volume per atom.
+_CUTOFFS = (1.8, 2.1, 2.4, 2.7)
+#: Functions and atoms of the trials that choose the cutoff.
+_CUTOFF_FUNCTIONS, _CUTOFF_ATOMS = 200, (1000, 3000)
+#: Sizes of basis that are tried, and where a larger design matrix is made if the last was not large enough.
+_SIZES = (15, 25, 40, 60, 90, 140, 200, 300, 450, 700, 1000)
+_STAGES = (300, 1000)
+#: Atoms of the sample that choices are made on, where there are more labels.
+_SAMPLE_ATOMS = 30_000
+_FOLDS = 5
+_ENERGY_WEIGHTS = (10.0, 30.0, 100.0, 300.0, 1000.0)
+_SMOOTHNESS = (0.0, 1.0, 2.0)
+_RIDGE_START, _RIDGE_BOUNDS = 1e-8, (1e-12, 1e-2)
+#: A weaker penalty has to be so much better: what is fitted extrapolates the worse for it.
+_WEAKER = 0.99
+#: What is given up for a smaller basis, and for a shorter cutoff.
+_TOLERANCE, _CUTOFF_TOLERANCE, _WORTH_MORE = 1.10, 1.03, 0.97
+#: A stress weighs so much beside an energy: six of them, each less exact, share what one energy gets.
+STRESS_SHARE = 0.01
+_EVIDENCE_STEPS = 30
+
+_NEEDS = {"energy": "energy_need_mev_per_atom", "force": "force_need_mev_per_angstrom"}
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides a linear fit."""
+
+    cutoff_angstrom: float
+    functions_per_element: int
+    energy_weight: float
+    force_weight: float
+    stress_weight: float
+    smoothness: float
+    ridge: float
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """By kind of number."""
+        return {"energy": self.energy_weight, "force": self.force_weight, "stress": self.stress_weight}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Settings with their errors in cross-validation: eV/atom, eV/Å, and eV/atom of strain; 0 without rows."""
+
+    settings: Settings
+    errors: Mapping[str, float]
+    why: str
+    energy_mae: float  # eV/atom: what a few outliers among the few energies do not decide
+    cost_us: float | None = None
+
+    @property
+    def score(self) -> float:
+        """Geometric mean of the errors, of energies the mean absolute one."""
+        found = [error for error in {**self.errors, "energy": self.energy_mae}.values() if error > 0]
+        return float(np.exp(np.mean(np.log(found)))) if found else 0.0
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What was chosen, the trials that it was chosen from, and the sums of all labels where they were made."""
+
+    settings: Settings
+    trials: Sequence[Trial]
+    groups: int
+    folds: int
+    seconds: float
+    sums: tuple[Grid, Sequence[Fold]] | None
+
+
+def choose(
+    frames: Sequence[Atoms],
+    references: Mapping[str, float],
+    parameters: Mapping[str, Any],
+    cores: int = 1,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Chosen:
+    """Settings for these labels; what the parameters name stays as it is named."""
+    started = time.monotonic()
+    return _Search(frames, references, parameters, cores, progress).run(started)
+
+
+def fixed(parameters: Mapping[str, Any]) -> Settings | None:
+    """The settings that the parameters name; None if one of them is to be chosen."""
+    named: dict[str, Any] = {name: parameters.get(name) or 0.0 for name in Settings.__dataclass_fields__}
+    return None if AUTO in named.values() else Settings(**named)
+
+
+def folds_of(frames: Sequence[Atoms]) -> list[int]:
+    """To which fold each frame belongs. Frames of one trajectory share one; folds have about as many atoms each.
+
+    Where there are fewer than three trajectories, they are cut into stretches: better than nothing, and told.
+    """
+    names = [trajectory_of(frame) for frame in frames]
+    if len(set(names)) < 3:  # noqa: PLR2004 - so few can't be left out in turn
+        stretch = max(1, len(frames) // (4 * _FOLDS))
+        names = [str(index // stretch) for index in range(len(frames))]
+    atoms: Counter[str] = Counter()
+    for name, frame in zip(names, frames, strict=True):
+        atoms[name] += len(frame)
+    load = [0] * min(_FOLDS, len(atoms))
+    fold_of: dict[str, int] = {}
+    for name, size in atoms.most_common():
+        fold_of[name] = load.index(min(load))
+        load[fold_of[name]] += size
+    return [fold_of[name] for name in names]
+
+
+class _Search:
+    def __init__(
+        self,
+        frames: Sequence[Atoms],
+        references: Mapping[str, float],
+        parameters: Mapping[str, Any],
+        cores: int,
+        progress: Callable[[str], None],
+    ) -> None:
+        self._frames, self._references, self._parameters = frames, references, parameters
+        self._cores, self._progress = cores, progress
+        self._elements = tuple(sorted(parameters["elements"]))
+        self._named = {name: value for name, value in parameters.items() if value != AUTO}
+        self._trials: list[Trial] = []
+
+    def run(self, started: float) -> Chosen:
+        folds = folds_of(self._frames)
+        cutoff = self._named.get("cutoff_angstrom") or self._cutoff(folds)
+        sample = thinned(self._frames, _SAMPLE_ATOMS)
+        whole = len(sample) == len(self._frames)
+        frames, packed = [self._frames[i] for i in sample], _packed([folds[i] for i in sample])
+        best, grid, sums = self._grow(cutoff, frames, packed)
+        if "cutoff_angstrom" not in self._named:
+            best, grid, sums = self._farther(best, grid, sums, frames, packed)
+        return Chosen(
+            settings=best.settings,
+            trials=self._trials,
+            groups=len({trajectory_of(frame) for frame in self._frames}),
+            folds=max(folds) + 1,
+            seconds=time.monotonic() - started,
+            sums=(grid, sums) if whole else None,
+        )
+
+    def _most(self) -> int:
+        """No more functions than half of the environments of any element: the active set's rank."""
+        counted: Counter[str] = Counter()
+        for frame in self._frames:
+            counted.update(composition(frame))
+        scarce = min(counted[element] for element in self._elements)
+        return max(1, min(functions_max(len(self._elements)), scarce // 2))
+
+    def _start(self, cutoff: float, functions: int) -> Settings:
+        energy = self._named.get("energy_weight", 100.0)
+        return Settings(
+            cutoff_angstrom=cutoff,
+            functions_per_element=functions,
+            energy_weight=energy,
+            force_weight=self._named.get("force_weight", 1.0),
+            stress_weight=self._named.get("stress_weight", STRESS_SHARE * energy),
+            smoothness=self._named.get("smoothness", 1.0),
+            ridge=self._named.get("ridge", _RIDGE_START),
+        )
+
+    def _cutoff(self, folds: Sequence[int]) -> float:
+        atoms = sum(map(len, self._frames))
+        sample = thinned(self._frames, min(max(atoms // 4, _CUTOFF_ATOMS[0]), _CUTOFF_ATOMS[1]))
+        frames = [self._frames[i] for i in sample]
+        size = min(_CUTOFF_FUNCTIONS, self._most(), self._named.get("functions_per_element", _CUTOFF_FUNCTIONS))
+        found = []
+        for cutoff in cutoffs(self._frames):
+            self._progress(f"trying a cutoff of {cutoff:g} Å")
+            grid = Grid(self._elements, cutoff, size)
+            sums = self._moments(grid, frames, _packed([folds[i] for i in sample]))
+            found.append(_Sized(grid, sums).tuned(self._start(cutoff, size), self._named, ("ridge",), "cutoff"))
+        self._trials += found
+        best = min(trial.score for trial in found)
+        return next(trial for trial in found if trial.score <= _CUTOFF_TOLERANCE * best).settings.cutoff_angstrom
+
+    def _grow(self, cutoff: float, frames: Sequence[Atoms], folds: Sequence[int]) -> tuple[Trial, Grid, Sequence[Fold]]:
+        most, named = self._most(), self._named.get("functions_per_element")
+        stages = [named] if named else sorted({min(stage, most) for stage in _STAGES})
+        for stage in stages:
+            grid = Grid(self._elements, cutoff, stage)
+            self._progress(f"a basis of {stage} functions per element")
+            sums = self._moments(grid, frames, _packed(folds))
+            sized = _Sized(grid, sums)
+            largest = sized.tuned(
+                self._start(cutoff, stage), self._named, ("ridge", "smoothness", "energy_weight", "ridge"), "functions"
+            )
+            found = [largest]
+            if not named:
+                for size in sorted((size for size in _SIZES if size < stage), reverse=True):
+                    start = replace(found[-1].settings, functions_per_element=size)
+                    found.append(sized.tuned(start, self._named, ("ridge",), "functions"))
+            best = min(found, key=lambda trial: trial.score)
+            smaller = min((trial.score for trial in found[1:]), default=0.0)
+            if stage == stages[-1] or (stage >= self._at_least() and largest.score > _WORTH_MORE * smaller):
+                break
+        self._trials += [self._costed(trial) for trial in found]
+        chosen = self._smallest(best, self._trials[-len(found) :])
+        tuned = sized.tuned(chosen.settings, self._named, ("energy_weight", "smoothness", "ridge"), "weights")
+        by_evidence = sized.by_evidence(tuned.settings, self._named)
+        finals = [trial for trial in (tuned, by_evidence) if trial is not None]
+        self._trials += finals
+        return min(finals, key=lambda trial: trial.score), grid, sums
+
+    def _farther(
+        self, best: Trial, grid: Grid, sums: Sequence[Fold], frames: Sequence[Atoms], folds: Sequence[int]
+    ) -> tuple[Trial, Grid, Sequence[Fold]]:
+        """The next cutoffs, where the largest basis was taken: it has use for more than those that chose the cutoff."""
+        for cutoff in cutoffs(self._frames):
+            if cutoff <= best.settings.cutoff_angstrom:
+                continue
+            if best.settings.functions_per_element < grid.functions_per_element:
+                break
+            self._progress(f"a cutoff of {cutoff:g} Å with {grid.functions_per_element} functions per element")
+            longer = replace(grid, cutoff_angstrom=cutoff)
+            made = self._moments(longer, frames, folds)
+            start = replace(best.settings, cutoff_angstrom=cutoff)
+            trial = _Sized(longer, made).tuned(start, self._named, ("ridge", "energy_weight", "ridge"), "cutoff")
+            self._trials.append(trial)
+            if trial.score > _WORTH_MORE * best.score:
+                break
+            best, grid, sums = trial, longer, made
+        return best, grid, sums
+
+    def _smallest(self, best: Trial, trials: Sequence[Trial]) -> Trial:
+        needs = {kind: self._parameters.get(name) for kind, name in _NEEDS.items()}
+        rising = sorted(trials, key=lambda trial: trial.settings.functions_per_element)
+        near = [trial for trial in rising if trial.score <= _TOLERANCE * best.score]
+        large = [trial for trial in near if trial.settings.functions_per_element >= self._at_least()]
+        enough = large[0] if large else near[-1]
+        if _meets(enough, needs):
+            return enough
+        return next((trial for trial in rising if _meets(trial, needs)), best)
+
+    def _at_least(self) -> int:
+        return int(self._parameters.get("functions_min", 0))
+
+    def _costed(self, trial: Trial) -> Trial:
+        chosen = trial.settings
+        basis = linear_basis(self._elements, chosen.cutoff_angstrom, chosen.functions_per_element)
+        return replace(trial, cost_us=microseconds_per_atom(basis, max(self._frames, key=len)))
+
+    def _moments(self, grid: Grid, frames: Sequence[Atoms], folds: Sequence[int]) -> Sequence[Fold]:
+        weight = self._parameters["buffer_weight"]
+        return fold_moments(grid, frames, folds, self._references, weight, self._cores)
+
+
+class _Sized:
+    """The sums of one design matrix, and what cross-validation says of settings by them."""
+
+    def __init__(self, grid: Grid, folds: Sequence[Fold]) -> None:
+        self._folds = folds
+        self._without = [total(folds, index) for index in range(len(folds))]
+        self._functions = functions_of.columns(
+            linear_basis(grid.elements, grid.cutoff_angstrom, grid.functions_per_element)
+        )
+        self._known: dict[Settings, Trial] = {}
+
+    def trial(self, settings: Settings, why: str) -> Trial:
+        """Errors on the folds, each by a fit to all others."""
+        if settings not in self._known:
+            columns, penalty = self._penalty(settings)
+            squares, weights, absolute = dict.fromkeys(KINDS, 0.0), dict.fromkeys(KINDS, 0.0), 0.0
+            for fold, others in zip(self._folds, self._without, strict=True):
+                coefficients = solve_trial(others, settings.weights, penalty, columns)
+                energies = fold["energy"]
+                absolute += energies.rows * energies.mean_absolute_error(coefficients, columns)
+                for kind in KINDS:
+                    squares[kind] += fold[kind].weight * fold[kind].mean_square_error(coefficients, columns)
+                    weights[kind] += fold[kind].weight
+            errors = {kind: float(np.sqrt(squares[kind] / weights[kind])) for kind in KINDS if weights[kind]}
+            rows = sum(fold["energy"].rows for fold in self._folds)
+            self._known[settings] = Trial(settings, errors, why, absolute / rows)
+        return replace(self._known[settings], why=why)
+
+    def tuned(self, start: Settings, named: Mapping[str, Any], order: Sequence[str], why: str) -> Trial:
+        """The best of a walk along one setting after the other; those that are named are not touched."""
+        best = self.trial(start, why)
+        for name in order:
+            if name not in named:
+                best = min((best, *self._along(best.settings, name, named, why)), key=lambda trial: trial.score)
+        return best
+
+    def by_evidence(self, start: Settings, named: Mapping[str, Any]) -> Trial | None:
+        """The same with the strength of the prior that maximises the evidence of all labels."""
+        if "ridge" in named:
+            return None
+        columns, penalty = self._penalty(replace(start, ridge=1.0))
+        whole = total(self._folds)
+        matrix, product, square = normal_equations(whole, start.weights, columns)
+        rows = sum(whole[kind].rows for kind, weight in start.weights.items() if weight)
+        width = 1 / np.sqrt(penalty)
+        values, vectors = eigh(matrix * np.outer(width, width))
+        values, along = np.clip(values, 0.0, None), vectors.T @ (width * product)
+        ridge = start.ridge
+        for _ in range(_EVIDENCE_STEPS):
+            # MacKay's fixed point: effective parameters over what they explain, noise over what is left.
+            solution = along / (values + ridge)
+            effective = float(np.sum(values / (values + ridge)))
+            noise = max(square - 2 * along @ solution + values @ solution**2, 0.0) / max(rows - effective, 1.0)
+            prior = float(solution @ solution) / max(effective, 1e-12)
+            ridge = float(np.clip(noise / max(prior, 1e-300), *_RIDGE_BOUNDS))
+        return self.trial(replace(start, ridge=ridge), "evidence")
+
+    def _along(self, start: Settings, name: str, named: Mapping[str, Any], why: str) -> Iterator[Trial]:
+        if name == "ridge":
+            yield from self._ridges(start, why)
+        elif name == "smoothness":
+            for smoothness in _SMOOTHNESS:
+                changed = replace(start, smoothness=smoothness)
+                yield from self._ridges(changed, why)
+        else:
+            for weight in _ENERGY_WEIGHTS:
+                stress = named.get("stress_weight", STRESS_SHARE * weight)
+                yield self.trial(replace(start, energy_weight=weight, stress_weight=stress), why)
+
+    def _ridges(self, start: Settings, why: str) -> Iterator[Trial]:
+        """Downhill by factors of ten, either way."""
+        first = self.trial(start, why)
+        yield first
+        for factor, enough in ((10.0, 1.0), (0.1, _WEAKER)):
+            last = first
+            while _RIDGE_BOUNDS[0] < last.settings.ridge * factor < _RIDGE_BOUNDS[1]:
+                step = self.trial(replace(last.settings, ridge=last.settings.ridge * factor), why)
+                if step.score >= enough * last.score:
+                    break
+                yield step
+                last = step
+
+    def _penalty(self, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+        columns = functions_of.first_columns(self._functions, settings.functions_per_element)
+        rough = functions_of.roughness(self._functions)[columns]
+        return columns, penalty_of(rough, settings)
+
+
+def penalty_of(roughness: np.ndarray, settings: Settings) -> np.ndarray:
+    """The penalty on each squared coefficient."""
+    penalty: np.ndarray = settings.ridge * roughness ** (2 * settings.smoothness)
+    return penalty
+
+
+def cutoffs(frames: Sequence[Atoms]) -> list[float]:
+    """Candidates in Å, rising. The spacing is that of the denser quarter, which no vacuum dilutes."""
+    spacing = float(np.percentile([(frame.get_volume() / len(frame)) ** (1 / 3) for frame in frames], 25))
+    return [round(factor * spacing, 1) for factor in _CUTOFFS]
+
+
+def thinned(frames: Sequence[Atoms], atoms_max: int) -> list[int]:
+    """Indices of a sample that is even over the frames in their order, of about so many atoms at most."""
+    atoms = sum(map(len, frames))
+    count = max(2, int(len(frames) * min(1.0, atoms_max / atoms)))
+    return sorted({int(place) for place in np.linspace(0, len(frames) - 1, min(count, len(frames)))})
+
+
+def _packed(folds: Sequence[int]) -> list[int]:
+    """Folds numbered without gaps: a sample may have lost one."""
+    numbers = {fold: number for number, fold in enumerate(sorted(set(folds)))}
+    return [numbers[fold] for fold in folds]
+
+
+def _meets(trial: Trial, needs: Mapping[str, float | None]) -> bool:
+    """Whether the errors are below the needs, which are in meV/atom and meV/Å; None asks nothing."""
+    return all(need is None or trial.errors.get(kind, 0.0) <= need / 1000 for kind, need in needs.items())

@@ -1,0 +1,70 @@
+"""Labels as a fit sees them: composition, energies beside the references, and what came from where."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from ase import Atoms
+
+from mlip_autopipec.work.ace.evaluator import reference_energies
+from mlip_autopipec.work.job import TaskFailed
+
+
+def fit_references(train: Sequence[Atoms]) -> dict[str, float]:
+    """Energies per element in eV, by composition alone."""
+    return reference_energies([composition(frame) for frame in train], [energy_ev(frame) for frame in train])
+
+
+def composition(frame: Atoms) -> dict[str, int]:
+    """How many atoms of each element."""
+    counted: dict[str, int] = frame.symbols.formula.count()
+    return counted
+
+
+def energy_ev(frame: Atoms) -> float:
+    """The label's energy."""
+    return float(frame.get_potential_energy())
+
+
+def cohesive_ev(frame: Atoms, references: Mapping[str, float]) -> float:
+    """The energy that the potential has to explain: that of the label less its elements' references."""
+    missing = sorted(composition(frame).keys() - references.keys())
+    if missing:
+        raise TaskFailed("bad_input", f"no reference energy for {', '.join(missing)}: no training label held it")
+    return energy_ev(frame) - sum(references[element] * count for element, count in composition(frame).items())
+
+
+def origin_of(frame: Atoms) -> str:
+    """Where a label came from, the same for every step of one trajectory."""
+    origin: str = frame.info["origin"]
+    return origin.partition(", step ")[0]
+
+
+def condition_of(origin: str) -> str:
+    """What the frame's walker walked in, which its replicas share; empty for a structure of no walker."""
+    label, step, _ = origin.partition(": ")[2].rpartition(", step ")
+    condition, mark, number = label.rpartition(" #")
+    return (condition if mark and number.isdigit() else label) if step else ""
+
+
+def stress_ev_per_angstrom3(frame: Atoms) -> np.ndarray | None:
+    """The label's stress in Voigt's order with ASE's sign, shape (6,); None if the label has none."""
+    stress = (frame.calc.results if frame.calc is not None else {}).get("stress")
+    return None if stress is None else np.asarray(stress, dtype=float)
+
+
+def strain_derivative_ev(frame: Atoms) -> np.ndarray | None:
+    """∂(energy)/∂strain of the label: stress times volume, shape (6,)."""
+    stress = stress_ev_per_angstrom3(frame)
+    return None if stress is None else stress * frame.get_volume()
+
+
+def trajectory_of(frame: Atoms) -> str:
+    """What a frame is not independent of: the walk that it is a step of, or itself if it was generated.
+
+    Frames of one condition go together, whatever they were picked for (halted, collected, audit, cloud).
+    """
+    origin: str = frame.info.get("origin", "")
+    walk, step, _ = origin.partition(", step ")
+    if not step:
+        return str(frame.info.get("task", "")) or origin
+    return walk.partition(": ")[2] or walk

@@ -1,0 +1,298 @@
+"""One attempt at one task, from claim to outcome.
+
+The claim is the last guard of exactly-once: `mkdir claim` succeeds once in the life of an attempt, so a duplicate job
+that lands late does nothing. Only the scheduler's own requeue of the very same job may take a claim again, and only
+until the attempt is over: it has left its outcome, or the daemon has counted it as lost (`over` in the claim).
+
+A life that was given up may go on, with every process that it has started: a node that was called lost, a code whose
+Python was killed. No claim can stop its writes. So each life has a folder of its own, `run-N`, made by mkdir, and an
+outcome names no file of any other; a later life copies what it goes on from. What campaigns share, `outbox`, `dataset`
+and `potentials`, holds names that are made once and never replaced.
+"""
+
+import errno
+import importlib
+import json
+import os
+import resource
+import shlex
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from mlip_autopipec.work.job import (
+    MESSAGE_MAX,
+    Job,
+    Result,
+    TaskFailed,
+    as_json,
+    identity,
+    sha256_of,
+    write_atomic,
+    write_once,
+)
+
+#: kind of parameters → module with `run(job) -> Result`
+KINDS = {
+    "generate": "generate",
+    "explore": "explore",
+    "select": "select",
+    "calculate": "label",
+    "train": "train",
+}
+#: How the folders of runs are named, before their number.
+_RUN = "run-"
+#: What a file system says that is full, over quota, read-only, stale, failing or gone.
+_STORAGE = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.ESTALE,
+        errno.EIO,
+        errno.ENOTCONN,
+        errno.ESHUTDOWN,
+        errno.EREMOTEIO,
+    }
+)
+#: What it says to whose ticket or token has expired, or who may not.
+_ACCESS = frozenset({errno.EACCES, errno.EPERM, errno.ENOKEY, errno.EKEYEXPIRED, errno.EKEYREVOKED, errno.EKEYREJECTED})
+#: What the process ends with where no outcome could be written, by the reason (EX_IOERR, EX_NOPERM of sysexits.h).
+EXIT_CODES = {"storage": 74, "access": 77}
+#: Ways in which a Python program runs out of memory without being killed.
+_OUT_OF_MEMORY = (MemoryError,)
+
+
+def run_task(root: Path, workdir: str, uid: str, index: int, job_id: str) -> int:
+    """Run one attempt and place its outcome. 0 when an outcome is in place or the attempt is somebody else's.
+
+    1, and no outcome, when it failed after it was asked to stop: why, the scheduler knows better (walltime, a person,
+    preemption). Only what has stopped in good order for SIGUSR1, which comes ahead of the walltime and of nothing else,
+    says itself that its time was over, so that the next attempt need not wait for the scheduler's word.
+    74 or 77, and no outcome, where the root's file system took none: the scheduler shows that, and the last words do.
+    """
+    try:
+        return _run_task(root, workdir, uid, index, job_id)
+    except OSError as error:
+        reason = reason_of(error, root)
+        if reason not in EXIT_CODES:
+            raise
+        sys.stderr.write(f"the outcome could not be written: {error}\n")
+        return EXIT_CODES[reason]
+
+
+def reason_of(error: OSError, root: Path) -> str:
+    """Whose fault a failed system call is: the root's file system's, that of who may use it, or of the node's disks."""
+    named = [Path(os.fsdecode(name)) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    elsewhere = bool(named) and not any(not name.is_absolute() or name.is_relative_to(root) for name in named)
+    if error.errno in _STORAGE:
+        return "node_unfit" if elsewhere else "storage"
+    if error.errno in _ACCESS and not elsewhere:
+        return "access"
+    return "crashed"
+
+
+def _run_task(root: Path, workdir: str, uid: str, index: int, job_id: str) -> int:
+    folder, outbox = root / workdir, root / "outbox"
+    placed = outbox / f"{uid}.{index}.json"
+    if placed.exists() or not claim(folder, uid, job_id):
+        return 0
+    started_at, started = datetime.now(UTC), time.monotonic()
+    stopping, terminated = _stop_on_signals()
+    (folder / "progress.json").unlink(missing_ok=True)  # of an attempt before
+    document = json.loads((folder / "task.json").read_bytes())
+    mark = folder / f"claim.{uid}"
+    run, before = make_run_folder(folder)
+    with (run / "log.txt").open("a", buffering=1, encoding="utf-8") as log:
+        verdict = _guarded(lambda: _run(_job(root, folder, run, before, mark, document, stopping)), log, root)
+    in_time = verdict.get("reason") == "timeout" and not terminated.is_set()
+    if verdict["status"] == "failed" and stopping.is_set() and not in_time:
+        return 1
+    outcome = {
+        "version": 1,
+        "campaign": document["campaign"],
+        "task": document["id"],
+        "uid": uid,
+        "index": index,
+        "job_id": job_id,
+        "host": socket.gethostname(),
+        "kind": document["parameters"]["kind"],
+        **verdict,
+        "started_at": started_at.isoformat(),
+        "ended_at": datetime.now(UTC).isoformat(),
+        "wall_s": round(time.monotonic() - started, 3),
+        "cpu_s": round(_cpu_s(), 3),
+    }
+    if not _has_claim(mark):
+        return 0
+    content = as_json(outcome)
+    write_atomic(run / "outcome.json", content)
+    outbox.mkdir(parents=True, exist_ok=True)
+    write_once(placed, content)
+    return 0
+
+
+def make_run_folder(folder: Path) -> tuple[Path, tuple[Path, ...]]:
+    """A folder for this life alone, `run-N` in the task's, and those of earlier lives, newest first.
+
+    The last of them is the task's own folder: before there were folders of runs, codes wrote there.
+    """
+    found = {int(path.name.removeprefix(_RUN)): path for path in folder.glob(f"{_RUN}[1-9]*") if _is_run(path)}
+    number = max(found, default=0) + 1
+    while True:
+        try:
+            (folder / f"{_RUN}{number}").mkdir()
+        except FileExistsError:  # of a life that begins at this moment too
+            number += 1
+            continue
+        return folder / f"{_RUN}{number}", (*(found[earlier] for earlier in sorted(found, reverse=True)), folder)
+
+
+def _is_run(path: Path) -> bool:
+    return path.name.removeprefix(_RUN).isdecimal() and path.is_dir()
+
+
+def claim(folder: Path, uid: str, job_id: str) -> bool:
+    """Take the attempt for this job; False if another job has it. A requeue of the same job may take it again."""
+    mark = folder / f"claim.{uid}"
+    mine = {"job_id": job_id, "restart": _restart_count(), **identity(os.getpid())}
+    try:
+        mark.mkdir()
+    except FileExistsError:
+        if (mark / "over").exists() or not _is_restart_of(_read_claim(mark / "started.json"), mine):
+            return False
+    write_atomic(mark / "started.json", as_json(mine))
+    return True
+
+
+def _is_restart_of(before: Mapping[str, Any] | None, mine: Mapping[str, Any]) -> bool:
+    """Whether the scheduler has started this job again. Where no one said who claimed, a job that was killed at once.
+
+    A copy of the batch under another id is stopped before (see the gate in the job script): only lives of one job meet.
+    """
+    if before is None:
+        return bool(mine["restart"] > 0)
+    return bool(before["job_id"] == mine["job_id"] and before["restart"] < mine["restart"])
+
+
+def _read_claim(path: Path) -> dict[str, Any] | None:
+    """Who claimed; None if the claimer died between its two steps."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    return content
+
+
+def _has_claim(mark: Path) -> bool:
+    """Whether this process is still the one: a node that was called lost may live, and its job run again elsewhere."""
+    mine = identity(os.getpid())
+    before = _read_claim(mark / "started.json") or {}
+    return not (mark / "over").exists() and {name: before.get(name) for name in mine} == mine
+
+
+def _restart_count() -> int:
+    return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+
+
+def _job(
+    root: Path,
+    folder: Path,
+    run: Path,
+    before: tuple[Path, ...],
+    mark: Path,
+    document: Mapping[str, Any],
+    stopping: threading.Event,
+) -> Job:
+    return Job(
+        root=root,
+        workdir=run,
+        task=document["id"],
+        parameters=document["parameters"],
+        inputs=_checked_inputs(root, document["inputs"]),
+        cores=document["resources"]["cores"],
+        launcher=_launcher(document["resources"]),
+        ranks=document["resources"]["ranks"],
+        walltime_s=document["resources"]["walltime_s"],
+        stopping=stopping,
+        before=before,
+        task_folder=folder,
+        has_claim=lambda: _has_claim(mark),
+    )
+
+
+def _run(job: Job) -> dict[str, Any]:
+    module = importlib.import_module(f"mlip_autopipec.work.steps.{KINDS[job.parameters['kind']]}")
+    os.chdir(job.workdir)  # codes leave their files where they run
+    result: Result = module.run(job)
+    artefacts = {name: job.ref(path) for name, path in result.artefacts.items()}
+    return {"status": "done", "metrics": {"kind": job.parameters["kind"], **result.metrics}, "artefacts": artefacts}
+
+
+def _launcher(resources: Mapping[str, Any]) -> tuple[str, ...]:
+    words: str = resources["launcher"]
+    for name in ("ranks", "cores", "nodes"):
+        words = words.replace(f"{{{name}}}", str(resources[name]))
+    return tuple(shlex.split(words))
+
+
+def _checked_inputs(root: Path, inputs: list[dict[str, Any]]) -> dict[str, list[Path]]:
+    """Inputs by name. A file that is not what the campaign says it is would give a label of something else."""
+    found: dict[str, list[Path]] = {}
+    for item in inputs:
+        path, expected = root / item["file"]["path"], item["file"]["sha256"]
+        if not path.is_file():
+            raise TaskFailed("bad_input", f"input {item['name']}: {path} does not exist")
+        if (content := sha256_of(path)) != expected:
+            raise TaskFailed("bad_input", f"input {item['name']}: {path} has sha256 {content}, expected {expected}")
+        found.setdefault(item["name"], []).append(path)
+    return found
+
+
+def _guarded(work: Callable[[], dict[str, Any]], log: TextIO, root: Path) -> dict[str, Any]:
+    """Every way in which work can end, as the part of the outcome that tells it."""
+    try:
+        return work()
+    except TaskFailed as error:
+        log.write(f"{error.reason}: {error}\n")
+        return {**_failed(error.reason, str(error)), "reached": round(error.reached, 6)}
+    except _OUT_OF_MEMORY:
+        log.write(traceback.format_exc())
+        return _failed("out_of_memory", "Python could not allocate memory")
+    except OSError as error:
+        log.write(traceback.format_exc())
+        return _failed(reason_of(error, root), f"{type(error).__name__}: {error}")
+    except Exception as error:  # noqa: BLE001 - the border of the process: everything becomes an outcome
+        log.write(traceback.format_exc())
+        return _failed("crashed", f"{type(error).__name__}: {error}")
+
+
+def _failed(reason: str, message: str) -> dict[str, Any]:
+    return {"status": "failed", "reason": reason, "message": message[:MESSAGE_MAX]}
+
+
+def _stop_on_signals() -> tuple[threading.Event, threading.Event]:
+    """Set by SIGUSR1 or SIGTERM, and by SIGTERM alone: write what there is. SIGKILL comes later by itself."""
+    stopping, terminated = threading.Event(), threading.Event()
+
+    def stop(number: int, _frame: object) -> None:
+        sys.stderr.write("asked to stop\n")
+        if number == signal.SIGTERM:
+            terminated.set()
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGUSR1, stop)
+    return stopping, terminated
+
+
+def _cpu_s() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)

@@ -1,0 +1,246 @@
+"""The choice of a batch: which of the candidates are labelled, with all of the batch in view.
+
+Halting frames come first, for a walker whose halt is not labelled halts there again. Then, in this order, each of what
+was left by those before:
+
+1. `d_optimal`: the ranking of `pace_select`, which is D-optimal over the candidates together with the current active
+   set, and ranks only what enters it. These bring γ down.
+2. `informed` (`information.py`), or `farthest` where the basis is not linear (`farthest.py`): greedily,
+   who teaches most beside the training set and all that is chosen already. It ends where a label would take less than
+   `gain_min` from the expected error, so that a batch is large while labels teach much, and small in the end.
+3. `random`: by chance, conditions in turn, in proportion to what the second way came to. Extremes alone leave energies
+   biased; chance keeps the batch honest, and tells what any label would have taught.
+
+No two of one walker are closer in time than its decorrelation, and the caps per walker and per condition hold for all.
+At last each element is given its floor of structures in which it extrapolates.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any, Protocol
+
+import numpy as np
+from ase import Atoms
+
+from mlip_autopipec.work.ace.labels import condition_of
+
+#: Ways of choosing whose frames give way to the floor of an element.
+_GIVE_WAY = ("random", "informed", "farthest", "d_optimal")
+
+
+@dataclass(eq=False)
+class Candidate:
+    """A frame, what has become of it, and the cell that would be labelled."""
+
+    frame: Atoms
+    verdict: str = "not_chosen"
+    cell: Atoms | None = None
+    certificate: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def gamma_max(self) -> float:
+        """The largest γ of an atom of the frame."""
+        return float(self.frame.info["gamma_max"])
+
+    @property
+    def halts(self) -> bool:
+        """Whether its walker was stopped there by γ."""
+        return bool(self.frame.info["kind"] == "halt")
+
+    @property
+    def walker(self) -> str:
+        """The task that walked."""
+        return str(self.frame.info["walker"])
+
+    @property
+    def condition(self) -> str:
+        """What the walker walked in, which its replicas share."""
+        return condition_of(self.frame.info["origin"])
+
+    @property
+    def centre(self) -> int:
+        """The atom that extrapolates most."""
+        return int(np.argmax(self.frame.arrays["gamma"]))
+
+    @property
+    def labelled(self) -> Atoms:
+        """What would be labelled: its cell, or the frame as it is."""
+        return self.frame if self.cell is None else self.cell
+
+    def gamma_of(self, element: str) -> float:
+        """The largest γ of an atom of the element in what would be labelled; 0 without such atoms."""
+        atoms = self.cell if self.cell is not None and "gamma" in self.cell.arrays else self.frame
+        return float(atoms.arrays["gamma"][atoms.symbols == element].max(initial=0.0))
+
+    def is_near(self, other: "Candidate") -> bool:
+        """Whether both are of one walker, and closer in time than its decorrelation."""
+        gap = abs(int(self.frame.info["step"]) - int(other.frame.info["step"]))
+        return bool(self.walker == other.walker) and gap < int(self.frame.info.get("apart", 0))
+
+
+class Teacher(Protocol):
+    """What knows how much a label of each candidate would teach, beside the training set and what was taken."""
+
+    #: The word for what it chooses.
+    name: str
+
+    def gain(self, index: int) -> float:
+        """Part of the expected error that a label of this candidate would take, in 0 … 1."""
+
+    def take(self, index: int) -> None:
+        """Count the candidate as labelled."""
+
+
+class Batch:
+    """What is chosen so far, under the caps."""
+
+    def __init__(self, parameters: Mapping[str, Any]) -> None:
+        self._parameters = parameters
+        self.chosen: list[Candidate] = []
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is room for no more."""
+        return bool(len(self.chosen) >= self._parameters["candidates_max"])
+
+    def has_room(self, one: Candidate) -> bool:
+        """Whether the caps and the decorrelation leave room for this one."""
+        of_walker = sum(other.walker == one.walker for other in self.chosen)
+        of_condition = sum(other.condition == one.condition for other in self.chosen)
+        caps = (self._parameters["per_walker_max"], of_walker), (self._parameters["per_condition_max"], of_condition)
+        if any(cap is not None and count >= cap for cap, count in caps):
+            return False
+        return not any(map(one.is_near, self.chosen))
+
+    def offer(self, one: Candidate, why: str) -> bool:
+        """Choose it if there is room; else it is `capped`, and may be offered once more."""
+        if not self.has_room(one):
+            one.verdict = "capped"
+            return False
+        one.verdict = why
+        self.chosen.append(one)
+        return True
+
+
+def by_window(
+    candidates: Sequence[Candidate],
+    ranking: Sequence[int],
+    parameters: Mapping[str, Any],
+    rng: np.random.Generator,
+) -> list[Candidate]:
+    """Halting frames, then pace_select's ranking down to the caps. The remainder is not filled: it teaches nothing.
+
+    But for `random_min` of those that passed the window, by chance.
+    """
+    batch = Batch(parameters)
+    _anchors(batch, candidates, ranking)
+    for one in (candidates[index] for index in ranking):
+        if not one.halts and not batch.is_full:
+            batch.offer(one, "d_optimal")
+    _random(batch, candidates, parameters["random_min"], parameters["random_conditions"], rng, beyond=True)
+    return _with_floors(batch.chosen, candidates, parameters)
+
+
+def by_batch(
+    candidates: Sequence[Candidate],
+    ranking: Sequence[int],
+    teacher: Callable[[], Teacher],
+    parameters: Mapping[str, Any],
+    rng: np.random.Generator,
+) -> list[Candidate]:
+    """The batch as the head of this file tells; `teacher` is made only if anything is left to choose from."""
+    batch, most, shares = Batch(parameters), parameters["candidates_max"], parameters["shares"]
+    _anchors(batch, candidates, ranking)
+    room = most - len(batch.chosen)
+    for one in (candidates[index] for index in ranking):
+        if sum(other.verdict == "d_optimal" for other in batch.chosen) >= round(shares["d_optimal"] * room):
+            break
+        if not one.halts:
+            batch.offer(one, "d_optimal")
+    chance = round(shares["random"] * room)
+    informed = most - len(batch.chosen) - chance
+    taken = _informed(batch, candidates, teacher, informed, parameters["gain_min"]) if informed > 0 else 0
+    if informed > 0:
+        chance = -(-chance * taken // informed)
+    _random(batch, candidates, chance, (), rng)
+    _random(batch, candidates, parameters["random_min"], parameters["random_conditions"], rng, beyond=True)
+    return _with_floors(batch.chosen, candidates, parameters)
+
+
+def _anchors(batch: Batch, candidates: Sequence[Candidate], ranking: Sequence[int]) -> None:
+    """The halting frames, those that rank high first."""
+    rank = {index: number for number, index in enumerate(ranking)}
+    halting = sorted((rank.get(index, len(ranking)), index) for index, one in enumerate(candidates) if one.halts)
+    for _, index in halting:
+        if not batch.is_full:
+            batch.offer(candidates[index], "halt")
+
+
+def _informed(
+    batch: Batch, candidates: Sequence[Candidate], make: Callable[[], Teacher], most: int, gain_min: float
+) -> int:
+    """Choose greedily up to so many; how many were chosen."""
+    left = [index for index, one in enumerate(candidates) if one not in batch.chosen]
+    if not left:
+        return 0
+    teacher = make()
+    for one in batch.chosen:
+        teacher.take(candidates.index(one))
+    for taken in range(most):
+        left = [index for index in left if batch.has_room(candidates[index])]
+        gains = [teacher.gain(index) for index in left]
+        if not left or max(gains) < gain_min:
+            return taken
+        best = left.pop(int(np.argmax(gains)))
+        batch.offer(candidates[best], teacher.name)
+        teacher.take(best)
+    return most
+
+
+def _random(
+    batch: Batch,
+    candidates: Sequence[Candidate],
+    most: int,
+    conditions: Sequence[str],
+    rng: np.random.Generator,
+    *,
+    beyond: bool = False,
+) -> None:
+    """So many by chance, conditions in turn; `beyond`: also beyond `candidates_max`."""
+    by_condition: dict[str, list[Candidate]] = {}
+    for index in rng.permutation(len(candidates)):
+        one = candidates[index]
+        if one not in batch.chosen and (not conditions or one.condition in conditions):
+            by_condition.setdefault(one.condition, []).append(one)
+    drawn = 0
+    for one in (one for turn in zip_longest(*by_condition.values()) for one in turn if one is not None):
+        if drawn == most or (batch.is_full and not beyond):
+            return
+        drawn += batch.offer(one, "random")
+
+
+def _with_floors(
+    chosen: list[Candidate], candidates: Sequence[Candidate], parameters: Mapping[str, Any]
+) -> list[Candidate]:
+    """Each element extrapolates in `per_element_min` structures if there are so many; the least ranked give way."""
+    for element in parameters["elements"]:
+        offers = [one for one in candidates if one.gamma_of(element) >= parameters["gamma_select"]]
+        offers.sort(key=lambda one: -one.gamma_of(element))
+        missing = parameters["per_element_min"] - sum(any(one is other for other in chosen) for one in offers)
+        for one in [one for one in offers if one not in chosen][: max(missing, 0)]:
+            if len(chosen) == parameters["candidates_max"]:
+                weakest = next(_weakest(chosen), None)
+                if weakest is None:
+                    break
+                weakest.verdict = "not_chosen"
+                chosen.remove(weakest)
+            one.verdict = "element_floor"
+            chosen.append(one)
+    return chosen
+
+
+def _weakest(chosen: Sequence[Candidate]) -> Iterator[Candidate]:
+    """What may give way, the last of the least important way first."""
+    for why in _GIVE_WAY:
+        yield from (one for one in reversed(chosen) if one.verdict == why)

