@@ -17,7 +17,7 @@ from mlip_autopipec.config.complaints import read, validated
 from mlip_autopipec.config.mistakes import Mistake, nearest, report
 from mlip_autopipec.config.oracles import with_table, wrong_oracle
 from mlip_autopipec.config.paths import anchored, missing_files, unusable_folders
-from mlip_autopipec.config.rules import broken_rules
+from mlip_autopipec.config.rules.table import broken_rules
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.config.source import parse
 from mlip_autopipec.errors import ConfigurationError

@@ -11,7 +11,7 @@ from config_samples import SITE, mistakes, spoiled
 from mlip_autopipec.config.complaints import read
 from mlip_autopipec.config.crystals import C_OVER_A, atoms_of, element_slots, nearest_neighbour_angstrom
 from mlip_autopipec.config.elements import SYMBOLS
-from mlip_autopipec.config.rules import RULES, broken_rules
+from mlip_autopipec.config.rules.table import RULES, broken_rules
 from mlip_autopipec.config.schemas.training import TrainingSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.config.source import parse

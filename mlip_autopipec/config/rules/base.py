@@ -1,0 +1,10 @@
+"""What a rule is."""
+
+from collections.abc import Callable, Iterator
+
+from mlip_autopipec.config.mistakes import Mistake
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+
+Rule = Callable[[WorkflowConfig], Iterator[Mistake]]
+#: Symbols are short: half of two letters in common is near.
+SYMBOLS_ALIKE = 0.5

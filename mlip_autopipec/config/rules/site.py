@@ -1,0 +1,97 @@
+"""Rules of the section `site`."""
+
+from collections.abc import Iterator
+
+from mlip_autopipec.config.mistakes import Mistake, shown
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.data_models.base import Place
+
+
+def cores(config: WorkflowConfig) -> Iterator[Mistake]:
+    """What starts tasks without Slurm has so many cores for all of them."""
+    site = config.site
+    for phase, asked in site.resources.items():
+        cores, bound = asked.cores * asked.ranks, None
+        if site.scheduler.kind == "local":
+            bound = ("site.scheduler.cores", site.scheduler.cores)
+        elif asked.where is Place.LOGIN:
+            bound = ("site.login_cores", site.login_cores)
+        if bound is not None and bound[1] is not None and cores > bound[1]:
+            key = "cores" if asked.ranks == 1 else "ranks"
+            expected = f"expected no more than {bound[0]} ({bound[1]})"
+            if asked.ranks > 1:
+                expected += f" in all, and {asked.ranks} processes of {asked.cores} are {cores}"
+            yield Mistake(("site", "resources", phase.value, key), shown(getattr(asked, key)), expected)
+
+
+#: Keys of a phase that only sbatch can follow.
+_OF_SLURM = ("partition", "account", "qos", "constraint", "extra", "nodes", "gpus")
+
+
+def without_slurm(config: WorkflowConfig) -> Iterator[Mistake]:
+    """No key may promise what the place where the phase runs cannot keep."""
+    site = config.site
+    for phase, asked in site.resources.items():
+        path = ("site", "resources", phase.value)
+        if site.scheduler.kind == "local" and asked.where is Place.LOGIN:
+            expected = "expected only with site.scheduler.kind 'slurm': without one, every task runs there anyway"
+            yield Mistake((*path, "where"), shown(asked.where.value), expected)
+        if site.scheduler.kind == "slurm" and asked.where is Place.QUEUE:
+            continue
+        why = "site.scheduler.kind is 'local'" if site.scheduler.kind == "local" else "where is 'login'"
+        plain = type(asked)()
+        for key in _OF_SLURM:
+            if (value := getattr(asked, key)) != getattr(plain, key):
+                told = list(value) if isinstance(value, tuple) else value
+                yield Mistake((*path, key), shown(told), f"expected only for Slurm jobs; here {why}")
+
+
+def ranks(config: WorkflowConfig) -> Iterator[Mistake]:
+    """Each node has a process, and more than one process has a launcher."""
+    for phase, asked in config.site.resources.items():
+        path = ("site", "resources", phase.value)
+        if asked.nodes > asked.ranks:
+            expected = f"expected no more than ranks ({asked.ranks}): each node needs a process"
+            yield Mistake((*path, "nodes"), shown(asked.nodes), expected)
+        if asked.ranks > 1 and not asked.launcher:
+            expected = "expected with a launcher, such as 'srun' or 'mpirun -np {ranks}': nothing would start them"
+            yield Mistake((*path, "ranks"), shown(asked.ranks), expected)
+
+
+def extras(config: WorkflowConfig) -> Iterator[Mistake]:
+    """What has a key of its own is said by that key: sbatch would take the last of two."""
+    for phase, asked in config.site.resources.items():
+        for index, line in enumerate(asked.extra):
+            word = line.split()[1].partition("=")[0]
+            if key := _KEY_OF.get(word):
+                path = ("site", "resources", phase.value, "extra", index)
+                yield Mistake(path, shown(line), f"expected as the key {key}: {word} is said by that")
+
+
+_KEY_OF = {
+    "--partition": "partition",
+    "-p": "partition",
+    "--account": "account",
+    "-A": "account",
+    "--qos": "qos",
+    "-q": "qos",
+    "--constraint": "constraint",
+    "-C": "constraint",
+    "--nodes": "nodes",
+    "-N": "nodes",
+    "--ntasks": "ranks",
+    "-n": "ranks",
+    "--cpus-per-task": "cores",
+    "-c": "cores",
+    "--gpus-per-node": "gpus",
+    "--mem": "memory",
+    "--time": "walltime",
+    "-t": "walltime",
+}
+
+
+def reach(config: WorkflowConfig) -> Iterator[Mistake]:
+    """A site on another machine is told its root by its full path."""
+    site = config.site
+    if site.transport.kind != "local" and not site.root.is_absolute():
+        yield Mistake(("site", "root"), shown(str(site.root)), "expected a full path, for it is on another machine")

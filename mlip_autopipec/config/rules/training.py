@@ -1,0 +1,152 @@
+"""Rules of the section `training`."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from mlip_autopipec.config.crystals import (
+    atoms_of,
+    nearest_neighbour_angstrom,
+)
+from mlip_autopipec.config.elements import CLOSED_SHELLS, SYMBOLS
+from mlip_autopipec.config.mistakes import KeyPath, Mistake, nearest, shown
+from mlip_autopipec.config.rules.base import SYMBOLS_ALIKE
+from mlip_autopipec.config.rules.crystals import complete, described, in_exploration, in_generation, sound
+from mlip_autopipec.config.rules.generation import alloys
+from mlip_autopipec.config.schemas.oracles import EspressoSection
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.data_models.task import (
+    FUNCTIONS_MAX,
+    FUNCTIONS_MAX_OF_MORE,
+    Dimer,
+    PointDefect,
+    Squeezed,
+    Surface,
+    crystal_name,
+)
+
+
+def cutoff(config: WorkflowConfig) -> Iterator[Mistake]:
+    """The cutoff reaches the nearest neighbours of every crystal."""
+    crystals = [*in_generation(config), *in_exploration(config)]
+    path, widest = max(crystals, key=lambda crystal: nearest_neighbour_angstrom(crystal[1]))
+    longest, cutoff = nearest_neighbour_angstrom(widest), config.training.cutoff_angstrom
+    if cutoff == "auto":  # it is chosen well above the nearest neighbours
+        return
+    if cutoff <= config.distance_min_angstrom:
+        expected = f"expected more than distance_min_angstrom ({config.distance_min_angstrom:g})"
+        yield Mistake(("training", "cutoff_angstrom"), shown(cutoff), expected)
+    elif cutoff <= longest:
+        expected = f"expected more than {longest:.3f}, the nearest-neighbour distance of {described(path, widest)}"
+        yield Mistake(("training", "cutoff_angstrom"), shown(cutoff), expected)
+
+
+def environments(config: WorkflowConfig) -> Iterator[Mistake]:
+    """The active set of an element is square: it takes one environment for each function.
+
+    Silent while the prototypes are wrong: that one mistake would be told twice. And where alloys, slabs or files bring
+    atoms that nobody can count yet.
+    """
+    generation, functions = config.generation, config.training.functions_per_element
+    if not all(sound(prototype, config.campaign.elements) for prototype in generation.prototypes):
+        return
+    if functions == "auto" or generation.files:
+        return
+    if any(isinstance(variation, Surface) for variation in generation.variations):
+        return
+    atoms = _atoms_in_turn(config, generation.structures)
+    for variation in generation.variations:
+        match variation:
+            case PointDefect() | Squeezed():
+                removed = 1 if variation.kind == "vacancy" else 0
+                for element, count in _atoms_in_turn(config, variation.count).items():
+                    atoms[element] += max(0, count - removed * variation.count)
+            case Dimer() if len(config.campaign.elements) == 1:
+                atoms[config.campaign.elements[0]] += 2 * variation.count
+            case _:
+                pass
+    varied = " and generation.variations" if generation.variations else ""
+    alloyed = {element for alloy in alloys(config) for element in alloy.elements}
+    for element, count in atoms.items():
+        if count < functions and element not in alloyed:
+            expected = (
+                f"expected no more than {count}: generation.structures ({generation.structures}){varied} hold {count}"
+                f" {element} atoms in all, and {functions} functions need {functions} of them"
+            )
+            yield Mistake(("training", "functions_per_element"), shown(functions), expected)
+
+
+def _atoms_in_turn(config: WorkflowConfig, structures: int) -> Counter[str]:
+    """Atoms of each element in so many structures, made of the prototypes in turn."""
+    prototypes = config.generation.prototypes
+    atoms: Counter[str] = Counter()
+    each, more = divmod(structures, len(prototypes))
+    for index, prototype in enumerate(prototypes):
+        count = each + (index < more)
+        atoms.update({element: of_cell * count for element, of_cell in atoms_of(prototype).items()})
+    return atoms
+
+
+def functions(config: WorkflowConfig) -> Iterator[Mistake]:
+    """No more functions than the basis has; pacemaker has a basis of its own, which it can't choose the size of."""
+    training, elements = config.training, len(config.campaign.elements)
+    asked, largest = training.functions_per_element, FUNCTIONS_MAX.get(elements, FUNCTIONS_MAX_OF_MORE)
+    if training.trainer == "linear":
+        if asked != "auto" and asked > largest:
+            of = "one element" if elements == 1 else f"{elements} elements"
+            expected = f"expected no more than {largest}: the linear basis of {of} ends there"
+            yield Mistake(("training", "functions_per_element"), shown(asked), expected)
+        return
+    for name in ("cutoff_angstrom", "functions_per_element"):
+        if getattr(training, name) == "auto":
+            expected = "expected a number with trainer: pacemaker; only the linear trainer chooses by itself"
+            yield Mistake(("training", name), shown("auto"), expected)
+
+
+def phonons(config: WorkflowConfig) -> Iterator[Mistake]:
+    """Silent while the prototypes are wrong: their names would be, too."""
+    gate, prototypes = config.training.gate, config.generation.prototypes
+    path: KeyPath = ("training", "gate", "phonons")
+    if gate.phonons is None:
+        return
+    if gate.phonons.oracle and not gate.properties:
+        expected = "expected only with training.gate.properties: the oracle's own are among them"
+        yield Mistake((*path, "oracle"), "true", expected)
+    known = [prototype.name for prototype in prototypes]
+    if not all(map(complete, prototypes)):
+        return
+    for index, name in enumerate(gate.phonons.stable or ()):
+        if crystal_name(name) not in known:
+            expected = f"expected one of generation.prototypes ({', '.join(dict.fromkeys(known))})"
+            yield Mistake((*path, "stable", index), shown(name), expected, nearest(name, known))
+
+
+def references(config: WorkflowConfig) -> Iterator[Mistake]:
+    """Energies by hand are of the campaign's elements, each of them; atoms alone are what the oracle can calculate."""
+    asked, elements = config.training.reference_energies_ev, config.campaign.elements
+    path: KeyPath = ("training", "reference_energies_ev")
+    if isinstance(asked, str):
+        if asked == "isolated_atoms" and isinstance(config.calculation.oracle, EspressoSection):
+            yield from _atoms_alone(path, config.calculation.oracle, elements)
+        return
+    for element, energy_ev in asked.items():
+        if element not in elements:
+            expected = f"expected one of campaign.elements ({', '.join(elements)})"
+            yield Mistake((*path, element), shown(energy_ev), expected, nearest(element, elements, SYMBOLS_ALIKE))
+    for element in elements:
+        if element not in asked and element in SYMBOLS:
+            yield Mistake(path, f"no {element}", "expected an energy in eV for each of campaign.elements")
+
+
+def _atoms_alone(path: KeyPath, oracle: EspressoSection, elements: tuple[str, ...]) -> Iterator[Mistake]:
+    open_shells = [element for element in elements if element in SYMBOLS and element not in CLOSED_SHELLS]
+    if oracle.smearing is None and open_shells:
+        expected = (
+            "expected with calculation.oracle.smearing, or energies by hand: with fixed occupations pw.x finds no"
+            f" ground state of an atom with open shells ({', '.join(open_shells)})"
+        )
+        yield Mistake(path, shown("isolated_atoms"), expected)
+    if oracle.charge:
+        expected = (
+            f"expected with calculation.oracle.charge 0, or energies by hand: {oracle.charge:g} makes ions of atoms"
+        )
+        yield Mistake(path, shown("isolated_atoms"), expected)
