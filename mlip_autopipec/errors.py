@@ -7,6 +7,7 @@ AutopipecError
 │   ├── StateUnreadable    the saved state contradicts the log, or is of another version
 │   ├── FileUnusable       a name on the site is no regular file that can be read
 │   │   └── FileTooLarge   it is larger than anything that is expected there
+│   ├── NameTaken          something else has the name of a file or folder that must be written on the site
 │   ├── CampaignLocked     another daemon holds this campaign
 │   └── DaemonUnreachable  no daemon answers on the control socket
 ├── TransientError         nobody: wait and look again; it fails no task
@@ -60,6 +61,10 @@ class FileUnusable(OperatorError):  # noqa: N818
 
 class FileTooLarge(FileUnusable):
     """A file on the site is larger than anything that is expected there."""
+
+
+class NameTaken(OperatorError):  # noqa: N818
+    """A folder, link or file of someone else has the name of what must be written on the site; it is left alone."""
 
 
 class DaemonUnreachable(OperatorError):  # noqa: N818

@@ -13,6 +13,8 @@ from mlip_autopipec.data_models.task import Task
 
 #: A file that is larger is no small file: nothing of ours writes it, and it is not taken into memory among others.
 SMALL_FILE_BYTES_MAX = 16 * 2**20
+#: One call of `read_many` brings no more: outcomes that are all as large as may be are read in pages.
+READ_BYTES_MAX = 64 * 2**20
 
 
 class Clock(Protocol):
@@ -64,7 +66,11 @@ class Transport(Protocol):
         """
 
     async def read_many(self, paths: Sequence[str]) -> Mapping[str, bytes]:
-        """The content of many small files in one round trip; what is no small regular file is left out."""
+        """The content of many small files in one round trip; what is no small regular file is left out.
+
+        So is what is more than READ_BYTES_MAX in all: ask again for the rest (`read_pages`). Where any of the files is
+        there, at least one is in the answer.
+        """
 
     async def names(self, folder: str) -> tuple[str, ...]:
         """Names in a folder, sorted; empty if there is no such folder."""

@@ -54,6 +54,7 @@ from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.orchestration.ownership import Ownership
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.orchestration.progress import ProgressReader
+from mlip_autopipec.orchestration.reading import read_pages
 from mlip_autopipec.orchestration.restart import after_change
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.ports import Journal
@@ -462,8 +463,8 @@ class _Daemon:
         )
 
     async def _fetch_leftovers(self, files: Sequence[FileRef]) -> None:
-        contents = await self._site.way.transport.read_many([file.path for file in files])
-        await asyncio.to_thread(keep_copies, files, contents, place_of_leftovers(self._config))
+        async for contents in read_pages(self._site.way.transport, [file.path for file in files]):
+            await asyncio.to_thread(keep_copies, files, contents, place_of_leftovers(self._config))
 
     def _save(self, journal: FileJournal, state: WorkflowState) -> None:
         save_state(self._folder / "state.json", state)

@@ -1,8 +1,9 @@
 """Effects: each command as a coroutine that ends in exactly one event.
 
 Nothing is decided here. What is pure and may go over 10,000 tasks is done in a thread: the loop answers meanwhile.
-A passing fault becomes EffectDeferred with a growing delay; anything else that is raised is for a person or a bug, and
-ends the daemon.
+A passing fault becomes EffectDeferred with a growing delay, and so does a name of ours that something else has: it is
+told, and waited until somebody moves it away. Anything else that is raised is for a person or a bug, and ends the
+daemon.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from mlip_autopipec.data_models.base import Mender, Phase, Reason
 from mlip_autopipec.data_models.ids import attempt_file
 from mlip_autopipec.data_models.state import Batch, TaskRecord, WorkflowState
 from mlip_autopipec.data_models.task import Resources, Task, TaskFile
-from mlip_autopipec.errors import BugError, FileUnusable, LoginRefused, TransientError
+from mlip_autopipec.errors import BugError, FileUnusable, LoginRefused, NameTaken, OperatorError, TransientError
 from mlip_autopipec.orchestration.contract import breach_of_kind
 from mlip_autopipec.orchestration.exclusion import UNKNOWN_REMEDY, excluded, sorted_refusal
 from mlip_autopipec.orchestration.first_labels import CHECK
@@ -46,6 +47,7 @@ Ts = TypeVarTuple("Ts")
 EFFECT_TIMEOUT_S = 600.0
 _DELAY_FIRST_S = 2.0
 _DELAY_MAX_S = 300.0
+_REMEDY = "Move away what has the name, or give the rights; the daemon tries again by itself"
 
 
 class Effects:
@@ -79,6 +81,8 @@ class Effects:
         try:
             async with asyncio.timeout(EFFECT_TIMEOUT_S):
                 return await self._run(command, state)
+        except NameTaken as error:
+            return self._deferred(command.subject, f"{error}. {_REMEDY}", state, ev.SiteHealth.DEGRADED)
         except (TransientError, TimeoutError) as error:
             words = str(error) or f"no answer within {EFFECT_TIMEOUT_S:.0f} s"
             return self._deferred(command.subject, words, state, health_after(error))
@@ -103,7 +107,11 @@ class Effects:
 
     async def _submit(self, batch: Batch, state: WorkflowState) -> ev.Event:
         tasks, files = await self._aside(_staged, batch, state, self._resources)
-        await self._transport.write(files)
+        try:
+            await self._transport.write(files)
+        except OperatorError as error:  # nothing is submitted; a start would meet the same
+            words = f"the tasks cannot be written: {error}. {_REMEDY}"
+            return self._deferred(f"batch:{batch.uid}", words, state, ev.SiteHealth.DEGRADED)
         exclude = excluded(state, self._clock.now())
         answer = await (
             self._scheduler.submit(batch, tasks, exclude) if exclude else self._scheduler.submit(batch, tasks)

@@ -14,12 +14,13 @@ from typing import Protocol, TypeVar
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.commands import Command
 from mlip_autopipec.data_models.state import Batch, WorkflowState
-from mlip_autopipec.errors import TransientError
+from mlip_autopipec.errors import OperatorError, TransientError
 from mlip_autopipec.orchestration.decide import decide, next_deadline
 from mlip_autopipec.orchestration.effects import Effects, health_after
 from mlip_autopipec.orchestration.machine import evolve, is_in_trouble, is_live, is_stale
 from mlip_autopipec.orchestration.outcomes import judge_outcome, live_attempts
 from mlip_autopipec.orchestration.policy import Policy
+from mlip_autopipec.orchestration.reading import read_pages
 from mlip_autopipec.ports import Clock, Journal, Scheduler, Transport, Watcher
 
 T = TypeVar("T")
@@ -109,6 +110,7 @@ class WorkflowManager:
         self._unsaved = False
         self._stopped = False
         self._clocks = since
+        self._is_blind = False  # the outbox can't be listed
 
     async def record(self, event: ev.Event, subject: str | None = None) -> bool:
         """Hand an event in and wait until it is durable and folded in; False if it was stale and not written.
@@ -223,20 +225,38 @@ class WorkflowManager:
                 item.durable.set_result(id(item) in written)
 
     async def _watch(self) -> None:
-        """Turn names in the outbox into events. Names that end no live attempt are old news."""
-        async for names in self._watcher.names():
-            state = self.state
-            live = live_attempts(state)
-            for wanted in _pieces(sorted(names & live.keys()), _OUTCOMES_PER_READ_MAX):
-                await self._take(wanted, live, state)
+        """Turn names in the outbox into events. Names that end no live attempt are old news.
+
+        Where the outbox can't be listed now, it is told, and tried again.
+        """
+        while True:
+            try:
+                async for names in self._watcher.names():
+                    self._is_blind = False
+                    state = self.state
+                    live = live_attempts(state)
+                    for wanted in _pieces(sorted(names & live.keys()), _OUTCOMES_PER_READ_MAX):
+                        await self._take(wanted, live, state)
+            except TransientError as error:
+                self._is_blind = True
+                await self._site(health_after(error), str(error))
+            await self._clock.sleep(self._poll_interval_s)
 
     async def _take(self, wanted: Sequence[str], live: Mapping[str, tuple[Batch, int]], state: WorkflowState) -> None:
         """Read outcomes, and hand in what they mean; `live` is of `state`, which may be old news by now."""
         try:
-            contents = await self._transport.read_many([f"outbox/{name}" for name in wanted])
-        except TransientError as error:  # the names come again with the next rescan
+            async for contents in read_pages(self._transport, [f"outbox/{name}" for name in wanted]):
+                await self._hand_in(contents, wanted, live, state)
+        except (TransientError, OperatorError) as error:  # the names come again with the next rescan
             await self._site(health_after(error), str(error))
-            return
+
+    async def _hand_in(
+        self,
+        contents: Mapping[str, bytes],
+        wanted: Sequence[str],
+        live: Mapping[str, tuple[Batch, int]],
+        state: WorkflowState,
+    ) -> None:
         now = self._clock.now()
         for names in _pieces([name for name in wanted if f"outbox/{name}" in contents], _EVENTS_PER_TURN_MAX):
             found = [(contents[f"outbox/{name}"], *live[name]) for name in names]
@@ -275,7 +295,7 @@ class WorkflowManager:
         """With nothing to ask the scheduler, any answer tells that the site is there again."""
         try:
             await self._transport.names("outbox")
-        except TransientError as error:
+        except (TransientError, OperatorError) as error:
             await self._site(health_after(error), str(error))
             return
         await self._site(ev.SiteHealth.OK, "")
@@ -316,7 +336,7 @@ class WorkflowManager:
         return (record.job_state, record.detail) != (sighting.state, sighting.detail)
 
     async def _site(self, health: ev.SiteHealth, message: str) -> None:
-        if health is ev.SiteHealth.OK and is_in_trouble(self.state):
+        if health is ev.SiteHealth.OK and (is_in_trouble(self.state) or self._is_blind):
             return  # it answers, and is in trouble all the same
         if health is not self.state.site:
             await self.record(ev.SiteChanged(at=self._clock.now(), health=health, message=message))

@@ -6,7 +6,6 @@ and signs it. Whoever finds a later epoch than its own has been replaced, and en
 looks, a submission is still one: both daemons would make it under the same name.
 """
 
-import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -51,8 +50,12 @@ class Ownership:
         """Check now and then, for ever; what a fault of the site says is the reconciler's to tell."""
         while True:
             await self._clock.sleep(interval_s)
-            with contextlib.suppress(TransientError):
+            try:
                 await self.check()
+            except CampaignLocked:
+                raise
+            except (TransientError, OperatorError):
+                continue
 
     async def check(self) -> None:
         """Raise CampaignLocked if a later daemon has taken over; TransientError if that can't be told."""

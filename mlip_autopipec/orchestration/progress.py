@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.outcome import PROGRESS_WORDS_MAX, Progress
 from mlip_autopipec.data_models.state import TaskRecord, TaskStatus, WorkflowState
-from mlip_autopipec.errors import TransientError
+from mlip_autopipec.errors import OperatorError, TransientError
 from mlip_autopipec.ports import Clock, Transport
 
 #: Tasks that are told of at a time; a person reads no more, and each is a file to be read.
@@ -56,7 +56,7 @@ class ProgressReader:
             return
         try:
             contents = await self._transport.read_many(list(paths.values()))
-        except TransientError:
+        except (TransientError, OperatorError):
             return
         self._read = {task: progress_of(contents[path]) for task, path in paths.items() if path in contents}
 

@@ -29,6 +29,7 @@ from mlip_autopipec.orchestration.intents import Intent, intent_path
 from mlip_autopipec.orchestration.machine import can_reopen, evolve
 from mlip_autopipec.orchestration.outcomes import judge_outcome
 from mlip_autopipec.orchestration.policy import Policy
+from mlip_autopipec.orchestration.reading import read_pages
 from mlip_autopipec.ports import PhaseRunner, Transport
 
 _READ_AT_ONCE = 500
@@ -85,7 +86,8 @@ async def _k_mesh(transport: Transport, intents: Sequence[Intent]) -> KMesh:
 async def _read_all(transport: Transport, paths: Sequence[str]) -> dict[str, bytes]:
     contents: dict[str, bytes] = {}
     for start in range(0, len(paths), _READ_AT_ONCE):
-        contents.update(await transport.read_many(paths[start : start + _READ_AT_ONCE]))
+        async for found in read_pages(transport, paths[start : start + _READ_AT_ONCE]):
+            contents.update(found)
     return contents
 
 

@@ -2,16 +2,17 @@
 
 import asyncio
 import contextlib
+import errno
 import os
+import secrets
 import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple, Unpack
 
-from mlip_autopipec.errors import FileUnusable, OperatorError, TransientError
-from mlip_autopipec.ports import SMALL_FILE_BYTES_MAX, Completed
+from mlip_autopipec.errors import FileUnusable, NameTaken, OperatorError, TransientError
+from mlip_autopipec.ports import READ_BYTES_MAX, SMALL_FILE_BYTES_MAX, Completed
 from mlip_autopipec.regular import read_regular
 
 T = TypeVar("T")
@@ -65,7 +66,7 @@ class LocalTransport:
         return await self._aside(_read, self._root / path, size_max)
 
     async def read_many(self, paths: Sequence[str]) -> Mapping[str, bytes]:
-        """Read many small files; what does not exist, or is no regular file, is left out."""
+        """Read many small files; what does not exist, is no regular file, or is too much for one call, is left out."""
         return await self._aside(_read_many, self._root, paths)
 
     async def names(self, folder: str) -> tuple[str, ...]:
@@ -81,10 +82,13 @@ def _faults() -> Iterator[None]:
     """What the file system refuses, sorted by who must act: a full disk passes, missing rights do not."""
     try:
         yield
-    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise NameTaken(f"the site's files: {error}") from error
+    except PermissionError as error:
         raise OperatorError(f"the site's files: {error}") from error
     except OSError as error:
-        raise TransientError(f"the site's files: {error}") from error
+        kind = NameTaken if error.errno == errno.ELOOP else TransientError
+        raise kind(f"the site's files: {error}") from error
 
 
 @_faults()
@@ -93,9 +97,9 @@ def _write_all(root: Path, files: Mapping[str, bytes]) -> None:
     for path, content in files.items():
         target = root / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
         try:
-            with temporary.open("wb") as stream:
+            with temporary.open("xb") as stream:  # no link that somebody has placed is followed
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -122,9 +126,13 @@ def _read(path: Path, size_max: int) -> bytes | None:
 
 def _read_many(root: Path, paths: Sequence[str]) -> dict[str, bytes]:
     contents: dict[str, bytes] = {}
+    room = READ_BYTES_MAX
     for path in paths:
         with contextlib.suppress(FileUnusable):
             if (content := _read(root / path, SMALL_FILE_BYTES_MAX)) is not None:
+                room -= len(content)
+                if room < 0 and contents:
+                    break
                 contents[path] = content
     return contents
 

@@ -17,8 +17,8 @@ import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from mlip_autopipec.errors import AutopipecError, BugError, FileUnusable, OperatorError, TransientError
-from mlip_autopipec.ports import SMALL_FILE_BYTES_MAX, Completed
+from mlip_autopipec.errors import AutopipecError, BugError, FileUnusable, NameTaken, OperatorError, TransientError
+from mlip_autopipec.ports import READ_BYTES_MAX, SMALL_FILE_BYTES_MAX, Completed
 
 #: Between SIGTERM and SIGKILL on the far side.
 _KILL_AFTER_S = 5
@@ -64,12 +64,15 @@ _READ = (
     ' LC_ALL=C head -c "$2" -- "$1"'
 )
 # find leaves out what is too large or no regular file, and complains of what does not exist; the folder itself is for a
-# list of nothing. tar follows no link either, and packs what was put in a file's place since as what it is.
+# list of nothing. tar follows no link either, and packs what was put in a file's place since as what it is. Its stream
+# is cut where it is too much for one call; how tar has ended is told apart, since head ends well in any case.
 _PACK = (
     '[ -e "$1" ] || exit 0; export LC_ALL=C; cd -- "$1"'
     ' && { printf "./\\0"; xargs -0 -r sh -c \'exec find -P "$@" -maxdepth 0 -type f -readable'
     f' -size -{SMALL_FILE_BYTES_MAX // 1024 + 1}k -printf "%p\\0"\' sh; }}'
-    " | tar -c --hard-dereference --format=gnu --no-recursion --null --no-unquote -T - -f -"
+    " | { tar -c --hard-dereference --format=gnu --no-recursion --null --no-unquote -T - -f -"
+    ' || echo "AP-TAR $?" >&2; }'
+    f" | head -c {READ_BYTES_MAX}"
 )
 _LIST = 'LC_ALL=C find "$1" -mindepth 1 -maxdepth 1 -printf "%f\\0"'
 
@@ -79,12 +82,17 @@ _ABSENT = re.compile(
     r".*: (No such file or directory|File removed before we read it)|head: cannot open .* for reading: Not a directory"
 )
 _BESIDE = re.compile(r"tar: (Exiting with failure status.*|Error is not recoverable.*|.*: file changed as we read it)")
+_TAR_STATUS = re.compile(rb"^AP-TAR (\d{1,3})\n", re.MULTILINE)
 #: A name that is no file to be read, in `read_command`'s words and in head's.
 _UNUSABLE = re.compile(
     r": (Not a regular file|Permission denied|Too many levels of symbolic links|File name too long)$"
 )
 #: What does not pass by itself.
 _REFUSED = re.compile(r": (Permission denied|Not a directory|Is a directory|File exists)\b|cannot overwrite ", re.ASCII)
+#: Of those: something else has the name.
+_TAKEN = re.compile(
+    r": (Not a directory|Is a directory|File exists|Too many levels of symbolic links)\b|cannot overwrite ", re.ASCII
+)
 
 
 def run_command(root: str, argv: Sequence[str], *, nonce: str, timeout_s: float, prologue: str = "") -> str:
@@ -170,6 +178,12 @@ def complaint(answer: Completed, what: str) -> AutopipecError:
     return (OperatorError if _REFUSED.search(words) else TransientError)(f"{what}: {words}")
 
 
+def complaint_of_write(answer: Completed, what: str) -> AutopipecError:
+    """The same, where a name that something else has is told apart."""
+    words = last_words(answer.stderr)
+    return NameTaken(f"{what}: {words}") if _TAKEN.search(words) else complaint(answer, what)
+
+
 def last_words(stderr: bytes) -> str:
     """The end of what was said, for a message."""
     return stderr.decode("utf-8", "replace").strip()[-_WORDS_MAX:]
@@ -196,7 +210,10 @@ def listed(paths: Iterable[str]) -> bytes:
 
 
 def unpacked(stream: bytes, paths: Iterable[str]) -> dict[str, bytes]:
-    """The files of a tar stream by the paths they were asked for. Raises TransientError if the stream is damaged."""
+    """The files of a tar stream by the paths they were asked for. Raises TransientError if the stream is damaged.
+
+    One that was cut where it is too much for one call holds as many as came whole.
+    """
     asked = {_relative(path): path for path in paths}
     contents: dict[str, bytes] = {}
     if not stream:
@@ -208,8 +225,18 @@ def unpacked(stream: bytes, paths: Iterable[str]) -> dict[str, bytes]:
                 if content is not None:
                     contents[asked[f"./{PurePosixPath(member.name)}"]] = content.read()
     except (tarfile.TarError, KeyError) as error:
-        raise TransientError(f"a damaged tar stream came back: {error!r}") from error
+        if len(stream) < READ_BYTES_MAX or isinstance(error, KeyError):
+            raise TransientError(f"a damaged tar stream came back: {error!r}") from error
     return contents
+
+
+def check_packed(answer: Completed, what: str) -> None:
+    """Raise `complaint` if `read_many_command` did not read all that is there, up to the most for one call."""
+    if len(answer.stdout) >= READ_BYTES_MAX:
+        return  # what was cut off has ended tar
+    told = _TAR_STATUS.search(answer.stderr)
+    status = answer.exit_status or (int(told[1]) if told else 0)
+    is_there(Completed(status, b"", _TAR_STATUS.sub(b"", answer.stderr)), what)
 
 
 def _framed(body: str) -> str:

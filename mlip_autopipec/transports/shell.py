@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mlip_autopipec.data_models.text import first_lines
-from mlip_autopipec.errors import FileTooLarge, OperatorError, TooFewSessions, TransientError
-from mlip_autopipec.ports import Clock, Completed
+from mlip_autopipec.errors import FileTooLarge, TooFewSessions, TransientError
+from mlip_autopipec.ports import READ_BYTES_MAX, Clock, Completed
 from mlip_autopipec.transports import remote
 from mlip_autopipec.transports.logins import Logins
 
@@ -154,7 +154,7 @@ class ShellTransport(ABC):
         what = self._what(f"write of {len(files)} files")
         answer = await self._exchange(command, nonce, what, stdin=stdin, timeout_s=timeout_s)
         if answer.exit_status != 0:
-            raise remote.complaint(answer, what)
+            raise remote.complaint_of_write(answer, what)
 
     async def read(self, path: str, *, size_max: int = 64 * 2**20) -> bytes | None:
         """Read one file; None if there is none."""
@@ -169,13 +169,14 @@ class ShellTransport(ABC):
         return answer.stdout
 
     async def read_many(self, paths: Sequence[str]) -> Mapping[str, bytes]:
-        """Read many small files as one tar stream; what is no small regular file is left out."""
+        """Read many small files as one tar stream; what is no small file, or is too much for one call, is left out."""
         if not paths:
             return {}
-        nonce, timeout_s, what = self._nonce(), self._call_timeout_s, self._what(f"read of {len(paths)} files")
+        nonce, what = self._nonce(), self._what(f"read of {len(paths)} files")
+        timeout_s = self._call_timeout_s + _SECONDS_PER_MIB * READ_BYTES_MAX / 2**20
         command = remote.read_many_command(self._root, nonce=nonce, timeout_s=timeout_s)
         answer = await self._exchange(command, nonce, what, stdin=remote.listed(paths), timeout_s=timeout_s)
-        remote.is_there(answer, what)
+        remote.check_packed(answer, what)
         return remote.unpacked(answer.stdout, paths)
 
     async def names(self, folder: str) -> tuple[str, ...]:
@@ -303,5 +304,5 @@ async def _all_of(stream: Reader, what: str) -> bytes:
     while chunk := await stream.read(_CHUNK_BYTES):
         content += chunk
         if len(content) > _OUTPUT_BYTES_MAX:
-            raise OperatorError(f"{what}: it says more than {_OUTPUT_BYTES_MAX} bytes")
+            raise TransientError(f"{what}: it says more than {_OUTPUT_BYTES_MAX} bytes, which is too much to take in")
     return bytes(content)

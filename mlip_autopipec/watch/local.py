@@ -6,13 +6,13 @@ every `rescan_s` in any case. Each set is whole, so nothing that was missed once
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
 import watchfiles
 
-from mlip_autopipec.errors import OperatorError
+from mlip_autopipec.errors import TransientError
 
 #: watchfiles gathers changes for at most this long before it tells; small, since outcomes come alone and seldom.
 _DEBOUNCE_MS = 50
@@ -27,12 +27,20 @@ class LocalWatcher:
         self._rescan_ms = round(rescan_s * 1000)
         self._poll = poll
 
-    async def names(self) -> AsyncIterator[frozenset[str]]:
-        """Whole listings of the outbox: at once, after every change, and at least every `rescan_s`."""
+    async def names(self) -> AsyncGenerator[frozenset[str], None]:
+        """Whole listings of the outbox: at once, after every change, and at least every `rescan_s`.
+
+        Raises TransientError where it can't be listed now: the disk fails, or something else has its name.
+        """
         try:
-            await asyncio.to_thread(self._outbox.mkdir, parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError, PermissionError) as error:
-            raise OperatorError(f"the outbox must be a folder that can be listed: {error}") from error
+            async with aclosing(self._listings()) as listings:
+                async for names in listings:
+                    yield names
+        except OSError as error:
+            raise TransientError(f"the outbox must be a folder that can be listed: {error}") from error
+
+    async def _listings(self) -> AsyncGenerator[frozenset[str], None]:
+        await asyncio.to_thread(self._outbox.mkdir, parents=True, exist_ok=True)
         yield await self._listing()
         changes = watchfiles.awatch(
             self._outbox,

@@ -11,8 +11,9 @@ import pytest
 from far_machine import runs, until
 from far_stand import Site
 
-from mlip_autopipec.errors import FileUnusable, OperatorError, TransientError
-from mlip_autopipec.ports import SMALL_FILE_BYTES_MAX
+from mlip_autopipec.errors import FileUnusable, NameTaken, OperatorError, TransientError
+from mlip_autopipec.orchestration.reading import read_pages
+from mlip_autopipec.ports import READ_BYTES_MAX, SMALL_FILE_BYTES_MAX
 
 EVERY_BYTE = bytes(range(256))
 ODD_NAMES = (
@@ -178,6 +179,22 @@ async def test_of_many_files_the_large_ones_are_left_out(site: Site) -> None:
     assert len((await site.transport.read_many(["large"]))["large"]) == SMALL_FILE_BYTES_MAX
 
 
+async def test_more_than_one_call_may_bring_is_read_in_pages(site: Site) -> None:
+    """Files that are all as large as may be: some at a time, none half, and all of them in the end."""
+    await site.transport.write({"large/none": b""})
+    paths = [f"large/{number}" for number in range(READ_BYTES_MAX // SMALL_FILE_BYTES_MAX + 1)]
+    for path in paths:
+        with (site.root / path).open("wb") as stream:
+            stream.truncate(SMALL_FILE_BYTES_MAX)
+    await site.transport.write({"small": b"1"})
+    pages = [page async for page in read_pages(site.transport, [*paths, "absent", "large", "small"])]
+    assert len(pages) > 1
+    assert sorted(path for page in pages for path in page) == [*paths, "small"]
+    for page in pages:
+        assert sum(map(len, page.values())) <= READ_BYTES_MAX
+        assert {len(content) for content in page.values()} <= {1, SMALL_FILE_BYTES_MAX}
+
+
 @pytest.mark.parametrize("name", ODD_NAMES)
 async def test_odd_names_are_names(site: Site, name: str) -> None:
     """No shell, tar or checksum tool takes anything in a name for itself."""
@@ -208,11 +225,11 @@ async def test_a_folder_may_be_a_link(site: Site, tmp_path: Path) -> None:
 async def test_a_folder_in_the_place_of_a_file_is_for_a_person(site: Site) -> None:
     """To be written or read; it stays as it is."""
     await site.transport.write({"place/inside": b"1"})
-    with pytest.raises(OperatorError, match="place"):
+    with pytest.raises(NameTaken, match="place"):
         await site.transport.write({"place": b"2"})
     with pytest.raises(OperatorError, match="place"):
         await site.transport.read("place")
-    with pytest.raises(OperatorError, match="inside"):
+    with pytest.raises(NameTaken, match="inside"):
         await site.transport.write({"place/inside/deeper": b"2"})
     assert await site.transport.names("place") == ("inside",)
 

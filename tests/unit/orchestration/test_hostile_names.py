@@ -16,7 +16,7 @@ from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.ownership import Ownership
 from mlip_autopipec.orchestration.progress import ProgressReader
 from mlip_autopipec.phases import phase_runners
-from mlip_autopipec.ports import PostMortem
+from mlip_autopipec.ports import Accepted, PostMortem
 from mlip_autopipec.regular import read_regular
 from mlip_autopipec.testing.clock import SimulatedClock
 from mlip_autopipec.testing.cluster import SimulatedCluster
@@ -117,6 +117,89 @@ async def test_names_that_are_no_epochs_count_for_nothing(tmp_path: Path) -> Non
     await owner.claim("copper-1")
 
     assert (tmp_path / ".ap" / "epochs" / "000001" / "owner.json").exists()
+
+
+class Taken(SimulatedCluster):
+    """Takes whatever it is given."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def submit(self, batch: object, tasks: object, exclude: object = ()) -> Accepted:
+        del batch, tasks, exclude
+        return Accepted("17")
+
+
+#: Names that the daemon writes as it submits; something else may have any of them.
+WRITTEN = (
+    "cycles",
+    "{workdir}",
+    "{workdir}/task.json",
+    ".ap/submit",
+    ".ap/submit/{uid}",
+    ".ap/submit/{uid}/intent.json",
+)
+IN_THE_WAY: dict[str, Callable[[Path], None]] = {"folder": Path.mkdir, "file": Path.touch, **NO_FILES}
+
+
+@pytest.mark.parametrize("kind", IN_THE_WAY)
+@pytest.mark.parametrize("name", WRITTEN)
+async def test_a_name_of_ours_that_something_else_has_is_told_and_waited_for(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    """No start ends by it: the batch waits, with the name in words, and goes on once that is moved away."""
+    campaign = walk()
+    campaign.until(lambda state: bool(state.batches))
+    uid, batch = next(iter(campaign.state.batches.items()))
+    path = tmp_path / name.format(uid=uid, workdir=campaign.state.tasks[batch.tasks[0]].task.workdir)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    IN_THE_WAY[kind](path)
+    before = path.lstat()
+
+    async def nothing() -> None:
+        """No site to prepare."""
+
+    transport = LocalTransport(tmp_path)
+    effects = Effects(phase_runners(copper_config()), Taken(), transport, SimulatedClock(), prepare=nothing)
+    event = await effects.carry_out(cm.SubmitBatch(uid=uid), campaign.state)
+    if isinstance(event, ev.EffectDeferred):
+        assert path.name in event.message
+        assert "Move away" in event.message
+        assert event.health is ev.SiteHealth.DEGRADED
+        after = path.lstat()
+        assert (after.st_ino, after.st_mode, after.st_size) == (before.st_ino, before.st_mode, before.st_size)
+        path.rename(path.with_name("moved"))
+        event = await effects.carry_out(cm.SubmitBatch(uid=uid), campaign.state)
+    assert isinstance(event, ev.SubmissionAccepted)
+    files = await transport.names(f".ap/submit/{uid}")
+    assert "intent.json" in files
+
+
+async def test_a_site_whose_names_are_taken_is_waited_for(tmp_path: Path) -> None:
+    """The same for what is placed there once, at the start."""
+    (tmp_path / ".ap").touch()
+    campaign, transport = walk(), LocalTransport(tmp_path)
+
+    async def prepare() -> None:
+        await transport.write({".ap/payload.pyz": b"work half"})
+
+    effects = Effects(phase_runners(copper_config()), Taken(), transport, SimulatedClock(), prepare=prepare)
+    event = await effects.carry_out(cm.PrepareSite(), campaign.state)
+    assert isinstance(event, ev.EffectDeferred)
+    assert ".ap" in event.message
+
+
+async def test_a_root_without_rights_is_for_a_person(tmp_path: Path) -> None:
+    """Nothing passes there by itself, and no task runs yet: the start ends with the words."""
+
+    async def prepare() -> None:
+        raise OperatorError("the site's files: Permission denied")
+
+    effects = Effects(
+        phase_runners(copper_config()), Taken(), LocalTransport(tmp_path), SimulatedClock(), prepare=prepare
+    )
+    with pytest.raises(OperatorError, match="Permission denied"):
+        await effects.carry_out(cm.PrepareSite(), walk().state)
 
 
 def test_no_descriptor_is_left_open(tmp_path: Path) -> None:

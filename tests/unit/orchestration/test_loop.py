@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
 from functools import reduce
 
 import pytest
@@ -38,6 +38,13 @@ class Site(SimulatedCluster):
     silent_times = 0
     strangers: tuple[ev.QueuedJob, ...] = ()
     submissions = 0
+    blind_until: datetime | None = None
+
+    async def names(self) -> AsyncIterator[frozenset[str]]:
+        if self.blind_until is not None and self._clock.now() < self.blind_until:
+            raise TransientError("the outbox is a pipe")
+        async for names in super().names():
+            yield names
 
     async def submit(self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()) -> Answer:
         self.submissions += 1
@@ -244,6 +251,19 @@ def test_a_silent_scheduler_degrades_the_site_and_fails_nothing() -> None:
     changes = [event.health for event in stand.seen if isinstance(event, ev.SiteChanged)]
     assert changes == [ev.SiteHealth.DEGRADED, ev.SiteHealth.OK]
     assert "AttemptLost" not in stand.kinds()
+
+
+def test_an_outbox_that_cannot_be_listed_is_told_once_and_waited_for() -> None:
+    """Whatever the scheduler answers meanwhile; then the outcomes are there, and the campaign reaches its verdict."""
+    stand = Stand()
+    stand.site.blind_until = stand.clock.now() + timedelta(minutes=5)
+
+    async def watch() -> None:
+        await stand.until(lambda: stand.manager.state.verdict is not None)
+
+    stand.run(watch)
+    changes = [(event.health, event.message) for event in stand.seen if isinstance(event, ev.SiteChanged)]
+    assert changes == [(ev.SiteHealth.DEGRADED, "the outbox is a pipe"), (ev.SiteHealth.OK, "")]
 
 
 def test_a_cut_while_outcomes_are_read_loses_none() -> None:

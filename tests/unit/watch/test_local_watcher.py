@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import itertools
+import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from mlip_autopipec.errors import TransientError
 from mlip_autopipec.watch.local import LocalWatcher
 
 #: Far beyond any test: what is seen before it was seen by inotify.
@@ -146,3 +148,25 @@ async def test_a_cancelled_watch_ends_promptly(outbox: Path, *, poll: bool) -> N
         with pytest.raises(asyncio.CancelledError):
             await task
     assert time.monotonic() - began < 5.0
+
+
+@pytest.mark.parametrize("make", [Path.touch, os.mkfifo, lambda path: path.symlink_to(path)])
+async def test_an_outbox_that_is_no_folder_is_told(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """As what passes: somebody moves it away, and the next watch finds the folder."""
+    outbox = tmp_path / "outbox"
+    make(outbox)
+    with pytest.raises(TransientError, match="outbox must be a folder that can be listed"):
+        async with watching(LocalWatcher(outbox, rescan_s=0.1)) as names:
+            await anext(names)
+    outbox.unlink()
+    async with watching(LocalWatcher(outbox, rescan_s=0.1)) as names:
+        assert await anext(names) == frozenset()
+
+
+async def test_a_folder_that_goes_while_it_is_watched_is_told(outbox: Path) -> None:
+    """No listing is made up."""
+    async with watching(LocalWatcher(outbox, rescan_s=0.05)) as names:
+        await anext(names)
+        await asyncio.to_thread(outbox.rmdir)
+        with pytest.raises(TransientError, match="outbox"):
+            await sets_until(names, lambda _: False)
