@@ -1,16 +1,40 @@
 """What the documents say is what the code does."""
 
+import argparse
+import importlib.util
 import re
+import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
+import typer.main
+from ruamel.yaml import YAML
 
-from mlip_autopipec.daemon.service import STOPPED_EARLY_EXIT_CODE, VERDICT_EXIT_CODES
+from mlip_autopipec.cli import app
+from mlip_autopipec.config.loader import load_config
+from mlip_autopipec.daemon.service import STOPPED_EARLY_EXIT_CODE, VERDICT_EXIT_CODES, _parser
 from mlip_autopipec.orchestration.diagram import anywhere, mermaid
+from mlip_autopipec.starter import EMT_ELEMENTS, Wishes, site_file
 
 TOP = Path(__file__).parents[2]
 ARCHITECTURE = (TOP / "ARCHITECTURE.md").read_text()
 README = (TOP / "README.md").read_text()
+#: What people read: the top's documents and the pages of docs/.
+PAGES = [*sorted(TOP.glob("*.md")), *sorted((TOP / "docs").rglob("*.md"))]
+WORDS_MAX = 900
+
+
+def hook(name: str) -> ModuleType:
+    """A file of docs/hooks, which MkDocs runs as it is."""
+    spec = importlib.util.spec_from_file_location(name, TOP / "docs" / "hooks" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.parametrize("diagram", mermaid())
@@ -24,11 +48,19 @@ def test_events_that_the_diagram_leaves_out_are_named_beside_it() -> None:
     assert ", ".join(sorted(anywhere())) in ARCHITECTURE
 
 
-def test_every_exit_code_is_in_the_readme() -> None:
+def test_every_exit_code_is_on_its_page() -> None:
     """The table of exit codes names each verdict's."""
-    table = "".join(line for line in README.splitlines() if line.startswith("|"))
+    page = (TOP / "docs" / "reference" / "exit-codes.md").read_text()
+    table = "".join(line for line in page.splitlines() if line.startswith("|"))
     for code in (*VERDICT_EXIT_CODES.values(), STOPPED_EARLY_EXIT_CODE, 2, 78, 70):
         assert re.search(rf"\b{code}\b", table), code
+
+
+def test_every_verdict_has_its_page_section() -> None:
+    """What each means, and what to do."""
+    page = (TOP / "docs" / "verdicts.md").read_text()
+    for verdict in VERDICT_EXIT_CODES:
+        assert f"\n## {str(verdict).replace('_', ' ')}\n" in page
 
 
 def test_every_test_that_a_document_names_is_there() -> None:
@@ -41,7 +73,179 @@ def test_every_test_that_a_document_names_is_there() -> None:
         assert sorted(named - tests) == [], document
 
 
-def test_every_file_that_the_readme_shows_or_starts_is_there() -> None:
-    """Commands and pictures of the README exist in the checkout."""
-    for path in re.findall(r"\./(scripts/\w+)|\]\((docs/[\w.]+)\)", README):
-        assert (TOP / next(filter(None, path))).is_file(), path
+def test_a_readme_is_a_page() -> None:
+    """Who wants more finds it under docs/."""
+    assert len(README.split()) <= WORDS_MAX
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
+def test_every_file_that_a_page_links_to_or_starts_is_there(page: Path) -> None:
+    """Links, pictures, and scripts of the checkout. Pages that are generated count as there."""
+    generated = {(TOP / "docs" / name).resolve() for name in hook("pages").generated()}
+    text = page.read_text()
+    for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text):
+        path = (page.parent / target).resolve()
+        assert path.exists() or (path in generated and page.is_relative_to(TOP / "docs")), target
+    for script in re.findall(r"(?:^|[\s`])(?:\./)?(scripts/\w+)", text):
+        assert (TOP / script).is_file(), script
+    for file in re.findall(r"`(config/[\w/.-]+\.yaml)`", text):
+        assert (TOP / file).is_file(), file
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """MkDocs would only mention it."""
+    found = re.findall(r": ([\w/-]+\.md)$", (TOP / "mkdocs.yml").read_text(), flags=re.MULTILINE)
+    written = {str(path.relative_to(TOP / "docs")) for path in (TOP / "docs").rglob("*.md")}
+    assert sorted(found) == sorted(written | hook("pages").generated().keys())
+
+
+# --- the generated pages ---------------------------------------------------------------------------------------------
+
+
+def test_every_key_of_a_site_file_has_a_meaning() -> None:
+    """By its description, or a word in docs/hooks/pages.py."""
+    rows = [line for line in hook("pages").site_file_reference().splitlines() if line.startswith("| `")]
+    assert [row for row in rows if row.endswith("|  |")] == []
+    assert any("`gamma_halt_first`" in row for row in rows)
+
+
+def test_every_command_is_in_the_reference() -> None:
+    """With its options, and what it is for."""
+    page = hook("pages").command_reference()
+    for path, command in commands():
+        assert f"### autopipecctl {' '.join(path)}" in page
+        assert command.help
+    assert "--exit-on-verdict" in page
+
+
+def test_job_scripts_are_those_of_today() -> None:
+    """Made again by `python docs/hooks/job_scripts.py > docs/reference/job-scripts.md`."""
+    assert (TOP / "docs" / "reference" / "job-scripts.md").read_text() == hook("job_scripts").page()
+
+
+@pytest.mark.parametrize("path", sorted((TOP / "config" / "clusters").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_site_file_for_a_cluster_is_right(path: Path) -> None:
+    assert load_config(path).config.site.scheduler.kind == "slurm"
+
+
+# --- blocks of YAML --------------------------------------------------------------------------------------------------
+
+#: What stands for one thing or another: a page that names it means all of it.
+CHOICES = {"oracle", "transport", "scheduler", "engine"}
+
+
+def blocks() -> Iterator[Any]:
+    for page in PAGES:
+        for number, block in enumerate(re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)):
+            yield pytest.param(block, id=f"{page.relative_to(TOP)}-{number + 1}")
+
+
+@pytest.mark.parametrize("block", list(blocks()))
+def test_every_block_of_yaml_is_a_part_of_a_site_file(tmp_path: Path, block: str) -> None:
+    """A whole file as it is; a part of one in the place of that part in the file that `config init` writes."""
+    asked = YAML(typ="safe").load(block)
+    text = block
+    if not {"campaign", "site", "generation", "exploration", "calculation"} <= asked.keys():
+        base = YAML(typ="safe").load(site_file(wishes_of(asked), tmp_path))
+        with (tmp_path / "merged.yaml").open("w") as stream:
+            YAML(typ="safe").dump(merged(base, asked), stream)
+        text = (tmp_path / "merged.yaml").read_text()
+    for name in re.findall(r"[\w-]+\.(?:cif|xyz|extxyz)", block):
+        (tmp_path / name).touch()
+    path = tmp_path / "site.yaml"
+    path.write_text(text)
+    load_config(path)
+
+
+def wishes_of(asked: Mapping[str, Any]) -> Wishes:
+    """Of the elements that the block speaks of, on a cluster if it speaks of pw.x."""
+    elements = tuple(dict.fromkeys(elements_in(asked))) or ("Cu",)
+    prototypes = ("rocksalt:Mg,O:4.21",) if "O" in elements else ()
+    known = set(elements) <= EMT_ELEMENTS
+    return Wishes(
+        elements=elements,
+        prototypes=prototypes,
+        oracle="ase",
+        calculator=None if known else "somewhere.Calculator",
+        cluster="site" not in asked,
+    )
+
+
+def elements_in(value: Any) -> Iterator[str]:
+    """Under the keys that hold them."""
+    if isinstance(value, list):
+        for item in value:
+            yield from elements_in(item)
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key == "elements":
+                yield from item
+            elif key in {"pseudopotentials", "starting_magnetization"}:
+                yield from item.keys()
+            else:
+                yield from elements_in(item)
+
+
+def merged(base: Any, asked: Any, key: str = "") -> Any:
+    """The base with what is asked in its place."""
+    if key in CHOICES or not isinstance(base, dict) or not isinstance(asked, dict):
+        return asked
+    return {**base, **{name: merged(base.get(name), value, name) for name, value in asked.items()}}
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+
+
+def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command of autopipecctl by its path."""
+
+    def below(path: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+        inner = getattr(command, "commands", None)
+        if inner is None:
+            yield path, command
+            return
+        for name, each in inner.items():
+            yield from below((*path, name), each)
+
+    yield from below((), typer.main.get_command(app))
+
+
+def lines() -> Iterator[Any]:
+    """Lines that a page shows by themselves: indented, or in a block of code."""
+    pattern = r"^(?:\s{4,}|)(?:[\w/.]*/)?(autopipecctl|autopipecd)( [^\n]*)$"
+    for page in PAGES:
+        fenced = re.sub(r"^```(\w*)\n(.*?)^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        code = "\n".join(line for line in fenced.splitlines() if line.startswith("    "))
+        for program, words in re.findall(pattern, code, flags=re.MULTILINE):
+            yield pytest.param(program, words, id=f"{page.relative_to(TOP)}:{program}{words.partition('  ')[0]}")
+
+
+@pytest.mark.parametrize(("program", "words"), list(lines()))
+def test_every_command_line_is_understood(program: str, words: str) -> None:
+    """By the program itself; nothing is run."""
+    arguments = shlex.split(words, comments=True)
+    if program == "autopipecd":
+        assert isinstance(_parser().parse_args(arguments), argparse.Namespace)
+        return
+    command: Any = typer.main.get_command(app)
+    if arguments[0].startswith("-"):
+        command.make_context(program, arguments, resilient_parsing=True)
+        return
+    while (inner := getattr(command, "commands", None)) is not None:
+        command = inner[arguments.pop(0)]
+    command.make_context(program, arguments)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
+def test_every_command_that_a_sentence_names_is_there(page: Path) -> None:
+    """`autopipecctl WORDS` begins with a command, and its options are that command's own."""
+    known = {" ".join(path): command for path, command in commands()}
+    groups = {" ".join(path[:-1]) for path, _ in commands() if len(path) > 1}
+    for said in re.findall(r"`autopipecctl ([^`]+)`", page.read_text()):
+        words = said.split()
+        path = next((" ".join(words[:n]) for n in (2, 1) if " ".join(words[:n]) in known), None)
+        if path is None:
+            assert words[0] in groups or words[0] == "--version", said
+            continue
+        options = {option for param in known[path].params for option in param.opts}
+        assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options, said
