@@ -14,11 +14,12 @@ import pytest
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
 
-from mlip_autopipec import cli, daemon
+from mlip_autopipec import cli
 from mlip_autopipec.control.api import Status
 from mlip_autopipec.control.documents import view
 from mlip_autopipec.control.logs import render_line
 from mlip_autopipec.control.screen import render_status
+from mlip_autopipec.daemon import service
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
 from mlip_autopipec.data_models.outcome import Progress
@@ -178,7 +179,7 @@ def test_words_in_a_figure_are_no_mathematics(words: str) -> None:
     assert not COMMANDS.search(svg(draw, "f", "a figure"))
 
 
-@pytest.mark.parametrize("module", [cli, daemon])
+@pytest.mark.parametrize("module", [cli, service])
 def test_there_is_no_other_way_to_a_terminal(module: ModuleType) -> None:
     """The client and the daemon print by the door, or by rich without markup."""
     source = Path(str(module.__file__)).read_text(encoding="utf-8")

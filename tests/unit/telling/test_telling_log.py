@@ -43,11 +43,12 @@ def test_the_file_is_only_appended_to(tmp_path: Path) -> None:
 
 def test_nothing_global_is_configured(tmp_path: Path) -> None:
     """Two loggers with their own levels live side by side, and structlog's defaults stay."""
+    before = structlog.is_configured(), structlog.get_config()
     quiet, loud = configure(tmp_path / "quiet", "error"), configure(tmp_path / "loud", "debug")
     quiet.info("a")
     loud.debug("b")
     assert (lines_of(tmp_path / "quiet"), [line["event"] for line in lines_of(tmp_path / "loud")]) == ([], ["b"])
-    assert not structlog.is_configured()
+    assert (structlog.is_configured(), structlog.get_config()) == before
 
 
 def test_an_exception_is_logged_with_its_traceback(tmp_path: Path) -> None:
