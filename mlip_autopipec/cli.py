@@ -313,9 +313,10 @@ def demo(
     from mlip_autopipec.starter import demo_file
 
     site_file = config or demo_file(folder)
-    say("Generation, Calculation and Training make a first potential; then cycles of Exploration (MD that looks for")
-    say("what the potential does not know), Selection, Calculation and Training, until it is right everywhere.")
-    say(f"Ctrl-C stops it, and --resume goes on. In another terminal: autopipecctl status -c {site_file}")
+    say("A first potential is made of generated structures. Then, in cycles: MD looks for")
+    say("what it does not know, the oracle labels what teaches most, and it is fitted again,")
+    say("until it is right in every condition. Ctrl-C stops it, and --resume goes on.")
+    say(f"In another terminal: autopipecctl status -c {site_file}")
     how = [] if resume else ["--fresh"]
     try:
         run_daemon(["--config", str(site_file), "--exit-on-verdict", *how])

@@ -71,6 +71,10 @@ MEANINGS = {
 }
 
 
+#: Where `kind` doesn't say which section this is.
+_KIND_IS_A_SETTING = frozenset({"Smearing"})
+
+
 def on_files(files: Any, config: Any) -> Any:
     """MkDocs calls this once it has found the pages of docs/."""
     from mkdocs.structure.files import File  # noqa: PLC0415 - tests of this file need no MkDocs
@@ -114,8 +118,8 @@ def site_file_reference() -> str:
         "",
     ]
     for where, model in _sections(WorkflowConfig):
-        title = f"`{where}`" if where else "The whole"
-        lines += [f"## {title} {{: #{_anchor(model)} }}", "", *_intro(model), ""]
+        title = (f"`{where}`" if where else "The whole") + _kind(model)
+        lines += [f"## {title} {{: #{_anchor(model)} }}", "", _docstring(model), ""]
         lines += ["| key | type | unit | default | meaning |", "|---|---|---|---|---|"]
         lines += [_row(key, field) for key, field in model.model_fields.items()]
         lines += [""]
@@ -150,10 +154,11 @@ def _anchor(model: type[BaseModel]) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "-", model.__name__.strip("_")).lower()
 
 
-def _intro(model: type[BaseModel]) -> list[str]:
+def _kind(model: type[BaseModel]) -> str:
+    """Which of several that may stand there, as `kind` says."""
     kind = model.model_fields.get("kind")
-    values = [f"`{value}`" for value in get_args(kind.annotation)] if kind is not None else []
-    return [_docstring(model) + (f" (`kind: {' or '.join(values).strip('`')}`)" if len(values) == 1 else "")]
+    kinds = get_args(kind.annotation) if kind is not None and model.__name__ not in _KIND_IS_A_SETTING else ()
+    return f", kind {' or '.join(kinds)}" if kinds else ""
 
 
 def _docstring(model: type[BaseModel]) -> str:
