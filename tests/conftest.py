@@ -1,14 +1,81 @@
-"""What every test shares: a run that was to skip nothing fails when something was skipped."""
+"""What every test shares: how a run is spread over processes, and that `--no-skips` lets nothing be skipped."""
 
 import os
 import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import settings
+
+TOP = Path(__file__).resolve().parents[1]
+#: What other tests give up to the lab while both run: pw.x under srun starves easily.
+BESIDE_THE_LAB_NICENESS = 5
+
+settings.register_profile("quick", max_examples=20)
 
 
 def pytest_configure() -> None:
     """Campaigns of these tests share the machine's cores among themselves, and with nobody else's."""
     os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="autopipec-tests-")
+
+
+# --- over several processes (pytest -n): the lab's tests, which wait more than they work, beside all others -----------
+
+
+@cache
+def rank_of(file: str) -> int:
+    """When the tests of a file begin: the lab first, short ones last, so that both processes end at about one time."""
+    text = (TOP / file).read_text(encoding="utf-8")
+    if "mark.lab" in text:
+        return 0 if file.startswith("tests/lab/") else 1
+    if "mark.campaign" in text:
+        return 3
+    return 2 if "mark.codes" in text or not file.startswith("tests/unit/") else 4
+
+
+def scope_of(nodeid: str) -> str:
+    """What one process runs in one go: a file, for its fixtures; and all that uses the lab, for there is one lab."""
+    file = nodeid.partition("::")[0]
+    return "the lab" if rank_of(file) <= 1 else file
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this is one of several processes of one run."""
+    return hasattr(config, "workerinput")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Sort for several processes; each must come to the same order. One alone goes as it was asked to."""
+    if is_worker(config):
+        items.sort(key=lambda item: rank_of(item.nodeid.partition("::")[0]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out whole scopes, in the order of their ranks."""
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - a run in one process needs no xdist
+
+    config.option.loadscopereorder = False
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = scope_of
+    return scheduler
+
+
+_gives_way = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Lower this process's priority, and that of all it starts, before the first test that does not use the lab."""
+    stash = item.config.stash
+    if is_worker(item.config) and scope_of(item.nodeid) != "the lab" and not stash.get(_gives_way, False):
+        os.nice(BESIDE_THE_LAB_NICENESS)
+        stash[_gives_way] = True
+
+
+# --- nothing skipped --------------------------------------------------------------------------------------------------
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

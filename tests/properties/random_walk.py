@@ -46,11 +46,14 @@ def perfect_states() -> tuple[WorkflowState, ...]:
     return tuple(states)
 
 
-def holds(check: Check, *, examples: int = 100) -> None:
-    """Hold `check` against every state of random walks. Raises what it raises, for the shortest walk found."""
+def holds(check: Check, *, examples: int | None = None) -> None:
+    """Hold `check` against every state of random walks; of as many as hypothesis's profile says, or `examples`.
+
+    Raises what it raises, for the shortest walk found.
+    """
 
     @settings(
-        max_examples=examples,
+        max_examples=examples or settings().max_examples,
         deadline=None,
         database=None,
         derandomize=True,

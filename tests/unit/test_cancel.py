@@ -15,6 +15,7 @@ from mlip_autopipec.journal.replay import read, replay
 from mlip_autopipec.work.queue import local_queue
 
 
+@pytest.mark.slow
 def test_a_submission_whose_answer_was_lost_never_begins_after_a_cancel(tmp_path: Path) -> None:
     """It is looked up by its name and shut out; who wanted it, and why, is in the journal."""
     place = Place(tmp_path / "place")

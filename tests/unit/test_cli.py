@@ -183,6 +183,7 @@ def test_a_socket_does_without_a_site_file(place: Place) -> None:
 # --- steering ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_options_may_stand_before_the_command(place: Place) -> None:
     """`autopipecctl --config site.yaml logs` is the same as `autopipecctl logs --config site.yaml`."""
     for words in (
@@ -239,6 +240,7 @@ def ended(place: Place) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_where_no_daemon_runs_the_campaign_is_told_as_the_journal_has_it(place: Place) -> None:
     """With the number and the time of the last event, by the site file or by the socket alone."""
     ended(place)
@@ -254,6 +256,7 @@ def test_where_no_daemon_runs_the_campaign_is_told_as_the_journal_has_it(place: 
     assert "stalled" in explained.stdout
 
 
+@pytest.mark.slow
 def test_events_are_told_where_no_daemon_runs_and_nothing_follows(place: Place) -> None:
     """By the socket alone, too; who asked to follow is told that nobody will write more."""
     ended(place)
@@ -266,6 +269,7 @@ def test_events_are_told_where_no_daemon_runs_and_nothing_follows(place: Place) 
     assert "no daemon answers" in followed.stderr
 
 
+@pytest.mark.slow
 def test_a_daemon_that_holds_the_lock_and_does_not_answer_is_told_from_none(place: Place) -> None:
     """It may be starting, hang, or be on another login node; one that was killed is none."""
     ended(place)
@@ -282,6 +286,7 @@ def test_a_daemon_that_holds_the_lock_and_does_not_answer_is_told_from_none(plac
         assert told.startswith(words)
 
 
+@pytest.mark.slow
 def test_status_is_told_from_a_torn_journal(place: Place) -> None:
     """As kill -9 leaves it; nothing is repaired by looking."""
     ended(place)
@@ -322,6 +327,7 @@ def test_a_conflict_ends_with_5(place: Place) -> None:
     assert result.stderr.startswith("autopipecctl: the campaign has ended: stalled. To go on from here: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [["status"], ["status", "--nonsense"], ["nonsense"], ["events", "--after", "-1"], ["config", "check"]]
 )
@@ -332,6 +338,7 @@ def test_wrong_usage_ends_with_2(words: list[str]) -> None:
     assert result.stderr
 
 
+@pytest.mark.slow
 def test_a_wrong_site_file_ends_with_2(place: Place) -> None:
     """Every command that reads it lists the mistakes."""
     place.config.write_text(DEMO.read_text().replace("seed: 7", "sede: 7").replace("stride: 5", "stride: -5"))
@@ -451,6 +458,7 @@ def test_config_schema_is_json_schema(place: Place) -> None:
     assert place
 
 
+@pytest.mark.slow
 def test_config_check_says_that_a_file_is_in_order(place: Place) -> None:
     """Or prints it with every default."""
     assert ctl(place, "config", "check").stdout.startswith(f"{place.config} is in order.\n- ")
@@ -491,6 +499,7 @@ def test_it_starts_without_what_it_does_not_need() -> None:
     assert done.stdout.strip() == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "encoding"),
     [
@@ -519,6 +528,7 @@ def test_no_letter_that_an_encoding_lacks_ends_a_command(place: Place, words: li
     assert done.stdout
 
 
+@pytest.mark.slow
 def test_a_verdict_is_reopened_by_the_daemon_and_without_one(place: Place) -> None:
     """By the socket where a daemon answers, else in the journal; a second time there is nothing to do."""
     verdict = ev.VerdictReached(at=BEGIN + timedelta(minutes=4), verdict=Verdict.STALLED, reason="no progress")

@@ -106,6 +106,7 @@ def shown(document: Any) -> str:
     return stream.getvalue()
 
 
+@pytest.mark.slow
 def test_every_field_of_a_status_is_shown_as_words() -> None:
     """In no terminal a command, and no markup: `[/]` ends nothing."""
     seen = 0
@@ -154,6 +155,7 @@ def test_the_closing_words_and_findings_are_words(capsys: pytest.CaptureFixture[
     assert not COMMANDS.search(captured.out + captured.err)
 
 
+@pytest.mark.slow
 def test_every_text_of_a_report_is_text(tmp_path: Path) -> None:
     """In the page escaped, in its figures neither mathematics nor broken SVG."""
     events = [next((soil for soil in reversed(list(soiled(event)))), event) for event in CAMPAIGN.events]
@@ -179,6 +181,7 @@ def test_words_in_a_figure_are_no_mathematics(words: str) -> None:
     assert not COMMANDS.search(svg(draw, "f", "a figure"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", [cli, service])
 def test_there_is_no_other_way_to_a_terminal(module: ModuleType) -> None:
     """The client and the daemon print by the door, or by rich without markup."""

@@ -49,6 +49,7 @@ def walkers(names: Sequence[str], more: str = "") -> tuple[str, str]:
     return begin, begin + groups
 
 
+@pytest.mark.slow
 def test_every_file_is_read_and_every_mistake_told_at_once(tmp_path: Path) -> None:
     """Under the key that names the file, for walkers and for structures to train on."""
     for name, (content, _) in WRONG.items():
@@ -63,6 +64,7 @@ def test_every_file_is_read_and_every_mistake_told_at_once(tmp_path: Path) -> No
             assert expected.startswith(words), told
 
 
+@pytest.mark.slow
 def test_atoms_and_memory_of_every_walker_are_counted(tmp_path: Path) -> None:
     """A repeat that no memory holds is refused, with what it would need."""
     write(tmp_path / "one.extxyz", bulk("Cu", cubic=True))
@@ -78,6 +80,7 @@ def test_atoms_and_memory_of_every_walker_are_counted(tmp_path: Path) -> None:
     assert any("256000 atoms may need more than the memory" in note for note in usual.notes)
 
 
+@pytest.mark.slow
 def test_labels_and_tasks_of_the_bootstrap_are_counted(tmp_path: Path) -> None:
     """The user's structures among them; a walker starts from the last of its file."""
     write(tmp_path / "two.extxyz", [bulk("Cu", cubic=True)] * 2)
@@ -90,6 +93,7 @@ def test_labels_and_tasks_of_the_bootstrap_are_counted(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [

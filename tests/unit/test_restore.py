@@ -95,6 +95,7 @@ def cut_off_anywhere(tmp_path: Path) -> Iterator[Place]:
     pytest.fail("it has no end")
 
 
+@pytest.mark.slow
 def test_killed_anywhere_it_is_as_before_or_done(tmp_path: Path) -> None:
     """What the next daemon opens is the damaged journal as it was, or the mended one with its saved state."""
     outcomes = []

@@ -73,6 +73,7 @@ def test_local_jobs_may_run_what_they_compile() -> None:
     assert [line for line in lines if line and not line.startswith(("#", "["))] == ["MemoryDenyWriteExecute=no"]
 
 
+@pytest.mark.slow
 def test_a_daemon_knows_whether_its_jobs_may_run_what_they_compile() -> None:
     """Under the confinement itself, which the kernel gives to a process as systemd would."""
     confine = "import ctypes; ctypes.CDLL(None).prctl(65, 1, 0, 0, 0);"  # PR_SET_MDWE

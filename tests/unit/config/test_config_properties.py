@@ -5,6 +5,7 @@ import string
 import tempfile
 from pathlib import Path
 
+import pytest
 from config_samples import SITE, write
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -51,6 +52,7 @@ def test_every_line_of_the_demo_file_gives_its_key() -> None:
     }
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(st.data())
 def test_a_key_that_is_misspelled_by_one_letter_is_recognised(data: st.DataObject) -> None:
@@ -65,6 +67,7 @@ def test_a_key_that_is_misspelled_by_one_letter_is_recognised(data: st.DataObjec
     assert any(found and (found[1] == word or one_letter_apart(written, found[1])) for found in meant), message
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(st.data())
 def test_a_file_that_is_damaged_anywhere_is_read_or_refused(data: st.DataObject) -> None:
@@ -80,6 +83,7 @@ def test_a_file_that_is_damaged_anywhere_is_read_or_refused(data: st.DataObject)
 ARGUMENT_NAMES = st.text(st.characters(exclude_characters="\x85\u2028\u2029", exclude_categories=["Cs"]))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(
     st.recursive(

@@ -84,6 +84,7 @@ def test_status_survives_the_wire() -> None:
         assert status == Status.model_validate_json(status.model_dump_json())
 
 
+@pytest.mark.slow
 def test_status_stays_small_with_ten_thousand_tasks() -> None:
     """Live attempts are counted and the first are shown; explain's lines are cut, and say so."""
     missing = tuple(ev.Sighting(uid=UID, index=index, state=ev.JobState.ABSENT) for index in range(10_000))

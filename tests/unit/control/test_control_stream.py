@@ -178,6 +178,7 @@ async def test_a_journal_that_ends_too_early_is_a_bug_and_no_endless_loop(
     assert len(caplog.records) == 1
 
 
+@pytest.mark.slow
 def test_an_event_of_ten_thousand_tasks_fits_a_frame(tmp_path: Path) -> None:
     """The largest event there is goes through unharmed."""
     started = ev.PhaseStarted(at=BEGIN, cycle=0, phase=Phase.GENERATION, tasks=tasks(10_000))

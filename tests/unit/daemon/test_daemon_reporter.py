@@ -44,6 +44,7 @@ else:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "told"), [(b"points", "points"), (b"forged", "it is missing"), (None, "it is missing")]
 )
@@ -95,6 +96,7 @@ def processes_with(word: str) -> list[Path]:
     return found
 
 
+@pytest.mark.slow
 async def test_why_there_is_no_report_is_in_the_log() -> None:
     """The command's own words; and nothing where it has succeeded."""
     with capture_logs() as told:
@@ -103,6 +105,7 @@ async def test_why_there_is_no_report_is_in_the_log() -> None:
     assert told == [{"event": "no report", "why": "no room", "log_level": "warning"}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dies", ["--missing", "report"])
 async def test_a_report_whose_process_is_killed_is_late_and_ends_nothing(dies: str, tmp_path: Path) -> None:
     """A killed child wrote nothing: that is neither a report, nor a list of files."""
@@ -122,6 +125,7 @@ print("[]")
     assert [one["why"] for one in told] == (["its process was killed by SIGKILL"] if dies == "report" else [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", ["", "no list", '{"path": 1}', '[{"path": "/etc/passwd", "sha256": "0"}]'])
 async def test_a_list_that_cannot_be_read_costs_the_files_and_no_more(said: str) -> None:
     """It says why, and the report is written without them."""
@@ -136,6 +140,7 @@ async def test_a_list_that_cannot_be_read_costs_the_files_and_no_more(said: str)
     assert "the list of what it lacks cannot be read" in told[0]["why"]
 
 
+@pytest.mark.slow
 async def test_a_site_whose_files_are_too_large_costs_no_campaign() -> None:
     """What a person must mend elsewhere is told, and the report is written without it."""
 
@@ -166,6 +171,7 @@ print(asyncio.run(Reporter([sys.executable, "-c", sys.argv[2], sys.argv[1]], log
 """
 
 
+@pytest.mark.slow
 def test_a_daemon_that_ends_waits_for_no_picture(tmp_path: Path) -> None:
     """It says that the report is late, and the report is finished without it."""
     mark = tmp_path / "report.html"

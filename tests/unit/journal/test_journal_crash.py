@@ -6,6 +6,7 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import pytest
 from journal_child import append_until_killed
 from journal_samples import CREATED, note
 
@@ -16,6 +17,7 @@ ROUNDS = 20
 WAIT_S = 30.0
 
 
+@pytest.mark.slow
 def test_nothing_confirmed_is_lost_to_kill(tmp_path: Path) -> None:
     """Over many kills of one journal, every confirmed record is replayed, with the event that was given that place."""
     context = multiprocessing.get_context("forkserver")

@@ -39,6 +39,7 @@ def events_of(folder: Path) -> list[Event]:
     return [record.event for record in read(folder)]
 
 
+@pytest.mark.slow
 async def test_every_cut_of_a_journal_is_clean_or_repaired(memory_path: Path) -> None:
     """Every whole record is replayed and nothing else; what was cut is kept, and the repair is told, once."""
     await append_each(memory_path / "whole", story(), segment_bytes_max=1000)

@@ -243,6 +243,7 @@ def test_reports_are_the_same_each_time(tmp_path: Path) -> None:
     assert rendered(campaign, tmp_path)[0] == rendered(campaign, tmp_path)[0]
 
 
+@pytest.mark.slow
 def test_a_long_campaign_makes_a_small_page() -> None:
     """Panels and points are bounded; the first and the last cycles are shown."""
     (trace,) = gamma_traces(whole_campaign(learning_cycles=1).events)[:1]
@@ -281,6 +282,7 @@ def test_figures_can_be_had_for_slides() -> None:
     assert png(learning_curves(fits)).startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_ladders_and_continuations_are_told(tmp_path: Path) -> None:
     """Stage by stage and walker by walker: what is open, what halted, where it went on, and what γ cost."""
     group = {

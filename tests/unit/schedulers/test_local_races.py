@@ -41,6 +41,7 @@ async def test_a_second_submission_of_the_same_batch_finds_the_first(queue: Queu
     assert queue.claims(tasks[0]) == 1
 
 
+@pytest.mark.slow
 async def test_submissions_at_the_same_time_start_one_runner(queue: Queue) -> None:
     """One of them starts it; the others are unclear or find it, and none finds another."""
     tasks = [quick(0)]
@@ -83,6 +84,7 @@ async def test_what_was_void_before_it_was_sent_is_never_begun(queue: Queue) -> 
     assert queue.claims(tasks[0]) == 0
 
 
+@pytest.mark.slow
 async def test_a_second_runner_of_a_batch_does_nothing(queue: Queue) -> None:
     """While the first one is at work, and after it."""
     tasks = [slow(0, 1.0)]
@@ -117,6 +119,7 @@ async def test_a_runner_about_to_begin_is_unclear(queue: Queue) -> None:
     assert isinstance(await queue.scheduler.locate(batch), Void)
 
 
+@pytest.mark.slow
 async def test_a_batch_is_void_or_it_runs_never_both(queue: Queue) -> None:
     """Locating races with starting runners, around the moment at which they begin: one wins, and all know which."""
     rng = random.Random(7)  # noqa: S311 - moments, not secrets
@@ -181,6 +184,7 @@ async def begin_s(queue: Queue) -> float:
     return taken_s
 
 
+@pytest.mark.slow
 async def test_a_batch_outlives_the_process_that_submitted_it(queue: Queue) -> None:
     """After kill -9 of the submitter's whole process group the runner goes on, and is found again."""
     tasks = [slow(0, 1.5), quick(1)]

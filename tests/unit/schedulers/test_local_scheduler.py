@@ -46,6 +46,7 @@ def queue(make_queue: Callable[..., Queue]) -> Queue:
     return make_queue()
 
 
+@pytest.mark.slow
 async def test_a_batch_runs_to_its_outcomes(queue: Queue) -> None:
     """Accepted under the runner's identity, every task ends with an outcome of its own, and the runner is gone."""
     tasks = [slow(0, 0.0), quick(1), slow(2, 0.0)]
@@ -77,6 +78,7 @@ async def test_notices_around_an_answer_are_passed_over(make_queue: Callable[...
         await queue.scheduler.sight([batch])
 
 
+@pytest.mark.slow
 async def test_the_roll_shows_runners_that_live(queue: Queue) -> None:
     """Of this campaign's, and as long as they do."""
     batch = queue.batch([slow(0, 1.0)])
@@ -101,6 +103,7 @@ def is_gone(pid: int) -> bool:
         return True
 
 
+@pytest.mark.slow
 async def test_no_more_cores_are_taken_than_there_are(make_queue: Callable[..., Queue]) -> None:
     """Tasks of two batches share the cores: never more at work than cores, and all cores at work at some time."""
     queue = make_queue(2)
@@ -118,6 +121,7 @@ async def test_no_more_cores_are_taken_than_there_are(make_queue: Callable[..., 
     assert len(list((queue.root / ".ap/slots").glob("*/*"))) == 2
 
 
+@pytest.mark.slow
 async def test_a_task_waits_for_its_cores(make_queue: Callable[..., Queue]) -> None:
     """What has no core yet is waiting, not lost; it begins when one is free."""
     queue = make_queue(1)
@@ -142,6 +146,7 @@ async def test_a_task_of_more_cores_than_there_are_is_rejected(queue: Queue) -> 
     assert not queue.folder().exists()
 
 
+@pytest.mark.slow
 async def test_a_task_knows_its_cores_and_nothing_of_the_daemon(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads are bound to the cores of the task, and it cannot speak to systemd in the daemon's name."""
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/nobody")
@@ -154,6 +159,7 @@ async def test_a_task_knows_its_cores_and_nothing_of_the_daemon(queue: Queue, mo
     assert {environment[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")} == {"2"}
 
 
+@pytest.mark.slow
 async def test_a_walltime_that_is_over_is_a_timeout(queue: Queue) -> None:
     """Also where the task dies of it as of a crash, and where nothing but SIGKILL ends it: the runner's word counts."""
     tasks = [odd(0, "WithTool", walltime_s=1), slow(1, 120.0, walltime_s=1)]
@@ -165,6 +171,7 @@ async def test_a_walltime_that_is_over_is_a_timeout(queue: Queue) -> None:
         assert queue.outcome(index) is None
 
 
+@pytest.mark.slow
 async def test_cancel_ends_what_runs_and_what_waits(make_queue: Callable[..., Queue]) -> None:
     """Both are told as cancelled, and what waited has never begun."""
     queue = make_queue(1)
@@ -180,6 +187,7 @@ async def test_cancel_ends_what_runs_and_what_waits(make_queue: Callable[..., Qu
     assert [queue.outcome(index) for index in (0, 1)] == [None, None]
 
 
+@pytest.mark.slow
 async def test_one_task_of_a_batch_is_cancelled_alone(make_queue: Callable[..., Queue]) -> None:
     """What runs beside it goes on, and what waits may begin."""
     queue = make_queue(1)
@@ -194,6 +202,7 @@ async def test_one_task_of_a_batch_is_cancelled_alone(make_queue: Callable[..., 
     assert end == PostMortem(Reason.CANCELLED, "cancelled before it began")
 
 
+@pytest.mark.slow
 async def test_a_task_that_dies_leaves_its_last_words(queue: Queue) -> None:
     """The signal and the end of what it printed, for people to read."""
     tasks = [odd(0, "Dying")]
@@ -229,6 +238,7 @@ async def test_the_batches_of_one_look_are_told_apart(queue: Queue) -> None:
     assert set(seen) == {(uids[0], 0), (uids[1], 0), (uids[1], 1)}
 
 
+@pytest.mark.slow
 async def test_tasks_outlive_their_runner_and_are_still_seen(make_queue: Callable[..., Queue]) -> None:
     """After kill -9 of the runner: what runs goes on and keeps its core, what waited is lost for good."""
     queue = make_queue(1)
@@ -262,6 +272,7 @@ async def kill_runner(queue: Queue) -> None:
     await until(lambda: is_gone(runner["pid"]))
 
 
+@pytest.mark.slow
 async def test_what_a_dead_runner_never_told_is_seen_by_its_claim(queue: Queue) -> None:
     """A runner may die after it has started a task and before it has said so: the task is not taken for lost."""
     tasks = [slow(0, 60.0)]
@@ -290,6 +301,7 @@ async def test_what_is_lost_never_begins_after_all(queue: Queue) -> None:
     assert await queue.scheduler.post_mortem(batch, 0) == lost
 
 
+@pytest.mark.slow
 async def test_cancel_reaches_what_has_outlived_its_runner(queue: Queue) -> None:
     """Without a runner to ask, the task itself is told to stop."""
     tasks = [odd(0, "WithTool")]
@@ -356,6 +368,7 @@ async def killed_beside_its_tool(queue: Queue, task: Task, index: int = 0) -> in
     return int((queue.run_of(task) / "tool").read_text())
 
 
+@pytest.mark.slow
 async def test_a_core_is_free_when_the_last_process_of_its_task_is_gone(make_queue: Callable[..., Queue]) -> None:
     """The Python is killed and its code lives, in a session of its own: it is ended before anything else begins."""
     queue = make_queue(1)
@@ -373,6 +386,7 @@ async def test_a_core_is_free_when_the_last_process_of_its_task_is_gone(make_que
     assert beat < time.time() - (time.monotonic() - began)
 
 
+@pytest.mark.slow
 async def test_what_outlives_its_task_and_its_runner_is_ended_before_the_task_is_called_lost(
     make_queue: Callable[..., Queue],
 ) -> None:
@@ -394,6 +408,7 @@ async def test_what_outlives_its_task_and_its_runner_is_ended_before_the_task_is
     assert lost.reason is Reason.LOST
 
 
+@pytest.mark.slow
 async def test_whoever_takes_a_core_ends_what_an_attempt_has_left_on_it(make_queue: Callable[..., Queue]) -> None:
     """Also where neither its runner nor its task lives and the daemon has not asked yet."""
     queue = make_queue(1)
@@ -409,6 +424,7 @@ async def test_whoever_takes_a_core_ends_what_an_attempt_has_left_on_it(make_que
     assert is_gone(tool)
 
 
+@pytest.mark.slow
 async def test_a_task_that_holds_more_memory_than_it_asked_for_is_ended(queue: Queue) -> None:
     """All of its processes together count, and the reason is the one by which the next attempt gets more."""
     tasks = [odd(0, "Hungry", memory_mib=300)]
@@ -431,6 +447,7 @@ def one_core() -> Iterator[None]:
     os.sched_setaffinity(0, before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_core")
 async def test_two_campaigns_share_the_cores_of_a_machine(
     make_queue: Callable[..., Queue], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

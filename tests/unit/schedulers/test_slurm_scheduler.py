@@ -97,6 +97,7 @@ async def test_an_answer_outlives_the_connection(stand: SlurmStand) -> None:
     assert len(stand.calls("sbatch")) == 1
 
 
+@pytest.mark.slow
 async def test_no_answer_yet_is_unclear_and_the_answer_is_found_later(stand: SlurmStand) -> None:
     """The caller does not wait for ever; sbatch is not ended."""
     stand.program("sbatch", "sleep 0.7; echo 4711")

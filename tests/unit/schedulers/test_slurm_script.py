@@ -183,6 +183,7 @@ def test_an_index_beyond_the_list_fails(stand: SlurmStand, index: int) -> None:
     assert f"no folder for element {index}" in (stand.folder / f"slurm-{index}.out").read_text()
 
 
+@pytest.mark.slow
 def test_all_elements_of_the_array_that_came_first_run(stand: SlurmStand) -> None:
     """The gate is theirs, also when Slurm starts one of them again."""
     for index in (2, 0, 2):

@@ -34,6 +34,7 @@ async def test_nothing_but_the_files_is_left_behind(site: LocalTransport) -> Non
     assert await site.names("folder") == ("one", "two")
 
 
+@pytest.mark.slow
 async def test_a_reader_never_sees_half_a_file(site: LocalTransport, tmp_path: Path) -> None:
     """While a file is written again and again, every read finds one whole version of it."""
     versions = [bytes([digit]) * 300_000 for digit in b"abc"]
@@ -145,6 +146,7 @@ async def test_a_timeout_kills_the_command_and_all_that_it_started(site: LocalTr
     await until(lambda: all(is_gone(pid) for pid in pids))
 
 
+@pytest.mark.slow
 async def test_cancelling_kills_the_command(site: LocalTransport, tmp_path: Path) -> None:
     """Whoever stops waiting leaves no process behind."""
     running = asyncio.create_task(site.run(["sh", "-c", "echo $$ > pid; sleep 60"]))

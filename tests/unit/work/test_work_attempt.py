@@ -128,6 +128,7 @@ def test_a_second_job_does_nothing(site: Site) -> None:
     assert site.outcome().job_id == "17"
 
 
+@pytest.mark.slow
 def test_two_jobs_at_once_give_one_outcome(site: Site) -> None:
     """Of many that start together one works; mkdir is the judge."""
     task = generation()
@@ -143,6 +144,7 @@ def test_two_jobs_at_once_give_one_outcome(site: Site) -> None:
     assert site.outcome().job_id == winner
 
 
+@pytest.mark.slow
 def test_a_requeue_of_the_same_job_goes_on(site: Site) -> None:
     """The scheduler restarts a job under its id with a higher count; that one, and no other, may take the claim."""
     task = calculation(site)
@@ -180,6 +182,7 @@ def test_a_claimer_that_died_at_once_is_replaced_by_a_restart_only(
     assert not claim(tmp_path, "c.b00", "17")
 
 
+@pytest.mark.slow
 def test_what_an_attempt_before_said_of_itself_is_gone(site: Site) -> None:
     """A new attempt has not come as far, and nobody is told that it has."""
     task = generation()
@@ -190,6 +193,7 @@ def test_what_an_attempt_before_said_of_itself_is_gone(site: Site) -> None:
     assert not stale.exists()
 
 
+@pytest.mark.slow
 def test_an_attempt_that_is_over_begins_no_more(site: Site) -> None:
     """A person may send an ended job back to the queue; what it left, or was counted as, stays."""
     task = calculation(site)
@@ -205,6 +209,7 @@ def test_an_attempt_that_is_over_begins_no_more(site: Site) -> None:
     assert not outbox.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["over", "started.json"])
 def test_a_life_that_was_given_up_leaves_no_outcome(site: Site, word: str) -> None:
     """Its node was called lost while it worked: another life has the claim, or the attempt is over."""
@@ -223,6 +228,7 @@ def test_a_life_that_was_given_up_leaves_no_outcome(site: Site, word: str) -> No
     assert not (site.root / "outbox" / f"{UID}.0.json").exists()
 
 
+@pytest.mark.slow
 def test_what_writes_on_after_its_life_changes_no_file_of_the_next(site: Site) -> None:
     """A code outlives its Python, or its node was called lost: the next attempt's label and outcome are its own."""
     task = calculation(site, "oracle_stand.Outlived")
@@ -249,6 +255,7 @@ def test_what_writes_on_after_its_life_changes_no_file_of_the_next(site: Site) -
     assert sorted(path.name for path in folder.iterdir() if path.is_file()) == ["task.json"]
 
 
+@pytest.mark.slow
 def test_what_is_placed_in_the_outbox_is_never_replaced(site: Site) -> None:
     """A life that comes to its end beside another of its job leaves the outcome that may have been read."""
     task = calculation(site, "oracle_stand.Sleepy", {"seconds": 1.0})
@@ -381,6 +388,7 @@ def test_an_input_too_few_is_bad_input(site: Site) -> None:
     assert failed(site) == (Reason.BAD_INPUT, f"{task.id} needs one input named 'structure', it has 0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("calculator", "reason", "words"),
     [
@@ -416,6 +424,7 @@ def begun(site: Site, task: Task, mark: str, **environment: str) -> "subprocess.
     return process
 
 
+@pytest.mark.slow
 def test_what_fails_after_it_was_asked_to_stop_leaves_the_word_to_the_scheduler(site: Site) -> None:
     """A tool killed along with its job is no crash: whether walltime or a person ended it, the scheduler knows."""
     process = begun(site, calculation(site, "oracle_stand.Torn", {"seconds": 1.0}), "begun", PYTHONPATH=str(HERE))
@@ -425,6 +434,7 @@ def test_what_fails_after_it_was_asked_to_stop_leaves_the_word_to_the_scheduler(
     assert not (site.root / "outbox").exists()
 
 
+@pytest.mark.slow
 def test_what_is_done_although_it_was_asked_to_stop_is_done(site: Site) -> None:
     """A label that is finished in the time that is left is a label."""
     task = calculation(site, "oracle_stand.Sleepy", {"seconds": 1.0})
@@ -435,6 +445,7 @@ def test_what_is_done_although_it_was_asked_to_stop_is_done(site: Site) -> None:
     assert site.outcome().status == "done"
 
 
+@pytest.mark.slow
 def test_a_reader_of_the_outbox_never_sees_half_an_outcome(tmp_path: Path) -> None:
     """Files are placed whole: while one is written again and again, every look finds a whole one."""
     target = tmp_path / "outcome.json"
@@ -609,6 +620,7 @@ def test_sigterm_leaves_a_checkpoint_and_the_word_to_the_scheduler(grown: Site) 
     assert 0 < step < 1500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", [".", "cycles", "cycles/001", "outbox"])
 def test_a_folder_of_the_root_may_be_a_link_to_another_file_system(tmp_path: Path, folder: str) -> None:
     """What a task tells of its files is their way from the root, and not where the link leads."""

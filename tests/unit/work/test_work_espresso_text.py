@@ -174,6 +174,7 @@ def test_no_part_of_an_output_is_a_label() -> None:
 VITAL = re.compile(r"force =|Forces acting|total energy|stress|^ +-?0\.0\d{7} |convergence|atoms/cell|JOB")
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.randoms(use_true_random=False))
 def test_a_garbled_output_gives_the_true_numbers_or_none(rng: random.Random) -> None:
