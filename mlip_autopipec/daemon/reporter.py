@@ -24,8 +24,8 @@ Fetch = Callable[[Sequence[FileRef]], Awaitable[None]]
 REPORT_TIMEOUT_S = 300.0
 #: Who stops a daemon waits no longer; the report is then finished without it.
 LAST_REPORT_TIMEOUT_S = 15.0
-#: After a verdict nobody waits, unless it is for the report.
-VERDICT_REPORT_TIMEOUT_S = 60.0
+#: After a verdict nobody stops it, and what the report lacks may come from the site.
+VERDICT_FETCH_TIMEOUT_S = 60.0
 #: For a killed process to be gone: it may hang in a file system.
 _KILL_TIMEOUT_S = 5.0
 #: Linux's; elsewhere a report may outlive its daemon.
@@ -73,16 +73,17 @@ class Reporter:
         if words:
             self._logger.warning("no report", why=words)
 
-    async def render_last(self, timeout_s: float) -> str:
+    async def render_last(self, fetch_timeout_s: float, timeout_s: float = LAST_REPORT_TIMEOUT_S) -> str:
         """Write the report as the daemon ends, which waits no longer than `timeout_s`; what to say of it, if anything.
 
-        A report that takes longer is finished by a process of its own, which ends after REPORT_TIMEOUT_S at the latest.
+        For what the site has it waits `fetch_timeout_s` before that. A report that takes longer is finished by a
+        process of its own, which ends after REPORT_TIMEOUT_S at the latest.
         """
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(fetch_timeout_s):
                 await self._fetched()
         except TimeoutError:
-            self._logger.warning("the report lacks what the site has", why=f"no answer within {timeout_s:g} s")
+            self._logger.warning("the report lacks what the site has", why=f"no answer within {fetch_timeout_s:g} s")
         except (OSError, subprocess.SubprocessError) as error:
             self._logger.warning("the report lacks what the site has", why=str(error))
         with tempfile.TemporaryFile() as said:

@@ -33,7 +33,7 @@ from mlip_autopipec.control.server import ControlServer
 from mlip_autopipec.daemon.confinement import may_run_what_it_wrote
 from mlip_autopipec.daemon.ending import Ending, signals
 from mlip_autopipec.daemon.notify import SystemdNotifier, status_words
-from mlip_autopipec.daemon.reporter import LAST_REPORT_TIMEOUT_S, VERDICT_REPORT_TIMEOUT_S, Reporter
+from mlip_autopipec.daemon.reporter import LAST_REPORT_TIMEOUT_S, VERDICT_FETCH_TIMEOUT_S, Reporter
 from mlip_autopipec.daemon.tuning import GC_THRESHOLDS, SWITCH_S, give_memory_back, share_one_heap
 from mlip_autopipec.daemon.watchdog import keep_watchdog
 from mlip_autopipec.data_models import events as ev
@@ -357,7 +357,7 @@ class _Daemon:
                     await manager.record(ev.DaemonStopped(at=self._clock.now(), why=ending.why, by=ending.by))
             # Who stops a daemon waits for it, systemd for half a minute: no such exit waits for a picture.
             over = self._exit_on_verdict and manager.state.verdict is not None
-            of_report = await reporter.render_last(VERDICT_REPORT_TIMEOUT_S if over else LAST_REPORT_TIMEOUT_S)
+            of_report = await reporter.render_last(VERDICT_FETCH_TIMEOUT_S if over else LAST_REPORT_TIMEOUT_S)
         with contextlib.suppress(OSError):  # nobody reads any more; the exit code says how it went
             say(final_words(manager.state, self._folder / "report.html", of_report))
         return self._exit_code(manager.state)

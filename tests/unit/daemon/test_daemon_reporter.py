@@ -65,7 +65,7 @@ async def test_what_a_report_lacks_is_brought_from_the_site(content: bytes | Non
 
 DAEMON = """
 import asyncio, sys, structlog
-from mlip_autopipec.daemon.reporter import LAST_REPORT_TIMEOUT_S, Reporter
+from mlip_autopipec.daemon.reporter import Reporter
 command = [sys.executable, "-c", "import sys, time; open(sys.argv[1], 'w'); time.sleep(60)", sys.argv[1]]
 asyncio.run(Reporter(command, structlog.get_logger()).render())
 """
@@ -165,9 +165,9 @@ async def test_a_report_that_cannot_be_begun_or_dies_is_told_at_the_end(command:
 LATE = "import pathlib, sys, time; time.sleep(1.5); pathlib.Path(sys.argv[1]).write_text('whole')"
 ENDING = """
 import asyncio, sys, structlog
-from mlip_autopipec.daemon.reporter import LAST_REPORT_TIMEOUT_S, Reporter
+from mlip_autopipec.daemon.reporter import Reporter
 logger = structlog.wrap_logger(structlog.PrintLogger(sys.stderr))
-print(asyncio.run(Reporter([sys.executable, "-c", sys.argv[2], sys.argv[1]], logger).render_last(0.3)))
+print(asyncio.run(Reporter([sys.executable, "-c", sys.argv[2], sys.argv[1]], logger).render_last(0.3, 0.3)))
 """
 
 
