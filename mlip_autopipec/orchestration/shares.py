@@ -3,7 +3,8 @@
 A label teaches as much as the current potential erred at it before it was learned. Labels drawn by chance tell what any
 label would have taught; a way whose labels err no more than those is worth no more than chance. So a way's share is
 multiplied by the ratio of its mean square error to that of the random labels, within bounds: every way goes on being
-tried, for what teaches much early may teach little late.
+tried, for what teaches much early may teach little late. Chance keeps its own share: what it teaches is energies, most
+of all those of cold crystals, and that no force tells.
 """
 
 from collections.abc import Sequence
@@ -32,14 +33,23 @@ def shares_of(asked: Shares, cycles: Sequence[CycleSummary]) -> Shares:
         taught = _mean_square(lessons, *_SOURCES[name])
         if taught is not None:
             parts[name] *= min(max(taught / chance, _LEAST), _MOST)
-    whole = sum(parts.values())
-    scale = sum(getattr(asked, name) for name in parts) / whole if whole else 1.0
-    parts = {name: min(round(part * scale, _DECIMALS), 1.0) for name, part in parts.items()}
-    parts["random"] = max(parts["random"], _LEAST * asked.random)
+    ways = parts.keys() - {"random"}
+    before, after = (sum(shares[name] for name in ways) for shares in (asked.model_dump(), parts))
+    for name in ways if after else ():
+        parts[name] = min(round(parts[name] * before / after, _DECIMALS), 1.0)
     return Shares(**parts)
 
 
 _SOURCES = {"informed": ("informed", "farthest"), "d_optimal": ("d_optimal", "collected")}
+
+
+def batch_size(asked: int, cycles: Sequence[CycleSummary]) -> int:
+    """Labels of the next batch at most: half of what was asked for, rounded up, while nothing has been learned yet.
+
+    The first potential knows least of what it does not know, so what is chosen by it is small; the next batch knows
+    what these labels taught.
+    """
+    return asked if any(cycle.lessons for cycle in cycles) else (asked + 1) // 2
 
 
 def has_settled(cycles: Sequence[CycleSummary]) -> bool:

@@ -8,7 +8,7 @@ from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.task import Input, SelectParameters, Task, make_task
 from mlip_autopipec.orchestration.levels import gamma_levels
 from mlip_autopipec.orchestration.needs import audits_wanted
-from mlip_autopipec.orchestration.shares import has_settled, shares_of
+from mlip_autopipec.orchestration.shares import batch_size, has_settled, shares_of
 from mlip_autopipec.orchestration.strategies import digest_of
 from mlip_autopipec.phases.common import current_potential, done, potential_inputs
 from mlip_autopipec.phases.seeds import seed_for
@@ -36,7 +36,7 @@ class Selection:
             shares=shares_of(section.shares, state.cycles),
             gain_min=section.gain_min if has_settled(state.cycles) else 0.0,
             pool_max=section.pool_max,
-            candidates_max=section.candidates_max,
+            candidates_max=batch_size(section.candidates_max, state.cycles) if batch else section.candidates_max,
             audit=max(section.audit, sum(audits.values())),
             audit_conditions=audits,
             gamma_select=(exploration.levels or self._levels(state)).select,

@@ -149,7 +149,9 @@ class SelectionSection(Model):
         description="part of the expected error that a label must be worth, or the batch ends before candidates_max",
     )
     pool_max: int = Field(default=400, ge=1, description="frames that a batch is chosen from, over all walkers")
-    candidates_max: int = Field(default=20, ge=1, description="per cycle")
+    candidates_max: int = Field(
+        default=20, ge=1, description="per cycle; a batch that is the first to teach anything has half of them"
+    )
     audit: int = Field(default=2, ge=0, description="random frames per cycle labelled as test structures")
     gamma_max: float | None = Field(default=None, gt=1, description="frames above it are taken for unphysical")
     duplicate_rmsd_angstrom: float = Field(default=0.02, ge=0, description="frames closer than this are one")

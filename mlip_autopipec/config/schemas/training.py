@@ -96,15 +96,15 @@ class TrainingSection(Model):
         description="size of the ACE basis of each element; auto: the smallest within a tenth of the best error",
     )
     energy_weight: Positive | Auto = Field(
-        default=30.0,
-        description="linear fit: 30 beside a force_weight of 1 makes 4 meV/atom as bad as 20 meV/Å. Left out: auto"
+        default=100.0,
+        description="linear fit: 100 beside a force_weight of 1 makes 2 meV/atom as bad as 20 meV/Å. Left out: auto"
         " where functions_per_element is",
     )
     force_weight: float = Field(default=1.0, gt=0, description="linear fit: of the mean square over force components")
     stress_weight: NotNegative | Auto | None = Field(
         default=None,
         description="linear fit: of the mean square of the energy per atom's derivative by strain; 0: not fitted."
-        " Left out: a tenth of energy_weight",
+        " Left out: a hundredth of energy_weight",
     )
     ridge: Positive | Auto = Field(
         default=1e-8, description="L2 penalty of the fit. Left out: auto where functions_per_element is"

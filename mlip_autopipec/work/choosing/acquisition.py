@@ -8,16 +8,18 @@ was left by those before:
 2. `informed` (`information.py`), or `farthest` where the basis is not linear (`farthest.py`): greedily,
    who teaches most beside the training set and all that is chosen already. It ends where a label would take less than
    `gain_min` from the expected error, so that a batch is large while labels teach much, and small in the end.
-3. `random`: by chance, conditions in turn, in proportion to what the second way came to. Extremes alone leave energies
-   biased; chance keeps the batch honest, and tells what any label would have taught.
+3. `random`: by chance, in the conditions with fewest labels so far, in proportion to what the second way came to. What
+   teaches forces most is hot, and a cold crystal whose energy no label holds is left with the bias of a basis that
+   cannot have it all; chance keeps the batch honest, and tells what any label would have taught.
 
 No two of one walker are closer in time than its decorrelation, and the caps per walker and per condition hold for all.
 At last each element is given its floor of structures in which it extrapolates.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -148,8 +150,12 @@ def by_batch(
     teacher: Callable[[], Teacher],
     parameters: Mapping[str, Any],
     rng: np.random.Generator,
+    labelled: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Candidate]:
-    """The batch as the head of this file tells; `teacher` is made only if anything is left to choose from."""
+    """The batch as the head of this file tells; `teacher` is made only if anything is left to choose from.
+
+    `labelled` are the training labels so far, by condition.
+    """
     batch, most, shares = Batch(parameters), parameters["candidates_max"], parameters["shares"]
     _anchors(batch, candidates, ranking)
     room = most - len(batch.chosen)
@@ -163,8 +169,9 @@ def by_batch(
     taken = _informed(batch, candidates, teacher, informed, parameters["gain_min"]) if informed > 0 else 0
     if informed > 0:
         chance = -(-chance * taken // informed)
-    _random(batch, candidates, chance, (), rng)
-    _random(batch, candidates, parameters["random_min"], parameters["random_conditions"], rng, beyond=True)
+    _random(batch, candidates, chance, (), rng, labelled)
+    asked, conditions = parameters["random_min"], parameters["random_conditions"]
+    _random(batch, candidates, asked, conditions, rng, labelled, beyond=True)
     return _with_floors(batch.chosen, candidates, parameters)
 
 
@@ -204,20 +211,25 @@ def _random(
     most: int,
     conditions: Sequence[str],
     rng: np.random.Generator,
+    labelled: Mapping[str, int] = MappingProxyType({}),
     *,
     beyond: bool = False,
 ) -> None:
-    """So many by chance, conditions in turn; `beyond`: also beyond `candidates_max`."""
+    """So many by chance, each of the condition with fewest labels; `beyond`: also beyond `candidates_max`."""
     by_condition: dict[str, list[Candidate]] = {}
     for index in rng.permutation(len(candidates)):
         one = candidates[index]
         if one not in batch.chosen and (not conditions or one.condition in conditions):
             by_condition.setdefault(one.condition, []).append(one)
+    held = Counter(labelled) + Counter(one.condition for one in batch.chosen)
     drawn = 0
-    for one in (one for turn in zip_longest(*by_condition.values()) for one in turn if one is not None):
-        if drawn == most or (batch.is_full and not beyond):
-            return
-        drawn += batch.offer(one, "random")
+    while by_condition and drawn < most and (beyond or not batch.is_full):
+        condition = min(by_condition, key=held.__getitem__)
+        taken = batch.offer(by_condition[condition].pop(), "random")
+        held[condition] += taken
+        drawn += taken
+        if not by_condition[condition]:
+            del by_condition[condition]
 
 
 def _with_floors(

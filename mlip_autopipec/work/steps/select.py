@@ -24,6 +24,7 @@ import json
 import pickle
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from pyace.basis import BBasisConfiguration
 
 from mlip_autopipec.work import families
 from mlip_autopipec.work.ace.evaluator import Evaluator, run_tool
+from mlip_autopipec.work.ace.labels import condition_of
 from mlip_autopipec.work.ace.potential import checked_potential
 from mlip_autopipec.work.choosing.acquisition import Candidate, Teacher, by_batch, by_window
 from mlip_autopipec.work.choosing.farthest import Farthest
@@ -105,6 +107,12 @@ class _Tools:
         one.certificate = {"source_atoms": len(one.frame), "centre": centre, **embedded.record}
         return embedded.atoms is not None
 
+    @cached_property
+    def trained(self) -> list[Atoms]:
+        """All training labels so far; none are told of where a γ window chooses."""
+        labels = [frame for path in self._job.inputs.get("dataset", []) for frame in read_frames(path)]
+        return [frame for frame in labels if frame.info["role"] == "train"]
+
     @property
     def by_batch(self) -> bool:
         """Whether the whole batch is in view, or the γ window alone."""
@@ -112,9 +120,7 @@ class _Tools:
 
     def teacher(self, candidates: Sequence[Candidate], rng: np.random.Generator) -> Teacher:
         """What knows how much each candidate would teach, beside all training labels so far."""
-        labels = [frame for path in self._job.inputs.get("dataset", []) for frame in read_frames(path)]
-        trained = [frame for frame in labels if frame.info["role"] == "train"]
-        offers = [one.labelled for one in candidates]
+        trained, offers = self.trained, [one.labelled for one in candidates]
         potential = self._job.one("potential_yaml")
         self._job.progress(0.5, f"choosing among {len(offers)} structures")
         if not is_linear(BBasisConfiguration(str(potential))):
@@ -246,7 +252,8 @@ def _choose(candidates: Sequence[Candidate], job: Job, tools: _Tools) -> list[Ca
         return by_window(candidates, _ranking(job, [one.labelled for one in candidates]), parameters, rng)
     known = [index for index, one in enumerate(candidates) if one.gamma_max >= parameters["gamma_select"]]
     ranking = [known[place] for place in _ranking(job, [candidates[index].labelled for index in known])]
-    chosen = by_batch(candidates, ranking, lambda: tools.teacher(candidates, rng), parameters, rng)
+    labelled = Counter(condition_of(frame.info["origin"]) for frame in tools.trained)
+    chosen = by_batch(candidates, ranking, lambda: tools.teacher(candidates, rng), parameters, rng, labelled)
     for one in chosen:
         kind, _, rest = str(one.frame.info["origin"]).partition(": ")
         if kind == "collected":

@@ -220,6 +220,6 @@ def test_variations_bring_environments(variation: str, more: int) -> None:
 def test_what_is_left_out_follows_the_basis() -> None:
     """A site file that names its basis means what it always meant; one that doesn't leaves all to the fit."""
     named = TrainingSection(cutoff_angstrom=5.0, functions_per_element=50).balance()
-    assert named == pytest.approx((30.0, 0.3, 1e-8, 0.0))
+    assert named == pytest.approx((100.0, 1.0, 1e-8, 0.0))
     assert TrainingSection().balance() == ("auto",) * 4
     assert TrainingSection(energy_weight=10.0, ridge=1e-6).balance() == (10.0, 0.1, 1e-6, "auto")

@@ -1,5 +1,6 @@
 """The choice of a batch, and what it rests on: information, distance, decorrelation, what labels taught."""
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -108,6 +109,22 @@ def test_random_frames_that_were_asked_for_stand_beside_the_candidates() -> None
     offers = candidates(20)
     window = by_window(offers, [1, 2], {**PARAMETERS, "random_min": 2}, np.random.default_rng(1))
     assert [one.verdict for one in window] == ["d_optimal", "d_optimal", "random", "random"]
+
+
+def test_chance_draws_where_there_are_fewest_labels() -> None:
+    """Those of earlier cycles count, and so do those of this batch."""
+
+    def drawn(labelled: dict[str, int], **changes: Any) -> Counter[str]:
+        offers, rng = candidates(20), np.random.default_rng(1)
+        parameters = {**PARAMETERS, "shares": {"informed": 0.0, "d_optimal": 0.0, "random": 1.0}, **changes}
+        batch = by_batch(offers, [], Told, parameters, rng, labelled)
+        return Counter(one.condition for one in batch)
+
+    hot, cold = "Cu fcc 301 K nvt", "Cu fcc 300 K nvt"
+    assert drawn({}) == {hot: 5, cold: 5}
+    assert drawn({hot: 4}) == {hot: 3, cold: 7}
+    assert drawn({hot: 40, "": 90}) == {cold: 10}
+    assert drawn({hot: 40}, candidates_max=14) == {cold: 10, hot: 4}
 
 
 def test_no_two_of_one_walker_are_closer_in_time_than_the_decorrelation() -> None:

@@ -11,7 +11,9 @@ cells are embedded (`work/ace/weights.py`). Labels without stress have no part i
 
 With equal weights a structure's energy counts as one of its 3N force components, though its error is smaller by the
 same factor that its use is greater: formation energies and elastic constants live on meV/atom. So the default weighs
-energies by 30, as potentials of this kind commonly do; `auto` asks cross-validation (`work/ace/choice.py`).
+energies by 100; `auto` asks cross-validation (`work/ace/choice.py`). Labels that are chosen for what they teach are
+extremes, and energies of all else take their bias: on Ni3Al, 40 of them left 0.48 meV/atom with a weight of 30 and 0.39
+with 100, at 10.9 meV/Å either way, where random labels have 0.46 and 0.43.
 """
 
 from collections.abc import Callable, Mapping, Sequence
