@@ -1,8 +1,8 @@
 """Digests: what the outcomes of a whole phase mean, as the event that closes the phase carries it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from mlip_autopipec.data_models.base import FileRef, Model, Role
 from mlip_autopipec.data_models.outcome import (
@@ -238,6 +238,17 @@ class Remedy(Model):
     conditions: tuple[str, ...] = Field(default=(), description="that are wrong")
     random_frames: int = Field(default=0, ge=0, description="to label for training in the next cycle")
     functions_min: int | None = Field(default=None, description="for each element, from the next fit on")
+    any_cost: bool = Field(
+        default=False, description="from the next fit on cutoff and basis are those that err least, however slow"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_what_was_not_there(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A remedy of before there was this choice reads and writes the same."""
+        content: dict[str, Any] = dump(self)
+        if not self.any_cost:
+            content.pop("any_cost", None)
+        return content
 
 
 class CycleSummary(Model):

@@ -312,9 +312,9 @@ Acquisition = Literal["batch", "gamma_window"]
 class Shares(Model):
     """Parts of a batch by the way in which they are chosen; what none of the ways takes is left to `informed`."""
 
-    informed: float = Field(default=0.8, ge=0, le=1, description="by what the whole batch teaches")
+    informed: float = Field(default=0.7, ge=0, le=1, description="by what the whole batch teaches")
     d_optimal: float = Field(default=0.1, ge=0, le=1, description="by pace_select, against the active set")
-    random: float = Field(default=0.1, ge=0, le=1, description="by chance, over all conditions")
+    random: float = Field(default=0.2, ge=0, le=1, description="by chance, where there are fewest labels")
 
 
 class SelectParameters(Model):
@@ -511,11 +511,20 @@ class TrainParameters(Model):
     conditions: tuple[str, ...] = Field(default=(), description="whose audit frames are compared one by one")
     audits_max: int = Field(default=16, ge=2, description="of one condition: the latest count")
     functions_min: int = Field(default=0, ge=0, description="for each element, where the basis is chosen by the fit")
+    any_cost: bool = Field(default=False, description="what is chosen errs least, however slow MD by it is")
     earlier_cycles: tuple[int, ...] = Field(default=(), description="of the inputs `earlier_yaml`, in their order")
     reference_energies_ev: dict[str, float] | None = Field(
         description="None: fit them once; after that they are pinned"
     )
     seed: int
+
+    @model_serializer(mode="wrap")
+    def _without_what_was_not_there(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A task of before there was this choice keeps its name."""
+        content: dict[str, Any] = dump(self)
+        if not self.any_cost:
+            content.pop("any_cost", None)
+        return content
 
 
 Parameters = Annotated[

@@ -299,6 +299,15 @@ def remedy_of(cycles: Sequence[CycleSummary], rules: ConvergenceSection, basis: 
         return _larger(cycles, basis, lack, conditions, why)
     if not wrong:
         return _labels(lack, cycles[-1].walked, why)
+    return _pinned(cycles, basis, lack, conditions, why)
+
+
+def _pinned(
+    cycles: Sequence[CycleSummary], basis: Basis, lack: Shortcoming, conditions: tuple[str, ...], why: str
+) -> Remedy:
+    """The cutoff that errs least, if that is free; else words alone."""
+    if basis.cutoff_angstrom is None and not at_any_cost(cycles):
+        return _at_any_cost(lack, conditions, f"{why}, and the site file pins {basis.words}", None)
     return Remedy(
         kind="advice",
         words=f"{lack.words}. {why}, so labels of the same kind will not help, and the site file pins"
@@ -310,20 +319,32 @@ def remedy_of(cycles: Sequence[CycleSummary], rules: ConvergenceSection, basis: 
 def _larger(
     cycles: Sequence[CycleSummary], basis: Basis, lack: Shortcoming, conditions: tuple[str, ...], why: str
 ) -> Remedy:
-    """More functions, as long as the fit takes them and the basis has them."""
+    """More functions, as long as the fit takes them and the basis has them; then the cutoff that errs least."""
     before = max(cycle.functions or 0 for cycle in cycles) / basis.elements
     most = FUNCTIONS_MAX.get(basis.elements, FUNCTIONS_MAX_OF_MORE)
     if before < functions_min(cycles):  # the fit had labels for no more, or more made it worse
         return _labels(lack, conditions or cycles[-1].walked, f"{why}, and more functions take more labels")
     if before >= most:
-        words = f"{lack.words}. {why}, and the basis has no more than {most} functions for each element"
-        return Remedy(kind="advice", words=words, conditions=conditions)
+        why = f"{why}, and the basis has no more than {most} functions for each element"
+        if basis.cutoff_angstrom is None and not at_any_cost(cycles):
+            return _at_any_cost(lack, conditions, why, most)
+        return Remedy(kind="advice", words=f"{lack.words}. {why}", conditions=conditions)
     functions = min(ceil(_BASIS_FACTOR * before), most)
     return Remedy(
         kind="basis",
         words=f"{lack.words}. {why}: the next fit has at least {functions} functions for each element",
         conditions=conditions,
         functions_min=functions,
+    )
+
+
+def _at_any_cost(lack: Shortcoming, conditions: tuple[str, ...], why: str, functions: int | None) -> Remedy:
+    return Remedy(
+        kind="basis",
+        words=f"{lack.words}. {why}: the next fit takes the cutoff that errs least, however slow MD by it is",
+        conditions=conditions,
+        functions_min=functions,
+        any_cost=True,
     )
 
 
@@ -360,6 +381,11 @@ def need_words(need: Need) -> str:
 def functions_min(cycles: Iterable[CycleSummary]) -> int:
     """The most functions for each element that a remedy has asked for; 0 if none has."""
     return max((cycle.remedy.functions_min or 0 for cycle in cycles if cycle.remedy), default=0)
+
+
+def at_any_cost(cycles: Iterable[CycleSummary]) -> bool:
+    """Whether a remedy has asked for what errs least, whatever it costs."""
+    return any(cycle.remedy.any_cost for cycle in cycles if cycle.remedy)
 
 
 def _figure(value: float) -> str:

@@ -9,7 +9,7 @@ from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.task import Input, Task, TrainParameters, make_task
 from mlip_autopipec.errors import BugError, OperatorError
 from mlip_autopipec.orchestration.gate import gate
-from mlip_autopipec.orchestration.needs import AUDITS_MAX, functions_min
+from mlip_autopipec.orchestration.needs import AUDITS_MAX, at_any_cost, functions_min
 from mlip_autopipec.orchestration.strategies import digest_of
 from mlip_autopipec.phases.common import artefact, done
 from mlip_autopipec.phases.seeds import seed_for
@@ -56,6 +56,7 @@ class Training:
             conditions=exploration.conditions if exploration else (),
             audits_max=AUDITS_MAX,
             functions_min=functions_min(state.cycles),
+            any_cost=at_any_cost(state.cycles),
             earlier_cycles=tuple(earlier),
             reference_energies_ev=current.reference_energies_ev if current else self._references(calculation),
             seed=seed_for(self._config.campaign.seed, "training", cycle),

@@ -5,7 +5,7 @@ folds are made of whole groups (`group_of`). The test set is not looked at.
 
 Coarse to fine, since the design matrix is what costs:
 
-1. **Cutoff**: a few candidates between 1.8 and 2.7 atomic spacings (cube root of the volume per atom), each with a
+1. **Cutoff**: a few candidates between 1.5 and 2.7 atomic spacings (cube root of the volume per atom), each with a
    basis of middling size on a sample of the frames. The shortest within 3 % of the best is taken: the cost rises with
    its cube.
 2. **Weights, smoothness, penalty and size**, all from the sums of one large basis (`work/ace/moments.py`), whose first
@@ -13,7 +13,9 @@ Coarse to fine, since the design matrix is what costs:
 3. **The smallest basis within a tenth of the best error** is taken, unless the needs ask for more: then the smallest
    that meets them, or the best if none does. Where audits have shown it to be too small (`functions_min`), the smallest
    of those within a tenth that has so many, or the largest of them. If the largest basis there is was taken, longer
-   cutoffs are tried with it: it has use for more neighbours than the middling one that chose the cutoff.
+   cutoffs are tried with it: it has use for more neighbours than the middling one that chose the cutoff. Each has to be
+   better by a tenth, or by 3 % where a need is not met.
+   `any_cost`, a remedy for errors that audits have shown to be too large, is such a need.
 
 The error that is compared is the geometric mean of those of energy, force (and stress), so that a tenth less of one is
 worth a tenth more of the other. Of energies it is the mean absolute error: they are few, and with root-mean-square
@@ -41,7 +43,7 @@ from mlip_autopipec.work.ace.labels import composition, trajectory_of
 from mlip_autopipec.work.ace.moments import KINDS, Fold, Grid, fold_moments, normal_equations, solve_trial, total
 
 #: In atomic spacings: the cube root of the volume per atom.
-_CUTOFFS = (1.8, 2.1, 2.4, 2.7)
+_CUTOFFS = (1.5, 1.8, 2.1, 2.4, 2.7)
 #: Functions and atoms of the trials that choose the cutoff.
 _CUTOFF_FUNCTIONS, _CUTOFF_ATOMS = 200, (1000, 3000)
 #: Sizes of basis that are tried, and where a larger design matrix is made if the last was not large enough.
@@ -261,21 +263,31 @@ class _Search:
             made = self._moments(longer, frames, folds)
             start = replace(best.settings, cutoff_angstrom=cutoff)
             trial = _Sized(longer, made).tuned(start, self._named, ("ridge", "energy_weight", "ridge"), "cutoff")
-            self._trials.append(trial)
-            if trial.score > _WORTH_MORE * best.score:
+            self._trials.append(self._costed(trial))
+            if trial.score > self._worth(best) * best.score:
                 break
             best, grid, sums = trial, longer, made
         return best, grid, sums
 
-    def _smallest(self, best: Trial, trials: Sequence[Trial]) -> Trial:
+    def _worth(self, best: Trial) -> float:
+        """What a longer cutoff has to make of the error: it costs time in every step of MD, as a larger basis does."""
+        return 1 / _TOLERANCE if self._is_enough(best) else _WORTH_MORE
+
+    def _is_enough(self, trial: Trial) -> bool:
+        """Whether the errors are below the needs, which are in meV/atom and meV/Å; None asks nothing."""
         needs = {kind: self._parameters.get(name) for kind, name in _NEEDS.items()}
+        return not self._parameters.get("any_cost", False) and all(
+            need is None or trial.errors.get(kind, 0.0) <= need / 1000 for kind, need in needs.items()
+        )
+
+    def _smallest(self, best: Trial, trials: Sequence[Trial]) -> Trial:
         rising = sorted(trials, key=lambda trial: trial.settings.functions_per_element)
         near = [trial for trial in rising if trial.score <= _TOLERANCE * best.score]
         large = [trial for trial in near if trial.settings.functions_per_element >= self._at_least()]
         enough = large[0] if large else near[-1]
-        if _meets(enough, needs):
+        if self._is_enough(enough):
             return enough
-        return next((trial for trial in rising if _meets(trial, needs)), best)
+        return next((trial for trial in rising if self._is_enough(trial)), best)
 
     def _at_least(self) -> int:
         return int(self._parameters.get("functions_min", 0))
@@ -401,8 +413,3 @@ def _packed(folds: Sequence[int]) -> list[int]:
     """Folds numbered without gaps: a sample may have lost one."""
     numbers = {fold: number for number, fold in enumerate(sorted(set(folds)))}
     return [numbers[fold] for fold in folds]
-
-
-def _meets(trial: Trial, needs: Mapping[str, float | None]) -> bool:
-    """Whether the errors are below the needs, which are in meV/atom and meV/Å; None asks nothing."""
-    return all(need is None or trial.errors.get(kind, 0.0) <= need / 1000 for kind, need in needs.items())

@@ -8,12 +8,13 @@ from mlip_autopipec.data_models.digest import CycleSummary, ExplorationDigest, R
 from mlip_autopipec.data_models.outcome import ConditionErrors, Ending, Errors
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.orchestration.needs import Basis, audits_wanted, judge, remedy_of, shortcoming_of
+from mlip_autopipec.orchestration.needs import Basis, at_any_cost, audits_wanted, judge, remedy_of, shortcoming_of
 from mlip_autopipec.orchestration.strategies import verdict_of
 from mlip_autopipec.testing.physics import file_ref
 
 COLD, LIQUID = "Si diamond 300 K nvt", "liquid.xyz 2000 K nvt"
 PINNED, FREE = Basis(functions=143, cutoff_angstrom=5.0), Basis()
+PINNED_CUTOFF, PINNED_FUNCTIONS = Basis(cutoff_angstrom=5.0), Basis(functions=1000)
 RULES = ConvergenceSection(quiet_cycles=1, cycles_max=9)
 
 
@@ -223,9 +224,24 @@ def test_a_basis_grows_no_further_than_it_can() -> None:
     last = remedy_of((WRONG.model_copy(update={"functions": 900}),), RULES, FREE)
     assert last is not None
     assert last.functions_min == 1000
-    full = remedy_of((WRONG.model_copy(update={"functions": 1000}),), RULES, FREE)
+    full = remedy_of((WRONG.model_copy(update={"functions": 1000}),), RULES, PINNED_CUTOFF)
     assert full is not None
     assert (full.kind, full.functions_min) == ("advice", None)
+
+
+@pytest.mark.parametrize(("basis", "functions"), [(FREE, 1000), (PINNED_FUNCTIONS, None)])
+def test_where_the_basis_ends_the_cutoff_is_chosen_at_any_cost(basis: Basis, functions: int | None) -> None:
+    """Once; then it is for a person to decide."""
+    wrong = WRONG.model_copy(update={"functions": 1000})
+    longer = remedy_of((wrong,), RULES, basis)
+    assert longer is not None
+    assert (longer.kind, longer.any_cost, longer.functions_min) == ("basis", True, functions)
+    assert "the cutoff that errs least" in longer.words
+    done = wrong.model_copy(update={"remedy": longer})
+    assert at_any_cost((done,))
+    after = remedy_of((done, wrong), RULES, basis)
+    assert after is not None
+    assert (after.kind, after.any_cost) == ("advice", False)
 
 
 @pytest.mark.parametrize("trained", [None, 60.0])
@@ -252,6 +268,7 @@ def test_a_summary_without_the_new_fields_is_read() -> None:
     summary = CycleSummary.model_validate(old)
     assert (summary.walked, summary.conditions, summary.remedy) == ((), (), None)
     assert Remedy(kind="advice", words="x").functions_min is None
+    assert "any_cost" not in Remedy(kind="advice", words="x").model_dump()
 
 
 # --- audits ------------------------------------------------------------------------------------------------------

@@ -487,7 +487,7 @@ def test_a_walker_of_the_users_structure_reads_it_from_the_site() -> None:
 
 
 def test_selection_reads_the_frames_of_every_walker() -> None:
-    """One task over all of them, with the current potential."""
+    """One task over all of them, with the current potential; before anything is learned, for half of a batch."""
     campaign = walk()
     frames = digest(campaign, Phase.EXPLORATION, 1, ExplorationDigest).frames
     (task,) = tasks(campaign.planned(Phase.SELECTION, cycle=1))
@@ -496,7 +496,7 @@ def test_selection_reads_the_frames_of_every_walker() -> None:
     assert tuple(item.file for item in task.inputs[2:5]) == frames
     assert task.inputs[5].file == campaign.state.datasets[0]
     assert isinstance(task.parameters, SelectParameters)
-    assert (task.parameters.candidates_max, task.parameters.audit, task.parameters.gamma_select) == (3, 1, 2.0)
+    assert (task.parameters.candidates_max, task.parameters.audit, task.parameters.gamma_select) == (2, 1, 2.0)
 
 
 def test_selection_asks_for_the_audits_that_the_needs_are_short_of() -> None:
@@ -523,7 +523,7 @@ def test_a_remedy_reaches_the_next_selection_and_every_later_fit() -> None:
     campaign = walk()
     campaign.planned(Phase.SELECTION, cycle=2)
     labels = Remedy(kind="labels", words="", conditions=("Cu fcc 300 K nvt",), random_frames=3)
-    basis = Remedy(kind="basis", words="", functions_min=90)
+    basis = Remedy(kind="basis", words="", functions_min=90, any_cost=True)
     cycles = [
         cycle.model_copy(update={"remedy": remedy})
         for cycle, remedy in zip(campaign.state.cycles, (basis, labels), strict=True)
@@ -537,7 +537,7 @@ def test_a_remedy_reaches_the_next_selection_and_every_later_fit() -> None:
     campaign.planned(Phase.TRAINING, cycle=2)
     (fit,) = RUNNERS[Phase.TRAINING].plan(campaign.state.model_copy(update={"cycles": tuple(cycles)}))
     assert isinstance(fit.parameters, TrainParameters)
-    assert fit.parameters.functions_min == 90
+    assert (fit.parameters.functions_min, fit.parameters.any_cost) == (90, True)
 
 
 def test_errors_by_condition_are_those_of_the_potential_that_stays() -> None:

@@ -160,9 +160,22 @@ def test_a_need_may_ask_for_more_than_the_smallest() -> None:
     auto = parameters(**dict.fromkeys(_ALL, AUTO) | {"cutoff_angstrom": 4.5})
     thrifty = choice.choose(train, references, auto)
     best = choice.choose(train, references, {**auto, "force_need_mev_per_angstrom": 1e-9})
+    assert choice.choose(train, references, {**auto, "any_cost": True}).settings == best.settings
     lowest = min((trial for trial in best.trials if trial.why == "functions"), key=lambda trial: trial.score)
     assert best.settings.functions_per_element == lowest.settings.functions_per_element
     assert thrifty.settings.functions_per_element <= best.settings.functions_per_element
+
+
+def test_a_longer_cutoff_is_worth_a_tenth_unless_a_need_is_not_met() -> None:
+    """Each step of MD pays for it, as it does for a larger basis."""
+    settings = choice.Settings(5.0, 50, 100.0, 1.0, 1.0, 1.0, 1e-8)
+    best = choice.Trial(settings, {"energy": 0.002, "force": 0.050}, "weights", 0.002)
+    asked = [
+        choice._Search([], {}, parameters(force_need_mev_per_angstrom=need), 1, print)._worth(best)
+        for need in (None, 60.0, 40.0)
+    ]
+    assert asked == [1 / 1.1, 1 / 1.1, 0.97]
+    assert choice._Search([], {}, parameters(any_cost=True), 1, print)._worth(best) == 0.97
 
 
 def test_what_audits_found_too_small_is_not_taken_again() -> None:
