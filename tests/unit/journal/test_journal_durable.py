@@ -6,12 +6,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.journal.durable import replace_file
+from mlip_autopipec.journal.mend import begin_mending, find_damage
 from mlip_autopipec.journal.segments import Scan
 from mlip_autopipec.journal.snapshot import load_snapshot, program, save_snapshot
 from mlip_autopipec.journal.writer import SegmentWriter, cut_torn_tail
@@ -109,6 +111,44 @@ def test_a_torn_tail_is_kept_durably_before_it_is_cut_and_the_cut_is_synced(disk
         ("sync", ".", None),
         ("sync", segment.name, whole),
     ]
+
+
+def test_a_torn_tail_that_cannot_be_kept_is_not_cut(tmp_path: Path) -> None:
+    """It is kept first: what fails in between loses nothing."""
+    SegmentWriter(finished(tmp_path), sync=os.fdatasync, segment_bytes_max=10**6).close()
+    (segment,) = tmp_path.glob("*.jsonl")
+    torn = b'0123abcd {"seq":1'
+    with segment.open("ab") as file:
+        file.write(torn)
+    scan, before = finished(tmp_path), segment.read_bytes()
+    (tmp_path / f"torn-{scan.offset}-000001-{crc32(torn):08x}.bin").mkdir()
+
+    with pytest.raises(IsADirectoryError):
+        cut_torn_tail(scan)
+
+    assert segment.read_bytes() == before
+
+
+def test_a_copy_of_what_is_before_a_damage_is_durable_before_it_is_used(disk: Disk, tmp_path: Path) -> None:
+    """Every file of the new journal, then their names."""
+    folder = tmp_path / "journal"
+    folder.mkdir()
+    writer = SegmentWriter(finished(folder), sync=os.fdatasync, segment_bytes_max=1)
+    for _ in range(3):
+        writer.write([stopped()])
+    writer.close()
+    middle = sorted(folder.glob("*.jsonl"))[-2]
+    middle.write_bytes(middle.read_bytes().replace(b"SIGTERM", b"SIGKILL"))
+    damage = find_damage(folder)
+    assert damage is not None
+    disk.done.clear()
+
+    made = begin_mending(folder, damage)
+
+    files = {("sync", path.name, path.stat().st_size) for path in made.iterdir()}
+    assert len(files) == 3
+    assert set(disk.done[-4:-1]) == files
+    assert disk.done[-1] == ("sync", made.name, None)
 
 
 @pytest.mark.parametrize("place", [write_atomic, write_once])

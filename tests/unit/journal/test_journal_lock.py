@@ -1,5 +1,6 @@
 """The campaign's lock."""
 
+import json
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ import pytest
 from journal_samples import NOW
 
 from mlip_autopipec.errors import CampaignLocked, OperatorError
-from mlip_autopipec.journal.lock import CampaignLock
+from mlip_autopipec.journal.lock import CampaignLock, Holder, read_holder
 
 
 def test_a_second_holder_is_refused_and_told_of_the_first(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ _KILLED = """
 import os, signal, sys, time
 from datetime import UTC, datetime
 from pathlib import Path
-from mlip_autopipec.journal.lock import CampaignLock
+from mlip_autopipec.journal.lock import CampaignLock, Holder, read_holder
 CampaignLock(Path(sys.argv[1]), now=datetime.now(UTC)).__enter__()
 if os.fork() == 0:
     os.close(1)
@@ -104,3 +105,31 @@ def test_it_is_not_waited_for_without_bound(tmp_path: Path) -> None:
     _killed_holder(tmp_path, child_s=3.0)
     with pytest.raises(CampaignLocked), CampaignLock(tmp_path, now=NOW, patience_s=0.1):
         pass
+
+
+def test_who_holds_the_lock_is_read_without_touching_it(tmp_path: Path) -> None:
+    """Only as long as it is held, and only with a whole signature."""
+    assert read_holder(tmp_path) is None
+    with CampaignLock(tmp_path, now=NOW):
+        assert read_holder(tmp_path) == Holder(os.getpid(), socket.gethostname(), is_here=True)
+        signed = (tmp_path / "lock").read_text()
+    assert read_holder(tmp_path) is None
+    for torn in (signed[:-5], "[]", '{"pid": "x"}'):
+        (tmp_path / "lock").write_text(torn)
+        assert read_holder(tmp_path) is None
+
+
+def test_of_another_machine_nobody_knows_whether_the_holder_is_dead(tmp_path: Path) -> None:
+    """Of this one it is known: by its number, and by the boot since which that number counts."""
+    with CampaignLock(tmp_path, now=NOW):
+        signed = json.loads((tmp_path / "lock").read_text())
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for changes, holder in (
+        ({}, Holder(os.getpid(), socket.gethostname(), is_here=True)),
+        ({"pid": ended.pid}, None),
+        ({"boot_id": "another"}, None),
+        ({"host": "elsewhere", "boot_id": "another", "pid": ended.pid}, Holder(ended.pid, "elsewhere", is_here=False)),
+    ):
+        (tmp_path / "lock").write_text(json.dumps({**signed, **changes}))
+        assert read_holder(tmp_path) == holder

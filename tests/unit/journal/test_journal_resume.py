@@ -101,6 +101,24 @@ def test_damage_before_the_snapshot_is_refused_all_the_same(tmp_path: Path) -> N
         opened(tmp_path)
 
 
+def test_a_snapshot_that_the_disk_refuses_is_let_go(tmp_path: Path) -> None:
+    """It is a cache: the journal goes on, and the next start folds everything."""
+    events = [story()[0], *(note(number) for number in range(SNAPSHOT_EVENTS))]
+    (tmp_path / "snapshot.json").mkdir()
+
+    async def live() -> WorkflowState:
+        journal, state = FileJournal.open(tmp_path, now=NOW, sync=no_sync)
+        for event in events:
+            state = evolve(state, event)
+        await journal.append(events)
+        journal.snapshot(state)
+        await journal.append([note(0)])
+        await journal.close()
+        return evolve(state, note(0))
+
+    assert asyncio.run(live()) == opened(tmp_path)
+
+
 def test_a_snapshot_is_taken_now_and_then(tmp_path: Path) -> None:
     """Of the last record only, and not again before many more have come."""
 

@@ -1,0 +1,101 @@
+"""`scripts/mutants [ROOM …]`: break the code in small ways, and see whether a test notices.
+
+Of each room so many small edits are made by chance, from a fixed seed, and those of mutants_named.toml.
+What no test catches is a promise that no test holds: it gets its test, or its reason in
+mutants_explained.toml. It ends with 1 if any is left.
+"""
+
+import argparse
+import sys
+import time
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mutants_rooms import ROOMS
+from mutants_run import Copy, Ran
+from mutants_table import Report, RoomReport, render, tell
+from mutation import Mutant, compiles, edit, mutants_of, sample
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMED, EXPLAINED = (Path(__file__).with_name(f"mutants_{name}.toml") for name in ("named", "explained"))
+_TABLE = "docs/results/mutants.md"
+Key = tuple[str, str, str, str]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the mutants, print the table, and say whether all of them are caught or explained."""
+    words = _parser().parse_args(argv)
+    rooms = words.rooms or list(ROOMS)
+    if unknown := set(rooms) - ROOMS.keys():
+        raise SystemExit(f"no room is named {', '.join(sorted(unknown))}: choose of {', '.join(ROOMS)}")
+    explained = read_explained()
+    report = Report(seed=words.seed, rooms=[])
+    with Copy(ROOT) as copy:
+        for room in rooms:
+            report.rooms.append(_run_room(copy, room, words, explained))
+    page = render(report, ROOT)
+    print(page)
+    if words.write:
+        (ROOT / _TABLE).write_text(page, encoding="utf-8")
+    return 1 if any(room.survivors for room in report.rooms) else 0
+
+
+def named(room: str, root: Path = ROOT) -> list[Mutant]:
+    """The mutants of a room that were written by hand. Raises ValueError for one that fits no longer."""
+    rows = tomllib.loads(NAMED.read_text(encoding="utf-8")).get("mutant", [])
+    return [
+        edit(row["file"], (root / row["file"]).read_text(encoding="utf-8"), row["old"], row["new"], row["promise"])
+        for row in rows
+        if row["room"] == room
+    ]
+
+
+def by_chance(room: str, number: int, seed: int, root: Path = ROOT) -> list[Mutant]:
+    """Some of the mutants that the sources of a room allow."""
+    sources = {file: (root / file).read_text(encoding="utf-8") for file in ROOMS[room].files(root)}
+    every = [mutant for file, source in sources.items() for mutant in mutants_of(file, source)]
+    return sample(every, number, seed, lambda mutant: compiles(mutant.apply(sources[mutant.file])))
+
+
+def read_explained() -> Mapping[Key, str]:
+    """Why a mutant breaks no promise, by its key."""
+    rows = tomllib.loads(EXPLAINED.read_text(encoding="utf-8")).get("mutant", [])
+    return {(row["file"], row["function"], row["old"], row["new"]): row["reason"] for row in rows}
+
+
+def _run_room(copy: Copy, room: str, words: argparse.Namespace, explained: Mapping[Key, str]) -> RoomReport:
+    began_s = time.monotonic()
+    number = ROOMS[room].mutants if words.number is None else words.number
+    mutants = [*named(room), *by_chance(room, number, words.seed)]
+    if words.only:
+        mutants = [mutant for mutant in mutants if words.only in f"{mutant.file}:{mutant.line} {mutant.function}"]
+    sys.stderr.write(f"{room}: {len(mutants)} mutants; first its tests as they are …\n")
+    ran: list[Ran] = []
+    with copy.serve(ROOMS[room].tests) as server:
+        baseline = copy.baseline(server, ROOMS[room])
+        for name in baseline.not_passed:
+            sys.stderr.write(f"{room}: left out, as it does not pass as it is: {name}\n")
+        sys.stderr.write(f"{room}: {len(baseline.tests)} tests, {time.monotonic() - began_s:.0f} s\n")
+        for mutant in mutants:
+            ran.append(copy.run(server, mutant, baseline))
+            tell(ran[-1], room, len(ran), len(mutants), explained)
+    return RoomReport(room, ran, explained, time.monotonic() - began_s)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scripts/mutants", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("rooms", nargs="*", metavar="ROOM", help=f"of {', '.join(ROOMS)}; without any, all of them")
+    parser.add_argument(
+        "--number", type=int, metavar="N", help="mutants by chance in each room, in place of its own number"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the choice (1)")
+    parser.add_argument("--only", metavar="TEXT", help="only those whose FILE:LINE FUNCTION has this in it")
+    parser.add_argument("--write", action="store_true", help=f"write the table to {_TABLE}")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

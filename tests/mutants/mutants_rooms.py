@@ -1,0 +1,81 @@
+"""Which files are mutated, and which tests may catch what is broken there."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE = "mlip_autopipec"
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Files of the package that are mutated together. `unmutated` and `skipped` are too dull, or too slow."""
+
+    sources: tuple[str, ...]
+    tests: tuple[str, ...]
+    mutants: int
+    unmutated: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    #: Whether its code runs in processes of its own too, where nobody sees which test ran a line.
+    elsewhere: bool = False
+
+    def files(self, root: Path) -> list[str]:
+        """Every file that is mutated, relative to the checkout. Raises ValueError for a pattern without any."""
+        found = []
+        for pattern in self.sources:
+            paths = sorted(root.glob(f"{PACKAGE}/{pattern}"))
+            if not paths:
+                raise ValueError(f"no file is named {PACKAGE}/{pattern}")
+            found += [path.relative_to(root).as_posix() for path in paths]
+        return [name for name in found if Path(name).name not in self.unmutated]
+
+
+_SIMULATOR = "tests/mutants/few_seeds.py"
+
+ROOMS = {
+    "journal": Room(
+        sources=("journal/*.py",),
+        tests=("tests/unit/journal", "tests/unit/test_restore.py"),
+        mutants=60,
+        skipped=(
+            "tests/unit/journal/test_journal_repair.py::test_every_cut_of_a_journal_is_clean_or_repaired",
+            "tests/unit/journal/test_journal_crash.py",
+        ),
+    ),
+    "orchestration": Room(
+        sources=("orchestration/*.py",),
+        tests=("tests/unit/orchestration", "tests/properties", _SIMULATOR),
+        mutants=70,
+        unmutated=("diagram.py",),
+    ),
+    "schedulers": Room(
+        sources=("schedulers/*.py",),
+        tests=(
+            "tests/unit/schedulers/test_shipment.py",
+            "tests/unit/schedulers/test_slurm_limits.py",
+            "tests/unit/schedulers/test_slurm_scheduler.py",
+            "tests/unit/schedulers/test_slurm_script.py",
+            "tests/unit/schedulers/test_slurm_text.py",
+            "tests/unit/schedulers/test_surroundings.py",
+            "tests/unit/schedulers/test_local_hostile.py",
+            _SIMULATOR,
+        ),
+        mutants=50,
+    ),
+    "queue": Room(
+        sources=("work/queue/*.py", "work/attempt.py", "work/job.py"),
+        tests=(
+            "tests/unit/work/test_work_attempt.py",
+            "tests/unit/schedulers/test_local_hostile.py",
+            "tests/unit/schedulers/test_local_races.py",
+            "tests/unit/schedulers/test_local_scheduler.py",
+            "tests/unit/journal/test_journal_durable.py",
+        ),
+        mutants=50,
+        elsewhere=True,
+    ),
+    "transports": Room(  # by hand alone
+        sources=("transports/openssh.py",),
+        tests=("tests/unit/transports/test_control_path.py", "tests/unit/transports/test_ssh_logins.py"),
+        mutants=0,
+    ),
+}
