@@ -362,10 +362,12 @@ def config_init(
     from mlip_autopipec.config.loader import load_config
     from mlip_autopipec.starter import Wishes, site_file
 
-    if oracle not in {"espresso", "ase"}:
-        raise typer.BadParameter(f"{oracle!r} is neither espresso nor ase", param_hint="--oracle")
     if not (elements or structure or prototype) and sys.stdin.isatty():
         elements = typer.prompt("Which elements (such as Al or Cu,Au)")
+        oracle = typer.prompt("Which oracle, espresso or ase", default=oracle)
+        cluster = typer.confirm("On a cluster, with Slurm behind SSH", default=cluster)
+    if oracle not in {"espresso", "ase"}:
+        raise typer.BadParameter(f"{oracle!r} is neither espresso nor ase", param_hint="--oracle")
     if output.exists():
         raise ConfigurationError(f"{output} is there already, and is left as it is: name another with --output")
     wishes = Wishes(

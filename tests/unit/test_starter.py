@@ -1,5 +1,8 @@
 """config init: a first site file that passes the check, whatever the system."""
 
+import os
+import subprocess
+import sys
 from itertools import combinations
 from pathlib import Path
 
@@ -101,6 +104,22 @@ def test_a_wish_that_cannot_be_met_is_refused(tmp_path: Path, words: list[str], 
     assert result.exit_code == 2
     assert said in result.output
     assert not (tmp_path / "site.yaml").exists()
+
+
+def test_at_a_terminal_it_asks(tmp_path: Path) -> None:
+    """Elements, oracle and site, where nothing is said."""
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-c", "from mlip_autopipec.cli import main; main()", "config", "init"]
+    with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, cwd=tmp_path) as process:
+        os.write(ours, b"Cu,Au\nase\ny\n")
+        said, _ = process.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert process.returncode == 0, said
+    config = load_config(tmp_path / "site.yaml").config
+    assert config.campaign.elements == ("Cu", "Au")
+    assert config.calculation.oracle.kind == "ase"
+    assert config.site.scheduler.kind == "slurm"
 
 
 def test_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
