@@ -425,11 +425,12 @@ def config_check(
 
 @journal_app.command("verify")
 def journal_verify(config: Config = None) -> None:
-    """Read the whole journal and check every record; nothing is changed."""
-    from mlip_autopipec.journal.replay import verify
+    """Read the whole journal, check every record and the state that they lead to; nothing is changed."""
+    from mlip_autopipec.journal.replay import check, verify
 
     folder = _journal_folder(_load(config))
     found = verify(folder)
+    check(folder)
     torn = f"; {found.torn_bytes} torn bytes at the end, which the next daemon keeps aside" if found.torn_bytes else ""
     say(f"{folder} is in order: {found.records} events, {found.bytes} bytes, {found.segments} segments{torn}.")
 

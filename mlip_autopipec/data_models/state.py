@@ -3,7 +3,7 @@
 Mappings here are never changed in place; `evolve` puts a new one in their stead.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Literal
 
@@ -223,3 +223,89 @@ class WorkflowState(Model):
             for batch in self.batches.values()
             for index in sorted(batch.live)
         )
+
+    def check(self) -> tuple[str, ...]:
+        """Every invariant that does not hold, as a sentence; empty for every state that `evolve` can give."""
+        return (*self._broken_stage(), *self._broken_tasks(), *self._broken_batches(), *self._broken_deferrals())
+
+    def _broken_stage(self) -> Iterator[str]:
+        """Stage, cycle and phase belong together."""
+        if (self.stage is Stage.EMPTY) != (not self.campaign):
+            yield f"the stage is {self.stage}, and the campaign is called {self.campaign!r}"
+        if (self.stage is Stage.ENDED) != (self.verdict is not None):
+            yield f"the stage is {self.stage}, and the verdict is {self.verdict}"
+        is_open = self.current_phase is not None and self.current_phase not in self.digests
+        if (self.stage is Stage.WORKING and not is_open) or (self.stage is Stage.BETWEEN and is_open):
+            yield f"the stage is {self.stage}, and phase {self.current_phase} is {'open' if is_open else 'not open'}"
+        if [cycle.cycle for cycle in self.cycles] != list(range(self.cycle_index)):
+            closed = [cycle.cycle for cycle in self.cycles]
+            yield f"the current cycle is {self.cycle_index}, and the closed ones are {closed[-5:]}"
+        if self.first_cycle > self.cycle_index:
+            yield f"convergence counts from cycle {self.first_cycle}, and the current one is {self.cycle_index}"
+        if self.potential is not None and self.potential.cycle > self.cycle_index:
+            yield f"the potential is of cycle {self.potential.cycle}, and the current cycle is {self.cycle_index}"
+        measured = [past.cycle for past in self.measured]
+        if measured != sorted(set(measured)):
+            yield f"the cycles of the measured potentials do not rise: {measured}"
+
+    def _broken_tasks(self) -> Iterator[str]:
+        """Each task is where its phase and status put it."""
+        for name, record in self.tasks.items():
+            yield from self._broken_record(name, record)
+        for record in self.late_tasks:
+            if record.task.phase is not Phase.CALCULATION:
+                yield f"task {record.task.id} is of a phase that is over, and is no calculation"
+        for name, record in self.quarantine.items():
+            yield from self._broken_record(name, record)
+            if record.status is not TaskStatus.QUARANTINED or record.task.phase is not Phase.CALCULATION:
+                yield f"task {name} of {record.task.phase} is {record.status}, and kept with calculations given up"
+            if name in self.tasks:
+                yield f"task {name} is both at hand and given up with an earlier round"
+
+    def _broken_record(self, name: str, record: TaskRecord) -> Iterator[str]:
+        """A task has what its status says, and nothing else."""
+        status, job = record.status, record.job_state
+        if record.task.id != name:
+            yield f"task {record.task.id} is kept under the name {name}"
+        if (status is TaskStatus.DONE) != (record.outcome is not None):
+            yield f"task {name} is {status} {'without' if record.outcome is None else 'with'} an outcome"
+        if status is TaskStatus.FAILED and not record.failures:
+            yield f"task {name} is {status} without a failure"
+        if job is not None and status is not TaskStatus.SUBMITTED:
+            yield f"task {name} is {status}, and its job is {job}"
+        if record.missing_since is not None and job not in {JobState.ENDED, JobState.ABSENT}:
+            yield f"task {name} is missed since {record.missing_since}, and its job is {job}"
+        if (status is TaskStatus.SUBMITTED) != self._is_at_work(name, record):
+            yield f"task {name} is {status}, and attempt {record.uid}.{record.index} is not its live one"
+
+    def _is_at_work(self, name: str, record: TaskRecord) -> bool:
+        """Whether the attempt that a task names is live, and is one at this task."""
+        batch = self.batches.get(record.uid or "")
+        return batch is not None and record.index in batch.live and batch.tasks[record.index] == name
+
+    def _broken_batches(self) -> Iterator[str]:
+        """A batch has at least one live attempt, each of a task that knows of it."""
+        for uid, batch in self.batches.items():
+            if batch.uid != uid:
+                yield f"batch {batch.uid} is kept under the name {uid}"
+            if not batch.live or not batch.live <= set(range(len(batch.tasks))):
+                yield f"batch {uid} of {len(batch.tasks)} tasks has the live attempts {sorted(batch.live)}"
+                continue
+            if (batch.status is BatchStatus.ACCEPTED) != (batch.job_id is not None):
+                yield f"batch {uid} is {batch.status}, and its job id is {batch.job_id}"
+            for index in sorted(batch.live):
+                record = self.tasks.get(batch.tasks[index])
+                if record is None or (record.uid, record.index) != (uid, index):
+                    yield f"attempt {uid}.{index} is live, and task {batch.tasks[index]} does not know of it"
+
+    def _broken_deferrals(self) -> Iterator[str]:
+        """Nothing is put off for what is over."""
+        for subject in self.deferrals:
+            kind, _, name = subject.partition(":")
+            uid, _, index = name.rpartition(".")
+            if kind in {"batch", "cancel"} and name not in self.batches:
+                yield f"{subject} is put off, and there is no such batch"
+            if kind == "attempt" and (uid not in self.batches or int(index) not in self.batches[uid].live):
+                yield f"{subject} is put off, and there is no such live attempt"
+            if kind == "site" and self.site_prepared:
+                yield "the site's preparation is put off, and the site is prepared"

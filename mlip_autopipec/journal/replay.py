@@ -10,7 +10,7 @@ from mlip_autopipec.journal.records import Record
 from mlip_autopipec.journal.segments import Scan
 from mlip_autopipec.orchestration.machine import evolve
 
-__all__ = ["Record", "Verification", "fold", "read", "replay", "verify"]
+__all__ = ["Record", "Verification", "check", "fold", "read", "replay", "verify"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,16 @@ def fold(state: WorkflowState, records: Iterable[Record]) -> WorkflowState:
         if state.seq != record.seq:
             raise BugError(f"record {record.seq} made a state with the number {state.seq}")
     return state
+
+
+def check(folder: Path) -> None:
+    """Fold the whole journal and check the state that it leads to. Raises as `replay` does; BugError, naming what."""
+    if broken := replay(folder).check():
+        more = f"; and {len(broken) - 1} more" if len(broken) > 1 else ""
+        raise BugError(
+            f"{folder}: every record is whole, but the state that they lead to contradicts itself: {broken[0]}{more}."
+            " Nothing is changed. Keep the journal, and report this"
+        )
 
 
 def verify(folder: Path) -> Verification:

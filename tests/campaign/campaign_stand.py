@@ -84,8 +84,10 @@ class Campaign:
 
 
 def assert_replays(campaign: Campaign) -> None:
-    """The journal replays to the very state that the daemon had when it ended in good order."""
-    assert replay(campaign.folder / "journal") == load_state(campaign.folder / "state.json")
+    """The journal replays to the very state that the daemon had when it ended in good order, and that is sound."""
+    state = replay(campaign.folder / "journal")
+    assert state == load_state(campaign.folder / "state.json")
+    assert state.check() == ()
 
 
 def assert_nothing_doubled_or_lost(campaign: Campaign) -> None:

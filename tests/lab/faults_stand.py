@@ -499,7 +499,9 @@ def judge(struck: Struck) -> None:
 def counted(struck: Struck) -> Count:
     """Labels as the data sets have them, and jobs as slurmctld has written them down, beside what the journal says."""
     events, found = struck.events(), Count()
-    if replay(struck.folder / "journal") != load_state(struck.folder / "state.json"):
+    state = replay(struck.folder / "journal")
+    found.wrong += state.check()
+    if state != load_state(struck.folder / "state.json"):
         found.wrong.append("replay gives another state than the daemon left")
     count_labels(struck.root, events, found)
     count_jobs(struck.root, events, struck.lab.records(struck.campaign()), found)

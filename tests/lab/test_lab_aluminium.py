@@ -71,7 +71,8 @@ def test_it_converges(ran: Ran) -> None:
     """The verdict is in the journal, which replays to the state that the daemon left."""
     verdicts = [event.verdict for event in ran.events if isinstance(event, ev.VerdictReached)]
     assert verdicts == [Verdict.CONVERGED]
-    assert replay(ran.folder / "journal") == load_state(ran.folder / "state.json")
+    state = replay(ran.folder / "journal")
+    assert (state, state.check()) == (load_state(ran.folder / "state.json"), ())
 
 
 def test_what_walkers_met_was_labelled(ran: Ran) -> None:

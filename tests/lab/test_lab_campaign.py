@@ -118,7 +118,8 @@ def test_a_campaign_on_the_cluster_survives_its_daemon(lab: dict[str, str], site
             daemon.wait()
     assert kills >= 2
     journal = tmp_path / "campaign" / "journal"
-    assert replay(journal) == load_state(tmp_path / "campaign" / "state.json")
+    state = replay(journal)
+    assert (state, state.check()) == (load_state(tmp_path / "campaign" / "state.json"), ())
     events = [record.event for record in read(journal)]
     planned = [task for event in events if isinstance(event, ev.PhaseStarted) for task in event.tasks]
     ended = Counter(event.outcome.task for event in events if isinstance(event, ev.TaskEnded))

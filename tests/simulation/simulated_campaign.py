@@ -439,7 +439,7 @@ class Simulation:
             self.findings.violations.append(f"event {live.seq} was folded in, and only {len(events)} are on the disk")
         elif self._shadow != live:
             self.findings.violations.append(f"replay of {live.seq} events gives another state than the daemon had")
-        self.findings.violations += _left_behind(live)
+        self.findings.violations += live.check()
         self._resume(events)
 
     def _resume(self, events: Sequence[ev.Event]) -> None:
@@ -459,16 +459,6 @@ def replay(events: Sequence[ev.Event], state: WorkflowState | None = None) -> Wo
 def _from_disk(event: ev.Event) -> ev.Event:
     """The event as a later daemon will read it."""
     return ev.EVENT_ADAPTER.validate_json(event.model_dump_json())
-
-
-def _left_behind(state: WorkflowState) -> Iterator[str]:
-    """Deferrals are of what is live; a batch that is known has a live attempt."""
-    live = {f"{kind}:{uid}" for uid in state.batches for kind in ("batch", "cancel")} | (
-        set() if state.site_prepared else {"site"}
-    )
-    live |= {f"attempt:{batch.uid}.{index}" for batch in state.batches.values() for index in batch.live}
-    if left := sorted(state.deferrals.keys() - live):
-        yield f"put off, though nothing waits for it: {left}"
 
 
 class Judge:

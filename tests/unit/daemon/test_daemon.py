@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.journal.replay import read, replay
+from mlip_autopipec.journal.replay import check, read, replay
 from mlip_autopipec.journal.snapshot import load_state, save_state
 
 pytestmark = [pytest.mark.codes, pytest.mark.timeout(180)]
@@ -24,11 +24,12 @@ SMALL = Path(__file__).parents[2] / "campaign" / "small.yaml"
 
 
 @pytest.fixture
-def site_file(tmp_path: Path) -> Path:
-    """A small campaign that takes no label with a force, so that it fails soon and by itself."""
+def site_file(tmp_path: Path) -> Iterator[Path]:
+    """A small campaign that takes no label with a force, so that it fails soon and by itself; its journal is sound."""
     path = tmp_path / "site.yaml"
     path.write_text(SMALL.read_text().replace("calculation:\n", "calculation:\n  force_max_ev_per_angstrom: 1.0e-6\n"))
-    return path
+    yield path
+    check(tmp_path / "campaign" / "journal")
 
 
 def run(site_file: Path, *options: str) -> "subprocess.CompletedProcess[str]":

@@ -121,6 +121,7 @@ class Stand:
                     raise ended
 
         run_simulated(both(), self.clock, limit_s=DAY_S)
+        assert self.manager.state.check() == ()
 
     async def until(self, reached: Callable[[], bool], *, within_s: float = DAY_S / 2) -> None:
         """Look every half second."""
