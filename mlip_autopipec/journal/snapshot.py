@@ -23,7 +23,7 @@ from mlip_autopipec.errors import OperatorError, StateUnreadable
 from mlip_autopipec.journal import upcast
 from mlip_autopipec.journal.durable import replace_file
 from mlip_autopipec.journal.records import first_fault
-from mlip_autopipec.orchestration import machine
+from mlip_autopipec.orchestration import lives, machine
 
 _SNAPSHOT = "snapshot.json"
 _DIGEST_LENGTH = hashlib.sha256().digest_size * 2 + 1
@@ -79,7 +79,12 @@ def load_snapshot(folder: Path) -> Snapshot | None:
 @cache
 def program() -> str:
     """One name for the code that makes states of events: another one may make other states of them."""
-    sources = [Path(machine.__file__), Path(upcast.__file__), *sorted(Path(events.__file__).parent.glob("*.py"))]
+    sources = [
+        Path(machine.__file__),
+        Path(lives.__file__),
+        Path(upcast.__file__),
+        *sorted(Path(events.__file__).parent.glob("*.py")),
+    ]
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 

@@ -1,19 +1,26 @@
-"""The state diagram, drawn from the transition tables, so that it cannot go stale.
+"""The state diagrams, drawn from the transition tables, so that they cannot go stale.
 
-`python -m mlip_autopipec.orchestration.diagram` prints it; ARCHITECTURE.md holds it, and a test compares the two.
+`python -m mlip_autopipec.orchestration.diagram` prints them; ARCHITECTURE.md holds them, and a test compares.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import TypeVar
 
+from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.state import Stage
+from mlip_autopipec.orchestration.lives import BATCH_LIFE, TASK_LIFE
 from mlip_autopipec.orchestration.machine import FLOW, STAGES
+
+S = TypeVar("S", bound=StrEnum)
 
 _EDGE_NAMES = {True: "bootstrap cycle", False: "every later cycle"}
 
 
-def mermaid() -> tuple[str, str]:
-    """Two diagrams in Mermaid's language: the stages with the events between them, and the phases of a cycle."""
-    return "\n".join(_stages()), "\n".join(_phases())
+def mermaid() -> tuple[str, ...]:
+    """Diagrams in Mermaid's language: the stages, the phases of a cycle, the life of a task, and that of a batch."""
+    drawn = (_stages(), _phases(), _life(TASK_LIFE), _life(BATCH_LIFE))
+    return tuple("\n".join(lines) for lines in drawn)
 
 
 def anywhere() -> frozenset[str]:
@@ -36,6 +43,19 @@ def _stages() -> Iterator[str]:
         for after_name, events in edges.items():
             yield f"    {stage.value} --> {after_name}: {', '.join(sorted(events))}"
     yield "    ended --> working: CampaignReopened (of an open phase)"
+
+
+def _life(rows: Mapping[S | None, Mapping[type[ev.Event], tuple[S | None, ...]]]) -> Iterator[str]:
+    """Every event from one status to another; those that leave it as it is are not drawn."""
+    yield "stateDiagram-v2"
+    for status, row in rows.items():
+        edges: dict[str, list[str]] = {}
+        for event, thens in row.items():
+            for then in thens:
+                if then is not status:
+                    edges.setdefault(then.value if then is not None else "[*]", []).append(event.__name__)
+        for then_name, events in edges.items():
+            yield f"    {status.value if status is not None else '[*]'} --> {then_name}: {', '.join(sorted(events))}"
 
 
 def _phases() -> Iterator[str]:

@@ -9,15 +9,8 @@ Rules
 Theory of operation
 A campaign is a row of cycles, a cycle a row of phases (FLOW). Between two phases the stage is BETWEEN; while a phase
 has tasks it is WORKING. STAGES says, for each stage, which events may arrive and to which stage they lead; a row that
-lacks an event forbids it. Inside WORKING, each task and each batch has a small life of its own:
-
-    task    READY ─ SubmissionBegun ─► SUBMITTED ─┬─ TaskEnded (done) ──────────────────────────► DONE
-              ▲                            │      ├─ TaskEnded (failed), AttemptLost, -Rejected ► FAILED ─► QUARANTINED
-              └────── SubmissionVoided ────┘                                                        │
-                                           ▲──────────────────── SubmissionBegun (next attempt) ────┘
-    batch   BEGUN ─┬─ SubmissionAccepted ─► ACCEPTED ─ last attempt ended ─► forgotten
-                   └─ SubmissionUnclear ──► UNCLEAR ─┬─ SubmissionAccepted (found) ─► ACCEPTED
-                                                     └─ SubmissionVoided ───────────► forgotten
+lacks an event forbids it. Inside WORKING, each task and each batch has a small life of its own: `lives.py` has their
+tables, and ARCHITECTURE.md the drawings of all three.
 
 A round of Calculation may close before all of its tasks are over. Those that are not stay in `tasks` through the phases
 that follow, and so does a label that no digest has named yet: the next round takes it. A calculation that is given up
@@ -54,6 +47,8 @@ from mlip_autopipec.data_models.state import (
     WorkflowState,
 )
 from mlip_autopipec.errors import IllegalTransition
+from mlip_autopipec.orchestration.lives import BATCH_LIFE, TASK_LIFE
+from mlip_autopipec.orchestration.story import story
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -77,7 +72,7 @@ FLOW: Mapping[bool, Mapping[Phase | None, Phase | None]] = {
 }
 
 #: No attempt of such a task is live, and none will be by itself.
-ENDED = frozenset({TaskStatus.DONE, TaskStatus.QUARANTINED})
+ENDED = frozenset(status for status, row in TASK_LIFE.items() if status is not None and ev.PhaseEnded in row)
 
 #: So many equal failures in a row, of causes that nobody knows, are no task's.
 ROW_MAX = 3
@@ -143,7 +138,7 @@ STAGES: Mapping[Stage, Mapping[type[ev.Event], Stage | None]] = {
 
 
 def evolve(state: WorkflowState, event: ev.Event) -> WorkflowState:
-    """The state after `event`. Raises IllegalTransition, with the story in its message, if the state forbids it."""
+    """The state after `event`. Raises IllegalTransition, with the story of its subject, if the state forbids it."""
     row = STAGES[state.stage]
     if type(event) not in row:
         raise _illegal(state, event, f"a campaign that is {state.stage} allows {_names(row)}")
@@ -185,14 +180,13 @@ def is_stale(state: WorkflowState, event: ev.Event) -> bool:  # noqa: C901, PLR0
 def can_retry(state: WorkflowState, task: str) -> bool:
     """Whether a task is a calculation that was given up; other phases plan their own tasks anew in every cycle."""
     record = state.tasks.get(task) or state.quarantine.get(task)
-    return record is not None and record.task.phase is Phase.CALCULATION and record.status is TaskStatus.QUARANTINED
+    return record is not None and record.task.phase is Phase.CALCULATION and ev.TaskRetried in TASK_LIFE[record.status]
 
 
 def can_cancel(state: WorkflowState, task: str) -> bool:
     """Whether a task is at work, or waits to be, and nobody has cancelled it."""
     record = state.tasks.get(task)
-    open_ = {TaskStatus.READY, TaskStatus.SUBMITTED, TaskStatus.FAILED}
-    return record is not None and record.status in open_ and not record.cancelled
+    return record is not None and ev.TasksCancelled in TASK_LIFE[record.status] and not record.cancelled
 
 
 def can_reopen(state: WorkflowState) -> bool:
@@ -326,19 +320,8 @@ def _submission_begun(state: WorkflowState, event: ev.SubmissionBegun) -> Workfl
     _require(event.uid == expected, state, event, f"the next job name is {expected}")
     tasks = dict(state.tasks)
     for index, name in enumerate(event.tasks):
-        record = tasks.get(name)
-        free = record is not None and record.status in {TaskStatus.READY, TaskStatus.FAILED}
-        _require(free, state, event, f"task {name} is {record.status if record else 'unknown'}")
-        tasks[name] = cast("TaskRecord", record).model_copy(
-            update={
-                "status": TaskStatus.SUBMITTED,
-                "uid": event.uid,
-                "index": index,
-                "job_state": None,
-                "detail": "",
-                "missing_since": None,
-            }
-        )
+        submitted = _moved(state, event, _task(state, event, name, tasks), TaskStatus.SUBMITTED)
+        tasks[name] = submitted.model_copy(update={"uid": event.uid, "index": index, "detail": ""})
     live = frozenset(range(len(event.tasks)))
     batch = Batch(uid=event.uid, tasks=event.tasks, place=event.place, live=live)
     return state.model_copy(
@@ -352,7 +335,6 @@ def _submission_begun(state: WorkflowState, event: ev.SubmissionBegun) -> Workfl
 
 def _submission_accepted(state: WorkflowState, event: ev.SubmissionAccepted) -> WorkflowState:
     batch = _batch(state, event, event.uid)
-    _require(batch.status is not BatchStatus.ACCEPTED, state, event, f"it was accepted as {batch.job_id}")
     accepted = batch.model_copy(update={"status": BatchStatus.ACCEPTED, "job_id": event.job_id})
     return _undefer(
         state.model_copy(update={"batches": _with(state.batches, event.uid, accepted)}), f"batch:{event.uid}"
@@ -361,7 +343,6 @@ def _submission_accepted(state: WorkflowState, event: ev.SubmissionAccepted) -> 
 
 def _submission_unclear(state: WorkflowState, event: ev.SubmissionUnclear) -> WorkflowState:
     batch = _batch(state, event, event.uid)
-    _require(batch.status is BatchStatus.BEGUN, state, event, f"the batch is {batch.status}")
     unclear = batch.model_copy(update={"status": BatchStatus.UNCLEAR})
     return _undefer(
         state.model_copy(update={"batches": _with(state.batches, event.uid, unclear)}), f"batch:{event.uid}"
@@ -371,34 +352,27 @@ def _submission_unclear(state: WorkflowState, event: ev.SubmissionUnclear) -> Wo
 def _submission_rejected(state: WorkflowState, event: ev.SubmissionRejected) -> WorkflowState:
     batch = _batch(state, event, event.uid)
     failure = Failure(uid=batch.uid, reason=Reason.REJECTED, message=event.message)
-    tasks, deferrals = dict(state.tasks), dict(state.deferrals)
+    tasks = dict(state.tasks)
     for index in batch.live:
         record = tasks[batch.tasks[index]]
-        tasks[record.task.id] = _failed(record, failure) if event.mender is Mender.TASK else _freed(record)
-        deferrals.pop(f"attempt:{batch.uid}.{index}", None)
-    deferrals.pop(f"batch:{batch.uid}", None)
-    update: dict[str, object] = {
-        "tasks": tasks,
-        "batches": _without(state.batches, batch.uid),
-        "deferrals": deferrals,
-    }
+        its_own = event.mender is Mender.TASK
+        tasks[record.task.id] = _failed(state, event, record, failure) if its_own else _freed(state, event, record)
+    update: dict[str, object] = {"tasks": tasks}
     if event.mender is Mender.PERSON:
         update["complaint"] = f"{event.message}. {event.remedy}" if event.remedy else event.message
     if event.mender is Mender.SITE:
         trouble = _again(state.trouble, event.message, event.at, _in_trouble_for)
         update |= {"trouble": trouble, "site": ev.SiteHealth.DEGRADED, "site_message": event.message}
-    return state.model_copy(update=update)
+    return _forgotten(state.model_copy(update=update), batch)
 
 
 def _submission_voided(state: WorkflowState, event: ev.SubmissionVoided) -> WorkflowState:
     batch = _batch(state, event, event.uid)
-    _require(batch.status is not BatchStatus.ACCEPTED, state, event, f"it was accepted as {batch.job_id}")
     tasks = dict(state.tasks)
     for index in sorted(batch.live):
         name = batch.tasks[index]
-        tasks[name] = _freed(tasks[name])
-    voided = state.model_copy(update={"tasks": tasks, "batches": _without(state.batches, event.uid)})
-    return _undefer(voided, f"batch:{event.uid}")
+        tasks[name] = _freed(state, event, tasks[name])
+    return _forgotten(state.model_copy(update={"tasks": tasks}), batch)
 
 
 def _jobs_sighted(state: WorkflowState, event: ev.JobsSighted) -> WorkflowState:
@@ -420,10 +394,8 @@ def _task_ended(state: WorkflowState, event: ev.TaskEnded) -> WorkflowState:
         reason = outcome.reason or Reason.CRASHED
         node = _node_of(state.tasks[name]) if MENDERS[reason] is Mender.NODE else ""
         failure = Failure(uid=batch.uid, reason=reason, message=outcome.message, reached=outcome.reached, node=node)
-        return _attempt_failed(state, batch, outcome.index, failure, event.at)
-    record = state.tasks[name].model_copy(
-        update={"status": TaskStatus.DONE, "outcome": outcome, "job_state": None, "missing_since": None}
-    )
+        return _attempt_failed(state, event, batch, outcome.index, failure)
+    record = _moved(state, event, state.tasks[name], TaskStatus.DONE).model_copy(update={"outcome": outcome})
     update: dict[str, object] = {"tasks": _with(state.tasks, name, record), "row": None, "trouble": None}
     if outcome.host in state.nodes:
         update["nodes"] = _without(state.nodes, outcome.host)
@@ -433,17 +405,15 @@ def _task_ended(state: WorkflowState, event: ev.TaskEnded) -> WorkflowState:
 def _attempt_lost(state: WorkflowState, event: ev.AttemptLost) -> WorkflowState:
     batch = _live_batch(state, event, event.uid, event.index)
     failure = Failure(uid=batch.uid, reason=event.reason, message=event.message, node=event.node)
-    return _attempt_failed(state, batch, event.index, failure, event.at)
+    return _attempt_failed(state, event, batch, event.index, failure)
 
 
 def _task_quarantined(state: WorkflowState, event: ev.TaskQuarantined) -> WorkflowState:
-    record = state.tasks.get(event.task)
-    status = record.status if record else "unknown"
-    _require(status in {TaskStatus.FAILED, TaskStatus.DONE}, state, event, f"task {event.task} is {status}")
-    known = cast("TaskRecord", record)
-    if status is TaskStatus.DONE:  # its outcome has turned out to be of no use
-        known = _failed(known, Failure(uid=known.uid or "", reason=Reason.BAD_OUTCOME, message=event.message))
-    given_up = known.model_copy(update={"status": TaskStatus.QUARANTINED, "outcome": None})
+    record = _task(state, event, event.task, state.tasks)
+    given_up = _moved(state, event, record, TaskStatus.QUARANTINED)
+    if record.status is TaskStatus.DONE:  # its outcome has turned out to be of no use
+        failure = Failure(uid=record.uid or "", reason=Reason.BAD_OUTCOME, message=event.message)
+        given_up = given_up.model_copy(update={"outcome": None, "failures": _with_failure(record, failure)})
     return state.model_copy(update={"tasks": _with(state.tasks, event.task, given_up)})
 
 
@@ -466,7 +436,7 @@ def _tasks_cancelled(state: WorkflowState, event: ev.TasksCancelled) -> Workflow
     for name in event.tasks:
         if can_cancel(state, name):
             cancelled = tasks[name].model_copy(update={"cancelled": True})
-            tasks[name] = cancelled if cancelled.status is TaskStatus.SUBMITTED else _unwanted(cancelled)
+            tasks[name] = cancelled if cancelled.status is TaskStatus.SUBMITTED else _unwanted(state, event, cancelled)
     return state.model_copy(update={"tasks": tasks})
 
 
@@ -534,6 +504,7 @@ def _campaign_reopened(state: WorkflowState, event: ev.CampaignReopened) -> Work
     is_open = state.current_phase is not None and state.current_phase not in state.digests
     given_up = {name: record for name, record in state.tasks.items() if record.status is TaskStatus.QUARANTINED}
     again = {name: TaskRecord(task=record.task) for name, record in given_up.items()} if is_open else {}
+    # Tasks that have failed and are not given up keep their counts: journals of earlier versions go on from them.
     return _mended(state).model_copy(
         update={
             "stage": Stage.WORKING if is_open else Stage.BETWEEN,
@@ -587,41 +558,54 @@ def _paused(state: WorkflowState, event: ev.Paused) -> WorkflowState:
 
 
 def _resumed(state: WorkflowState, event: ev.Resumed) -> WorkflowState:
-    """A person has seen to it: what was put off is due at once. A round that was held back by doubt begins now."""
+    """A person has seen to it: what was put off is due at once, and the failures of that cause are forgotten.
+
+    A round that was held back by doubt begins now.
+    """
     update: dict[str, object] = {"pause": None, "deferrals": {}}
     if state.doubt is not None and state.doubt.accepted_by is None:
         accepted = {"accepted_by": event.by, "accepted_because": event.reason}
         update |= {"doubt": state.doubt.model_copy(update=accepted), "phase_started_at": event.at}
-    return _mended(state).model_copy(update=update)
-
-
-def _mended(state: WorkflowState) -> WorkflowState:
-    """Nothing is held against the site, its nodes or a task for failures whose cause a person has looked after."""
     tasks = dict(state.tasks)
     for name in state.row.tasks if state.row is not None else ():
         if name in tasks:
-            tasks[name] = _forgiven(tasks[name], cast("FailureRow", state.row).signature)
-    return state.model_copy(update={"tasks": tasks, "row": None, "complaint": "", "trouble": None, "nodes": {}})
+            tasks[name] = _forgiven(state, event, tasks[name], cast("FailureRow", state.row).signature)
+    return _mended(state).model_copy(update={**update, "tasks": tasks})
 
 
-def _forgiven(record: TaskRecord, words: str) -> TaskRecord:
+def _mended(state: WorkflowState) -> WorkflowState:
+    """Nothing is held against the site or its nodes for failures whose cause a person has looked after."""
+    return state.model_copy(update={"row": None, "complaint": "", "trouble": None, "nodes": {}})
+
+
+def _forgiven(state: WorkflowState, event: ev.Event, record: TaskRecord, words: str) -> TaskRecord:
     """Without the failures of these words."""
     failures = tuple(each for each in record.failures if _signature(each) != words)
     anew = record.status is TaskStatus.FAILED and not failures
     forgiven = record.model_copy(update={"failures": failures})
-    return _freed(forgiven) if anew else forgiven
+    return _freed(state, event, forgiven) if anew else forgiven
 
 
-def _unwanted(record: TaskRecord) -> TaskRecord:
+def _unwanted(state: WorkflowState, event: ev.Event, record: TaskRecord) -> TaskRecord:
     """A cancelled task that has no live attempt any more."""
-    return _failed(record, Failure(uid=record.uid or "", reason=Reason.CANCELLED, message="a person has cancelled it"))
+    failure = Failure(uid=record.uid or "", reason=Reason.CANCELLED, message="a person has cancelled it")
+    return _failed(state, event, record, failure)
 
 
-def _freed(record: TaskRecord) -> TaskRecord:
+def _freed(state: WorkflowState, event: ev.Event, record: TaskRecord) -> TaskRecord:
     """It may be submitted as if this attempt had never been."""
     if record.cancelled:
-        return _unwanted(record)
-    return record.model_copy(update={"status": TaskStatus.READY, "uid": None, "index": None})
+        return _unwanted(state, event, record)
+    return _moved(state, event, record, TaskStatus.READY).model_copy(update={"uid": None, "index": None, "detail": ""})
+
+
+def _moved(state: WorkflowState, event: ev.Event, record: TaskRecord, status: TaskStatus) -> TaskRecord:
+    """The record with another status, and without what the scheduler said of an attempt that is over."""
+    row = TASK_LIFE[record.status]
+    if status not in row.get(type(event), ()):
+        why = f"task {record.task.id} is {record.status}, which allows {_names(row)}"
+        raise _illegal(state, event, f"{why}; here it would become {status}")
+    return record.model_copy(update={"status": status, "job_state": None, "missing_since": None})
 
 
 def _signature(failure: Failure) -> str:
@@ -665,18 +649,20 @@ _HANDLERS: Mapping[type[ev.Event], Callable[[WorkflowState, ev.Event], WorkflowS
 # --- helpers -----------------------------------------------------------------------------------------------------
 
 
-def _attempt_failed(state: WorkflowState, batch: Batch, index: int, failure: Failure, at: datetime) -> WorkflowState:
+def _attempt_failed(
+    state: WorkflowState, event: ev.TaskEnded | ev.AttemptLost, batch: Batch, index: int, failure: Failure
+) -> WorkflowState:
     name = batch.tasks[index]
     record = state.tasks[name]
-    update: dict[str, object] = {"tasks": _with(state.tasks, name, _failed(record, failure))}
+    update: dict[str, object] = {"tasks": _with(state.tasks, name, _failed(state, event, record, failure))}
     if record.cancelled:  # its end tells nothing of the site, nor of others
         return _attempt_closed(state.model_copy(update=update), batch, index)
     mender = MENDERS[failure.reason]
     if failure.reason is Reason.STORAGE:
-        trouble = _again(state.trouble, failure.message, at, _in_trouble_for)
+        trouble = _again(state.trouble, failure.message, event.at, _in_trouble_for)
         update |= {"trouble": trouble, "site": ev.SiteHealth.DEGRADED, "site_message": failure.message}
     if failure.reason is Reason.NODE_UNFIT and failure.node:
-        unfit = _again(state.nodes.get(failure.node), failure.message, at, _unfit_for)
+        unfit = _again(state.nodes.get(failure.node), failure.message, event.at, _unfit_for)
         update["nodes"] = _with(state.nodes, failure.node, unfit)
     if mender is Mender.PERSON:
         update["complaint"] = failure.message
@@ -724,19 +710,17 @@ def _node_of(record: TaskRecord) -> str:
     return where if where != record.detail and not set(where) & set("[], ") else ""
 
 
-def _failed(record: TaskRecord, failure: Failure) -> TaskRecord:
+def _failed(state: WorkflowState, event: ev.Event, record: TaskRecord, failure: Failure) -> TaskRecord:
+    failures = _with_failure(record, failure)
+    return _moved(state, event, record, TaskStatus.FAILED).model_copy(update={"failures": failures})
+
+
+def _with_failure(record: TaskRecord, failure: Failure) -> tuple[Failure, ...]:
     before = record.failures
     alike = bool(before) and before[-1].reason is failure.reason and before[-1].reached >= failure.reached
     if alike and MENDERS[failure.reason] is not Mender.TASK:
         before = before[:-1]  # a site may be in trouble for days: the last of these failures says it all
-    return record.model_copy(
-        update={
-            "status": TaskStatus.FAILED,
-            "failures": (*before, failure),
-            "job_state": None,
-            "missing_since": None,
-        }
-    )
+    return (*before, failure)
 
 
 def _attempt_closed(state: WorkflowState, batch: Batch, index: int) -> WorkflowState:
@@ -744,10 +728,20 @@ def _attempt_closed(state: WorkflowState, batch: Batch, index: int) -> WorkflowS
     live = batch.live - {index}
     state = _undefer(state, f"attempt:{batch.uid}.{index}")
     if not live:
-        gone = state.model_copy(update={"batches": _without(state.batches, batch.uid)})
-        return _undefer(_undefer(gone, f"batch:{batch.uid}"), f"cancel:{batch.uid}")
+        return _forgotten(state, batch)
     smaller = batch.model_copy(update={"live": live})
     return state.model_copy(update={"batches": _with(state.batches, batch.uid, smaller)})
+
+
+def _forgotten(state: WorkflowState, batch: Batch) -> WorkflowState:
+    """Without a batch, and without what is put off for it."""
+    over = {f"batch:{batch.uid}", f"cancel:{batch.uid}", *(f"attempt:{batch.uid}.{index}" for index in batch.live)}
+    return state.model_copy(
+        update={
+            "batches": _without(state.batches, batch.uid),
+            "deferrals": {name: deferral for name, deferral in state.deferrals.items() if name not in over},
+        }
+    )
 
 
 def _seen(record: TaskRecord, sighting: ev.Sighting, at: datetime) -> TaskRecord:
@@ -760,10 +754,22 @@ def _seen(record: TaskRecord, sighting: ev.Sighting, at: datetime) -> TaskRecord
     )
 
 
+def _task(state: WorkflowState, event: ev.Event, name: str, tasks: Mapping[str, TaskRecord]) -> TaskRecord:
+    record = tasks.get(name)
+    if record is None:
+        raise _illegal(state, event, f"task {name} is unknown")
+    return record
+
+
 def _batch(state: WorkflowState, event: ev.Event, uid: str) -> Batch:
+    """The batch that the event is about, if its life allows the event."""
     batch = state.batches.get(uid)
     if batch is None:
         raise _illegal(state, event, f"no live batch {uid}")
+    row = BATCH_LIFE[batch.status]
+    if type(event) not in row:
+        accepted = f" (it was accepted as {batch.job_id})" if batch.job_id is not None else ""
+        raise _illegal(state, event, f"the batch is {batch.status}{accepted}, which allows {_names(row)}")
     return batch
 
 
@@ -794,7 +800,7 @@ def _require(holds: bool, state: WorkflowState, event: ev.Event, why: str) -> No
 
 def _illegal(state: WorkflowState, event: ev.Event, why: str) -> IllegalTransition:
     place = f"seq {state.seq}, cycle {state.cycle_index}, phase {state.current_phase}, stage {state.stage}"
-    return IllegalTransition(f"{type(event).__name__} is not allowed here ({place}): {why}")
+    return IllegalTransition(f"{type(event).__name__} is not allowed here ({place}): {why}. {story(state, event)}")
 
 
 def _names(row: Mapping[type[ev.Event], object]) -> str:

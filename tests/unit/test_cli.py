@@ -415,6 +415,37 @@ def test_journal_verify_counts(place: Place) -> None:
     assert (whole.exit_code, torn.exit_code) == (0, 0)
 
 
+async def _write(place: Place, *events: ev.Event) -> None:
+    """A journal that no daemon would have written."""
+    journal, _ = FileJournal.open(place.journal, now=BEGIN)
+    await journal.append(events)
+    await journal.close()
+
+
+def test_journal_verify_holds_the_records_against_each_other(place: Place) -> None:
+    """Each of them is whole, and one is not allowed after the others: its subject's story is told."""
+    uid = "copper-3f9a1c.c000.generation.b00"
+    asyncio.run(_write(place, CREATED, ev.SubmissionAccepted(at=BEGIN, uid=uid, job_id="1")))
+    result = ctl(place, "journal", "verify")
+    assert (result.exit_code, result.stdout) == (70, "")
+    assert "SubmissionAccepted is not allowed here" in result.stderr
+    assert f"Batch {uid} was never begun" in result.stderr
+
+
+def test_journal_verify_looks_at_the_state_that_the_records_lead_to(place: Place) -> None:
+    """Bounds of convergence that count from a cycle which is still to come would never be met."""
+    ada = ev.Actor(uid=1000, pid=77, name="ada")
+    with daemon(
+        place,
+        ev.VerdictReached(at=BEGIN, verdict=Verdict.FAILED, reason="quorum"),
+        ev.CampaignReopened(at=BEGIN, by=ada, reason="mended", first_cycle=9),
+    ):
+        pass
+    result = ctl(place, "journal", "verify")
+    assert (result.exit_code, result.stdout) == (70, "")
+    assert "contradicts itself: convergence counts from cycle 9, and the current one is 0" in result.stderr
+
+
 def test_a_damaged_journal_ends_with_78(place: Place) -> None:
     """The message has the place and what to do."""
     with daemon(place, *(ev.SiteChanged(at=BEGIN, health=ev.SiteHealth.OK, message=str(n)) for n in range(5))):
