@@ -5,6 +5,7 @@ import importlib.util
 import re
 import shlex
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,8 +14,10 @@ import pytest
 import typer.main
 from ruamel.yaml import YAML
 
+import mlip_autopipec
 from mlip_autopipec.cli import app
 from mlip_autopipec.config.loader import load_config
+from mlip_autopipec.control.api import HTTP_STATUS
 from mlip_autopipec.daemon.service import STOPPED_EARLY_EXIT_CODE, VERDICT_EXIT_CODES, _parser
 from mlip_autopipec.orchestration.diagram import anywhere, mermaid
 from mlip_autopipec.starter import EMT_ELEMENTS, Wishes, site_file
@@ -121,6 +124,24 @@ def test_every_command_is_in_the_reference() -> None:
 def test_job_scripts_are_those_of_today() -> None:
     """Made again by `python docs/hooks/job_scripts.py > docs/reference/job-scripts.md`."""
     assert (TOP / "docs" / "reference" / "job-scripts.md").read_text() == hook("job_scripts").page()
+
+
+def test_every_request_and_refusal_is_on_the_page_of_the_control_api() -> None:
+    """By the routes of the server, and its codes."""
+    page = (TOP / "docs" / "reference" / "control.md").read_text()
+    server = (TOP / "mlip_autopipec" / "control" / "server.py").read_text()
+    routes = re.findall(r'web\.(get|post)\("([^"]+)"', server)
+    assert routes
+    for method, path in routes:
+        assert f"`{method.upper()} {path}" in page, path
+    for code, status in HTTP_STATUS.items():
+        assert f"| `{code}` | {int(status)} |" in page, code
+
+
+def test_the_version_to_cite_is_the_programs() -> None:
+    """CITATION.cff says which."""
+    cited = YAML(typ="safe").load((TOP / "CITATION.cff").read_text())
+    assert cited["version"] == mlip_autopipec.__version__ == version("mlip-autopipec")
 
 
 @pytest.mark.parametrize("path", sorted((TOP / "config" / "clusters").glob("*.yaml")), ids=lambda path: path.stem)
