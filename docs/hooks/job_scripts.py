@@ -3,11 +3,11 @@
 Run it from the checkout: python docs/hooks/job_scripts.py > docs/reference/job-scripts.md
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
-from mlip_autopipec.config.loader import LoadedConfig, load_config
+from mlip_autopipec.config.loader import load_config
 from mlip_autopipec.config.schemas.site import ResourcesSection, SlurmQueue
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import Phase, Place
 from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.schedulers.slurm_script import render_job
@@ -38,28 +38,28 @@ def page() -> str:
         "",
     ]
     for name, (title, phase) in SHOWN.items():
-        loaded = load_config(CLUSTERS / f"{name}.yaml")
+        config = load_config(CLUSTERS / f"{name}.yaml").config
         parts += [f"## {title}", "", f"`config/clusters/{name}.yaml`, {phase}:", "", "```bash"]
-        parts += [*_script(loaded, phase), "```", ""]
+        parts += [script(config, phase).rstrip("\n"), "```", ""]
     return "\n".join(parts)
 
 
-def _script(loaded: LoadedConfig, phase: Phase) -> Iterator[str]:
-    site, name = loaded.config.site, loaded.config.campaign.name
+def script(config: WorkflowConfig, phase: Phase) -> str:
+    """What sbatch is given for the tasks of a phase. Raises TypeError where it has no job of Slurm's."""
+    site, name = config.site, config.campaign.name
     asked = site.resources.get(phase, ResourcesSection())
     if not isinstance(site.scheduler, SlurmQueue) or asked.where is Place.LOGIN:
-        raise TypeError(f"{loaded.path} has no job of Slurm for {phase}")
+        raise TypeError(f"{name} has no job of Slurm for {phase}")
     uid = f"{name}-1a2b3c.c001.{phase}.b00"
-    tasks = [Task.model_construct(resources=asked.resources()) for _ in range(_TASKS[phase])]
-    yield render_job(
+    return render_job(
         uid,
-        tasks,
+        [Task.model_construct(resources=asked.resources()) for _ in range(_TASKS[phase])],
         asked.queue(site.scheduler),
         root=str(site.root),
         folder=f".ap/submit/{uid}",
         python=site.python or "python3",
         payload=".ap/payload-1a2b3c4d5e6f.pyz",
-    ).rstrip("\n")
+    )
 
 
 if __name__ == "__main__":
