@@ -43,7 +43,14 @@ ROOMS = {
     ),
     "orchestration": Room(
         sources=("orchestration/*.py",),
-        tests=("tests/unit/orchestration", "tests/properties", _SIMULATOR),
+        tests=(
+            "tests/unit/orchestration",
+            "tests/properties",
+            "tests/simulation/test_simulated_end_jobs.py",
+            "tests/simulation/test_simulation_rebuild.py",
+            "tests/unit/test_restore.py",
+            _SIMULATOR,
+        ),
         mutants=70,
         unmutated=("diagram.py",),
     ),

@@ -106,3 +106,14 @@ def test_names_that_are_not_at_work_are_told_with_those_that_are() -> None:
     assert cancelled(state, [], Phase.CALCULATION, everything=False) == batch.tasks[1:]
     assert cancelled(state, [], Phase.TRAINING, everything=False) == ()
     assert cancelled(state, [batch.tasks[2]], None, everything=False) == (batch.tasks[2],)
+
+
+def test_a_task_that_is_cancelled_already_is_no_slip_of_the_pen() -> None:
+    """Nothing more is to be done; a name that nobody knows is one."""
+    campaign = walk()
+    state = campaign.planned(Phase.CALCULATION)
+    unwanted, *_ = state.tasks
+    cancel(campaign, unwanted)
+    assert cancelled(campaign.state, [unwanted], None, everything=False) == ()
+    with pytest.raises(OperatorError, match="c009 is no task of this campaign that is known now; at work or waiting"):
+        cancelled(campaign.state, ["c009"], None, everything=False)

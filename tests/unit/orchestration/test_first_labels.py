@@ -18,7 +18,7 @@ from mlip_autopipec.data_models.outcome import CalculateMetrics, OracleNumbers, 
 from mlip_autopipec.data_models.state import TaskStatus
 from mlip_autopipec.data_models.task import CalculateParameters, GateProbes, Prototype
 from mlip_autopipec.orchestration.explain import explain
-from mlip_autopipec.orchestration.first_labels import CellLabel, contradiction, figures
+from mlip_autopipec.orchestration.first_labels import CellLabel, _stability, contradiction, figures
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.telling.describe import describe
 from mlip_autopipec.testing.examples import copper_config
@@ -148,6 +148,30 @@ def test_both_figures_are_told() -> None:
     (words,) = wrong("Cu fcc", stress_is_off)["bulk modulus"]
     assert "GPa by volumes and" in words
     assert "GPa by elastic constants (40% apart, at most 15% is allowed)" in words
+
+
+CUBIC = {(0, 0): 2.0, (1, 0): 1.0, (3, 3): 0.5}
+UNIAXIAL = {**CUBIC, (2, 0): 1.0, (2, 2): 1.0, (5, 5): 0.5}
+
+
+@pytest.mark.parametrize(
+    ("constants", "what"),
+    [
+        (CUBIC, ""),
+        (CUBIC | {(0, 0): 1.0}, "C11 (1.0 GPa) is not above |C12| (1.0 GPa)"),
+        (CUBIC | {(1, 0): -2.5}, "is not above |C12| (2.5 GPa)"),
+        (CUBIC | {(3, 3): -0.1}, "C44 (-0.1 GPa) is not positive"),
+        (CUBIC | {(1, 0): -1.0}, "C11 + 2 C12 (0.0 GPa) is not positive"),
+        (UNIAXIAL, ""),
+        (UNIAXIAL | {(2, 2): 0.5}, "2 C13² is not below C33 (C11 + C12)"),
+        (UNIAXIAL | {(5, 5): -0.1}, "C66 (-0.1 GPa) is not positive"),
+    ],
+)
+def test_stable_is_what_born_calls_so(constants: dict[tuple[int, int], float], what: str) -> None:
+    """Mouhat and Coudert, Phys. Rev. B 90, 224104 (2014): cubic, and hexagonal or tetragonal crystals."""
+    (figure,) = _stability("Cu fcc", constants, SECTION)
+    assert figure.contradiction is bool(what)
+    assert what in figure.words
 
 
 def test_a_crystal_that_is_not_stable_is_told_unless_that_is_known() -> None:

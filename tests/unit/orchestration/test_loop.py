@@ -90,6 +90,7 @@ class Stand:
         self.saved: list[WorkflowState] = []
         self.save_s = 0.0
         self.cuts = 0
+        self.called: list[str] = []
         config = config or copper_config()
         effects = Effects(phase_runners(config), self.site, self.transport, self.clock, prepare=self._prepare)
         self.manager = WorkflowManager(
@@ -139,6 +140,7 @@ class Stand:
         return None
 
     async def _wire(self, operation: str) -> None:
+        self.called.append(operation)
         await asyncio.sleep(0)
         if operation == "read_many":
             await self.read_lock.wait()
@@ -197,6 +199,32 @@ def test_the_state_is_saved_after_every_transition() -> None:
     assert {state.current_phase for state in stand.saved} >= set(Phase)
 
 
+def test_a_state_that_has_been_saved_is_not_saved_again() -> None:
+    """Turns in which nothing changes write no file."""
+    stand = Stand()
+
+    async def watch() -> None:
+        await stand.manager.record(ev.Paused(at=stand.clock.now(), by=ADA))
+        await stand.clock.sleep(1)
+        before = len(stand.saved)
+        for _ in range(3):
+            await stand.manager.turned()
+        assert len(stand.saved) == before > 0
+
+    stand.run(watch)
+
+
+def test_an_outcome_is_taken_when_its_name_is_there() -> None:
+    """Not only when its job is missed in the queue, and asked after."""
+    stand = Stand()
+
+    async def watch() -> None:
+        await stand.until(lambda: any(path.startswith("outbox/") for path in stand.transport.files))
+        await stand.until(lambda: "TaskEnded" in stand.kinds(), within_s=40)
+
+    stand.run(watch)
+
+
 def test_stale_news_is_answered_and_not_written() -> None:
     """The answer is False, and the journal does not grow."""
     stand = Stand()
@@ -238,6 +266,21 @@ def test_a_pause_stops_submission_and_resume_lets_it_go_on() -> None:
         await stand.until(lambda: stand.manager.state.verdict is not None)
 
     stand.run(steer)
+
+
+def test_a_site_that_is_well_and_has_no_jobs_is_let_be() -> None:
+    """Where there is nothing to wait for, nothing is asked."""
+    stand = Stand()
+
+    async def watch() -> None:
+        await stand.manager.record(ev.Paused(at=stand.clock.now(), by=ADA))
+        await stand.clock.sleep(60)
+        assert stand.manager.state.site_prepared
+        stand.called.clear()
+        await stand.clock.sleep(600)
+        assert stand.called == []
+
+    stand.run(watch)
 
 
 def test_a_silent_scheduler_degrades_the_site_and_fails_nothing() -> None:

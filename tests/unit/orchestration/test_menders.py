@@ -8,11 +8,11 @@ from machine_stand import ADA, walk
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Mender, Phase, Reason
-from mlip_autopipec.data_models.state import TaskStatus, WorkflowState
+from mlip_autopipec.data_models.state import Failure, TaskStatus, WorkflowState
 from mlip_autopipec.orchestration.decide import next_deadline
 from mlip_autopipec.orchestration.exclusion import excluded, sorted_refusal
 from mlip_autopipec.orchestration.explain import explain
-from mlip_autopipec.orchestration.machine import complaint_of, is_stale
+from mlip_autopipec.orchestration.machine import _with_failure, complaint_of, is_resumable, is_stale
 from mlip_autopipec.orchestration.outcomes import judge_outcome
 from mlip_autopipec.orchestration.restart import after_change
 from mlip_autopipec.ports import Rejected
@@ -287,3 +287,40 @@ def test_a_crash_is_sorted_by_its_words(message: str, reason: Reason) -> None:
 def test_commands_for_a_person_have_a_subject_of_their_own() -> None:
     """A pause does not wait for what is in flight."""
     assert cm.PauseCampaign(reason="x").subject not in {"campaign", "site"}
+
+
+# --- what is kept, and taken back ------------------------------------------------------------------------------------
+
+
+def test_the_last_of_equal_faults_of_the_site_stands_for_all() -> None:
+    """However long it is in trouble; a task's own failures are counted one by one."""
+    record = next(iter(walk().planned(Phase.CALCULATION).tasks.values()))
+    own, site, node = Reason.NUMERICAL, Reason.STORAGE, Reason.NODE_FAILURE
+    for number, reason in enumerate([own, site, site, node, site, own, own]):
+        failures = _with_failure(record, Failure(uid=str(number), reason=reason, message="no"))
+        record = record.model_copy(update={"failures": failures})
+    assert [(failure.uid, failure.reason) for failure in record.failures] == [
+        ("0", own),
+        ("2", site),
+        ("3", node),
+        ("4", site),
+        ("5", own),
+        ("6", own),
+    ]
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        {"complaint": "mend it"},
+        {"trouble": "drained"},
+        {"nodes": {"n01": "sick"}},
+        {"site": ev.SiteHealth.DEGRADED},
+        {"deferrals": {"batch:x": "later"}},
+        {"pause": "a person's"},
+    ],
+)
+def test_whatever_is_held_back_can_be_resumed(held: dict[str, object]) -> None:
+    """Each by itself; where nothing is, there is nothing to resume."""
+    assert is_resumable(WorkflowState().model_copy(update=held))
+    assert not is_resumable(WorkflowState())

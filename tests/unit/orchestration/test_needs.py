@@ -139,6 +139,15 @@ def test_few_frames_are_not_believed() -> None:
     assert answer(cycle(measured(energy=4.0, frames=16), measured(LIQUID))) is None
 
 
+def test_of_many_needs_the_worst_are_named_and_the_rest_are_counted() -> None:
+    """A person reads a few of them."""
+    conditions = [measured(f"Si diamond {kelvin} K nvt", 100.0 + kelvin) for kelvin in range(300, 1000, 100)]
+    closed = cycle(*conditions, walked=tuple(each.condition for each in conditions))
+    words = shortcoming_of([closed], RULES).words
+    assert words.startswith("the force error of Si diamond 300 K nvt is 400 meV/Å")
+    assert words.endswith("; and 4 more needs are not met")
+
+
 def test_a_condition_without_audits_holds_it_open() -> None:
     """Also one that journals of before know nothing of."""
     assert answer(cycle(measured())) is None
@@ -252,6 +261,14 @@ def test_where_they_differ_labels_are_missing(trained: float | None) -> None:
     assert remedy is not None
     assert (remedy.kind, remedy.conditions, remedy.functions_min) == ("labels", (LIQUID,), None)
     assert remedy.random_frames > 0
+
+
+def test_the_need_that_is_missed_most_decides() -> None:
+    """By how many times it is missed: the cold is three times as wrong as it may be, the liquid hardly."""
+    cold, liquid = measured(COLD, 90.0), measured(LIQUID, 170.0, train_force_mev_per_angstrom=60.0)
+    remedy = remedy_of((cycle(cold, liquid),), RULES, FREE)
+    assert remedy is not None
+    assert (remedy.kind, remedy.conditions) == ("basis", (COLD, LIQUID))
 
 
 def test_no_remedy_where_none_is_due() -> None:

@@ -32,6 +32,26 @@ def test_the_later_daemon_holds_the_root(tmp_path: Path) -> None:
     asyncio.run(both())
 
 
+def test_a_daemon_that_was_replaced_finds_it_at_the_next_look(tmp_path: Path) -> None:
+    """It looks now and then, for ever."""
+    slept: list[float] = []
+
+    class Clock(SimulatedClock):
+        async def sleep(self, delay_s: float) -> None:
+            slept.append(delay_s)
+            if len(slept) == 3:
+                await owner(tmp_path, "login2").claim("copper-1")
+
+    async def replaced() -> None:
+        first = Ownership(LocalTransport(tmp_path), Clock(), host="login1", pid=7)
+        await first.claim("copper-1")
+        with pytest.raises(CampaignLocked, match="login2"):
+            await asyncio.wait_for(first.keep(60.0), 20)
+
+    asyncio.run(replaced())
+    assert slept == [60.0] * 3
+
+
 def test_a_root_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
     """No command can run in it before."""
     root = tmp_path / "site" / "root"
