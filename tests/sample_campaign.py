@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from mlip_autopipec.contract.select import SelectParameters
 from mlip_autopipec.data_models import digest as dg
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models import outcome as oc
@@ -25,7 +26,6 @@ from mlip_autopipec.data_models.task import (
     Input,
     Parameters,
     Prototype,
-    SelectParameters,
     Task,
     TrainParameters,
     Walker,

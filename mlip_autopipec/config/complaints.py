@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from mlip_autopipec.config.mistakes import MISSING, KeyPath, Mistake, dotted, nearest, shown
-from mlip_autopipec.config.shape import KEY, KIND, Place, is_model, keys, kinds, locate
+from mlip_autopipec.config.shape import KEY, KIND, Place, fields_of, is_model, keys, kinds, locate
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -30,6 +30,7 @@ _EXPECTED: Mapping[str, str] = {
     "bool_type": "true or false",
     "tuple_type": "a list",
     "model_type": "a section of keys",
+    "dataclass_type": "a section of keys",
     "dict_type": "a section of keys",
     "greater_than": "more than {gt:g}",
     "greater_than_equal": "{ge:g} or more",
@@ -73,7 +74,7 @@ class Reading(Generic[M]):
             if not is_model(section):
                 values |= self._right((), self.data, {name: info})
             elif (name,) not in self.wrong:
-                values |= self._right((name,), self.data.get(name, {}), section.model_fields)
+                values |= self._right((name,), self.data.get(name, {}), fields_of(section))
         return values
 
     def _right(self, around: KeyPath, data: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
@@ -128,8 +129,8 @@ def _errors(model: type[BaseModel], data: object) -> Sequence[ErrorDetails]:
 def _unknown_key(model: type[BaseModel], error: ErrorDetails) -> tuple[KeyPath, Sequence[str]] | None:
     """The key that this error is about, and the names that it might have; None if keys are not the matter."""
     place = locate(model, error["loc"])
-    if error["type"] == "extra_forbidden":
-        return place.path, tuple(place.section.model_fields) if place.section else ()
+    if error["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:  # of a model, of a value of the contract
+        return place.path, tuple(fields_of(place.section)) if place.section else ()
     if error["loc"] and error["loc"][-1] == KEY:
         return place.path, _words(error)
     if error["type"] == "union_tag_not_found" and (written := nearest(KIND, error["input"], _MEANT)):

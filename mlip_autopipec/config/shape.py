@@ -4,10 +4,12 @@ Handles what sections are made of: models, lists (tuples), mappings, optional va
 or without. A discriminator is always called `kind`.
 """
 
+import dataclasses
+import functools
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin
+from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -25,13 +27,13 @@ class Place:
     """Where one of pydantic's locations is in the file, and what the models say of it."""
 
     path: KeyPath
-    section: type[BaseModel] | None  # the model whose key the last part is, or would be
+    section: type | None  # the model whose key the last part is, or would be
     field: FieldInfo | None  # None: the section has no such key, or the place is no key
     members: tuple[Any, ...]  # what may stand here, `X | None` and unions taken apart
     items: int | None = None  # how many items the list around has, where that is fixed
 
 
-def locate(root: type[BaseModel], location: Sequence[str | int]) -> Place:
+def locate(root: type, location: Sequence[str | int]) -> Place:
     """Walk down the models. Parts that are only in pydantic's location (tags of unions, KEY) have no key."""
     place = Place((), None, None, (root,))
     for part in location:
@@ -47,7 +49,7 @@ def _step(place: Place, part: str | int) -> Place:
     [here] = place.members or (None,)
     path = (*place.path, part)
     if is_model(here):
-        field = here.model_fields.get(str(part))
+        field = fields_of(here).get(str(part))
         return Place(path, here, field, _members(field.annotation) if field else ())
     if get_origin(here) is dict:
         return Place(path, None, None, _members(get_args(here)[1]))
@@ -71,7 +73,7 @@ def _chosen(members: tuple[Any, ...], tag: str | int) -> tuple[Any, ...]:
 
 def kinds(members: tuple[Any, ...]) -> tuple[str, ...]:
     """The values of `kind` that these members of a union answer to."""
-    fields = [member.model_fields[KIND] for member in members if is_model(member) and KIND in member.model_fields]
+    fields = [fields_of(member)[KIND] for member in members if is_model(member) and KIND in fields_of(member)]
     return tuple(word for field in fields for word in get_args(field.annotation))
 
 
@@ -83,20 +85,32 @@ def _members(annotation: Any) -> tuple[Any, ...]:
     return () if annotation is types.NoneType else (annotation,)
 
 
-def is_model(kind: Any) -> TypeGuard[type[BaseModel]]:
-    """Whether this kind of value is a section of keys."""
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
+def is_model(kind: Any) -> TypeGuard[type]:
+    """Whether this kind of value is a section of keys: a model, or a value of the contract."""
+    return isinstance(kind, type) and (issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind))
 
 
-def keys(root: type[BaseModel], path: KeyPath = ()) -> Iterator[KeyPath]:
+@functools.cache
+def fields_of(section: type) -> Mapping[str, FieldInfo]:
+    """The keys of a section, and what is said of each."""
+    if issubclass(section, BaseModel):
+        return section.model_fields
+    hints = get_type_hints(section)
+    return {
+        each.name: FieldInfo.from_annotated_attribute(hints[each.name], each)
+        for each in dataclasses.fields(section)  # type: ignore[arg-type] # it is a value of the contract
+    }
+
+
+def keys(root: type, path: KeyPath = ()) -> Iterator[KeyPath]:
     """Every key that a file may have, by path; a list's items and a mapping's values are under the path of it."""
-    for name, field in root.model_fields.items():
+    for name, field in fields_of(root).items():
         yield (*path, name)
         for model in _models(field.annotation):
             yield from keys(model, (*path, name))
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+def _models(annotation: Any) -> Iterator[type]:
     for member in _members(annotation):
         if is_model(member):
             yield member

@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, TypeAdapter, model_serializer, model_validator
 
+from mlip_autopipec.contract.select import SelectParameters
 from mlip_autopipec.data_models.base import FileRef, Model, Phase, Role
 
 
@@ -282,76 +283,6 @@ class ExploreParameters(Model):
     fingerprint: str | None = Field(default=None, description="of potential and active set, which belong together")
 
 
-class Embedding(Model):
-    """How the environment of an atom in a large frame becomes a cell that the oracle can label."""
-
-    mode: Literal["periodic", "cluster", "whole"] = Field(
-        default="periodic", description="cells that close on themselves; molecules in vacuum; every frame as it is"
-    )
-    atoms_max: int = Field(default=150, ge=1, description="frames above are embedded, in cells of at most so many")
-    whole_atoms_max: int = Field(default=200, ge=0, description="frames up to this are labelled whole where all fails")
-    margin_angstrom: float = Field(default=1.0, ge=0, description="half the box is at least the cutoff and this")
-    attempts_max: int = Field(default=8, ge=1, description="cells tried for one frame, the smallest first")
-    frames_max: int = Field(default=40, ge=1, description="frames tried per cycle, walkers in turn")
-    relax_steps: int = Field(default=60, ge=0, description="steps in which buffer atoms mend the seam; 0: none")
-    relax_force_ev_per_angstrom: float = Field(default=0.5, gt=0, description="it is mended when no force is larger")
-    projection_tolerance: float = Field(
-        default=1e-6, gt=0, description="relative change of B-projections that still counts as none"
-    )
-    vacuum_angstrom: float = Field(default=8.0, gt=0, description="around a cluster, on each side")
-    charges: dict[str, float] = Field(default_factory=dict, description="per element; if given, cells are neutral")
-    valence_electrons: dict[str, int] = Field(
-        default_factory=dict, description="per element, as the oracle counts them; else by the periodic table"
-    )
-    electrons_max: int | None = Field(default=None, ge=1, description="cells with more are refused")
-
-
-Acquisition = Literal["batch", "gamma_window"]
-
-
-class Shares(Model):
-    """Parts of a batch by the way in which they are chosen; what none of the ways takes is left to `informed`."""
-
-    informed: float = Field(default=0.7, ge=0, le=1, description="by what the whole batch teaches")
-    d_optimal: float = Field(default=0.1, ge=0, le=1, description="by pace_select, against the active set")
-    random: float = Field(default=0.2, ge=0, le=1, description="by chance, where there are fewest labels")
-
-
-class SelectParameters(Model):
-    """Choose what to label from the frames that this cycle's walkers collected."""
-
-    kind: Literal["select"] = "select"
-    acquisition: Acquisition = Field(
-        default="gamma_window",
-        description="batch: with the whole batch in view; or frames above γ by pace_select alone",
-    )
-    shares: Shares = Shares()
-    gain_min: float = Field(default=0.0, ge=0, lt=1, description="of the expected error; who gains less is not chosen")
-    pool_max: int = Field(default=400, ge=1, description="frames that the batch is chosen from")
-    fingerprint: str | None = Field(default=None, description="of potential and active set, which belong together")
-    elements: tuple[str, ...]
-    candidates_max: int = Field(ge=1)
-    audit: int = Field(ge=0, description="random quiet frames to label as test structures")
-    audit_conditions: dict[str, int] = Field(
-        default_factory=dict, description="condition → how many of them at least; what is left of `audit` is spread"
-    )
-    gamma_select: float = Field(gt=0)
-    gamma_max: float | None = Field(default=None, gt=0, description="frames above are taken for unphysical")
-    distance_min_angstrom: float = Field(gt=0)
-    duplicate_rmsd_angstrom: float = Field(ge=0, description="two frames closer than this count as one")
-    per_walker_max: int | None = Field(default=None, ge=1)
-    per_condition_max: int | None = Field(default=None, ge=1)
-    per_element_min: int = Field(default=1, ge=0)
-    cloud: int = Field(default=0, ge=0, description="displaced copies of each halting frame")
-    cloud_angstrom: float = Field(default=0.05, gt=0)
-    embedding: Embedding = Embedding()
-    random_min: int = Field(
-        default=0, ge=0, description="random frames, whatever their γ, to train on; beside the candidates"
-    )
-    random_conditions: tuple[str, ...] = Field(default=(), description="that they are spread over; all if empty")
-    seed: int
-
-
 class AseOracle(Model):
     """Any ASE calculator by its import path."""
 
@@ -531,6 +462,13 @@ Parameters = Annotated[
     GenerateParameters | ExploreParameters | SelectParameters | CalculateParameters | TrainParameters,
     Field(discriminator="kind"),
 ]
+_PARAMETERS: TypeAdapter[Parameters] = TypeAdapter(Parameters)
+
+
+def parameters_json(parameters: Parameters) -> dict[str, Any]:
+    """What a task is asked to do, as plain JSON: so it stands in task.json."""
+    content: dict[str, Any] = _PARAMETERS.dump_python(parameters, mode="json")
+    return content
 
 
 class Input(Model):
@@ -572,9 +510,13 @@ def make_task(
     inputs: Sequence[Input] = (),
     resources: Resources | None = None,
 ) -> Task:
-    """Name a task by its place in the campaign and a hash of its parameters and inputs."""
+    """Name a task by its place in the campaign and a hash of its parameters and inputs.
+
+    Raises pydantic's ValidationError if the parameters are beyond their bounds.
+    """
+    parameters = _PARAMETERS.validate_python(parameters)
     content = json.dumps(
-        [parameters.model_dump(mode="json"), [item.model_dump(mode="json") for item in inputs]],
+        [parameters_json(parameters), [item.model_dump(mode="json") for item in inputs]],
         sort_keys=True,
     )
     digest = hashlib.sha256(content.encode()).hexdigest()[:6]

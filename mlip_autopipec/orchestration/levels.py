@@ -25,7 +25,8 @@ which the calibration of the last fit expects that error (`gamma_at`), and γ ha
 from collections.abc import Sequence
 from itertools import pairwise
 
-from mlip_autopipec.config.schemas.phases import ExplorationSection, SelectionSection
+from mlip_autopipec.config.schemas.phases import ExplorationSection
+from mlip_autopipec.contract.select import SelectionSettings
 from mlip_autopipec.data_models.digest import CycleSummary, GammaLevels
 from mlip_autopipec.data_models.outcome import Calibration
 
@@ -39,7 +40,7 @@ _BEFORE_GUARD = 0.5
 
 
 def gamma_levels(
-    section: ExplorationSection, selection: SelectionSection, cycles: Sequence[CycleSummary]
+    section: ExplorationSection, selection: SelectionSettings, cycles: Sequence[CycleSummary]
 ) -> GammaLevels:
     """What the walkers of the next cycle are watched at, with what set it. `cycles` are those that have closed.
 

@@ -9,9 +9,10 @@ of all those of cold crystals, and that no force tells.
 
 from collections.abc import Sequence
 
+from mlip_autopipec.contract.select import Shares
+from mlip_autopipec.contract.values import given
 from mlip_autopipec.data_models.digest import CycleSummary
 from mlip_autopipec.data_models.outcome import Lesson
-from mlip_autopipec.data_models.task import Shares
 
 #: A share moves to half, or to half as much again, of what was asked at most.
 _LEAST, _MOST = 0.5, 1.5
@@ -28,7 +29,7 @@ def shares_of(asked: Shares, cycles: Sequence[CycleSummary]) -> Shares:
     chance = _mean_square(lessons, "random")
     if not chance:
         return asked
-    parts = {name: getattr(asked, name) for name in Shares.model_fields}
+    parts = given(asked)
     for name in ("informed", "d_optimal"):
         taught = _mean_square(lessons, *_SOURCES[name])
         if taught is not None:

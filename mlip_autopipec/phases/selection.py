@@ -1,11 +1,13 @@
 """Selection: what is labelled of what the walkers met."""
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.select import SelectParameters
+from mlip_autopipec.contract.values import given
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.digest import ExplorationDigest, GammaLevels, SelectionDigest
 from mlip_autopipec.data_models.outcome import SelectMetrics
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.data_models.task import Input, SelectParameters, Task, make_task
+from mlip_autopipec.data_models.task import Input, Task, make_task
 from mlip_autopipec.orchestration.levels import gamma_levels
 from mlip_autopipec.orchestration.needs import audits_wanted
 from mlip_autopipec.orchestration.shares import batch_size, has_settled, shares_of
@@ -29,26 +31,19 @@ class Selection:
         audits = audits_wanted(state.cycles, exploration, rules, section.audit)
         remedy = state.cycles[-1].remedy if state.cycles else None
         batch = section.acquisition == "batch"
+        now = {
+            "shares": shares_of(section.shares, state.cycles),
+            "gain_min": section.gain_min if has_settled(state.cycles) else 0.0,
+            "candidates_max": batch_size(section.candidates_max, state.cycles) if batch else section.candidates_max,
+            "audit": max(section.audit, sum(audits.values())),
+        }
         parameters = SelectParameters(
+            **{**given(section), **now},
             fingerprint=current_potential(state).fingerprint,
             elements=self._config.campaign.elements,
-            acquisition=section.acquisition,
-            shares=shares_of(section.shares, state.cycles),
-            gain_min=section.gain_min if has_settled(state.cycles) else 0.0,
-            pool_max=section.pool_max,
-            candidates_max=batch_size(section.candidates_max, state.cycles) if batch else section.candidates_max,
-            audit=max(section.audit, sum(audits.values())),
             audit_conditions=audits,
             gamma_select=(exploration.levels or self._levels(state)).select,
-            gamma_max=section.gamma_max,
             distance_min_angstrom=self._config.distance_min_angstrom,
-            duplicate_rmsd_angstrom=section.duplicate_rmsd_angstrom,
-            per_walker_max=section.per_walker_max,
-            per_condition_max=section.per_condition_max,
-            per_element_min=section.per_element_min,
-            cloud=section.cloud,
-            cloud_angstrom=section.cloud_angstrom,
-            embedding=section.embedding,
             random_min=remedy.random_frames if remedy else 0,
             random_conditions=remedy.conditions if remedy else (),
             seed=seed_for(self._config.campaign.seed, "selection", state.cycle_index),

@@ -27,9 +27,10 @@ class Shipment:
 
 
 def pack() -> Shipment:
-    """Pack `mlip_autopipec.work` so that `python FILE task …` runs it."""
+    """Pack the work half and the contract so that `python FILE task …` runs it."""
     sources = {"__main__.py": _MAIN.encode(), f"{_PACKAGE}/__init__.py": b""}
-    sources |= _modules(resources.files(_PACKAGE).joinpath("work"), f"{_PACKAGE}/work")
+    for room in ("contract", "work"):
+        sources |= _modules(resources.files(_PACKAGE).joinpath(room), f"{_PACKAGE}/{room}")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(sources):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from mlip_autopipec.contract.select import SelectParameters
 from mlip_autopipec.data_models.base import FileRef, Reason, Role
 from mlip_autopipec.data_models.outcome import (
     CalculateMetrics,
@@ -29,7 +30,6 @@ from mlip_autopipec.data_models.task import (
     CalculateParameters,
     ExploreParameters,
     GenerateParameters,
-    SelectParameters,
     Task,
     TrainParameters,
 )

@@ -17,6 +17,7 @@ from mlip_autopipec.config.schemas.oracles import oracle_of
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import FileRef
 from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.data_models.task import parameters_json
 from mlip_autopipec.phases.generation import Generation
 from mlip_autopipec.work.ace.choice import Settings, choose, fixed
 from mlip_autopipec.work.ace.evaluator import Evaluator
@@ -155,7 +156,7 @@ def generated(config: WorkflowConfig, folder: Path) -> list[Atoms]:
         root=folder,
         workdir=workdir,
         task=task.id,
-        parameters=json.loads(task.parameters.model_dump_json()),
+        parameters=parameters_json(task.parameters),
         inputs={"structure": [workdir / ref.path for ref in supplies.values()]} if supplies else {},
         cores=1,
     )

@@ -5,7 +5,6 @@ oracle, called as the campaign's tasks call it; the potential is evaluated by py
 are those of the gate, which has the oracle's own beside the potential's.
 """
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -25,7 +24,7 @@ from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Role, Verdict
 from mlip_autopipec.data_models.digest import TrainingDigest
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.data_models.task import CalculateParameters
+from mlip_autopipec.data_models.task import CalculateParameters, parameters_json
 from mlip_autopipec.journal.replay import read, replay
 from mlip_autopipec.work.job import Job
 from mlip_autopipec.work.steps import label as calculation
@@ -115,7 +114,7 @@ def _labelled(config: WorkflowConfig, number: int, atoms: Atoms) -> Atoms:
         root=config.campaign.folder / "check",
         workdir=folder,
         task=f"check.{number:04d}",
-        parameters=json.loads(parameters.model_dump_json()),
+        parameters=parameters_json(parameters),
         inputs={"structure": [structure]},
         cores=1,
     )

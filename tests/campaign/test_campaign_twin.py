@@ -1,5 +1,6 @@
 """What is promised of a campaign beside its twin, and that the twin differs in nothing but how it labels."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,8 @@ def test_the_twin_labels_whole_frames_and_differs_in_nothing_else(tmp_path: Path
     assert not theirs.site.root.is_relative_to(ours.campaign.folder)
     campaign = theirs.campaign.model_copy(update={"name": ours.campaign.name, "folder": ours.campaign.folder})
     site = theirs.site.model_copy(update={"root": ours.site.root})
-    embedding = theirs.selection.embedding.model_copy(update={"mode": "periodic"})
-    selection = theirs.selection.model_copy(update={"embedding": embedding})
+    embedding = replace(theirs.selection.embedding, mode="periodic")
+    selection = replace(theirs.selection, embedding=embedding)
     assert theirs.model_copy(update={"campaign": campaign, "site": site, "selection": selection}) == ours
 
 

@@ -10,13 +10,10 @@ from mlip_autopipec.config.schemas.oracles import AnyOracleSection
 from mlip_autopipec.config.schemas.units import DurationS
 from mlip_autopipec.data_models.base import Model
 from mlip_autopipec.data_models.task import (
-    Acquisition,
     AnyEngine,
     Barostat,
     Deformation,
-    Embedding,
     Prototype,
-    Shares,
     Swaps,
     Variation,
     WheelEngine,
@@ -131,38 +128,6 @@ class ExplorationSection(Model):
 def gamma_bounds(gamma_select: float) -> tuple[float, float]:
     """Half of it, but no nearer to 1 than half the way as a logarithm; and its double."""
     return max(gamma_select / 2, sqrt(gamma_select)), 2 * gamma_select
-
-
-class SelectionSection(Model):
-    """`selection:` what is labelled of what was met."""
-
-    acquisition: Acquisition = Field(
-        default="batch",
-        description="batch: what teaches most of all that was met, chosen with the whole batch in view, and some by"
-        " chance; gamma_window: MD halts at gamma_halt, and pace_select chooses among the frames above gamma_select",
-    )
-    shares: Shares = Field(default=Shares(), description="of a batch; they follow what each way has taught")
-    gain_min: float = Field(
-        default=0.005,
-        ge=0,
-        lt=1,
-        description="part of the expected error that a label must be worth, or the batch ends before candidates_max",
-    )
-    pool_max: int = Field(default=400, ge=1, description="frames that a batch is chosen from, over all walkers")
-    candidates_max: int = Field(
-        default=20, ge=1, description="per cycle; a batch that is the first to teach anything has half of them"
-    )
-    audit: int = Field(default=2, ge=0, description="random frames per cycle labelled as test structures")
-    gamma_max: float | None = Field(default=None, gt=1, description="frames above it are taken for unphysical")
-    duplicate_rmsd_angstrom: float = Field(default=0.02, ge=0, description="frames closer than this are one")
-    per_walker_max: int | None = Field(default=None, ge=1, description="candidates chosen of one walker")
-    per_condition_max: int | None = Field(default=None, ge=1, description="of all replicas of one condition")
-    per_element_min: int = Field(
-        default=1, ge=0, description="of those in which the element extrapolates, if there are"
-    )
-    cloud: int = Field(default=0, ge=0, description="displaced copies of each halting frame to choose from")
-    cloud_angstrom: float = Field(default=0.05, gt=0, description="standard deviation of their displacements")
-    embedding: Embedding = Field(default=Embedding(), description="cutting large frames down to what is labelled")
 
 
 class RoundSection(Model):

@@ -8,10 +8,10 @@ from mlip_autopipec.config.schemas.phases import (
     ConvergenceSection,
     ExplorationSection,
     GenerationSection,
-    SelectionSection,
 )
 from mlip_autopipec.config.schemas.site import SiteSection
 from mlip_autopipec.config.schemas.training import TrainingSection
+from mlip_autopipec.contract.select import SelectionSettings
 from mlip_autopipec.data_models.base import Model
 
 
@@ -23,7 +23,7 @@ class WorkflowConfig(Model):
     distance_min_angstrom: float = Field(gt=0, description="shorter distances are unphysical, in every phase")
     generation: GenerationSection
     exploration: ExplorationSection
-    selection: SelectionSection = SelectionSection()
+    selection: SelectionSettings = SelectionSettings()
     calculation: CalculationSection
     training: TrainingSection
     convergence: ConvergenceSection = ConvergenceSection()

@@ -25,6 +25,7 @@ from typing import Any, Protocol
 import numpy as np
 from ase import Atoms
 
+from mlip_autopipec.contract.select import SelectParameters
 from mlip_autopipec.work.ace.labels import condition_of
 
 #: Ways of choosing whose frames give way to the floor of an element.
@@ -97,20 +98,20 @@ class Teacher(Protocol):
 class Batch:
     """What is chosen so far, under the caps."""
 
-    def __init__(self, parameters: Mapping[str, Any]) -> None:
+    def __init__(self, parameters: SelectParameters) -> None:
         self._parameters = parameters
         self.chosen: list[Candidate] = []
 
     @property
     def is_full(self) -> bool:
         """Whether there is room for no more."""
-        return bool(len(self.chosen) >= self._parameters["candidates_max"])
+        return len(self.chosen) >= self._parameters.candidates_max
 
     def has_room(self, one: Candidate) -> bool:
         """Whether the caps and the decorrelation leave room for this one."""
         of_walker = sum(other.walker == one.walker for other in self.chosen)
         of_condition = sum(other.condition == one.condition for other in self.chosen)
-        caps = (self._parameters["per_walker_max"], of_walker), (self._parameters["per_condition_max"], of_condition)
+        caps = (self._parameters.per_walker_max, of_walker), (self._parameters.per_condition_max, of_condition)
         if any(cap is not None and count >= cap for cap, count in caps):
             return False
         return not any(map(one.is_near, self.chosen))
@@ -128,7 +129,7 @@ class Batch:
 def by_window(
     candidates: Sequence[Candidate],
     ranking: Sequence[int],
-    parameters: Mapping[str, Any],
+    parameters: SelectParameters,
     rng: np.random.Generator,
 ) -> list[Candidate]:
     """Halting frames, then pace_select's ranking down to the caps. The remainder is not filled: it teaches nothing.
@@ -140,7 +141,7 @@ def by_window(
     for one in (candidates[index] for index in ranking):
         if not one.halts and not batch.is_full:
             batch.offer(one, "d_optimal")
-    _random(batch, candidates, parameters["random_min"], parameters["random_conditions"], rng, beyond=True)
+    _random(batch, candidates, parameters.random_min, parameters.random_conditions, rng, beyond=True)
     return _with_floors(batch.chosen, candidates, parameters)
 
 
@@ -148,7 +149,7 @@ def by_batch(
     candidates: Sequence[Candidate],
     ranking: Sequence[int],
     teacher: Callable[[], Teacher],
-    parameters: Mapping[str, Any],
+    parameters: SelectParameters,
     rng: np.random.Generator,
     labelled: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Candidate]:
@@ -156,21 +157,21 @@ def by_batch(
 
     `labelled` are the training labels so far, by condition.
     """
-    batch, most, shares = Batch(parameters), parameters["candidates_max"], parameters["shares"]
+    batch, most, shares = Batch(parameters), parameters.candidates_max, parameters.shares
     _anchors(batch, candidates, ranking)
     room = most - len(batch.chosen)
     for one in (candidates[index] for index in ranking):
-        if sum(other.verdict == "d_optimal" for other in batch.chosen) >= round(shares["d_optimal"] * room):
+        if sum(other.verdict == "d_optimal" for other in batch.chosen) >= round(shares.d_optimal * room):
             break
         if not one.halts:
             batch.offer(one, "d_optimal")
-    chance = round(shares["random"] * room)
+    chance = round(shares.random * room)
     informed = most - len(batch.chosen) - chance
-    taken = _informed(batch, candidates, teacher, informed, parameters["gain_min"]) if informed > 0 else 0
+    taken = _informed(batch, candidates, teacher, informed, parameters.gain_min) if informed > 0 else 0
     if informed > 0:
         chance = -(-chance * taken // informed)
     _random(batch, candidates, chance, (), rng, labelled)
-    asked, conditions = parameters["random_min"], parameters["random_conditions"]
+    asked, conditions = parameters.random_min, parameters.random_conditions
     _random(batch, candidates, asked, conditions, rng, labelled, beyond=True)
     return _with_floors(batch.chosen, candidates, parameters)
 
@@ -233,15 +234,15 @@ def _random(
 
 
 def _with_floors(
-    chosen: list[Candidate], candidates: Sequence[Candidate], parameters: Mapping[str, Any]
+    chosen: list[Candidate], candidates: Sequence[Candidate], parameters: SelectParameters
 ) -> list[Candidate]:
     """Each element extrapolates in `per_element_min` structures if there are so many; the least ranked give way."""
-    for element in parameters["elements"]:
-        offers = [one for one in candidates if one.gamma_of(element) >= parameters["gamma_select"]]
+    for element in parameters.elements:
+        offers = [one for one in candidates if one.gamma_of(element) >= parameters.gamma_select]
         offers.sort(key=lambda one: -one.gamma_of(element))
-        missing = parameters["per_element_min"] - sum(any(one is other for other in chosen) for one in offers)
+        missing = parameters.per_element_min - sum(any(one is other for other in chosen) for one in offers)
         for one in [one for one in offers if one not in chosen][: max(missing, 0)]:
-            if len(chosen) == parameters["candidates_max"]:
+            if len(chosen) == parameters.candidates_max:
                 weakest = next(_weakest(chosen), None)
                 if weakest is None:
                     break

@@ -33,6 +33,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from scipy.spatial import cKDTree
 
+from mlip_autopipec.contract.select import SelectParameters
 from mlip_autopipec.work.ace.evaluator import Evaluator
 from mlip_autopipec.work.embedding.cut import (
     Cut,
@@ -101,22 +102,22 @@ class _Trial:
 class Embedder:
     """Makes and proves cells with one potential. `parameters` are those of Selection."""
 
-    def __init__(self, evaluator: Evaluator, parameters: Mapping[str, Any]) -> None:
+    def __init__(self, evaluator: Evaluator, parameters: SelectParameters) -> None:
         self._evaluator = evaluator
-        self._settings: Mapping[str, Any] = parameters["embedding"]
-        self._gamma_select: float = parameters["gamma_select"]
-        self._distance_min: float = parameters["distance_min_angstrom"]
-        self._half_min: float = evaluator.cutoff_angstrom + self._settings["margin_angstrom"]
-        self._charges = {atomic_numbers[symbol]: value for symbol, value in self._settings["charges"].items()}
+        self._settings = parameters.embedding
+        self._gamma_select = parameters.gamma_select
+        self._distance_min = parameters.distance_min_angstrom
+        self._half_min: float = evaluator.cutoff_angstrom + self._settings.margin_angstrom
+        self._charges = {atomic_numbers[symbol]: value for symbol, value in self._settings.charges.items()}
 
     def embed(self, frame: Atoms, centre: int, *, seed: int) -> Embedded:
         """The environment of one atom of a frame as a cell of its own, with the force mask in the array `core`.
 
         The same arguments give the same cell.
         """
-        if self._settings["mode"] == "whole":
+        if self._settings.mode == "whole":
             return self._whole(frame, "asked for")
-        trials = self._clusters if self._settings["mode"] == "cluster" else self._cells
+        trials = self._clusters if self._settings.mode == "cluster" else self._cells
         records: list[dict[str, Any]] = []
         for trial in trials(frame, centre, seed):
             cell, record = self._proved(trial, frame, centre)
@@ -126,10 +127,10 @@ class Embedder:
         if records:
             nearest = min(records, key=lambda record: record["reason"].count(";"))
         else:
-            room = f"{self._settings['atoms_max']} atoms, half of it {self._half_min:.2f} Å or more"
-            nearest = {"reason": f"no {self._settings['mode']} cell fits: at most {room}"}
+            room = f"{self._settings.atoms_max} atoms, half of it {self._half_min:.2f} Å or more"
+            nearest = {"reason": f"no {self._settings.mode} cell fits: at most {room}"}
         nearest["attempts"] = len(records)
-        if len(frame) <= self._settings["whole_atoms_max"]:
+        if len(frame) <= self._settings.whole_atoms_max:
             return self._whole(frame, nearest["reason"])
         return Embedded(None, {**nearest, "verdict": "rejected"})
 
@@ -147,18 +148,18 @@ class Embedder:
             surface = surface_lattice(lattice, axis)
             lattice, axis = (lattice, None) if surface is None else (surface, surface[-1])
         shortest = shortest_distances(around, self._half_min, self._distance_min)
-        room = self._settings["atoms_max"] * _volume_per_atom(around, self._half_min)
+        room = self._settings.atoms_max * _volume_per_atom(around, self._half_min)
         offers = [
             (box, shift)
             for box in boxes(lattice, frame.cell.array, self._half_min, room, seed, axis)
             for shift in self._shifts(box, seed)
         ]
-        for turn in _spread(len(offers), self._settings["attempts_max"]):
+        for turn in _spread(len(offers), self._settings.attempts_max):
             box, shift = offers[turn]
             radius = float(np.linalg.norm(box.periods)) / 2 + float(np.linalg.norm(shift)) + max(shortest.values())
             seen = neighbourhood(frame, centre, radius).seen_from(shift)
             closed = cut(seen, box, shortest, crystal=lattice is not None, charges=self._charges)
-            if len(closed.atoms) <= self._settings["atoms_max"]:
+            if len(closed.atoms) <= self._settings.atoms_max:
                 yield _Trial(closed, shift, box.half_angstrom, shortest, lattice is not None)
 
     def _shifts(self, box: Box, seed: int) -> Iterator[np.ndarray]:
@@ -171,28 +172,28 @@ class Embedder:
 
     def _clusters(self, frame: Atoms, centre: int, _seed: int) -> Iterator[_Trial]:
         around = neighbourhood(frame, centre, self._half_min + _MOLECULE_ANGSTROM)
-        one = molecules(around, self._half_min, self._settings["vacuum_angstrom"])
-        if len(one.atoms) <= self._settings["atoms_max"]:
+        one = molecules(around, self._half_min, self._settings.vacuum_angstrom)
+        if len(one.atoms) <= self._settings.atoms_max:
             shortest = shortest_distances(around, self._half_min, self._distance_min)
             yield _Trial(one, np.zeros(3), self._half_min, shortest, lattice=False)
 
     def _proved(self, trial: _Trial, frame: Atoms, centre: int) -> tuple[Atoms, dict[str, Any]]:
         """The finished cell, and its certificate: `reason` is empty if it holds, and else all that is wrong."""
         closed, steps = trial.cut.atoms, 0
-        if self._settings["mode"] == "periodic":
+        if self._settings.mode == "periodic":
             closed, steps = relaxed(
                 closed,
                 trial.cut.intact_angstrom,
                 self._evaluator,
                 trial.shortest,
-                steps_max=self._settings["relax_steps"],
-                force_ev_per_angstrom=self._settings["relax_force_ev_per_angstrom"],
+                steps_max=self._settings.relax_steps,
+                force_ev_per_angstrom=self._settings.relax_force_ev_per_angstrom,
             )
         core = np.linalg.norm(trial.cut.atoms.positions, axis=1) + self._evaluator.cutoff_angstrom
         mask = core <= trial.cut.intact_angstrom
         seen = self._seen(closed, mask, trial, frame, centre)
         record = {
-            "verdict": self._settings["mode"],
+            "verdict": self._settings.mode,
             "n_atoms": len(closed),
             "core_atoms": int(mask.sum()),
             "intact_angstrom": round(trial.cut.intact_angstrom, 4),
@@ -230,7 +231,7 @@ class Embedder:
             yield f"the environment of the extrapolating atom itself is cut ({record['intact_angstrom']} Å are intact)"
         elif trial.cut.intact_angstrom < trial.half_angstrom - _ROUNDED:
             yield f"atoms met on the faces: {record['intact_angstrom']} Å are intact"
-        elif seen.projections_off > settings["projection_tolerance"]:
+        elif seen.projections_off > settings.projection_tolerance:
             yield f"B-projections of the core changed by {seen.projections_off:.1e}"
         elif abs(seen.gamma[0] - seen.gamma_before) > _GAMMA_OFF * seen.gamma_before:
             yield f"γ of the extrapolating atom changed from {seen.gamma_before:.4g} to {seen.gamma[0]:.4g}"
@@ -251,12 +252,12 @@ class Embedder:
                 yield f"{found} {chemical_symbols[kind]}, {expected} were cut"
         if abs(charge := sum(self._charges.get(int(number), 0.0) for number in closed.numbers)) > _NEUTRAL:
             yield f"the charge is {charge:+g}"
-        if settings["electrons_max"] is not None and record["electrons"] > settings["electrons_max"]:
-            yield f"{record['electrons']} electrons, at most {settings['electrons_max']} are allowed"
+        if settings.electrons_max is not None and record["electrons"] > settings.electrons_max:
+            yield f"{record['electrons']} electrons, at most {settings.electrons_max} are allowed"
 
     def _electrons(self, atoms: Atoms) -> dict[str, Any]:
         """Valence electrons, whether their number is odd, and the cost: cubic, 1 for a hundred electrons."""
-        given = self._settings["valence_electrons"]
+        given = self._settings.valence_electrons
         electrons = sum(given.get(symbol, valence_electrons(symbol)) for symbol in atoms.get_chemical_symbols())
         return {
             "electrons": electrons,

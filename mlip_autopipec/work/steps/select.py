@@ -36,6 +36,8 @@ from ase.geometry import find_mic
 from pyace import ACEBBasisSet
 from pyace.basis import BBasisConfiguration
 
+from mlip_autopipec.contract.select import SelectParameters
+from mlip_autopipec.contract.values import read
 from mlip_autopipec.work import families
 from mlip_autopipec.work.ace.evaluator import Evaluator, run_tool
 from mlip_autopipec.work.ace.labels import condition_of
@@ -89,7 +91,7 @@ class _Tools:
     """The potential and what embeds with it, made when first asked for: most campaigns of small cells need neither."""
 
     def __init__(self, job: Job) -> None:
-        self.parameters = job.parameters
+        self.parameters = read(SelectParameters, job.parameters)
         self._job = job
         self._evaluator: Evaluator | None = None
 
@@ -101,7 +103,7 @@ class _Tools:
 
     def embed(self, one: Candidate, centre: int) -> bool:
         """Give the candidate its cell; False, with the certificate's reason, if there is none."""
-        seed = [self.parameters["seed"], int(one.frame.info["step"]), centre]
+        seed = [self.parameters.seed, int(one.frame.info["step"]), centre]
         embedded = Embedder(self.evaluator, self.parameters).embed(one.frame, centre, seed=_number(seed))
         one.cell = embedded.atoms
         one.certificate = {"source_atoms": len(one.frame), "centre": centre, **embedded.record}
@@ -116,7 +118,7 @@ class _Tools:
     @property
     def by_batch(self) -> bool:
         """Whether the whole batch is in view, or the γ window alone."""
-        return bool(self.parameters.get("acquisition", "gamma_window") == "batch")
+        return self.parameters.acquisition == "batch"
 
     def teacher(self, candidates: Sequence[Candidate], rng: np.random.Generator) -> Teacher:
         """What knows how much each candidate would teach, beside all training labels so far."""
@@ -130,8 +132,8 @@ class _Tools:
 
     def is_large(self, frame: Atoms) -> bool:
         """Whether a frame is to be embedded."""
-        embedding = self.parameters["embedding"]
-        return bool(embedding["mode"] != "whole" and len(frame) > embedding["atoms_max"])
+        embedding = self.parameters.embedding
+        return embedding.mode != "whole" and len(frame) > embedding.atoms_max
 
 
 def _number(seed: Sequence[int]) -> int:
@@ -144,13 +146,13 @@ def _offered(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 def _cloud(candidates: Sequence[Candidate], tools: _Tools) -> Iterator[Candidate]:
     """Copies of the halting frames with small displacements, graded anew."""
-    copies, width = tools.parameters["cloud"], tools.parameters["cloud_angstrom"]
+    copies, width = tools.parameters.cloud, tools.parameters.cloud_angstrom
     for one in candidates if copies else ():
         if not one.halts:
             continue
         for number in range(copies):
             frame = one.frame.copy()
-            seed = [tools.parameters["seed"], int(frame.info["step"]), number]
+            seed = [tools.parameters.seed, int(frame.info["step"]), number]
             frame.positions += np.random.default_rng(seed).normal(0.0, width, frame.positions.shape)
             frame.set_array("gamma", tools.evaluator.gamma(frame))
             origin = f"cloud: {one.condition}, step {frame.info['step']}"
@@ -161,24 +163,24 @@ def _cloud(candidates: Sequence[Candidate], tools: _Tools) -> Iterator[Candidate
 def _drop(candidates: Sequence[Candidate], audit: Sequence[Atoms], tools: _Tools) -> None:
     """Window, distances, duplicates, and what is beyond the pool."""
     parameters = tools.parameters
-    highest = parameters["gamma_max"] or float("inf")
+    highest = parameters.gamma_max or float("inf")
     for one in candidates:
-        known = one.gamma_max < parameters["gamma_select"]
+        known = one.gamma_max < parameters.gamma_select
         if known and (not tools.by_batch or tools.is_large(one.frame)):
             one.verdict = "below_window"
         elif one.gamma_max > highest:
             one.verdict = "above_window"
         elif not one.halts and any(_close_in_time(one.frame, other) for other in audit):
             one.verdict = "near_audit"
-        elif not _long_enough(one.frame, parameters["distance_min_angstrom"]):
+        elif not _long_enough(one.frame, parameters.distance_min_angstrom):
             one.verdict = "too_short"
     left = _offered(candidates)
     if tools.by_batch:
-        for one in _beyond(left, parameters["pool_max"], np.random.default_rng(parameters["seed"])):
+        for one in _beyond(left, parameters.pool_max, np.random.default_rng(parameters.seed)):
             one.verdict = "beyond_pool"
         return
-    large = parameters["embedding"]["atoms_max"]
-    distinct = without_duplicates([one.frame for one in left], parameters["duplicate_rmsd_angstrom"], large)
+    large = parameters.embedding.atoms_max
+    distinct = without_duplicates([one.frame for one in left], parameters.duplicate_rmsd_angstrom, large)
     for one in left:
         if not any(one.frame is other for other in distinct):
             one.verdict = "duplicates"
@@ -238,7 +240,7 @@ def _embed(candidates: Sequence[Candidate], tools: _Tools) -> None:
             walkers.setdefault(one.walker, []).append(one)
     turns = [one for turn in zip_longest(*walkers.values()) for one in turn if one is not None]
     for place, one in enumerate(turns):
-        if place >= tools.parameters["embedding"]["frames_max"]:
+        if place >= tools.parameters.embedding.frames_max:
             one.verdict = "not_offered"
         elif not tools.embed(one, one.centre):
             one.verdict = "not_embedded"
@@ -246,12 +248,12 @@ def _embed(candidates: Sequence[Candidate], tools: _Tools) -> None:
 
 def _choose(candidates: Sequence[Candidate], job: Job, tools: _Tools) -> list[Candidate]:
     """The chosen; verdicts are set, and in a batch each origin begins with the way in which it was chosen."""
-    parameters = job.parameters
-    rng = np.random.default_rng([parameters["seed"], 1])
+    parameters = tools.parameters
+    rng = np.random.default_rng([parameters.seed, 1])
     if not tools.by_batch:
-        return by_window(candidates, _ranking(job, [one.labelled for one in candidates]), parameters, rng)
-    known = [index for index, one in enumerate(candidates) if one.gamma_max >= parameters["gamma_select"]]
-    ranking = [known[place] for place in _ranking(job, [candidates[index].labelled for index in known])]
+        return by_window(candidates, _ranking(job, tools, [one.labelled for one in candidates]), parameters, rng)
+    known = [index for index, one in enumerate(candidates) if one.gamma_max >= parameters.gamma_select]
+    ranking = [known[place] for place in _ranking(job, tools, [candidates[index].labelled for index in known])]
     labelled = Counter(condition_of(frame.info["origin"]) for frame in tools.trained)
     chosen = by_batch(candidates, ranking, lambda: tools.teacher(candidates, rng), parameters, rng, labelled)
     for one in chosen:
@@ -261,7 +263,7 @@ def _choose(candidates: Sequence[Candidate], job: Job, tools: _Tools) -> list[Ca
     return chosen
 
 
-def _ranking(job: Job, structures: Sequence[Atoms]) -> list[int]:
+def _ranking(job: Job, tools: _Tools, structures: Sequence[Atoms]) -> list[int]:
     """Places of the structures that enter the active set, by how many of their environments do: pace_select's order."""
     if not structures:
         return []
@@ -272,7 +274,7 @@ def _ranking(job: Job, structures: Sequence[Atoms]) -> list[int]:
         "pyace.cli.pace_select",
         [
             *("-p", str(job.one("potential_yaml")), "-a", str(job.one("potential_asi"))),
-            *("-e", " ".join(job.parameters["elements"]), "-m", str(len(structures))),
+            *("-e", " ".join(tools.parameters.elements), "-m", str(len(structures))),
             *("-o", selected.name, candidates.name),
         ],
         job.workdir,
@@ -298,16 +300,16 @@ def _audit(frames: Sequence[Atoms], tools: _Tools) -> list[Candidate]:
     and the cycle alone.
     """
     parameters = tools.parameters
-    rng = np.random.default_rng(parameters["seed"])
+    rng = np.random.default_rng(parameters.seed)
     walkers: dict[str, list[Candidate]] = {}
     for frame in frames:
-        if frame.info["kind"] == "audit" and _long_enough(frame, parameters["distance_min_angstrom"]):
+        if frame.info["kind"] == "audit" and _long_enough(frame, parameters.distance_min_angstrom):
             walkers.setdefault(frame.info["walker"], []).append(Candidate(frame, "audit"))
     shuffled = [[kept[place] for place in rng.permutation(len(kept))] for kept in walkers.values()]
     order = [shuffled[place] for place in rng.permutation(len(shuffled))]
     left = [one for turn in zip_longest(*order) for one in turn if one is not None]
-    asked = Counter(parameters["audit_conditions"])
-    spare, drawn = parameters["audit"] - asked.total(), list[Candidate]()
+    asked = Counter(parameters.audit_conditions)
+    spare, drawn = parameters.audit - asked.total(), list[Candidate]()
     while left and (spare > 0 or any(asked[one.condition] > 0 for one in left)):
         counted = Counter(one.condition for one in drawn)
         one = min(left, key=lambda one: (asked[one.condition] <= 0, _near(one, drawn), counted[one.condition]))
@@ -331,20 +333,20 @@ def _known(
     Large ones are embedded around an atom drawn at random, as audits are.
     """
     parameters = tools.parameters
-    missing = parameters["random_min"] - sum(one.verdict == "random" for one in chosen)
-    rng = np.random.default_rng([parameters["seed"], 1])
+    missing = parameters.random_min - sum(one.verdict == "random" for one in chosen)
+    rng = np.random.default_rng([parameters.seed, 1])
     spent = {id(one.frame) for one in audit}
     conditions: dict[str, list[Candidate]] = {}
     for index in rng.permutation(len(frames)) if missing > 0 else ():
         one = Candidate(frames[index], "random")
-        wanted = not parameters["random_conditions"] or one.condition in parameters["random_conditions"]
+        wanted = not parameters.random_conditions or one.condition in parameters.random_conditions
         if one.frame.info["kind"] == "audit" and wanted and id(one.frame) not in spent:
             conditions.setdefault(one.condition, []).append(one)
     drawn: list[Candidate] = []
     for one in (one for turn in zip_longest(*conditions.values()) for one in turn if one is not None):
         if len(drawn) >= missing:
             break
-        if not _long_enough(one.frame, parameters["distance_min_angstrom"]) or _near(one, [*audit, *chosen, *drawn]):
+        if not _long_enough(one.frame, parameters.distance_min_angstrom) or _near(one, [*audit, *chosen, *drawn]):
             continue
         atoms = rng.permutation(len(one.frame))[:_AUDIT_ATOMS] if tools.is_large(one.frame) else ()
         if not len(atoms) or any(tools.embed(one, int(atom)) for atom in atoms):

@@ -16,7 +16,7 @@ from mlip_autopipec.data_models.base import Phase, Reason, Role
 from mlip_autopipec.data_models.digest import CalculationDigest, OracleFigure
 from mlip_autopipec.data_models.outcome import CalculateMetrics, OracleNumbers, PropertyCell
 from mlip_autopipec.data_models.state import TaskStatus
-from mlip_autopipec.data_models.task import CalculateParameters, GateProbes, Prototype
+from mlip_autopipec.data_models.task import CalculateParameters, GateProbes, Prototype, parameters_json
 from mlip_autopipec.orchestration.explain import explain
 from mlip_autopipec.orchestration.first_labels import CellLabel, _stability, contradiction, figures
 from mlip_autopipec.phases import phase_runners
@@ -300,5 +300,5 @@ def test_a_campaign_that_began_before_asks_for_no_twins() -> None:
     config = copper_config()
     before = Walk(config, phase_runners(config)).planned(Phase.GENERATION).own_tasks[0].task
     today = Walk(config, phase_runners(config), k_mesh="family").planned(Phase.GENERATION).own_tasks[0].task
-    assert "twins" not in before.parameters.model_dump()
-    assert today.parameters.model_dump()["twins"] is True
+    assert "twins" not in parameters_json(before.parameters)
+    assert parameters_json(today.parameters)["twins"] is True

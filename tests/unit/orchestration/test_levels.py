@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlip_autopipec.config.schemas.phases import ExplorationSection, SelectionSection
+from mlip_autopipec.config.schemas.phases import ExplorationSection
+from mlip_autopipec.contract.select import SelectionSettings
 from mlip_autopipec.data_models.digest import CycleSummary
 from mlip_autopipec.data_models.outcome import Calibration
 from mlip_autopipec.orchestration.levels import gamma_levels, levels_words
 from mlip_autopipec.testing.examples import copper_config
 
 #: γ halt is what the site file says from the first cycle.
-WINDOW = SelectionSection(acquisition="gamma_window")
+WINDOW = SelectionSettings(acquisition="gamma_window")
 
 
 def section(target: float | None, select: float = 2.0, halt: float = 10.0) -> ExplorationSection:

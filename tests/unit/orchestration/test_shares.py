@@ -1,8 +1,8 @@
 """How a batch is divided between the ways of choosing."""
 
+from mlip_autopipec.contract.select import Shares
 from mlip_autopipec.data_models.digest import CycleSummary
 from mlip_autopipec.data_models.outcome import Lesson
-from mlip_autopipec.data_models.task import Shares
 from mlip_autopipec.orchestration.shares import batch_size, has_settled, shares_of
 
 

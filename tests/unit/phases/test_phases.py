@@ -7,6 +7,7 @@ from typing import TypeVar
 import pytest
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.select import SelectParameters
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason, Role
 from mlip_autopipec.data_models.digest import (
@@ -27,7 +28,6 @@ from mlip_autopipec.data_models.task import (
     ExploreParameters,
     GenerateParameters,
     Resources,
-    SelectParameters,
     StructureFile,
     Task,
     TrainParameters,

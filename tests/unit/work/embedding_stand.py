@@ -1,6 +1,5 @@
 """Large frames to cut, and a small potential of Cu and Au that grades them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from ase import Atoms
 from ase.build import bulk, fcc111
 from job_stand import job_of, labelled, train_parameters
 
-from mlip_autopipec.data_models.task import Embedding
+from mlip_autopipec.contract.select import Embedding, SelectParameters
 from mlip_autopipec.work.structures import write_frames
 
 CUTOFF_ANGSTROM = 4.5
@@ -56,10 +55,12 @@ def fit_alloy_once(factory: pytest.TempPathFactory) -> Potential:
     return potential
 
 
-def parameters_of(**changes: Any) -> Mapping[str, Any]:
+def parameters_of(**changes: Any) -> SelectParameters:
     """What Selection hands to embedding; `changes` are keys of `embedding`."""
     settings = Embedding(whole_atoms_max=0, **changes)
-    return {"gamma_select": 2.0, "distance_min_angstrom": 1.2, "embedding": settings.model_dump(mode="json")}
+    return SelectParameters(
+        elements=("Cu", "Au"), gamma_select=2.0, distance_min_angstrom=1.2, embedding=settings, seed=1
+    )
 
 
 def rattled(atoms: Atoms, angstrom: float, rng: np.random.Generator) -> Atoms:

@@ -30,6 +30,7 @@ from mlip_autopipec.data_models.task import (
     TrainParameters,
     Walker,
     make_task,
+    parameters_json,
 )
 from mlip_autopipec.schedulers.shipment import pack
 from mlip_autopipec.work.job import Job
@@ -122,7 +123,7 @@ def job_of(root: Path, parameters: Parameters, inputs: Mapping[str, list[Path]] 
         root=root,
         workdir=folder,
         task=task.id,
-        parameters=json.loads(parameters.model_dump_json()),
+        parameters=parameters_json(parameters),
         inputs=inputs or {},
         cores=1,
     )

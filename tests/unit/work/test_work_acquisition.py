@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ pytest.importorskip("pyace", reason="needs the demo extra")
 from pyace import ACEBBasisSet
 from pyace.basis import BBasisConfiguration
 
+from mlip_autopipec.contract.select import SelectParameters, Shares
 from mlip_autopipec.work.ace.evaluator import DesignMatrix, Evaluator
 from mlip_autopipec.work.choosing.acquisition import Candidate, by_batch, by_window
 from mlip_autopipec.work.choosing.farthest import Farthest
@@ -27,18 +29,16 @@ from mlip_autopipec.work.steps.explore import _Walk, decorrelation_steps
 
 pytestmark = pytest.mark.codes
 
-PARAMETERS: dict[str, Any] = {
-    "candidates_max": 10,
-    "per_walker_max": None,
-    "per_condition_max": None,
-    "per_element_min": 0,
-    "elements": ["Cu"],
-    "gamma_select": 2.0,
-    "gain_min": 0.1,
-    "shares": {"informed": 0.6, "d_optimal": 0.2, "random": 0.2},
-    "random_min": 0,
-    "random_conditions": (),
-}
+PARAMETERS = SelectParameters(
+    candidates_max=10,
+    per_element_min=0,
+    elements=("Cu",),
+    gamma_select=2.0,
+    gain_min=0.1,
+    shares=Shares(informed=0.6, d_optimal=0.2, random=0.2),
+    distance_min_angstrom=1.0,
+    seed=1,
+)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def candidates(number: int, *, apart: int = 0, halts: Sequence[int] = ()) -> lis
 
 def chosen(offers: Sequence[Candidate], ranking: Sequence[int], told: Told, **changes: Any) -> list[tuple[int, str]]:
     """Who was chosen, and why."""
-    batch = by_batch(offers, ranking, lambda: told, {**PARAMETERS, **changes}, np.random.default_rng(1))
+    batch = by_batch(offers, ranking, lambda: told, replace(PARAMETERS, **changes), np.random.default_rng(1))
     return [(offers.index(one), one.verdict) for one in batch]
 
 
@@ -107,7 +107,7 @@ def test_random_frames_that_were_asked_for_stand_beside_the_candidates() -> None
     full = chosen(candidates(40), [], Told(*[1e9] * 40), random_min=5)
     assert len(full) == 15
     offers = candidates(20)
-    window = by_window(offers, [1, 2], {**PARAMETERS, "random_min": 2}, np.random.default_rng(1))
+    window = by_window(offers, [1, 2], replace(PARAMETERS, random_min=2), np.random.default_rng(1))
     assert [one.verdict for one in window] == ["d_optimal", "d_optimal", "random", "random"]
 
 

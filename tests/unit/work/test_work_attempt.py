@@ -27,16 +27,10 @@ from job_stand import (
     train_parameters,
 )
 
+from mlip_autopipec.contract.select import SelectParameters
 from mlip_autopipec.data_models.base import FileRef, Reason
 from mlip_autopipec.data_models.outcome import ExploreMetrics, Outcome
-from mlip_autopipec.data_models.task import (
-    AseOracle,
-    CalculateParameters,
-    GenerateParameters,
-    Prototype,
-    SelectParameters,
-    Task,
-)
+from mlip_autopipec.data_models.task import AseOracle, CalculateParameters, GenerateParameters, Prototype, Task
 from mlip_autopipec.schedulers.shipment import pack
 from mlip_autopipec.work.attempt import EXIT_CODES, claim, make_run_folder, reason_of
 from mlip_autopipec.work.codes.lammps.files import read_trace

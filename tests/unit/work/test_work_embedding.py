@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -239,7 +240,7 @@ def test_what_proves_itself_in_no_cell_is_whole_or_rejected(evaluator: Evaluator
     assert refused.atoms is None
     assert refused.record["verdict"] == "rejected"
     assert "no periodic cell fits: at most 20 atoms" in refused.record["reason"]
-    allowed = {**parameters, "embedding": {**parameters["embedding"], "whole_atoms_max": 256}}
+    allowed = replace(parameters, embedding=replace(parameters.embedding, whole_atoms_max=256))
     whole = Embedder(evaluator, allowed).embed(frame, 0, seed=1)
     assert whole.atoms is not None
     assert len(whole.atoms) == 256

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from ase import Atoms
 from job_stand import Fitted, copper, fit_once, job_of, train_parameters
 
+from mlip_autopipec.contract.select import Embedding, SelectParameters
 from mlip_autopipec.data_models.outcome import SelectMetrics
-from mlip_autopipec.data_models.task import AseOracle, CalculateParameters, Embedding, SelectParameters
+from mlip_autopipec.data_models.task import AseOracle, CalculateParameters
 from mlip_autopipec.report.choices import FATES, read_candidates
 from mlip_autopipec.work import families
 from mlip_autopipec.work.structures import read_frames, write_frames
@@ -303,14 +305,16 @@ def test_each_element_gets_its_floor() -> None:
     candidates[3].frame.numbers[0] = 79
     halt, least = candidates[0], candidates[1]
     halt.verdict, least.verdict = "halt", "d_optimal"
-    parameters = {"elements": ["Cu", "Au"], "candidates_max": 2, "per_element_min": 0, "gamma_select": 2.0}
+    parameters = SelectParameters(
+        elements=("Cu", "Au"), candidates_max=2, per_element_min=0, gamma_select=2.0, distance_min_angstrom=1.0, seed=1
+    )
     assert acquisition._with_floors([halt, least], candidates, parameters) == [halt, least]
-    chosen = acquisition._with_floors([halt, least], candidates, {**parameters, "per_element_min": 1})
+    chosen = acquisition._with_floors([halt, least], candidates, replace(parameters, per_element_min=1))
     assert chosen == [halt, candidates[3]]
     assert [one.verdict for one in candidates] == ["halt", "not_chosen", "not_chosen", "element_floor"]
     candidates[3].frame.arrays["gamma"][0] = 1.9
     least.verdict = "d_optimal"
-    assert acquisition._with_floors([halt, least], candidates, {**parameters, "per_element_min": 1}) == [halt, least]
+    assert acquisition._with_floors([halt, least], candidates, replace(parameters, per_element_min=1)) == [halt, least]
 
 
 def test_a_cloud_surrounds_the_halt(fitted: Fitted, tmp_path: Path) -> None:

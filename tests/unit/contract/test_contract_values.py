@@ -1,0 +1,73 @@
+"""Values of the contract: read by the work half as they were written, judged by the control half."""
+
+import json
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from mlip_autopipec.contract.select import Embedding, SelectionSettings, SelectParameters, Shares
+from mlip_autopipec.contract.values import given, read
+from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.data_models.task import make_task, parameters_json
+
+PARAMETERS = SelectParameters(
+    elements=("Cu", "Au"),
+    acquisition="batch",
+    shares=Shares(informed=0.7, d_optimal=0.2, random=0.1),
+    candidates_max=7,
+    audit_conditions={"Cu fcc 300 K nvt": 2},
+    gamma_select=2.0,
+    gamma_max=5000.0,
+    distance_min_angstrom=1.2,
+    embedding=Embedding(mode="cluster", charges={"Cu": 1.0}, electrons_max=900),
+    random_conditions=("Cu fcc 300 K nvt",),
+    seed=11,
+)
+
+
+def test_a_task_is_read_as_it_was_written() -> None:
+    """Through JSON, with the standard library alone."""
+    assert read(SelectParameters, json.loads(json.dumps(parameters_json(PARAMETERS)))) == PARAMETERS
+
+
+def test_ids_are_those_of_before_the_contract() -> None:
+    """Else a campaign that is under way would do its work again."""
+    assert make_task(3, Phase.SELECTION, 0, PARAMETERS).id == "c003.selection.0000-b66ca4"
+
+
+@pytest.mark.parametrize(
+    ("changed", "complaint"),
+    [
+        ({"candidate_max": 3}, "no such key: candidate_max; there are acquisition, audit"),
+        ({"embedding": {"mode": "sphere"}}, "embedding.mode: expected one of periodic, cluster, whole, got 'sphere'"),
+        ({"shares": {"random": "half"}}, "shares.random: expected a float, got 'half'"),
+        ({"audit": True}, "audit: expected a int, got True"),
+        ({"elements": "Cu"}, "elements: expected a list, got 'Cu'"),
+        ({"gamma_max": "high"}, "gamma_max: expected a float, got 'high'"),
+        ({"audit_conditions": []}, r"audit_conditions: expected a mapping, got \[\]"),
+    ],
+)
+def test_what_is_no_such_value_is_named(changed: dict[str, Any], complaint: str) -> None:
+    """With the key, what was expected, and what stands there."""
+    content = {**parameters_json(PARAMETERS), **changed}
+    with pytest.raises(ValueError, match=complaint):
+        read(SelectParameters, content)
+    del content["elements"]
+    with pytest.raises(ValueError, match=r"elements|expected|no such key"):
+        read(SelectParameters, content)
+
+
+def test_what_the_program_makes_itself_is_judged_too() -> None:
+    """A task beyond a bound is none."""
+    with pytest.raises(ValidationError, match="candidates_max"):
+        make_task(3, Phase.SELECTION, 0, SelectParameters(**{**given(PARAMETERS), "candidates_max": 0}))
+
+
+@pytest.mark.parametrize("kind", [Embedding, Shares, SelectionSettings, SelectParameters])
+def test_every_field_says_what_it_is(kind: type) -> None:
+    """The reference is made of it; what a task alone has may go without."""
+    schema = TypeAdapter(kind).json_schema()["properties"]
+    for each in fields(kind):
+        assert "description" in schema[each.name] or kind is SelectParameters, each.name
