@@ -14,13 +14,13 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer.main
 from annotated_types import Ge, Gt, Le, Lt, MinLen
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from mlip_autopipec.cli import app
 from mlip_autopipec.config.schemas.units import format_duration, format_memory, parse_duration_s, parse_memory_mib
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.config.shape import fields_of, is_model
 
 TOP = Path(__file__).parents[2]
 #: Page → document of the checkout's top.
@@ -121,15 +121,15 @@ def site_file_reference() -> str:
         title = (f"`{where}`" if where else "The whole") + _kind(model)
         lines += [f"## {title} {{: #{_anchor(model)} }}", "", _docstring(model), ""]
         lines += ["| key | type | unit | default | meaning |", "|---|---|---|---|---|"]
-        lines += [_row(key, field) for key, field in model.model_fields.items()]
+        lines += [_row(key, field) for key, field in fields_of(model).items()]
         lines += [""]
     return "\n".join(lines)
 
 
-def _sections(root: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
+def _sections(root: type) -> Iterator[tuple[str, type]]:
     """Each model once, under the path where it is met first."""
-    seen: set[type[BaseModel]] = set()
-    waiting: list[tuple[str, type[BaseModel]]] = [("", root)]
+    seen: set[type] = set()
+    waiting: list[tuple[str, type]] = [("", root)]
     while waiting:
         where, model = waiting.pop(0)
         if model in seen:
@@ -137,31 +137,31 @@ def _sections(root: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
         seen.add(model)
         yield where, model
         below = []
-        for key, field in model.model_fields.items():
+        for key, field in fields_of(model).items():
             path = f"{where}.{key}" if where else key
             below += [(path, inner) for inner in _models(field.annotation)]
         waiting = below + waiting
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _models(annotation: Any) -> Iterator[type]:
+    if is_model(annotation):
         yield annotation
     for argument in get_args(annotation):
         yield from _models(argument)
 
 
-def _anchor(model: type[BaseModel]) -> str:
+def _anchor(model: type) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "-", model.__name__.strip("_")).lower()
 
 
-def _kind(model: type[BaseModel]) -> str:
+def _kind(model: type) -> str:
     """Which of several that may stand there, as `kind` says."""
-    kind = model.model_fields.get("kind")
+    kind = fields_of(model).get("kind")
     kinds = get_args(kind.annotation) if kind is not None and model.__name__ not in _KIND_IS_A_SETTING else ()
     return f", kind {' or '.join(kinds)}" if kinds else ""
 
 
-def _docstring(model: type[BaseModel]) -> str:
+def _docstring(model: type) -> str:
     """Its first paragraph, without the name of the section that some begin with."""
     said = re.sub(r"\s+", " ", (model.__doc__ or "").strip().partition("\n\n")[0])
     return re.sub(r"^`[\w.]+:` (\w)", lambda found: found[1].upper(), said)
@@ -180,7 +180,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
-    if value is PydanticUndefined or isinstance(value, BaseModel):
+    if value is PydanticUndefined or is_model(type(value)):
         return "its defaults"
     if _is(field.metadata, parse_duration_s):
         return f"`{format_duration(value)}`"
@@ -194,8 +194,8 @@ def _written(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, BaseModel):
-        return "{" + ", ".join(f"{key}: {_written(getattr(value, key))}" for key in type(value).model_fields) + "}"
+    if is_model(type(value)):
+        return "{" + ", ".join(f"{key}: {_written(getattr(value, key))}" for key in fields_of(type(value))) + "}"
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(_written, value))}]"
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -218,7 +218,7 @@ def _type(annotation: Any, metadata: Any = ()) -> str:  # noqa: C901, PLR0911 - 
         return "memory"
     arguments = get_args(annotation)
     match get_origin(annotation):
-        case None if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        case None if is_model(annotation):
             return f"[{_anchor(annotation).replace('-', ' ')}](#{_anchor(annotation)})"
         case None:
             return " ".join([_PLAIN.get(annotation) or _choices(annotation), *_bounds(metadata)])

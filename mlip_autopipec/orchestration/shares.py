@@ -35,7 +35,7 @@ def shares_of(asked: Shares, cycles: Sequence[CycleSummary]) -> Shares:
         if taught is not None:
             parts[name] *= min(max(taught / chance, _LEAST), _MOST)
     ways = parts.keys() - {"random"}
-    before, after = (sum(shares[name] for name in ways) for shares in (asked.model_dump(), parts))
+    before, after = (sum(shares[name] for name in ways) for shares in (given(asked), parts))
     for name in ways if after else ():
         parts[name] = min(round(parts[name] * before / after, _DECIMALS), 1.0)
     return Shares(**parts)

@@ -41,9 +41,10 @@ def test_the_same_sources_give_the_same_bytes() -> None:
 
 
 def test_it_holds_the_work_half_and_nothing_else() -> None:
-    """Every module of `work` in any of its rooms, an entry, and an empty package around: no schema, no daemon."""
+    """Every module of `work` and `contract`, an entry, and an empty package around: no schema, no daemon."""
     package = Path(str(resources.files("mlip_autopipec")))
-    modules = {f"mlip_autopipec/{path.relative_to(package)}" for path in package.joinpath("work").rglob("*.py")}
+    rooms = [*package.joinpath("work").rglob("*.py"), *package.joinpath("contract").rglob("*.py")]
+    modules = {f"mlip_autopipec/{path.relative_to(package)}" for path in rooms}
     assert names() == modules | {"__main__.py", "mlip_autopipec/__init__.py"}
     assert {"mlip_autopipec/work/attempt.py", "mlip_autopipec/work/queue/batch.py"} <= modules
 

@@ -116,7 +116,7 @@ def test_chance_draws_where_there_are_fewest_labels() -> None:
 
     def drawn(labelled: dict[str, int], **changes: Any) -> Counter[str]:
         offers, rng = candidates(20), np.random.default_rng(1)
-        parameters = {**PARAMETERS, "shares": {"informed": 0.0, "d_optimal": 0.0, "random": 1.0}, **changes}
+        parameters = replace(PARAMETERS, shares=Shares(informed=0.0, d_optimal=0.0, random=1.0), **changes)
         batch = by_batch(offers, [], Told, parameters, rng, labelled)
         return Counter(one.condition for one in batch)
 
