@@ -5,6 +5,7 @@ import importlib.util
 import re
 import shlex
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +31,7 @@ PAGES = [*sorted(TOP.glob("*.md")), *sorted((TOP / "docs").rglob("*.md"))]
 WORDS_MAX = 900
 
 
+@cache
 def hook(name: str) -> ModuleType:
     """A file of docs/hooks, which MkDocs runs as it is."""
     spec = importlib.util.spec_from_file_location(name, TOP / "docs" / "hooks" / f"{name}.py")
@@ -38,6 +40,12 @@ def hook(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@cache
+def generated_pages() -> frozenset[str]:
+    """Paths under docs/ that MkDocs makes as it builds."""
+    return frozenset(hook("pages").generated())
 
 
 @pytest.mark.parametrize("diagram", mermaid())
@@ -84,7 +92,7 @@ def test_a_readme_is_a_page() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
 def test_every_file_that_a_page_links_to_or_starts_is_there(page: Path) -> None:
     """Links, pictures, and scripts of the checkout. Pages that are generated count as there."""
-    generated = {(TOP / "docs" / name).resolve() for name in hook("pages").generated()}
+    generated = {(TOP / "docs" / name).resolve() for name in generated_pages()}
     text = page.read_text()
     for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text):
         path = (page.parent / target).resolve()
@@ -99,7 +107,7 @@ def test_every_page_is_in_the_navigation() -> None:
     """MkDocs would only mention it."""
     found = re.findall(r": ([\w/-]+\.md)$", (TOP / "mkdocs.yml").read_text(), flags=re.MULTILINE)
     written = {str(path.relative_to(TOP / "docs")) for path in (TOP / "docs").rglob("*.md")}
-    assert sorted(found) == sorted(written | hook("pages").generated().keys())
+    assert sorted(found) == sorted(written | generated_pages())
 
 
 # --- the generated pages ---------------------------------------------------------------------------------------------
