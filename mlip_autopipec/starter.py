@@ -74,10 +74,12 @@ def site_file(wishes: Wishes, folder: Path) -> str:
         *_site(name, cluster=wishes.cluster, espresso=wishes.oracle == "espresso"),
         _distance(crystals),
         *_generation(crystals, elements, [_relative(path, folder) for path in wishes.structures]),
-        *_exploration(crystals, elements, [_relative(path, folder) for path in wishes.structures]),
+        *_exploration(
+            crystals, elements, [_relative(path, folder) for path in wishes.structures], quick=_is_quick(wishes)
+        ),
         _SELECTION,
         *_calculation(wishes, elements, folder),
-        _TRAINING,
+        _TRAINING_BY_HAND if _is_quick(wishes) else _TRAINING,
         _CONVERGENCE,
     )
     return "\n".join(parts) + "\n"
@@ -183,6 +185,11 @@ def _relative(path: Path, folder: Path) -> str:
     return os.path.relpath(path, folder)
 
 
+def _is_quick(wishes: Wishes) -> bool:
+    """Whether the oracle is EMT, which is for trying things out."""
+    return wishes.oracle == "ase" and wishes.calculator in {None, EMT}
+
+
 # --- the sections ----------------------------------------------------------------------------------------------------
 
 
@@ -278,7 +285,10 @@ generation:                   # the structures to begin with, strained and rattl
 """
 
 
-def _exploration(crystals: Sequence[Prototype], elements: Sequence[str], files: Sequence[str]) -> Iterator[str]:
+def _exploration(
+    crystals: Sequence[Prototype], elements: Sequence[str], files: Sequence[str], *, quick: bool
+) -> Iterator[str]:
+    steps, timestep_fs = (2000, 2) if quick else (10000, 1)
     yield """\
 exploration:                  # MD that looks for what the potential does not know
   gamma_select: 2             # frames above it extrapolate
@@ -288,15 +298,15 @@ exploration:                  # MD that looks for what the potential does not kn
         yield f"    - prototype: {_repeated(crystal, _WALKER_ATOMS)}"
         yield "      ensemble: npt"
         yield "      temperatures_kelvin: [300, 600, 900]   # up to what the potential is for"
-        yield "      steps: 10000"
-        yield "      timestep_fs: 1"
+        yield f"      steps: {steps}"
+        yield f"      timestep_fs: {timestep_fs}"
         if len(crystal.elements) > 1 and len(elements) > 1 and crystal.structure not in {"rocksalt", "zincblende"}:
             yield "      swaps: {every_steps: 10, attempts: 10}   # Monte-Carlo exchanges: from order to solution"
     for file in files:
         yield f"    - file: {file}"
         yield "      temperatures_kelvin: [300, 600]"
-        yield "      steps: 10000"
-        yield "      timestep_fs: 1"
+        yield f"      steps: {steps}"
+        yield f"      timestep_fs: {timestep_fs}"
     yield ""
 
 
@@ -351,6 +361,13 @@ def _upf(folder: Path, element: str) -> str:
 
 _TRAINING = """\
 training:                     # cutoff, basis and weights are chosen by cross-validation unless they are named here
+  trainer: linear             # or pacemaker, nonlinear, which wants a Python of its own
+"""
+#: Where a label costs nothing, a choice by cross-validation would take most of the time.
+_TRAINING_BY_HAND = """\
+training:                     # without the next two, cutoff and basis are chosen by cross-validation: slower
+  cutoff_angstrom: 5.0
+  functions_per_element: 200
   trainer: linear             # or pacemaker, nonlinear, which wants a Python of its own
 """
 _CONVERGENCE = """\
