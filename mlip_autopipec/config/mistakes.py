@@ -51,9 +51,16 @@ def nearest(given: object, names: Iterable[str], cutoff: float = 0.6) -> str | N
     if not isinstance(given, str):
         return None
     folded, word = {name.casefold(): name for name in names}, given.casefold()
-    close = difflib.get_close_matches(word, folded, n=1, cutoff=cutoff)
+    near = difflib.get_close_matches(word, folded, n=3, cutoff=cutoff)
+    # Of names that are as near, one whose letters stand where they were written: `stwps` is `steps`, not `swaps`.
+    close = sorted(near, key=lambda name: (-difflib.SequenceMatcher(None, name, word).ratio(), _moved(name, word)))
     without_unit = [name for name in folded if name.startswith(f"{word}_")]
     return next((folded[name] for name in close + without_unit), None)
+
+
+def _moved(name: str, word: str) -> int:
+    """Letters of either that the other has not in the same place."""
+    return max(len(name), len(word)) - sum(one == other for one, other in zip(name, word, strict=False))
 
 
 def report(file: str, mistakes: Iterable[Mistake], lines: Mapping[KeyPath, int]) -> str:
