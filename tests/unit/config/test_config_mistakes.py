@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from config_samples import mistakes, spoiled
 
+from mlip_autopipec.config.mistakes import nearest
+
 # Old text, new text, and the line that tells it; a line that ends in `…` goes on.
 UNKNOWN_KEYS = [
     ("name: alloy", "nmae: alloy", "site.yaml:2  campaign.nmae  'alloy' → no such key; did you mean 'name'?"),
@@ -618,3 +620,9 @@ def test_an_empty_mapping_lacks_every_required_section(tmp_path: Path) -> None:
         "site.yaml:1  calculation  missing → required: the oracle.",
         "site.yaml:1  training  missing → required: the fit and its gate.",
     ]
+
+
+def test_of_names_as_near_the_one_whose_letters_are_in_place_is_meant() -> None:
+    """`stwps` shares as many letters with `swaps` as with `steps`."""
+    assert nearest("stwps", ["swaps", "steps"]) == "steps"
+    assert nearest("stwps", ["steps", "swaps"]) == "steps"
