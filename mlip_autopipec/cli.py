@@ -382,7 +382,7 @@ def config_init(
         cluster=cluster,
         name=name,
     )
-    text = site_file(wishes, output.absolute().parent)
+    text = site_file(wishes, output)
     output.write_text(text, encoding="utf-8")
     say(f"{output} is written.")
     try:

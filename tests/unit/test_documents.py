@@ -175,7 +175,7 @@ def test_every_block_of_yaml_is_a_part_of_a_site_file(tmp_path: Path, block: str
     asked = YAML(typ="safe").load(block)
     text = block
     if not {"campaign", "site", "generation", "exploration", "calculation"} <= asked.keys():
-        base = YAML(typ="safe").load(site_file(wishes_of(asked), tmp_path))
+        base = YAML(typ="safe").load(site_file(wishes_of(asked), tmp_path / "site.yaml"))
         with (tmp_path / "merged.yaml").open("w") as stream:
             YAML(typ="safe").dump(merged(base, asked), stream)
         text = (tmp_path / "merged.yaml").read_text()
