@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.codes, pytest.mark.timeout(180)]
 
 AUTOPIPECD = Path(sys.executable).with_name("autopipecd")
 AUTOPIPECCTL = Path(sys.executable).with_name("autopipecctl")
+GUARDED = Path(__file__).with_name("guarded_daemon.py")
 SMALL = Path(__file__).parents[2] / "campaign" / "small.yaml"
 
 
@@ -128,6 +129,14 @@ def test_a_failed_campaign_says_why_and_ends_with_12(site_file: Path) -> None:
     kinds = [record.event.type for record in read(folder / "journal")]
     assert kinds.count("CampaignCreated") == 1
     assert kinds.count("VerdictReached") == 1
+
+
+def test_a_daemon_at_work_never_blocks_its_loop(site_file: Path) -> None:
+    """From the first answer to the verdict no call waits for a disk where clients and timers wait for the loop."""
+    socket = site_file.parent / "campaign" / "control" / "socket"
+    command: list[str | Path] = [sys.executable, GUARDED, socket, "--config", site_file, "--exit-on-verdict"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, "guarded\n" in done.stderr) == (12, True), done.stdout + done.stderr
 
 
 def test_fresh_puts_the_earlier_campaign_aside(site_file: Path) -> None:
