@@ -86,6 +86,21 @@ def eventful_journal(seed: int, events: int) -> tuple[ev.Event, ...]:
     return tuple(campaign.events)
 
 
+def random_steps(seeds: int) -> Iterator[tuple[WorkflowState, ev.Event, WorkflowState]]:
+    """Every step of so many walks, the same in every run: what was, what happened, what is."""
+    for seed in range(seeds):
+        chance = random.Random(seed)  # noqa: S311 - the same every time is the point
+        campaign = Walk(_CONFIG, _RUNNERS)
+        campaign.state = perfect_states()[chance.randrange(len(perfect_states()) - 10)]
+        for _ in range(80):
+            before, told = campaign.state, len(campaign.events)
+            if before.stage is Stage.ENDED and not before.batches:
+                break
+            _go_on(campaign, chance.randrange(2**16))
+            if len(campaign.events) > told:
+                yield before, campaign.events[-1], campaign.state
+
+
 def _go_on(campaign: Walk, pick: int) -> None:
     """Seconds or minutes later, one of all the things that may happen now."""
     campaign.now += timedelta(seconds=(0.5, 3.0, 70.0, 400.0)[pick % 4])
