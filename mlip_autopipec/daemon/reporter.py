@@ -16,6 +16,7 @@ from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import FileRef
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.errors import AutopipecError
+from mlip_autopipec.spawning import begun
 
 #: Brings files of the site to where the report reads them. Raises AutopipecError, OSError.
 Fetch = Callable[[Sequence[FileRef]], Awaitable[None]]
@@ -122,14 +123,17 @@ class Reporter:
 
     async def _run(self, *more: str, begin: Callable[[], None]) -> tuple[bytes, str]:
         """Run the command to its end: what it says, and why it failed, if it did."""
-        process = await asyncio.create_subprocess_exec(
-            *self._command,
-            *more,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-            preexec_fn=begin,
+        process = await begun(
+            asyncio.create_subprocess_exec(
+                *self._command,
+                *more,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+                preexec_fn=begin,
+            ),
+            _kill,
         )
         try:
             told, words = await process.communicate()

@@ -14,6 +14,7 @@ from typing import TypeVar, TypeVarTuple, Unpack
 from mlip_autopipec.errors import FileUnusable, NameTaken, OperatorError, TransientError
 from mlip_autopipec.ports import READ_BYTES_MAX, SMALL_FILE_BYTES_MAX, Completed
 from mlip_autopipec.regular import read_regular
+from mlip_autopipec.spawning import begun
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -37,13 +38,16 @@ class LocalTransport:
 
         Raises TransientError then, and OSError if there is no such command.
         """
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            cwd=self._root,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
+        process = await begun(
+            asyncio.create_subprocess_exec(
+                *argv,
+                cwd=self._root,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            ),
+            _end,
         )
         try:
             async with asyncio.timeout(timeout_s):
@@ -51,10 +55,7 @@ class LocalTransport:
         except TimeoutError:
             raise TransientError(f"no end of {argv[0]} within {timeout_s:g} s") from None
         finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):  # it ended by itself in the meantime
-                    os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
+            await _end(process)
         return Completed(process.returncode or 0, stdout, stderr)
 
     async def write(self, files: Mapping[str, bytes]) -> None:
@@ -75,6 +76,14 @@ class LocalTransport:
 
     async def _aside(self, work: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End a process that still runs, with all that it started."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself in the meantime
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
 
 
 @contextlib.contextmanager

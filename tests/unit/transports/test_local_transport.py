@@ -146,7 +146,6 @@ async def test_a_timeout_kills_the_command_and_all_that_it_started(site: LocalTr
     await until(lambda: all(is_gone(pid) for pid in pids))
 
 
-@pytest.mark.slow
 async def test_cancelling_kills_the_command(site: LocalTransport, tmp_path: Path) -> None:
     """Whoever stops waiting leaves no process behind."""
     running = asyncio.create_task(site.run(["sh", "-c", "echo $$ > pid; sleep 60"]))
@@ -156,6 +155,19 @@ async def test_cancelling_kills_the_command(site: LocalTransport, tmp_path: Path
     with pytest.raises(asyncio.CancelledError):
         await running
     assert is_gone(pid)
+
+
+async def test_cancelling_a_command_that_begins_leaves_no_child_of_it(site: LocalTransport, tmp_path: Path) -> None:
+    """It runs already, and has a child that holds its pipes, when the loop has not connected them yet."""
+    running = asyncio.create_task(site.run(["sh", "-c", "sleep 60 & echo $! > pid; wait"]))
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().endswith("\n"):
+        await asyncio.sleep(0)
+        time.sleep(0.1)  # noqa: ASYNC251 - the loop gets no further than to begin it
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(20):
+            await running
+    await until(lambda: is_gone(int((tmp_path / "pid").read_text())))
 
 
 @contextlib.contextmanager
