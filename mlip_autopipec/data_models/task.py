@@ -6,12 +6,12 @@ the last part of the name. Lengths are in Å, energies in eV, temperatures in K,
 
 import hashlib
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, TypeAdapter, model_serializer, model_validator
 
+from mlip_autopipec.contract.crystals import crystal_name
 from mlip_autopipec.contract.select import SelectParameters
 from mlip_autopipec.data_models.base import FileRef, Model, Phase, Role
 
@@ -32,15 +32,6 @@ class Prototype(Model):
     def name(self) -> str:
         """What people call the crystal, such as `Cu fcc` or `AuCu3 l1_2`: its formula in the order of its sites."""
         return crystal_name(f"{''.join(self.elements)} {self.structure}")
-
-
-#: Earlier versions left the number out, so that nobody saw which of the two there are three of.
-_L1_2_BEFORE = re.compile(r"\b([A-Z][a-z]?)([A-Z][a-z]?) l1_2\b")
-
-
-def crystal_name(text: str) -> str:
-    """A text in which each crystal is named as of today; other text is left as it is."""
-    return _L1_2_BEFORE.sub(r"\1\g<2>3 l1_2", text)
 
 
 class PhononProbes(Model):
@@ -396,11 +387,6 @@ class PacemakerSettings(Model):
     l2: float = Field(default=1e-8, ge=0, description="L2 penalty on the coefficients")
     batch_structures: int = Field(default=100, ge=1, description="evaluated at once; fewer take less memory")
 
-
-#: The most functions per element of the linear basis, by the number of elements. The work half has the same table, and
-#: a test holds both to what python-ace makes.
-FUNCTIONS_MAX: Mapping[int, int] = {1: 1000, 2: 600, 3: 600}
-FUNCTIONS_MAX_OF_MORE = 300
 
 #: A setting of the fit that the training task chooses by cross-validation.
 Auto = Literal["auto"]

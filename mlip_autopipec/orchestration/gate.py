@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mlip_autopipec.config.schemas.training import PhononsSection, TrainingSection
+from mlip_autopipec.contract.crystals import crystal_name
 from mlip_autopipec.data_models.digest import GateRule
 from mlip_autopipec.data_models.outcome import Errors, GroupErrors, Measure, TrainMetrics
-from mlip_autopipec.data_models.task import crystal_name
 
 Verdict = Literal["pass", "conditional", "fail"]
 

@@ -26,10 +26,10 @@ from pydantic import Field
 
 from mlip_autopipec.config.schemas.phases import ConvergenceSection, NeedsSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.train import functions_max
 from mlip_autopipec.data_models.base import Model
 from mlip_autopipec.data_models.digest import CycleSummary, ExplorationDigest, Need, Remedy
 from mlip_autopipec.data_models.outcome import ConditionErrors
-from mlip_autopipec.data_models.task import FUNCTIONS_MAX, FUNCTIONS_MAX_OF_MORE
 from mlip_autopipec.orchestration.bounds import mean_square_bound, rms_bound
 
 FORCE_NEED = (30.0, 0.1)  # meV/Å, and a part of the spread
@@ -321,7 +321,7 @@ def _larger(
 ) -> Remedy:
     """More functions, as long as the fit takes them and the basis has them; then the cutoff that errs least."""
     before = max(cycle.functions or 0 for cycle in cycles) / basis.elements
-    most = FUNCTIONS_MAX.get(basis.elements, FUNCTIONS_MAX_OF_MORE)
+    most = functions_max(basis.elements)
     if before < functions_min(cycles):  # the fit had labels for no more, or more made it worse
         return _labels(lack, conditions or cycles[-1].walked, f"{why}, and more functions take more labels")
     if before >= most:

@@ -8,9 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from mlip_autopipec.contract.explore import GAMMA_BINS_PER_DECADE
 from mlip_autopipec.data_models.outcome import Ending
 from mlip_autopipec.report.canvas import BLUE, GREEN, GREY, INK, PURPLE, VERMILLION, Drawing, plain_log
-from mlip_autopipec.report.projections import GAMMA_BINS_PER_DECADE, GammaHistogram, WalkerTrace
+from mlip_autopipec.report.projections import GammaHistogram, WalkerTrace
 
 _FLOOR = 0.1  # lower values are drawn there: how far below gamma_select a frame is tells nothing
 _COLUMNS = 4

@@ -14,9 +14,8 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.files import NoRegularFile, read_regular
 from mlip_autopipec.data_models.base import FileRef
-from mlip_autopipec.errors import FileUnusable
-from mlip_autopipec.regular import read_regular
 
 T = TypeVar("T")
 _COPIES = "copies"
@@ -37,7 +36,7 @@ def missing(wanted: Iterable[FileRef], place: Path) -> tuple[FileRef, ...]:
 def _is_there(file: FileRef, place: Path) -> bool:
     try:
         content = read_regular(place / file.path, size_max=_BYTES_MAX)
-    except (OSError, FileUnusable):
+    except (OSError, NoRegularFile):
         return False
     return content is not None and _is_as_told(content, file)
 
@@ -67,7 +66,7 @@ def content_or_why(kind: TypeAdapter[T], path: Path) -> T | str:
         return kind.validate_json(content)
     except OSError as error:
         return f"{path} cannot be read: {error.strerror}"
-    except FileUnusable as error:
+    except NoRegularFile as error:
         return str(error)
     except ValidationError as error:
         return f"{path} is not as it should be: {error.errors(include_input=False)[0]['msg']}"

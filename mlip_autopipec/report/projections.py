@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from mlip_autopipec.contract.explore import GAMMA_BINS_PER_DECADE
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import FileRef, Phase, Reason, Role
 from mlip_autopipec.data_models.digest import CalculationDigest, CycleSummary, ExplorationDigest, Ladder, TrainingDigest
@@ -136,10 +137,6 @@ def gamma_traces(events: Iterable[ev.Event]) -> tuple[WalkerTrace, ...]:
             case _:
                 pass
     return tuple(traces)
-
-
-#: Of the bins in which walkers count their looks at γ.
-GAMMA_BINS_PER_DECADE = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple, Unpack
 
-from mlip_autopipec.errors import FileUnusable, NameTaken, OperatorError, TransientError
+from mlip_autopipec.contract.files import LargerThanAllowed, NoRegularFile, read_regular
+from mlip_autopipec.errors import FileTooLarge, FileUnusable, NameTaken, OperatorError, TransientError
 from mlip_autopipec.ports import READ_BYTES_MAX, SMALL_FILE_BYTES_MAX, Completed
-from mlip_autopipec.regular import read_regular
 from mlip_autopipec.spawning import begun
 
 T = TypeVar("T")
@@ -130,7 +130,12 @@ def _sync_folder(folder: Path) -> None:
 
 @_faults()
 def _read(path: Path, size_max: int) -> bytes | None:
-    return read_regular(path, size_max=size_max)
+    try:
+        return read_regular(path, size_max=size_max)
+    except LargerThanAllowed as error:
+        raise FileTooLarge(str(error)) from error
+    except NoRegularFile as error:
+        raise FileUnusable(str(error)) from error
 
 
 def _read_many(root: Path, paths: Sequence[str]) -> dict[str, bytes]:

@@ -1,6 +1,5 @@
 """Crystals by name, short distances, the numbers of a label, and extended XYZ."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from ase.io import read, write
 from ase.io.extxyz import XYZError
 from ase.neighborlist import neighbor_list
 
+from mlip_autopipec.contract.crystals import crystal_name
 from mlip_autopipec.work import families
 from mlip_autopipec.work.job import TaskFailed
 
@@ -55,18 +55,9 @@ def crystal(prototype: Mapping[str, Any]) -> Atoms:
     return families.begin(cell.repeat(prototype["repeat"]), prototype["repeat"], vacuum=())
 
 
-#: Earlier versions left the number out; labels that they made are found by the name of today.
-_L1_2_BEFORE = re.compile(r"\b([A-Z][a-z]?)([A-Z][a-z]?) l1_2\b")
-
-
 def name_of(prototype: Mapping[str, Any]) -> str:
     """What people call it, such as `Cu fcc` or `AuCu3 l1_2`: its formula in the order of its sites."""
-    return named_as_today(f"{''.join(prototype['elements'])} {prototype['structure']}")
-
-
-def named_as_today(text: str) -> str:
-    """A text, such as the origin of a label, in which each crystal is named as `name_of` names it."""
-    return _L1_2_BEFORE.sub(r"\1\g<2>3 l1_2", text)
+    return crystal_name(f"{''.join(prototype['elements'])} {prototype['structure']}")
 
 
 def shortest_distance(atoms: Atoms, cutoff_angstrom: float) -> float:

@@ -14,14 +14,13 @@ from mlip_autopipec.config.rules.crystals import complete, described, in_explora
 from mlip_autopipec.config.rules.generation import alloys
 from mlip_autopipec.config.schemas.oracles import EspressoSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.crystals import crystal_name
+from mlip_autopipec.contract.train import functions_max
 from mlip_autopipec.data_models.task import (
-    FUNCTIONS_MAX,
-    FUNCTIONS_MAX_OF_MORE,
     Dimer,
     PointDefect,
     Squeezed,
     Surface,
-    crystal_name,
 )
 
 
@@ -89,7 +88,7 @@ def _atoms_in_turn(config: WorkflowConfig, structures: int) -> Counter[str]:
 def functions(config: WorkflowConfig) -> Iterator[Mistake]:
     """No more functions than the basis has; pacemaker has a basis of its own, which it can't choose the size of."""
     training, elements = config.training, len(config.campaign.elements)
-    asked, largest = training.functions_per_element, FUNCTIONS_MAX.get(elements, FUNCTIONS_MAX_OF_MORE)
+    asked, largest = training.functions_per_element, functions_max(elements)
     if training.trainer == "linear":
         if asked != "auto" and asked > largest:
             of = "one element" if elements == 1 else f"{elements} elements"

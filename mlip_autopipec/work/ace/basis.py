@@ -24,11 +24,8 @@ from pyace.multispecies_basisextension import (
     unify_mus_ns_comb,
 )
 
+from mlip_autopipec.contract.train import functions_max
 from mlip_autopipec.work.job import TaskFailed
-
-#: The most functions per element, by the number of elements; the control half's own is held to it by a test.
-FUNCTIONS_MAX: Mapping[int, int] = {1: 1000, 2: 600, 3: 600}
-FUNCTIONS_MAX_OF_MORE = 300
 
 #: Tenths of complexity: of a factor, of a step in n, of a step in l.
 _FACTOR, _RADIAL, _ANGULAR = 30, 10, 8
@@ -47,11 +44,6 @@ class Function:
     ns: tuple[int, ...]  # radial functions, from 1
     ls: tuple[int, ...]  # angular momenta
     couplings: tuple[int, ...]  # intermediate momenta
-
-
-def functions_max(elements: int) -> int:
-    """The most functions per element in a basis of so many elements."""
-    return FUNCTIONS_MAX.get(elements, FUNCTIONS_MAX_OF_MORE)
 
 
 def linear_basis(elements: Sequence[str], cutoff_angstrom: float, functions_per_element: int) -> ACEBBasisSet:

@@ -36,8 +36,9 @@ import numpy as np
 from ase import Atoms
 from scipy.linalg import eigh
 
+from mlip_autopipec.contract.train import functions_max
 from mlip_autopipec.work.ace import basis as functions_of
-from mlip_autopipec.work.ace.basis import functions_max, linear_basis
+from mlip_autopipec.work.ace.basis import linear_basis
 from mlip_autopipec.work.ace.cost import microseconds_per_atom
 from mlip_autopipec.work.ace.labels import composition, trajectory_of
 from mlip_autopipec.work.ace.moments import KINDS, Fold, Grid, fold_moments, normal_equations, solve_trial, total

@@ -8,10 +8,11 @@ import pandas as pd
 from ase import Atoms
 from pyace import ACEBBasisSet
 
+from mlip_autopipec.contract.crystals import crystal_name
 from mlip_autopipec.work.ace.basis import count_functions
 from mlip_autopipec.work.ace.labels import cohesive_ev, composition
 from mlip_autopipec.work.job import Job, TaskFailed
-from mlip_autopipec.work.structures import named_as_today, read_frames
+from mlip_autopipec.work.structures import read_frames
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def read_labels(job: Job) -> Labels:
     return Labels(
         train=train,
         test=test,
-        of_properties={named_as_today(frame.info["origin"]): frame for frame in by_role["property"]},
+        of_properties={crystal_name(frame.info["origin"]): frame for frame in by_role["property"]},
         new=new,
         everything=everything,
         fixed=sum(frame.info["role"] == "test" for frame in (sets[0] if sets else new)),

@@ -26,10 +26,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mlip_autopipec.contract.files import read_regular
 from mlip_autopipec.work.job import as_json, write_atomic, write_once
 from mlip_autopipec.work.queue.batch import is_locked, run_batch
 from mlip_autopipec.work.queue.processes import Process, ProcessTable, attempt_name, end_processes
-from mlip_autopipec.work.queue.small_files import read_small
 
 #: How long a new runner may take to say who it is before the submission counts as unclear.
 _HANDSHAKE_S = 10.0
@@ -275,7 +275,7 @@ def read_json(path: Path, size_max: int = _BYTES_MAX) -> dict[str, Any] | None:
     Raises OSError for faults that may pass.
     """
     try:
-        content = read_small(path, size_max)
+        content = read_regular(path, size_max=size_max)
         told = None if content is None else json.loads(content)
     except (ValueError, RecursionError):
         return {}

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from mlip_autopipec.contract.explore import GAMMA_BINS_PER_DECADE
 from mlip_autopipec.work import families
 from mlip_autopipec.work.ace.evaluator import Evaluator
 from mlip_autopipec.work.ace.potential import checked_potential
@@ -36,8 +37,7 @@ _TEMPERATURE, _ENERGY = 2, 4
 _LOOKS_MIN, _UNCORRELATED = 40, 0.1
 #: ps between two frames of a pool, at least and at most.
 _APART_PS = (0.04, 0.5)
-#: Bins of γ per decade, and the first and last of them: γ of 0.1 and below, of 1000 and above.
-_BINS_PER_DECADE = 8
+#: The first and the last bin of γ: of 0.1 and below, of 1000 and above.
 _BINS = (-8, 24)
 _FS_IN_PS = 1.0e-3
 #: Guard → what it says, of the value that struck.
@@ -313,6 +313,6 @@ def _counted(trace: np.ndarray) -> list[tuple[float, int]]:
     """How often γ was met at which height: every look counts, where the thinned trace keeps the peaks alone."""
     if not len(trace):
         return []
-    places = np.floor(_BINS_PER_DECADE * np.log10(np.maximum(trace[:, 1], np.finfo(float).tiny)))
+    places = np.floor(GAMMA_BINS_PER_DECADE * np.log10(np.maximum(trace[:, 1], np.finfo(float).tiny)))
     bins, counts = np.unique(np.clip(places, *_BINS), return_counts=True)
-    return [(round(float(10 ** (b / _BINS_PER_DECADE)), 4), int(n)) for b, n in zip(bins, counts, strict=True)]
+    return [(round(float(10 ** (b / GAMMA_BINS_PER_DECADE)), 4), int(n)) for b, n in zip(bins, counts, strict=True)]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from machine_stand import walk
 
+from mlip_autopipec.contract.files import NoRegularFile, read_regular
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
@@ -17,7 +18,6 @@ from mlip_autopipec.orchestration.ownership import Ownership
 from mlip_autopipec.orchestration.progress import ProgressReader
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.ports import Accepted, PostMortem
-from mlip_autopipec.regular import read_regular
 from mlip_autopipec.testing.clock import SimulatedClock
 from mlip_autopipec.testing.cluster import SimulatedCluster
 from mlip_autopipec.testing.examples import copper_config
@@ -207,6 +207,6 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - its iterator would be one more
     for kind, make in NO_FILES.items():
         make(tmp_path / kind)
-        with pytest.raises(OperatorError, match="no regular file"):
+        with pytest.raises(NoRegularFile, match="no regular file"):
             read_regular(tmp_path / kind, size_max=1)
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 from job_stand import copper
 
-from mlip_autopipec.data_models import task
+from mlip_autopipec.contract.train import functions_max
 from mlip_autopipec.work.job import TaskFailed
 
 pytest.importorskip("pyace", reason="needs the demo extra")
 
-from mlip_autopipec.work.ace import basis
 from mlip_autopipec.work.ace.basis import columns, count_functions, first_columns, linear_basis, roughness
 from mlip_autopipec.work.ace.evaluator import DesignMatrix
 
@@ -21,8 +20,7 @@ _NAMES = ("Ag", "Al", "Au", "Cu")
 @pytest.mark.parametrize("elements", [1, 2, 3, 4])
 def test_what_is_asked_is_what_there_is(elements: int) -> None:
     """Up to the largest number that `config check` allows, for each element; no function twice."""
-    largest = basis.functions_max(elements)
-    assert largest == task.FUNCTIONS_MAX.get(elements, task.FUNCTIONS_MAX_OF_MORE)
+    largest = functions_max(elements)
     for asked in (1, 37, largest):
         made = linear_basis(_NAMES[:elements], 5.0, asked)
         assert count_functions(made) == [asked] * elements
@@ -31,7 +29,7 @@ def test_what_is_asked_is_what_there_is(elements: int) -> None:
 
 def test_the_largest_basis_is_that_of_published_potentials() -> None:
     """1,000 functions for one element, 600 for two and three."""
-    assert [basis.functions_max(elements) for elements in (1, 2, 3)] == [1000, 600, 600]
+    assert [functions_max(elements) for elements in (1, 2, 3)] == [1000, 600, 600]
 
 
 def test_more_than_there_is_is_refused() -> None:

@@ -11,13 +11,13 @@ from ase.formula import Formula
 from ase.io import read, write
 from job_stand import copper, labelled
 
-from mlip_autopipec.data_models.task import Prototype, crystal_name
+from mlip_autopipec.contract.crystals import crystal_name
+from mlip_autopipec.data_models.task import Prototype
 from mlip_autopipec.work.job import TaskFailed
 from mlip_autopipec.work.structures import (
     crystal,
     finite,
     name_of,
-    named_as_today,
     read_frames,
     shortest_distance,
     user_structures,
@@ -86,9 +86,9 @@ def test_a_crystal_is_called_by_the_formula_that_it_has(structure: str) -> None:
 
 def test_labels_of_earlier_versions_are_found_by_the_name_of_today() -> None:
     """They left the number out; other words are left as they are."""
-    assert named_as_today("property: AgPd l1_2, strain xx +0.0050") == "property: AgPd3 l1_2, strain xx +0.0050"
+    assert crystal_name("property: AgPd l1_2, strain xx +0.0050") == "property: AgPd3 l1_2, strain xx +0.0050"
     for text in ("property: AgPd3 l1_2, strain xx", "property: CuAu l1_0, strain", "halt: Cu fcc 900 K nvt, step 40"):
-        assert named_as_today(text) == text == crystal_name(text)
+        assert crystal_name(text) == text
     assert crystal_name("AgPd l1_2") == "AgPd3 l1_2"
 
 

@@ -9,7 +9,14 @@ import os
 import stat
 from pathlib import Path
 
-from mlip_autopipec.errors import FileTooLarge, FileUnusable
+
+class NoRegularFile(ValueError):  # noqa: N818 - the name is the fact
+    """A name is no regular file that can be read: a folder, a link, a pipe, or without rights. No wait mends that."""
+
+
+class LargerThanAllowed(NoRegularFile):
+    """A regular file is larger than anything that is expected under its name."""
+
 
 #: There is no such file.
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
@@ -20,8 +27,8 @@ _UNUSABLE = frozenset({errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM, errn
 def read_regular(path: Path, *, size_max: int) -> bytes | None:
     """The content of a regular file; None if there is no such name.
 
-    Raises FileUnusable for a name that is something else or can't be read, FileTooLarge above `size_max` bytes, and
-    OSError for faults that may pass.
+    Raises NoRegularFile for a name that is something else or can't be read, LargerThanAllowed above `size_max` bytes,
+    and OSError for faults that may pass.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
@@ -29,15 +36,15 @@ def read_regular(path: Path, *, size_max: int) -> bytes | None:
         if error.errno in _ABSENT:
             return None
         if error.errno in _UNUSABLE:
-            raise FileUnusable(f"{path} is no regular file that can be read: {error.strerror}") from error
+            raise NoRegularFile(f"{path} is no regular file that can be read: {error.strerror}") from error
         raise
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise FileUnusable(f"{path} is no regular file")
+            raise NoRegularFile(f"{path} is no regular file")
         with os.fdopen(descriptor, "rb", closefd=False) as stream:
             content = stream.read(size_max + 1)
     finally:
         os.close(descriptor)
     if len(content) > size_max:
-        raise FileTooLarge(f"{path} is larger than {size_max} bytes, which nothing of ours writes there")
+        raise LargerThanAllowed(f"{path} is larger than {size_max} bytes, which nothing of ours writes there")
     return content
