@@ -276,6 +276,9 @@ def _generation(crystals: Sequence[Prototype], elements: Sequence[str], files: S
     yield """\
 generation:                   # the structures to begin with, strained and rattled
   prototypes:                 # check the lattice constants: the oracle's own should be within 2 %"""
+    missing = [element for element in elements if all(element not in crystal.elements for crystal in crystals)]
+    if missing:
+        yield f"    # {', '.join(missing)} is in `files` alone: if your compound is one of these crystals, name it here"
     for crystal in crystals:
         yield f"    - {_repeated(crystal, _LABEL_ATOMS)}"
     yield f"""\

@@ -60,6 +60,14 @@ def test_a_structure_of_the_users_is_walked_and_labelled(tmp_path: Path) -> None
     assert "- file: grain.cif" in (tmp_path / "site.yaml").read_text()
 
 
+def test_what_has_no_simple_crystal_comes_by_files(tmp_path: Path) -> None:
+    """And the file says what to look at."""
+    bulk("MgO", "rocksalt", a=4.21).write(tmp_path / "mgo.cif")
+    config = written(tmp_path, "--structure", str(tmp_path / "mgo.cif"), "--cluster")
+    assert set(config.campaign.elements) == {"Mg", "O"}
+    assert "O is in `files` alone" in (tmp_path / "site.yaml").read_text()
+
+
 def test_an_insulator_by_its_crystal(tmp_path: Path) -> None:
     """Nobody knows the crystal of a compound but the user; its labels have no smearing."""
     config = written(tmp_path, "--prototype", "rocksalt:Mg,O:4.21", "--cluster", "--insulator")
