@@ -13,8 +13,9 @@ from rich.text import Text
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.digest import CycleSummary
-from mlip_autopipec.data_models.outcome import Errors, Progress
+from mlip_autopipec.data_models.outcome import CalculateMetrics, Errors, Outcome, Progress
 from mlip_autopipec.data_models.state import TaskStatus, WorkflowState
+from mlip_autopipec.orchestration.census import census
 from mlip_autopipec.orchestration.needs import need_words
 from mlip_autopipec.orchestration.restart import onward_words
 from mlip_autopipec.ports import Clock
@@ -25,6 +26,8 @@ from mlip_autopipec.telling.words import elapsed, one_line
 _BORING = (ev.SubmissionBegun,)
 #: A fault that passes is not worth a line; one that has put something off this often in a row is, once.
 _DEFERRALS_WORTH_A_LINE = 3
+#: Labels that come faster share a line.
+_LABELS_APART_S = 10.0
 _OVER = (TaskStatus.DONE, TaskStatus.QUARANTINED)
 _ROWS_MAX = 12
 _RUNNING_MAX = 4
@@ -47,6 +50,8 @@ class ConsoleProgress:
         self._clock = clock
         self._running = running
         self._began = clock.now()
+        self._label_said_s: float | None = None
+        self._labels_unsaid = 0
         self._state = WorkflowState()
         self._live = _live(stream, self) if interactive else None
 
@@ -65,8 +70,22 @@ class ConsoleProgress:
         """`state` is the one after `event`."""
         self._state = state
         if self.failure is None and _interesting(event, state):
-            line = f"{elapsed(self._elapsed_s())}  {describe(event, state)}"
-            self._guard(lambda: self._say(line))
+            words = self._label_words(event, state) if _is_label(event) else describe(event, state)
+            if words is not None:
+                line = f"{elapsed(self._elapsed_s())}  {words}"
+                self._guard(lambda: self._say(line))
+
+    def _label_words(self, event: ev.Event, state: WorkflowState) -> str | None:
+        """A label that comes alone in its own words; many together by their count, and None until it is due."""
+        now_s = self._elapsed_s()
+        if self._label_said_s is not None and now_s - self._label_said_s < _LABELS_APART_S:
+            self._labels_unsaid += 1
+            return None
+        unsaid, self._labels_unsaid, self._label_said_s = self._labels_unsaid, 0, now_s
+        if not unsaid:
+            return describe(event, state)
+        own = census(state).own
+        return f"{own[TaskStatus.DONE]} of {sum(own.values())} labelled"
 
     def __rich_console__(self, _: Console, __: ConsoleOptions) -> RenderResult:
         """The footer, as it is now; the live display asks for it again and again."""
@@ -152,6 +171,15 @@ def _progress(cycles: tuple[CycleSummary, ...]) -> Iterator[str]:
     if last is not None and last.test is not None and last.test_of_first is not None:
         first, now = last.test_of_first.force_mev_per_angstrom, last.test.force_mev_per_angstrom
         yield f"force      {first:.1f} meV/Å for the first potential, {now:.1f} now, both on the last test set"
+
+
+def _is_label(event: ev.Event) -> bool:
+    """Whether it is a calculation that has succeeded."""
+    match event:
+        case ev.TaskEnded(outcome=Outcome(status="done", metrics=CalculateMetrics())):
+            return True
+        case _:
+            return False
 
 
 def _interesting(event: ev.Event, state: WorkflowState) -> bool:

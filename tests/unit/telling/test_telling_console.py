@@ -5,11 +5,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sample_campaign import BEGAN, Campaign, whole_campaign
+from sample_campaign import BEGAN, Campaign, calculate, file_ref, whole_campaign
 
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.outcome import Progress
+from mlip_autopipec.data_models.base import Phase, Reason
+from mlip_autopipec.data_models.outcome import CalculateMetrics, Progress
 from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.data_models.task import Input
 from mlip_autopipec.telling.console import ConsoleProgress, final_words
 
 _CURSOR_SHOWN = "\x1b[?25h"
@@ -62,6 +64,34 @@ def test_one_line_per_interesting_event() -> None:
     ]
     assert lines[-1] == "0:02:39  verdict converged: all walkers <completed>"
     assert not any("about to submit" in line for line in lines)
+
+
+def test_labels_that_come_together_share_a_line() -> None:
+    """The first in its own words, then how many there are; one that comes alone has its words again, and a failure."""
+    campaign = Campaign()
+    campaign.create()
+    made = campaign.generation()
+    tasks = campaign.start(
+        Phase.CALCULATION, [(calculate(item), (Input(name="structure", file=item.file),)) for item in made]
+    )
+    campaign.submit(tasks)
+    begun_s = campaign.at_s
+    metrics = CalculateMetrics(
+        energy_ev=-112.0, n_atoms=32, force_max_ev_per_angstrom=1.25, pressure_gpa=0.5, settings="emt"
+    )
+    for task, after_s in zip(tasks[:5], (1, 2, 3, 14, 40), strict=True):
+        label = {"label": file_ref(f"{task.workdir}/label.xyz")}
+        campaign.end(task, metrics, begun_s, begun_s + after_s, label)
+    campaign.end(tasks[5], None, begun_s, begun_s + 41, reason=Reason.CRASHED)
+    stream = io.StringIO()
+    shown(campaign, stream)
+    lines = [line[9:] for line in stream.getvalue().splitlines()]
+    assert lines[-4:-1] == [
+        f"{tasks[0].id} labelled: -3.500 eV/atom, largest force 1.25 eV/Å",
+        "4 of 6 labelled",
+        f"{tasks[4].id} labelled: -3.500 eV/atom, largest force 1.25 eV/Å",
+    ]
+    assert "crashed" in lines[-1]
 
 
 def test_a_passing_fault_is_not_worth_a_line_until_it_lasts() -> None:
