@@ -1,7 +1,18 @@
-"""Tasks on the lab are those of the work half's own tests, campaigns those of config/campaigns."""
+"""One cluster for every test of a run."""
 
-import sys
-from pathlib import Path
+import os
+import shutil
+from collections.abc import Iterator
 
-_TESTS = Path(__file__).resolve().parents[1]
-sys.path += [str(_TESTS / room) for room in ("unit/work", "campaign", "bench")]
+import pytest
+from lab_stand import running_lab
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lab_stays_up() -> Iterator[None]:
+    """Bring it up before the first test here, and down when the run ends: else each file would, for itself."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        yield  # who needs the lab says so, and is skipped
+        return
+    with running_lab():
+        yield

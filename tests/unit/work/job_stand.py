@@ -1,5 +1,6 @@
 """A site folder with the work half in it, tasks as the control half writes them, and one small fitted potential."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -250,13 +251,16 @@ def fit_alloy(root: Path) -> Fitted:
 
 
 def fit_once(factory: pytest.TempPathFactory) -> Fitted:
-    """The small copper potential, fitted at the first call of the whole test run."""
-    root = factory.getbasetemp() / "fitted"
-    if not (root / "metrics.json").exists():
-        from mlip_autopipec.work.steps import train as training  # noqa: PLC0415 - needs pyace, which not every machine has
+    """The small copper potential, fitted at the first call of the whole test run, whichever process makes it."""
+    own = factory.getbasetemp()
+    root = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "fitted"
+    with root.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (root / "metrics.json").exists():
+            from mlip_autopipec.work.steps import train as training  # noqa: PLC0415 - needs pyace, which not every machine has
 
-        labels = training_set(root / "labels")
-        result = training.run(job_of(root, train_parameters(), {"label": labels}))
-        (root / "metrics.json").write_text(json.dumps(result.metrics), encoding="utf-8")
+            labels = training_set(root / "labels")
+            result = training.run(job_of(root, train_parameters(), {"label": labels}))
+            (root / "metrics.json").write_text(json.dumps(result.metrics), encoding="utf-8")
     metrics = json.loads((root / "metrics.json").read_text(encoding="utf-8"))
     return Fitted(root, metrics, sorted((root / "labels").iterdir()))

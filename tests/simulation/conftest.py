@@ -1,1 +1,0 @@
-"""Its folder is where the planted bugs find the simulation."""
