@@ -7,6 +7,7 @@ with how the campaign stands; any other error ends with its own (sysexits.h).
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from mlip_autopipec.data_models.events import Event
     from mlip_autopipec.standing import Standing
 
+_PROGRAM = "autopipecctl"
+#: By which a shell asks what may come next.
+_COMPLETE_VARIABLE = "_AUTOPIPECCTL_COMPLETE"
 #: Between two looks at the end of a log.
 _LOG_INTERVAL_S = 0.5
 #: Options that stood before the command.
@@ -326,6 +330,19 @@ def demo(
         raise
 
 
+@app.command()
+def completion(
+    shell: Annotated[str, typer.Argument(help="bash, zsh or fish")] = "bash",
+) -> None:
+    """Print what lets a shell complete commands and options, such as for `source <(autopipecctl completion bash)`."""
+    from typer._completion_shared import get_completion_script  # no public name has it
+
+    shells = ("bash", "zsh", "fish")
+    if shell not in shells:
+        raise typer.BadParameter(f"{shell!r} is none of {', '.join(shells)}", param_hint="SHELL")
+    say(get_completion_script(prog_name=_PROGRAM, complete_var=_COMPLETE_VARIABLE, shell=shell))
+
+
 @config_app.command("init")
 def config_init(
     elements: Annotated[
@@ -522,7 +539,11 @@ def replay(
 def main() -> None:
     """Entry point."""
     take_every_letter()
-    app()
+    if _COMPLETE_VARIABLE in os.environ:  # a shell asks, by the script of `completion`
+        from typer._completion_classes import completion_init  # no public name has it
+
+        completion_init()
+    app(prog_name=_PROGRAM)
 
 
 # --- helpers ---------------------------------------------------------------------------------------------------------

@@ -590,3 +590,20 @@ def test_converged_is_not_reopened(place: Place) -> None:
     with daemon(place, verdict):
         assert ctl(place, "reopen", "--reason", "more").exit_code == 5
     assert ctl(place, "reopen", "--reason", "more").exit_code == 78
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_how_to_complete(shell: str) -> None:
+    """The script asks the program by the variable that it knows."""
+    result = ctl(None, "completion", shell)
+    assert result.exit_code == 0
+    assert "_AUTOPIPECCTL_COMPLETE=complete_" in result.output
+    assert ctl(None, "completion", "dos").exit_code == 2
+
+
+def test_a_shell_that_asks_hears_commands() -> None:
+    """As bash asks, by the environment; nothing else is done."""
+    asked = {"_AUTOPIPECCTL_COMPLETE": "complete_bash", "COMP_WORDS": "autopipecctl re", "COMP_CWORD": "1"}
+    command = [sys.executable, "-c", "from mlip_autopipec.cli import main; main()"]
+    done = subprocess.run(command, env={**os.environ, **asked}, capture_output=True, text=True, timeout=60, check=False)
+    assert {"report", "resume", "retry", "reopen"} <= set(done.stdout.split()), done.stderr
