@@ -264,7 +264,7 @@ def _waits_anew(state: WorkflowState, event: ev.ClockStepped | ev.DaemonStarted)
     anew = {name: record.model_copy(update={"missing_since": event.at}) for name, record in missing.items()}
     trouble = state.trouble and state.trouble.model_copy(update={"until": event.at})
     nodes = {
-        name: node.model_copy(update={"until": event.at + _unfit_for(node.times)}) for name, node in state.nodes.items()
+        name: node.model_copy(update={"until": _left_alone_until(node, event)}) for name, node in state.nodes.items()
     }
     return state.model_copy(
         update={
@@ -275,6 +275,13 @@ def _waits_anew(state: WorkflowState, event: ev.ClockStepped | ev.DaemonStarted)
             "phase_started_at": _begun_by_this_clock(state.phase_started_at, event),
         }
     )
+
+
+def _left_alone_until(node: Trouble, event: ev.ClockStepped | ev.DaemonStarted) -> datetime:
+    """Until when a node stays excluded, by the clock of now: never anew, and after no step longer than at first."""
+    if isinstance(event, ev.ClockStepped):
+        return node.until + timedelta(seconds=event.by_s)
+    return min(node.until, event.at + _unfit_for(node.times))
 
 
 def _begun_by_this_clock(began_at: datetime | None, event: ev.ClockStepped | ev.DaemonStarted) -> datetime | None:

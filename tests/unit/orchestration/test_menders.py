@@ -178,6 +178,34 @@ def test_a_node_that_ends_jobs_at_once_is_excluded_for_a_while() -> None:
     assert state.nodes["n2"].until - campaign.now > first - walk().now
 
 
+def test_neither_a_start_nor_a_set_clock_excludes_a_node_anew() -> None:
+    """Once left alone for long enough it is tried again, however often daemons begin; a step moves the end with it."""
+    campaign = walk()
+    campaign.submitted(Phase.CALCULATION)
+    until = lost(campaign, 0, Reason.NODE_UNFIT, "it ended before the work half began", node="n2").nodes["n2"].until
+    hour = timedelta(hours=1)
+
+    stepped = campaign.tell(ev.ClockStepped(at=campaign.now + hour, by_s=hour.total_seconds()))
+    assert stepped.nodes["n2"].until == until + hour
+    campaign.now = until + 2 * hour
+    assert excluded(campaign.tell(started(campaign)), campaign.now) == ()
+
+
+def test_a_clock_set_back_while_no_daemon_ran_excludes_no_longer_than_at_first() -> None:
+    """The end of before may lie a year ahead by the clock of now."""
+    campaign = walk()
+    campaign.submitted(Phase.CALCULATION)
+    first = lost(campaign, 0, Reason.NODE_UNFIT, "it ended before the work half began", node="n2").nodes["n2"].until
+    lasts = first - campaign.now
+    campaign.now -= timedelta(days=365)
+    assert campaign.tell(started(campaign)).nodes["n2"].until == campaign.now + lasts
+
+
+def started(campaign: Walk) -> ev.DaemonStarted:
+    """Another daemon begins."""
+    return ev.DaemonStarted(at=campaign.now, version="0", host="login1", pid=2, config_sha256="0", payload_sha256="0")
+
+
 def test_three_nodes_that_do_the_same_are_no_node_s_fault() -> None:
     """What is missing everywhere is for a person."""
     campaign = walk()
