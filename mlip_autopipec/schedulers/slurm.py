@@ -6,7 +6,7 @@ before sbatch's own tries and the controller's answer can be over, and whatever 
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
@@ -83,7 +83,7 @@ class SlurmScheduler:
         if isinstance(answer, Limited) and not answer.degraded:
             return Limited(f"{answer.message} (the batch has {len(tasks)} tasks; site.scheduler.array_max bounds it)")
         if isinstance(answer, Rejected):  # sealed, so that nothing can come of it, whatever its words meant
-            return await self._close(batch) or answer
+            return await self._close(batch) or await self._explained(answer, tasks[0].phase)
         return answer
 
     async def locate(self, batch: Batch) -> Accepted | Void | Unclear:
@@ -160,6 +160,17 @@ class SlurmScheduler:
         await self._transport.write(
             {f"{folder}/job.sh": job.encode(), f"{folder}/tasks.tsv": script.render_tasks(tasks).encode()}
         )
+
+    async def _explained(self, answer: Rejected, phase: Phase) -> Rejected:
+        """The refusal; of a partition that is not there, with those that are."""
+        asked = self._phases.get(phase, self._options).partition
+        if asked is None or not text.is_of_partition(answer.message):
+            return answer
+        try:
+            names = (await self._ask(script.PARTITIONS)).whole("partitions") or ""
+        except TransientError:  # it only says more: the refusal stands without it
+            return answer
+        return replace(answer, remedy=f"{text.partition_words(asked, names)}{answer.remedy}")
 
     async def _hand_over(self, batch: Batch, *, after: str) -> "_Report":
         return _Report.read(await self._ask(script.SUBMIT, _folder(batch), after, str(_TURNS)))

@@ -299,5 +299,8 @@ tell squeue roll
 """
 )
 
+#: The partitions that this user may name, one a line.
+PARTITIONS = _PRELUDE + "tell partitions bounded sinfo --noheader --format=%R\n"
+
 #: UID ELEMENTS: end a batch, or those of its elements that are named, as JOBID_INDEX.
 CANCEL = _PRELUDE + 'name=$1\nshift\nbounded scancel --quiet --user="$user" --name="$name" "$@"\n'

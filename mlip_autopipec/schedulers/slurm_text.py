@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from mlip_autopipec import framing
+from mlip_autopipec.config.mistakes import nearest
 from mlip_autopipec.data_models.base import Mender, Reason
 from mlip_autopipec.data_models.events import JobState, QueuedJob
 from mlip_autopipec.data_models.faults import Effect, Heard, fault_of
@@ -128,6 +129,24 @@ def classify_answer(status: int | None, out: str, err: str) -> SubmitAnswer:
     if fault.effect is Effect.LIMITED or fault.mender is Mender.SITE:
         return Limited(words, degraded=fault.effect is not Effect.LIMITED)
     return Rejected(words, fault.mender, fault.remedy, fault.by_size)
+
+
+def is_of_partition(message: str) -> bool:
+    """Whether a refusal says that there is no such partition."""
+    return "invalid partition" in message.lower()
+
+
+def partition_words(asked: str, names: str) -> str:
+    """What a person needs whose site file names partitions (with commas) that are not among `names`, one a line.
+
+    Ends with a space; empty where nothing is known, or all of them are there.
+    """
+    known = sorted(set(names.split()))
+    wrong = [name for name in asked.split(",") if name not in known]
+    if not known or not wrong:
+        return ""
+    meant = [f" {name!r}: did you mean {close!r}?" for name in wrong if (close := nearest(name, known))]
+    return f"The partitions there are {', '.join(known)}.{''.join(meant)} "
 
 
 # --- squeue, sacct, scontrol ----------------------------------------------------------------------------------------

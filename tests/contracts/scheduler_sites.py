@@ -59,6 +59,7 @@ _VERBS = {
     slurm_script.AUTOPSY: "autopsy",
     slurm_script.SEAL: "seal",
     slurm_script.ROLL: "roll",
+    slurm_script.PARTITIONS: "partitions",
     slurm_script.CANCEL: "cancel",
 }
 

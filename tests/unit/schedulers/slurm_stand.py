@@ -71,7 +71,7 @@ class SlurmStand:
         self.scheduler = self.another_scheduler()
         self.tasks = some_tasks(3)
         self.batch = a_batch(self.tasks)
-        for name in ("sbatch", "squeue", "scancel", "scontrol"):
+        for name in ("sbatch", "squeue", "scancel", "scontrol", "sinfo"):
             self.program(name, "true")
         self.answers("sacct", err="Slurm accounting storage is disabled\n", status=1)
         (self.root / "payload.py").write_text(PAYLOAD, encoding="utf-8")

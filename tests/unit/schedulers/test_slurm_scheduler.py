@@ -12,7 +12,7 @@ import pytest
 from slurm_stand import UID, SlurmStand, a_batch
 
 from mlip_autopipec.config.schemas.site import SlurmQueue
-from mlip_autopipec.data_models.base import Reason
+from mlip_autopipec.data_models.base import Mender, Reason
 from mlip_autopipec.data_models.events import JobState, QueuedJob, Sighting
 from mlip_autopipec.errors import TransientError
 from mlip_autopipec.ports import Accepted, Limited, PostMortem, Rejected, Unclear, Void
@@ -129,6 +129,25 @@ async def test_a_refusal_is_sealed(stand: SlurmStand) -> None:
     )
     assert stand.run_element("4711", 0) == 0
     assert stand.output(0) == ""
+
+
+async def test_a_misspelt_partition_is_told_with_those_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And with the nearest; where nobody can say which there are, the refusal stands alone."""
+    stand = SlurmStand(tmp_path, monkeypatch, SlurmQueue(partition="mian"))
+    stand.answers("sinfo", "main\nshort\nmain\n")
+    answer(stand, "partition")
+
+    refused = await stand.scheduler.submit(stand.batch, stand.tasks)
+
+    assert isinstance(refused, Rejected)
+    assert refused.mender is Mender.PERSON
+    assert refused.remedy.startswith("The partitions there are main, short. 'mian': did you mean 'main'? Mend")
+    stand.answers("sinfo", err="slurm_load_partitions: Unable to contact slurm controller\n", status=1)
+    again = await stand.scheduler.submit(a_batch(stand.tasks, f"{UID}1"), stand.tasks)
+    assert isinstance(again, Rejected)
+    assert again.remedy.startswith("Mend")
 
 
 async def test_a_refusal_is_not_believed_when_the_job_runs(stand: SlurmStand) -> None:
