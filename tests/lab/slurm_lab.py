@@ -109,6 +109,28 @@ class Lab:
             return True
 
 
+@contextmanager
+def partition(lab: Lab, state: str) -> Iterator[None]:
+    """The partition in another state for a while."""
+    lab.run("scontrol", "update", "partitionname=main", f"state={state}")
+    try:
+        yield
+    finally:
+        lab.run("scontrol", "update", "partitionname=main", "state=up")
+
+
+@contextmanager
+def full_disk(folder: Path) -> Iterator[None]:
+    """A file system in which nothing is left, until it is cleared."""
+    folder.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", folder], check=True)
+    try:
+        subprocess.run(["dd", "if=/dev/zero", f"of={folder}/full", "bs=4k"], check=False, capture_output=True)
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
 @dataclass
 class Site:
     """A root folder, and a scheduler for it. The payload is the real work half unless another program is named."""

@@ -1,13 +1,14 @@
-"""Ordinary days of a real Slurm: a partition that drains, a node that is sick, a disk that is full. No task pays."""
+"""Ordinary days of a real Slurm: a partition that is inactive, a node that is sick. No task pays.
 
-import subprocess
+A whole campaign of such days is in test_lab_passing.
+"""
+
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from lab_stand import running_lab
-from slurm_lab import Lab, Site
+from slurm_lab import Lab, Site, partition
 
 from mlip_autopipec.config.schemas.site import SlurmQueue
 from mlip_autopipec.data_models.base import Mender, Reason
@@ -27,28 +28,6 @@ def lab() -> Iterator[Lab]:
         yield Lab(Path(settings["AUTOPIPEC_LAB"]))
 
 
-@contextmanager
-def partition(lab: Lab, state: str) -> Iterator[None]:
-    """The partition in another state for a while."""
-    lab.run("scontrol", "update", "partitionname=main", f"state={state}")
-    try:
-        yield
-    finally:
-        lab.run("scontrol", "update", "partitionname=main", "state=up")
-
-
-@contextmanager
-def full_disk(folder: Path) -> Iterator[None]:
-    """A file system in which nothing is left, until it is cleared."""
-    folder.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", folder], check=True)
-    try:
-        subprocess.run(["dd", "if=/dev/zero", f"of={folder}/full", "bs=4k"], check=False, capture_output=True)
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
 async def ends(site: Site, batch: Batch) -> dict[int, PostMortem]:
     """How each element without an outcome has ended, once all are over."""
     await site.until(batch, JobState.ENDED)
@@ -58,12 +37,11 @@ async def ends(site: Site, batch: Batch) -> dict[int, PostMortem]:
     return {index: each for index, each in found.items() if isinstance(each, PostMortem)}
 
 
-@pytest.mark.parametrize("state", ["drain", "inactive"])
-async def test_a_partition_that_takes_nothing_is_waited_for(tmp_path: Path, lab: Lab, state: str) -> None:
+async def test_a_partition_that_takes_nothing_is_waited_for(tmp_path: Path, lab: Lab) -> None:
     """In Slurm's words; the same batch is taken as soon as it is up again."""
-    site = Site(tmp_path / state)
+    site = Site(tmp_path / "inactive")
     batch, tasks = site.batch(2)
-    with partition(lab, state):
+    with partition(lab, "inactive"):
         said = await site.scheduler.submit(batch, tasks)
         assert isinstance(said, Limited)
         assert said.degraded
@@ -95,15 +73,3 @@ async def test_without_any_node_left_slurm_says_so(tmp_path: Path, lab: Lab) -> 
     said = await site.scheduler.submit(batch, tasks, ("lab1", "lab2"))
     assert isinstance(said, Rejected)
     assert (said.mender, said.by_size) == (Mender.PERSON, True)
-
-
-async def test_a_full_disk_is_told_by_the_job_s_end(tmp_path: Path, lab: Lab) -> None:
-    """No outcome fits there; the exit status of the work half and a look at the disk tell why."""
-    del lab
-    site = Site(tmp_path / "full")
-    batch, tasks = site.batch(2)
-    with full_disk(site.root / "outbox"):
-        assert isinstance(await site.scheduler.submit(batch, tasks), Accepted)
-        found = await ends(site, batch)
-    assert {each.reason for each in found.values()} == {Reason.STORAGE}
-    assert len(found) == 2
