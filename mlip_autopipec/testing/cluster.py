@@ -14,7 +14,17 @@ from mlip_autopipec.data_models.state import Batch
 from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.ports import Accepted, Answer, Limited, PostMortem, Rejected, Unclear, Void
 from mlip_autopipec.testing.clock import SimulatedClock
-from mlip_autopipec.testing.jobs import DRAINED, MIAN, NO_NODE, QUIET_S, REFUSED, Job, SimulatedJobs, none_is_left
+from mlip_autopipec.testing.jobs import (
+    DRAINED,
+    MIAN,
+    NO_NODE,
+    QUIET_S,
+    REFUSED,
+    UNKNOWN,
+    Job,
+    SimulatedJobs,
+    none_is_left,
+)
 from mlip_autopipec.testing.memory import MemoryTransport
 from mlip_autopipec.testing.weather import Weather
 
@@ -56,7 +66,9 @@ class SimulatedCluster(SimulatedJobs):
                 return Limited("QOSMaxSubmitJobPerUserLimit")
             if self._weather.lasts("drained"):
                 return Limited(DRAINED, degraded=True)
-            self.exclusions[batch.uid] = frozenset(exclude)
+            if self._weather.lasts("unknown"):
+                return Limited(UNKNOWN, degraded=True, known=False)
+            self._excluded(batch.uid, exclude)
             submission = self._hand_over(batch.uid, tasks)
         await self._weather.pass_by("submit")
         if submission.job_id is None or self._weather.strikes("reply_lost"):

@@ -28,6 +28,8 @@ QUIET_S = 150.0
 DRAINED = "Required partition not available (inactive or drain)"
 MIAN = "invalid partition specified: mian"
 REFUSED = "Invalid account or account/partition combination specified"
+UNKNOWN = "The moon is in the wrong phase"
+BROKEN = "job.sh: line 7: mpirunn: command not found"
 NO_NODE = "Requested node configuration is not available"
 _QUEUE_S = (1.0, 60.0)
 _RUN_S = (5.0, 120.0)
@@ -90,8 +92,9 @@ class SimulatedJobs:
         self._aside = chance_aside(chance)
         self._runs: Counter[str] = Counter()
         self._sick = 0
-        #: Nodes that each batch is kept from.
+        #: Nodes that each batch is kept from, and when it was handed over.
         self.exclusions: dict[str, frozenset[str]] = {}
+        self.handed_over_s: dict[str, float] = {}
         #: Whether the site file names a partition that is not there.
         self.mistyped = False
 
@@ -155,6 +158,16 @@ class SimulatedJobs:
         """Why attempts of this name have ended, as the cluster knows it."""
         ends = [job.end for job in self._all() if (job.uid, job.index) == (uid, index)]
         return frozenset(end.reason for end in ends if end is not None)
+
+    def nodes_of(self, uid: str, index: int) -> frozenset[str]:
+        """Where attempts of this name were ended at once by their nodes."""
+        mine = (job.end for job in self._all() if (job.uid, job.index) == (uid, index))
+        return frozenset(end.node for end in mine if end is not None and end.reason is Reason.NODE_UNFIT)
+
+    def _excluded(self, uid: str, exclude: Collection[str]) -> frozenset[str]:
+        """Note what a batch is kept from as it is handed over."""
+        self.exclusions[uid], self.handed_over_s[uid] = frozenset(exclude), self._clock.elapsed_s
+        return self.exclusions[uid]
 
     def _run_folder(self, task: Task) -> str:
         """A folder that no other life of the task writes into."""
@@ -252,6 +265,9 @@ class SimulatedJobs:
     def _finish(self, job: Job) -> None:
         if self._weather.lasts("storage_full"):
             self._end(job, PostMortem(Reason.STORAGE, "No space left on device"))
+            return
+        if self._weather.lasts("broken"):
+            self._end(job, PostMortem(Reason.CRASHED, f"its last words: {BROKEN}"))
             return
         self._write(job, self._result(job, self._chance))
         job.done = True

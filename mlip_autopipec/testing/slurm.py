@@ -19,7 +19,18 @@ from mlip_autopipec.data_models.task import Task, TaskFile
 from mlip_autopipec.errors import BugError
 from mlip_autopipec.ports import Completed, PostMortem
 from mlip_autopipec.testing.clock import SimulatedClock
-from mlip_autopipec.testing.jobs import DRAINED, MIAN, NO_NODE, QUIET_S, REFUSED, Job, SimulatedJobs, none_is_left
+from mlip_autopipec.testing.jobs import (
+    BROKEN,
+    DRAINED,
+    MIAN,
+    NO_NODE,
+    QUIET_S,
+    REFUSED,
+    UNKNOWN,
+    Job,
+    SimulatedJobs,
+    none_is_left,
+)
 from mlip_autopipec.testing.memory import MemoryTransport
 from mlip_autopipec.testing.weather import Weather
 
@@ -29,6 +40,12 @@ _ANSWER_S, _PATIENCE_S = (0.01, 5.0), 20.0
 _LIE_S, _TRUTH_S = (1.0, 60.0), 600.0
 #: The database hears of an end so much later.
 _LAG_S = 30.0
+_PARTITIONS = ("main", "short")
+_HEADING = "ARRAY_JOB_ID|ARRAY_TASK_ID|STATE|REASON|NODELIST|NAME"
+#: Exit status of what SIGKILL has ended.
+_KILLED = 137
+#: What a site file names that has a typing error.
+MIAN_PARTITION = "mian"
 #: Ids begin again after so many: a new array may have the id of an old one.
 _JOB_IDS = 5
 _WORDS: Mapping[Reason, str] = {
@@ -125,6 +142,8 @@ class SimulatedSlurm(SimulatedJobs):
                 return ()
             case ("roll",):
                 return (self._squeue({job.uid for job in self._all()}, ended=False),)
+            case ("partitions",):
+                return (Told("partitions", "\n".join(_PARTITIONS)),)
             case "cancel", uid, *elements:
                 self._scancel(uid, elements)
                 return ()
@@ -146,7 +165,9 @@ class SimulatedSlurm(SimulatedJobs):
         ends = self.ends_of(uid, index)
         yield Told("claimed", "no" if Reason.NODE_UNFIT in ends else "yes")
         yield Told("record", f"JobState=FAILED ExitCode={74 if Reason.STORAGE in ends else 1}:0")
-        yield from (Told("slurm"), Told("job"))
+        mine = (job.end for job in self._all() if (job.uid, job.index) == (uid, index))
+        broke = any(end is not None and BROKEN in end.message for end in mine)
+        yield from (Told("slurm"), Told("job", f"{BROKEN}\n" if broke else ""))
 
     def _locate(self, uid: str) -> Iterator[Told]:
         folder = self._folders.setdefault(uid, _Folder())
@@ -184,9 +205,11 @@ class SimulatedSlurm(SimulatedJobs):
             tried.status, tried.err = 1, _LIMITED
         elif self._weather.lasts("drained"):
             tried.status, tried.err = 1, f"{_FAILED}{DRAINED}\n"
-        elif strikes("rejected") or self.mistyped:
-            tried.status, tried.err = 1, f"{_FAILED}{MIAN if self.mistyped else REFUSED}\n"
-        elif none_is_left(self._exclude(uid)):
+        elif self._weather.lasts("unknown"):
+            tried.status, tried.err = 1, f"{_FAILED}{UNKNOWN}\n"
+        elif strikes("rejected") or self._is_mistyped(uid):
+            tried.status, tried.err = 1, f"{_FAILED}{MIAN if self._is_mistyped(uid) else REFUSED}\n"
+        elif none_is_left(self._excluded(uid, self._asked(uid, "exclude"))):
             tried.status, tried.err = 1, f"{_FAILED}{NO_NODE}\n"
         elif strikes("submit_lost"):
             tried.status, tried.err = self._chance.choice(((1, _LOST), (None, "")))
@@ -201,17 +224,24 @@ class SimulatedSlurm(SimulatedJobs):
             if strikes("doubled"):
                 folder.on_the_wire += 1
                 self._land(uid, folder)
-            tried.status, tried.out = 0, f"{job_id}\n"
+            tried.status, tried.out = 0, f"{self._weather.notices()}{job_id}\n"
             if strikes("reply_lost"):
                 tried.status, tried.out, tried.err = self._chance.choice(((1, "", _LOST), (None, "", "")))
         return tried
 
-    def _exclude(self, uid: str) -> frozenset[str]:
-        """What the job script says of it when sbatch reads it."""
+    def _asked(self, uid: str, option: str) -> list[str]:
+        """What the job script says of an option when sbatch reads it."""
         lines = self._transport.files[f"{_FOLDERS}{uid}/job.sh"].decode().splitlines()
-        said = [line.partition("=")[2] for line in lines if line.startswith("#SBATCH --exclude=")]
-        self.exclusions[uid] = frozenset(name for line in said for name in line.split(","))
-        return self.exclusions[uid]
+        said = [line.partition("=")[2] for line in lines if line.startswith(f"#SBATCH --{option}=")]
+        return [name for line in said for name in line.split(",")]
+
+    def _is_mistyped(self, uid: str) -> bool:
+        """Whether the job script names the partition that is not there."""
+        named = self._asked(uid, "partition")
+        mistyped = named == [MIAN_PARTITION]
+        if mistyped and not self.mistyped:
+            self.violations.append(f"{uid} names the partition {MIAN_PARTITION}, and the site file was mended before")
+        return mistyped or (self.mistyped and not named)
 
     def _land(self, uid: str, folder: _Folder) -> str:
         folder.on_the_wire -= 1
@@ -247,16 +277,21 @@ class SimulatedSlurm(SimulatedJobs):
     def _squeue(self, uids: Collection[str], *, ended: bool = True) -> Told:
         if self._weather.strikes("sight_none"):
             return Told("squeue", "", 1)
+        killed = self._weather.lasts("helper_killed")
         if not self._lies("sight_frozen"):
             self._shown = [(job, job.state) for job in self._all() if not self._forgotten(job)]
+        notices = self._weather.notices()
+        heading = f"{notices}{_HEADING}\n" if notices else ""
         if self._lies("sight_empty"):
-            return Told("squeue", "")
+            return Told("squeue", heading)
         arrays: dict[tuple[str, str], list[tuple[Job, JobState]]] = {}
         for job, state in self._shown:
             if job.uid in uids and (ended or state is not JobState.ENDED):
                 arrays.setdefault((job.uid, job.job_id), []).append((job, state))
         lines = [line for array in arrays.values() for line in _queue_lines(array)]
-        return Told("squeue", "\n".join(lines))
+        if killed:
+            return Told("squeue", heading + "\n".join(lines[: len(lines) // 2]), _KILLED)
+        return Told("squeue", heading + "\n".join(lines))
 
     def _lies(self, fault: str) -> bool:
         """Whether this answer is no truth; one lie lasts at most a minute, and then there is none for ten."""
@@ -275,7 +310,7 @@ class SimulatedSlurm(SimulatedJobs):
                 heard = job.ended_at_s is not None and self._clock.elapsed_s - job.ended_at_s > _LAG_S
                 word = _word(job) if heard else "RUNNING" if job.starts else "PENDING"
                 lines.append(f"{job.job_id}_{job.index}|{word}|0:0|n{job.node}|{job.uid}")
-        return (Told("sacct", "\n".join(lines)),)
+        return (Told("sacct", self._weather.notices() + "\n".join(lines)),)
 
 
 class SlurmTransport(MemoryTransport):
@@ -297,6 +332,7 @@ class SlurmTransport(MemoryTransport):
         first, _, script = stdin.decode().partition("\n")
         answer = await self.slurm.answer(self._verbs[script], argv[len(framing.SHELL) :])
         said = "".join(framing.framed(first.removeprefix("nonce="), *told) for told in answer)
+        said = self._weather.notices() + said
         await self._disturb("run")
         if self._weather.strikes("torn"):
             said = said[: self._chance.randrange(len(said) + 1)]

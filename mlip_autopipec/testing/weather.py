@@ -58,6 +58,11 @@ class FaultRates:
     storage_full: float = 0.0  # nothing can be written under the root
     mistyped: float = 0.0  # the site file has a typing error, until a person mends it
     reopened: float = 0.0  # per verdict that it can go on from: a person reopens the campaign, once
+    unknown: float = 0.0  # a spell, per submission: it is refused in words that nobody knows
+    broken: float = 0.0  # a spell, per end of an attempt: whatever ends dies with the same words, that nobody knows
+    # per answer of the scheduler
+    foreign: float = 0.0  # every answer has lines of others in it, also when it is calm
+    helper_killed: float = 0.0  # a spell: what lists the jobs is killed in the middle of its answer
 
     @classmethod
     def drawn(cls, chance: random.Random) -> Self:
@@ -65,15 +70,16 @@ class FaultRates:
 
         What came later draws from a chance of its own: the stories of seeds that once found something stay as they are.
         """
-        first = [item.name for item in fields(cls) if item.name not in _LATER]
+        first = [item.name for item in fields(cls) if item.name not in {*_LATER, *_LATEST}]
         rates = {name: chance.choice((0.0, 0.0, 0.05, 0.2)) * _SCALE.get(name, 1.0) for name in first}
-        aside = chance_aside(chance)
-        return cls(**rates, **{name: aside.choice(_LATER[name]) for name in _LATER})
+        aside, further = chance_aside(chance), chance_aside(chance, "further")
+        later = {name: aside.choice(_LATER[name]) for name in _LATER}
+        return cls(**rates, **later, **{name: further.choice(_LATEST[name]) for name in _LATEST})
 
 
-def chance_aside(chance: random.Random) -> random.Random:
+def chance_aside(chance: random.Random, name: str = "") -> random.Random:
     """Another chance, the same wherever `chance` stands at the same point; that one is not touched."""
-    return random.Random(repr(chance.getstate()))
+    return random.Random(f"{chance.getstate()!r}{name}")
 
 
 #: What ends tasks for good is drawn less often, or no campaign would see its second cycle.
@@ -93,6 +99,13 @@ _LATER = {
     "mistyped": (0.0, 0.0, 0.2, 0.5),
     "reopened": (0.0, 0.0, 1.0),
 }
+#: And those that were thought of after them.
+_LATEST = {
+    "unknown": (0.0, 0.0, 0.05),
+    "broken": (0.0, 0.0, 0.05),
+    "foreign": (0.0, 0.0, 1.0),
+    "helper_killed": (0.0, 0.0, 0.1),
+}
 _FAST_S, _SLOW_S, _HANGS_S = (0.001, 0.1), (1.0, 30.0), (300.0, 1200.0)
 #: How long a spell lasts.
 _SPELL_S = (10.0, 600.0)
@@ -111,6 +124,7 @@ class Weather:
         self._chance = chance
         self._calm_after_s = calm_after_s
         self._aside = chance_aside(chance)
+        self._further = chance_aside(chance, "further")
         self._spells: dict[str, float] = {}
 
     @property
@@ -124,9 +138,10 @@ class Weather:
 
     def strikes(self, fault: str) -> bool:
         """Whether this fault, a field of FaultRates, happens now."""
-        chance, rate = self._aside if fault in _LATER else self._chance, getattr(self.rates, fault)
-        if fault in _LATER and not rate:
+        rate: float = getattr(self.rates, fault)
+        if not rate and fault in {*_LATER, *_LATEST}:
             return False  # and no chance is spent on it
+        chance = self._aside if fault in _LATER else self._further if fault in _LATEST else self._chance
         struck = chance.random() < rate and not self.is_calm
         self.struck[fault] += struck
         return struck
@@ -140,11 +155,19 @@ class Weather:
     def lasts(self, fault: str, *, begins: bool = True) -> bool:
         """As `holds`, for faults that were thought of later; with `begins` False it never begins here."""
         if begins and not self._is_in_spell(fault) and self.strikes(fault):
-            self._spells[fault] = self._clock.elapsed_s + self._aside.uniform(*_SPELL_S)
+            chance = self._aside if fault in _LATER else self._further
+            self._spells[fault] = self._clock.elapsed_s + chance.uniform(*_SPELL_S)
         return self._is_in_spell(fault)
 
     def _is_in_spell(self, fault: str) -> bool:
         return self._clock.elapsed_s < self._spells.get(fault, 0.0) and not self.is_calm
+
+    def notices(self) -> str:
+        """What others write into an answer, at its begin; on some sites always."""
+        if not self.rates.foreign:
+            return ""
+        self.struck["foreign"] += 1
+        return "Notice: /scratch is purged on Sunday\nquota: 93% | of 500G | used\n"
 
     async def pass_by(self, operation: str) -> None:
         """One wait on the wire: 1-100 ms, seldom up to 30 s, very seldom up to 20 min. Raises TransientError."""

@@ -16,9 +16,9 @@ from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import FileRef, Mender, Phase, Reason, Verdict
 from mlip_autopipec.data_models.digest import CalculationDigest
-from mlip_autopipec.data_models.faults import MENDERS
+from mlip_autopipec.data_models.faults import MENDERS, SUSPECT, signature
 from mlip_autopipec.data_models.outcome import Ending, ExploreMetrics, GenerateMetrics, Outcome, SelectMetrics
-from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.data_models.state import TaskStatus, WorkflowState
 from mlip_autopipec.data_models.task import KMesh
 from mlip_autopipec.errors import OperatorError
 from mlip_autopipec.orchestration.effects import Effects
@@ -35,7 +35,7 @@ from mlip_autopipec.testing.cluster import SimulatedCluster
 from mlip_autopipec.testing.examples import copper_config
 from mlip_autopipec.testing.jobs import SimulatedJobs
 from mlip_autopipec.testing.memory import Crash, MemoryJournal, MemoryTransport
-from mlip_autopipec.testing.slurm import SimulatedSlurm, SlurmTransport
+from mlip_autopipec.testing.slurm import MIAN_PARTITION, SimulatedSlurm, SlurmTransport
 from mlip_autopipec.testing.weather import FaultRates, Weather, chance_aside
 
 #: Faults, crashes and pauses stop here; a verdict must follow within LIMIT_S - CALM_AFTER_S.
@@ -54,6 +54,8 @@ SLOW = FaultRates(slow=0.5, sight_frozen=0.3, post_mortem_none=0.3, dies=0.1)
 LATE = FaultRates(outcome_late=0.4, clock_jumps=0.3, sight_empty=0.3, sight_frozen=0.1, dies=0.05)
 #: Of every eight seeds three have a climate that is given, and five draw theirs.
 CLIMATES = {0: SLOW, 4: LATE, 5: LATE}
+#: So many equal failures in a row are no task's own.
+_ROW_MAX = 3
 _ACTOR = ev.Actor(uid=1000, pid=1, name="ada")
 _VERBS = {
     slurm_script.SUBMIT: "submit",
@@ -63,6 +65,7 @@ _VERBS = {
     slurm_script.AUTOPSY: "autopsy",
     slurm_script.SEAL: "seal",
     slurm_script.ROLL: "roll",
+    slurm_script.PARTITIONS: "partitions",
     slurm_script.CANCEL: "cancel",
 }
 
@@ -73,6 +76,7 @@ class Jobs(Protocol):
     violations: list[str]
 
     exclusions: dict[str, frozenset[str]]
+    handed_over_s: dict[str, float]
     mistyped: bool
 
     def is_over(self, uid: str, index: int) -> bool:
@@ -80,6 +84,9 @@ class Jobs(Protocol):
 
     def ends_of(self, uid: str, index: int) -> frozenset[Reason]:
         """Why attempts of this name have ended, as the cluster knows it."""
+
+    def nodes_of(self, uid: str, index: int) -> frozenset[str]:
+        """Where attempts of this name were ended at once by their nodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +119,13 @@ def behind_slurm(scheduler: type[SlurmScheduler] = SlurmScheduler) -> Sites:
 
     def site(clock: SimulatedClock, weather: Weather, chance: random.Random) -> Site:
         transport = SlurmTransport(weather, chance, _VERBS)
-        transport.slurm = SimulatedSlurm(transport, clock, weather, chance)
+        slurm = transport.slurm = SimulatedSlurm(transport, clock, weather, chance)
         nonces = random.Random(0)  # noqa: S311 - seeded, and not of the weather's chance
 
         def made() -> Scheduler:
             return scheduler(
                 transport,
-                options=SlurmQueue(),
+                options=SlurmQueue(partition=MIAN_PARTITION if slurm.mistyped else "main"),
                 payload="payload.pyz",
                 root="/site",
                 python="python3",
@@ -155,6 +162,7 @@ class Findings:
     seed: int
     violations: list[str] = field(default_factory=list)
     verdict: str | None = None
+    innocent: bool = False  # it ended `failed`, and not through its tasks' own failures
     events: tuple[ev.Event, ...] = ()
     lives: int = 0
     elapsed_s: float = 0.0
@@ -228,7 +236,7 @@ class Simulation:
         self._weather = Weather(self._clock, self._chance, rates, calm_after_s=CALM_AFTER_S)
         make = parts.site or (behind_slurm() if seed % 2 else in_memory())
         self._site = make(self._clock, self._weather, self._chance)
-        self._judge = Judge(self._site.jobs)
+        self._judge = Judge(self._site.jobs, self._clock, steady=not rates.clock_jumps)
         self._config = copper_config(calculation={"round": ROUND} if parts.rounds and seed % 3 == 0 else {})
         self._lines: list[bytes] = []
         self._state = self._shadow = WorkflowState()
@@ -245,6 +253,9 @@ class Simulation:
         self._judge.compare_files(self._site.transport.files)
         self.findings.violations += [*self._site.jobs.violations, *self._judge.violations]
         self.findings.events = MemoryJournal(self._lines).events()
+        self.findings.innocent = failed_without_fault(self.findings.events)
+        if self.findings.innocent:
+            self.findings.violations.append("failed through a passing fault: no task was given up for its own failures")
         self.findings.elapsed_s = self._clock.elapsed_s
         self.findings.struck = self._weather.struck
         return self.findings
@@ -456,17 +467,54 @@ def replay(events: Sequence[ev.Event], state: WorkflowState | None = None) -> Wo
     return reduce(evolve, events, state or WorkflowState())
 
 
+def failed_without_fault(events: Sequence[ev.Event]) -> bool:
+    """Whether a campaign ended `failed` though what it gave up had no failures of its own, and nobody cancelled it."""
+    last = next((event for event in reversed(events) if isinstance(event, ev.VerdictReached)), None)
+    if last is None or last.verdict is not Verdict.FAILED:
+        return False
+    state = replay(events)
+    if state.verdict is not Verdict.FAILED:
+        return False
+    cancelled = {task for event in events if isinstance(event, ev.TasksCancelled) for task in event.tasks}
+    given_up = [record for record in state.own_tasks if record.status is TaskStatus.QUARANTINED]
+    own = [
+        record.task.id in cancelled or any(MENDERS[failure.reason] is Mender.TASK for failure in record.failures)
+        for record in given_up
+    ]
+    return not given_up or not all(own)
+
+
 def _from_disk(event: ev.Event) -> ev.Event:
     """The event as a later daemon will read it."""
     return ev.EVENT_ADAPTER.validate_json(event.model_dump_json())
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Equal failures one after another, of tasks that differ."""
+
+    words: str = ""
+    tasks: frozenset[str] = frozenset()
+
+    def longer(self, task: str, words: str) -> "_Row":
+        """With one more; it begins anew with other words."""
+        return _Row(words, self.tasks | {task} if words == self.words else frozenset({task}))
+
+
 class Judge:
     """Holds the journal, event by event, against what the cluster knows and against what was labelled."""
 
-    def __init__(self, jobs: Jobs) -> None:
+    def __init__(self, jobs: Jobs, clock: SimulatedClock, *, steady: bool) -> None:
+        """`steady`: nobody sets the daemon's clock, so that its waits can be measured."""
         self.violations: list[str] = []
         self._jobs = jobs
+        self._clock = clock
+        self._steady = steady
+        self._blamed: dict[str, set[Mender]] = {}  # whose fault the failures of each task were
+        self._begun: dict[str, tuple[str, ...]] = {}
+        self._cancelled: set[str] = set()
+        self._row = _Row()
+        self._unfit: dict[str, list[float]] = {}  # when each node was known to be sick, by a clock that nobody sets
         self._attempts: dict[str, list[tuple[str, int]]] = {}
         self._labels: dict[str, int] = {}  # made, and not trained on yet; how many fits have passed it by
         self._late = 0  # fits that may pass a label by: one, once a round has closed early or a task was brought back
@@ -511,12 +559,14 @@ class Judge:
 
     def _judge_faults(self, event: ev.Event) -> None:
         """What is no task's fault counts against none, and sick nodes are kept from what begins soon after."""
+        self._judge_blame(event)
         match event:
             case ev.Resumed() | ev.CampaignReopened():
                 self._sick = {}
             case ev.SubmissionBegun():
                 self._kept_from[event.uid] = self._sick_lately(event.at, minutes=5)
             case ev.SubmissionAccepted():
+                self._judge_return(event.uid)
                 kept = self._kept_from.get(event.uid, frozenset()) & self._sick_lately(event.at, minutes=9)
                 if strays := kept - self._jobs.exclusions.get(event.uid, frozenset()):
                     self.violations.append(f"{event.uid} is not kept from {sorted(strays)}, which end jobs at once")
@@ -530,11 +580,73 @@ class Judge:
     def _judge_end(self, event: ev.AttemptLost) -> None:
         if event.node and event.reason is Reason.NODE_UNFIT:
             self._sick[event.node] = event.at
+            self._unfit.setdefault(event.node, []).append(self._clock.elapsed_s)
+        if event.reason is Reason.NODE_UNFIT and not event.node:
+            where = sorted(self._jobs.nodes_of(event.uid, event.index))
+            self.violations.append(f"{event.uid}.{event.index} was ended at once by {where}, and no node is named")
         truth = self._jobs.ends_of(event.uid, event.index)
         known = event.reason is not Reason.LOST  # or Slurm has forgotten it, and it has left nothing
         if known and truth and truth <= {Reason.STORAGE, Reason.NODE_UNFIT} and MENDERS[event.reason] is Mender.TASK:
             self.violations.append(
                 f"{event.uid}.{event.index} ended for {sorted(truth)}, and counts against its task as {event.reason}"
+            )
+
+    def _judge_return(self, uid: str) -> None:
+        """A node that was sick is tried again: after ten minutes, and after twice as long each time."""
+        handed_s = self._jobs.handed_over_s.get(uid)
+        for node in self._jobs.exclusions.get(uid, frozenset()) if self._steady and handed_s is not None else ():
+            known_s = self._unfit.get(node, [])
+            longest_s = min(600.0 * 2 ** len(known_s), 14400.0)
+            if not known_s or handed_s > known_s[-1] + longest_s:
+                self.violations.append(f"{uid} is kept from {node}, which was sick {known_s}, and now it is {handed_s}")
+
+    def _judge_blame(self, event: ev.Event) -> None:
+        """No task is given up for the failures of others; of equal ones in a row a person is asked first."""
+        match event:
+            case ev.SubmissionBegun():
+                self._begun[event.uid] = event.tasks
+            case ev.SubmissionRejected():
+                for task in self._begun[event.uid]:
+                    self._blamed.setdefault(task, set()).add(event.mender)
+            case ev.AttemptLost():
+                self._fails(self._begun[event.uid][event.index], event.reason, event.message)
+            case ev.TaskEnded(outcome=Outcome(status="failed") as outcome):
+                self._fails(outcome.task, outcome.reason or Reason.CRASHED, outcome.message)
+            case ev.TaskEnded():
+                self._row = _Row()
+                self._blamed.setdefault(event.outcome.task, set()).add(Mender.TASK)  # what is done may be of no use
+            case ev.TaskQuarantined() if event.task not in self._cancelled:
+                self._judge_given_up(event)
+            case _:
+                self._forgive(event)
+
+    def _forgive(self, event: ev.Event) -> None:
+        """What begins anew, or was seen to by a person."""
+        match event:
+            case ev.PhaseStarted() | ev.PhaseEnded() | ev.Resumed() | ev.CampaignReopened():
+                self._row = _Row()
+            case ev.TaskRetried():
+                self._blamed.pop(event.task, None)
+            case ev.TasksCancelled():
+                self._cancelled |= set(event.tasks)
+            case _:
+                pass
+
+    def _fails(self, task: str, reason: Reason, message: str) -> None:
+        self._blamed.setdefault(task, set()).add(MENDERS[reason])
+        if task in self._cancelled:
+            return
+        if reason in SUSPECT:
+            self._row = self._row.longer(task, signature(f"{reason}: {message}"))
+        elif MENDERS[reason] is Mender.TASK:
+            self._row = _Row()
+
+    def _judge_given_up(self, event: ev.TaskQuarantined) -> None:
+        if Mender.TASK not in self._blamed.get(event.task, set()):
+            self.violations.append(f"{event.task} is given up, and no failure of it was its own: {event.message}")
+        if event.task in self._row.tasks and len(self._row.tasks) >= _ROW_MAX:
+            self.violations.append(
+                f"{event.task} is given up after {len(self._row.tasks)} equal failures in a row, and nobody was asked"
             )
 
     def _sick_lately(self, now: datetime, *, minutes: float) -> frozenset[str]:

@@ -19,6 +19,7 @@ def soak_seeds(seeds: range, jobs: int, tell: Tell) -> Row:
             _count(found, row)
             tell(f"{row.runs} of {len(seeds)} seeds, {len(row.complaints)} findings")
     row.took_s = time.monotonic() - began_s
+    row.counted = f"{row.innocent} campaigns ended `failed` through a passing fault"
     return row
 
 
@@ -37,6 +38,7 @@ def _count(found: Findings, row: Row) -> None:
     row.runs += 1
     row.verdicts += found.verdict is not None
     row.faults += found.struck
+    row.innocent += found.innocent
     row.doubled += _number(found.violations, _DOUBLED)
     row.lost += _number(found.violations, _LOST)
     if found.violations:

@@ -23,6 +23,7 @@ class Row:
     verdicts: int = 0
     doubled: int = 0
     lost: int = 0
+    innocent: int = 0  # campaigns that ended `failed` through a passing fault
     faults: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
     took_s: float = 0.0

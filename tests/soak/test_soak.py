@@ -38,6 +38,7 @@ def test_a_small_soak_of_everything_finds_nothing() -> None:
         assert (doubled, lost, findings) == (0, 0, 0)
         assert counted == verdicts > 0
         assert faults > 0
+    assert "simulated campaigns: 0 campaigns ended `failed` through a passing fault" in done.stdout
 
 
 def test_a_seed_runs_alone(capsys: pytest.CaptureFixture[str]) -> None:

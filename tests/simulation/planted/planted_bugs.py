@@ -3,24 +3,27 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
+from mlip_autopipec.config.schemas.site import SlurmQueue
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Mender, Phase, Reason
+from mlip_autopipec.data_models.base import Mender, Phase, Reason, Verdict
 from mlip_autopipec.data_models.digest import CalculationDigest, ExplorationDigest, Label
+from mlip_autopipec.data_models.faults import MENDERS
 from mlip_autopipec.data_models.ids import attempt_file
 from mlip_autopipec.data_models.outcome import Ending
 from mlip_autopipec.data_models.state import Batch, BatchStatus, WorkflowState
 from mlip_autopipec.data_models.task import Input, Task
+from mlip_autopipec.errors import TransientError
 from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.loop import WorkflowManager
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.phases.calculation import Calculation
 from mlip_autopipec.phases.exploration import Exploration
 from mlip_autopipec.phases.training import Training
-from mlip_autopipec.ports import Accepted, PhaseRunner, Unclear, Void
+from mlip_autopipec.ports import Accepted, Limited, PhaseRunner, Transport, Unclear, Void
 from mlip_autopipec.schedulers import slurm_script
 from mlip_autopipec.schedulers.slurm import SlurmScheduler
 from mlip_autopipec.schedulers.slurm_text import Answer
@@ -234,6 +237,85 @@ class GoesOnInTrouble(WorkflowManager):
         self.state = troubled
 
 
+class CountsWhatPasses(Effects):
+    """Gives a task up for whatever its failures were."""
+
+    async def carry_out(self, command: cm.Command, state: WorkflowState) -> ev.Event:
+        event = await super().carry_out(command, state)
+        if isinstance(event, ev.SubmissionBegun):
+            for record in (state.tasks[name] for name in event.tasks):
+                if record.failures and MENDERS[record.failures[-1].reason] is Mender.SITE:
+                    message = record.failures[-1].message
+                    return ev.TaskQuarantined(at=event.at, task=record.task.id, message=message)
+        return event
+
+
+class NamesNoNode(Effects):
+    """Knows that a node is sick, and not which: so that none is ever excluded."""
+
+    async def _inquire(self, batch: Batch, index: int, state: WorkflowState) -> ev.Event:
+        event = await super()._inquire(batch, index, state)
+        return event.model_copy(update={"node": ""}) if isinstance(event, ev.AttemptLost) else event
+
+
+class LetsNoNodeBackIn(Effects):
+    """Excludes for ever what was sick once."""
+
+    async def _submit(self, batch: Batch, state: WorkflowState) -> ev.Event:
+        never = self._clock.now() + timedelta(days=365)
+        nodes = {name: node.model_copy(update={"until": never}) for name, node in state.nodes.items()}
+        return await super()._submit(batch, state.model_copy(update={"nodes": nodes}))
+
+
+class EndsWithThePartition(Effects):
+    """Takes a partition that takes nothing for the end of the campaign."""
+
+    async def _submit(self, batch: Batch, state: WorkflowState) -> ev.Event:
+        event = await super()._submit(batch, state)
+        if isinstance(event, ev.EffectDeferred) and event.refused:
+            return ev.VerdictReached(at=event.at, verdict=Verdict.FAILED, reason=event.message)
+        return event
+
+
+class TakesUnknownWordsForTheTasks(Effects):
+    """Lets tasks pay for a refusal in words that nobody knows, the first time that it is heard."""
+
+    async def _limited(self, answer: Limited, batch: Batch, state: WorkflowState) -> ev.Event:
+        event = await super()._limited(answer, batch, state)
+        if answer.known:
+            return event
+        return ev.SubmissionRejected(at=event.at, uid=batch.uid, message=answer.message, mender=Mender.TASK)
+
+
+class AsksNobody(WorkflowManager):
+    """Gives tasks up one after another, however alike their failures are."""
+
+    def _start_due(self, *args: object) -> None:
+        puzzled = self.state
+        self.state = puzzled.model_copy(update={"row": None})
+        super()._start_due(*args)  # type: ignore[arg-type] # whatever it takes
+        self.state = puzzled
+
+
+class ReadsTheSiteFileOnce(SlurmScheduler):
+    """Submits with the options of the first daemon, whatever was mended since."""
+
+    def __init__(self, transport: Transport, *, options: SlurmQueue, **others: Any) -> None:
+        kept = vars(transport).setdefault("options_of_the_first", options)
+        super().__init__(transport, options=kept, **others)
+
+
+class ReadsNoForeignLines(SlurmScheduler):
+    """Takes a whole answer for worthless that has one line in it which is none of Slurm's."""
+
+    async def _ask(self, command: str, *words: str) -> Answer:
+        said = await super()._ask(command, *words)
+        section = said.sections.get("squeue")
+        if section is not None and any(line.startswith("Notice") for line in section.text.splitlines()):
+            raise TransientError("squeue's answer cannot be read")
+        return said
+
+
 def ignores_the_mended_file(*_: object) -> tuple[ev.Event, ...]:
     """What a daemon makes of a changed site file that leaves everything to `resume`."""
     return ()
@@ -275,6 +357,26 @@ class _DoubleCountingTraining(Training):
         return tuple(task.model_copy(update={"inputs": (*task.inputs, *again)}) for task in super().plan(state))
 
 
+class _AmnesicTraining(Training):
+    """Forgets the data sets of before, once a campaign was reopened."""
+
+    def plan(self, state: WorkflowState) -> tuple[Task, ...]:
+        planned = super().plan(state)
+        return tuple(self._without_datasets(task) for task in planned) if state.first_cycle else planned
+
+    @staticmethod
+    def _without_datasets(task: Task) -> Task:
+        return task.model_copy(update={"inputs": tuple(item for item in task.inputs if item.name != "dataset")})
+
+
+class _AmnesicCalculation(Calculation):
+    """Loses a label of each round, once a campaign was reopened."""
+
+    def digest(self, state: WorkflowState) -> CalculationDigest:
+        digest = super().digest(state)
+        return digest.model_copy(update={"labels": digest.labels[1:]}) if state.first_cycle else digest
+
+
 class _PunctualCalculation(Calculation):
     """Takes labels of its own round only."""
 
@@ -307,6 +409,16 @@ def double_counting_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunne
 def punctual_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
     """Runners of which Calculation leaves late labels where they are."""
     return {**phase_runners(config), Phase.CALCULATION: _PunctualCalculation(config)}
+
+
+def amnesic_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
+    """Runners of which Training begins with no data set where a campaign was reopened."""
+    return {**phase_runners(config), Phase.TRAINING: _AmnesicTraining(config)}
+
+
+def label_losing_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
+    """Runners of which Calculation loses labels where a campaign was reopened."""
+    return {**phase_runners(config), Phase.CALCULATION: _AmnesicCalculation(config)}
 
 
 def hasty_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:

@@ -6,9 +6,13 @@ import planted_bugs as bugs
 import pytest
 from simulated_campaign import Parts, Simulation, behind_slurm, in_memory
 
+from mlip_autopipec.testing.weather import FaultRates
+
 #: Of those that test_simulation_crashes runs.
 SEEDS = range(300)
 SEEDS_SLOW, SEEDS_LATE, SEEDS_ROUNDS = SEEDS[0::8], SEEDS[4::8], SEEDS[0::3]
+#: From the first that goes on from a verdict after whole cycles.
+SEEDS_REOPENED = SEEDS[14:]
 SEEDS_FOUND = range(21277, 21278)
 
 
@@ -57,6 +61,22 @@ PLANTED = {
     "forgets sick nodes": Planted(Parts(effects=bugs.ForgetsSickNodes), "is not kept from"),
     "goes on in trouble": Planted(Parts(manager=bugs.GoesOnInTrouble), "while the site is in trouble"),
     "ignores the mended file": Planted(Parts(restart=bugs.ignores_the_mended_file), "paused for it still"),
+    "counts what passes": Planted(Parts(effects=bugs.CountsWhatPasses), "no failure of it was its own"),
+    "names no node": Planted(Parts(effects=bugs.NamesNoNode), "no node is named"),
+    "lets no node back in": Planted(Parts(effects=bugs.LetsNoNodeBackIn), "is kept from"),
+    "ends with the partition": Planted(Parts(effects=bugs.EndsWithThePartition), "failed through a passing fault"),
+    "takes unknown words for the tasks'": Planted(
+        Parts(effects=bugs.TakesUnknownWordsForTheTasks), "counts against its tasks"
+    ),
+    "asks nobody": Planted(
+        Parts(manager=bugs.AsksNobody, rates=FaultRates(broken=0.1)), "in a row, and nobody was asked"
+    ),
+    "reads the site file once": Planted(Parts(site=behind_slurm(bugs.ReadsTheSiteFileOnce)), "was mended before"),
+    "reads no foreign lines": Planted(Parts(site=behind_slurm(bugs.ReadsNoForeignLines)), "no verdict"),
+    "forgets data sets when reopened": Planted(
+        Parts(runners=bugs.amnesic_runners), "reads [], expected", SEEDS_REOPENED
+    ),
+    "loses a label when reopened": Planted(Parts(runners=bugs.label_losing_runners), "does not read", SEEDS_REOPENED),
     "counts a halt as completion": Planted(Parts(runners=bugs.hasty_runners), "converged, and walkers ended so"),
 }
 
