@@ -1,7 +1,8 @@
 """The outbox on a site behind a connection: one long-lived process there lists it whenever it is asked.
 
-It is asked by one short line and answers with the names that are new, then an empty line, which is its heartbeat. So
-the pace is set here, nothing is left behind there when the connection goes, and what is quiet costs next to nothing.
+It is asked by one short line and answers with the names that are new, then a line with the mark of the question, which
+is its heartbeat: whatever others write into an answer, none is taken for that of another question. So the pace is set
+here, nothing is left behind there when the connection goes, and what is quiet costs next to nothing.
 Between two listings it only glances at the folder's time, which starts no process and reads no names.
 Where it cannot run, or is lost, a plain listing takes its place until it can be started again.
 """
@@ -33,10 +34,10 @@ _PAUSE_PER_GLANCE = 9.0
 #: yet by the file system's cache, is missed by a glance, and found by the next listing.
 _PROGRAM = (
     'export LC_ALL=C; mkdir -p -- "$1" && d=$(mktemp -d) || exit 1; a=$d/a; b=$d/b; t=$d/t;'
-    " trap 'rm -rf -- \"$d\"' EXIT; trap 'exit 1' HUP INT TERM; : >\"$a\"; while read -r asked; do"
-    ' if [ "$asked" = glance ] && ! [ "$1" -nt "$t" ]; then echo; continue; fi;'
+    " trap 'rm -rf -- \"$d\"' EXIT; trap 'exit 1' HUP INT TERM; : >\"$a\"; while read -r asked mark; do"
+    ' if [ "$asked" = glance ] && ! [ "$1" -nt "$t" ]; then echo "$mark"; continue; fi;'
     ' if [ "$asked" = all ]; then : >"$a"; fi; touch -r "$1" "$t";'
-    ' ls -1q -- "$1/" >"$b" && comm -13 "$a" "$b" && echo || exit 1; c=$a; a=$b; b=$c; done'
+    ' ls -1q -- "$1/" >"$b" && comm -13 "$a" "$b" && echo "$mark" || exit 1; c=$a; a=$b; b=$c; done'
 )
 
 
@@ -117,7 +118,8 @@ class RemoteWatcher:
             while True:
                 asked_at_s = _monotonic_s()
                 whole, listing = asked_at_s >= whole_at_s, asked_at_s >= listing_at_s
-                names = await _ask(dialogue, "all" if whole else "new" if listing else "glance")
+                question = "all" if whole else "new" if listing else "glance"
+                names = await _ask(dialogue, question, f"AP-{self._rng.getrandbits(64):016x}")
                 took_s = _monotonic_s() - asked_at_s
                 if whole:
                     whole_at_s = asked_at_s + self._rescan_s
@@ -155,14 +157,14 @@ def _monotonic_s() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def _ask(dialogue: Dialogue, question: str) -> frozenset[str]:
-    """One question and its whole answer."""
-    names = []
+async def _ask(dialogue: Dialogue, question: str, mark: str) -> frozenset[str]:
+    """One question and its whole answer, which ends with the mark."""
+    names = set()
     try:
         async with asyncio.timeout(_ANSWER_TIMEOUT_S):
-            dialogue.say(question)
-            while line := await dialogue.hear():
-                names.append(line.decode("utf-8", "surrogateescape"))
+            dialogue.say(f"{question} {mark}")
+            while not (line := await dialogue.hear()).endswith(mark.encode()):
+                names.add(line.decode("utf-8", "surrogateescape"))
     except TimeoutError:
         raise TransientError(f"no listing of the outbox within {_ANSWER_TIMEOUT_S:g} s") from None
-    return frozenset(names)
+    return frozenset(names - {""})

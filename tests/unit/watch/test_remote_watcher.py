@@ -21,6 +21,7 @@ class FarSide:
         self.begun = 0
         self.questions: list[tuple[float, str]] = []
         self.listings: list[float] = []
+        self.notices: list[str] = []  # what others write into its answers
 
     @asynccontextmanager
     async def converse(self, argv: Sequence[str]) -> AsyncIterator[Dialogue]:
@@ -45,9 +46,11 @@ class _Answers:
         self._lines: list[str] = []
 
     def say(self, line: str) -> None:
-        self._far.questions.append((self._far.clock.elapsed_s, line))
-        seen = set[str]() if line == "all" else self._seen
-        self._lines = [*(name for name in self._far.outbox if name not in seen), ""]
+        asked, _, mark = line.partition(" ")
+        self._far.questions.append((self._far.clock.elapsed_s, asked))
+        seen = set[str]() if asked == "all" else self._seen
+        new = (name for name in self._far.outbox if name not in seen)
+        self._lines += [*self._far.notices, *new, *self._far.notices, mark]
         self._seen = set(self._far.outbox)
 
     async def hear(self) -> bytes:
@@ -57,7 +60,7 @@ class _Answers:
         if self._far.silent:
             await self._far.clock.sleep(1e6)
         line = self._lines.pop(0)
-        if not line:
+        if not self._lines:
             await self._far.clock.sleep(self._far.listing_s)
         return line.encode()
 
@@ -104,6 +107,22 @@ def test_each_name_is_told_once_between_whole_listings() -> None:
             assert clock.elapsed_s < 1
             assert await anext(names) == {"a.json", "b.json", "c.json"}
             assert clock.elapsed_s == 30
+
+    run_simulated(main(), clock, limit_s=1e3)
+
+
+def test_lines_of_others_shift_no_answer() -> None:
+    """Blank ones among them: each name comes with the question that it answers, and nothing is left for the next."""
+    clock = SimulatedClock()
+    far = FarSide(clock)
+    far.notices = ["", "Notice: /scratch is purged on Sunday", ""]
+
+    async def main() -> None:
+        async with aclosing(watcher(far).names()) as names:
+            assert await anext(names) == {far.notices[1]}
+            far.outbox.append("a.json")
+            assert await anext(names) == {"a.json", far.notices[1]}
+            assert clock.elapsed_s < 1
 
     run_simulated(main(), clock, limit_s=1e3)
 
