@@ -4,14 +4,17 @@ import hashlib
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from aluminium_stand import aluminium_site
+from aluminium_stand import WRITTEN_LAB, aluminium_site
 from lab_stand import running_lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.codes, pytest.mark.timeout(600)]
@@ -72,9 +75,41 @@ def test_the_lab_is_fit_and_a_wrong_partition_is_not(lab: dict[str, str], site_r
     assert re.fullmatch(seen, findings["espresso"]["seen"])
 
 
+@contextmanager
+def narrow_way(lab: dict[str, str], folder: Path, sessions: int) -> Iterator[tuple[str, str]]:
+    """An sshd into the cluster that allows so few sessions on a connection; what leads there, as a change."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    known_hosts = folder / "known_hosts"
+    key = Path(lab["AUTOPIPEC_LAB_KNOWN_HOSTS"]).read_text(encoding="utf-8").partition(" ")[2]
+    known_hosts.write_text(f"[127.0.0.1]:{port} {key}", encoding="utf-8")
+    lines = (f"ListenAddress=127.0.0.1:{port}", "PidFile=none", f"MaxSessions={sessions}")
+    options = [word for line in lines for word in ("-o", line)]
+    command = [shutil.which("sshd") or "/usr/sbin/sshd", "-D", "-e", "-f"]
+    with (folder / "sshd.log").open("wb") as log:
+        sshd = subprocess.Popen([*command, f"{lab['AUTOPIPEC_LAB']}/ssh/sshd_config", *options], stderr=log)
+    way = f"host: 127.0.0.1, port: {port}, user: {lab['AUTOPIPEC_LAB_USER']}, known_hosts: {known_hosts}"
+    try:
+        until = time.monotonic() + 60
+        while "listening on" not in (folder / "sshd.log").read_text(encoding="utf-8"):
+            assert time.monotonic() < until, "sshd does not begin"
+            time.sleep(0.1)
+        yield (
+            f"host: lab, config_file: {WRITTEN_LAB}/ssh/config",
+            f"{way}, identity_file: {lab['AUTOPIPEC_LAB_SSH_KEY']}, config_file: null",
+        )
+    finally:
+        sshd.terminate()
+        sshd.wait(timeout=60)
+
+
 def test_a_pw_that_is_not_there_is_red(lab: dict[str, str], site_root: Path, tmp_path: Path) -> None:
-    """It is the only one, and the line says what to do."""
-    code, findings = findings_of(lab, site_root, tmp_path, ("command: pw.x", "command: mine.x -nk 2"))
+    """It is the only one, and the line says what to do; few sessions are counted there, and asked with."""
+    with narrow_way(lab, tmp_path, 2) as way:
+        code, findings = findings_of(lab, site_root, tmp_path, way, ("command: pw.x", "command: mine.x -nk 2"))
+    assert findings["sessions"]["colour"] == "yellow"
+    assert findings["sessions"]["seen"].startswith("sshd allows 2 at a time on one connection")
     assert code == 1
     red = {about: finding for about, finding in findings.items() if finding["colour"] == "red"}
     assert red.keys() == {"espresso"}, red
