@@ -14,12 +14,15 @@ from pathlib import Path
 
 from mutants_rooms import ROOMS
 from mutants_run import Copy, Ran
-from mutants_table import Report, RoomReport, render, tell
+from mutants_table import RoomReport, render, seen_now, tell
 from mutation import Mutant, compiles, edit, mutants_of, sample
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMED, EXPLAINED = (Path(__file__).with_name(f"mutants_{name}.toml") for name in ("named", "explained"))
 _TABLE = "docs/results/mutants.md"
+#: What the last whole run of each room has shown.
+_KEPT = ROOT / ".mutants"
+_OF_FILE = {"room", "file"}
 Key = tuple[str, str, str, str]
 
 
@@ -30,22 +33,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown := set(rooms) - ROOMS.keys():
         raise SystemExit(f"no room is named {', '.join(sorted(unknown))}: choose of {', '.join(ROOMS)}")
     explained = read_explained()
-    report = Report(seed=words.seed, rooms=[])
     with Copy(ROOT) as copy:
-        for room in rooms:
-            report.rooms.append(_run_room(copy, room, words, explained))
-    page = render(report, ROOT)
+        reports = [_run_room(copy, room, words, explained) for room in rooms]
+    shown = _kept(explained) if words.write else reports
+    page = render(shown, words.seed)
     print(page)
     if words.write:
         (ROOT / _TABLE).write_text(page, encoding="utf-8")
-    return 1 if any(room.survivors for room in report.rooms) else 0
+    return 1 if any(report.survivors for report in reports) else 0
 
 
 def named(room: str, root: Path = ROOT) -> list[Mutant]:
     """The mutants of a room that were written by hand. Raises ValueError for one that fits no longer."""
     rows = tomllib.loads(NAMED.read_text(encoding="utf-8")).get("mutant", [])
     return [
-        edit(row["file"], (root / row["file"]).read_text(encoding="utf-8"), row["old"], row["new"], row["promise"])
+        edit(
+            row["file"],
+            (root / row["file"]).read_text(encoding="utf-8"),
+            **{name: row[name] for name in row.keys() - _OF_FILE},
+        )
         for row in rows
         if row["room"] == room
     ]
@@ -71,16 +77,34 @@ def _run_room(copy: Copy, room: str, words: argparse.Namespace, explained: Mappi
     if words.only:
         mutants = [mutant for mutant in mutants if words.only in f"{mutant.file}:{mutant.line} {mutant.function}"]
     sys.stderr.write(f"{room}: {len(mutants)} mutants; first its tests as they are …\n")
-    ran: list[Ran] = []
+    whole = words.number is None and not words.only
+    known = _caught_before(room) if words.again else {}
+    ran = [known[mutant.key] for mutant in mutants if mutant.key in known]
+    mutants = [mutant for mutant in mutants if mutant.key not in known]
+    seen = seen_now(ROOT)
     with copy.serve(ROOMS[room].tests) as server:
         baseline = copy.baseline(server, ROOMS[room])
         for name in baseline.not_passed:
             sys.stderr.write(f"{room}: left out, as it does not pass as it is: {name}\n")
         sys.stderr.write(f"{room}: {len(baseline.tests)} tests, {time.monotonic() - began_s:.0f} s\n")
-        for mutant in mutants:
+        for number, mutant in enumerate(mutants, 1):
             ran.append(copy.run(server, mutant, baseline))
-            tell(ran[-1], room, len(ran), len(mutants), explained)
-    return RoomReport(room, ran, explained, time.monotonic() - began_s)
+            tell(ran[-1], room, number, len(mutants), explained)
+            report = RoomReport(room, ran, explained, time.monotonic() - began_s, seen)
+            if whole:
+                report.save(_KEPT / f"{room}.json")
+    return RoomReport(room, ran, explained, time.monotonic() - began_s, seen)
+
+
+def _caught_before(room: str) -> Mapping[Key, Ran]:
+    """By the last whole run of a room."""
+    path = _KEPT / f"{room}.json"
+    return {ran.mutant.key: ran for ran in RoomReport.load(path, {}).caught} if path.exists() else {}
+
+
+def _kept(explained: Mapping[Key, str]) -> list[RoomReport]:
+    """The last whole run of each room."""
+    return [RoomReport.load(path, explained) for room in ROOMS if (path := _KEPT / f"{room}.json").exists()]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -93,7 +117,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=1, help="of the choice (1)")
     parser.add_argument("--only", metavar="TEXT", help="only those whose FILE:LINE FUNCTION has this in it")
-    parser.add_argument("--write", action="store_true", help=f"write the table to {_TABLE}")
+    parser.add_argument("--again", action="store_true", help="only those that the last whole run of the room left over")
+    parser.add_argument("--write", action="store_true", help=f"write the last whole run of each room to {_TABLE}")
     return parser
 
 

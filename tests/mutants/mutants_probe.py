@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections import defaultdict
@@ -21,6 +22,7 @@ from typing import Any, TextIO
 
 import coverage
 import pytest
+from mutants_trace import VARIABLE
 
 _LOOK_EVERY_S = 0.01
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -39,6 +41,7 @@ class _Probe:
         self._requests = requests
         self._answers = answers
         self._measured: coverage.Coverage | None = None
+        self._traces: Path | None = None
         self._failed = ""
         self._tests: dict[str, dict[str, Any]] = {}
 
@@ -55,6 +58,8 @@ class _Probe:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         self._tests[item.nodeid] = {"passed": True, "cpu_s": -_cpu_s(), "took_s": 0.0, "shares": _shares(item)}
+        if self._traces is not None:  # of what the test starts
+            os.environ[VARIABLE] = str(self._traces / str(len(self._tests)))
         self._switch(f"{item.nodeid}|setup")
 
     @pytest.hookimpl(tryfirst=True)
@@ -96,17 +101,21 @@ class _Probe:
         status = _BROKEN
         try:
             os.setsid()
-            if "function" in asked:
+            if asked.get("function"):
                 patch(Path(asked["file"]), asked["function"])
+            elif "function" in asked:
+                patch_texts(Path(asked["file"]))
             if asked["lines"]:
                 names = [str(Path(each).resolve()) for each in asked["lines"]]
                 self._measured = coverage.Coverage(data_file=None, include=names, config_file=False)
                 self._measured.start()
+                if asked["traced"]:
+                    self._traces = Path(tempfile.mkdtemp(dir=found.parent))
             self._run_items(items, to_the_end=bool(asked["lines"]))
             told: dict[str, Any] = {"failed": self._failed}
             if self._measured is not None:
                 self._measured.stop()
-                told |= {"tests": self._tests, "lines": _lines(self._measured)}
+                told |= {"tests": self._tests, "lines": self._lines(self._measured)}
             found.write_text(json.dumps(told), encoding="utf-8")
             status = _FAILED if self._failed else _PASSED
         except Unpatched:
@@ -116,6 +125,20 @@ class _Probe:
             sys.stderr.flush()
         finally:
             os._exit(status)
+
+    def _lines(self, measured: coverage.Coverage) -> dict[str, dict[str, list[str]]]:
+        """File, relative to the checkout → line → what ran it."""
+        data = measured.get_data()
+        found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        for name in data.measured_files():
+            for line, contexts in data.contexts_by_lineno(name).items():
+                found[Path(name).relative_to(Path.cwd()).as_posix()][str(line)] += [each for each in contexts if each]
+        for number, name in enumerate(self._tests, 1):
+            path = None if self._traces is None else self._traces / str(number)
+            for row in path.read_text(encoding="utf-8").splitlines() if path is not None and path.exists() else ():
+                file, _, line_ = row.partition("\t")
+                found[file][line_].append(f"{name}|call")
+        return found
 
     def _run_items(self, items: Sequence[pytest.Item], *, to_the_end: bool) -> None:
         for item, following in zip(items, [*items[1:], None], strict=True):
@@ -147,6 +170,30 @@ def patch(path: Path, function: str) -> None:
         raise Unpatched(function)
 
 
+def patch_texts(path: Path) -> None:
+    """Give every module that has a text of a module, as a script or a name, the text that stands in its file now.
+
+    Raises Unpatched if no text differs.
+    """
+    file = str(path.resolve())
+    module = next((each for each in sys.modules.values() if getattr(each, "__file__", None) == file), None)
+    if module is None:
+        raise Unpatched(file)
+    fresh = {name: getattr(module, name) for name in ("__name__", "__package__", "__file__", "__spec__")}
+    exec(compile(path.read_bytes(), file, "exec", dont_inherit=True), fresh)  # noqa: S102 - it is our own module
+    changed = {
+        id(old): new
+        for name, new in fresh.items()
+        if isinstance(new, str) and isinstance(old := getattr(module, name, None), str) and old != new
+    }
+    if not changed:
+        raise Unpatched(file)
+    for each in list(sys.modules.values()):
+        for name, value in list(vars(each).items()):
+            if id(value) in changed:
+                setattr(each, name, changed[id(value)])
+
+
 def _codes(code: CodeType) -> Iterator[CodeType]:
     for each in code.co_consts:
         if isinstance(each, CodeType):
@@ -163,16 +210,6 @@ def _shares(item: pytest.Item) -> bool:
     info = getattr(item, "_fixtureinfo", None)
     definitions = [] if info is None else [each for found in info.name2fixturedefs.values() for each in found]
     return any(each.scope != "function" and each.baseid for each in definitions)
-
-
-def _lines(measured: coverage.Coverage) -> dict[str, dict[str, list[str]]]:
-    """File, relative to the checkout → line → what ran it."""
-    data = measured.get_data()
-    found: dict[str, dict[str, list[str]]] = defaultdict(dict)
-    for name in data.measured_files():
-        for line, contexts in data.contexts_by_lineno(name).items():
-            found[Path(name).relative_to(Path.cwd()).as_posix()][str(line)] = [each for each in contexts if each]
-    return found
 
 
 def _wait(pid: int, until_s: float) -> int | None:

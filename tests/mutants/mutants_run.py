@@ -1,8 +1,7 @@
 """Runs mutants in a copy of the checkout; the checkout itself is never touched.
 
-A mutant's tests are those that ran the lines that it changes. Where none did, they are all of the
-room's if its code runs in processes of its own, else there are none. A mutant that is not done when
-its time is over has been caught: by a hang.
+A mutant's tests are those that ran the lines that it changes, also in processes of their own where
+the room says so. A mutant that is not done when its time is over has been caught: by a hang.
 """
 
 import json
@@ -26,7 +25,7 @@ from mutation import Mutant
 #: Exit codes of a run (see mutants_probe).
 _PASSED, _BROKEN, _UNPATCHED = 0, 3, 4
 #: So much of tests at most for one mutant, in CPU time that they took without one.
-_TESTS_CPU_S = 8.0
+_TESTS_CPU_S = 12.0
 #: A run may take so many times as long as its tests took without a mutant, and so much more.
 _LIMIT_FACTOR, _LIMIT_MORE_S = 4.0, 20.0
 _BASELINE_S = 1800.0
@@ -51,17 +50,19 @@ class Baseline:
     #: File → line → names of the tests that ran it.
     lines: Mapping[str, Mapping[int, frozenset[str]]]
     not_passed: tuple[str, ...]
-    #: Whether the room's code runs in processes of its own too.
-    elsewhere: bool
 
     def of(self, mutant: Mutant) -> list[str]:
         """The tests for a mutant: those that are quick and about little else come first."""
         by_line = self.lines.get(mutant.file, {})
         names = {name for line in range(mutant.line, mutant.line_end + 1) for name in by_line.get(line, ())}
         chosen, total_s = list[str](), 0.0
-        if not names and (self.elsewhere or not mutant.function):
+        if not names and not mutant.function:
             names = set(self.tests)
-        for test in sorted((self.tests[name] for name in names), key=_rank):
+
+        def rank(test: Test) -> tuple[bool, float]:
+            return not (mutant.first and mutant.first in test.name), _rank(test)
+
+        for test in sorted((self.tests[name] for name in names), key=rank):
             if total_s + test.cpu_s > _TESTS_CPU_S and chosen:
                 continue
             total_s += test.cpu_s
@@ -164,7 +165,9 @@ class Copy:
     def baseline(self, server: Server, room: Room) -> Baseline:
         """Run everything that was collected as it is. Raises RuntimeError if that does not come to an end."""
         names = [name for name in server.collected if not name.startswith(room.skipped)]
-        told = server.ask(names, _BASELINE_S, lines=room.files(self.folder)) if names else {}
+        told = {}
+        if names:
+            told = server.ask(names, _BASELINE_S, lines=room.files(self.folder), traced=room.elsewhere)
         if "tests" not in told:
             raise RuntimeError(f"the tests do not run even without a mutant:\n{server.last_words()}")
         passed = {name: test for name, test in told["tests"].items() if test["passed"]}
@@ -175,7 +178,7 @@ class Copy:
         }
         counts = Counter(name for by_line in lines.values() for ran in by_line.values() for name in ran)
         tests = {name: Test(name, test["cpu_s"], test["took_s"], counts[name]) for name, test in passed.items()}
-        return Baseline(tests, lines, tuple(sorted(told["tests"].keys() - passed.keys())), room.elsewhere)
+        return Baseline(tests, lines, tuple(sorted(told["tests"].keys() - passed.keys())))
 
     def run(self, server: Server, mutant: Mutant, baseline: Baseline) -> Ran:
         """Run a mutant's tests until one fails."""
@@ -185,9 +188,7 @@ class Copy:
             return Ran(mutant, caught=False, by="", hung=False, tests=0, took_s=0.0)
         began_s = time.monotonic()
         with self.mutated(mutant):
-            told: dict[str, Any] = {"status": _UNPATCHED}
-            if mutant.function:
-                told = server.ask(names, limit_s, file=mutant.file, function=mutant.function)
+            told = server.ask(names, limit_s, file=mutant.file, function=mutant.function)
             if told["status"] == _UNPATCHED:
                 told = self._run_anew(names, limit_s)
         hung, caught, by = told["status"] is None, told["status"] != _PASSED, told.get("failed", "")
@@ -250,5 +251,7 @@ def _make_python(folder: Path) -> Path:
     venv.create(environment, symlinks=True)
     (site_packages,) = environment.glob("lib/python*/site-packages")
     own = next(path for path in sys.path if path.endswith("site-packages"))
-    (site_packages / "mutants.pth").write_text(f"{folder}\n{own}\n", encoding="utf-8")
+    (site_packages / "mutants.pth").write_text(
+        f"{folder}\n{own}\n{folder / 'tests' / 'mutants'}\nimport mutants_trace\n", encoding="utf-8"
+    )
     return environment / "bin" / "python"

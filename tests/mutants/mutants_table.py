@@ -1,15 +1,17 @@
 """What mutants have shown: a line as each is done, and a page of tables."""
 
+import json
 import os
 import platform
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from mutants_run import Ran
+from mutation import Mutant
 
 Key = tuple[str, str, str, str]
 _TEXT_MAX = 110
@@ -24,6 +26,8 @@ class RoomReport:
     ran: Sequence[Ran]
     explained: Mapping[Key, str]
     took_s: float
+    #: Day, commit and machine.
+    seen: str
 
     @property
     def caught(self) -> list[Ran]:
@@ -40,13 +44,18 @@ class RoomReport:
         """Those that nothing noticed, and nobody has explained."""
         return [each for each in self.ran if not each.caught and each.mutant.key not in self.explained]
 
+    def save(self, path: Path) -> None:
+        """Keep it for the page, and for a later run of those that survived."""
+        told = {"room": self.room, "took_s": self.took_s, "seen": self.seen, "ran": [asdict(each) for each in self.ran]}
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """All rooms that were asked for."""
-
-    seed: int
-    rooms: list[RoomReport]
+    @classmethod
+    def load(cls, path: Path, explained: Mapping[Key, str]) -> "RoomReport":
+        """What was kept. Raises OSError, and ValueError or TypeError for what another version has written."""
+        told = json.loads(path.read_bytes())
+        ran = [Ran(**{**each, "mutant": Mutant(**each["mutant"])}) for each in told.pop("ran")]
+        return cls(ran=ran, explained=explained, **told)
 
 
 def tell(ran: Ran, room: str, number: int, total: int, explained: Mapping[Key, str]) -> None:
@@ -61,31 +70,26 @@ def tell(ran: Ran, room: str, number: int, total: int, explained: Mapping[Key, s
     sys.stderr.flush()
 
 
-def render(report: Report, root: Path) -> str:
+def render(rooms: Sequence[RoomReport], seed: int) -> str:
     """The page, in Markdown."""
-    rooms = report.rooms
-    total = RoomReport(
-        "**all**",
-        [each for room in rooms for each in room.ran],
-        {key: reason for room in rooms for key, reason in room.explained.items()},
-        sum(room.took_s for room in rooms),
-    )
+    explained = {key: reason for room in rooms for key, reason in room.explained.items()}
+    ran = [each for room in rooms for each in room.ran]
+    total = RoomReport("**all**", ran, explained, sum(room.took_s for room in rooms), "")
     lines = [
         "# Mutants",
         "",
         "Written by `scripts/mutants --write`.",
         "A mutant is a small edit that breaks something, made in a copy of the checkout, one at a time.",
         "Each meets the quick tests that run its lines, or a few seeds of the simulator.",
-        "Most are made by chance from a fixed seed; some are written by hand, each against a promise",
+        f"Most are made by chance (seed {seed}); some are written by hand, each against a promise",
         "(`tests/mutants/mutants_named.toml`).",
-        "",
-        f"{datetime.now(UTC):%Y-%m-%d}, commit {_commit(root)}, seed {report.seed}; {_machine()}.",
+        "What no test notices is a promise that no test holds, and gets one, or its reason below.",
         "",
         (
             "| room | mutants | caught by tests | by the simulator | by a hang | explained | survived "
-            "| caught, of those not explained | took |"
+            "| caught, of those not explained | took | seen |"
         ),
-        "|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|",
         *(_row(room) for room in (*rooms, total)),
         "",
     ]
@@ -104,7 +108,7 @@ def _row(room: RoomReport) -> str:
     open_ = len(room.ran) - len(room.harmless)
     share = f"{100 * len(caught) / open_:.1f} %" if open_ else ""
     numbers = (len(room.ran), len(caught) - hung - simulated, simulated, hung, len(room.harmless), len(room.survivors))
-    return f"| {room.room} | {' | '.join(map(str, numbers))} | {share} | {room.took_s / 60:.0f} min |"
+    return f"| {room.room} | {' | '.join(map(str, numbers))} | {share} | {room.took_s / 60:.0f} min | {room.seen} |"
 
 
 def _named(room: RoomReport) -> list[str]:
@@ -142,13 +146,12 @@ def _short(test: str) -> str:
     return test.rpartition("::")[2] or test
 
 
-def _commit(root: Path) -> str:
+def seen_now(root: Path) -> str:
+    """Day, commit and machine."""
+
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
 
-    return git("rev-parse", "--short", "HEAD") + (" and changes" if git("status", "--porcelain") else "")
-
-
-def _machine() -> str:
-    cores = len(os.sched_getaffinity(0))
-    return f"{platform.system()} {platform.machine()}, {cores} cores, Python {platform.python_version()}"
+    commit = git("rev-parse", "--short", "HEAD") + (" and changes" if git("status", "--porcelain") else "")
+    machine = f"{platform.system()} {platform.machine()}, {len(os.sched_getaffinity(0))} cores"
+    return f"{datetime.now(UTC):%Y-%m-%d}, {commit}; {machine}, Python {platform.python_version()}"

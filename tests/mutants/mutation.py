@@ -49,6 +49,8 @@ class Mutant:
     new: str
     #: What breaks: of mutants written by hand alone.
     promise: str = ""
+    #: The name of a test that is to run before others.
+    first: str = ""
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -89,7 +91,7 @@ def sample(
     return sorted(islice(filter(good, in_turn), number), key=places.__getitem__)
 
 
-def edit(file: str, source: str, old: str, new: str, promise: str) -> Mutant:
+def edit(file: str, source: str, old: str, new: str, promise: str, first: str = "") -> Mutant:
     """A mutant written by hand. Raises ValueError unless `old` is there exactly once."""
     if source.count(old) != 1:
         raise ValueError(f"{file} has {source.count(old)} times, expected once: {old}")
@@ -102,7 +104,17 @@ def edit(file: str, source: str, old: str, new: str, promise: str) -> Mutant:
         if node.lineno <= line + old.startswith("\n") and line_end <= (node.end_lineno or 0)
     ]
     return Mutant(
-        file, functions[-1] if functions else "", "by hand", line, line_end, start, start + len(old), old, new, promise
+        file,
+        functions[-1] if functions else "",
+        "by hand",
+        line,
+        line_end,
+        start,
+        start + len(old),
+        old,
+        new,
+        promise,
+        first,
     )
 
 

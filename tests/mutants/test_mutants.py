@@ -3,18 +3,21 @@
 import shutil
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from mutants import ROOT, by_chance, named, read_explained
 from mutants_rooms import ROOMS, Room
 from mutants_run import Baseline, Copy, Ran, Server
-from mutants_table import Report, RoomReport, render
+from mutants_table import RoomReport, render, seen_now
 from mutation import Mutant, compiles, edit, mutants_of, sample
 
 SOURCE = '''\
 """A toy."""
 
 import os
+
+NAME = "toy"
 
 
 class Toy:
@@ -33,7 +36,7 @@ class Toy:
 '''
 TESTS = """\
 import pytest
-from mlip_autopipec.toy.toy import Toy
+from mlip_autopipec.toy.toy import NAME, Toy
 
 def test_adds():
     assert Toy().add(1, 2) == 2
@@ -42,8 +45,8 @@ def test_refuses():
     with pytest.raises(ValueError):
         Toy().add(1, -1)
 
-def test_is_about_something_else():
-    assert True
+def test_is_about_a_text():
+    assert NAME == "toy"
 """
 
 
@@ -118,7 +121,8 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
     (root / "tests" / "mutants").mkdir(parents=True)
     (root / "tests" / "test_toy.py").write_text(TESTS)
     (root / "pyproject.toml").write_text("[tool.pytest.ini_options]\nasyncio_mode = 'auto'\n")
-    shutil.copy2(ROOT / "tests/mutants/mutants_probe.py", root / "tests/mutants")
+    for name in ("probe", "trace"):
+        shutil.copy2(ROOT / f"tests/mutants/mutants_{name}.py", root / "tests/mutants")
     names = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
     with Copy(root, names) as copy:
         yield copy
@@ -162,6 +166,12 @@ def test_a_mutant_outside_of_any_function_is_imported_anew(toy: Copy, server: Se
     assert (toy.folder / "mlip_autopipec/toy/toy.py").read_text() == SOURCE
 
 
+def test_a_text_is_exchanged_wherever_it_was_imported(toy: Copy, server: Server, baseline: Baseline) -> None:
+    """Scripts are such texts."""
+    ran = toy.run(server, mutant('"toy"', '"ploy"'), baseline)
+    assert ran.by == "tests/test_toy.py::test_is_about_a_text"
+
+
 def test_a_mutant_that_hangs_is_caught(toy: Copy, server: Server, baseline: Baseline) -> None:
     """Its time is bounded."""
     hangs = mutant("            self.count += more\n", "            while True: pass\n")
@@ -172,7 +182,7 @@ def test_a_mutant_that_hangs_is_caught(toy: Copy, server: Server, baseline: Base
     assert not toy.run(server, mutant("more < 0", "more <  0"), baseline).caught
 
 
-def test_the_page_counts_what_became_of_them() -> None:
+def test_the_page_counts_what_became_of_them(tmp_path: Path) -> None:
     """A survivor without a reason is told; one with a reason is told with it."""
     edits = [
         ("self.count += more", "pass"),
@@ -187,10 +197,12 @@ def test_the_page_counts_what_became_of_them() -> None:
         Ran(rows[2], caught=False, by="", hung=False, tests=1, took_s=1.0),
         Ran(rows[3], caught=False, by="", hung=False, tests=1, took_s=1.0),
     ]
-    report = RoomReport("toy", ran, {rows[3].key: "it is all the same"}, 60.0)
+    explained = {rows[3].key: "it is all the same"}
+    RoomReport("toy", ran, explained, 60.0, seen_now(ROOT)).save(tmp_path / "toy.json")
+    report = RoomReport.load(tmp_path / "toy.json", explained)
     assert [each.mutant for each in report.survivors] == [rows[2]]
-    page = render(Report(1, [report]), ROOT)
-    assert "| toy | 4 | 1 | 0 | 1 | 1 | 1 | 66.7 % | 1 min |" in page
+    page = render([report], seed=1)
+    assert "| toy | 4 | 1 | 0 | 1 | 1 | 1 | 66.7 % | 1 min | 2" in page
     assert "it is all the same" in page
     assert "`test_a`" in page
     assert sys.version.split()[0] in page

@@ -360,6 +360,18 @@ async def test_a_begin_that_comes_between_the_look_and_the_gate_counts(stand: Sl
     assert await stand.scheduler.locate(stand.batch) == Accepted("4711")
 
 
+async def test_a_gate_that_can_be_neither_shut_nor_read_gives_nothing_up(stand: SlurmStand) -> None:
+    """A job that lands now would still run: it is asked again."""
+    answer(stand, "frozen")
+    await stand.scheduler.submit(stand.batch, stand.tasks)
+    await stand.scheduler.locate(stand.batch)
+    stand.clock.advance(150)
+    stand.program("ln", "exit 1")
+
+    with pytest.raises(TransientError, match=f"the gate of {UID} can be neither shut nor read"):
+        await stand.scheduler.locate(stand.batch)
+
+
 async def test_a_gate_that_is_shut_while_a_job_begins_stays_shut(stand: SlurmStand) -> None:
     """Between the job's look at it and its try to make it: who made it first has decided."""
     await stage_only(stand)
