@@ -151,15 +151,15 @@ def _crystals(elements: Sequence[str]) -> Iterator[Prototype]:
     """The crystal of each element that has a simple one, then an ordered alloy of each two that have."""
     pure = {element: crystal for element in elements if (crystal := _pure(element)) is not None}
     yield from pure.values()
-    for one, other in combinations(pure, 2):
-        structures = {pure[one].structure, pure[other].structure}
+    for first, second in combinations(pure, 2):
+        structures = {pure[first].structure, pure[second].structure}
         kind: Literal["l1_0", "zincblende", "cesiumchloride"] = "cesiumchloride"
         if structures == {"fcc"}:
             kind = "l1_0"
         elif structures == {"diamond"}:
             kind = "zincblende"
-        volume = sum(volume_angstrom3(pure[each]) / atoms_of(pure[each]).total() for each in (one, other)) / 2
-        unit = Prototype(structure=kind, elements=(one, other), lattice_constant_angstrom=1.0)
+        volume = sum(volume_angstrom3(pure[each]) / atoms_of(pure[each]).total() for each in (first, second)) / 2
+        unit = Prototype(structure=kind, elements=(first, second), lattice_constant_angstrom=1.0)
         constant = (volume * atoms_of(unit).total() / volume_angstrom3(unit)) ** (1 / 3)
         yield unit.model_copy(update={"lattice_constant_angstrom": round(constant, 2)})
 

@@ -211,7 +211,9 @@ _PLAIN = {int: "whole number", float: "number", str: "text", bool: "true or fals
 def _type(annotation: Any, metadata: Any = ()) -> str:  # noqa: C901, PLR0911 - one case for each kind of annotation
     if get_origin(annotation) is Annotated:
         inner, *more = get_args(annotation)
-        return _type(inner, [each for one in more for each in (one.metadata if isinstance(one, FieldInfo) else [one])])
+        return _type(
+            inner, [each for note in more for each in (note.metadata if isinstance(note, FieldInfo) else [note])]
+        )
     if _is(metadata, parse_duration_s):
         return "time"
     if _is(metadata, parse_memory_mib):
@@ -281,8 +283,8 @@ def command_reference() -> str:
     for name, command in _commands("autopipecctl", typer.main.get_command(app)):
         said = re.sub(r"[ \t]*\n[ \t]*", "\n", (command.help or "").strip())
         spelled = {param.name: _spelled(param) for param in command.params if param.name != "help"}
-        words = [spelled[param.name] for param in command.params if param.param_type_name == "argument"]
-        lines += [f"### {' '.join([name, *words])}", "", said, ""]
+        arguments = [spelled[param.name] for param in command.params if param.param_type_name == "argument"]
+        lines += [f"### {' '.join([name, *arguments])}", "", said, ""]
         for param in command.params:
             if param.name in spelled:
                 lines += [f"- `{spelled[param.name]}`: {getattr(param, 'help', None) or ''}{_default_of(param)}"]

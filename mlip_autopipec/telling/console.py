@@ -70,12 +70,12 @@ class ConsoleProgress:
         """`state` is the one after `event`."""
         self._state = state
         if self.failure is None and _interesting(event, state):
-            words = self._label_words(event, state) if _is_label(event) else describe(event, state)
-            if words is not None:
-                line = f"{elapsed(self._elapsed_s())}  {words}"
+            sentence = self._label_line(event, state) if _is_label(event) else describe(event, state)
+            if sentence is not None:
+                line = f"{elapsed(self._elapsed_s())}  {sentence}"
                 self._guard(lambda: self._say(line))
 
-    def _label_words(self, event: ev.Event, state: WorkflowState) -> str | None:
+    def _label_line(self, event: ev.Event, state: WorkflowState) -> str | None:
         """A label that comes alone in its own words; many together by their count, and None until it is due."""
         now_s = self._elapsed_s()
         if self._label_said_s is not None and now_s - self._label_said_s < _LABELS_APART_S:

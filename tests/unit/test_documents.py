@@ -245,14 +245,14 @@ def lines() -> Iterator[Any]:
     for page in PAGES:
         fenced = re.sub(r"^```(\w*)\n(.*?)^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
         code = "\n".join(line for line in fenced.splitlines() if line.startswith("    "))
-        for program, words in re.findall(pattern, code, flags=re.MULTILINE):
-            yield pytest.param(program, words, id=f"{page.relative_to(TOP)}:{program}{words.partition('  ')[0]}")
+        for program, options in re.findall(pattern, code, flags=re.MULTILINE):
+            yield pytest.param(program, options, id=f"{page.relative_to(TOP)}:{program}{options.partition('  ')[0]}")
 
 
-@pytest.mark.parametrize(("program", "words"), list(lines()))
-def test_every_command_line_is_understood(program: str, words: str) -> None:
+@pytest.mark.parametrize(("program", "options"), list(lines()))
+def test_every_command_line_is_understood(program: str, options: str) -> None:
     """By the program itself; nothing is run."""
-    arguments = shlex.split(words, comments=True)
+    arguments = shlex.split(options, comments=True)
     if program == "autopipecd":
         assert isinstance(_parser().parse_args(arguments), argparse.Namespace)
         return
@@ -271,10 +271,10 @@ def test_every_command_that_a_sentence_names_is_there(page: Path) -> None:
     known = {" ".join(path): command for path, command in commands()}
     groups = {" ".join(path[:-1]) for path, _ in commands() if len(path) > 1}
     for said in re.findall(r"`autopipecctl ([^`]+)`", page.read_text()):
-        words = said.split()
-        path = next((" ".join(words[:n]) for n in (2, 1) if " ".join(words[:n]) in known), None)
+        parts = said.split()
+        path = next((" ".join(parts[:n]) for n in (2, 1) if " ".join(parts[:n]) in known), None)
         if path is None:
-            assert words[0] in groups or words[0] == "--version", said
+            assert parts[0] in groups or parts[0] == "--version", said
             continue
         options = {option for param in known[path].params for option in param.opts}
-        assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options, said
+        assert {word.partition("=")[0] for word in parts if word.startswith("--")} <= options, said

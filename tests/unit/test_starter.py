@@ -20,13 +20,13 @@ from mlip_autopipec.starter import demo_file, use_of
 SIMPLE = ("Ag", "Fe", "Ti", "Po", "Si")
 
 
-def init(folder: Path, *words: str) -> Result:
-    return CliRunner().invoke(app, ["config", "init", "--output", str(folder / "site.yaml"), *words])
+def init(folder: Path, *options: str) -> Result:
+    return CliRunner().invoke(app, ["config", "init", "--output", str(folder / "site.yaml"), *options])
 
 
-def written(folder: Path, *words: str) -> WorkflowConfig:
+def written(folder: Path, *options: str) -> WorkflowConfig:
     """What `config init` writes, read back; it has said that nothing is lacking."""
-    result = init(folder, *words)
+    result = init(folder, *options)
     assert result.exit_code == 0, result.output
     assert "config check" in result.output
     return load_config(folder / "site.yaml").config
@@ -95,7 +95,7 @@ def test_what_only_a_person_can_fill_in_is_listed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("options", "said"),
     [
         ([], "which elements?"),
         (["--elements", "Xy"], "no chemical symbol"),
@@ -107,8 +107,8 @@ def test_what_only_a_person_can_fill_in_is_listed(tmp_path: Path) -> None:
         (["--structure", "nowhere.cif"], "cannot be read"),
     ],
 )
-def test_a_wish_that_cannot_be_met_is_refused(tmp_path: Path, words: list[str], said: str) -> None:
-    result = init(tmp_path, *words)
+def test_a_wish_that_cannot_be_met_is_refused(tmp_path: Path, options: list[str], said: str) -> None:
+    result = init(tmp_path, *options)
     assert result.exit_code == 2
     assert said in result.output
     assert not (tmp_path / "site.yaml").exists()
