@@ -295,7 +295,7 @@ def report(
         say_json(json.dumps([file.model_dump() for file in lacking]))
         return
     target = output or loaded.config.campaign.folder / "report.html"
-    render_report(events, place, target)
+    render_report(events, place, target, others_may_write=loaded.config.site.others_may_write)
     say(str(target))
 
 

@@ -1,6 +1,7 @@
-"""This process: its clock, its version, and the person who has started it."""
+"""This process: its clock, its version, what it may do, and the person who has started it."""
 
 import asyncio
+import mmap
 import os
 from datetime import UTC, datetime
 from importlib import metadata
@@ -21,6 +22,15 @@ class SystemClock:
     async def sleep(self, delay_s: float) -> None:
         """Wait."""
         await asyncio.sleep(delay_s)
+
+
+def may_run_what_it_wrote() -> bool:
+    """Whether memory may be both written and run here, as codes that compile as they run need it."""
+    try:
+        mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC).close()
+    except OSError:
+        return False
+    return True
 
 
 def person() -> ev.Actor:

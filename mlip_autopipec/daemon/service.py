@@ -30,7 +30,6 @@ from mlip_autopipec.config.schemas.oracles import oracle_of
 from mlip_autopipec.config.supplies import supplies
 from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.control.server import ControlServer
-from mlip_autopipec.daemon.confinement import may_run_what_it_wrote
 from mlip_autopipec.daemon.ending import Ending, signals
 from mlip_autopipec.daemon.notify import SystemdNotifier, status_words
 from mlip_autopipec.daemon.reporter import LAST_REPORT_TIMEOUT_S, VERDICT_FETCH_TIMEOUT_S, Reporter
@@ -59,7 +58,7 @@ from mlip_autopipec.orchestration.restart import after_change
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.ports import Journal
 from mlip_autopipec.preview import preview
-from mlip_autopipec.process import VERSION, SystemClock, person
+from mlip_autopipec.process import VERSION, SystemClock, may_run_what_it_wrote, person
 from mlip_autopipec.report.leftovers import keep_copies, place_of_leftovers
 from mlip_autopipec.schedulers.shipment import close_to_others, pack
 from mlip_autopipec.schedulers.slurm_limits import array_tasks_max, ask_config
@@ -245,7 +244,8 @@ class _Daemon:
                 **{supply.ref.path: supply.content for supply in self._supplies.values()},
             }
         )
-        if words := await close_to_others(self._site.way.transport):
+        allowed = self._config.site.others_may_write
+        if words := await close_to_others(self._site.way.transport, may_stay_open=allowed):
             self._say(words)
         if self._config.site.transport.kind == "local" and self._config.site.scheduler.kind == "local":
             self._say_if_confined()

@@ -21,9 +21,9 @@ from mlip_autopipec.doctor.trials import TrialLabel, announced, estimated, read_
 from mlip_autopipec.errors import AutopipecError, OperatorError, TransientError
 from mlip_autopipec.ports import Transport
 from mlip_autopipec.preview import preview
-from mlip_autopipec.process import SystemClock
+from mlip_autopipec.process import SystemClock, may_run_what_it_wrote
 from mlip_autopipec.schedulers import slurm_limits, slurm_script
-from mlip_autopipec.schedulers.shipment import Shipment, pack
+from mlip_autopipec.schedulers.shipment import Shipment, close_to_others, pack
 from mlip_autopipec.schedulers.surroundings import as_a_task
 from mlip_autopipec.site import python_of, way_there
 from mlip_autopipec.transports.shell import CHANNELS_MAX, ShellTransport
@@ -117,10 +117,13 @@ async def _ask(config: WorkflowConfig, transport: Transport) -> Facts:
     try:
         await transport.write({shipment.path: shipment.content})
         facts = await _looked(facts, transport)
+        facts = replace(facts, open_to=await _open_to(site.others_may_write, transport))
         if isinstance(transport, ShellTransport):
             facts = replace(facts, sessions=(await _sessions(transport), CHANNELS_MAX))
     except AutopipecError as error:
         return replace(facts, trouble=str(error))
+    if far.kind == "local" and site.scheduler.kind == "local":
+        facts = replace(facts, local_jobs_compile=may_run_what_it_wrote())
     if isinstance(site.scheduler, SlurmQueue):
         facts = replace(facts, array_max=site.scheduler.array_max)
         try:
@@ -128,6 +131,14 @@ async def _ask(config: WorkflowConfig, transport: Transport) -> Facts:
         except AutopipecError as error:
             facts = replace(facts, slurm_trouble=str(error))
     return replace(facts, examined={name: seen async for name, seen in _Codes(config, transport, shipment).examined()})
+
+
+async def _open_to(may_stay_open: bool, transport: Transport) -> tuple[str, bool]:  # noqa: FBT001 - as the site file says
+    """What is to be said of others who may write there, and whether a daemon would refuse to start."""
+    try:
+        return await close_to_others(transport, may_stay_open=may_stay_open), False
+    except OperatorError as error:
+        return str(error), True
 
 
 async def _sessions(transport: ShellTransport) -> int:

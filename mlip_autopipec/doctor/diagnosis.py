@@ -72,6 +72,8 @@ class Facts:
     free_inodes: int | None = None
     quota: str = ""
     steps: str = ""  # what the root could not do; empty: all of it
+    open_to: tuple[str, bool] | None = None  # who else may write there, and whether a start is refused
+    local_jobs_compile: bool | None = None  # whether local jobs may run memory that they have written
     slurm: SlurmFacts | None = None
     slurm_trouble: str = ""
     wrong: tuple[str, ...] = ()  # of the files that the site file names, and of sizes
@@ -115,6 +117,9 @@ def _findings(facts: Facts) -> Iterator[Finding]:
     yield from _sessions(facts)
     yield from _clock(facts)
     yield from _root(facts)
+    yield from _others(facts)
+    if facts.local_jobs_compile is not None:
+        yield _local_jobs(may=facts.local_jobs_compile)
     if facts.slurm_trouble:
         remedy = "Slurm must answer there; site.transport.prologue can put its commands on the path"
         yield Finding(about="slurm", colour=Colour.RED, seen=facts.slurm_trouble, remedy=remedy)
@@ -167,6 +172,31 @@ def _root(facts: Facts) -> Iterator[Finding]:
     if "*" in facts.quota:
         remedy = "make room: a full quota stops every job"
         yield Finding(about="quota", colour=Colour.YELLOW, seen=" ".join(facts.quota.split()), remedy=remedy)
+
+
+def _others(facts: Facts) -> Iterator[Finding]:
+    """Whoever may write where the program of the jobs lies, runs as the user."""
+    if facts.open_to is None:
+        return
+    seen, refused = facts.open_to
+    if not seen:
+        yield Finding(about="others", colour=Colour.GREEN, seen="nobody else may write under site.root")
+        return
+    remedy = "a daemon would not start" if refused else "jobs run and read what lies there: close it if it is not meant"
+    yield Finding(about="others", colour=Colour.RED if refused else Colour.YELLOW, seen=seen, remedy=remedy)
+
+
+def _local_jobs(*, may: bool) -> Finding:
+    """Local jobs inherit what confines the daemon; this process stands for it."""
+    if may:
+        seen = "may run memory that they have written (numba, JAX); of the hardened unit with local-jobs.conf alone"
+        return Finding(about="local jobs", colour=Colour.GREEN, seen=seen)
+    return Finding(
+        about="local jobs",
+        colour=Colour.YELLOW,
+        seen="may not run memory that they have written (MemoryDenyWriteExecute): numba and JAX die there",
+        remedy="put systemd/local-jobs.conf into the unit's drop-in folder",
+    )
 
 
 def _room(about: str, free: int | None, bounds: tuple[int, int], words: Callable[[int], str]) -> Iterator[Finding]:

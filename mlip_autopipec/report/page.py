@@ -32,14 +32,15 @@ from mlip_autopipec.report.projections import (
 from mlip_autopipec.report.stylesheet import stylesheet
 
 
-def render_report(events: Iterable[ev.Event], root: Path, output: Path) -> None:
+def render_report(events: Iterable[ev.Event], root: Path, output: Path, *, others_may_write: bool = False) -> None:
     """Write the report of a campaign, finished or only begun, to `output`; an older one is replaced whole.
 
     What tasks left for it is read under `root` (leftovers.py); what is not there is said to be missing.
     Takes seconds for a long campaign: not for an event loop. Raises OSError if `output` cannot be written.
     """
     making = output.with_name(f"{output.name}.making.{os.getpid()}")  # two may be written at a time
-    making.write_text(report_html(tuple(events), root), encoding="utf-8")
+    page = report_html(tuple(events), root, others_may_write=others_may_write)
+    making.write_text(page, encoding="utf-8")
     making.replace(output)
 
 
@@ -51,8 +52,8 @@ def leftovers_shown(events: Iterable[ev.Event]) -> tuple[FileRef, ...]:
     return (*parity, *(choice.table for choice in made[-1:] if choice.table))
 
 
-def report_html(events: Sequence[ev.Event], root: Path) -> str:
-    """The whole page."""
+def report_html(events: Sequence[ev.Event], root: Path, *, others_may_write: bool = False) -> str:
+    """The whole page; `others_may_write` as the site file says it."""
     events = tuple(map(readable, events))
     about, fits, times = overview(events), learning_curve(events), phase_times(events)
     cycles, tries = closed_cycles(events), attempts(events)
@@ -73,7 +74,7 @@ def report_html(events: Sequence[ev.Event], root: Path) -> str:
         ("time", "Where the time went", sections.time(times)),
         ("cycles", "Cycles", sections.cycles(cycles)),
         ("failures", "Failures", sections.failures(tries)),
-        ("provenance", "Provenance", sections.provenance(about)),
+        ("provenance", "Provenance", sections.provenance(about, others_may_write=others_may_write)),
     )
     title = f"{about.campaign or 'campaign'} – report"
     links = "".join(element("a", name, href=f"#{anchor}") for anchor, name, _ in parts)

@@ -385,7 +385,7 @@ def failures(tries: Attempts) -> str:
     return sentence + table(head, rows, text_columns=(0, 2, 3, 4)) + rest(len(tries.tasks))
 
 
-def provenance(about: Overview) -> str:
+def provenance(about: Overview, *, others_may_write: bool = False) -> str:
     """What one needs to know to trust or repeat the campaign."""
     potential = about.potential
     facts = {
@@ -400,6 +400,10 @@ def provenance(about: Overview) -> str:
         "current potential": potential.folder if potential else "",
         "its fingerprint": potential.fingerprint if potential else "",
     }
+    if others_may_write:
+        facts["folder of the program"] = (
+            "others may write in it, and so exchange what jobs run (site.others_may_write: true)"
+        )
     return table(("what", "value"), [(name, value or "–") for name, value in facts.items()], text_columns=(0, 1))
 
 

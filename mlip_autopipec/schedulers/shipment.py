@@ -60,20 +60,26 @@ find . -maxdepth 0 -perm /022 ! -perm -1000 -printf 'AP_OPEN %p %m %u\n'
 _OPEN = re.compile(r"^AP_OPEN (\S+) ([0-7]{3,4}) (\S+)$", re.MULTILINE)
 
 
-async def close_to_others(transport: Transport) -> str:
+async def close_to_others(transport: Transport, *, may_stay_open: bool = False) -> str:
     """Make `.ap`, from which every job runs its program, the user's alone: a group's folder gives more away.
 
     What is left to say of the root itself, which is the user's to close; empty if nothing is.
-    Raises OperatorError if `.ap` stays open, TransientError if that can't be told.
+    Raises OperatorError if `.ap` stays open, which is only said where it may; TransientError if that can't be told.
     """
     done = await transport.run(["env", "LC_ALL=C", "sh", "-s"], stdin=_CLOSE.encode())
     if done.exit_status != 0:
         raise TransientError(f"the mode of .ap can't be told: {done.stderr.decode('utf-8', 'replace').strip()[-300:]}")
     found = {path: (mode, owner) for path, mode, owner in _OPEN.findall(done.stdout.decode("utf-8", "replace"))}
     if (seen := found.get(".ap")) is not None:
-        raise OperatorError(
+        words = (
             f"the folder .ap under site.root belongs to {seen[1]} and has mode {seen[0]}, and jobs run the program in"
-            " it: it must be yours alone. `chmod 0700` it, or give a site.root of your own"
+            " it: it must be yours alone"
+        )
+        if may_stay_open:
+            return f"{words}; site.others_may_write allows it"
+        raise OperatorError(
+            f"{words}. `chmod 0700` it, give a site.root of your own, or where you trust them say"
+            " `site.others_may_write: true`"
         )
     if (seen := found.get(".")) is not None:
         return (

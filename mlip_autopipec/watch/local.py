@@ -42,7 +42,18 @@ class LocalWatcher:
     async def _listings(self) -> AsyncGenerator[frozenset[str], None]:
         await asyncio.to_thread(self._outbox.mkdir, parents=True, exist_ok=True)
         yield await self._listing()
-        changes = watchfiles.awatch(
+        while True:
+            try:
+                async with aclosing(self._changes()) as changes:
+                    async for _ in changes:
+                        yield await self._listing()
+            except* RuntimeError:  # watchfiles takes no name that is not UTF-8: until it has gone, we look by ourselves
+                pass
+            await asyncio.sleep(self._rescan_ms / 1000)
+            yield await self._listing()
+
+    def _changes(self) -> AsyncGenerator[object, None]:
+        return watchfiles.awatch(
             self._outbox,
             watch_filter=None,
             debounce=_DEBOUNCE_MS,
@@ -53,9 +64,6 @@ class LocalWatcher:
             poll_delay_ms=self._rescan_ms,
             recursive=False,
         )
-        async with aclosing(changes):
-            async for _ in changes:
-                yield await self._listing()
 
     async def _listing(self) -> frozenset[str]:
         return frozenset(await asyncio.to_thread(_names, self._outbox))

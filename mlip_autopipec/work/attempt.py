@@ -10,6 +10,7 @@ outcome names no file of any other; a later life copies what it goes on from. Wh
 and `potentials`, holds names that are made once and never replaced.
 """
 
+import contextlib
 import errno
 import importlib
 import json
@@ -27,6 +28,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from mlip_autopipec.contract.files import read_regular
 from mlip_autopipec.work.job import (
     MESSAGE_MAX,
     Job,
@@ -49,6 +51,9 @@ KINDS = {
 }
 #: How the folders of runs are named, before their number.
 _RUN = "run-"
+_RUN_DIGITS_MAX = 9  # what has more is none of ours
+#: Of `started.json` in a claim.
+_CLAIM_BYTES_MAX = 2**16
 #: What a file system says that is full, over quota, read-only, stale, failing or gone.
 _STORAGE = frozenset(
     {
@@ -106,7 +111,8 @@ def _run_task(root: Path, workdir: str, uid: str, index: int, job_id: str) -> in
         return 0
     started_at, started = datetime.now(UTC), time.monotonic()
     stopping, terminated = _stop_on_signals()
-    (folder / "progress.json").unlink(missing_ok=True)  # of an attempt before
+    with contextlib.suppress(IsADirectoryError, PermissionError):  # something else has the name: for people only
+        (folder / "progress.json").unlink(missing_ok=True)  # of an attempt before
     document = json.loads((folder / "task.json").read_bytes())
     mark = folder / f"claim.{uid}"
     run, before = make_run_folder(folder)
@@ -156,7 +162,8 @@ def make_run_folder(folder: Path) -> tuple[Path, tuple[Path, ...]]:
 
 
 def _is_run(path: Path) -> bool:
-    return path.name.removeprefix(_RUN).isdecimal() and path.is_dir()
+    number = path.name.removeprefix(_RUN)
+    return number.isascii() and number.isdecimal() and len(number) <= _RUN_DIGITS_MAX and path.is_dir()
 
 
 def claim(folder: Path, uid: str, job_id: str) -> bool:
@@ -179,16 +186,18 @@ def _is_restart_of(before: Mapping[str, Any] | None, mine: Mapping[str, Any]) ->
     """
     if before is None:
         return bool(mine["restart"] > 0)
-    return bool(before["job_id"] == mine["job_id"] and before["restart"] < mine["restart"])
+    restart = before.get("restart")
+    return before.get("job_id") == mine["job_id"] and isinstance(restart, int) and restart < mine["restart"]
 
 
 def _read_claim(path: Path) -> dict[str, Any] | None:
-    """Who claimed; None if the claimer died between its two steps."""
+    """Who claimed; None if the claimer died between its two steps, nothing in it if nobody can tell."""
     try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    return content
+        content = read_regular(path, size_max=_CLAIM_BYTES_MAX)
+        told = None if content is None else json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    return told if told is None or isinstance(told, dict) else {}
 
 
 def _has_claim(mark: Path) -> bool:

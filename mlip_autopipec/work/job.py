@@ -5,10 +5,12 @@ code read or wrote in a folder of that run alone: `run-1`, `run-2` … in the ta
 physics is imported by the module that needs it.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import socket
 import threading
@@ -93,7 +95,9 @@ class Job:
             self.stopping.set()
             return
         folder = self.task_folder or self.workdir
-        write_atomic(folder / "progress.json", as_json({"done": round(done, 4), "words": words}), durable=False)
+        told = as_json({"done": round(done, 4), "words": words})
+        with contextlib.suppress(IsADirectoryError):  # something else has the name: no task ends by what is not told
+            write_atomic(folder / "progress.json", told, durable=False)
 
     def carry_over(self, find: Callable[[Path], Sequence[str]]) -> bool:
         """Copy here what the newest earlier run has left to go on from; False if none has left any.
@@ -148,21 +152,25 @@ def as_json(content: Mapping[str, Any]) -> bytes:
 
 def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Place a file whole: temporary name (hidden, in the same folder), fsync, rename, fsync of the folder."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        if durable:
-            os.fsync(stream.fileno())
-    temporary.rename(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    try:
+        with temporary.open("xb") as stream:  # no link that somebody has placed is followed, no pipe waited for
+            stream.write(content)
+            stream.flush()
+            if durable:
+                os.fsync(stream.fileno())
+        temporary.rename(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     if durable:
         sync(path.parent)
 
 
 def write_once(path: Path, content: bytes) -> bool:
     """Place a file whole, unless there is one of that name already; whether it was placed. Atomic also over NFS."""
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}")
-    with temporary.open("wb") as stream:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    with temporary.open("xb") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
@@ -188,7 +196,7 @@ def place_new(source: Path, target: Path) -> Path:
                 name.hardlink_to(source)
                 source.unlink()
         except OSError as error:
-            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
+            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}:  # the last: of a folder onto a file
                 raise
         else:
             return name

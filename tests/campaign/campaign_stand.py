@@ -99,6 +99,12 @@ def assert_nothing_doubled_or_lost(campaign: Campaign) -> None:
     for task in planned:
         claims = list((campaign.root / task.workdir).glob("claim.*"))
         assert len(claims) == 1, f"{task.id} ran {len(claims)} times"
+    assert_labels_once(campaign)
+
+
+def assert_labels_once(campaign: Campaign) -> None:
+    """Every label that the journal knows is in its cycle's data set once, and no other is."""
+    events = campaign.events()
     labelled = Counter(
         event.outcome.task
         for event in events

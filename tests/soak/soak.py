@@ -9,14 +9,15 @@ import shutil
 import sys
 from collections.abc import Sequence
 
+from soak_hostile import real_campaign, soak_hostile
 from soak_journal import soak_journal
-from soak_kills import soak_disk, soak_kills
+from soak_kills import quick_campaign, soak_disk, soak_kills
 from soak_seeds import run_seed, soak_seeds
 from soak_table import Progress, Row, render
 
 from mlip_autopipec.telling.describe import describe
 
-_SEEDS, _KILLS, _REFUSALS, _FLIPS = 10_000, 1_000, 60, 5_000
+_SEEDS, _KILLS, _REFUSALS, _FLIPS, _FILES = 10_000, 1_000, 60, 5_000, 5_000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,9 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = _parser().parse_args(argv)
     if words.seed is not None:
         return _tell_seed(words.seed)
-    asked = (words.seeds, words.kill, words.disk, words.journal, words.lab)
+    asked = (words.seeds, words.kill, words.disk, words.journal, words.hostile, words.lab)
     if asked == (None,) * len(asked):
         words.seeds, words.kill, words.disk, words.journal = _SEEDS, _KILLS, _REFUSALS, _FLIPS
+        words.hostile = _FILES
     rows = _soak(words)
     sys.stderr.write("\n")
     print(render(rows))
@@ -40,6 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--kill", const=_KILLS, help=f"kills of real daemons ({_KILLS})", **more)  # type: ignore[arg-type]
     parser.add_argument("--disk", const=_REFUSALS, help=f"failing disks under real daemons ({_REFUSALS})", **more)  # type: ignore[arg-type]
     parser.add_argument("--journal", const=_FLIPS, help=f"a journal cut everywhere, and flips in it ({_FLIPS})", **more)  # type: ignore[arg-type]
+    parser.add_argument("--hostile", const=_FILES, help=f"hostile files on a running campaign ({_FILES})", **more)  # type: ignore[arg-type]
+    parser.add_argument("--quick", action="store_true", help="with --hostile: physics that is stood in for")
     parser.add_argument(
         "--lab", type=int, metavar="N", help="real faults on the lab; only if asked for, as root on Debian"
     )
@@ -61,6 +65,9 @@ def _soak(words: argparse.Namespace) -> list[Row]:
         sys.stderr.write("no strace here: disks are left alone\n")
     if words.journal:
         rows.append(soak_journal(words.journal, words.first, tell))
+    if words.hostile:
+        campaign_in = quick_campaign if words.quick else real_campaign
+        rows.append(soak_hostile(words.hostile, words.first, tell, campaign_in))
     if words.lab:
         from soak_lab import soak_lab  # noqa: PLC0415 - it needs pytest, and a machine that can be a cluster
 

@@ -30,7 +30,7 @@ def soak_kills(number: int, seed: int, tell: Tell) -> Row:
     rng, row = random.Random(seed), Row("real daemons killed by SIGKILL")  # noqa: S311 - moments, not secrets
     began_s = time.monotonic()
     while row.faults.total() < number:
-        with _campaign(row) as campaign:
+        with quick_campaign(row) as campaign:
             code = None
             while code is None:
                 last = row.faults.total() >= number or has_verdict(campaign)
@@ -50,7 +50,7 @@ def soak_disk(number: int, seed: int, tell: Tell) -> Row:
     rng, row = random.Random(seed), Row("real daemons refused by their disk")  # noqa: S311
     began_s = time.monotonic()
     while row.faults.total() < number:
-        with _campaign(row) as campaign:
+        with quick_campaign(row) as campaign:
             for refusal in _REFUSALS:
                 ended = _refused(campaign, refusal, rng.randint(1, 12))
                 words = refusal.replace(":error=", " ")
@@ -64,7 +64,7 @@ def soak_disk(number: int, seed: int, tell: Tell) -> Row:
 
 
 @contextmanager
-def _campaign(row: Row) -> Iterator[Campaign]:
+def quick_campaign(row: Row) -> Iterator[Campaign]:
     """A campaign in a folder of its own, which is removed if nothing is found there."""
     place = Path(tempfile.mkdtemp(prefix="soak-"))
     python = place / "python"

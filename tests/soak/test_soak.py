@@ -41,6 +41,19 @@ def test_a_small_soak_of_everything_finds_nothing() -> None:
     assert "simulated campaigns: 0 campaigns ended `failed` through a passing fault" in done.stdout
 
 
+@pytest.mark.timeout(600)
+def test_a_campaign_under_hostile_files_converges(capsys: pytest.CaptureFixture[str]) -> None:
+    """Some fifty of them, on its root, outbox, tasks and queue; with a stop and a start amid the rain."""
+    assert main(["--hostile", "50", "--quick"]) == 0, capsys.readouterr().out
+    head = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("hostile files"))
+    runs, fallen, doubled, lost, findings, verdicts = map(
+        int, head.removeprefix("hostile files on running campaigns").split()[:6]
+    )
+    assert (doubled, lost, findings) == (0, 0, 0)
+    assert runs == verdicts > 0
+    assert fallen >= 50
+
+
 def test_a_seed_runs_alone(capsys: pytest.CaptureFixture[str]) -> None:
     """Its whole story is told, and its end."""
     assert main(["--seed", "5"]) == 0

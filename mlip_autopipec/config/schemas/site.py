@@ -196,6 +196,10 @@ class SiteSection(Model):
     root: Path = Field(description="folder on the site that holds every file of the campaign")
     transport: AnyTransport = LocalTransport()
     scheduler: AnyScheduler = LocalScheduler()
+    others_may_write: bool = Field(
+        default=False,
+        description="run although the folder of the jobs' program, `.ap`, is not yours alone",
+    )
     login_cores: int = Field(default=1, ge=1, description="for tasks with `where: login`, at a time")
     python: str | None = Field(default=None, description="Python of the site with numpy, ase and the codes")
     poll_interval: DurationS = Field(default=30, validate_default=False, description="between looks at the scheduler")

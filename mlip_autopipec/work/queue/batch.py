@@ -19,6 +19,7 @@ import os
 import selectors
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ from mlip_autopipec.work.queue.processes import (
     of_attempt,
     own_mib,
 )
+from mlip_autopipec.work.small_files import create_beside, open_regular
 
 #: Between looks at freed cores of other runners, the cancel file and walltimes; the end of a child is seen at once.
 _TICK_S = 0.2
@@ -51,7 +53,8 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 def run_batch(root: Path, uid: str) -> int:
     """Run every task of the batch to its end. 0 also when another runner has or had the batch."""
     folder = root / ".ap" / "submit" / uid
-    with (folder / "runner.lock").open("w") as lock:
+    # Where that is no file nothing runs, as `is_locked` takes it.
+    with os.fdopen(open_regular(folder / "runner.lock"), "ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -64,11 +67,13 @@ def run_batch(root: Path, uid: str) -> int:
 
 def is_locked(folder: Path) -> bool:
     """Whether a runner of the batch in `folder` is about to begin, or at work."""
-    with (folder / "runner.lock").open("w") as lock:
-        try:
+    try:
+        with os.fdopen(open_regular(folder / "runner.lock"), "ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    except BlockingIOError:
+        return True
+    except ValueError:  # no runner can lock it either
+        return False
     return False
 
 
@@ -115,8 +120,13 @@ class _Runner:
         if slots is None:
             return False
         workdir = self._root / task["workdir"]
-        output = workdir / f"job-{self._spec['uid']}.out"
-        with output.open("wb") as stream:
+        try:
+            stream, output = create_beside(workdir / f"job-{self._spec['uid']}.out")
+        except OSError as error:  # the folder is gone, or none: the other tasks run all the same
+            self._tell_end(task["index"], "lost", f"it cannot begin: {error}")
+            release(slots)
+            return True
+        with stream:
             process = subprocess.Popen(
                 self._command(task),
                 cwd=workdir,
@@ -127,7 +137,7 @@ class _Runner:
                 env={**_environment(task["threads"]), ATTEMPT_VARIABLE: name},
                 pass_fds=[slot.fileno() for slot in slots],
             )
-        write_atomic(self._folder / f"{task['index']}.running", as_json(identity(process.pid)))
+        self._tell(f"{task['index']}.running", identity(process.pid))
         until, memory_mib = time.monotonic() + task["walltime_s"], task.get("memory_mib", math.inf)
         self._children.append(_Child(task["index"], name, process, output, until, memory_mib, slots))
         return True
@@ -156,7 +166,14 @@ class _Runner:
         return of_attempt(self._table.look(), child.name, child.process.pid)
 
     def _tell_end(self, index: int, reason: str, message: str) -> None:
-        write_atomic(self._folder / f"{index}.end", as_json({"reason": reason, "message": message}))
+        self._tell(f"{index}.end", {"reason": reason, "message": message})
+
+    def _tell(self, name: str, content: dict[str, Any]) -> None:
+        """Place a file for the daemon; where something else has its name, the others' tasks go on all the same."""
+        try:
+            write_atomic(self._folder / name, as_json(content))
+        except (IsADirectoryError, PermissionError) as error:
+            sys.stderr.write(f"{name} can't be told: {error}\n")
 
     def _enforce_walltimes(self) -> None:
         now = time.monotonic()

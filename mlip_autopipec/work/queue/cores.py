@@ -16,6 +16,10 @@ from pathlib import Path
 from typing import IO
 
 from mlip_autopipec.work.queue.processes import ProcessTable, end_processes, of_attempt
+from mlip_autopipec.work.small_files import open_regular
+
+#: Of an attempt's name in a slot; nothing of ours is longer.
+_NAME_MAX = 8192
 
 
 class Cores:
@@ -49,7 +53,12 @@ class Cores:
         for name in map(str, range(number)):
             if len(found) == wanted:
                 break
-            slot: IO[str] = (folder / name).open("a+", encoding="utf-8")
+            try:
+                descriptor = open_regular(folder / name)
+            except ValueError as error:  # what is no file is no core
+                sys.stderr.write(f"{error}\n")
+                continue
+            slot: IO[str] = os.fdopen(descriptor, "a+", encoding="utf-8", errors="replace")
             try:
                 fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -64,7 +73,7 @@ class Cores:
     def _is_left(self, slot: IO[str]) -> bool:
         """Whether the attempt that had it before has processes yet; they are told to end."""
         slot.seek(0)
-        before = slot.read()
+        before = slot.read(_NAME_MAX)
         left = of_attempt(self._table.look(), before) if before else []
         end_processes(left)
         if not left:

@@ -30,6 +30,7 @@ from mlip_autopipec.contract.files import read_regular
 from mlip_autopipec.work.job import as_json, write_atomic, write_once
 from mlip_autopipec.work.queue.batch import is_locked, run_batch
 from mlip_autopipec.work.queue.processes import Process, ProcessTable, attempt_name, end_processes
+from mlip_autopipec.work.small_files import create_beside
 
 #: How long a new runner may take to say who it is before the submission counts as unclear.
 _HANDSHAKE_S = 10.0
@@ -85,7 +86,8 @@ def _launch(root: Path, uid: str) -> None:
     status = 1
     try:
         os.setsid()
-        with (folder_of(root, uid) / "runner.log").open("ab") as log, Path(os.devnull).open("rb") as nothing:
+        log, _ = create_beside(folder_of(root, uid) / "runner.log")
+        with log, Path(os.devnull).open("rb") as nothing:
             os.dup2(nothing.fileno(), 0)
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)

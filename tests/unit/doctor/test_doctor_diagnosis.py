@@ -53,6 +53,9 @@ CASES = [
         Colour.RED,
         "Invalid partition",
     ),
+    (replace(FACTS, open_to=(".ap has mode 2775", True)), "others", Colour.RED, "2775"),
+    (replace(FACTS, open_to=("site.root may be written by others", False)), "others", Colour.YELLOW, "by others"),
+    (replace(FACTS, local_jobs_compile=False), "local jobs", Colour.YELLOW, "MemoryDenyWriteExecute"),
     (replace(FACTS, examined={"gamma": Examined(fit=False, words="γ is 0.3")}), "gamma", Colour.RED, "γ is 0.3"),
 ]
 
@@ -65,6 +68,13 @@ def test_what_is_wrong_has_its_colour_and_says_what_to_do(facts: Facts, about: s
     assert seen in found.seen
     assert found.remedy
     assert any(found.remedy in line for line in render(diagnose(facts)))
+
+
+def test_a_root_of_ones_own_and_local_jobs_that_compile_are_green() -> None:
+    """And each has its line."""
+    findings = diagnose(replace(FACTS, open_to=("", False), local_jobs_compile=True))
+    assert {finding.colour for finding in findings} == {Colour.GREEN}
+    assert {"others", "local jobs"} <= {finding.about for finding in findings}
 
 
 def test_with_sacct_a_slow_poll_is_no_trouble() -> None:

@@ -327,3 +327,11 @@ def test_the_price_of_gamma_is_told_and_advised_on() -> None:
     assert "exploration.stride" not in shares[0.04]
     assert "took 30% of the time of MD" in shares[0.3]
     assert "exploration.stride" in shares[0.3]
+
+
+def test_that_others_may_exchange_the_program_is_told(tmp_path: Path) -> None:
+    """Who reads the report must know; nothing is said of a root that is the user's alone."""
+    campaign = Campaign()
+    for allowed in (True, False):
+        render_report(campaign.events, tmp_path, tmp_path / "report.html", others_may_write=allowed)
+        assert ("site.others_may_write" in (tmp_path / "report.html").read_text()) == allowed

@@ -17,12 +17,16 @@ from mlip_autopipec.data_models.base import Reason
 from mlip_autopipec.data_models.events import EVENT_ADAPTER
 from mlip_autopipec.data_models.words import WORDS_MAX
 from mlip_autopipec.errors import TransientError
-from mlip_autopipec.ports import Completed, PostMortem
+from mlip_autopipec.ports import Completed, PostMortem, Void
 from mlip_autopipec.schedulers.local import LocalScheduler
 from mlip_autopipec.testing.clock import SimulatedClock
 from mlip_autopipec.testing.memory import MemoryTransport
 from mlip_autopipec.work.job import identity
 from mlip_autopipec.work.queue import local_queue
+from mlip_autopipec.work.queue.batch import run_batch
+from mlip_autopipec.work.queue.cores import Cores, release
+from mlip_autopipec.work.queue.processes import ProcessTable
+from mlip_autopipec.work.small_files import create_beside
 
 UID = "stand-0a1b2c.c000.calculation.b00"
 FILES = ("batch.json", "runner.json", "0.end", "0.running", "1.end", "claim")
@@ -125,6 +129,35 @@ async def test_a_file_of_the_queue_may_be_anything(root: Path, make: Callable[[P
     for name in ("0.end", "1.end", "0.running", "claim", "runner.json", "batch.json"):
         make(place(root, name))
         await ask_everything(root)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path)])
+async def test_a_lock_that_is_no_file_starts_no_runner_and_is_void(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    """Nothing waits for it; the next name is free of it."""
+    folder = local_queue.folder_of(tmp_path, UID)
+    folder.mkdir(parents=True)
+    make(folder / "runner.lock")
+    with pytest.raises(ValueError, match=r"runner\.lock is no regular file"):
+        run_batch(tmp_path, UID)
+    scheduler = LocalScheduler(InProcess(tmp_path), root=str(tmp_path), cores=1, payload="p.pyz", python="python3")
+    assert isinstance(await scheduler.locate(a_batch(some_tasks(1), uid=UID)), Void)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path), Path.touch])
+def test_a_core_or_an_output_that_is_no_file_costs_no_other(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """The core is not counted, the output has another name; a file that somebody has made is left as it is."""
+    slots = tmp_path / ".ap" / "slots" / socket.gethostname()
+    slots.mkdir(parents=True)
+    make(slots / "0")
+    taken = Cores(tmp_path, 2, ProcessTable()).take(1, "attempt")
+    assert taken is not None
+    release(taken)
+    make(tmp_path / "job-x.out")
+    stream, path = create_beside(tmp_path / "job-x.out")
+    stream.close()
+    assert path.name == "job-x.2.out"
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -96,7 +96,7 @@ async def test_a_root_that_others_may_write_is_told(group_root: Path, *, mode: i
 
 
 async def test_a_folder_that_stays_open_is_refused(group_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where it belongs to somebody else, or the file system knows no modes."""
+    """As where it belongs to somebody else, or the file system knows no modes; allowed, it is said."""
     program = group_root.parent / "bin" / "chmod"
     program.parent.mkdir()
     program.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
@@ -105,3 +105,6 @@ async def test_a_folder_that_stays_open_is_refused(group_root: Path, monkeypatch
 
     with pytest.raises(OperatorError, match=r"\.ap under site\.root .* mode 2775.*yours alone"):
         await close_to_others(LocalTransport(group_root))
+    words = await close_to_others(LocalTransport(group_root), may_stay_open=True)
+    assert "mode 2775" in words
+    assert "site.others_may_write allows it" in words

@@ -170,3 +170,15 @@ async def test_a_folder_that_goes_while_it_is_watched_is_told(outbox: Path) -> N
         await asyncio.to_thread(outbox.rmdir)
         with pytest.raises(TransientError, match="outbox"):
             await sets_until(names, lambda _: False)
+
+
+@pytest.mark.parametrize("poll", [False, True])
+async def test_a_name_that_is_no_text_costs_no_other(outbox: Path, *, poll: bool) -> None:
+    """Neither one that was there, nor one that comes while it is watched."""
+    place(outbox, "before\udcff")
+    async with watching(LocalWatcher(outbox, rescan_s=0.1, poll=poll)) as names:
+        assert await anext(names) == {"before\udcff"}
+        await anext(names)
+        for name in ("later\udcfe", "a.0.json"):
+            place(outbox, name)
+            assert name in (await sets_until(names, lambda seen, name=name: name in seen))[-1]  # type: ignore[misc]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from mlip_autopipec.data_models.task import AseOracle, CalculateParameters, Gene
 from mlip_autopipec.schedulers.shipment import pack
 from mlip_autopipec.work.attempt import EXIT_CODES, claim, make_run_folder, reason_of
 from mlip_autopipec.work.codes.lammps.files import read_trace
-from mlip_autopipec.work.job import Job, TaskFailed, as_json, identity, sha256_of, write_atomic
+from mlip_autopipec.work.job import Job, TaskFailed, as_json, identity, place_new, sha256_of, write_atomic
 from mlip_autopipec.work.structures import write_frames
 
 HERE = Path(__file__).parent
@@ -681,3 +682,40 @@ def test_a_disk_that_takes_no_outcome_is_told_by_the_exit_status(site: Site) -> 
     assert done.returncode == EXIT_CODES["storage"]
     assert "No space left on device" in done.stderr
     assert list((site.root / "outbox").iterdir()) == []
+
+
+#: What somebody may have made of a name before the program needs it.
+IN_THE_WAY = [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere"), lambda path: path.write_text("{")]
+
+
+@pytest.mark.parametrize("make", IN_THE_WAY)
+def test_names_that_something_else_has_are_gone_round(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """What is for people only is not told; files of the campaign get another name; nothing waits for a pipe."""
+    folder = tmp_path / "task"
+    (tmp_path / "potentials").mkdir()
+    folder.mkdir()
+    for name in ("progress.json", f"run-{'9' * 200}", "run-1"):
+        make(folder / name)
+    made, _ = make_run_folder(folder)
+    assert made.name == "run-2"
+    job = Job(root=tmp_path, workdir=made, task="t", parameters={}, inputs={}, cores=1, task_folder=folder)
+    job.progress(0.5, "half")
+    (made / "fit").mkdir()
+    (made / "fit" / "potential.yaml").touch()
+    (made / "label.extxyz").touch()
+    make(tmp_path / "potentials" / "003")
+    make(tmp_path / "potentials" / "003.extxyz")
+    placed = place_new(made / "fit", tmp_path / "potentials" / "003")
+    assert (placed / "potential.yaml").is_file()
+    assert place_new(made / "label.extxyz", tmp_path / "potentials" / "003.extxyz").name == "003.2.extxyz"
+
+
+@pytest.mark.parametrize("make", IN_THE_WAY)
+def test_a_claim_that_nobody_can_read_is_somebody_elses(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """Nothing waits for it, and nothing is taken for a life of this job."""
+    (tmp_path / "claim.uid").mkdir()
+    make(tmp_path / "claim.uid" / "started.json")
+    if not (tmp_path / "claim.uid" / "started.json").is_symlink():
+        assert not claim(tmp_path, "uid", "17")
+    make(tmp_path / "claim.other")
+    assert not claim(tmp_path, "other", "17")
