@@ -5,6 +5,7 @@ bring about, as sentences.
 """
 
 import asyncio
+import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
@@ -53,6 +54,8 @@ _DEATHS = (
     Reason.CANCELLED,
     Reason.LOST,
 )
+#: This part of garbled outcomes reads well, and of these this part is another campaign's.
+_SOILED, _OTHERS = 0.6, 0.5
 _GARBAGE = (b"", b"{", b"\xff\xfe", b"[]", b'{"version": 1}', b'{"version": 99, "status": "done"}')
 
 
@@ -257,9 +260,11 @@ class SimulatedJobs:
         self._end(job, PostMortem(Reason.CRASHED, "ended with exit code 1"))
 
     def _garble(self, job: Job) -> None:
-        half = self._result(job, self._chance).model_dump_json().encode()
-        half = half[: self._chance.randrange(len(half))]
-        self._transport.files[outbox_file(job)] = self._chance.choice((*_GARBAGE, half))
+        whole = self._result(job, self._chance).model_dump_json().encode()
+        half = whole[: self._chance.randrange(len(whole))]
+        garbage = self._chance.choice((*_GARBAGE, half))
+        aside = chance_aside(self._chance)
+        self._transport.files[outbox_file(job)] = _soiled(whole, aside) if aside.random() < _SOILED else garbage
         self._end(job, PostMortem(Reason.CRASHED, "ended with exit code 1"))
 
     def _finish(self, job: Job) -> None:
@@ -341,6 +346,12 @@ def node_name(node: int) -> str:
 def none_is_left(exclude: Collection[str]) -> bool:
     """Whether every node is excluded."""
     return {node_name(node) for node in range(_NODES)} <= set(exclude)
+
+
+def _soiled(whole: bytes, chance: random.Random) -> bytes:
+    """An outcome that reads well and must not be believed: another campaign's, or done without what was asked for."""
+    lie = {"campaign": "other-0a1b2c"} if chance.random() < _OTHERS else {"artefacts": {}}
+    return json.dumps({**json.loads(whole), **lie}).encode()
 
 
 def outbox_file(job: Job) -> str:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,12 +100,11 @@ def assert_nothing_doubled_or_lost(campaign: Campaign) -> None:
     for task in planned:
         claims = list((campaign.root / task.workdir).glob("claim.*"))
         assert len(claims) == 1, f"{task.id} ran {len(claims)} times"
-    assert_labels_once(campaign)
+    assert_labels_once(events, campaign.datasets().values())
 
 
-def assert_labels_once(campaign: Campaign) -> None:
-    """Every label that the journal knows is in its cycle's data set once, and no other is."""
-    events = campaign.events()
+def assert_labels_once(events: Iterable[ev.Event], datasets: Iterable[str]) -> None:
+    """Every label that the journal knows is in the data set of one cycle, once, and no other is in any."""
     labelled = Counter(
         event.outcome.task
         for event in events
@@ -112,7 +112,7 @@ def assert_labels_once(campaign: Campaign) -> None:
     )
     in_datasets = Counter(
         word.removeprefix("task=")
-        for text in campaign.datasets().values()
+        for text in datasets
         for line in text.splitlines()
         for word in line.split()
         if word.startswith("task=")

@@ -45,9 +45,13 @@ LIMIT_S = 16 * 3600.0
 _SLOW_THREADS, _THREAD_S = 0.2, 10.0
 #: Every campaign goes through a midnight.
 _START = datetime(2030, 2, 28, 22, tzinfo=UTC)
+_TOLERATED = timedelta(seconds=6)  # less of a step than this is none
 _JUMPS_S = (1.0, 30.0, 120.0, 600.0, 7200.0)
 #: How rounds of labels close in every third campaign.
 ROUND = {"quorum": 0.6, "deadline": "300 s"}
+_QUORUM, _DEADLINE = 0.6, timedelta(seconds=300)
+#: What the next phase needs of a task that is done.
+_NEEDED = {"calculate": {"label"}, "train": {"dataset", "potential_yaml"}, "explore": {"frames"}}
 #: Where the scheduler shows the past and every answer takes its time, jobs end while they are asked after.
 SLOW = FaultRates(slow=0.5, sight_frozen=0.3, post_mortem_none=0.3, dies=0.1)
 #: Where outcomes show up late, clocks are set and squeue is empty now and then, an end is hard to tell.
@@ -236,8 +240,11 @@ class Simulation:
         self._weather = Weather(self._clock, self._chance, rates, calm_after_s=CALM_AFTER_S)
         make = parts.site or (behind_slurm() if seed % 2 else in_memory())
         self._site = make(self._clock, self._weather, self._chance)
-        self._judge = Judge(self._site.jobs, self._clock, steady=not rates.clock_jumps)
-        self._config = copper_config(calculation={"round": ROUND} if parts.rounds and seed % 3 == 0 else {})
+        rounds = parts.rounds and seed % 3 == 0
+        self._judge = Judge(
+            self._site.jobs, self._clock, steady=not rates.clock_jumps, deadline=_DEADLINE if rounds else None
+        )
+        self._config = copper_config(calculation={"round": ROUND} if rounds else {})
         self._lines: list[bytes] = []
         self._state = self._shadow = WorkflowState()
         self._over = asyncio.Event()
@@ -504,8 +511,13 @@ class _Row:
 class Judge:
     """Holds the journal, event by event, against what the cluster knows and against what was labelled."""
 
-    def __init__(self, jobs: Jobs, clock: SimulatedClock, *, steady: bool) -> None:
-        """`steady`: nobody sets the daemon's clock, so that its waits can be measured."""
+    def __init__(
+        self, jobs: Jobs, clock: SimulatedClock, *, steady: bool, deadline: timedelta | None = None
+    ) -> None:
+        """`steady`: nobody sets the daemon's clock, so that its waits can be measured.
+
+        `deadline` of rounds of labels; None: they wait for all.
+        """
         self.violations: list[str] = []
         self._jobs = jobs
         self._clock = clock
@@ -515,6 +527,10 @@ class Judge:
         self._cancelled: set[str] = set()
         self._row = _Row()
         self._unfit: dict[str, list[float]] = {}  # when each node was known to be sick, by a clock that nobody sets
+        self._deadline = deadline
+        self._campaign = ""
+        self._round: tuple[datetime, frozenset[str]] | None = None  # when it began by the clock of now, and its tasks
+        self._done: set[str] = set()
         self._attempts: dict[str, list[tuple[str, int]]] = {}
         self._labels: dict[str, int] = {}  # made, and not trained on yet; how many fits have passed it by
         self._late = 0  # fits that may pass a label by: one, once a round has closed early or a task was brought back
@@ -528,18 +544,19 @@ class Judge:
     def see(self, event: ev.Event) -> None:
         """One event, as soon as it is known to be durable."""
         self._judge_faults(event)
+        self._judge_outcome(event)
         if isinstance(event, ev.TaskEnded):
             self._files |= {file.path: file.sha256 for file in _promised(event.outcome)}
         match event:
             case ev.SubmissionBegun():
                 self._judge_attempts(event)
-            case ev.TaskEnded(outcome=Outcome(status="done", kind="calculate") as outcome):
+            case ev.TaskEnded(outcome=Outcome(status="done", kind="calculate") as outcome) if outcome.artefacts:
                 self._labels[outcome.artefacts["label"].path] = 0
             case ev.TaskRetried():
                 self._late = 1
             case ev.PhaseEnded(digest=CalculationDigest() as digest) if digest.awaited:
                 self._late = 1
-            case ev.TaskEnded(outcome=Outcome(status="done", kind="train") as outcome):
+            case ev.TaskEnded(outcome=Outcome(status="done", kind="train") as outcome) if outcome.artefacts:
                 self._datasets.append(outcome.artefacts["dataset"].path)
             case ev.PhaseStarted(phase=Phase.TRAINING, tasks=(task,)):
                 self._judge_training(task.id, [item.file.path for item in task.inputs if item.name == "label"])
@@ -550,6 +567,41 @@ class Judge:
                 self.violations.append(f"converged, and nobody trained on {sorted(self._labels)}")
 
         self._judge_endings(event)
+        self._judge_round(event)
+
+    def _judge_outcome(self, event: ev.Event) -> None:
+        """Whatever lies in the outbox: what is an event is this campaign's, and has what the next phase needs."""
+        match event:
+            case ev.CampaignCreated():
+                self._campaign = event.campaign
+            case ev.TaskEnded(outcome=outcome):
+                if outcome.campaign != self._campaign:
+                    self.violations.append(f"{outcome.task} was ended by an outcome of {outcome.campaign}")
+                if outcome.status == "done" and (lack := _NEEDED.get(outcome.kind, set()) - outcome.artefacts.keys()):
+                    self.violations.append(f"{outcome.task} is done in the journal, without {sorted(lack)}")
+            case _:
+                pass
+
+    def _judge_round(self, event: ev.Event) -> None:
+        """A round closes with its quorum or at its deadline, by time that has passed and not by the clock."""
+        match event:
+            case ev.PhaseStarted(phase=Phase.CALCULATION):
+                self._round = (event.at, frozenset(task.id for task in event.tasks))
+            case ev.ClockStepped() if self._round is not None:
+                self._round = (self._round[0] + timedelta(seconds=event.by_s), self._round[1])
+            case ev.DaemonStarted() if self._round is not None:  # a step that no daemon saw: at most from now
+                self._round = (min(self._round[0], event.at), self._round[1])
+            case ev.TaskEnded(outcome=outcome) if outcome.status == "done":
+                self._done.add(outcome.task)
+            case ev.PhaseEnded(digest=CalculationDigest() as digest) if digest.awaited and self._round is not None:
+                began_at, tasks = self._round
+                if self._deadline is None or event.at - began_at >= self._deadline - _TOLERATED:
+                    return
+                if len(tasks & self._done) < _QUORUM * len(tasks):
+                    passed_s = (event.at - began_at).total_seconds()
+                    self.violations.append(f"a round was closed after {passed_s:.0f} s, before its deadline and quorum")
+            case _:
+                pass
 
     def compare_files(self, files: Mapping[str, bytes]) -> None:
         """What outcomes have promised is in the files, whoever was given up and still writes."""

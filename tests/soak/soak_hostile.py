@@ -274,11 +274,11 @@ def _judge(rain: Rain, code: int | None, row: Row, counted: Counter[str]) -> Non
     counted[f"{verdict.verdict}"] += 1
     if verdict.verdict == "failed":
         row.complain(f"{where}: {verdict.reason}")
-    for check in (assert_labels_once, assert_replays):
-        try:
-            check(campaign)
-        except AssertionError as error:
-            row.complain(f"{where}: {error}")
+    try:
+        assert_labels_once(events, _datasets(campaign, events))
+        assert_replays(campaign)
+    except AssertionError as error:
+        row.complain(f"{where}: {error}")
     for words in (*_lost(events), *_changed(campaign, events), *_touched(rain), *_said(campaign)):
         row.complain(f"{where}: {words}")
     planned = {task.id for event in events if isinstance(event, ev.PhaseStarted) for task in event.tasks}
@@ -286,6 +286,13 @@ def _judge(rain: Rain, code: int | None, row: Row, counted: Counter[str]) -> Non
     row.doubled += len(over) - len(set(over))
     row.lost += len(planned - set(over) - {event.task for event in events if isinstance(event, ev.TaskQuarantined)})
     counted["attempts lost"] += sum(isinstance(event, ev.AttemptLost) for event in events)
+
+
+def _datasets(campaign: Campaign, events: list[ev.Event]) -> list[str]:
+    """Those that the journal knows: there are others' names beside them."""
+    ends = [event.outcome for event in events if isinstance(event, ev.TaskEnded)]
+    files = [file.path for end in ends for name, file in end.artefacts.items() if name == "dataset"]
+    return [(campaign.root / path).read_text() for path in files]
 
 
 def _lost(events: list[ev.Event]) -> Iterator[str]:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, cast
 
+from pydantic import ValidationError
+
 from mlip_autopipec.config.schemas.site import SlurmQueue
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models import commands as cm
@@ -13,12 +15,13 @@ from mlip_autopipec.data_models.base import Mender, Phase, Reason, Verdict
 from mlip_autopipec.data_models.digest import CalculationDigest, ExplorationDigest, Label
 from mlip_autopipec.data_models.faults import MENDERS
 from mlip_autopipec.data_models.ids import attempt_file
-from mlip_autopipec.data_models.outcome import Ending
+from mlip_autopipec.data_models.outcome import Ending, Outcome
 from mlip_autopipec.data_models.state import Batch, BatchStatus, WorkflowState
 from mlip_autopipec.data_models.task import Input, Task
 from mlip_autopipec.errors import TransientError
 from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.loop import WorkflowManager
+from mlip_autopipec.orchestration.outcomes import judge_outcome
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.phases.calculation import Calculation
 from mlip_autopipec.phases.exploration import Exploration
@@ -227,6 +230,48 @@ class ForgetsSickNodes(Effects):
         return await super()._submit(batch, state.model_copy(update={"nodes": {}}))
 
 
+class BelievesWhatItReads(WorkflowManager):
+    """Makes an event of whatever reads as an outcome of a live attempt, whoever wrote it and whatever it lacks."""
+
+    async def _hand_in(
+        self,
+        contents: Mapping[str, bytes],
+        wanted: Sequence[str],
+        live: Mapping[str, tuple[Batch, int]],
+        state: WorkflowState,
+    ) -> None:
+        del wanted
+        now = self._clock.now()
+        for path, content in contents.items():
+            batch, index = live[path.removeprefix("outbox/")]
+            try:
+                outcome = Outcome.model_validate_json(content)
+            except ValidationError:
+                await self.record(judge_outcome(content, batch, index, state, now))
+            else:
+                await self.record(ev.TaskEnded(at=now, outcome=outcome))
+
+
+class LetsAStepCloseARound(WorkflowManager):
+    """Counts a round's deadline by the clock, whoever has set it since the round began."""
+
+    _phase: object = None
+    _stepped = timedelta()
+
+    async def _fold_in(self, step: ev.ClockStepped) -> None:
+        await super()._fold_in(step)
+        self._stepped += timedelta(seconds=step.by_s)
+
+    def _start_due(self, *args: object) -> None:
+        true = self.state
+        if self._phase != (true.cycle_index, true.current_phase):
+            self._phase, self._stepped = (true.cycle_index, true.current_phase), timedelta()
+        if true.phase_started_at is not None:
+            self.state = true.model_copy(update={"phase_started_at": true.phase_started_at - self._stepped})
+        super()._start_due(*args)  # type: ignore[arg-type] # whatever it takes
+        self.state = true
+
+
 class GoesOnInTrouble(WorkflowManager):
     """Decides as if the disk were never full."""
 
@@ -319,6 +364,12 @@ class ReadsNoForeignLines(SlurmScheduler):
 def ignores_the_mended_file(*_: object) -> tuple[ev.Event, ...]:
     """What a daemon makes of a changed site file that leaves everything to `resume`."""
     return ()
+
+
+def believes_another_programs_snapshot(_: Sequence[ev.Event], state: WorkflowState) -> WorkflowState:
+    """What a daemon begins with that takes the snapshot of a program which counted no failures."""
+    tasks = {name: record.model_copy(update={"failures": ()}) for name, record in state.tasks.items()}
+    return state.model_copy(update={"tasks": tasks})
 
 
 def forgets_pauses(_: Sequence[ev.Event], state: WorkflowState) -> WorkflowState:

@@ -48,6 +48,14 @@ PLANTED = {
         Parts(site=in_memory(bugs.WritesWhereOthersWrite)), "is not what its outcome said"
     ),
     "seals too late": Planted(Parts(site=behind_slurm(bugs.SealsTooLate)), "was given up and leaves an outcome"),
+    "journals an outcome before it judges": Planted(Parts(manager=bugs.BelievesWhatItReads), "is done in the journal"),
+    "believes another campaign's outcome": Planted(Parts(manager=bugs.BelievesWhatItReads), "ended by an outcome of"),
+    "lets a step of the clock close a round": Planted(
+        Parts(manager=bugs.LetsAStepCloseARound), "a round was closed after", SEEDS_ROUNDS
+    ),
+    "believes another program's snapshot": Planted(
+        Parts(replay=bugs.believes_another_programs_snapshot), "another state"
+    ),
     "forgets a label": Planted(Parts(runners=bugs.forgetful_runners), "does not read"),
     "counts a label twice": Planted(Parts(runners=bugs.repeating_runners), "reads again"),
     "counts a late label twice": Planted(Parts(runners=bugs.double_counting_runners), "reads again", SEEDS_ROUNDS),
