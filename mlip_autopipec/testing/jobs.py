@@ -350,7 +350,7 @@ def none_is_left(exclude: Collection[str]) -> bool:
 
 def _soiled(whole: bytes, chance: random.Random) -> bytes:
     """An outcome that reads well and must not be believed: another campaign's, or done without what was asked for."""
-    lie = {"campaign": "other-0a1b2c"} if chance.random() < _OTHERS else {"artefacts": {}}
+    lie: dict[str, object] = {"campaign": "other-0a1b2c"} if chance.random() < _OTHERS else {"artefacts": {}}
     return json.dumps({**json.loads(whole), **lie}).encode()
 
 

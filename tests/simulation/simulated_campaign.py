@@ -511,9 +511,7 @@ class _Row:
 class Judge:
     """Holds the journal, event by event, against what the cluster knows and against what was labelled."""
 
-    def __init__(
-        self, jobs: Jobs, clock: SimulatedClock, *, steady: bool, deadline: timedelta | None = None
-    ) -> None:
+    def __init__(self, jobs: Jobs, clock: SimulatedClock, *, steady: bool, deadline: timedelta | None = None) -> None:
         """`steady`: nobody sets the daemon's clock, so that its waits can be measured.
 
         `deadline` of rounds of labels; None: they wait for all.

@@ -2,12 +2,12 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from restore_stand import Place
 
 from mlip_autopipec.config.loader import LoadedConfig
 from mlip_autopipec.daemon.restore import restore
@@ -15,10 +15,6 @@ from mlip_autopipec.errors import OperatorError
 from mlip_autopipec.journal.mend import find_damage
 from mlip_autopipec.work.queue import batch
 from mlip_autopipec.work.queue.processes import Process
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "unit"))
-
-from restore_stand import Place
 
 #: A task whose Python dies at once and whose code lives on, and says when it began and ended.
 _OUTLIVED = """#!/bin/sh
