@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,15 +10,19 @@ from typing import Any
 from zlib import crc32
 
 import pytest
+from job_stand import UID, Site, copper, ref, task_of
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.data_models.task import AseOracle, CalculateParameters
 from mlip_autopipec.journal.durable import replace_file
 from mlip_autopipec.journal.mend import begin_mending, find_damage
 from mlip_autopipec.journal.segments import Scan
 from mlip_autopipec.journal.snapshot import load_snapshot, program, save_snapshot
 from mlip_autopipec.journal.writer import SegmentWriter, cut_torn_tail
+from mlip_autopipec.work.attempt import run_task
 from mlip_autopipec.work.job import write_atomic, write_once
+from mlip_autopipec.work.structures import write_frames
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -171,3 +176,34 @@ def test_a_snapshot_of_another_program_is_not_believed(tmp_path: Path) -> None:
     path.write_bytes(hashlib.sha256(body).hexdigest().encode() + b" " + body)
 
     assert load_snapshot(tmp_path) is None
+
+
+def test_what_an_outcome_names_is_durable_before_the_outcome_has_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through a whole task: the label and its folder, then the outcome in that folder, then the outbox."""
+    root = tmp_path / "site"
+    root.mkdir()
+    structure = root / "structure.extxyz"
+    write_frames(structure, [copper()])
+    oracle = AseOracle(calculator="ase.calculators.emt.EMT")
+    asked = CalculateParameters(role="train", origin="a test", oracle=oracle, force_max_ev_per_angstrom=50.0)
+    task = task_of(asked, [("structure", ref(root, structure))])
+    folder = Site.at(root).place(task)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    disk = Disk(folder / "run-1", monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    try:
+        assert run_task(root, task.workdir, UID, 0, "17") == 0
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    label = folder / "run-1" / "label.extxyz"
+    done = disk.done
+    named, placed = done.index(("name", "outcome.json")), done.index(("name", f"{UID}.0.json"))
+    of_label = done.index(("sync", "label.extxyz", label.stat().st_size))
+    assert of_label < done.index(("sync", ".", None), of_label) < named < placed
+    assert done.index(("sync", ".", None), named) < placed < done.index(("sync", "outbox", None), placed)
+    synced = [each for each in done[:named] if each[0] == "sync" and str(each[1]).startswith(".outcome.json")]
+    assert [size for _, _, size in synced] == [(folder / "run-1" / "outcome.json").stat().st_size]
