@@ -53,6 +53,7 @@ class Rain:
     strange: list[Path] = field(default_factory=list)
     wanted: list[Path] = field(default_factory=list)
     moved: int = 0
+    resumed: int = 0
     _growing: list[Path] = field(default_factory=list)
 
     def drop(self) -> None:
@@ -76,13 +77,16 @@ class Rain:
                     stream.write(b'{"more": ' * 1000)
 
     def mend(self, seen: int) -> int:
-        """Move away what the daemon says is in its way, as a person does; how many events have been read."""
+        """Move away what the daemon says is in its way, and resume, as a person does; the number of events read."""
         events = self.campaign.events()
         for event in events[seen:]:
-            if isinstance(event, ev.EffectDeferred) and "Move away" in event.message:
+            if isinstance(event, ev.EffectDeferred):
                 for path in [each for each in self.wanted if each.name in event.message and os.path.lexists(each)]:
                     path.rename(self.campaign.config.parent / f"moved-{self.moved}")
                     self.moved += 1
+        pauses = [event for event in events if isinstance(event, ev.Paused | ev.Resumed)]
+        if pauses and isinstance(pauses[-1], ev.Paused):
+            self.resumed += self.campaign.ctl("resume").returncode == 0
         return len(events)
 
     def grow(self, path: Path) -> None:
@@ -218,7 +222,9 @@ def soak_hostile(
             code = _run(rain, number - row.faults.total(), row, tell)
             row.faults += rain.fallen
             row.runs += 1
-            counted += Counter({"names moved away": rain.moved, "names of ours taken": len(rain.wanted)})
+            counted["names of ours taken"] += len(rain.wanted)
+            counted["names moved away"] += rain.moved
+            counted["pauses resumed"] += rain.resumed
             _judge(rain, code, row, counted)
     row.took_s = time.monotonic() - began_s
     row.counted = ", ".join(f"{times} {what}" for what, times in counted.items())

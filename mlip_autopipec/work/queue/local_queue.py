@@ -64,7 +64,9 @@ def submit(root: Path, spec: Mapping[str, Any]) -> Answer:
         if not first or time.monotonic() >= until:
             return {"unclear": "a runner was started and has not said who it is"}
         time.sleep(_LOOK_EVERY_S)
-    return {"unclear": "it was proved never to have begun"} if "void" in runner else {"accepted": _job_id(runner)}
+    if not _is_identity(runner):  # `locate` says what that means
+        return {"unclear": "it was proved never to have begun, or something else has the name of its runner"}
+    return {"accepted": _job_id(runner)}
 
 
 def stage(root: Path, spec: Mapping[str, Any]) -> bool:
@@ -105,7 +107,11 @@ def locate(root: Path, asked: Mapping[str, Any]) -> Answer:
             return {"unclear": "a runner is about to begin"}
         write_once(folder / "runner.json", as_json({"void": True}))
     runner = read_json(folder / "runner.json") or {}
-    return {"void": "no runner had begun, and none will"} if "void" in runner else {"accepted": _job_id(runner)}
+    if "void" in runner:
+        return {"void": "no runner had begun, and none will"}
+    if not _is_identity(runner) and not is_locked(folder) and not any(map(Path.exists, _claims(root, folder))):
+        return {"void": "something else has the name of its runner, so that none has begun, and none will"}
+    return {"accepted": _job_id(runner)}
 
 
 def sight(root: Path, asked: Mapping[str, Any]) -> Answer:

@@ -17,7 +17,7 @@ from mlip_autopipec.data_models.base import Reason
 from mlip_autopipec.data_models.events import EVENT_ADAPTER
 from mlip_autopipec.data_models.words import WORDS_MAX
 from mlip_autopipec.errors import TransientError
-from mlip_autopipec.ports import Completed, PostMortem, Void
+from mlip_autopipec.ports import Accepted, Completed, PostMortem, Unclear, Void
 from mlip_autopipec.schedulers.local import LocalScheduler
 from mlip_autopipec.testing.clock import SimulatedClock
 from mlip_autopipec.testing.memory import MemoryTransport
@@ -196,6 +196,26 @@ async def test_an_answer_that_is_none_passes(said: bytes) -> None:
     scheduler = LocalScheduler(Says(), root="/site", cores=1, payload="p.pyz", python="python3")
     with pytest.raises(TransientError):
         await scheduler.sight([a_batch(some_tasks(1), uid=UID)])
+
+
+@pytest.mark.parametrize(
+    "make", [Path.mkdir, os.mkfifo, lambda path: path.write_text("{"), lambda path: path.symlink_to("x")]
+)
+async def test_a_runner_whose_name_something_else_has_never_begins(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    """Its tasks are free for the next batch at once, and none of them is called lost."""
+    folder = local_queue.folder_of(tmp_path, UID)
+    folder.mkdir(parents=True)
+    make(folder / "runner.json")
+    scheduler = LocalScheduler(InProcess(tmp_path), root=str(tmp_path), cores=1, payload="p.pyz", python="python3")
+    tasks = some_tasks(1)
+    batch = a_batch(tasks, uid=UID)
+    (folder / "sent").mkdir()  # whoever has sent it has died
+    assert isinstance(await scheduler.submit(batch, tasks), Unclear)
+    assert isinstance(await scheduler.locate(batch), Void)
+    (tmp_path / tasks[0].workdir / f"claim.{UID}").mkdir(parents=True)
+    assert isinstance(await scheduler.locate(batch), Accepted)
 
 
 async def test_words_of_the_queue_are_cut_and_valid(root: Path) -> None:
