@@ -34,7 +34,8 @@ def page() -> str:
         "submitted twice by an answer that went missing runs once.",
         "Replace the names in a file by yours, and try it: `autopipecctl config check`, then `autopipecctl doctor`,",
         "which also asks Slurm (`sbatch --test-only`) whether it would take the jobs of every phase.",
-        "None of these four kinds of cluster has run a campaign of ours yet.",
+        "With their names replaced, a real Slurm takes the jobs of all four; none of these kinds of cluster has run",
+        "a campaign of ours yet.",
         "",
     ]
     for name, (title, phase) in SHOWN.items():
