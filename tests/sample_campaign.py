@@ -10,17 +10,17 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from mlip_autopipec.contract.label import AseOracle, CalculateParameters
 from mlip_autopipec.contract.select import SelectParameters
+from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import digest as dg
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models import outcome as oc
-from mlip_autopipec.data_models.base import FileRef, Phase, Reason, Role, Verdict
+from mlip_autopipec.data_models.base import FileRef, Phase, Reason, Verdict
 from mlip_autopipec.data_models.ids import batch_uid
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.task import (
-    AseOracle,
-    CalculateParameters,
     ExploreParameters,
     GenerateParameters,
     Input,

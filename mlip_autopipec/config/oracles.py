@@ -6,10 +6,11 @@ that tasks carry it, and a file that is changed later changes nothing unseen.
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from mlip_autopipec.config.elements import SYMBOLS
 from mlip_autopipec.config.mistakes import KeyPath, Mistake, nearest, shown
@@ -18,6 +19,7 @@ from mlip_autopipec.config.schemas.oracles import ElementSection, EspressoSectio
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 
 _ORACLE: KeyPath = ("calculation", "oracle")
+_ELEMENT = TypeAdapter(ElementSection)
 _SYMBOLS_ALIKE = 0.4  # of a file's name and an element's symbol, which is short
 _FILES_ALIKE = 0.6
 
@@ -29,9 +31,7 @@ def with_table(config: WorkflowConfig) -> WorkflowConfig:
         return config
     published = _published(oracle.sssp_file)
     table = {element: published[element] for element in config.campaign.elements if element in published}
-    changed = oracle.model_copy(
-        update={"sssp_file": None, "pseudopotentials": {**table, **oracle.pseudopotentials}},
-    )
+    changed = replace(oracle, sssp_file=None, pseudopotentials={**table, **oracle.pseudopotentials})
     section = config.calculation.model_copy(update={"oracle": changed})
     return config.model_copy(update={"calculation": section})
 
@@ -83,8 +83,13 @@ def _published(path: Path) -> Mapping[str, ElementSection]:
     try:
         content = json.loads(path.read_bytes())
         return {
-            element: ElementSection(
-                file=one["filename"], md5=one["md5"], ecutwfc_ry=one["cutoff_wfc"], ecutrho_ry=one["cutoff_rho"]
+            element: _ELEMENT.validate_python(
+                {
+                    "file": one["filename"],
+                    "md5": one["md5"],
+                    "ecutwfc_ry": one["cutoff_wfc"],
+                    "ecutrho_ry": one["cutoff_rho"],
+                }
             )
             for element, one in content.items()
         }

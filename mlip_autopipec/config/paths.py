@@ -5,6 +5,7 @@ A Path in a section is a file of this machine. Only `site.root`, and what stands
 
 import os.path
 from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,8 @@ def _anchored(value: Any, base: Path) -> Any:
     if isinstance(value, BaseModel):
         names = type(value).model_fields
         return value.model_copy(update={name: _anchored(getattr(value, name), base) for name in names})
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{each.name: _anchored(getattr(value, each.name), base) for each in fields(value)})
     if isinstance(value, tuple):
         return tuple(_anchored(item, base) for item in value)
     if isinstance(value, dict):

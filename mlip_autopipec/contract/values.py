@@ -4,9 +4,10 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field
-from typing import Any, Literal, TypeVar, Union, dataclass_transform
+from enum import Enum
+from typing import Annotated, Any, Literal, TypeVar, Union, dataclass_transform
 
 T = TypeVar("T")
 
@@ -22,14 +23,45 @@ def value(kind: type[T]) -> type[T]:
     return dataclasses.dataclass(frozen=True, kw_only=True)(kind)
 
 
-def about(description: str = "", **bounds: float) -> Mapping[str, Any]:
-    """The `metadata` of a field: what it is, for people, and its bounds (`ge`, `gt`, `le`, `lt`), for pydantic."""
+def about(description: str = "", **bounds: object) -> Mapping[str, Any]:
+    """The `metadata` of a field: what it is, for people, and its bounds for pydantic, by pydantic's names.
+
+    They are `ge`, `gt`, `le`, `lt` of numbers, `pattern` of texts, `min_length` of lists and mappings; and
+    `exclude_if`, which tells values that are left out where the field is written.
+    """
     return {"description": description, **bounds} if description else bounds
+
+
+class Within:
+    """Bounds of what is in a list or a mapping, such as `dict[str, Annotated[float, Within(ge=0)]]`."""
+
+    def __init__(self, **bounds: float) -> None:
+        self.bounds = bounds
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Pydantic's schema of the value with these bounds; it is a mapping, so that nothing of pydantic is needed."""
+        return {**handler(source), **self.bounds}
 
 
 def given(settings: object) -> dict[str, Any]:
     """The fields of a value by name, to make another of them that has these and more."""
     return {each.name: getattr(settings, each.name) for each in dataclasses.fields(settings)}  # type: ignore[arg-type]
+
+
+def plain(settings: Any) -> Any:
+    """A value as JSON has it, without what its fields say is left out."""
+    if dataclasses.is_dataclass(settings) and not isinstance(settings, type):
+        fields = ((each, getattr(settings, each.name)) for each in dataclasses.fields(settings))
+        return {
+            each.name: plain(content)
+            for each, content in fields
+            if not each.metadata.get("exclude_if", lambda _: False)(content)
+        }
+    if isinstance(settings, tuple | list):
+        return [plain(item) for item in settings]
+    if isinstance(settings, dict):
+        return {name: plain(item) for name, item in settings.items()}
+    return settings.value if isinstance(settings, Enum) else settings
 
 
 def read(kind: type[T], content: object, where: str = "") -> T:
@@ -40,6 +72,8 @@ def read(kind: type[T], content: object, where: str = "") -> T:
 
 def _read(kind: Any, content: Any, where: str) -> Any:
     origin, members = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return _read(members[0], content, where)
     if dataclasses.is_dataclass(kind):
         return _read_fields(kind, content, where)
     if origin in {Union, types.UnionType}:
@@ -53,12 +87,13 @@ def _read(kind: Any, content: Any, where: str) -> Any:
 
 
 def _read_plain(kind: Any, content: Any, where: str) -> Any:
-    """A word of a Literal, a number, a text."""
-    if typing.get_origin(kind) is Literal:
-        words = typing.get_args(kind)
+    """A word of a Literal or an enumeration, a number, a text."""
+    is_enum = isinstance(kind, type) and issubclass(kind, Enum)
+    if is_enum or typing.get_origin(kind) is Literal:
+        words = [each.value for each in kind] if is_enum else typing.get_args(kind)
         if content not in words:
             raise _unexpected(where, f"one of {', '.join(map(str, words))}", content)
-        return content
+        return kind(content) if is_enum else content
     if kind is float and isinstance(content, int) and not isinstance(content, bool):
         return float(content)
     if kind is not Any and (not isinstance(content, kind) or (isinstance(content, bool) and kind is not bool)):
@@ -87,13 +122,14 @@ def _read_fields(kind: Any, content: Any, where: str) -> Any:
 
 
 def _read_union(members: tuple[Any, ...], content: Any, where: str) -> Any:
-    """The first member that the content is one of."""
+    """The first member that the content is one of; of several values of the contract the one that its `kind` names."""
     if content is None and types.NoneType in members:
         return None
     wrong: list[ValueError] = []
-    for member in members:
-        if member is types.NoneType:
-            continue
+    others = [member for member in members if member is not types.NoneType]
+    told = content.get("kind") if isinstance(content, dict) else None
+    named = [member for member in others if told is not None and told in _kinds(member)]
+    for member in named or others:
         try:
             return _read(member, content, where)
         except ValueError as error:
@@ -114,5 +150,11 @@ def _unexpected(where: str, words: str, content: object) -> ValueError:
 @functools.cache
 def _hints(kind: Any) -> Mapping[str, Any]:
     """The types of a dataclass's own fields, by name."""
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     return {each.name: hints[each.name] for each in dataclasses.fields(kind)}
+
+
+def _kinds(member: Any) -> tuple[Any, ...]:
+    """The words of `kind` that a value of the contract answers to."""
+    hints: Mapping[str, Any] = _hints(member) if dataclasses.is_dataclass(member) else {}  # type: ignore[arg-type] # it is a type
+    return typing.get_args(hints.get("kind"))

@@ -28,6 +28,7 @@ from structlog.typing import FilteringBoundLogger
 from mlip_autopipec.config.loader import LoadedConfig, effective_yaml, load_config, refusal
 from mlip_autopipec.config.schemas.oracles import oracle_of
 from mlip_autopipec.config.supplies import supplies
+from mlip_autopipec.contract.values import plain
 from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.control.server import ControlServer
 from mlip_autopipec.daemon.ending import Ending, signals
@@ -283,7 +284,7 @@ class _Daemon:
         if oracle.kind != "ase":
             return
         asked = {
-            "oracle": oracle.model_dump(mode="json"),
+            "oracle": plain(oracle),
             "elements": self._config.campaign.elements,
             "distance_min_angstrom": self._config.distance_min_angstrom,
         }

@@ -101,15 +101,6 @@ class Mender(StrEnum):
     PROGRAM = "program"  # a bug of this program: the daemon ends with 70
 
 
-class Role(StrEnum):
-    """What a labelled structure is for. A test structure is never trained on, in any cycle."""
-
-    TRAIN = "train"
-    TEST = "test"
-    PROPERTY = "property"  # for the gate alone: neither trained on, nor in any error
-    ISOLATED_ATOM = "isolated_atom"  # its energy is its element's zero: neither trained on, nor in any error
-
-
 def _below_the_root(path: str) -> str:
     """A path that leads nowhere else, whoever wrote it. Raises ValueError."""
     if not path.isprintable() or path.startswith("/") or not {".", "..", ""}.isdisjoint(path.split("/")):

@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from mlip_autopipec.data_models.base import FileRef, Model, Role
+from mlip_autopipec.contract.words import Role
+from mlip_autopipec.data_models.base import FileRef, Model
 from mlip_autopipec.data_models.outcome import (
     Calibration,
     ConditionErrors,

@@ -9,7 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from mlip_autopipec.data_models.base import FileRef, Model, Reason, Role
+from mlip_autopipec.contract.words import Role
+from mlip_autopipec.data_models.base import FileRef, Model, Reason
 
 PROGRESS_WORDS_MAX = 1000
 

@@ -9,12 +9,13 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field, computed_field
 
+from mlip_autopipec.contract.label import KMesh
 from mlip_autopipec.data_models.base import FileRef, Mender, Model, Phase, Place, Reason, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary, Digest, Ladder, OracleFigure, WalkerEnd
 from mlip_autopipec.data_models.events import Actor, JobState, QueuedJob, SiteHealth
 from mlip_autopipec.data_models.outcome import Outcome, PastErrors
 from mlip_autopipec.data_models.potential import Potential
-from mlip_autopipec.data_models.task import KMesh, Task
+from mlip_autopipec.data_models.task import Task
 
 
 class Stage(StrEnum):

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, SerializerFunctionWrapHandler, TypeAdapter, model_serializer, model_validator
 
 from mlip_autopipec.contract.crystals import crystal_name
+from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.select import SelectParameters
-from mlip_autopipec.data_models.base import FileRef, Model, Phase, Role
+from mlip_autopipec.data_models.base import FileRef, Model, Phase
 
 
 class Prototype(Model):
@@ -272,93 +273,6 @@ class ExploreParameters(Model):
     gamma_grace_steps: int = Field(default=0, ge=0, description="first steps, in which γ halts nothing")
     engine: AnyEngine = WheelEngine()
     fingerprint: str | None = Field(default=None, description="of potential and active set, which belong together")
-
-
-class AseOracle(Model):
-    """Any ASE calculator by its import path."""
-
-    kind: Literal["ase"] = "ase"
-    calculator: str = Field(description="module.path.ClassName")
-    arguments: dict[str, Any] = Field(default_factory=dict)
-
-
-class Smearing(Model):
-    """Occupations of a metal; the energy of a label is F = E - TS, which the forces belong to."""
-
-    kind: Literal["mv", "mp", "gaussian", "fermi_dirac"] = "mv"
-    width_ry: float = Field(default=0.02, gt=0, lt=1)
-
-
-class Pseudopotential(Model):
-    """One element's pseudopotential: a file in the pseudopotential folder, and what its content must be."""
-
-    file: str = Field(pattern=r"^[^/\s'\"]+$", description="name of the UPF file")
-    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$", description="refused with another content")
-    md5: str | None = Field(default=None, pattern="^[0-9a-f]{32}$", description="the same; SSSP publishes these")
-
-
-#: What a k-mesh is counted from: the cell at hand, as it was before there was a choice, or the family's reference.
-KMesh = Literal["cell", "family"]
-
-
-class EspressoSettings(Model):
-    """What a label by pw.x rests on, and how pw.x is started, but for pseudopotentials and cutoffs."""
-
-    kind: Literal["espresso"] = "espresso"
-    command: str = Field(default="pw.x", min_length=1, description="after the phase's launcher; such as `pw.x -nk 2`")
-    pseudo_folder: str = Field(pattern="^/", description="full path of the UPF files, where the jobs run")
-    k_spacing_inverse_angstrom: float = Field(
-        gt=0,
-        description="the mesh has ceil(|b| / spacing) points or more along each reciprocal vector b of the unstrained"
-        " cell; |b| has its 2π",
-    )
-    k_offset: tuple[Literal[0, 1], Literal[0, 1], Literal[0, 1]] = Field(
-        default=(0, 0, 0), description="1 shifts the mesh by half a step; the default has Γ in it"
-    )
-    smearing: Smearing | None = Field(default=Smearing(), description="null: fixed occupations, for insulators")
-    starting_magnetization: dict[str, Annotated[float, Field(ge=-1, le=1)]] = Field(
-        default_factory=dict,
-        description="by element, in parts of its valence; any makes the calculation spin-polarised",
-    )
-    charge: float = Field(default=0.0, description="of the cell, in electrons missing")
-    scf_threshold_ry_per_atom: float = Field(default=1e-9, gt=0, lt=1e-3, description="when an SCF is converged")
-    system: dict[str, bool | int | float | str] = Field(
-        default_factory=dict, description="further keys of pw.x's &SYSTEM, such as vdw_corr"
-    )
-    mixing_beta: float = Field(default=0.7, gt=0, le=1, description="to begin with; 0.3 where an SCF fails")
-    electron_maxstep: int = Field(default=100, ge=1, le=400, description="to begin with; 400 where an SCF fails")
-    tries_max: int = Field(default=5, ge=1, description="runs of pw.x in one attempt; all but the first are healing")
-
-
-class EspressoOracle(EspressoSettings):
-    """Quantum ESPRESSO's pw.x, with everything said."""
-
-    pseudopotentials: dict[str, Pseudopotential] = Field(min_length=1)
-    ecutwfc_ry: float = Field(gt=0)
-    ecutrho_ry: float = Field(gt=0)
-    k_mesh: KMesh = "cell"
-
-    @model_serializer(mode="wrap")
-    def _without_the_rule_of_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Tasks and fingerprints of before there was a choice keep their names: the older rule is left out."""
-        content: dict[str, Any] = dump(self)
-        if self.k_mesh == "cell":
-            content.pop("k_mesh", None)
-        return content
-
-
-AnyOracle = Annotated[AseOracle | EspressoOracle, Field(discriminator="kind")]
-
-
-class CalculateParameters(Model):
-    """Label one structure: energy, forces, stress."""
-
-    kind: Literal["calculate"] = "calculate"
-    role: Role
-    origin: str = Field(description="where the structure came from, for the data set")
-    oracle: AnyOracle
-    force_max_ev_per_angstrom: float = Field(gt=0, description="a label with a larger force is refused")
-    pressure_max_gpa: float = Field(default=1000.0, gt=0, description="the same for its pressure, of either sign")
 
 
 class Stage(Model):

@@ -14,6 +14,7 @@ from mlip_autopipec.config.mistakes import dotted
 from mlip_autopipec.config.schemas.oracles import oracle_of
 from mlip_autopipec.config.schemas.site import ResourcesSection, SlurmQueue
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.values import plain
 from mlip_autopipec.data_models.base import Phase, Place
 from mlip_autopipec.data_models.text import answer_in, first_lines
 from mlip_autopipec.doctor.diagnosis import Examined, Facts, Finding, Reply, SlurmFacts, diagnose
@@ -85,7 +86,7 @@ async def try_oracle(config: WorkflowConfig) -> AsyncIterator[str]:
         codes = _Codes(config, way.transport, shipment)
         oracle = oracle_of(config.calculation.oracle, config.campaign.elements, "family")
         asked = {
-            "oracle": oracle.model_dump(mode="json"),
+            "oracle": plain(oracle),
             "prototype": config.generation.prototypes[0].model_dump(mode="json"),
         }
         trials = read_trials((await codes.answer("trials", asked))["trials"])
@@ -235,11 +236,11 @@ class _Codes:
         yield "gamma", await self._examine("gamma", {})
         oracle = oracle_of(self.config.calculation.oracle, self.config.campaign.elements)
         if oracle.kind == "espresso":
-            asked = {"oracle": oracle.model_dump(mode="json"), "elements": self.config.campaign.elements}
+            asked = {"oracle": plain(oracle), "elements": self.config.campaign.elements}
             yield "espresso", await self._examine("espresso", asked)
         else:
             asked = {
-                "oracle": oracle.model_dump(mode="json"),
+                "oracle": plain(oracle),
                 "elements": self.config.campaign.elements,
                 "distance_min_angstrom": self.config.distance_min_angstrom,
             }

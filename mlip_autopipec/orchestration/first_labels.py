@@ -19,12 +19,12 @@ from math import hypot
 
 from mlip_autopipec.config.schemas.phases import FirstLabelsSection
 from mlip_autopipec.contract.crystals import crystal_name
+from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.digest import GenerationDigest, OracleFigure
 from mlip_autopipec.data_models.events import Actor
 from mlip_autopipec.data_models.outcome import CalculateMetrics, OracleNumbers, PropertyCell
 from mlip_autopipec.data_models.state import Stage, TaskRecord, WorkflowState
-from mlip_autopipec.data_models.task import CalculateParameters
 
 #: Who pauses a campaign whose oracle contradicts itself.
 CHECK = Actor(uid=-1, pid=0, name="the check of the first labels")

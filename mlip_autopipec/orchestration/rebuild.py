@@ -16,12 +16,12 @@ from datetime import datetime
 
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
+from mlip_autopipec.contract.label import KMesh
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
 from mlip_autopipec.data_models.ids import attempt_file, batch_uid, sort_key
 from mlip_autopipec.data_models.state import Stage, TaskRecord, TaskStatus, WorkflowState
-from mlip_autopipec.data_models.task import KMesh
 from mlip_autopipec.errors import OperatorError
 from mlip_autopipec.orchestration.decide import decide
 from mlip_autopipec.orchestration.effects import settle

@@ -5,7 +5,9 @@ from datetime import datetime
 from typing import TypeVar
 
 from mlip_autopipec.config.schemas.phases import ConvergenceSection
-from mlip_autopipec.data_models.base import Mender, Phase, Reason, Role, Verdict
+from mlip_autopipec.contract.label import CalculateParameters
+from mlip_autopipec.contract.words import Role
+from mlip_autopipec.data_models.base import Mender, Phase, Reason, Verdict
 from mlip_autopipec.data_models.digest import (
     CalculationDigest,
     CycleSummary,
@@ -18,7 +20,7 @@ from mlip_autopipec.data_models.digest import (
 from mlip_autopipec.data_models.faults import MENDERS
 from mlip_autopipec.data_models.outcome import Structure
 from mlip_autopipec.data_models.state import Failure, Stage, TaskRecord, TaskStatus, WorkflowState
-from mlip_autopipec.data_models.task import CalculateParameters, Resources
+from mlip_autopipec.data_models.task import Resources
 from mlip_autopipec.orchestration.census import census
 from mlip_autopipec.orchestration.first_labels import property_tasks
 from mlip_autopipec.orchestration.machine import ENDED, is_bootstrap, next_in_flow

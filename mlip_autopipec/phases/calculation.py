@@ -2,11 +2,13 @@
 
 from mlip_autopipec.config.schemas.oracles import oracle_of
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
-from mlip_autopipec.data_models.base import Phase, Role
+from mlip_autopipec.contract.label import CalculateParameters
+from mlip_autopipec.contract.words import Role
+from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.digest import CalculationDigest, Label
 from mlip_autopipec.data_models.outcome import CalculateMetrics
 from mlip_autopipec.data_models.state import TaskStatus, WorkflowState
-from mlip_autopipec.data_models.task import CalculateParameters, Input, Task, make_task
+from mlip_autopipec.data_models.task import Input, Task, make_task
 from mlip_autopipec.errors import BugError
 from mlip_autopipec.orchestration.first_labels import check
 from mlip_autopipec.orchestration.machine import ENDED

@@ -6,7 +6,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from mlip_autopipec.data_models.base import Phase, Role
+from mlip_autopipec.contract.words import Role
+from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.outcome import Errors
 from mlip_autopipec.report.canvas import (
     BLUE,

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 
+from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
 from mlip_autopipec.data_models.digest import CalculationDigest
 from mlip_autopipec.data_models.outcome import CalculateMetrics, OracleRun, Outcome
-from mlip_autopipec.data_models.task import CalculateParameters
 from mlip_autopipec.report.blocks import ROWS_MAX, details, quiet, rest
 from mlip_autopipec.report.markup import element, table
 from mlip_autopipec.report.projections import Attempts

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.select import SelectParameters
-from mlip_autopipec.data_models.base import FileRef, Reason, Role
+from mlip_autopipec.contract.words import Role
+from mlip_autopipec.data_models.base import FileRef, Reason
 from mlip_autopipec.data_models.outcome import (
     CalculateMetrics,
     ConditionErrors,
@@ -26,13 +28,7 @@ from mlip_autopipec.data_models.outcome import (
     Structure,
     TrainMetrics,
 )
-from mlip_autopipec.data_models.task import (
-    CalculateParameters,
-    ExploreParameters,
-    GenerateParameters,
-    Task,
-    TrainParameters,
-)
+from mlip_autopipec.data_models.task import ExploreParameters, GenerateParameters, Task, TrainParameters
 
 _N_ATOMS = 32
 _HOST = "node01"

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.label import KMesh
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Mender, Phase, Reason
 from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.state import Batch, WorkflowState
-from mlip_autopipec.data_models.task import KMesh
 from mlip_autopipec.errors import BugError
 from mlip_autopipec.orchestration.decide import decide
 from mlip_autopipec.orchestration.first_labels import CHECK

@@ -6,8 +6,9 @@ from itertools import islice
 
 from bench_rig import NO_FILE, NoWork, trained
 
+from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import FileRef, Phase, Role
+from mlip_autopipec.data_models.base import FileRef, Phase
 from mlip_autopipec.data_models.digest import CycleSummary, ExplorationDigest
 from mlip_autopipec.data_models.ids import batch_uid
 from mlip_autopipec.data_models.outcome import CalculateMetrics, GenerateMetrics, Outcome, SelectMetrics, Structure

@@ -18,8 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mlip_autopipec.config.schemas.site import SlurmQueue
+from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import FileRef, Phase, Role
+from mlip_autopipec.data_models.base import FileRef, Phase
 from mlip_autopipec.data_models.digest import (
     CalculationDigest,
     Digest,

@@ -13,8 +13,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from labels_fit import Fitter, Rows
 from labels_md import Condition, Forces, Sampling, conditions, sample, start
 
-from mlip_autopipec.config.schemas.oracles import oracle_of
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.label import AseOracle
+from mlip_autopipec.contract.values import plain
 from mlip_autopipec.data_models.base import FileRef
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.task import parameters_json
@@ -76,7 +77,7 @@ class Store:
             "walkers": [
                 section.model_dump(mode="json", exclude={"replicas", "steps"}) for section in config.exploration.walkers
             ],
-            "oracle": config.calculation.oracle.model_dump(mode="json"),
+            "oracle": plain(config.calculation.oracle),
             "made_of": made_of,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:8]
@@ -92,10 +93,10 @@ class Oracle:
     @classmethod
     def of(cls, config: WorkflowConfig) -> "Oracle":
         """Raises ValueError for an oracle that is no ASE calculator: MD by it would take days."""
-        if config.calculation.oracle.kind != "ase":
-            raise ValueError("calculation.oracle.kind must be ase: the bench runs MD by the oracle itself")
-        oracle = oracle_of(config.calculation.oracle, config.campaign.elements)
-        return cls(_calculator(json.loads(oracle.model_dump_json())))
+        oracle = config.calculation.oracle
+        if isinstance(oracle, AseOracle):
+            return cls(_calculator(oracle))
+        raise ValueError("calculation.oracle.kind must be ase: the bench runs MD by the oracle itself")
 
     def forces(self, *, stress: bool) -> Forces:
         """For MD."""

@@ -20,11 +20,13 @@ from campaign_frames import Condition, as_walkers, copper_and_gold, snapshots
 
 from mlip_autopipec.config.schemas.oracles import oracle_of
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.label import CalculateParameters
+from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Role, Verdict
+from mlip_autopipec.data_models.base import Verdict
 from mlip_autopipec.data_models.digest import TrainingDigest
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.data_models.task import CalculateParameters, parameters_json
+from mlip_autopipec.data_models.task import parameters_json
 from mlip_autopipec.journal.replay import read, replay
 from mlip_autopipec.work.job import Job
 from mlip_autopipec.work.steps import label as calculation

@@ -14,8 +14,8 @@ from ase.md.langevin import Langevin
 from campaign_errors import errors
 from campaign_stand import Campaign, assert_nothing_doubled_or_lost, assert_replays
 
+from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Role
 from mlip_autopipec.data_models.digest import CalculationDigest, ExplorationDigest, TrainingDigest
 
 pytestmark = [pytest.mark.codes, pytest.mark.campaign, pytest.mark.timeout(1500)]

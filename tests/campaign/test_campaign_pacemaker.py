@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from campaign_stand import Campaign, assert_nothing_doubled_or_lost, assert_replays
 
-from mlip_autopipec.data_models.base import Role, Verdict
+from mlip_autopipec.contract.words import Role
+from mlip_autopipec.data_models.base import Verdict
 from mlip_autopipec.data_models.digest import CalculationDigest, TrainingDigest
 from mlip_autopipec.data_models.events import PhaseEnded, TaskEnded, VerdictReached
 from mlip_autopipec.data_models.outcome import TrainMetrics

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from far_stand import Site
 
+from mlip_autopipec.contract.label import AseOracle, CalculateParameters
+from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import FileRef, Phase, Place, Reason
 from mlip_autopipec.data_models.events import JobState
 from mlip_autopipec.data_models.state import Batch
-from mlip_autopipec.data_models.task import AseOracle, CalculateParameters, Input, Resources, Task, TaskFile, make_task
+from mlip_autopipec.data_models.task import Input, Resources, Task, TaskFile, make_task
 from mlip_autopipec.errors import TransientError
 from mlip_autopipec.ports import Accepted, PostMortem, Rejected, Unclear, Void
 from mlip_autopipec.schedulers.local import LocalScheduler
@@ -54,7 +56,7 @@ def scheduler(site: Site, payload: str, python: str = PYTHON, *prologue: str) ->
 def task(number: int, **resources: int) -> Task:
     """One that is over as soon as it has begun: there is no such input."""
     oracle = AseOracle(calculator="ase.calculators.emt.EMT")
-    asked = CalculateParameters(role="train", origin="a test", oracle=oracle, force_max_ev_per_angstrom=50.0)
+    asked = CalculateParameters(role=Role.TRAIN, origin="a test", oracle=oracle, force_max_ev_per_angstrom=50.0)
     structure = Input(name="structure", file=FileRef(path="structure.extxyz", sha256="0" * 64))
     return make_task(0, Phase.CALCULATION, number, asked, [structure], Resources(**resources))
 

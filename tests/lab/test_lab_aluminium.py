@@ -16,10 +16,11 @@ from ase import Atoms
 from lab_stand import running_lab
 from work_stand import newest_run
 
+from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Verdict
 from mlip_autopipec.data_models.outcome import CalculateMetrics, Ending, ExploreMetrics
-from mlip_autopipec.data_models.task import CalculateParameters, Task
+from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.journal.replay import read, replay
 from mlip_autopipec.journal.snapshot import load_state
 from mlip_autopipec.work.structures import read_frames

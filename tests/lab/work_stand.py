@@ -7,8 +7,10 @@ from espresso_stand import aluminium, oracle_of
 from job_stand import Fitted, explore_parameters, ref
 from slurm_lab import Site
 
+from mlip_autopipec.contract.label import CalculateParameters
+from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import Phase
-from mlip_autopipec.data_models.task import CalculateParameters, Input, Task, make_task
+from mlip_autopipec.data_models.task import Input, Task, make_task
 from mlip_autopipec.work.structures import write_frames
 
 
@@ -28,7 +30,7 @@ def label(site: Site) -> Task:
     path = site.root / "structure.extxyz"
     write_frames(path, [aluminium()])
     oracle = oracle_of(k_spacing_inverse_angstrom=2.0)
-    parameters = CalculateParameters(role="train", origin="a test", oracle=oracle, force_max_ev_per_angstrom=100.0)
+    parameters = CalculateParameters(role=Role.TRAIN, origin="a test", oracle=oracle, force_max_ev_per_angstrom=100.0)
     inputs = [Input(name="structure", file=ref(site.root, path))]
     return make_task(1, Phase.CALCULATION, 0, parameters, inputs, site.resources)
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from mlip_autopipec.config.schemas.site import SlurmQueue
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.label import KMesh
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import FileRef, Mender, Phase, Reason, Verdict
@@ -19,7 +20,6 @@ from mlip_autopipec.data_models.digest import CalculationDigest
 from mlip_autopipec.data_models.faults import MENDERS, SUSPECT, signature
 from mlip_autopipec.data_models.outcome import Ending, ExploreMetrics, GenerateMetrics, Outcome, SelectMetrics
 from mlip_autopipec.data_models.state import TaskStatus, WorkflowState
-from mlip_autopipec.data_models.task import KMesh
 from mlip_autopipec.errors import OperatorError
 from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.loop import WorkflowManager

@@ -1,19 +1,14 @@
 """`calculation.oracle:` as a user writes it; tasks carry it with everything said."""
 
 from collections.abc import Sequence
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from mlip_autopipec.data_models.task import (
-    AnyOracle,
-    AseOracle,
-    EspressoOracle,
-    EspressoSettings,
-    KMesh,
-    Pseudopotential,
-)
+from mlip_autopipec.contract.label import AnyOracle, AseOracle, EspressoOracle, EspressoSettings, KMesh, Pseudopotential
+from mlip_autopipec.contract.values import about, value
 
 #: pw.x takes no less. A norm-conserving pseudopotential needs no more; others say an ecutrho_ry of their own.
 DUAL_MIN = 4.0
@@ -27,28 +22,32 @@ OWN_SYSTEM_KEYS = frozenset(
 )
 
 
+@value
 class ElementSection(Pseudopotential):
     """A pseudopotential with the cutoffs that it is good from."""
 
-    ecutwfc_ry: float | None = Field(default=None, gt=0, description="its plane waves need this cutoff")
-    ecutrho_ry: float | None = Field(default=None, gt=0, description="its density needs this cutoff")
+    ecutwfc_ry: float | None = field(default=None, metadata=about("its plane waves need this cutoff", gt=0))
+    ecutrho_ry: float | None = field(default=None, metadata=about("its density needs this cutoff", gt=0))
 
 
+@value
 class EspressoSection(EspressoSettings):
     """Quantum ESPRESSO's pw.x."""
 
-    sssp_file: Path | None = Field(
-        default=None, description="the SSSP library's JSON as published; `pseudopotentials` comes before it"
+    sssp_file: Path | None = field(
+        default=None, metadata=about("the SSSP library's JSON as published; `pseudopotentials` comes before it")
     )
-    pseudopotentials: dict[str, ElementSection] = Field(default_factory=dict, description="by element")
-    ecutwfc_ry: float | None = Field(default=None, gt=0, description="the largest of the elements' if left out")
-    ecutrho_ry: float | None = Field(
-        default=None, gt=0, description="the largest of the elements' and of 4 ecutwfc_ry if left out"
+    pseudopotentials: dict[str, ElementSection] = field(default_factory=dict, metadata=about("by element"))
+    ecutwfc_ry: float | None = field(default=None, metadata=about("the largest of the elements' if left out", gt=0))
+    ecutrho_ry: float | None = field(
+        default=None, metadata=about("the largest of the elements' and of 4 ecutwfc_ry if left out", gt=0)
     )
-    k_mesh: KMesh | None = Field(
+    k_mesh: KMesh | None = field(
         default=None,
-        description="family: one mesh for a crystal, however it is strained, rattled, moved or repeated; cell: counted"
-        " anew for each cell. Left out: as the campaign began, new ones with family",
+        metadata=about(
+            "family: one mesh for a crystal, however it is strained, rattled, moved or repeated; cell: counted anew for"
+            " each cell. Left out: as the campaign began, new ones with family"
+        ),
     )
 
 
@@ -63,7 +62,7 @@ def oracle_of(section: AseOracle | EspressoSection, elements: Sequence[str], k_m
     if isinstance(section, AseOracle):
         return section
     used = {element: section.pseudopotentials[element] for element in elements}
-    shared = {name: getattr(section, name) for name in EspressoSettings.model_fields}
+    shared = {each.name: getattr(section, each.name) for each in fields(EspressoSettings)}
     ecutwfc_ry = section.ecutwfc_ry or max(one.ecutwfc_ry or 0.0 for one in used.values())
     ecutrho_ry = section.ecutrho_ry or max(DUAL_MIN * ecutwfc_ry, *(one.ecutrho_ry or 0.0 for one in used.values()))
     return EspressoOracle(

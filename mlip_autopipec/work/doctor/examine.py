@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mlip_autopipec.contract.label import AseOracle, EspressoOracle
+from mlip_autopipec.contract.values import read
 from mlip_autopipec.work.job import TaskFailed
 
 Seen = dict[str, Any]
@@ -135,9 +137,9 @@ def espresso(asked: Mapping[str, Any]) -> Seen:
     from mlip_autopipec.work.codes.espresso import output as espresso_output  # noqa: PLC0415
     from mlip_autopipec.work.codes.espresso.settings import check_pseudopotentials  # noqa: PLC0415
 
-    oracle = asked["oracle"]
+    oracle = read(EspressoOracle, asked["oracle"])
     hashes = check_pseudopotentials(oracle, asked["elements"])
-    command = shlex.split(oracle["command"].replace("{cores}", "1").replace("{ranks}", "1"))
+    command = shlex.split(oracle.command.replace("{cores}", "1").replace("{ranks}", "1"))
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "nothing.in").touch()
         said = _said([*command, "-in", "nothing.in"], Path(folder))
@@ -206,7 +208,7 @@ def calculator(asked: Mapping[str, Any]) -> Seen:
     """The oracle's calculator labels one atom of each element. `sure`: no other machine would say otherwise."""
     from mlip_autopipec.work.steps.label import try_calculator  # noqa: PLC0415
 
-    return try_calculator(asked["oracle"], asked["elements"], asked["distance_min_angstrom"])
+    return try_calculator(read(AseOracle, asked["oracle"]), asked["elements"], asked["distance_min_angstrom"])
 
 
 def _said(command: Sequence[str], folder: Path | None, timeout_s: float = _CODE_TIMEOUT_S) -> str:

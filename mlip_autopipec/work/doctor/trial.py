@@ -9,12 +9,15 @@ a campaign check it.
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import units
 
+from mlip_autopipec.contract.label import AnyOracle, AseOracle, EspressoOracle, oracle_from
+from mlip_autopipec.contract.values import plain
 from mlip_autopipec.work import families
 from mlip_autopipec.work.codes.elastic import properties
 from mlip_autopipec.work.job import Job
@@ -34,12 +37,12 @@ def plan(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     `cost` is relative to the first trial, which has the settings of the site file.
     """
-    oracle, prototype = asked["oracle"], asked["prototype"]
+    oracle, prototype = oracle_from(asked["oracle"]), asked["prototype"]
     cells = _cells(prototype)
     moved = next(name for name, cell in cells.items() if cell.about and cell.about["kind"] == "moved")
-    if oracle["kind"] != "espresso":
+    if isinstance(oracle, AseOracle):
         return [_trial("as asked", "", oracle, cells[name], 1.0) for name in (moved, *(n for n in cells if n != moved))]
-    oracle = {**oracle, "k_mesh": "family"}
+    oracle = replace(oracle, k_mesh="family")
     found = [_trial("as asked", _words(oracle, cells[moved]), oracle, cells[moved], 1.0)]
     found += [
         _trial(kind, _words(varied, cells[moved], kind), varied, cells[moved], _cost(varied, oracle, cells[moved]))
@@ -56,8 +59,8 @@ def label(asked: Mapping[str, Any]) -> dict[str, Any]:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="autopipec-trial-") as name:
         folder = Path(name)
-        parameters = {"oracle": asked["oracle"]}
-        found, _ = label_with(Job(folder, folder, "trial", parameters, {}, cores=1), atoms)
+        job = Job(folder, folder, "trial", {}, {}, cores=1)
+        found, _ = label_with(job, oracle_from(asked["oracle"]), atoms)
     return {
         "energy_ev": found.energy_ev,
         "n_atoms": len(atoms),
@@ -77,11 +80,11 @@ def _cells(prototype: Mapping[str, Any]) -> dict[str, properties.Cell]:
 _PROBES = {"strain": 0.01, "lattice_range": 0.03, "volumes": 7}
 
 
-def _trial(kind: str, words: str, oracle: Mapping[str, Any], cell: properties.Cell, cost: float) -> dict[str, Any]:
+def _trial(kind: str, words: str, oracle: AnyOracle, cell: properties.Cell, cost: float) -> dict[str, Any]:
     return {
         "kind": kind,
         "words": words,
-        "oracle": dict(oracle),
+        "oracle": plain(oracle),
         "cell": cell.name,
         "about": dict(cell.about or {}),
         "n_atoms": len(cell.atoms),
@@ -89,46 +92,46 @@ def _trial(kind: str, words: str, oracle: Mapping[str, Any], cell: properties.Ce
     }
 
 
-def _varied(oracle: Mapping[str, Any], cell: properties.Cell) -> Iterator[tuple[str, dict[str, Any]]]:
+def _varied(oracle: EspressoOracle, cell: properties.Cell) -> Iterator[tuple[str, EspressoOracle]]:
     """The finest of each kind comes last of it; what would be the same calculation is left out."""
     meshes = {_mesh(oracle, cell)}
     for part in _SPACINGS:
-        varied = {**oracle, "k_spacing_inverse_angstrom": round(oracle["k_spacing_inverse_angstrom"] * part, 4)}
+        varied = replace(oracle, k_spacing_inverse_angstrom=round(oracle.k_spacing_inverse_angstrom * part, 4))
         if (mesh := _mesh(varied, cell)) not in meshes:
             meshes.add(mesh)
             yield "k-mesh", varied
-    if oracle["smearing"] is not None:
+    if oracle.smearing is not None:
         for part in _WIDTHS:
             if part != 1.0:
-                width = round(oracle["smearing"]["width_ry"] * part, 6)
-                yield "smearing", {**oracle, "smearing": {**oracle["smearing"], "width_ry": width}}
+                width = round(oracle.smearing.width_ry * part, 6)
+                yield "smearing", replace(oracle, smearing=replace(oracle.smearing, width_ry=width))
     for part in _CUTOFFS[1:]:
         yield (
             "cutoff",
-            {**oracle, "ecutwfc_ry": oracle["ecutwfc_ry"] * part, "ecutrho_ry": oracle["ecutrho_ry"] * part},
+            replace(oracle, ecutwfc_ry=oracle.ecutwfc_ry * part, ecutrho_ry=oracle.ecutrho_ry * part),
         )
 
 
-def _mesh(oracle: Mapping[str, Any], cell: properties.Cell) -> tuple[int, int, int]:
-    return families.mesh(cell.atoms, oracle["k_spacing_inverse_angstrom"])
+def _mesh(oracle: EspressoOracle, cell: properties.Cell) -> tuple[int, int, int]:
+    return families.mesh(cell.atoms, oracle.k_spacing_inverse_angstrom)
 
 
-def _points(oracle: Mapping[str, Any], cell: properties.Cell) -> int:
+def _points(oracle: EspressoOracle, cell: properties.Cell) -> int:
     return int(np.prod(_mesh(oracle, cell)))
 
 
-def _cost(varied: Mapping[str, Any], oracle: Mapping[str, Any], cell: properties.Cell) -> float:
+def _cost(varied: EspressoOracle, oracle: EspressoOracle, cell: properties.Cell) -> float:
     """By the number of k-points, and of plane waves."""
-    waves = (varied["ecutwfc_ry"] / oracle["ecutwfc_ry"]) ** _PLANE_WAVES_POWER
+    waves = (varied.ecutwfc_ry / oracle.ecutwfc_ry) ** _PLANE_WAVES_POWER
     return float(_points(varied, cell) / _points(oracle, cell) * waves)
 
 
-def _words(oracle: Mapping[str, Any], cell: properties.Cell, kind: str = "") -> str:
+def _words(oracle: EspressoOracle, cell: properties.Cell, kind: str = "") -> str:
     mesh = "×".join(map(str, _mesh(oracle, cell)))
-    width = oracle["smearing"]["width_ry"] if oracle["smearing"] else None
+    width = oracle.smearing.width_ry if oracle.smearing else None
     words = {
-        "k-mesh": f"k {oracle['k_spacing_inverse_angstrom']:g} per Å ({mesh})",
+        "k-mesh": f"k {oracle.k_spacing_inverse_angstrom:g} per Å ({mesh})",
         "smearing": f"width {width:g} Ry" if width is not None else "fixed occupations",
-        "cutoff": f"cutoff {oracle['ecutwfc_ry']:g}/{oracle['ecutrho_ry']:g} Ry",
+        "cutoff": f"cutoff {oracle.ecutwfc_ry:g}/{oracle.ecutrho_ry:g} Ry",
     }
     return words[kind] if kind else ", ".join(words.values())

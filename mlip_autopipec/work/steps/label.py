@@ -7,7 +7,7 @@ import difflib
 import importlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import ase
@@ -17,6 +17,9 @@ from ase.calculators.calculator import BaseCalculator, CalculatorError
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers, covalent_radii
 
+from mlip_autopipec.contract.label import AnyOracle, AseOracle, CalculateParameters, EspressoOracle
+from mlip_autopipec.contract.values import read
+from mlip_autopipec.contract.words import Role
 from mlip_autopipec.work.codes.espresso.run import label_by_espresso
 from mlip_autopipec.work.codes.lammps.mpi import load_mpi
 from mlip_autopipec.work.job import Job, Result, TaskFailed
@@ -34,22 +37,23 @@ _SURE = (ModuleNotFoundError, AttributeError, TypeError, ValueError, NotImplemen
 
 def run(job: Job) -> Result:
     """Label the structure."""
+    asked = read(CalculateParameters, job.parameters)
     frames = read_frames(job.one("structure"))
     if len(frames) != 1:
         raise TaskFailed(
             "bad_input", f"{job.one('structure')} holds {len(frames)} structures; one is labelled at a time"
         )
     (atoms,) = frames
-    found, metrics = label_with(job, atoms)
-    metrics |= _checked(len(atoms), found, job.parameters)
-    if job.parameters["role"] == "property" and len(atoms) <= _PROPERTY_ATOMS_MAX:
+    found, metrics = label_with(job, asked.oracle, atoms)
+    metrics |= _checked(len(atoms), found, asked)
+    if asked.role is Role.PROPERTY and len(atoms) <= _PROPERTY_ATOMS_MAX:
         metrics["numbers"] = _numbers(atoms, found)
     label = atoms.copy()  # with its arrays per atom, such as the core of a cut cell
     label.calc = SinglePointCalculator(label, energy=found.energy_ev, forces=found.forces, stress=found.stress)
     label.info = {
         "task": job.task,
-        "role": job.parameters["role"],
-        "origin": job.parameters["origin"],
+        "role": asked.role.value,
+        "origin": asked.origin,
         "settings": metrics["settings"],
     }
     path = job.workdir / "label.extxyz"
@@ -57,13 +61,14 @@ def run(job: Job) -> Result:
     return Result(metrics, {"label": path})
 
 
-def label_with(job: Job, atoms: Atoms) -> tuple[Numbers, dict[str, Any]]:
+def label_with(job: Job, oracle: AnyOracle, atoms: Atoms) -> tuple[Numbers, dict[str, Any]]:
     """The oracle's numbers, whatever it is, and the metrics beside them. Raises TaskFailed where it has none."""
-    oracle = job.parameters["oracle"]
-    return label_by_espresso(job, atoms) if oracle["kind"] == "espresso" else _label_by_ase(atoms, oracle)
+    if isinstance(oracle, EspressoOracle):
+        return label_by_espresso(job, oracle, atoms)
+    return _label_by_ase(atoms, oracle)
 
 
-def _label_by_ase(atoms: Atoms, oracle: Mapping[str, Any]) -> tuple[Numbers, dict[str, Any]]:
+def _label_by_ase(atoms: Atoms, oracle: AseOracle) -> tuple[Numbers, dict[str, Any]]:
     """Raises TaskFailed (numerical, bad_input) with the calculator's own words."""
     atoms.calc = _calculator(oracle)
     try:
@@ -75,14 +80,14 @@ def _label_by_ase(atoms: Atoms, oracle: Mapping[str, Any]) -> tuple[Numbers, dic
     return found, {"settings": _settings(oracle)}
 
 
-def _calculator(oracle: Mapping[str, Any]) -> BaseCalculator:
+def _calculator(oracle: AseOracle) -> BaseCalculator:
     """Import and make the calculator. Raises TaskFailed (bad_input) with the import path in it."""
-    path: str = oracle["calculator"]
+    path = oracle.calculator
     module, _, name = path.rpartition(".")
     load_mpi()  # for those that run LAMMPS: as the walkers have it
     try:
         imported = importlib.import_module(module)
-        calculator: BaseCalculator = getattr(imported, name)(**oracle["arguments"])
+        calculator: BaseCalculator = getattr(imported, name)(**oracle.arguments)
     except (ImportError, AttributeError, TypeError, ValueError, OSError) as error:  # OSError: of a library it loads
         raise TaskFailed("bad_input", f"calculator {path}: {error}{_alike(module, name)}") from error
     return calculator
@@ -95,7 +100,7 @@ def _alike(module: str, name: str) -> str:
     return f"; did you mean {module}.{names[0]}?" if names else ""
 
 
-def try_calculator(oracle: Mapping[str, Any], elements: Sequence[str], distance_min_angstrom: float) -> dict[str, Any]:
+def try_calculator(oracle: AseOracle, elements: Sequence[str], distance_min_angstrom: float) -> dict[str, Any]:
     """Label one atom of each element, alone in a small periodic cell: fit, words, and whether that is sure.
 
     What a calculator has not, it has nowhere. Any other error may be of this machine, which is not where jobs run.
@@ -112,19 +117,19 @@ def try_calculator(oracle: Mapping[str, Any], elements: Sequence[str], distance_
             return {"fit": False, "words": f"{type(error).__name__}: {error} (of {element})", "sure": False}
         if not finite(found.energy_ev, found.forces, found.stress):
             return {"fit": False, "words": f"energy, forces or stress are not finite (of {element})", "sure": False}
-    return {"fit": True, "words": f"{oracle['calculator']} labels {', '.join(elements)}", "sure": True}
+    return {"fit": True, "words": f"{oracle.calculator} labels {', '.join(elements)}", "sure": True}
 
 
-def _checked(n_atoms: int, found: Numbers, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(n_atoms: int, found: Numbers, asked: CalculateParameters) -> dict[str, Any]:
     """The numbers of one label as metrics. Raises TaskFailed (numerical) if they cannot be one."""
     if found.forces.shape != (n_atoms, 3):
         raise TaskFailed("numerical", f"{found.forces.shape[0]} forces for {n_atoms} atoms")
     if not finite(found.energy_ev, found.forces, found.stress):
         raise TaskFailed("numerical", "energy, forces or stress are not finite")
-    force, force_max = float(np.linalg.norm(found.forces, axis=1).max()), parameters["force_max_ev_per_angstrom"]
+    force, force_max = float(np.linalg.norm(found.forces, axis=1).max()), asked.force_max_ev_per_angstrom
     if force > force_max:
         raise TaskFailed("numerical", f"the largest force is {force:.1f} eV/Å, {force_max:g} is allowed")
-    pressure, pressure_max = float(-found.stress[:3].mean() / units.GPa), parameters["pressure_max_gpa"]
+    pressure, pressure_max = float(-found.stress[:3].mean() / units.GPa), asked.pressure_max_gpa
     if abs(pressure) > pressure_max:
         raise TaskFailed("numerical", f"the pressure is {pressure:.1f} GPa, up to ±{pressure_max:g} is allowed")
     return {
@@ -144,6 +149,6 @@ def _numbers(atoms: Atoms, found: Numbers) -> dict[str, Any]:
     }
 
 
-def _settings(oracle: Mapping[str, Any]) -> str:
+def _settings(oracle: AseOracle) -> str:
     """Everything that gives the label its meaning."""
-    return f"{oracle['calculator']} {json.dumps(oracle['arguments'], sort_keys=True)} ase {ase.__version__}"
+    return f"{oracle.calculator} {json.dumps(oracle.arguments, sort_keys=True)} ase {ase.__version__}"

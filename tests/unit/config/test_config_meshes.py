@@ -7,7 +7,7 @@ import pytest
 
 from mlip_autopipec.config.loader import load_config
 from mlip_autopipec.config.schemas.oracles import oracle_of
-from mlip_autopipec.data_models.task import EspressoOracle
+from mlip_autopipec.contract.label import EspressoOracle
 from mlip_autopipec.work.codes.espresso.input import k_mesh
 from mlip_autopipec.work.structures import crystal
 
@@ -24,7 +24,7 @@ def meshes(path: Path) -> set[tuple[int, ...]]:
     config = load_config(path).config
     oracle = oracle_of(config.calculation.oracle, config.campaign.elements)
     assert isinstance(oracle, EspressoOracle)
-    settings, rng, found = oracle.model_dump(), np.random.default_rng(1), set()
+    rng, found = np.random.default_rng(1), set()
     for prototype in config.generation.prototypes:
         for repeat in (prototype.repeat, (1, 1, 1)):
             unstrained = crystal({**prototype.model_dump(), "repeat": repeat})
@@ -32,7 +32,7 @@ def meshes(path: Path) -> set[tuple[int, ...]]:
                 atoms = unstrained.copy()
                 strain = rng.uniform(-1, 1, (3, 3)) * config.generation.strain_max
                 atoms.set_cell(atoms.cell.array @ (np.eye(3) + (strain + strain.T) / 2))
-                mesh = k_mesh(atoms, settings)
+                mesh = k_mesh(atoms, oracle)
                 found.add(tuple(count * times for count, times in zip(mesh, repeat, strict=True)))
     return found
 

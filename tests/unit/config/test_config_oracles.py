@@ -8,7 +8,7 @@ from config_samples import mistakes, spoiled, write
 
 from mlip_autopipec.config.loader import effective_yaml, load_config
 from mlip_autopipec.config.schemas.oracles import oracle_of
-from mlip_autopipec.data_models.task import EspressoOracle
+from mlip_autopipec.contract.label import EspressoOracle
 
 ASE = "    kind: ase\n    calculator: ase.calculators.emt.EMT\n"
 ESPRESSO = """\

@@ -3,6 +3,7 @@
 import re
 import string
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from mlip_autopipec.config.loader import effective_yaml, load_config
 from mlip_autopipec.config.schemas.units import format_duration, format_memory, parse_duration_s, parse_memory_mib
+from mlip_autopipec.contract.label import AseOracle
 from mlip_autopipec.errors import ConfigurationError
 
 DEMO = (Path(__file__).resolve().parents[3] / "config" / "demo.yaml").read_text(encoding="utf-8")
@@ -100,7 +102,8 @@ def test_any_arguments_are_written_out_and_read_back(value: object) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = load_config(write(folder, SITE)).config
-        oracle = config.calculation.oracle.model_copy(update={"arguments": {"value": value}})
+        assert isinstance(config.calculation.oracle, AseOracle)
+        oracle = replace(config.calculation.oracle, arguments={"value": value})
         calculation = config.calculation.model_copy(update={"oracle": oracle})
         changed = config.model_copy(update={"calculation": calculation})
         assert load_config(write(folder, effective_yaml(changed))).config == changed

@@ -1,14 +1,23 @@
 """Values of the contract: read by the work half as they were written, judged by the control half."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from mlip_autopipec.contract.label import (
+    AnyOracle,
+    AseOracle,
+    CalculateParameters,
+    EspressoOracle,
+    Pseudopotential,
+    oracle_from,
+)
 from mlip_autopipec.contract.select import Embedding, SelectionSettings, SelectParameters, Shares
-from mlip_autopipec.contract.values import given, read
+from mlip_autopipec.contract.values import given, plain, read
+from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.task import make_task, parameters_json
 
@@ -63,6 +72,35 @@ def test_what_the_program_makes_itself_is_judged_too() -> None:
     """A task beyond a bound is none."""
     with pytest.raises(ValidationError, match="candidates_max"):
         make_task(3, Phase.SELECTION, 0, SelectParameters(**{**given(PARAMETERS), "candidates_max": 0}))
+
+
+ORACLE = EspressoOracle(
+    pseudo_folder="/upf",
+    k_spacing_inverse_angstrom=0.2,
+    pseudopotentials={"Al": Pseudopotential(file="Al.UPF")},
+    starting_magnetization={"Al": 0.5},
+    system={"lspinorb": True, "nbnd": 12, "input_dft": "pbe"},
+    ecutwfc_ry=20.0,
+    ecutrho_ry=80.0,
+)
+
+
+@pytest.mark.parametrize("oracle", [ORACLE, replace(ORACLE, k_mesh="family"), AseOracle(calculator="a.B")])
+def test_an_oracle_is_read_as_it_was_written(oracle: AnyOracle) -> None:
+    """Whichever it is, within a task too; what is left out stands for itself; and as pydantic writes it."""
+    asked = CalculateParameters(role=Role.TEST, origin="a test", oracle=oracle, force_max_ev_per_angstrom=50.0)
+    content = json.loads(json.dumps(parameters_json(asked)))
+    assert read(CalculateParameters, content) == asked
+    assert content == plain(asked)
+    assert oracle_from(plain(oracle)) == oracle
+    assert ("k_mesh" in plain(oracle)) == (oracle == replace(ORACLE, k_mesh="family"))
+
+
+def test_what_stands_in_a_mapping_has_bounds_too() -> None:
+    """A moment is a part of the valence."""
+    judged = TypeAdapter(EspressoOracle)
+    with pytest.raises(ValidationError, match="starting_magnetization"):
+        judged.validate_python({**plain(ORACLE), "starting_magnetization": {"Al": 1.5}})
 
 
 @pytest.mark.parametrize("kind", [Embedding, Shares, SelectionSettings, SelectParameters])

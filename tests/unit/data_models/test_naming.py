@@ -2,23 +2,17 @@
 
 import subprocess
 import sys
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from mlip_autopipec.data_models.base import FileRef, Phase, Role
+from mlip_autopipec.contract.label import AseOracle, CalculateParameters, EspressoOracle, Pseudopotential
+from mlip_autopipec.contract.values import plain
+from mlip_autopipec.contract.words import Role
+from mlip_autopipec.data_models.base import FileRef, Phase
 from mlip_autopipec.data_models.ids import attempt_file, batch_uid
-from mlip_autopipec.data_models.task import (
-    AseOracle,
-    CalculateParameters,
-    EspressoOracle,
-    Input,
-    Parameters,
-    Pseudopotential,
-    Resources,
-    Task,
-    TaskFile,
-    make_task,
-)
+from mlip_autopipec.data_models.task import Input, Parameters, Resources, Task, TaskFile, make_task
 
 EMT = AseOracle(calculator="ase.calculators.emt.EMT", arguments={"asap_cutoff": True, "b": 1})
 PARAMETERS = CalculateParameters(role=Role.TRAIN, origin="by hand", oracle=EMT, force_max_ev_per_angstrom=50.0)
@@ -46,6 +40,8 @@ def test_a_task_s_name_does_not_depend_on_the_process() -> None:
     """Another process, with another hash seed, gives the same name."""
     code = (
         "from mlip_autopipec.data_models.base import *; from mlip_autopipec.data_models.task import *;"
+        "from mlip_autopipec.contract.label import *;"
+        "from mlip_autopipec.contract.words import Role;"
         "oracle = AseOracle(calculator='ase.calculators.emt.EMT', arguments={'b': 1, 'asap_cutoff': True});"
         "parameters = CalculateParameters(role=Role.TRAIN, origin='by hand', oracle=oracle,"
         " force_max_ev_per_angstrom=50.0);"
@@ -61,8 +57,8 @@ def test_a_task_s_name_does_not_depend_on_the_process() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        task(PARAMETERS.model_copy(update={"origin": "elsewhere"})),
-        task(PARAMETERS.model_copy(update={"role": Role.TEST})),
+        task(replace(PARAMETERS, origin="elsewhere")),
+        task(replace(PARAMETERS, role=Role.TEST)),
         task(PARAMETERS, STRUCTURE.model_copy(update={"name": "label"})),
         task(PARAMETERS, Input(name="structure", file=FileRef(path="a.extxyz", sha256="1" * 64))),
         task(PARAMETERS, STRUCTURE, STRUCTURE),
@@ -102,7 +98,7 @@ def test_every_attempt_has_its_own_file() -> None:
 
 def test_the_rule_for_k_meshes_of_before_leaves_names_and_task_files_as_they_were() -> None:
     """A label by pw.x that was asked for before there were families; the other rule gives the task another name."""
-    settings = {
+    settings: dict[str, Any] = {
         "pseudo_folder": "/upf",
         "k_spacing_inverse_angstrom": 0.2,
         "pseudopotentials": {"Al": Pseudopotential(file="Al.UPF")},
@@ -110,9 +106,9 @@ def test_the_rule_for_k_meshes_of_before_leaves_names_and_task_files_as_they_wer
         "ecutrho_ry": 80.0,
     }
     by_cell, by_family = EspressoOracle(**settings), EspressoOracle(**settings, k_mesh="family")
-    before = task(PARAMETERS.model_copy(update={"oracle": by_cell}))
-    assert "k_mesh" not in by_cell.model_dump()
+    before = task(replace(PARAMETERS, oracle=by_cell))
+    assert "k_mesh" not in plain(by_cell)
     assert "k_mesh" not in TaskFile(campaign="a", **dict(before)).model_dump_json()
-    assert by_family.model_dump()["k_mesh"] == "family"
-    assert before.id != task(PARAMETERS.model_copy(update={"oracle": by_family})).id
+    assert plain(by_family)["k_mesh"] == "family"
+    assert before.id != task(replace(PARAMETERS, oracle=by_family)).id
     assert before.id == "c003.calculation.0007-2e1828"

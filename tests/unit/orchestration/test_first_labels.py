@@ -10,13 +10,15 @@ from ase.calculators.emt import EMT
 from machine_stand import ADA
 
 from mlip_autopipec.config.schemas.phases import FirstLabelsSection
+from mlip_autopipec.contract.label import CalculateParameters
+from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Phase, Reason, Role
+from mlip_autopipec.data_models.base import Phase, Reason
 from mlip_autopipec.data_models.digest import CalculationDigest, OracleFigure
 from mlip_autopipec.data_models.outcome import CalculateMetrics, OracleNumbers, PropertyCell
 from mlip_autopipec.data_models.state import TaskStatus
-from mlip_autopipec.data_models.task import CalculateParameters, GateProbes, Prototype, parameters_json
+from mlip_autopipec.data_models.task import GateProbes, Prototype, parameters_json
 from mlip_autopipec.orchestration.explain import explain
 from mlip_autopipec.orchestration.first_labels import CellLabel, _stability, contradiction, figures
 from mlip_autopipec.phases import phase_runners

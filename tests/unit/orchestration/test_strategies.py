@@ -4,7 +4,8 @@ import pytest
 from machine_stand import walk
 
 from mlip_autopipec.config.schemas.phases import ConvergenceSection
-from mlip_autopipec.data_models.base import Mender, Phase, Reason, Role, Verdict
+from mlip_autopipec.contract.words import Role
+from mlip_autopipec.data_models.base import Mender, Phase, Reason, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary
 from mlip_autopipec.data_models.faults import MENDERS
 from mlip_autopipec.data_models.outcome import ConditionErrors, Errors

@@ -7,9 +7,11 @@ from typing import TypeVar
 import pytest
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.select import SelectParameters
+from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Phase, Reason, Role
+from mlip_autopipec.data_models.base import Phase, Reason
 from mlip_autopipec.data_models.digest import (
     CalculationDigest,
     Digest,
@@ -23,7 +25,6 @@ from mlip_autopipec.data_models.digest import (
 from mlip_autopipec.data_models.outcome import Calibration, Ending, ExploreMetrics, TrainMetrics
 from mlip_autopipec.data_models.state import Stage, TaskRecord, WorkflowState
 from mlip_autopipec.data_models.task import (
-    CalculateParameters,
     Continuation,
     ExploreParameters,
     GenerateParameters,

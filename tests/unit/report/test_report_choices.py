@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from sample_campaign import Campaign, calculate, file_ref, whole_campaign
 
+from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models import outcome as oc
-from mlip_autopipec.data_models.base import Phase, Reason, Role
+from mlip_autopipec.data_models.base import Phase, Reason
 from mlip_autopipec.data_models.digest import CalculationDigest, ExplorationDigest, GammaLevels, Label
 from mlip_autopipec.report.blocks import ROWS_MAX
 from mlip_autopipec.report.canvas import svg

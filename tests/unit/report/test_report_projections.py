@@ -13,8 +13,9 @@ from sample_campaign import (
     whole_campaign,
 )
 
+from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Phase, Reason, Role, Verdict
+from mlip_autopipec.data_models.base import Phase, Reason, Verdict
 from mlip_autopipec.data_models.outcome import Ending, PastErrors
 from mlip_autopipec.report.durations import PhaseTime, phase_times
 from mlip_autopipec.report.overview import overview

@@ -13,11 +13,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from mlip_autopipec.contract.label import AseOracle, CalculateParameters
+from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import FileRef, Phase
 from mlip_autopipec.data_models.events import JobState
 from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.state import Batch
-from mlip_autopipec.data_models.task import AseOracle, CalculateParameters, Input, Resources, Task, TaskFile, make_task
+from mlip_autopipec.data_models.task import Input, Resources, Task, TaskFile, make_task
 from mlip_autopipec.ports import Accepted, Transport
 from mlip_autopipec.schedulers.local import LocalScheduler
 from mlip_autopipec.schedulers.shipment import pack
@@ -138,7 +140,7 @@ class Queue:
 def make(number: int, calculator: str, arguments: dict[str, Any], digest: str, **resources: int) -> Task:
     """One task of the first cycle."""
     parameters = CalculateParameters(
-        role="train",
+        role=Role.TRAIN,
         origin="a test",
         oracle=AseOracle(calculator=calculator, arguments=arguments),
         force_max_ev_per_angstrom=50.0,

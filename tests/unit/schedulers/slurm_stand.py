@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from mlip_autopipec.config.schemas.site import SlurmQueue
-from mlip_autopipec.data_models.base import Phase, Role
+from mlip_autopipec.contract.label import AseOracle, CalculateParameters
+from mlip_autopipec.contract.words import Role
+from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.state import Batch
-from mlip_autopipec.data_models.task import AseOracle, CalculateParameters, Resources, Task, make_task
+from mlip_autopipec.data_models.task import Resources, Task, make_task
 from mlip_autopipec.schedulers.slurm import SlurmScheduler
 from mlip_autopipec.testing.clock import SimulatedClock
 from mlip_autopipec.transports.local import LocalTransport

@@ -6,10 +6,11 @@ from typing import get_args
 import pytest
 from sample_campaign import ACTOR, Campaign, calculate, structure, walk, whole_campaign
 
+from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import digest as dg
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models import outcome as oc
-from mlip_autopipec.data_models.base import Phase, Reason, Role
+from mlip_autopipec.data_models.base import Phase, Reason
 from mlip_autopipec.data_models.outcome import Ending, ExploreMetrics
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.telling.describe import _label, describe

@@ -9,7 +9,9 @@ from ase import Atoms
 from ase.build import bulk
 from job_stand import job_of
 
-from mlip_autopipec.data_models.task import CalculateParameters, EspressoOracle, Pseudopotential
+from mlip_autopipec.contract.label import CalculateParameters, EspressoOracle, Pseudopotential
+from mlip_autopipec.contract.values import plain, read
+from mlip_autopipec.contract.words import Role
 from mlip_autopipec.work.job import Job
 from mlip_autopipec.work.structures import write_frames
 
@@ -39,7 +41,7 @@ def oracle_of(**changes: Any) -> EspressoOracle:
         "k_spacing_inverse_angstrom": 0.8,
         "smearing": {"kind": "mv", "width_ry": 0.05},
     }
-    return EspressoOracle.model_validate({**settings, **changes})
+    return read(EspressoOracle, plain({**settings, **changes}))
 
 
 def job_for(root: Path, atoms: Atoms, **changes: Any) -> Job:
@@ -48,6 +50,6 @@ def job_for(root: Path, atoms: Atoms, **changes: Any) -> Job:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_frames(path, [atoms])
     parameters = CalculateParameters(
-        role="train", origin="a test", oracle=oracle_of(**changes), force_max_ev_per_angstrom=50.0
+        role=Role.TRAIN, origin="a test", oracle=oracle_of(**changes), force_max_ev_per_angstrom=50.0
     )
     return job_of(root, parameters, {"structure": [path]})

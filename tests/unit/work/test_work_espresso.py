@@ -208,7 +208,7 @@ def test_another_solver_heals_a_singular_overlap_matrix(tmp_path: Path) -> None:
 
 def test_the_last_solver_works_where_the_first_fails(tmp_path: Path) -> None:
     """The rung after conjugate gradients, on an input that Davidson fails on."""
-    oracle = json.loads(oracle_of(**SINGULAR).model_dump_json())
+    oracle = oracle_of(**SINGULAR)
     found = []
     for changes in ({}, {"diagonalization": "paro", "startingwfc": "random"}):
         (tmp_path / "pw.in").write_text(render_input(aluminium(), oracle, changes, 60.0))
@@ -220,7 +220,7 @@ def test_the_last_solver_works_where_the_first_fails(tmp_path: Path) -> None:
 def memory_kib(folder: Path, changes: dict[str, Any], settings: dict[str, Any]) -> int:
     """The largest address space that a run takes."""
     folder.mkdir()
-    oracle = json.loads(oracle_of(**settings).model_dump_json())
+    oracle = oracle_of(**settings)
     (folder / "pw.in").write_text(render_input(aluminium(), oracle, changes, 60.0))
     largest = 0
     with (folder / "pw.out").open("wb") as out:

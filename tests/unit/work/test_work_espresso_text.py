@@ -1,11 +1,9 @@
 """What is written for pw.x, and what is read of what pw.x wrote: real outputs, whole and spoiled."""
 
-import json
 import math
 import random
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -40,12 +38,6 @@ SPOILED = [
     ("convergence has been achieved", "convergence NOT achieved"),
     ("JOB DONE.", "JOB"),
 ]
-
-
-def plain(**changes: Any) -> dict[str, Any]:
-    """The oracle as a task's file has it."""
-    content: dict[str, Any] = json.loads(oracle_of(**changes).model_dump_json())
-    return content
 
 
 def label_or_none(output: str, status: int = 0) -> Numbers | None:
@@ -223,40 +215,40 @@ def test_the_mesh_has_the_same_density_in_every_cell(
 ) -> None:
     """ceil(|b| / spacing) along each reciprocal vector, with the 2π; a doubled cell has half of it."""
     atoms = bulk("Al", "fcc", a=3.97, cubic=True).repeat(repeat)
-    assert k_mesh(atoms, plain(k_spacing_inverse_angstrom=spacing)) == mesh
+    assert k_mesh(atoms, oracle_of(k_spacing_inverse_angstrom=spacing)) == mesh
 
 
 def test_the_mesh_of_a_skewed_cell_is_that_of_its_reciprocal_vectors() -> None:
     """The primitive cell's reciprocal vectors are longer than its own edges suggest."""
     cubic = bulk("Al", "fcc", a=3.97, cubic=True)
     skewed = make_supercell(cubic, [[1, 1, 0], [0, 1, 0], [0, 0, 1]])
-    assert k_mesh(skewed, plain(k_spacing_inverse_angstrom=0.4)) == (4, 6, 4)
+    assert k_mesh(skewed, oracle_of(k_spacing_inverse_angstrom=0.4)) == (4, 6, 4)
 
 
 def test_a_direction_without_period_has_one_point() -> None:
     """A slab or a cluster sees no image of itself."""
     atoms = bulk("Al", "fcc", a=3.97, cubic=True)
     atoms.pbc = (True, True, False)
-    assert k_mesh(atoms, plain(k_spacing_inverse_angstrom=0.4)) == (4, 4, 1)
+    assert k_mesh(atoms, oracle_of(k_spacing_inverse_angstrom=0.4)) == (4, 4, 1)
 
 
 def test_an_atom_that_repeats_nowhere_is_at_the_zone_s_centre() -> None:
     """Whatever the offset of the mesh: it is one of periods, and there are none."""
     alone = Atoms("Al", cell=[12, 12, 12], pbc=False)
-    text = render_input(alone, plain(k_spacing_inverse_angstrom=0.1, k_offset=(1, 1, 1)), {}, 60)
+    text = render_input(alone, oracle_of(k_spacing_inverse_angstrom=0.1, k_offset=(1, 1, 1)), {}, 60)
     assert "K_POINTS automatic\n1 1 1 0 0 0\n" in text
 
 
 def test_a_mesh_does_not_grow_by_a_rounding_error() -> None:
     """Just on the edge, as many points as without the error."""
     atoms = Atoms("Al", cell=[2 * np.pi * (1 - 1e-9)] * 3, pbc=True)
-    assert k_mesh(atoms, plain(k_spacing_inverse_angstrom=0.5)) == (2, 2, 2)
+    assert k_mesh(atoms, oracle_of(k_spacing_inverse_angstrom=0.5)) == (2, 2, 2)
 
 
 def test_the_input_says_what_the_oracle_says() -> None:
     """Two species with their own start moments and files; offset, charge, further keys; a restart with its changes."""
     atoms = Atoms("FeNiFe", positions=[[0, 0, 0], [1.4, 1.4, 1.4], [0, 0, 2.8]], cell=[2.8, 2.8, 5.6], pbc=True)
-    oracle = plain(
+    oracle = oracle_of(
         pseudopotentials={"Ni": {"file": "Ni.UPF"}, "Fe": {"file": "Fe.UPF"}},
         starting_magnetization={"Fe": 0.4},
         charge=1.0,
@@ -285,7 +277,7 @@ def test_the_input_says_what_the_oracle_says() -> None:
 
 def test_fixed_occupations_have_no_smearing() -> None:
     """For insulators."""
-    text = render_input(bulk("Al", "fcc", a=3.97), plain(smearing=None), {}, 1.0)
+    text = render_input(bulk("Al", "fcc", a=3.97), oracle_of(smearing=None), {}, 1.0)
     assert "occupations = 'fixed'" in text
     assert "degauss" not in text
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from espresso_stand import ALUMINIUM, needs_pw, oracle_of
 
+from mlip_autopipec.contract.values import plain
 from mlip_autopipec.work.doctor import examine
 
 pytestmark = pytest.mark.codes
@@ -40,7 +41,7 @@ def test_a_program_that_is_no_lammps_is_told_from_one() -> None:
 )
 def test_what_is_wrong_with_pw_is_told_as_a_task_would(changes: dict[str, Any], words: str) -> None:
     """Its command and its pseudopotentials, in one line and without a traceback."""
-    asked = {"oracle": oracle_of(**changes).model_dump(mode="json"), "elements": ["Al"]}
+    asked = {"oracle": plain(oracle_of(**changes)), "elements": ["Al"]}
     seen = examine.examine("espresso", asked)
     assert seen["fit"] is False
     assert seen["words"].endswith(words)

@@ -8,6 +8,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, make_supercell
 
+from mlip_autopipec.contract.label import EspressoOracle, KMesh
 from mlip_autopipec.work import families
 from mlip_autopipec.work.codes.espresso.input import k_mesh
 from mlip_autopipec.work.steps.generate import _strained
@@ -30,9 +31,16 @@ AL: dict[str, Any] = {
 }
 
 
-def asked(spacing: float, rule: str = "family") -> dict[str, Any]:
-    """As much of an oracle as a mesh needs."""
-    return {"k_spacing_inverse_angstrom": spacing, "k_mesh": rule}
+def asked(spacing: float, rule: KMesh = "family") -> EspressoOracle:
+    """An oracle with this mesh."""
+    return EspressoOracle(
+        pseudo_folder="/upf",
+        k_spacing_inverse_angstrom=spacing,
+        k_mesh=rule,
+        pseudopotentials={},
+        ecutwfc_ry=20.0,
+        ecutrho_ry=80.0,
+    )
 
 
 def strained(atoms: Atoms, strain: float) -> Atoms:

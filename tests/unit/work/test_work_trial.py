@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from mlip_autopipec.data_models.task import EspressoOracle, Prototype, Pseudopotential, Smearing
+from mlip_autopipec.contract.label import EspressoOracle, Pseudopotential, Smearing
+from mlip_autopipec.contract.values import plain
+from mlip_autopipec.data_models.task import Prototype
 from mlip_autopipec.doctor.trials import TrialLabel, read_trials
 from mlip_autopipec.work.doctor.examine import examine
 
@@ -15,14 +17,16 @@ EMT = {"kind": "ase", "calculator": "ase.calculators.emt.EMT", "arguments": {}}
 
 
 def espresso(smearing: Smearing | None) -> dict[str, Any]:
-    return EspressoOracle(
+    oracle = EspressoOracle(
         pseudo_folder="/upf",
         k_spacing_inverse_angstrom=0.4,
         pseudopotentials={"Mg": Pseudopotential(file="Mg.UPF")},
         ecutwfc_ry=20.0,
         ecutrho_ry=80.0,
         smearing=smearing,
-    ).model_dump(mode="json")
+    )
+    content: dict[str, Any] = plain(oracle)
+    return content
 
 
 @pytest.mark.parametrize("smearing", [Smearing(width_ry=0.02), None], ids=["metal", "insulator"])

@@ -17,6 +17,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 
+from mlip_autopipec.contract.label import EspressoOracle
 from mlip_autopipec.work import families
 
 #: Where pw.x keeps its files, beside its input.
@@ -29,33 +30,33 @@ _SMEARINGS = {"mv": "mv", "mp": "mp", "gaussian": "gaussian", "fermi_dirac": "fd
 _ROUNDING = 1e-6
 
 
-def render_input(atoms: Atoms, oracle: Mapping[str, Any], changes: Mapping[str, Any], max_seconds: float) -> str:
+def render_input(atoms: Atoms, oracle: EspressoOracle, changes: Mapping[str, Any], max_seconds: float) -> str:
     """`pw.in`. `changes` are numerical settings beside the oracle's own, by their names in pw.x."""
     species = list(dict.fromkeys(atoms.get_chemical_symbols()))
     numerical = {
         "disk_io": "low",
         "restart_mode": "from_scratch",
-        "mixing_beta": oracle["mixing_beta"],
-        "electron_maxstep": oracle["electron_maxstep"],
+        "mixing_beta": oracle.mixing_beta,
+        "electron_maxstep": oracle.electron_maxstep,
         **changes,
     }
     control = {
         "calculation": "scf",
         "prefix": PREFIX,
         "outdir": f"./{SCRATCH}",
-        "pseudo_dir": oracle["pseudo_folder"],
+        "pseudo_dir": oracle.pseudo_folder,
         "tprnfor": True,
         "tstress": True,
         "max_seconds": max_seconds,
         **{name: numerical.pop(name) for name in ("disk_io", "restart_mode")},
     }
-    electrons = {"conv_thr": oracle["scf_threshold_ry_per_atom"] * len(atoms), **numerical}
+    electrons = {"conv_thr": oracle.scf_threshold_ry_per_atom * len(atoms), **numerical}
     lines = [
         *_namelist("CONTROL", control),
         *_namelist("SYSTEM", _system(atoms, oracle, species)),
         *_namelist("ELECTRONS", electrons),
         "ATOMIC_SPECIES",
-        *(f"{element} {_mass(element):.6f} {oracle['pseudopotentials'][element]['file']}" for element in species),
+        *(f"{element} {_mass(element):.6f} {oracle.pseudopotentials[element].file}" for element in species),
         "K_POINTS automatic",
         " ".join(str(number) for number in (*k_mesh(atoms, oracle), *_k_offset(atoms, oracle))),
         "CELL_PARAMETERS angstrom",
@@ -66,40 +67,40 @@ def render_input(atoms: Atoms, oracle: Mapping[str, Any], changes: Mapping[str, 
     return "\n".join(lines) + "\n"
 
 
-def k_mesh(atoms: Atoms, oracle: Mapping[str, Any]) -> tuple[int, int, int]:
+def k_mesh(atoms: Atoms, oracle: EspressoOracle) -> tuple[int, int, int]:
     """Points along each reciprocal vector."""
-    if oracle.get("k_mesh") == "family":
-        return families.mesh(atoms, oracle["k_spacing_inverse_angstrom"])
+    if oracle.k_mesh == "family":
+        return families.mesh(atoms, oracle.k_spacing_inverse_angstrom)
     lengths = 2 * np.pi * np.linalg.norm(atoms.cell.reciprocal().array, axis=1)
-    counts = np.ceil(lengths / oracle["k_spacing_inverse_angstrom"] - _ROUNDING).astype(int)
+    counts = np.ceil(lengths / oracle.k_spacing_inverse_angstrom - _ROUNDING).astype(int)
     a, b, c = (max(int(count), 1) if periodic else 1 for count, periodic in zip(counts, atoms.pbc, strict=True))
     return a, b, c
 
 
-def _k_offset(atoms: Atoms, oracle: Mapping[str, Any]) -> list[int]:
-    return [offset if periodic else 0 for offset, periodic in zip(oracle["k_offset"], atoms.pbc, strict=True)]
+def _k_offset(atoms: Atoms, oracle: EspressoOracle) -> list[int]:
+    return [offset if periodic else 0 for offset, periodic in zip(oracle.k_offset, atoms.pbc, strict=True)]
 
 
-def _system(atoms: Atoms, oracle: Mapping[str, Any], species: list[str]) -> dict[str, Any]:
+def _system(atoms: Atoms, oracle: EspressoOracle, species: list[str]) -> dict[str, Any]:
     system: dict[str, Any] = {
         "ibrav": 0,
         "nat": len(atoms),
         "ntyp": len(species),
-        "ecutwfc": oracle["ecutwfc_ry"],
-        "ecutrho": oracle["ecutrho_ry"],
+        "ecutwfc": oracle.ecutwfc_ry,
+        "ecutrho": oracle.ecutrho_ry,
         "nosym": True,
-        "tot_charge": oracle["charge"],
+        "tot_charge": oracle.charge,
     }
-    if (smearing := oracle["smearing"]) is None:
+    if (smearing := oracle.smearing) is None:
         system["occupations"] = "fixed"
     else:
-        system |= {"occupations": "smearing", "smearing": _SMEARINGS[smearing["kind"]], "degauss": smearing["width_ry"]}
-    if moments := oracle["starting_magnetization"]:
+        system |= {"occupations": "smearing", "smearing": _SMEARINGS[smearing.kind], "degauss": smearing.width_ry}
+    if moments := oracle.starting_magnetization:
         system["nspin"] = 2
         system |= {
             f"starting_magnetization({kind})": moments.get(element, 0.0) for kind, element in enumerate(species, 1)
         }
-    system |= oracle["system"]
+    system |= oracle.system
     return system
 
 

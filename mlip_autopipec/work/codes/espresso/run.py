@@ -25,6 +25,7 @@ from typing import Any
 
 from ase import Atoms
 
+from mlip_autopipec.contract.label import EspressoOracle
 from mlip_autopipec.work.codes.espresso.healing import Changes, next_changes
 from mlip_autopipec.work.codes.espresso.input import EXIT_FILE, SCRATCH, render_input
 from mlip_autopipec.work.codes.espresso.output import (
@@ -56,9 +57,8 @@ _END_S = 60.0
 _POLL_S = 0.1
 
 
-def label_by_espresso(job: Job, atoms: Atoms) -> tuple[Numbers, dict[str, Any]]:
+def label_by_espresso(job: Job, oracle: EspressoOracle, atoms: Atoms) -> tuple[Numbers, dict[str, Any]]:
     """The numbers of a converged run, and the metrics beside them. Raises TaskFailed with the reason and every try."""
-    oracle = job.parameters["oracle"]
     until = _until(job)
     hashes = check_pseudopotentials(oracle, sorted(set(atoms.get_chemical_symbols())))
     job.carry_over(_remains)
@@ -69,10 +69,10 @@ def label_by_espresso(job: Job, atoms: Atoms) -> tuple[Numbers, dict[str, Any]]:
     first = len(tries)
     while True:
         job.progress(0.1, f"pw.x, run {len(tries) + 1}")
-        end = _run(job, atoms, changes, len(tries) + 1, until, tries)
+        end = _run(job, oracle, atoms, changes, len(tries) + 1, until, tries)
         if end.kind == CONVERGED:
             break
-        changes = _next(tries, first, changes, oracle["tries_max"])
+        changes = _next(tries, first, changes, oracle.tries_max)
         _clean(job.workdir)
     output = read_text(job.workdir / "pw.out")
     try:
@@ -110,19 +110,25 @@ def _remains(folder: Path) -> list[str]:
 
 
 def _run(
-    job: Job, atoms: Atoms, changes: Changes, number: int, until: float | None, tries: list[dict[str, Any]]
+    job: Job,
+    oracle: EspressoOracle,
+    atoms: Atoms,
+    changes: Changes,
+    number: int,
+    until: float | None,
+    tries: list[dict[str, Any]],
 ) -> Ending:
     """One run of pw.x, noted in `tries`."""
     left = math.inf if until is None else until - time.monotonic()
     if left < _RUN_MIN_S:
         raise TaskFailed("timeout", f"no time is left for run {number}: {_told(tries)}")
-    text = render_input(atoms, job.parameters["oracle"], changes, round(min(left, 1e7), 1))
+    text = render_input(atoms, oracle, changes, round(min(left, 1e7), 1))
     names = {kind: job.workdir / f"pw.{number}.{kind}" for kind in ("in", "out", "err")}
     names["in"].write_text(text, encoding="utf-8")
     for kind in ("in", "out"):
         _link(job.workdir / f"pw.{kind}", names[kind])
     started = time.monotonic()
-    status = _started(job, names)
+    status = _started(job, oracle, names)
     end = ending(read_text(names["out"]), read_text(names["err"]), status)
     one = {"changes": dict(changes), "ending": end.kind, "words": end.words}
     tries.append({**one, "wall_s": round(time.monotonic() - started, 3)})
@@ -136,15 +142,15 @@ def _link(name: Path, target: Path) -> None:
     name.symlink_to(target.name)
 
 
-def _started(job: Job, names: Mapping[str, Path]) -> int:
+def _started(job: Job, oracle: EspressoOracle, names: Mapping[str, Path]) -> int:
     """The exit status of pw.x, which is asked to end when the job is."""
     exit_file = job.workdir / EXIT_FILE
     exit_file.unlink(missing_ok=True)
-    command = _command(job, names["in"].name)
+    command = _command(job, oracle, names["in"].name)
     with names["out"].open("wb") as out, names["err"].open("wb") as err:
         try:
             process = subprocess.Popen(
-                command, cwd=job.workdir, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=_environment(job)
+                command, cwd=job.workdir, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=_environment(oracle)
             )
         except OSError as error:
             raise TaskFailed("bad_input", f"{command[0]} cannot be run: {error.strerror}") from error
@@ -160,17 +166,17 @@ def _started(job: Job, names: Mapping[str, Path]) -> int:
                     process.kill()
 
 
-def _command(job: Job, input_file: str) -> list[str]:
-    command = job.parameters["oracle"]["command"].replace("{cores}", str(job.cores)).replace("{ranks}", str(job.ranks))
+def _command(job: Job, oracle: EspressoOracle, input_file: str) -> list[str]:
+    command = oracle.command.replace("{cores}", str(job.cores)).replace("{ranks}", str(job.ranks))
     return [*job.launcher, *shlex.split(command), "-in", input_file]
 
 
-def _environment(job: Job) -> dict[str, str]:
+def _environment(oracle: EspressoOracle) -> dict[str, str]:
     """One thread per process where the command starts one process per core; and no last words lost in a buffer.
 
     An error in a solver ends pw.x by MPI_ABORT at once, and what it had to say of it would never reach a file.
     """
-    threads = {"OMP_NUM_THREADS": "1"} if "{cores}" in job.parameters["oracle"]["command"] else {}
+    threads = {"OMP_NUM_THREADS": "1"} if "{cores}" in oracle.command else {}
     return {**os.environ, **threads, "GFORTRAN_UNBUFFERED_PRECONNECTED": "y"}
 
 

@@ -9,8 +9,9 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from mlip_autopipec.contract.label import EspressoOracle, Pseudopotential
+from mlip_autopipec.contract.values import plain
 from mlip_autopipec.work.job import TaskFailed, sha256_of, write_atomic
 
 #: What an oracle says besides its physics.
@@ -18,37 +19,37 @@ _HOW = ("kind", "command", "pseudo_folder", "pseudopotentials", "mixing_beta", "
 _DIGITS = 12
 
 
-def check_pseudopotentials(oracle: Mapping[str, Any], elements: Sequence[str]) -> dict[str, str]:
+def check_pseudopotentials(oracle: EspressoOracle, elements: Sequence[str]) -> dict[str, str]:
     """SHA-256 of every pseudopotential, by element. Raises TaskFailed (bad_input) for one that is not as asked."""
-    table: Mapping[str, Mapping[str, Any]] = oracle["pseudopotentials"]
+    table = oracle.pseudopotentials
     if missing := [element for element in elements if element not in table]:
         raise TaskFailed("bad_input", f"no pseudopotential for {', '.join(missing)}")
-    return {element: _checked(Path(oracle["pseudo_folder"]), element, one) for element, one in sorted(table.items())}
+    return {element: _checked(Path(oracle.pseudo_folder), element, one) for element, one in sorted(table.items())}
 
 
-def _checked(folder: Path, element: str, wanted: Mapping[str, Any]) -> str:
-    path = folder / wanted["file"]
+def _checked(folder: Path, element: str, wanted: Pseudopotential) -> str:
+    path = folder / wanted.file
     try:
         sha256 = sha256_of(path)
         with path.open("rb") as stream:
             md5 = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except OSError as error:
         raise TaskFailed("bad_input", f"pseudopotential of {element}: {path}: {error.strerror}") from error
-    for name, found in (("sha256", sha256), ("md5", md5)):
-        if wanted[name] not in {None, found}:
-            message = f"pseudopotential of {element}: {path} has {name} {found}, expected {wanted[name]}"
+    for name, found, expected in (("sha256", sha256, wanted.sha256), ("md5", md5, wanted.md5)):
+        if expected not in {None, found}:
+            message = f"pseudopotential of {element}: {path} has {name} {found}, expected {expected}"
             raise TaskFailed("bad_input", message)
     return sha256
 
 
-def settings(oracle: Mapping[str, Any], hashes: Mapping[str, str], version: str, folder: Path) -> str:
+def settings(oracle: EspressoOracle, hashes: Mapping[str, str], version: str, folder: Path) -> str:
     """The fingerprint with its main parts in words; `settings.json` in the folder holds all that is in it."""
     meaning = {
         "code": "pw.x",
         "version": version,
         "pseudopotentials_sha256": dict(hashes),
         "nosym": True,
-        **{name: value for name, value in oracle.items() if name not in _HOW},
+        **{name: value for name, value in plain(oracle).items() if name not in _HOW},
     }
     content = json.dumps(meaning, sort_keys=True)
     write_atomic(folder / "settings.json", f"{json.dumps(meaning, indent=1, sort_keys=True)}\n".encode())
@@ -56,10 +57,10 @@ def settings(oracle: Mapping[str, Any], hashes: Mapping[str, str], version: str,
     return f"pw.x {version} {digest} ({_words(oracle)})"
 
 
-def _words(oracle: Mapping[str, Any]) -> str:
-    files = ", ".join(one["file"] for _, one in sorted(oracle["pseudopotentials"].items()))
-    smearing = oracle["smearing"]
-    occupations = f"{smearing['kind']} {smearing['width_ry']:g} Ry" if smearing else "fixed occupations"
-    cutoffs = f"{oracle['ecutwfc_ry']:g}/{oracle['ecutrho_ry']:g} Ry"
-    family = " by family" if oracle.get("k_mesh") == "family" else ""
-    return f"{files}, {cutoffs}, k {oracle['k_spacing_inverse_angstrom']:g} per Å{family}, {occupations}"
+def _words(oracle: EspressoOracle) -> str:
+    files = ", ".join(one.file for _, one in sorted(oracle.pseudopotentials.items()))
+    smearing = oracle.smearing
+    occupations = f"{smearing.kind} {smearing.width_ry:g} Ry" if smearing else "fixed occupations"
+    cutoffs = f"{oracle.ecutwfc_ry:g}/{oracle.ecutrho_ry:g} Ry"
+    family = " by family" if oracle.k_mesh == "family" else ""
+    return f"{files}, {cutoffs}, k {oracle.k_spacing_inverse_angstrom:g} per Å{family}, {occupations}"

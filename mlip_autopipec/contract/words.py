@@ -1,0 +1,12 @@
+"""Closed sets of words that both halves use."""
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a labelled structure is for. A test structure is never trained on, in any cycle."""
+
+    TRAIN = "train"
+    TEST = "test"
+    PROPERTY = "property"  # for the gate alone: neither trained on, nor in any error
+    ISOLATED_ATOM = "isolated_atom"  # its energy is its element's zero: neither trained on, nor in any error
