@@ -12,9 +12,10 @@ from zlib import crc32
 import pytest
 from job_stand import UID, Site, copper, ref, task_of
 
+from mlip_autopipec.contract.label import AseOracle, CalculateParameters
+from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.data_models.task import AseOracle, CalculateParameters
 from mlip_autopipec.journal.durable import replace_file
 from mlip_autopipec.journal.mend import begin_mending, find_damage
 from mlip_autopipec.journal.segments import Scan
@@ -187,7 +188,7 @@ def test_what_an_outcome_names_is_durable_before_the_outcome_has_a_name(
     structure = root / "structure.extxyz"
     write_frames(structure, [copper()])
     oracle = AseOracle(calculator="ase.calculators.emt.EMT")
-    asked = CalculateParameters(role="train", origin="a test", oracle=oracle, force_max_ev_per_angstrom=50.0)
+    asked = CalculateParameters(role=Role.TRAIN, origin="a test", oracle=oracle, force_max_ev_per_angstrom=50.0)
     task = task_of(asked, [("structure", ref(root, structure))])
     folder = Site.at(root).place(task)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
