@@ -147,8 +147,13 @@ export OPENBLAS_NUM_THREADS=$OMP_NUM_THREADS MKL_NUM_THREADS=$OMP_NUM_THREADS
 
 _WORK = """
 cd "$root" || exit 75
-true >>"$workdir/job-$uid.out" || exit 74
-exec >>"$workdir/job-$uid.out" 2>&1
+out=$workdir/job-$uid.out
+if [ -L "$out" ] || { [ -e "$out" ] && [ ! -f "$out" ]; }; then # somebody else's: a pipe would be waited for
+  echo "$out is no file; what the task says stands here"
+else
+  true >>"$out" || exit 74
+  exec >>"$out" 2>&1
+fi
 # The task runs in the background: a shell that waits hands signals on at once.
 trap 'kill -USR1 $child' USR1
 trap 'kill -TERM $child' TERM

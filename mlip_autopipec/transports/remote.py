@@ -206,7 +206,7 @@ def packed(files: Mapping[str, bytes]) -> bytes:
 
 def listed(paths: Iterable[str]) -> bytes:
     """Paths as `read_many_command` takes them."""
-    return b"".join(f"{_relative(path)}\0".encode() for path in paths)
+    return b"".join(f"{_relative(path)}\0".encode("utf-8", "surrogateescape") for path in paths)
 
 
 def unpacked(stream: bytes, paths: Iterable[str]) -> dict[str, bytes]:

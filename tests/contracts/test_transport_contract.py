@@ -206,6 +206,16 @@ async def test_odd_names_are_names(site: Site, name: str) -> None:
     assert await site.transport.names(name) == tuple(sorted((name, f"{name}-2")))
 
 
+async def test_a_name_that_is_no_text_is_read_as_any_other(site: Site) -> None:
+    """Somebody has placed it; it is listed, and read beside the others."""
+    await site.transport.write({"outbox/good": b"1"})
+    (site.root / "outbox" / "\udcff\udcfe").write_bytes(b"2")
+    names = await site.transport.names("outbox")
+    assert sorted(names) == sorted(("good", "\udcff\udcfe"))
+    found = await site.transport.read_many([f"outbox/{name}" for name in names])
+    assert found == {"outbox/good": b"1", "outbox/\udcff\udcfe": b"2"}
+
+
 async def test_a_folder_may_be_a_link(site: Site, tmp_path: Path) -> None:
     """As when a user has put `cycles` on another file system."""
     elsewhere = tmp_path / "elsewhere"

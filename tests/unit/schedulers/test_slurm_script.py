@@ -1,7 +1,9 @@
 """The job script: what it asks of Slurm, and that it runs its task once, whatever else lands."""
 
+import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -167,6 +169,15 @@ def test_an_element_runs_its_own_task_and_ends_as_it_does(stand: SlurmStand) -> 
     words = f"--workdir {stand.tasks[1].workdir} --uid {UID} --index 1 4 here {stand.root}"
     assert stand.output(1) == f"began task --root {stand.root} {words}\n"
     assert stand.output(0) == stand.output(2) == ""
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/full")])
+def test_an_output_that_is_no_file_keeps_no_job_waiting(stand: SlurmStand, make: Callable[[Path], None]) -> None:
+    """Somebody else has its name: the task runs all the same, and Slurm's own output has what it says."""
+    make(stand.root / stand.tasks[1].workdir / f"job-{UID}.out")
+
+    assert stand.run_element("7", 1) == 3
+    assert "is no file; what the task says stands here\nbegan task" in (stand.folder / "slurm-1.out").read_text()
 
 
 def test_a_job_alone_runs_task_0(stand: SlurmStand) -> None:
