@@ -187,7 +187,7 @@ class _Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_BinOp(self, node: ast.BinOp) -> None:
-        if type(node.op) in _ARITHMETIC and not isinstance(node.left, ast.Constant | ast.JoinedStr):
+        if self._around and type(node.op) in _ARITHMETIC and not isinstance(node.left, ast.Constant | ast.JoinedStr):
             changed = ast.BinOp(node.left, _ARITHMETIC[type(node.op)](), node.right)
             self._add("arithmetic", node, f"({ast.unparse(changed)})")
         self.generic_visit(node)

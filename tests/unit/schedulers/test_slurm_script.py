@@ -50,6 +50,14 @@ def test_everything_that_exactly_once_rests_on_is_said() -> None:
     ]
 
 
+def test_a_batch_of_two_tasks_is_an_array() -> None:
+    """Each has its number, and its own output."""
+    said = directives(render_job(UID, some_tasks(2), PLAIN, root="/r", folder="f", python="python3", payload="p.pyz"))
+
+    assert "--array=0-1" in said
+    assert "--output=/r/f/slurm-%a.out" in said
+
+
 def test_a_batch_of_one_task_is_no_array() -> None:
     """It may begin at once; its one task is number 0, and its output is where an element's would be."""
     said = directives(

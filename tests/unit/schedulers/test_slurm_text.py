@@ -357,3 +357,20 @@ def test_message_timeout_is_read_from_the_real_configuration() -> None:
     """As scontrol prints it; nothing where it prints nothing."""
     assert text.message_timeout_s(recorded("config.txt")) == 10
     assert text.message_timeout_s("") is None
+
+
+@pytest.mark.parametrize(
+    ("words", "is_the_disk"),
+    [
+        ("No space left on device", True),
+        ("Input/output error", True),
+        ("No such file or directory", True),
+        ("Permission denied", False),
+        ("File exists", False),
+        ("words that nobody knows", False),
+    ],
+)
+def test_only_what_a_disk_says_is_its_fault(words: str, *, is_the_disk: bool) -> None:
+    """A right that is missing, or a file that is in the way, is not."""
+    line = f"failed to open 'cycles/000/.writable': {words}"
+    assert text.disk_words(f"Welcome to the cluster\ndd: {line}\n") == (line if is_the_disk else "")
