@@ -3,7 +3,9 @@
 import hashlib
 import os
 import signal
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from mlip_autopipec.contract.label import AseOracle, CalculateParameters
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.journal.durable import replace_file
+from mlip_autopipec.journal.durable import make_folder, replace_file
 from mlip_autopipec.journal.mend import begin_mending, find_damage
 from mlip_autopipec.journal.segments import Scan
 from mlip_autopipec.journal.snapshot import load_snapshot, program, save_snapshot
@@ -73,6 +75,20 @@ def finished(folder: Path) -> Scan:
 
 def stopped() -> ev.Event:
     return ev.DaemonStopped(at=NOW, why="SIGTERM")
+
+
+def test_many_may_make_the_same_folder_at_once(tmp_path: Path) -> None:
+    """As a daemon and whoever looks at its campaign: it is there for all of them."""
+    with ThreadPoolExecutor(8) as threads:
+        for number in range(40):
+            gate = threading.Barrier(8)
+
+            def make(folder: Path = tmp_path / str(number) / "a" / "b", gate: threading.Barrier = gate) -> bool:
+                gate.wait(10)
+                make_folder(folder)
+                return folder.is_dir()
+
+            assert all(made.result() for made in [threads.submit(make) for _ in range(8)])
 
 
 def test_a_file_is_synced_before_it_has_its_name_and_the_name_after(disk: Disk, tmp_path: Path) -> None:
