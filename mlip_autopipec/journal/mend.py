@@ -38,8 +38,10 @@ def begin_mending(folder: Path, damage: JournalDamaged | None) -> Path:
         shutil.rmtree(made)
     make_folder(made)
     if damage is not None:
+        last = number_of(damage.path) or 0
         for path in sorted(folder.glob("journal-*.jsonl")):
-            if number_of(path) < number_of(damage.path) or (path == damage.path and damage.offset):
+            number = number_of(path)  # a person may have put a copy of one beside them
+            if number is not None and (number < last or (path == damage.path and damage.offset)):
                 shutil.copyfile(path, made / path.name)
         if damage.offset:
             with (made / damage.path.name).open("r+b") as file:

@@ -18,12 +18,10 @@ def segment_path(folder: Path, number: int) -> Path:
     return folder / f"journal-{number:06d}.jsonl"
 
 
-def number_of(path: Path) -> int:
-    """The number of a segment, from its name. Raises ValueError for the name of anything else."""
+def number_of(path: Path) -> int | None:
+    """The number of a segment, from its name; None for the name of anything else."""
     match = _NAME.fullmatch(path.name)
-    if match is None:
-        raise ValueError(f"{path} is no segment")
-    return int(match[1])
+    return int(match[1]) if match else None
 
 
 def segment_paths(folder: Path) -> tuple[Path, ...]:

@@ -19,7 +19,7 @@ from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.journal.durable import make_folder, replace_file
-from mlip_autopipec.journal.mend import begin_mending, find_damage
+from mlip_autopipec.journal.mend import begin_mending, end_mending, find_damage
 from mlip_autopipec.journal.segments import Scan
 from mlip_autopipec.journal.snapshot import load_snapshot, program, save_snapshot
 from mlip_autopipec.journal.writer import SegmentWriter, cut_torn_tail
@@ -163,6 +163,7 @@ def test_a_copy_of_what_is_before_a_damage_is_durable_before_it_is_used(disk: Di
     middle.write_bytes(middle.read_bytes().replace(b"SIGTERM", b"SIGKILL"))
     damage = find_damage(folder)
     assert damage is not None
+    (folder / "journal-mine.jsonl").write_bytes(b"a person's")  # it is none of the journal's
     disk.done.clear()
 
     made = begin_mending(folder, damage)
@@ -171,6 +172,23 @@ def test_a_copy_of_what_is_before_a_damage_is_durable_before_it_is_used(disk: Di
     assert len(files) == 3
     assert set(disk.done[-4:-1]) == files
     assert disk.done[-1] == ("sync", made.name, None)
+
+
+def test_an_exchange_of_journals_is_decided_durably_before_it_is_made(disk: Disk, tmp_path: Path) -> None:
+    """One name decides; only when it is on the disk does the old journal lose its own."""
+    folder, made, kept = (tmp_path / name for name in ("journal", "journal.mending", "journal.damaged-1"))
+    folder.mkdir()
+    made.mkdir()
+
+    end_mending(folder, made, kept)
+
+    assert disk.done == [
+        ("name", "journal.mended.journal.damaged-1"),
+        ("sync", ".", None),
+        ("name", "journal.damaged-1"),
+        ("name", "journal"),
+        ("sync", ".", None),
+    ]
 
 
 @pytest.mark.parametrize("place", [write_atomic, write_once])
