@@ -15,7 +15,7 @@ from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.errors import OperatorError, StateUnreadable
 from mlip_autopipec.journal.records import Record
 from mlip_autopipec.journal.replay import fold
-from mlip_autopipec.journal.snapshot import load_state, save_state, saved_seq
+from mlip_autopipec.journal.snapshot import _gathered, load_state, save_state, saved_seq
 
 
 def states() -> list[WorkflowState]:
@@ -111,3 +111,12 @@ def test_no_file_is_no_state(tmp_path: Path) -> None:
     """A missing file is not an empty campaign."""
     with pytest.raises(StateUnreadable, match="No such file"):
         load_state(tmp_path / "state.json")
+
+
+def test_a_large_state_is_written_in_pieces() -> None:
+    """Neither each field by itself nor all of it at once: a state of a million tasks has a gigabyte."""
+    small = [b"x" * 1000] * 1000
+    pieces = list(_gathered(small))
+    assert b"".join(pieces) == b"".join(small)
+    assert all(len(piece) < 300_000 for piece in pieces)
+    assert len(pieces) == 4
