@@ -267,9 +267,20 @@ def logs(
     path = _log_file(config, socket)
     if not path.is_file():
         raise OperatorError(f"there is no log at {path}: no daemon has run for this campaign")
-    tail = log.follow(path, lines, lambda: time.sleep(_LOG_INTERVAL_S)) if follow else log.last_lines(path, lines)
-    for line in tail:
+
+    def show(line: str) -> None:
         (say_json if as_json else say)(line if as_json else log.render_line(line))
+
+    async def show_all() -> None:
+        if follow:
+            async with aclosing(log.follow(path, lines, lambda: asyncio.sleep(_LOG_INTERVAL_S))) as tail:
+                async for line in tail:
+                    show(line)
+        else:
+            for line in await log.last_lines(path, lines):
+                show(line)
+
+    asyncio.run(show_all())
 
 
 @app.command()

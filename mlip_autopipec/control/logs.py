@@ -3,9 +3,12 @@
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
-from typing import BinaryIO
+
+import aiofiles
+import aiofiles.os
+from aiofiles.threadpool.binary import AsyncBufferedReader
 
 from mlip_autopipec.data_models.text import printable
 
@@ -13,6 +16,8 @@ from mlip_autopipec.data_models.text import printable
 _FIRST = ("timestamp", "level", "event")
 #: Shown below the line, as it is.
 _BELOW = "exception"
+#: Each read is a hop to a thread; line by line a log of 32 MiB would take a quarter of a minute.
+_BLOCK_BYTES = 2**20
 
 
 def render_line(line: str) -> str:
@@ -30,54 +35,60 @@ def render_line(line: str) -> str:
     return printable("\n".join(part for part in (f"{head}  {fields}".rstrip(), below) if part))
 
 
-def last_lines(path: Path, count: int) -> list[str]:
+async def last_lines(path: Path, count: int) -> list[str]:
     """The last `count` whole lines; from the log before, too, where this one is young."""
-    lines = _tail(path, count)
+    lines = await _tail(path, count)
     earlier = path.with_name(f"{path.name}.1")
-    if len(lines) < count and earlier.is_file():
-        lines = [*_tail(earlier, count - len(lines)), *lines]
-    return _decoded(lines)
+    if len(lines) < count and await aiofiles.os.path.isfile(earlier):
+        lines = [*await _tail(earlier, count - len(lines)), *lines]
+    return lines
 
 
-def follow(path: Path, count: int, wait: Callable[[], None]) -> Iterator[str]:
-    """The last `count` lines, then every new one, for ever; `wait` is called when there is none.
+async def follow(path: Path, count: int, wait: Callable[[], Awaitable[None]]) -> AsyncGenerator[str, None]:
+    """The last `count` lines, then every new one, for ever; `wait` is awaited when there is none.
 
     A file that was replaced or cut short (rotation) is read from its beginning.
     """
-    first = True
+    last: int | None = count
     while True:
-        with path.open("rb") as stream:
-            lines = deque(_whole_lines(stream), maxlen=count if first else None)
-            yield from _decoded(lines)
-            first = False
-            while not _replaced(path, stream):
-                yield from _decoded(_whole_lines(stream))
-                wait()
-            yield from _decoded(_whole_lines(stream))
+        async with aiofiles.open(path, "rb") as stream:
+            growing = _Growing(stream)
+            for line in await growing.lines(last):
+                yield line
+            last = None
+            while not await _replaced(path, stream):
+                for line in await growing.lines():
+                    yield line
+                await wait()
+            for line in await growing.lines():
+                yield line
 
 
-def _whole_lines(stream: BinaryIO) -> Iterator[bytes]:
-    """Lines up to the end; a last line without its end is left for the next time."""
-    while line := stream.readline():
-        if not line.endswith(b"\n"):
-            stream.seek(-len(line), os.SEEK_CUR)
-            return
-        yield line
+class _Growing:
+    """The lines of a file that is still written; a last line without its end is left for the next time."""
+
+    def __init__(self, stream: AsyncBufferedReader) -> None:
+        self._stream = stream
+        self._begun = b""
+
+    async def lines(self, last: int | None = None) -> list[str]:
+        """The whole lines from where the reader is; only the `last` ones, if so asked."""
+        lines: deque[bytes] = deque(maxlen=last)
+        while block := await self._stream.read(_BLOCK_BYTES):
+            *whole, self._begun = (self._begun + block).split(b"\n")
+            lines.extend(whole)
+        return [line.decode(errors="replace") for line in lines]
 
 
-def _tail(path: Path, count: int) -> list[bytes]:
-    with path.open("rb") as stream:
-        return list(deque(_whole_lines(stream), maxlen=count))
+async def _tail(path: Path, count: int) -> list[str]:
+    async with aiofiles.open(path, "rb") as stream:
+        return await _Growing(stream).lines(count)
 
 
-def _decoded(lines: Iterable[bytes]) -> list[str]:
-    return [line.decode(errors="replace").rstrip("\n") for line in lines]
-
-
-def _replaced(path: Path, stream: BinaryIO) -> bool:
+async def _replaced(path: Path, stream: AsyncBufferedReader) -> bool:
     ours = os.fstat(stream.fileno())
     try:
-        theirs = path.stat()
+        theirs = await aiofiles.os.stat(path)
     except FileNotFoundError:  # between the two steps of a rotation
         return False
-    return theirs.st_ino != ours.st_ino or theirs.st_size < stream.tell()
+    return theirs.st_ino != ours.st_ino or theirs.st_size < await stream.tell()
