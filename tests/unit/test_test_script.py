@@ -90,3 +90,13 @@ def test_a_choice_of_files_or_a_debugger_gets_one_process(checkout: Path, words:
     (checkout / "tests" / "a.py").touch()
     calls, _ = run(checkout, *words)
     assert calls[-1] == " ".join([".venv/bin/python -m pytest", *words])
+
+
+def test_coverage_is_a_number_in_the_last_line(checkout: Path) -> None:
+    """Of all processes together; a failure ends it before."""
+    calls, _ = run(checkout, "quick", "--coverage", "-x")
+    verbs = [call.split()[3] for call in calls if " -m coverage " in call]
+    assert verbs == ["erase", "run", "combine", "report"]
+    (measured,) = [call for call in calls if " coverage run " in call]
+    assert measured.startswith(".venv/bin/python -m coverage run -m pytest tests/unit tests/properties")
+    assert measured.endswith(" -x")
