@@ -1,6 +1,6 @@
 """Ports: what the core needs of the outside, each as small as it can be. site.py alone names a site's adapters."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -163,8 +163,11 @@ class Scheduler(Protocol):
 class Watcher(Protocol):
     """Where ended attempts show up."""
 
-    def names(self) -> AsyncIterator[frozenset[str]]:
-        """Names in the outbox, each set whole or only what is new. A name may come twice; none is lost for good."""
+    def names(self) -> AsyncGenerator[frozenset[str], None]:
+        """Names in the outbox, each set whole or only what is new. A name may come twice; none is lost for good.
+
+        It may hold a connection: whoever stops before it ends closes it (contextlib.aclosing).
+        """
 
 
 class PhaseRunner(Protocol):

@@ -7,6 +7,7 @@ whose subject has nothing in flight. Nothing leaves the daemon for an event that
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -231,12 +232,13 @@ class WorkflowManager:
         """
         while True:
             try:
-                async for names in self._watcher.names():
-                    self._is_blind = False
-                    state = self.state
-                    live = live_attempts(state)
-                    for wanted in _pieces(sorted(names & live.keys()), _OUTCOMES_PER_READ_MAX):
-                        await self._take(wanted, live, state)
+                async with aclosing(self._watcher.names()) as sets:  # it may hold a connection
+                    async for names in sets:
+                        self._is_blind = False
+                        state = self.state
+                        live = live_attempts(state)
+                        for wanted in _pieces(sorted(names & live.keys()), _OUTCOMES_PER_READ_MAX):
+                            await self._take(wanted, live, state)
             except TransientError as error:
                 self._is_blind = True
                 await self._site(health_after(error), str(error))

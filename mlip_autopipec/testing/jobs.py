@@ -8,7 +8,7 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -103,7 +103,7 @@ class SimulatedJobs:
 
     # --- ports.Watcher -------------------------------------------------------------------------------------------
 
-    async def names(self) -> AsyncIterator[frozenset[str]]:
+    async def names(self) -> AsyncGenerator[frozenset[str], None]:
         """Listings of the outbox: every fourth is whole, the others show what is new; some come late."""
         looks = 0
         while True:

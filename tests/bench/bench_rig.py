@@ -11,8 +11,8 @@ import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,12 +114,13 @@ class _NotedWatcher:
     watcher: Watcher
     moments: Moments
 
-    async def names(self) -> AsyncIterator[frozenset[str]]:
-        async for names in self.watcher.names():
-            now = time.time()
-            for name in names:
-                self.moments.seen.setdefault(name, now)
-            yield names
+    async def names(self) -> AsyncGenerator[frozenset[str], None]:
+        async with aclosing(self.watcher.names()) as sets:
+            async for names in sets:
+                now = time.time()
+                for name in names:
+                    self.moments.seen.setdefault(name, now)
+                yield names
 
 
 class _NotedScheduler(SlurmScheduler):

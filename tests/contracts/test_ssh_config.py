@@ -7,6 +7,7 @@ import random
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -323,8 +324,9 @@ async def test_a_daemon_lives_with_as_few_sessions_as_sshd_allows(tmp_path: Path
         seen: set[str] = set()
 
         async def watch() -> None:
-            async for names in watcher.names():
-                seen.update(names)
+            async with aclosing(watcher.names()) as sets:
+                async for names in sets:
+                    seen.update(names)
 
         watching = asyncio.create_task(watch())
         try:

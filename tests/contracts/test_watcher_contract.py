@@ -3,7 +3,7 @@
 import asyncio
 import os
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,7 @@ async def watched(
 @asynccontextmanager
 async def watching(watcher: Watcher) -> AsyncIterator[AsyncIterator[frozenset[str]]]:
     """The watcher's names, ended in good order."""
-    async with aclosing(cast("AsyncGenerator[frozenset[str], None]", watcher.names())) as names:
+    async with aclosing(watcher.names()) as names:
         yield names
 
 

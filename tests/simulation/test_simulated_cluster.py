@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
 
@@ -272,10 +273,11 @@ def test_the_outbox_is_listed_whole_again_and_again() -> None:
 
     async def main() -> None:
         await stand.submit()
-        async for names in stand.cluster.names():
-            listings.append(names)
-            if stand.clock.elapsed_s > HOUR_S:
-                return
+        async with aclosing(stand.cluster.names()) as sets:
+            async for names in sets:
+                listings.append(names)
+                if stand.clock.elapsed_s > HOUR_S:
+                    return
 
     stand.run(main)
     names = {attempt_file(stand.batch.uid, index) for index in range(3)}

@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from functools import reduce
 
@@ -38,13 +39,20 @@ class Site(SimulatedCluster):
     silent_times = 0
     strangers: tuple[ev.QueuedJob, ...] = ()
     submissions = 0
+    watches = 0
     blind_until: datetime | None = None
 
-    async def names(self) -> AsyncIterator[frozenset[str]]:
+    async def names(self) -> AsyncGenerator[frozenset[str], None]:
         if self.blind_until is not None and self._clock.now() < self.blind_until:
             raise TransientError("the outbox is a pipe")
-        async for names in super().names():
-            yield names
+        self.watches += 1
+        try:
+            async with aclosing(super().names()) as sets:
+                async for names in sets:
+                    yield names
+        finally:
+            await self._clock.sleep(1)  # a connection is not closed in no time
+            self.watches -= 1
 
     async def submit(self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()) -> Answer:
         self.submissions += 1
@@ -168,6 +176,23 @@ def test_a_campaign_runs_to_its_verdict() -> None:
     assert stand.manager.state.verdict is Verdict.CONVERGED
     assert list(stand.journal.events()) == stand.seen
     assert stand.site.violations == []
+
+
+def test_a_daemon_that_is_stopped_as_it_reads_outcomes_has_closed_its_watch() -> None:
+    """The watch may hold a connection: it is not left for the collector of garbage to close."""
+    stand = Stand()
+
+    async def main() -> None:
+        daemon = asyncio.create_task(stand.manager.run())
+        stand.read_lock.clear()
+        assert await stand.manager.record(walk().events[0])
+        await stand.until(lambda: "read_many" in stand.called)
+        assert stand.site.watches == 1
+        daemon.cancel()
+        await asyncio.wait([daemon])
+        assert stand.site.watches == 0
+
+    run_simulated(main(), stand.clock, limit_s=DAY_S)
 
 
 def test_nothing_is_taken_behind_the_last_event() -> None:
