@@ -16,8 +16,9 @@ from typing import Any
 from mlip_autopipec.config.crystals import atoms_of
 from mlip_autopipec.config.mistakes import KeyPath, Mistake, shown
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.generate import Prototype
+from mlip_autopipec.contract.values import plain
 from mlip_autopipec.data_models.base import Phase
-from mlip_autopipec.data_models.task import Prototype
 from mlip_autopipec.data_models.text import answer_in, first_lines
 
 _TIMEOUT_S = 60.0
@@ -92,8 +93,8 @@ def _judged(config: WorkflowConfig, files: list[str]) -> dict[str, Any] | str:
         "elements": config.campaign.elements,
         "distance_min_angstrom": config.distance_min_angstrom,
         "files": files,
-        "prototypes": [prototype.model_dump(mode="json") for prototype in config.generation.prototypes],
-        "probes": gate.probes().model_dump(mode="json") if gate.properties else None,
+        "prototypes": [plain(prototype) for prototype in config.generation.prototypes],
+        "probes": plain(gate.probes()) if gate.properties else None,
         "twins": gate.properties and config.calculation.first_labels.check,
     }
     command = [sys.executable, "-m", "mlip_autopipec.work", "examine", "files"]

@@ -7,23 +7,26 @@ alloy gets that of its average volume per atom (Vegard's law, by volume). Length
 import os.path
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files as resources
 from itertools import combinations
 from math import ceil
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args, get_type_hints
+
+from pydantic import TypeAdapter
 
 from mlip_autopipec.config.crystals import atoms_of, element_slots, nearest_neighbour_angstrom, volume_angstrom3
 from mlip_autopipec.config.elements import SYMBOLS
 from mlip_autopipec.config.mistakes import nearest
-from mlip_autopipec.data_models.task import Prototype
+from mlip_autopipec.contract.generate import Prototype
 from mlip_autopipec.errors import ConfigurationError
 
 #: What ASE's effective-medium theory is made for.
 EMT_ELEMENTS = frozenset({"Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au"})
 EMT = "ase.calculators.emt.EMT"
 #: Crystals of one element that a site file can name.
+_PROTOTYPE = TypeAdapter(Prototype)
 _CRYSTALS = ("fcc", "bcc", "hcp", "sc", "diamond")
 #: A label costs the third power of its atoms.
 _LABEL_ATOMS = 32
@@ -129,7 +132,7 @@ def _prototype(text: str) -> Prototype:
     parts = text.split(":")
     try:
         structure, elements, constant = parts
-        crystal = Prototype.model_validate(
+        crystal = _PROTOTYPE.validate_python(
             {
                 "structure": structure,
                 "elements": tuple(elements.split(",")),
@@ -137,7 +140,7 @@ def _prototype(text: str) -> Prototype:
             }
         )
     except ValueError:
-        kinds = Prototype.model_fields["structure"].annotation.__args__  # type: ignore[union-attr]
+        kinds = get_args(get_type_hints(Prototype)["structure"])
         raise ConfigurationError(
             f"--prototype {text}: expected structure:elements:lattice constant, such as rocksalt:Mg,O:4.21; structures"
             f" are {', '.join(kinds)}"
@@ -161,7 +164,7 @@ def _crystals(elements: Sequence[str]) -> Iterator[Prototype]:
         volume = sum(volume_angstrom3(pure[each]) / atoms_of(pure[each]).total() for each in (first, second)) / 2
         unit = Prototype(structure=kind, elements=(first, second), lattice_constant_angstrom=1.0)
         constant = (volume * atoms_of(unit).total() / volume_angstrom3(unit)) ** (1 / 3)
-        yield unit.model_copy(update={"lattice_constant_angstrom": round(constant, 2)})
+        yield replace(unit, lattice_constant_angstrom=round(constant, 2))
 
 
 def _pure(element: str) -> Prototype | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from mlip_autopipec.contract.generate import GenerateParameters, Prototype
 from mlip_autopipec.contract.label import AseOracle, CalculateParameters
 from mlip_autopipec.contract.select import SelectParameters
 from mlip_autopipec.contract.words import Role
@@ -22,10 +23,8 @@ from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.task import (
     ExploreParameters,
-    GenerateParameters,
     Input,
     Parameters,
-    Prototype,
     Task,
     TrainParameters,
     Walker,

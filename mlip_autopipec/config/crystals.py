@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from math import prod, sqrt
 
-from mlip_autopipec.data_models.task import Prototype
+from mlip_autopipec.contract.generate import Prototype
 
 #: Structure → atoms in the conventional cell of its first element, its second, …
 _ATOMS: Mapping[str, tuple[int, ...]] = {

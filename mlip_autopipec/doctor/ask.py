@@ -87,7 +87,7 @@ async def try_oracle(config: WorkflowConfig) -> AsyncIterator[str]:
         oracle = oracle_of(config.calculation.oracle, config.campaign.elements, "family")
         asked = {
             "oracle": plain(oracle),
-            "prototype": config.generation.prototypes[0].model_dump(mode="json"),
+            "prototype": plain(config.generation.prototypes[0]),
         }
         trials = read_trials((await codes.answer("trials", asked))["trials"])
         far = config.site.transport

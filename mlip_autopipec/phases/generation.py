@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.generate import GenerateParameters
 from mlip_autopipec.data_models.base import FileRef, Phase
 from mlip_autopipec.data_models.digest import GenerationDigest
 from mlip_autopipec.data_models.outcome import GenerateMetrics
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.data_models.task import GenerateParameters, Input, Task, make_task
+from mlip_autopipec.data_models.task import Input, Task, make_task
 from mlip_autopipec.phases.common import done
 from mlip_autopipec.phases.seeds import seed_for
 

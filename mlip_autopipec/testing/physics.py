@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from mlip_autopipec.contract.generate import GenerateParameters
 from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.select import SelectParameters
 from mlip_autopipec.contract.words import Role
@@ -28,7 +29,7 @@ from mlip_autopipec.data_models.outcome import (
     Structure,
     TrainMetrics,
 )
-from mlip_autopipec.data_models.task import ExploreParameters, GenerateParameters, Task, TrainParameters
+from mlip_autopipec.data_models.task import ExploreParameters, Task, TrainParameters
 
 _N_ATOMS = 32
 _HOST = "node01"

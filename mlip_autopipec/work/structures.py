@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -12,7 +11,7 @@ from ase.io import read, write
 from ase.io.extxyz import XYZError
 from ase.neighborlist import neighbor_list
 
-from mlip_autopipec.contract.crystals import crystal_name
+from mlip_autopipec.contract.generate import Prototype
 from mlip_autopipec.work import families
 from mlip_autopipec.work.job import TaskFailed
 
@@ -36,11 +35,11 @@ class Numbers:
     magnetization_bohr: float | None = None
 
 
-def crystal(prototype: Mapping[str, Any]) -> Atoms:
+def crystal(prototype: Prototype) -> Atoms:
     """The conventional, orthogonal cell of a prototype, repeated; lengths in Å. It begins a family of cells."""
-    name, elements, a = prototype["structure"], prototype["elements"], prototype["lattice_constant_angstrom"]
+    name, elements, a = prototype.structure, prototype.elements, prototype.lattice_constant_angstrom
     if name in _ORDERED:
-        c_over_a = prototype["c_over_a"] or 1.0
+        c_over_a = prototype.c_over_a or 1.0
         sites = _ORDERED[name]
         cell = Atoms(
             symbols=[elements[which] for _, which in sites],
@@ -49,15 +48,10 @@ def crystal(prototype: Mapping[str, Any]) -> Atoms:
             pbc=True,
         )
     elif name == "hcp":
-        cell = bulk(elements[0], name, a=a, covera=prototype["c_over_a"] or (8 / 3) ** 0.5, orthorhombic=True)
+        cell = bulk(elements[0], name, a=a, covera=prototype.c_over_a or (8 / 3) ** 0.5, orthorhombic=True)
     else:
         cell = bulk("".join(elements), name, a=a, cubic=True)
-    return families.begin(cell.repeat(prototype["repeat"]), prototype["repeat"], vacuum=())
-
-
-def name_of(prototype: Mapping[str, Any]) -> str:
-    """What people call it, such as `Cu fcc` or `AuCu3 l1_2`: its formula in the order of its sites."""
-    return crystal_name(f"{''.join(prototype['elements'])} {prototype['structure']}")
+    return families.begin(cell.repeat(prototype.repeat), prototype.repeat, vacuum=())
 
 
 def shortest_distance(atoms: Atoms, cutoff_angstrom: float) -> float:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mlip_autopipec.config.schemas.site import SlurmQueue
+from mlip_autopipec.contract.generate import GenerateParameters, Prototype
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import FileRef, Phase
@@ -33,7 +34,7 @@ from mlip_autopipec.data_models.digest import (
 from mlip_autopipec.data_models.outcome import Errors, Structure
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.state import Batch, WorkflowState
-from mlip_autopipec.data_models.task import GenerateParameters, Prototype, Resources, Task, make_task
+from mlip_autopipec.data_models.task import Resources, Task, make_task
 from mlip_autopipec.journal.journal import FileJournal
 from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.loop import WorkflowManager

@@ -104,7 +104,7 @@ def start(condition: Condition, elements: tuple[str, ...]) -> Atoms:
     """The structure that the walkers of a condition begin with."""
     section = condition.section
     if section.prototype is not None:
-        return crystal(section.prototype.model_dump())
+        return crystal(section.prototype)
     if section.file is None:
         raise ValueError(f"{condition.name} has neither a prototype nor a file")
     return user_structures(Path(section.file), elements)[-1].repeat(section.repeat)

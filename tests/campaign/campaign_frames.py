@@ -5,7 +5,7 @@ says of energies and forces is not used. Times are in fs, temperatures in K, len
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ from ase.md.langevin import Langevin
 from ase.md.nptberendsen import NPTBerendsen
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
-from mlip_autopipec.data_models.task import Prototype
+from mlip_autopipec.contract.generate import Prototype
 from mlip_autopipec.work.structures import crystal
 
 #: EMT's own lattice constants; MD at those of another oracle would be under pressure.
@@ -75,8 +75,8 @@ def _start(condition: Condition, rng: np.random.RandomState) -> Atoms:
     prototype = condition.prototype
     if condition.lattice_angstrom is not None:
         emt = EMT_LATTICE_ANGSTROM[prototype.elements[0]]
-        prototype = prototype.model_copy(update={"lattice_constant_angstrom": emt})
-    atoms = crystal(prototype.model_dump())
+        prototype = replace(prototype, lattice_constant_angstrom=emt)
+    atoms = crystal(prototype)
     counts = {element: round(part * len(atoms)) for element, part in condition.fractions.items()}
     if counts:
         symbols = [element for element, count in counts.items() for _ in range(count)]

@@ -11,7 +11,7 @@ The structures are crystals of the walkers' kind, in a smaller box: MD by the or
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ase import Atoms
@@ -74,7 +74,7 @@ def conditions(config: WorkflowConfig) -> Iterator[Condition]:
     for section in config.exploration.walkers:
         if section.prototype is None:
             continue
-        prototype = section.prototype.model_copy(update={"repeat": _REPEAT})
+        prototype = replace(section.prototype, repeat=_REPEAT)
         for number, kelvin in enumerate(section.temperatures_kelvin):
             yield Condition(
                 group=f"{kelvin:g} K",

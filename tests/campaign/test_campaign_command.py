@@ -9,7 +9,7 @@ from campaign_frames import Condition, as_walkers, copper_and_gold, snapshots
 from campaign_main import CAMPAIGNS, moved
 
 from mlip_autopipec.config.loader import load_config
-from mlip_autopipec.data_models.task import Prototype
+from mlip_autopipec.contract.generate import Prototype
 
 pytestmark = [pytest.mark.codes, pytest.mark.timeout(300)]
 

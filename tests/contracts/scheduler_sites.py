@@ -16,9 +16,10 @@ from typing import Any
 from far_stand import RealClock
 
 from mlip_autopipec.config.schemas.site import SlurmQueue
+from mlip_autopipec.contract.generate import GenerateParameters, Prototype
 from mlip_autopipec.data_models.base import Phase, Reason
 from mlip_autopipec.data_models.state import Batch
-from mlip_autopipec.data_models.task import GenerateParameters, Prototype, Resources, Task, TaskFile, make_task
+from mlip_autopipec.data_models.task import Resources, Task, TaskFile, make_task
 from mlip_autopipec.ports import Clock, Scheduler
 from mlip_autopipec.schedulers import slurm_script
 from mlip_autopipec.schedulers.local import LocalScheduler

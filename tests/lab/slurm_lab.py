@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from mlip_autopipec.config.schemas.site import SlurmQueue
+from mlip_autopipec.contract.generate import GenerateParameters, Prototype
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.events import JobState
 from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.state import Batch
-from mlip_autopipec.data_models.task import GenerateParameters, Prototype, Resources, Task, TaskFile, make_task
+from mlip_autopipec.data_models.task import Resources, Task, TaskFile, make_task
 from mlip_autopipec.schedulers.shipment import pack
 from mlip_autopipec.schedulers.slurm import SlurmScheduler
 from mlip_autopipec.transports.local import LocalTransport

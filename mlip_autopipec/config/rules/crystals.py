@@ -13,9 +13,7 @@ from mlip_autopipec.config.crystals import (
 from mlip_autopipec.config.elements import SYMBOLS
 from mlip_autopipec.config.mistakes import KeyPath, Mistake, dotted, nearest, shown
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
-from mlip_autopipec.data_models.task import (
-    Prototype,
-)
+from mlip_autopipec.contract.generate import Prototype
 
 Prototypes = Callable[[WorkflowConfig], Iterator[tuple[KeyPath, Prototype]]]
 #: What `auto` may choose, in cube roots of the volume per atom.

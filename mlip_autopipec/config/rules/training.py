@@ -15,13 +15,8 @@ from mlip_autopipec.config.rules.generation import alloys
 from mlip_autopipec.config.schemas.oracles import EspressoSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.crystals import crystal_name
+from mlip_autopipec.contract.generate import Dimer, PointDefect, Squeezed, Surface
 from mlip_autopipec.contract.train import functions_max
-from mlip_autopipec.data_models.task import (
-    Dimer,
-    PointDefect,
-    Squeezed,
-    Surface,
-)
 
 
 def cutoff(config: WorkflowConfig) -> Iterator[Mistake]:

@@ -8,16 +8,9 @@ from pydantic import Field
 
 from mlip_autopipec.config.schemas.oracles import AnyOracleSection
 from mlip_autopipec.config.schemas.units import DurationS
+from mlip_autopipec.contract.generate import Prototype, Variation
 from mlip_autopipec.data_models.base import Model
-from mlip_autopipec.data_models.task import (
-    AnyEngine,
-    Barostat,
-    Deformation,
-    Prototype,
-    Swaps,
-    Variation,
-    WheelEngine,
-)
+from mlip_autopipec.data_models.task import AnyEngine, Barostat, Deformation, Swaps, WheelEngine
 
 
 class GenerationSection(Model):
@@ -30,7 +23,7 @@ class GenerationSection(Model):
     rattle_angstrom: tuple[Annotated[float, Field(ge=0)], ...] = Field(
         default=(0.05, 0.2), min_length=1, description="standard deviations of the displacements, used in turn"
     )
-    variations: tuple[Variation, ...] = Field(
+    variations: tuple[Annotated[Variation, Field(discriminator="kind")], ...] = Field(
         default=(), description="alloys, defects, surfaces, short distances: made of the prototypes, to train on"
     )
     files: tuple[Path, ...] = Field(

@@ -1,19 +1,14 @@
 """`training:` the fit, and the gate that it has to pass."""
 
+from dataclasses import field, fields
 from typing import Literal, NamedTuple
 
 from pydantic import Field
 
+from mlip_autopipec.contract.generate import GateProbes, PhononProbes
+from mlip_autopipec.contract.values import about, value
 from mlip_autopipec.data_models.base import Model
-from mlip_autopipec.data_models.task import (
-    Auto,
-    GateProbes,
-    NotNegative,
-    PacemakerSettings,
-    PhononProbes,
-    Positive,
-    PositiveInt,
-)
+from mlip_autopipec.data_models.task import Auto, NotNegative, PacemakerSettings, Positive, PositiveInt
 
 #: A stress weighs so much beside an energy.
 STRESS_SHARE = 0.01
@@ -31,46 +26,51 @@ class PacemakerSection(PacemakerSettings):
         return PacemakerSettings.model_validate(self.model_dump(exclude={"scratch_every"}))
 
 
+@value
 class PhononsSection(PhononProbes):
     """`training.gate.phonons:` which crystals must be stable, and how near the oracle's frequencies must be."""
 
-    stable: tuple[str, ...] | None = Field(
+    stable: tuple[str, ...] | None = field(
         default=None,
-        description="prototypes that have no imaginary mode, such as [Cu fcc]; all of them if left out. Where the"
-        " oracle's own frequencies are known, they say it",
+        metadata=about(
+            "prototypes that have no imaginary mode, such as [Cu fcc]; all of them if left out. Where the oracle's own"
+            " frequencies are known, they say it"
+        ),
     )
-    imaginary_max_thz: float = Field(default=0.1, gt=0, description="a lowest frequency so far below zero is noise")
-    frequency_rms_max_thz: float = Field(
-        default=0.3, gt=0, description="largest root-mean-square difference from the oracle's frequencies"
+    imaginary_max_thz: float = field(default=0.1, metadata=about("a lowest frequency so far below zero is noise", gt=0))
+    frequency_rms_max_thz: float = field(
+        default=0.3, metadata=about("largest root-mean-square difference from the oracle's frequencies", gt=0)
     )
 
     def settings(self) -> PhononProbes:
         """The same as tasks carry it."""
-        return PhononProbes.model_validate({name: getattr(self, name) for name in PhononProbes.model_fields})
+        return PhononProbes(**{each.name: getattr(self, each.name) for each in fields(PhononProbes)})
 
 
+@value
 class GateSection(GateProbes):
     """`training.gate:` what a potential must be like. Tolerances of properties are parts of the oracle's value."""
 
-    properties: bool = Field(default=True, description="label each prototype's volumes and strains for the gate")
-    group_worse_max: float = Field(
-        default=0.5, ge=0, description="an element, an origin or the tail may err more than before by this part"
+    properties: bool = field(default=True, metadata=about("label each prototype's volumes and strains for the gate"))
+    group_worse_max: float = field(
+        default=0.5, metadata=about("an element, an origin or the tail may err more than before by this part", ge=0)
     )
-    group_worse_force_max_mev_per_angstrom: float = Field(default=25.0, ge=0, description="or by this much")
-    lattice_constant_max: float = Field(default=0.005, gt=0, description="largest relative error")
-    bulk_modulus_max: float = Field(default=0.1, gt=0, description="largest relative error")
-    elastic_constant_max: float = Field(default=0.2, gt=0, description="largest error, relative to C11")
-    wall_drop_max_ev: float = Field(
-        default=0.05, ge=0, description="the energy must rise, but for so much, as atoms are pushed together"
+    group_worse_force_max_mev_per_angstrom: float = field(default=25.0, metadata=about("or by this much", ge=0))
+    lattice_constant_max: float = field(default=0.005, metadata=about("largest relative error", gt=0))
+    bulk_modulus_max: float = field(default=0.1, metadata=about("largest relative error", gt=0))
+    elastic_constant_max: float = field(default=0.2, metadata=about("largest error, relative to C11", gt=0))
+    wall_drop_max_ev: float = field(
+        default=0.05, metadata=about("the energy must rise, but for so much, as atoms are pushed together", ge=0)
     )
-    phonons: PhononsSection | None = Field(
-        default=None, description="off if left out; {} for the defaults. Needs phonopy in site.python"
+    phonons: PhononsSection | None = field(
+        default=None,
+        metadata=about("off if left out; {} for the defaults. Needs phonopy in site.python"),
     )
 
     def probes(self) -> GateProbes:
         """What the work half is to measure."""
-        asked = {name: getattr(self, name) for name in GateProbes.model_fields}
-        return GateProbes.model_validate({**asked, "phonons": self.phonons and self.phonons.settings()})
+        asked = {each.name: getattr(self, each.name) for each in fields(GateProbes)}
+        return GateProbes(**{**asked, "phonons": self.phonons and self.phonons.settings()})
 
 
 class Balance(NamedTuple):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mlip_autopipec.contract.generate import PhononProbes, Prototype
 from mlip_autopipec.contract.label import AseOracle, EspressoOracle
 from mlip_autopipec.contract.values import read
 from mlip_autopipec.work.job import TaskFailed
@@ -173,8 +174,8 @@ def phonons(_: Mapping[str, Any]) -> Seen:
         atoms.calc = EMT()
         return atoms.get_forces()
 
-    copper = {"structure": "fcc", "elements": ["Cu"], "lattice_constant_angstrom": 3.6, "c_over_a": None}
-    asked = {"supercell_min_angstrom": 7.0, "displacement_angstrom": 0.01}
+    copper = Prototype(structure="fcc", elements=("Cu",), lattice_constant_angstrom=3.6)
+    asked = PhononProbes(supercell_min_angstrom=7.0)
     found = frequencies(copper, prepared(copper, asked), forces)
     highest = float("nan") if found is None else float(found.max())
     words = f"phonopy {importlib.metadata.version('phonopy')}; the highest frequency of EMT copper is {highest:.2f} THz"

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from ase import units
 
+from mlip_autopipec.contract.generate import GateProbes, Prototype
 from mlip_autopipec.contract.label import AnyOracle, AseOracle, EspressoOracle, oracle_from
-from mlip_autopipec.contract.values import plain
+from mlip_autopipec.contract.values import plain, read
 from mlip_autopipec.work import families
 from mlip_autopipec.work.codes.elastic import properties
 from mlip_autopipec.work.job import Job
@@ -37,7 +38,7 @@ def plan(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     `cost` is relative to the first trial, which has the settings of the site file.
     """
-    oracle, prototype = oracle_from(asked["oracle"]), asked["prototype"]
+    oracle, prototype = oracle_from(asked["oracle"]), read(Prototype, asked["prototype"])
     cells = _cells(prototype)
     moved = next(name for name, cell in cells.items() if cell.about and cell.about["kind"] == "moved")
     if isinstance(oracle, AseOracle):
@@ -55,7 +56,7 @@ def plan(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def label(asked: Mapping[str, Any]) -> dict[str, Any]:
     """One trial: numbers per atom, and how long it took. Raises TaskFailed as a calculation does."""
-    atoms = _cells(asked["prototype"])[asked["cell"]].atoms
+    atoms = _cells(read(Prototype, asked["prototype"]))[asked["cell"]].atoms
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="autopipec-trial-") as name:
         folder = Path(name)
@@ -71,13 +72,9 @@ def label(asked: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _cells(prototype: Mapping[str, Any]) -> dict[str, properties.Cell]:
-    every = [*properties.twins(prototype), *properties.cells(prototype, _PROBES)]
+def _cells(prototype: Prototype) -> dict[str, properties.Cell]:
+    every = [*properties.twins(prototype), *properties.cells(prototype, GateProbes())]
     return {cell.name: cell for cell in every}
-
-
-#: As the gate's own defaults.
-_PROBES = {"strain": 0.01, "lattice_range": 0.03, "volumes": 7}
 
 
 def _trial(kind: str, words: str, oracle: AnyOracle, cell: properties.Cell, cost: float) -> dict[str, Any]:

@@ -4,11 +4,14 @@ Also the number of labels that the bootstrap will ask for. It takes a second, an
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 
+from mlip_autopipec.contract.generate import GateProbes, Prototype
+from mlip_autopipec.contract.values import read
 from mlip_autopipec.work.job import TaskFailed
 from mlip_autopipec.work.steps.generate import property_cells
 from mlip_autopipec.work.structures import shortest_distance, user_structures
@@ -54,8 +57,11 @@ def _short_distance(structures: Sequence[Atoms], path: Path, least_angstrom: flo
 
 def _property_cells(asked: Mapping[str, Any]) -> int:
     """As Generation will make them; without the displaced supercells where there is no phonopy to make them."""
+    if asked["probes"] is None:
+        return 0
+    prototypes = [read(Prototype, each) for each in asked["prototypes"]]
+    probes, twins = read(GateProbes, asked["probes"]), bool(asked.get("twins"))
     try:
-        return len(property_cells(asked))
+        return len(property_cells(prototypes, probes, twins=twins))
     except TaskFailed:
-        probes = {**asked["probes"], "phonons": None}
-        return len(property_cells({**asked, "probes": probes}))
+        return len(property_cells(prototypes, replace(probes, phonons=None), twins=twins))

@@ -8,6 +8,8 @@ import numpy as np
 from ase import Atoms
 
 from mlip_autopipec.contract.explore import GAMMA_BINS_PER_DECADE
+from mlip_autopipec.contract.generate import Prototype
+from mlip_autopipec.contract.values import read
 from mlip_autopipec.work import families
 from mlip_autopipec.work.ace.evaluator import Evaluator
 from mlip_autopipec.work.ace.potential import checked_potential
@@ -101,7 +103,7 @@ def _start(job: Job) -> Atoms:
     if walker["continues"] is not None:
         return read_frames(job.one("restart"))[-1]
     if walker["file"] is None:
-        return _with_a_temperature(crystal(walker["prototype"]))
+        return _with_a_temperature(crystal(read(Prototype, walker["prototype"])))
     path = job.one("structure")
     return _with_a_temperature(user_structures(path, job.parameters["elements"])[-1].repeat(walker["file"]["repeat"]))
 
@@ -115,7 +117,7 @@ def _reference(job: Job, structure: Atoms) -> dict[str, np.ndarray]:
     """The family of the walker's cells: that of its crystal, or of the user's structure before the first step."""
     walker = job.parameters["walker"]
     if walker["file"] is None:
-        return families.of(crystal(walker["prototype"]))
+        return families.of(crystal(read(Prototype, walker["prototype"])))
     if walker["continues"] is None:
         structure = families.begin(structure.copy(), walker["file"]["repeat"])
     return families.of(structure)

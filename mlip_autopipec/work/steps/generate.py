@@ -1,12 +1,14 @@
 """Generation: strained and rattled crystals and their variations, for a campaign to begin with."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
+from mlip_autopipec.contract.generate import GateProbes, GenerateParameters, Prototype, Variation
+from mlip_autopipec.contract.values import read
 from mlip_autopipec.work import families
 from mlip_autopipec.work.codes.elastic import properties
 from mlip_autopipec.work.codes.phonopy import phonons
@@ -14,7 +16,6 @@ from mlip_autopipec.work.job import Job, Result, TaskFailed
 from mlip_autopipec.work.steps.variations import keeps_its_shape, mark, vary
 from mlip_autopipec.work.structures import (
     crystal,
-    name_of,
     shortest_distance,
     user_structures,
     write_frames,
@@ -28,47 +29,46 @@ _VARIED = 2
 
 def run(job: Job) -> Result:
     """Draw the training and the test structures; the two come from different random streams."""
-    parameters = job.parameters
+    parameters = read(GenerateParameters, job.parameters)
     structures: list[dict[str, Any]] = []
     environments: Counter[str] = Counter()
     redrawn = 0
-    plan = [("train", index) for index in range(parameters["structures"])]
-    plan += [("test", index) for index in range(parameters["test_structures"])]
+    plan = [("train", index) for index in range(parameters.structures)]
+    plan += [("test", index) for index in range(parameters.test_structures)]
     for number, (role, index) in enumerate(plan):
-        prototype = parameters["prototypes"][index % len(parameters["prototypes"])]
-        turn = index // len(parameters["prototypes"])  # every prototype meets every rattle
-        rattle = parameters["rattle_angstrom"][turn % len(parameters["rattle_angstrom"])]
-        rng = np.random.default_rng([parameters["seed"], role == "test", index])
+        prototype = parameters.prototypes[index % len(parameters.prototypes)]
+        turn = index // len(parameters.prototypes)  # every prototype meets every rattle
+        rattle = parameters.rattle_angstrom[turn % len(parameters.rattle_angstrom)]
+        rng = np.random.default_rng([parameters.seed, role == "test", index])
         atoms, again = _draw(prototype, rattle, parameters, rng)
         redrawn += again
         if role == "train":
             environments.update(atoms.get_chemical_symbols())
-        origin = f"generated: {name_of(prototype)}, rattled by {rattle:g} Å"
+        origin = f"generated: {prototype.name}, rattled by {rattle:g} Å"
         structures.append(_written(job, number, atoms, role, origin))
-    for atoms, origin in (*_variations(parameters), *_files(job)):
+    for atoms, origin in (*_variations(parameters), *_files(job, parameters.elements)):
         environments.update(atoms.get_chemical_symbols())
         structures.append(_written(job, len(structures), atoms, "train", origin))
-    structures += _for_properties(job, len(structures))
-    structures += _isolated_atoms(job, len(structures))
+    structures += _for_properties(job, parameters, len(structures))
+    structures += _isolated_atoms(job, parameters, len(structures))
     return Result({"structures": structures, "environments": dict(environments), "redrawn": redrawn})
 
 
-def property_cells(parameters: Mapping[str, Any]) -> list[properties.Cell]:
-    """The cells for the gate's properties; `parameters` are this task's: prototypes, probes, and twins if any."""
-    probes = parameters["probes"]
+def property_cells(prototypes: Sequence[Prototype], probes: GateProbes | None, *, twins: bool) -> list[properties.Cell]:
+    """The cells for the gate's properties, and with `twins` each crystal in two cells."""
     if probes is None:
         return []
     asked: list[properties.Cell] = []
-    for prototype in properties.distinct(parameters["prototypes"]):
+    for prototype in properties.distinct(prototypes):
         asked += [*properties.cells(prototype, probes), *phonons.cells(prototype, probes)]
-        if parameters.get("twins"):
+        if twins:
             asked += properties.twins(prototype)
     return asked
 
 
-def _for_properties(job: Job, first: int) -> list[dict[str, Any]]:
+def _for_properties(job: Job, parameters: GenerateParameters, first: int) -> list[dict[str, Any]]:
     """The cells by which the gate compares a potential with the oracle."""
-    asked = property_cells(job.parameters)
+    asked = property_cells(parameters.prototypes, parameters.probes, twins=bool(parameters.twins))
     return [
         {
             **_written(job, number, cell.atoms, "property", cell.name, why="property"),
@@ -78,13 +78,13 @@ def _for_properties(job: Job, first: int) -> list[dict[str, Any]]:
     ]
 
 
-def _isolated_atoms(job: Job, first: int) -> list[dict[str, Any]]:
+def _isolated_atoms(job: Job, parameters: GenerateParameters, first: int) -> list[dict[str, Any]]:
     """One atom of each element alone, whose energies are to be the zeros of the fit.
 
     Its cell is a box and not periodic: a mesh of k-points then has Γ alone, and what knows of no plane waves needs no
     box at all.
     """
-    side = job.parameters["isolated_atom_box_angstrom"]
+    side = parameters.isolated_atom_box_angstrom
     if side is None:
         return []
     return [
@@ -96,7 +96,7 @@ def _isolated_atoms(job: Job, first: int) -> list[dict[str, Any]]:
             f"isolated atom: {element}",
             why="reference",
         )
-        for number, element in enumerate(job.parameters["elements"], first)
+        for number, element in enumerate(parameters.elements, first)
     ]
 
 
@@ -113,27 +113,27 @@ def _written(job: Job, number: int, atoms: Atoms, role: str, origin: str, *, why
     }
 
 
-def _variations(parameters: Mapping[str, Any]) -> Iterator[tuple[Atoms, str]]:
+def _variations(parameters: GenerateParameters) -> Iterator[tuple[Atoms, str]]:
     """Every variation as often as it was asked for, no structure twice, and none with short distances."""
     seen: set[tuple[Any, ...]] = set()
-    for place, variation in enumerate(parameters["variations"]):
-        for turn in range(variation["count"]):
-            rng = np.random.default_rng([parameters["seed"], _VARIED, place, turn])
-            yield _varied(variation, parameters, rng, turn, seen), f"generated: {variation['kind']}"
+    for place, variation in enumerate(parameters.variations):
+        for turn in range(variation.count):
+            rng = np.random.default_rng([parameters.seed, _VARIED, place, turn])
+            yield _varied(variation, parameters, rng, turn, seen), f"generated: {variation.kind}"
 
 
 def _varied(
-    variation: Mapping[str, Any],
-    parameters: Mapping[str, Any],
+    variation: Variation,
+    parameters: GenerateParameters,
     rng: np.random.Generator,
     turn: int,
     seen: set[tuple[Any, ...]],
 ) -> Atoms:
-    shortest, rattles = parameters["distance_min_angstrom"], parameters["rattle_angstrom"]
+    shortest, rattles = parameters.distance_min_angstrom, parameters.rattle_angstrom
     for _ in range(_DRAWS_MAX):
         atoms = vary(variation, parameters, rng, turn)
         if not keeps_its_shape(variation):
-            atoms = _strained(atoms, parameters["strain_max"], rng)
+            atoms = _strained(atoms, parameters.strain_max, rng)
             atoms.positions += rng.normal(0.0, rattles[turn % len(rattles)], atoms.positions.shape)
         atoms.wrap()
         if mark(atoms) not in seen and shortest_distance(atoms, 2 * shortest) >= shortest:
@@ -141,32 +141,32 @@ def _varied(
             return atoms
     raise TaskFailed(
         "bad_input",
-        f"{_DRAWS_MAX} draws of structure {turn + 1} of {variation['count']} of kind {variation['kind']!r} were like an"
+        f"{_DRAWS_MAX} draws of structure {turn + 1} of {variation.count} of kind {variation.kind!r} were like an"
         f" earlier one, or had distances below {shortest:g} Å: ask for fewer, or for less strain and rattle",
     )
 
 
-def _files(job: Job) -> Iterator[tuple[Atoms, str]]:
+def _files(job: Job, elements: Sequence[str]) -> Iterator[tuple[Atoms, str]]:
     """Every structure of the user's files, as it is."""
     for path in job.inputs.get("structure", []):
-        for number, atoms in enumerate(user_structures(path, job.parameters["elements"]), 1):
+        for number, atoms in enumerate(user_structures(path, elements), 1):
             yield families.begin(atoms), f"generated: structure {number} of {path.name.partition('-')[2]}"
 
 
 def _draw(
-    prototype: Mapping[str, Any], rattle: float, parameters: Mapping[str, Any], rng: np.random.Generator
+    prototype: Prototype, rattle: float, parameters: GenerateParameters, rng: np.random.Generator
 ) -> tuple[Atoms, int]:
     """One structure without short distances, and how many draws were thrown away for it."""
-    shortest = parameters["distance_min_angstrom"]
+    shortest = parameters.distance_min_angstrom
     for again in range(_DRAWS_MAX):
-        atoms = _strained(crystal(prototype), parameters["strain_max"], rng)
+        atoms = _strained(crystal(prototype), parameters.strain_max, rng)
         atoms.positions += rng.normal(0.0, rattle, atoms.positions.shape)
         atoms.wrap()
         if shortest_distance(atoms, 2 * shortest) >= shortest:
             return atoms, again
     raise TaskFailed(
         "bad_input",
-        f"{_DRAWS_MAX} draws of {name_of(prototype)} with rattle {rattle:g} Å and strain {parameters['strain_max']:g}"
+        f"{_DRAWS_MAX} draws of {prototype.name} with rattle {rattle:g} Å and strain {parameters.strain_max:g}"
         f" all had distances below {shortest:g} Å; lower them, or distance_min_angstrom",
     )
 

@@ -20,6 +20,8 @@ import numpy as np
 from ase import Atoms
 from pyace import ACEBBasisSet
 
+from mlip_autopipec.contract.generate import GateProbes, Prototype
+from mlip_autopipec.contract.values import read
 from mlip_autopipec.work.ace import calibration
 from mlip_autopipec.work.ace.basis import count_functions
 from mlip_autopipec.work.ace.comparison import Comparison
@@ -42,7 +44,7 @@ _PROBE_GAMMA_MIN = 1.0
 def run(job: Job) -> Result:
     """Fit, make the active set, measure, and put the potential in its folder whole."""
     parameters = job.parameters
-    phonons.require(parameters["probes"])
+    phonons.require(read(GateProbes, parameters["probes"]))
     labels = read_labels(job)
     references = parameters["reference_energies_ev"] or fit_references(labels.train)
     started = time.monotonic()
@@ -114,9 +116,13 @@ def _conditions_of_current(
 def _measures(job: Job, labels: Labels, potential: Evaluator, current: Evaluator | None) -> list[dict[str, Any]]:
     reach = properties.reach_of(labels.train, potential.cutoff_angstrom)
     potentials = {"potential": potential, **({"current": current} if current else {})}
-    probes, found = job.parameters["probes"], list[dict[str, Any]]()
-    for prototype in properties.distinct(job.parameters["prototypes"]):
-        found += properties.measure(prototype, labels.of_properties, potentials, job.parameters, reach)
+    probes, found = read(GateProbes, job.parameters["probes"]), list[dict[str, Any]]()
+    prototypes = [read(Prototype, each) for each in job.parameters["prototypes"]]
+    shortest, seed = job.parameters["distance_min_angstrom"], job.parameters["seed"]
+    for prototype in properties.distinct(prototypes):
+        found += properties.measure(
+            prototype, labels.of_properties, potentials, probes, reach, distance_min_angstrom=shortest, seed=seed
+        )
         found += phonons.measure(prototype, labels.of_properties, potentials, probes)
     return found
 

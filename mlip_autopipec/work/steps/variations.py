@@ -8,6 +8,7 @@ periodic box that is wide enough for the two not to see their images. Surfaces t
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import product
 from math import gcd
 from typing import Any
@@ -17,6 +18,7 @@ from ase import Atoms
 from ase.build import surface
 from ase.geometry import get_distances
 
+from mlip_autopipec.contract.generate import Alloy, Dimer, GenerateParameters, PointDefect, Squeezed, Surface, Variation
 from mlip_autopipec.work import families
 from mlip_autopipec.work.job import TaskFailed
 from mlip_autopipec.work.structures import crystal, shortest_distance
@@ -29,25 +31,25 @@ _NEAREST = 13
 #: Cutoff of the pairs whose correlations count, in lattice constants.
 _SQS_CUTOFF = 1.6
 
-Maker = Callable[[Mapping[str, Any], Mapping[str, Any], np.random.Generator, int], Atoms]
+Maker = Callable[[Any, GenerateParameters, np.random.Generator, int], Atoms]
 
 
-def vary(variation: Mapping[str, Any], parameters: Mapping[str, Any], rng: np.random.Generator, turn: int) -> Atoms:
+def vary(variation: Variation, parameters: GenerateParameters, rng: np.random.Generator, turn: int) -> Atoms:
     """The structure number `turn` of a variation, before it is strained and rattled."""
-    return _MAKERS[variation["kind"]](variation, parameters, rng, turn)
+    return _MAKERS[variation.kind](variation, parameters, rng, turn)
 
 
-def keeps_its_shape(variation: Mapping[str, Any]) -> bool:
+def keeps_its_shape(variation: Variation) -> bool:
     """Whether a structure is labelled as it was made: what strain and rattle would take its meaning from."""
-    return variation["kind"] in {"dimer", "squeezed"}
+    return variation.kind in {"dimer", "squeezed"}
 
 
-def _crystal_in_turn(parameters: Mapping[str, Any], turn: int, slots: int | None = None) -> Atoms:
-    prototypes = [one for one in parameters["prototypes"] if slots is None or len(one["elements"]) == slots]
+def _crystal_in_turn(parameters: GenerateParameters, turn: int, slots: int | None = None) -> Atoms:
+    prototypes = [one for one in parameters.prototypes if slots is None or len(one.elements) == slots]
     return crystal(prototypes[turn % len(prototypes)])
 
 
-def _alloy(variation: Mapping[str, Any], parameters: Mapping[str, Any], rng: np.random.Generator, turn: int) -> Atoms:
+def _alloy(variation: Alloy, parameters: GenerateParameters, rng: np.random.Generator, turn: int) -> Atoms:
     atoms = _crystal_in_turn(parameters, turn, slots=1)
     counts = _counts(variation, len(atoms), rng)
     symbols = [element for element, count in counts.items() for _ in range(count)]
@@ -55,22 +57,22 @@ def _alloy(variation: Mapping[str, Any], parameters: Mapping[str, Any], rng: np.
     return atoms
 
 
-def _special(variation: Mapping[str, Any], parameters: Mapping[str, Any], rng: np.random.Generator, turn: int) -> Atoms:
+def _special(variation: Alloy, parameters: GenerateParameters, rng: np.random.Generator, turn: int) -> Atoms:
     try:
         from icet import ClusterSpace  # noqa: PLC0415 - one kind of structure needs it
         from icet.tools.structure_generation import generate_sqs_from_supercells  # noqa: PLC0415
     except ImportError as error:
         raise TaskFailed("bad_input", f"special quasi-random structures need icet in site.python: {error}") from error
-    prototypes = [one for one in parameters["prototypes"] if len(one["elements"]) == 1]
+    prototypes = [one for one in parameters.prototypes if len(one.elements) == 1]
     prototype = prototypes[turn % len(prototypes)]
-    cell = crystal({**prototype, "repeat": (1, 1, 1)})
+    cell = crystal(replace(prototype, repeat=(1, 1, 1)))
     target = crystal(prototype)
     counts = _counts(variation, len(target), rng)
     present = [element for element, count in counts.items() if count]
     if len(present) == 1:
         target.set_chemical_symbols(present * len(target))
         return target
-    space = ClusterSpace(cell, [_SQS_CUTOFF * prototype["lattice_constant_angstrom"]], present)
+    space = ClusterSpace(cell, [_SQS_CUTOFF * prototype.lattice_constant_angstrom], present)
     fractions = {element: counts[element] / len(target) for element in present}
     seed = int(rng.integers(2**31))
     found = generate_sqs_from_supercells(space, [target], fractions, n_steps=_SQS_STEPS, random_seed=seed)
@@ -79,18 +81,18 @@ def _special(variation: Mapping[str, Any], parameters: Mapping[str, Any], rng: n
     return special
 
 
-def _counts(variation: Mapping[str, Any], sites: int, rng: np.random.Generator) -> dict[str, int]:
+def _counts(variation: Alloy, sites: int, rng: np.random.Generator) -> dict[str, int]:
     """How many sites each element gets; the first takes what the others leave."""
-    first, *others = variation["elements"]
+    first, *others = variation.elements
     counts: dict[str, int] = {}
     for element in others:
-        low, high = variation["fractions"].get(element, (0.0, 1.0))
+        low, high = variation.fractions.get(element, (0.0, 1.0))
         left = sites - sum(counts.values())
         counts[element] = min(round(float(rng.uniform(low, high)) * sites), left)
     return {first: sites - sum(counts.values()), **counts}
 
 
-def _vacancy(_: Mapping[str, Any], parameters: Mapping[str, Any], rng: np.random.Generator, turn: int) -> Atoms:
+def _vacancy(_: PointDefect, parameters: GenerateParameters, rng: np.random.Generator, turn: int) -> Atoms:
     atoms = _crystal_in_turn(parameters, turn)
     if len(atoms) < 2:  # noqa: PLR2004 - one atom is left then
         raise TaskFailed("bad_input", "a vacancy needs a prototype of two atoms or more: raise its repeat")
@@ -98,7 +100,7 @@ def _vacancy(_: Mapping[str, Any], parameters: Mapping[str, Any], rng: np.random
     return atoms
 
 
-def _interstitial(_: Mapping[str, Any], parameters: Mapping[str, Any], rng: np.random.Generator, turn: int) -> Atoms:
+def _interstitial(_: PointDefect, parameters: GenerateParameters, rng: np.random.Generator, turn: int) -> Atoms:
     atoms = _crystal_in_turn(parameters, turn)
     element = str(rng.choice(sorted(set(atoms.get_chemical_symbols()))))
     return atoms + Atoms([element], positions=[_largest_hole(atoms, rng)])
@@ -116,8 +118,8 @@ def _largest_hole(atoms: Atoms, rng: np.random.Generator) -> np.ndarray:
     return hole
 
 
-def _antisite(_: Mapping[str, Any], parameters: Mapping[str, Any], rng: np.random.Generator, turn: int) -> Atoms:
-    prototypes = [one for one in parameters["prototypes"] if len(one["elements"]) > 1]
+def _antisite(_: PointDefect, parameters: GenerateParameters, rng: np.random.Generator, turn: int) -> Atoms:
+    prototypes = [one for one in parameters.prototypes if len(one.elements) > 1]
     atoms = crystal(prototypes[turn % len(prototypes)])
     symbols = np.array(atoms.get_chemical_symbols())
     one, other = rng.choice(sorted(set(symbols)), size=2, replace=False)
@@ -127,15 +129,15 @@ def _antisite(_: Mapping[str, Any], parameters: Mapping[str, Any], rng: np.rando
     return atoms
 
 
-def _surface(variation: Mapping[str, Any], parameters: Mapping[str, Any], _: np.random.Generator, turn: int) -> Atoms:
-    prototypes = parameters["prototypes"]
+def _surface(variation: Surface, parameters: GenerateParameters, _: np.random.Generator, turn: int) -> Atoms:
+    prototypes = parameters.prototypes
     prototype = prototypes[turn % len(prototypes)]
-    indices = _faces(variation["miller_max"])
+    indices = _faces(variation.miller_max)
     face = indices[turn // len(prototypes) % len(indices)]
-    cell = crystal({**prototype, "repeat": (1, 1, 1)})
+    cell = crystal(replace(prototype, repeat=(1, 1, 1)))
     layer = surface(cell, face, 1, periodic=True)
-    layers = max(int(np.ceil(variation["thickness_angstrom"] / layer.cell.lengths()[2])), 1)
-    slab: Atoms = surface(cell, face, layers, vacuum=variation["vacuum_angstrom"] / 2, periodic=True)
+    layers = max(int(np.ceil(variation.thickness_angstrom / layer.cell.lengths()[2])), 1)
+    slab: Atoms = surface(cell, face, layers, vacuum=variation.vacuum_angstrom / 2, periodic=True)
     return families.begin(slab, vacuum=(2,))
 
 
@@ -147,12 +149,12 @@ def _faces(miller_max: int) -> list[tuple[int, int, int]]:
     return sorted(found, key=lambda face: (sum(index**2 for index in face), face))
 
 
-def _dimer(variation: Mapping[str, Any], parameters: Mapping[str, Any], rng: np.random.Generator, turn: int) -> Atoms:
-    elements = parameters["elements"]
+def _dimer(variation: Dimer, parameters: GenerateParameters, rng: np.random.Generator, turn: int) -> Atoms:
+    elements = parameters.elements
     pairs = [(one, other) for place, one in enumerate(elements) for other in elements[place:]]
-    shortest, farthest = parameters["distance_min_angstrom"], variation["distance_max_angstrom"]
-    distance = shortest + (farthest - shortest) * (turn + float(rng.uniform(0.01, 0.99))) / variation["count"]
-    box = variation["box_angstrom"]
+    shortest, farthest = parameters.distance_min_angstrom, variation.distance_max_angstrom
+    distance = shortest + (farthest - shortest) * (turn + float(rng.uniform(0.01, 0.99))) / variation.count
+    box = variation.box_angstrom
     direction = rng.normal(size=3)
     direction *= distance / np.linalg.norm(direction)
     middle = np.full(3, box / 2)
@@ -161,13 +163,11 @@ def _dimer(variation: Mapping[str, Any], parameters: Mapping[str, Any], rng: np.
     return families.begin(pair, vacuum=(0, 1, 2))
 
 
-def _squeezed(
-    variation: Mapping[str, Any], parameters: Mapping[str, Any], rng: np.random.Generator, turn: int
-) -> Atoms:
+def _squeezed(variation: Squeezed, parameters: GenerateParameters, rng: np.random.Generator, turn: int) -> Atoms:
     atoms = _crystal_in_turn(parameters, turn)
-    shortest = parameters["distance_min_angstrom"]
+    shortest = parameters.distance_min_angstrom
     usual = shortest_distance(atoms, 2 * max(atoms.cell.lengths()))
-    part = (turn + float(rng.uniform(0.01, 0.99))) / variation["count"]
+    part = (turn + float(rng.uniform(0.01, 0.99))) / variation.count
     wanted = shortest + (usual - shortest) * part
     atoms.set_cell(atoms.cell.array * (wanted / usual), scale_atoms=True)
     return atoms

@@ -1,5 +1,6 @@
 """The shipped campaigns' k-meshes: one density for every cell that they label, or their labels disagree."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def meshes(path: Path) -> set[tuple[int, ...]]:
     rng, found = np.random.default_rng(1), set()
     for prototype in config.generation.prototypes:
         for repeat in (prototype.repeat, (1, 1, 1)):
-            unstrained = crystal({**prototype.model_dump(), "repeat": repeat})
+            unstrained = crystal(replace(prototype, repeat=repeat))
             for _ in range(_CELLS):
                 atoms = unstrained.copy()
                 strain = rng.uniform(-1, 1, (3, 3)) * config.generation.strain_max

@@ -2,7 +2,7 @@
 
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from ase.data import chemical_symbols
@@ -15,14 +15,14 @@ from mlip_autopipec.config.rules.table import RULES, broken_rules
 from mlip_autopipec.config.schemas.training import TrainingSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.config.source import parse
-from mlip_autopipec.data_models.task import Prototype
+from mlip_autopipec.contract.generate import Prototype
 from mlip_autopipec.work.structures import crystal, shortest_distance
 
-STRUCTURES = tuple(Prototype.model_fields["structure"].annotation.__args__)  # type: ignore[union-attr]
+STRUCTURES = get_args(get_type_hints(Prototype)["structure"])
 ELEMENTS = ("Cu", "Au")
 
 
-def prototype_of(structure: str, c_over_a: float | None = None, **others: Any) -> Prototype:
+def prototype_of(structure: Any, c_over_a: float | None = None, **others: Any) -> Prototype:
     """A prototype with as many elements as its structure takes."""
     elements = ELEMENTS[: element_slots(structure)]
     return Prototype(structure=structure, elements=elements, lattice_constant_angstrom=3.7, c_over_a=c_over_a, **others)
@@ -58,7 +58,7 @@ def test_the_symbols_are_those_of_the_work_half() -> None:
 def test_atoms_are_counted_as_the_work_half_builds_them(structure: str) -> None:
     """Each element, in a repeated cell."""
     prototype = prototype_of(structure, repeat=(1, 2, 3))
-    symbols = crystal(prototype.model_dump()).get_chemical_symbols()
+    symbols = crystal(prototype).get_chemical_symbols()
     assert {element: symbols.count(element) for element in ELEMENTS[: element_slots(structure)]} == atoms_of(prototype)
 
 
@@ -69,7 +69,7 @@ def test_atoms_are_counted_as_the_work_half_builds_them(structure: str) -> None:
 def test_nearest_neighbours_are_those_of_the_crystal(structure: str, c_over_a: float | None) -> None:
     """The formula agrees with a search in the work half's own crystal, also where layers are near or far."""
     prototype = prototype_of(structure, c_over_a)
-    measured = shortest_distance(crystal(prototype.model_dump()), 6.0)
+    measured = shortest_distance(crystal(prototype), 6.0)
     assert nearest_neighbour_angstrom(prototype) == pytest.approx(measured, abs=1e-9)
 
 

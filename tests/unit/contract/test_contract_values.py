@@ -7,6 +7,17 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from mlip_autopipec.contract.generate import (
+    Alloy,
+    Dimer,
+    GateProbes,
+    GenerateParameters,
+    PhononProbes,
+    PointDefect,
+    Prototype,
+    Squeezed,
+    Surface,
+)
 from mlip_autopipec.contract.label import (
     AnyOracle,
     AseOracle,
@@ -44,6 +55,35 @@ def test_a_task_is_read_as_it_was_written() -> None:
 def test_ids_are_those_of_before_the_contract() -> None:
     """Else a campaign that is under way would do its work again."""
     assert make_task(3, Phase.SELECTION, 0, PARAMETERS).id == "c003.selection.0000-b66ca4"
+
+
+GENERATION = GenerateParameters(
+    prototypes=(Prototype(structure="fcc", elements=("Cu",), lattice_constant_angstrom=3.6, repeat=(2, 2, 2)),),
+    structures=4,
+    test_structures=2,
+    strain_max=0.05,
+    rattle_angstrom=(0.05, 0.2),
+    distance_min_angstrom=1.5,
+    elements=("Cu", "Au"),
+    variations=(
+        Alloy(kind="alloy", count=3, elements=("Cu", "Au"), fractions={"Au": (0.2, 0.4)}),
+        PointDefect(kind="vacancy", count=2),
+        Surface(count=2),
+        Dimer(count=3, distance_max_angstrom=4.0),
+        Squeezed(count=2),
+    ),
+    probes=GateProbes(phonons=PhononProbes(oracle=True)),
+    isolated_atom_box_angstrom=10.0,
+    seed=3,
+)
+
+
+def test_of_several_kinds_each_is_read_as_its_own() -> None:
+    """A variation is what its `kind` says; and the task has the name that it had before the contract."""
+    content = json.loads(json.dumps(parameters_json(GENERATION)))
+    assert read(GenerateParameters, content) == GENERATION
+    assert content == plain(GENERATION)
+    assert make_task(0, Phase.GENERATION, 0, GENERATION).id == "c000.generation.0000-e08c97"
 
 
 @pytest.mark.parametrize(

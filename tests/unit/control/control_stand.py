@@ -10,13 +10,14 @@ from pathlib import Path
 import aiohttp
 
 from mlip_autopipec.config.schemas.phases import ConvergenceSection
+from mlip_autopipec.contract.generate import GenerateParameters, Prototype
 from mlip_autopipec.control.limits import Limits
 from mlip_autopipec.control.server import ControlServer
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.outcome import Progress
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.data_models.task import GenerateParameters, Prototype, Task, make_task
+from mlip_autopipec.data_models.task import Task, make_task
 from mlip_autopipec.orchestration.loop import Observer
 from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.orchestration.policy import Policy

@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
+from mlip_autopipec.contract.generate import GenerateParameters
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import FileRef, Phase, Reason
 from mlip_autopipec.data_models.ids import batch_uid
 from mlip_autopipec.data_models.outcome import GenerateMetrics, Outcome
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.data_models.task import GenerateParameters, make_task
+from mlip_autopipec.data_models.task import make_task
 from mlip_autopipec.journal.journal import FileJournal
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)

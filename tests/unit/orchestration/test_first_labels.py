@@ -10,6 +10,7 @@ from ase.calculators.emt import EMT
 from machine_stand import ADA
 
 from mlip_autopipec.config.schemas.phases import FirstLabelsSection
+from mlip_autopipec.contract.generate import GateProbes, Prototype
 from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import commands as cm
@@ -18,7 +19,7 @@ from mlip_autopipec.data_models.base import Phase, Reason
 from mlip_autopipec.data_models.digest import CalculationDigest, OracleFigure
 from mlip_autopipec.data_models.outcome import CalculateMetrics, OracleNumbers, PropertyCell
 from mlip_autopipec.data_models.state import TaskStatus
-from mlip_autopipec.data_models.task import GateProbes, Prototype, parameters_json
+from mlip_autopipec.data_models.task import parameters_json
 from mlip_autopipec.orchestration.explain import explain
 from mlip_autopipec.orchestration.first_labels import CellLabel, _stability, contradiction, figures
 from mlip_autopipec.phases import phase_runners
@@ -79,8 +80,8 @@ def forces_differ(atoms: Atoms, numbers: Numbers) -> Numbers:
 
 def labels(crystal: str, fault: Fault = right) -> list[CellLabel]:
     """Every property cell of a crystal, as Generation makes them and the oracle's tasks label them."""
-    prototype = CRYSTALS[crystal].model_dump()
-    cells = [*properties.cells(prototype, GateProbes().model_dump()), *properties.twins(prototype)]
+    prototype = CRYSTALS[crystal]
+    cells = [*properties.cells(prototype, GateProbes()), *properties.twins(prototype)]
     return [label(cell, fault) for cell in cells]
 
 

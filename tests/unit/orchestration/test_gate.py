@@ -1,5 +1,6 @@
 """The gate as a table: what it lets pass, what it lets pass with words, and what it refuses."""
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -175,12 +176,12 @@ def test_imaginary_modes_are_refused_where_the_crystal_is_known_to_be_stable(
 ) -> None:
     """By the oracle, and without its frequencies by the site file; all are taken for stable if that says nothing."""
     section = PhononsSection(stable=stable)
-    asked = SECTION.model_copy(update={"gate": SECTION.gate.model_copy(update={"phonons": section})})
+    asked = SECTION.model_copy(update={"gate": replace(SECTION.gate, phonons=section)})
     seen = measure("lowest_frequency", -1.5, None).model_copy(update={"oracle": oracle, "scale": 1.0})
     answer = gate(trained(errors(5.0), measures=(seen,)), asked)
     assert answer.verdict == verdict
     assert ("imaginary, 1.50 THz, 0.1 is allowed" in answer.words) is (verdict == "conditional")
-    off = SECTION.model_copy(update={"gate": SECTION.gate.model_copy(update={"phonons": None})})
+    off = SECTION.model_copy(update={"gate": replace(SECTION.gate, phonons=None)})
     assert gate(trained(errors(5.0), measures=(seen,)), off).verdict == "pass"
 
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 import pytest
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.generate import GenerateParameters
 from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.select import SelectParameters
 from mlip_autopipec.contract.words import Role
@@ -27,7 +28,6 @@ from mlip_autopipec.data_models.state import Stage, TaskRecord, WorkflowState
 from mlip_autopipec.data_models.task import (
     Continuation,
     ExploreParameters,
-    GenerateParameters,
     Resources,
     StructureFile,
     Task,

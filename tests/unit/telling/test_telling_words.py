@@ -2,7 +2,8 @@
 
 import pytest
 
-from mlip_autopipec.data_models.task import Prototype, Walker
+from mlip_autopipec.contract.generate import Prototype
+from mlip_autopipec.data_models.task import Walker
 from mlip_autopipec.telling.words import count, duration, elapsed, figures3
 
 

@@ -18,13 +18,13 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from mlip_autopipec.contract.generate import Prototype
 from mlip_autopipec.data_models.base import FileRef, Phase
 from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.task import (
     ExploreParameters,
     Input,
     Parameters,
-    Prototype,
     Resources,
     Task,
     TaskFile,

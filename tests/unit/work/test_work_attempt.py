@@ -28,12 +28,13 @@ from job_stand import (
     train_parameters,
 )
 
+from mlip_autopipec.contract.generate import GenerateParameters, Prototype
 from mlip_autopipec.contract.label import AseOracle, CalculateParameters
 from mlip_autopipec.contract.select import SelectParameters
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import FileRef, Reason
 from mlip_autopipec.data_models.outcome import ExploreMetrics, Outcome
-from mlip_autopipec.data_models.task import GenerateParameters, Prototype, Task
+from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.schedulers.shipment import pack
 from mlip_autopipec.work.attempt import EXIT_CODES, claim, make_run_folder, reason_of
 from mlip_autopipec.work.codes.lammps.files import read_trace

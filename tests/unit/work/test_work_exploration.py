@@ -19,8 +19,8 @@ from ase.io import read, write
 from job_stand import Fitted, explore_parameters, fit_alloy, fit_once, job_of
 from scipy.spatial.transform import Rotation
 
+from mlip_autopipec.contract.generate import Prototype
 from mlip_autopipec.data_models.outcome import ExploreMetrics, Progress
-from mlip_autopipec.data_models.task import Prototype
 from mlip_autopipec.work import families
 from mlip_autopipec.work.codes.lammps.files import find_checkpoint, read_dump, read_trace, write_data
 from mlip_autopipec.work.codes.lammps.script import render_input

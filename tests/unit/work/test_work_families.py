@@ -1,13 +1,23 @@
 """One k-mesh for a family of cells: a crystal keeps it, whatever strains, MD, repeats and cuts do to the cell."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, make_supercell
 
+from mlip_autopipec.contract.generate import (
+    Alloy,
+    Dimer,
+    GenerateParameters,
+    PointDefect,
+    Prototype,
+    Squeezed,
+    Surface,
+    Variation,
+)
 from mlip_autopipec.contract.label import EspressoOracle, KMesh
 from mlip_autopipec.work import families
 from mlip_autopipec.work.codes.espresso.input import k_mesh
@@ -15,20 +25,8 @@ from mlip_autopipec.work.steps.generate import _strained
 from mlip_autopipec.work.steps.variations import vary
 from mlip_autopipec.work.structures import crystal, read_frames, write_frames
 
-MG: dict[str, Any] = {
-    "structure": "hcp",
-    "elements": ["Mg"],
-    "lattice_constant_angstrom": 3.2,
-    "c_over_a": 1.624,
-    "repeat": (1, 1, 1),
-}
-AL: dict[str, Any] = {
-    "structure": "fcc",
-    "elements": ["Al"],
-    "lattice_constant_angstrom": 4.05,
-    "c_over_a": None,
-    "repeat": (1, 1, 1),
-}
+MG = Prototype(structure="hcp", elements=("Mg",), lattice_constant_angstrom=3.2, c_over_a=1.624)
+AL = Prototype(structure="fcc", elements=("Al",), lattice_constant_angstrom=4.05)
 
 
 def asked(spacing: float, rule: KMesh = "family") -> EspressoOracle:
@@ -60,14 +58,14 @@ def test_a_mesh_does_not_step_as_a_cell_is_strained() -> None:
 
 @pytest.mark.parametrize("spacing", [0.13, 0.2, 0.3, 0.4, 0.55])
 @pytest.mark.parametrize("prototype", [MG, AL], ids=["Mg", "Al"])
-def test_a_repeated_cell_has_the_folded_mesh_of_the_unit_cell(prototype: dict[str, Any], spacing: float) -> None:
+def test_a_repeated_cell_has_the_folded_mesh_of_the_unit_cell(prototype: Prototype, spacing: float) -> None:
     """Twice as many cells, half as many points; never coarser than asked for."""
     unit = crystal(prototype)
     mesh = k_mesh(unit, asked(spacing))
     lengths = 2 * np.pi * np.linalg.norm(unit.cell.reciprocal().array, axis=1)
     assert all(length / points <= spacing + 1e-9 for length, points in zip(lengths, mesh, strict=True))
     for repeat in ((2, 1, 1), (1, 2, 2), (2, 2, 2)):
-        folded = k_mesh(crystal({**prototype, "repeat": repeat}), asked(spacing))
+        folded = k_mesh(crystal(replace(prototype, repeat=repeat)), asked(spacing))
         whole = [points * times for points, times in zip(folded, repeat, strict=True)]
         divides = [n % t == 0 for n, t in zip(mesh, repeat, strict=True)]
         assert all(w == n for w, n, even in zip(whole, mesh, divides, strict=True) if even)
@@ -88,37 +86,49 @@ def test_rattles_holes_and_files_keep_the_family(tmp_path: Path) -> None:
     assert k_mesh(read, asked(0.3)) == k_mesh(skew, asked(0.3))
 
 
-VARIATIONS: list[dict[str, Any]] = [
-    {"kind": "vacancy", "count": 1},
-    {"kind": "interstitial", "count": 1},
-    {"kind": "squeezed", "count": 1},
-    {"kind": "alloy", "count": 1, "elements": ["Al", "Cu"], "fractions": {}},
+VARIATIONS: list[Variation] = [
+    PointDefect(kind="vacancy", count=1),
+    PointDefect(kind="interstitial", count=1),
+    Squeezed(count=1),
+    Alloy(kind="alloy", count=1, elements=("Al", "Cu")),
 ]
 
 
-@pytest.mark.parametrize("variation", VARIATIONS, ids=lambda variation: str(variation["kind"]))
-def test_every_variation_of_a_crystal_has_its_mesh(variation: dict[str, Any]) -> None:
+def parameters(prototype: Prototype) -> GenerateParameters:
+    """As much as a variation needs."""
+    return GenerateParameters(
+        prototypes=(prototype,),
+        elements=("Al", "Cu"),
+        distance_min_angstrom=1.8,
+        structures=1,
+        test_structures=0,
+        strain_max=0.0,
+        rattle_angstrom=(0.0,),
+        seed=1,
+    )
+
+
+@pytest.mark.parametrize("variation", VARIATIONS, ids=lambda variation: str(variation.kind))
+def test_every_variation_of_a_crystal_has_its_mesh(variation: Variation) -> None:
     """Also after a strain that would add a point."""
-    parameters: dict[str, Any] = {"prototypes": [{**AL, "repeat": (2, 2, 2)}], "elements": ["Al", "Cu"]}
-    parameters["distance_min_angstrom"] = 1.8
-    atoms = vary(variation, parameters, np.random.default_rng(1), 0)
-    assert k_mesh(strained(atoms, -0.1), asked(0.3)) == k_mesh(crystal(parameters["prototypes"][0]), asked(0.3))
+    eight = replace(AL, repeat=(2, 2, 2))
+    atoms = vary(variation, parameters(eight), np.random.default_rng(1), 0)
+    assert k_mesh(strained(atoms, -0.1), asked(0.3)) == k_mesh(crystal(eight), asked(0.3))
 
 
 def test_a_slab_has_one_point_along_its_vacuum_and_the_density_of_the_crystal_in_its_plane() -> None:
     """Of the (100) slab, whose plane is that of the cubic cell."""
-    variation = {"kind": "surface", "count": 1, "miller_max": 1, "thickness_angstrom": 6.0, "vacuum_angstrom": 6.0}
-    slab = vary(variation, {"prototypes": [AL]}, np.random.default_rng(1), 0)
+    slab_of = Surface(count=1, thickness_angstrom=6.0, vacuum_angstrom=6.0)
+    slab = vary(slab_of, parameters(AL), np.random.default_rng(1), 0)
     bulk_mesh = k_mesh(crystal(AL), asked(0.3))
     assert k_mesh(slab, asked(0.3)) == (bulk_mesh[0], bulk_mesh[1], 1)
-    dimer = {"kind": "dimer", "count": 1, "distance_max_angstrom": 3.0, "box_angstrom": 12.0}
-    parameters = {"elements": ["Al"], "distance_min_angstrom": 2.0}
-    assert k_mesh(vary(dimer, parameters, np.random.default_rng(1), 0), asked(0.3)) == (1, 1, 1)
+    dimer = Dimer(count=1, distance_max_angstrom=3.0)
+    assert k_mesh(vary(dimer, parameters(AL), np.random.default_rng(1), 0), asked(0.3)) == (1, 1, 1)
 
 
 def test_a_users_slab_is_seen_to_have_vacuum() -> None:
     """By its atoms, at the start; a walker's frames keep what was seen then."""
-    slab = crystal({**AL, "repeat": (1, 1, 2)})
+    slab = crystal(replace(AL, repeat=(1, 1, 2)))
     slab.info.clear()
     slab.cell[2, 2] += 10.0
     families.begin(slab)
@@ -135,7 +145,7 @@ def filled(cell: np.ndarray) -> Atoms:
 
 def test_cuts_of_one_shape_have_one_mesh_whatever_the_source_was_strained_by() -> None:
     """A cell that was cut out of a walker's frame: by density, from the crystal that it would be without the strain."""
-    whole = crystal({**AL, "repeat": (6, 6, 6)})
+    whole = crystal(replace(AL, repeat=(6, 6, 6)))
     shape = np.array([[1.5, 1.5, 0], [-1.5, 1.5, 0], [0, 0, 2]])
     meshes, densities = set(), set()
     for strain in (-0.04, 0.0, 0.04):

@@ -1,5 +1,6 @@
 """Generation: what a campaign begins with."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ import pytest
 from ase import Atoms
 from job_stand import job_of
 
+from mlip_autopipec.contract.generate import GenerateParameters, Prototype
 from mlip_autopipec.data_models.outcome import GenerateMetrics
-from mlip_autopipec.data_models.task import GenerateParameters, Prototype
 from mlip_autopipec.work.job import TaskFailed
 from mlip_autopipec.work.steps import generate as generation
 from mlip_autopipec.work.structures import crystal, read_frames, shortest_distance
@@ -119,7 +120,7 @@ def test_no_two_atoms_are_too_close(tmp_path: Path) -> None:
 def test_the_strain_stays_within_its_bound(tmp_path: Path) -> None:
     """Without a rattle, cell and atoms are the crystal under a symmetric strain of at most strain_max."""
     _, frames = generate(tmp_path, prototypes=(FCC,), rattle_angstrom=(0.0,), strain_max=0.04, structures=20)
-    perfect = crystal(FCC.model_dump(mode="json"))
+    perfect = crystal(FCC)
     largest = 0.0
     for frame in frames:
         strain = np.linalg.inv(perfect.cell.array) @ frame.cell.array - np.eye(3)
@@ -130,11 +131,11 @@ def test_the_strain_stays_within_its_bound(tmp_path: Path) -> None:
 
 def test_the_rattle_has_its_amplitude(tmp_path: Path) -> None:
     """The displacements of a large cell scatter by the amplitude that was asked for."""
-    big = FCC.model_copy(update={"repeat": (4, 4, 4)})
+    big = replace(FCC, repeat=(4, 4, 4))
     _, frames = generate(
         tmp_path, prototypes=(big,), rattle_angstrom=(0.05,), strain_max=0.0, structures=1, test_structures=0
     )
-    perfect = crystal(big.model_dump(mode="json"))
+    perfect = crystal(big)
     moved = frames[0].positions - perfect.positions
     moved -= np.round(moved / perfect.cell.lengths()) * perfect.cell.lengths()
     assert moved.std() == pytest.approx(0.05, rel=0.1)

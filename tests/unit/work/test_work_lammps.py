@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from job_stand import copper, explore_parameters
 
-from mlip_autopipec.data_models.task import Prototype
+from mlip_autopipec.contract.generate import Prototype
 from mlip_autopipec.work.codes.lammps.files import (
     Halt,
     find_halt,
@@ -160,7 +160,7 @@ def test_after_the_run_there_are_only_writes() -> None:
 def test_the_data_file_reads_back(tmp_path: Path, structure: Any, elements: tuple[str, ...], order: list[str]) -> None:
     """ASE's reader finds the same cell, types and positions; types count in the order of the campaign's elements."""
     prototype = Prototype(structure=structure, elements=elements, lattice_constant_angstrom=3.7, repeat=(2, 1, 3))
-    atoms = crystal(prototype.model_dump(mode="json"))
+    atoms = crystal(prototype)
     atoms.positions += np.random.default_rng(1).uniform(0.0, 0.1, atoms.positions.shape)
     path = tmp_path / "structure.data"
     write_data(path, atoms, order)

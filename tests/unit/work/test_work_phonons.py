@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +17,8 @@ from ase.phonons import Phonons
 from job_stand import job_of, labelled, train_parameters
 
 from mlip_autopipec.config.schemas.training import GateSection, PhononsSection, TrainingSection
+from mlip_autopipec.contract.generate import GateProbes, GenerateParameters, PhononProbes, Prototype
 from mlip_autopipec.data_models.outcome import GenerateMetrics, Measure, TrainMetrics
-from mlip_autopipec.data_models.task import GateProbes, GenerateParameters, PhononProbes, Prototype
 from mlip_autopipec.orchestration.gate import Answer, gate
 from mlip_autopipec.work.codes.phonopy import phonons
 from mlip_autopipec.work.doctor import examine
@@ -70,8 +71,8 @@ def measures(
 ) -> tuple[Measure, ...]:
     """What the gate is told."""
     both: dict[str, Any] = {"potential": Calculator(potential), "current": Calculator(current)}
-    probes = GateProbes(phonons=asked).model_dump()
-    found: Iterator[dict[str, Any]] = phonons.measure(prototype.model_dump(), labels or {}, both, probes)
+    probes = GateProbes(phonons=asked)
+    found: Iterator[dict[str, Any]] = phonons.measure(prototype, labels or {}, both, probes)
     return tuple(Measure.model_validate(one) for one in found)
 
 
@@ -92,8 +93,8 @@ def judged(found: tuple[Measure, ...], **section: Any) -> Answer:
 
 def test_frequencies_are_those_of_ase_s_own_phonons(tmp_path: Path) -> None:
     """EMT copper's at Γ, at three X and at four L, to 0.02 THz of some 8."""
-    prepared = phonons.prepared(FCC.model_dump(), SMALL.model_dump())
-    found = phonons.frequencies(FCC.model_dump(), prepared, forces_by())
+    prepared = phonons.prepared(FCC, SMALL)
+    found = phonons.frequencies(FCC, prepared, forces_by())
     q_points = phonons._whole_waves(prepared)
     halves = np.all(2 * q_points % 1 == 0, axis=1)
     other = Phonons(bulk("Cu", "fcc", a=3.6), EMT(), supercell=(2, 2, 2), delta=0.01, name=str(tmp_path / "phonons"))
@@ -110,11 +111,9 @@ def test_frequencies_are_those_of_ase_s_own_phonons(tmp_path: Path) -> None:
 
 def test_another_lattice_constant_is_as_good_as_another_prototype() -> None:
     """Symmetry is looked for once; frequencies are those of a supercell that was made for it, to the last digits."""
-    far = FCC.model_copy(update={"lattice_constant_angstrom": 3.7}).model_dump()
-    theirs = phonons.frequencies(far, phonons.prepared(far, SMALL.model_dump()), forces_by())
-    found = phonons.frequencies(
-        FCC.model_dump(), phonons.prepared(FCC.model_dump(), SMALL.model_dump()), forces_by(), 3.7
-    )
+    far = replace(FCC, lattice_constant_angstrom=3.7)
+    theirs = phonons.frequencies(far, phonons.prepared(far, SMALL), forces_by())
+    found = phonons.frequencies(FCC, phonons.prepared(FCC, SMALL), forces_by(), 3.7)
     assert found == pytest.approx(theirs, abs=1e-5)
 
 
@@ -125,8 +124,8 @@ def test_all_modes_of_the_supercell_are_there_in_every_crystal(structure: Any) -
     c_over_a = 0.95 if structure == "l1_0" else None
     a = {"hcp": 2.56, "bcc": 2.87, "cesiumchloride": 3.0}.get(structure, 3.7)
     prototype = Prototype(structure=structure, elements=elements, lattice_constant_angstrom=a, c_over_a=c_over_a)
-    prepared, forces, step = phonons.prepared(prototype.model_dump(), SMALL.model_dump()), forces_by(), 0.01
-    found = phonons.frequencies(prototype.model_dump(), prepared, forces)
+    prepared, forces, step = phonons.prepared(prototype, SMALL), forces_by(), 0.01
+    found = phonons.frequencies(prototype, prepared, forces)
     assert found is not None
     still = prepared.supercell
     whole = Atoms(still.symbols, cell=still.cell, scaled_positions=still.scaled_positions, pbc=True)
@@ -141,7 +140,7 @@ def test_all_modes_of_the_supercell_are_there_in_every_crystal(structure: Any) -
     # (2πν)², from eV/Å²/u to THz².
     to_thz2 = units._e / units._amu * 1e20 / (2 * np.pi) ** 2 / 1e24
     assert found.size == 3 * len(whole)
-    assert len(phonons._displaced(prototype.model_dump(), prepared)) == len(elements)
+    assert len(phonons._displaced(prototype, prepared)) == len(elements)
     assert (np.sign(found) * found**2).sum() == pytest.approx(springs * to_thz2, rel=0.01)
     assert np.sort(np.abs(found), axis=None)[2] < 1e-4
 
@@ -163,8 +162,8 @@ def test_what_holds_together_by_springs_that_push_is_refused_and_told() -> None:
 def test_the_oracle_s_labels_say_what_is_stable_and_how_far_off_frequencies_are() -> None:
     """From the cells that Generation makes to the answer; a lost label is told, and never a rule that is not asked."""
     asked = PhononProbes(supercell_min_angstrom=5.0, oracle=True)
-    probes = GateProbes(phonons=asked).model_dump()
-    cells = phonons.cells(BCC.model_dump(), probes)
+    probes = GateProbes(phonons=asked)
+    cells = phonons.cells(BCC, probes)
     truths = {cell.name: labelled(cell.atoms, "property", cell.name) for cell in cells}
     found = measures(BCC, EMT, morse, asked, truths)
     same = {one.rule: one for one in found}
@@ -179,14 +178,14 @@ def test_the_oracle_s_labels_say_what_is_stable_and_how_far_off_frequencies_are(
     lost = judged(measures(BCC, EMT, EMT, asked, {}), stable=())
     assert lost.verdict == "conditional"
     assert "phonon frequencies of Cu bcc cannot be compared: a label is missing" in lost.words
-    other = BCC.model_copy(update={"lattice_constant_angstrom": 2.88}).model_dump()
-    assert phonons._of_labels(other, truths, phonons.prepared(other, asked.model_dump())) is None
+    other = replace(BCC, lattice_constant_angstrom=2.88)
+    assert phonons._of_labels(other, truths, phonons.prepared(other, asked)) is None
 
 
 def test_nothing_is_displaced_unless_the_site_file_asks(tmp_path: Path) -> None:
     """By default neither phonopy nor the oracle is asked; Generation makes what is to be labelled."""
-    assert phonons.cells(FCC.model_dump(), GateProbes(phonons=SMALL).model_dump()) == []
-    assert list(phonons.measure(FCC.model_dump(), {}, {}, GateProbes().model_dump())) == []
+    assert phonons.cells(FCC, GateProbes(phonons=SMALL)) == []
+    assert list(phonons.measure(FCC, {}, {}, GateProbes())) == []
     parameters = GenerateParameters(
         prototypes=(FCC,),
         structures=1,
@@ -207,13 +206,13 @@ def test_a_site_file_s_own_tolerances_stay_with_the_gate() -> None:
     """Tasks are named by what the work half reads: another tolerance makes no other task."""
     section = GateSection(phonons=PhononsSection(supercell_min_angstrom=8.0, imaginary_max_thz=0.2))
     assert section.probes() == GateProbes(phonons=PhononProbes(supercell_min_angstrom=8.0))
-    assert "imaginary_max_thz" not in section.probes().model_dump_json()
+    assert type(section.probes().phonons) is PhononProbes
 
 
 def test_without_phonopy_a_fit_ends_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bad input with the remedy, not a gate that asks for less than it was told."""
     monkeypatch.setitem(sys.modules, "phonopy", None)
-    phonons.require(GateProbes().model_dump())
+    phonons.require(GateProbes())
     training = pytest.importorskip("mlip_autopipec.work.steps.train", reason="needs the demo extra")
     job = job_of(tmp_path, train_parameters(probes=GateProbes(phonons=SMALL)))
     with pytest.raises(TaskFailed, match=r"needs phonopy in site\.python.*pip install 'mlip-autopipec\[phonons\]'"):

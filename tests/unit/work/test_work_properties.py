@@ -1,6 +1,7 @@
 """Properties of crystals by a potential, and deliberately bad potentials that the gate must refuse for each of them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from ase import Atoms, units
 from job_stand import Fitted, copper, fit_once, job_of, labelled, train_parameters
 
 from mlip_autopipec.config.schemas.training import TrainingSection
+from mlip_autopipec.contract.generate import GateProbes, Prototype
 from mlip_autopipec.data_models.outcome import Measure, TrainMetrics
-from mlip_autopipec.data_models.task import GateProbes, Prototype
 from mlip_autopipec.orchestration.gate import gate
 from mlip_autopipec.work.codes.elastic import properties
 from mlip_autopipec.work.structures import read_frames, shortest_distance, write_frames
@@ -27,10 +28,8 @@ from mlip_autopipec.work.steps import train as training
 pytestmark = pytest.mark.codes
 
 COPPER = Prototype(structure="fcc", elements=("Cu",), lattice_constant_angstrom=3.61, repeat=(2, 2, 2))
-CELL = COPPER.model_dump()
 PROBES = GateProbes(md_steps=60)
 SECTION = TrainingSection(cutoff_angstrom=4.5, functions_per_element=20)
-PARAMETERS = train_parameters(prototypes=(COPPER,), probes=PROBES, distance_min_angstrom=1.6).model_dump(mode="json")
 
 #: As hot and compressed copper would have it; `training_set` has 2.4 Å and 11 Å³.
 REACH = properties.Reach(distance_angstrom=2.1, volume_angstrom3=9.0)
@@ -44,14 +43,21 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
 @pytest.fixture(scope="module")
 def truths() -> dict[str, Atoms]:
     """EMT's labels of the property cells."""
-    cells = properties.cells(CELL, PROBES.model_dump())
+    cells = properties.cells(COPPER, PROBES)
     return {cell.name: labelled(cell.atoms, "property", cell.name) for cell in cells}
+
+
+def measured(
+    truths: dict[str, Atoms], potentials: dict[str, Evaluator], reach: properties.Reach
+) -> list[dict[str, Any]]:
+    """Every measure of copper, as the task hands it on."""
+    return properties.measure(COPPER, truths, potentials, PROBES, reach, distance_min_angstrom=1.6, seed=1)
 
 
 def measures(truths: dict[str, Atoms], potential: Evaluator, current: Evaluator | None = None) -> list[Measure]:
     """Every measure of copper."""
     both = {"potential": potential, **({"current": current} if current else {})}
-    return [Measure.model_validate(one) for one in properties.measure(CELL, truths, both, PARAMETERS, REACH)]
+    return [Measure.model_validate(one) for one in measured(truths, both, REACH)]
 
 
 def named(found: list[Measure]) -> dict[str, Measure]:
@@ -61,11 +67,11 @@ def named(found: list[Measure]) -> dict[str, Measure]:
 
 def test_cells_are_the_same_each_time_and_have_names_of_their_own() -> None:
     """A label is found again by its origin; a prototype that is there twice is probed once."""
-    once, again = (properties.cells(CELL, PROBES.model_dump()) for _ in range(2))
+    once, again = (properties.cells(COPPER, PROBES) for _ in range(2))
     assert [cell.name for cell in once] == [cell.name for cell in again]
     assert len({cell.name for cell in once}) == len(once) == 7 + 4
     assert all(np.array_equal(a.atoms.positions, b.atoms.positions) for a, b in zip(once, again, strict=True))
-    assert properties.distinct([CELL, {**CELL, "repeat": (3, 3, 3)}]) == [CELL]
+    assert properties.distinct([COPPER, replace(COPPER, repeat=(3, 3, 3))]) == [COPPER]
 
 
 @pytest.mark.parametrize(("structure", "strains"), [("diamond", 4), ("hcp", 8), ("l1_0", 8)])
@@ -73,7 +79,7 @@ def test_less_symmetry_asks_for_more_strains(structure: Any, strains: int) -> No
     """Cubic crystals have three elastic constants, hexagonal and tetragonal ones up to six."""
     elements = ("Cu", "Au") if structure == "l1_0" else ("Cu",)
     prototype = Prototype(structure=structure, elements=elements, lattice_constant_angstrom=3.6)
-    assert len(properties.cells(prototype.model_dump(), PROBES.model_dump())) == 7 + strains
+    assert len(properties.cells(prototype, PROBES)) == 7 + strains
 
 
 def test_the_oracle_s_own_numbers_are_right(truths: dict[str, Atoms], fitted: Fitted) -> None:
@@ -133,9 +139,7 @@ def test_the_wall_goes_as_far_as_labels_do_and_no_farther(truths: dict[str, Atom
     assert reach.distance_angstrom == pytest.approx(min(distances))
     assert reach.volume_angstrom3 == pytest.approx(min(one.get_volume() / 8 for one in train))
     at_rest, potentials = properties.Reach(2.5, 11.7), {"potential": Evaluator(fitted.yaml)}
-    assert not [
-        one for one in properties.measure(CELL, truths, potentials, PARAMETERS, at_rest) if one["rule"] == "wall"
-    ]
+    assert not [one for one in measured(truths, potentials, at_rest) if one["rule"] == "wall"]
     walls = properties._walls(copper((2, 2, 2)), REACH)
     shortest = {way: shortest_distance(frames[-1], 3.0) for way, frames in walls.items()}
     assert shortest["one atom pushed"] == pytest.approx(2.1, abs=0.05)

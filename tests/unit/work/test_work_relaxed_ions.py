@@ -1,7 +1,6 @@
 """Elastic constants of relaxed ions, from labels with clamped ones: held against ions that really relax."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.calculators.tersoff import Tersoff, TersoffParameters
 from ase.optimize import BFGS
 
-from mlip_autopipec.data_models.task import GateProbes, Prototype
+from mlip_autopipec.contract.generate import GateProbes, Prototype
 from mlip_autopipec.work.codes.elastic import properties
 from mlip_autopipec.work.structures import crystal
 
@@ -34,18 +33,18 @@ SILICON = TersoffParameters(
     D=0.15,
 )
 Make = Callable[[], Calculator]
-CRYSTALS: dict[str, tuple[dict[str, Any], Make]] = {
+CRYSTALS: dict[str, tuple[Prototype, Make]] = {
     "Si diamond": (
-        Prototype(structure="diamond", elements=("Si",), lattice_constant_angstrom=5.432).model_dump(),
+        Prototype(structure="diamond", elements=("Si",), lattice_constant_angstrom=5.432),
         lambda: Tersoff({("Si", "Si", "Si"): SILICON}),
     ),
     "Ni hcp": (
-        Prototype(structure="hcp", elements=("Ni",), lattice_constant_angstrom=2.48).model_dump(),
+        Prototype(structure="hcp", elements=("Ni",), lattice_constant_angstrom=2.48),
         EMT,
     ),
-    "Cu fcc": (Prototype(structure="fcc", elements=("Cu",), lattice_constant_angstrom=3.6).model_dump(), EMT),
+    "Cu fcc": (Prototype(structure="fcc", elements=("Cu",), lattice_constant_angstrom=3.6), EMT),
 }
-PROBES = GateProbes().model_dump()
+PROBES = GateProbes()
 
 
 def labelled(name: str, *, moved: bool = True) -> dict[str, Atoms]:

@@ -12,12 +12,11 @@ from ase.io import read, write
 from job_stand import copper, labelled
 
 from mlip_autopipec.contract.crystals import crystal_name
-from mlip_autopipec.data_models.task import Prototype
+from mlip_autopipec.contract.generate import Prototype
 from mlip_autopipec.work.job import TaskFailed
 from mlip_autopipec.work.structures import (
     crystal,
     finite,
-    name_of,
     read_frames,
     shortest_distance,
     user_structures,
@@ -40,11 +39,12 @@ CRYSTALS: dict[str, tuple[tuple[str, ...], float | None, int, float]] = {
 A = 4.0
 
 
-def prototype(structure: str, **changes: Any) -> dict[str, Any]:
-    """One of CRYSTALS as it stands in task.json, with a lattice constant of 4 Å."""
+def prototype(structure: Any, **changes: Any) -> Prototype:
+    """One of CRYSTALS with a lattice constant of 4 Å."""
     elements, c_over_a, _, _ = CRYSTALS[structure]
-    plain = {"structure": structure, "elements": list(elements), "lattice_constant_angstrom": A, "repeat": [1, 1, 1]}
-    return {**plain, "c_over_a": c_over_a, **changes}
+    return Prototype(
+        structure=structure, elements=elements, lattice_constant_angstrom=A, **{"c_over_a": c_over_a, **changes}
+    )
 
 
 @pytest.mark.parametrize("structure", CRYSTALS)
@@ -75,11 +75,9 @@ def test_a_compound_has_its_composition(structure: str, counts: dict[str, int]) 
 
 @pytest.mark.parametrize("structure", CRYSTALS)
 def test_a_crystal_is_called_by_the_formula_that_it_has(structure: str) -> None:
-    """In both halves alike; a site that is there three times is told as three."""
+    """A site that is there three times is told as three."""
     plain = prototype(structure)
-    name = name_of(plain)
-    assert name == Prototype.model_validate({**plain, "elements": tuple(plain["elements"])}).name
-    formula, _, kind = name.partition(" ")
+    formula, _, kind = plain.name.partition(" ")
     assert kind == structure
     assert Formula(formula).reduce()[0].count() == crystal(plain).symbols.formula.reduce()[0].count()
 
@@ -120,7 +118,7 @@ def test_the_ideal_hcp_has_twelve_equal_neighbours_and_another_ratio_has_not() -
 
 def test_a_crystal_is_repeated_along_each_vector() -> None:
     """Repeats multiply the atoms and stretch the cell, vector by vector."""
-    cell = crystal(prototype("fcc", repeat=[1, 2, 3]))
+    cell = crystal(prototype("fcc", repeat=(1, 2, 3)))
     assert len(cell) == 4 * 6
     assert cell.cell.lengths() == pytest.approx([A, 2 * A, 3 * A])
 

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
+from mlip_autopipec.contract.generate import Prototype
 from mlip_autopipec.contract.label import EspressoOracle, Pseudopotential, Smearing
 from mlip_autopipec.contract.values import plain
-from mlip_autopipec.data_models.task import Prototype
 from mlip_autopipec.doctor.trials import TrialLabel, read_trials
 from mlip_autopipec.work.doctor.examine import examine
 
-MG = Prototype(structure="hcp", elements=("Mg",), lattice_constant_angstrom=3.2, c_over_a=1.624).model_dump(mode="json")
-CU = Prototype(structure="fcc", elements=("Cu",), lattice_constant_angstrom=3.6).model_dump(mode="json")
+MG = plain(Prototype(structure="hcp", elements=("Mg",), lattice_constant_angstrom=3.2, c_over_a=1.624))
+CU = plain(Prototype(structure="fcc", elements=("Cu",), lattice_constant_angstrom=3.6))
 EMT = {"kind": "ase", "calculator": "ase.calculators.emt.EMT", "arguments": {}}
 
 

@@ -1,9 +1,9 @@
 """Alloys, defects, surfaces, dimers and squeezed cells: counted, seeded, distinct, and what their names say."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,17 @@ import pytest
 from ase.io import write
 from job_stand import job_of
 
+from mlip_autopipec.contract.generate import (
+    Alloy,
+    Dimer,
+    GenerateParameters,
+    PointDefect,
+    Prototype,
+    Squeezed,
+    Surface,
+    Variation,
+)
 from mlip_autopipec.data_models.outcome import GenerateMetrics
-from mlip_autopipec.data_models.task import GenerateParameters
 from mlip_autopipec.work.job import TaskFailed
 from mlip_autopipec.work.steps import generate as generation
 from mlip_autopipec.work.steps.variations import mark, vary
@@ -21,48 +30,42 @@ from mlip_autopipec.work.structures import crystal, read_frames, shortest_distan
 pytestmark = pytest.mark.codes
 
 SHORTEST = 1.6
-FCC: dict[str, Any] = {
-    "structure": "fcc",
-    "elements": ["Cu"],
-    "lattice_constant_angstrom": 3.7,
-    "c_over_a": None,
-    "repeat": [2, 2, 2],
-}
-ORDERED = {**FCC, "structure": "l1_2", "elements": ["Cu", "Au"], "lattice_constant_angstrom": 3.8}
-PARAMETERS: dict[str, Any] = {
-    "prototypes": [FCC, ORDERED],
-    "elements": ["Cu", "Au"],
-    "distance_min_angstrom": SHORTEST,
-    "strain_max": 0.02,
-    "rattle_angstrom": [0.05],
-    "seed": 3,
-}
-ALLOY = {"kind": "alloy", "count": 8, "elements": ["Cu", "Au"], "fractions": {"Au": [0.25, 0.75]}}
-KINDS = {
+FCC = Prototype(structure="fcc", elements=("Cu",), lattice_constant_angstrom=3.7, repeat=(2, 2, 2))
+ORDERED = replace(FCC, structure="l1_2", elements=("Cu", "Au"), lattice_constant_angstrom=3.8)
+PARAMETERS = GenerateParameters(
+    prototypes=(FCC, ORDERED),
+    elements=("Cu", "Au"),
+    distance_min_angstrom=SHORTEST,
+    strain_max=0.02,
+    rattle_angstrom=(0.05,),
+    structures=2,
+    test_structures=1,
+    seed=3,
+)
+ALLOY = Alloy(kind="alloy", count=8, elements=("Cu", "Au"), fractions={"Au": (0.25, 0.75)})
+KINDS: dict[str, Variation] = {
     "alloy": ALLOY,
-    "special": {**ALLOY, "kind": "special", "count": 2},
-    "vacancy": {"kind": "vacancy", "count": 3},
-    "interstitial": {"kind": "interstitial", "count": 3},
-    "antisite": {"kind": "antisite", "count": 3},
-    "surface": {"kind": "surface", "count": 6, "miller_max": 1, "thickness_angstrom": 7.0, "vacuum_angstrom": 9.0},
-    "dimer": {"kind": "dimer", "count": 9, "distance_max_angstrom": 4.0, "box_angstrom": 12.0},
-    "squeezed": {"kind": "squeezed", "count": 4},
+    "special": replace(ALLOY, kind="special", count=2),
+    "vacancy": PointDefect(kind="vacancy", count=3),
+    "interstitial": PointDefect(kind="interstitial", count=3),
+    "antisite": PointDefect(kind="antisite", count=3),
+    "surface": Surface(count=6, thickness_angstrom=7.0, vacuum_angstrom=9.0),
+    "dimer": Dimer(count=9, distance_max_angstrom=4.0),
+    "squeezed": Squeezed(count=4),
 }
 
 
-def generated(root: Path, parameters: dict[str, Any], structure: Sequence[Path] = ()) -> list[dict[str, Any]]:
+def generated(root: Path, asked: GenerateParameters, structure: Sequence[Path] = ()) -> list[dict[str, Any]]:
     """What Generation says of every structure that it made."""
-    settings = {"structures": 2, "test_structures": 1, "variations": [], **parameters}
-    asked = GenerateParameters.model_validate(settings)
     root.mkdir(exist_ok=True)
     result = generation.run(job_of(root, asked, {"structure": list(structure)}))
     metrics = GenerateMetrics.model_validate({"kind": "generate", **result.metrics})
     return [one.model_dump(mode="json") for one in metrics.structures]
 
 
-def made(kind: str, turn: int, seed: int = 1, changes: Mapping[str, Any] = MappingProxyType({})) -> Any:
+def made(kind: str, turn: int, seed: int = 1, **changes: Any) -> Any:
     """One structure of a variation."""
-    return vary({**KINDS[kind], **changes}, PARAMETERS, np.random.default_rng([seed, turn]), turn)
+    return vary(replace(KINDS[kind], **changes), PARAMETERS, np.random.default_rng([seed, turn]), turn)
 
 
 @pytest.mark.parametrize("turn", range(6))
@@ -76,16 +79,16 @@ def test_an_alloy_keeps_within_its_fractions(turn: int) -> None:
 
 def test_a_special_structure_is_nearer_to_the_random_alloy_than_a_draw_is() -> None:
     """Of half and half, as many unlike neighbours as the infinite random alloy has: its pairs are those of chance."""
-    half = {"fractions": {"Au": [0.5, 0.5]}}
+    half = {"Au": (0.5, 0.5)}
 
     def unlike(atoms: Any) -> float:
         distances = atoms.get_all_distances(mic=True)
-        one, other = np.nonzero((distances > 0.1) & (distances < 0.8 * FCC["lattice_constant_angstrom"]))
+        one, other = np.nonzero((distances > 0.1) & (distances < 0.8 * FCC.lattice_constant_angstrom))
         symbols = np.array(atoms.get_chemical_symbols())
         return float(np.mean(symbols[one] != symbols[other]))
 
-    special = abs(unlike(made("special", 0, 1, half)) - 0.5)
-    drawn = np.mean([abs(unlike(made("alloy", 0, seed, half)) - 0.5) for seed in range(20)])
+    special = abs(unlike(made("special", 0, 1, fractions=half)) - 0.5)
+    drawn = np.mean([abs(unlike(made("alloy", 0, seed, fractions=half)) - 0.5) for seed in range(20)])
     assert special < drawn
 
 
@@ -96,7 +99,7 @@ def test_point_defects_change_one_atom() -> None:
     extra = made("interstitial", 0)
     assert len(extra) == whole + 1
     distances = extra.get_distances(whole, range(whole), mic=True)
-    assert distances.min() == pytest.approx(FCC["lattice_constant_angstrom"] / 2, abs=0.35)
+    assert distances.min() == pytest.approx(FCC.lattice_constant_angstrom / 2, abs=0.35)
     swapped, ordered = made("antisite", 0), crystal(ORDERED)
     assert Counter(swapped.get_chemical_symbols()) == Counter(ordered.get_chemical_symbols())
     assert sum(a != b for a, b in zip(swapped.symbols, ordered.symbols, strict=True)) == 2
@@ -131,10 +134,10 @@ def test_squeezed_cells_reach_down_to_the_shortest_distance() -> None:
 
 def test_the_task_makes_every_variation_once(tmp_path: Path) -> None:
     """As many as were asked for, no two alike, none with short distances, and the same for the same seed."""
-    variations = [{**KINDS[kind], "count": 2} for kind in KINDS if kind != "special"]
-    first, again = (generated(tmp_path / name, {**PARAMETERS, "variations": variations}) for name in "ab")
+    variations = tuple(replace(KINDS[kind], count=2) for kind in KINDS if kind != "special")
+    first, again = (generated(tmp_path / name, replace(PARAMETERS, variations=variations)) for name in "ab")
     varied = [one for one in first if "rattled by" not in one["origin"]]
-    assert Counter(one["origin"] for one in varied) == {f"generated: {one['kind']}": 2 for one in variations}
+    assert Counter(one["origin"] for one in varied) == {f"generated: {one.kind}": 2 for one in variations}
     frames = [read_frames(tmp_path / "a" / one["file"]["path"])[0] for one in varied]
     assert len({mark(frame) for frame in frames}) == len(frames)
     assert min(shortest_distance(frame, 2 * SHORTEST) for frame in frames) >= SHORTEST
@@ -143,9 +146,9 @@ def test_the_task_makes_every_variation_once(tmp_path: Path) -> None:
 
 def test_more_than_there_are_is_refused(tmp_path: Path) -> None:
     """Vacancies of a crystal that is neither strained nor rattled are all alike: the task says so."""
-    parameters = {**PARAMETERS, "strain_max": 0.0, "rattle_angstrom": [0.0], "prototypes": [FCC]}
+    parameters = replace(PARAMETERS, strain_max=0.0, rattle_angstrom=(0.0,), prototypes=(FCC,))
     with pytest.raises(TaskFailed, match="structure 2 of 3 of kind 'vacancy' were like an earlier one"):
-        generated(tmp_path, {**parameters, "variations": [KINDS["vacancy"]]})
+        generated(tmp_path, replace(parameters, variations=(KINDS["vacancy"],)))
 
 
 def test_files_of_the_user_are_taken_as_they_are(tmp_path: Path) -> None:
@@ -156,4 +159,4 @@ def test_files_of_the_user_are_taken_as_they_are(tmp_path: Path) -> None:
     made_ones = generated(tmp_path / "a", PARAMETERS, structure=[path])
     assert [one["origin"] for one in made_ones][-2:] == [f"generated: structure {n} of mine.extxyz" for n in (1, 2)]
     with pytest.raises(TaskFailed, match=r"has Au, which is not in campaign\.elements"):
-        generated(tmp_path / "b", {**PARAMETERS, "elements": ["Cu"]}, structure=[path])
+        generated(tmp_path / "b", replace(PARAMETERS, elements=("Cu",)), structure=[path])

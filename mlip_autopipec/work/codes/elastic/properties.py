@@ -21,15 +21,16 @@ never trained on, and in no error. Positions:
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms, units
 from ase.build import make_supercell
 
+from mlip_autopipec.contract.generate import GateProbes, Prototype
 from mlip_autopipec.work import families
-from mlip_autopipec.work.structures import crystal, finite, name_of, shortest_distance
+from mlip_autopipec.work.structures import crystal, finite, shortest_distance
 
 if TYPE_CHECKING:  # Generation asks for the cells alone, on machines without pyace
     from mlip_autopipec.work.ace.evaluator import Evaluator
@@ -72,17 +73,17 @@ class Cell:
     about: Mapping[str, Any] | None = None
 
 
-def distinct(prototypes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def distinct(prototypes: Sequence[Prototype]) -> list[Prototype]:
     """Each crystal once, by structure and elements; one with another repeat is the same crystal."""
-    return list({name_of(prototype): prototype for prototype in reversed(prototypes)}.values())[::-1]
+    return list({prototype.name: prototype for prototype in reversed(prototypes)}.values())[::-1]
 
 
-def cells(prototype: Mapping[str, Any], probes: Mapping[str, Any]) -> list[Cell]:
+def cells(prototype: Prototype, probes: GateProbes) -> list[Cell]:
     """The structures to label for one prototype."""
     return [*_volumes(prototype, probes).values(), *_strains(prototype, probes).values()]
 
 
-def twins(prototype: Mapping[str, Any]) -> list[Cell]:
+def twins(prototype: Prototype) -> list[Cell]:
     """One crystal in two cells: the conventional one with an atom moved, and twice as large one of another shape.
 
     The other cell is none that repeats the first, so an oracle with a k-mesh samples it with other points, as it does
@@ -93,7 +94,7 @@ def twins(prototype: Mapping[str, Any]) -> list[Cell]:
     atoms.positions[0] += _MOVED_ANGSTROM
     other = make_supercell(atoms, _OTHER_SHAPE)
     other.info = {families.CELL: other.cell.array.copy()}  # as a cut cell has it: its own density
-    crystal_name = name_of(prototype)
+    crystal_name = prototype.name
     return [
         Cell(
             f"property: {crystal_name}, one atom moved, cell of {len(one)} atoms",
@@ -121,20 +122,23 @@ def reach_of(train: Sequence[Atoms], cutoff_angstrom: float) -> Reach:
 
 
 def measure(
-    prototype: Mapping[str, Any],
+    prototype: Prototype,
     labels: Mapping[str, Atoms],
     potentials: Mapping[str, "Evaluator"],
-    parameters: Mapping[str, Any],
+    probes: GateProbes,
     reach: Reach,
+    *,
+    distance_min_angstrom: float,
+    seed: int,
 ) -> list[dict[str, Any]]:
     """Every measure of one prototype, as the control half's Measure. Labels are by origin; those that failed lack."""
-    probes, name = parameters["probes"], name_of(prototype)
+    name = prototype.name
     found = [*_equation_of_state(prototype, labels, potentials, probes)]
     found += _elastic_constants(prototype, labels, potentials, probes)
     for way, frames in _walls(_whole(prototype, 1), reach).items():
         drops = {which: _drop([_energy(one, frame) for frame in frames]) for which, one in potentials.items()}
         found.append(measured("wall", f"{name} {way}", "eV", 1.0, {"oracle": 0.0, **drops}))
-    left = {which: _md_left(one, prototype, parameters) for which, one in potentials.items()}
+    left = {which: _md_left(one, prototype, probes, distance_min_angstrom, seed) for which, one in potentials.items()}
     found.append(measured("md", name, "part of its steps not run", 1.0, {"oracle": 0.0, **left}))
     return found
 
@@ -153,21 +157,21 @@ def measured(rule: str, subject: str, unit: str, scale: float, values: Mapping[s
 # --- equation of state ---------------------------------------------------------------------------------------------
 
 
-def _volumes(prototype: Mapping[str, Any], probes: Mapping[str, Any]) -> dict[float, Cell]:
-    far, found = probes["lattice_range"], {}
-    for scale in np.linspace(1 - far, 1 + far, probes["volumes"]):
+def _volumes(prototype: Prototype, probes: GateProbes) -> dict[float, Cell]:
+    far, found = probes.lattice_range, {}
+    for scale in np.linspace(1 - far, 1 + far, probes.volumes):
         atoms = _conventional(prototype)
         atoms.set_cell(atoms.cell.array * scale, scale_atoms=True)
-        about = {"crystal": name_of(prototype), "kind": "volume", "scale": round(float(scale), 9)}
-        found[float(scale)] = Cell(f"property: {name_of(prototype)}, lattice constant × {scale:.4f}", atoms, about)
+        about = {"crystal": prototype.name, "kind": "volume", "scale": round(float(scale), 9)}
+        found[float(scale)] = Cell(f"property: {prototype.name}, lattice constant × {scale:.4f}", atoms, about)
     return found
 
 
 def _equation_of_state(
-    prototype: Mapping[str, Any],
+    prototype: Prototype,
     labels: Mapping[str, Atoms],
     potentials: Mapping[str, "Evaluator"],
-    probes: Mapping[str, Any],
+    probes: GateProbes,
 ) -> Iterator[dict[str, Any]]:
     known = [labels[cell.name] for cell in _volumes(prototype, probes).values() if cell.name in labels]
     if len(known) < _EOS_POINTS_MIN:
@@ -180,12 +184,12 @@ def _equation_of_state(
     constants = {which: fit and _constant_at(prototype, fit[0]) for which, fit in fits.items()}
     moduli = {which: fit and fit[1] / units.GPa for which, fit in fits.items()}
     if constants["oracle"] is not None and moduli["oracle"] is not None:
-        name = name_of(prototype)
+        name = prototype.name
         yield measured("lattice_constant", name, "Å", constants["oracle"], constants)
         yield measured("bulk_modulus", name, "GPa", moduli["oracle"], moduli)
 
 
-def lattice_constant(evaluator: "Evaluator", prototype: Mapping[str, Any], probes: Mapping[str, Any]) -> float | None:
+def lattice_constant(evaluator: "Evaluator", prototype: Prototype, probes: GateProbes) -> float | None:
     """The potential's own in Å, without a label; None if its energy has no minimum around the prototype's."""
     frames = [cell.atoms for cell in _volumes(prototype, probes).values()]
     volumes = np.array([frame.get_volume() for frame in frames])
@@ -193,10 +197,10 @@ def lattice_constant(evaluator: "Evaluator", prototype: Mapping[str, Any], probe
     return fit and _constant_at(prototype, fit[0])
 
 
-def _constant_at(prototype: Mapping[str, Any], volume_angstrom3: float) -> float:
+def _constant_at(prototype: Prototype, volume_angstrom3: float) -> float:
     """The lattice constant in Å at which the conventional cell has this volume."""
     whole = _conventional(prototype).get_volume()
-    return float(prototype["lattice_constant_angstrom"] * (volume_angstrom3 / whole) ** (1 / 3))
+    return float(prototype.lattice_constant_angstrom * (volume_angstrom3 / whole) ** (1 / 3))
 
 
 def birch_murnaghan(volumes: np.ndarray, energies: np.ndarray) -> tuple[float, float] | None:
@@ -217,47 +221,47 @@ def birch_murnaghan(volumes: np.ndarray, energies: np.ndarray) -> tuple[float, f
 # --- elastic constants ---------------------------------------------------------------------------------------------
 
 
-def _family(prototype: Mapping[str, Any]) -> tuple[Sequence[int], Sequence[tuple[str, int, int]]]:
-    return _UNIAXIAL if prototype["structure"] in ("hcp", "l1_0") else _CUBIC
+def _family(prototype: Prototype) -> tuple[Sequence[int], Sequence[tuple[str, int, int]]]:
+    return _UNIAXIAL if prototype.structure in ("hcp", "l1_0") else _CUBIC
 
 
-def _strains(prototype: Mapping[str, Any], probes: Mapping[str, Any]) -> dict[tuple[int, int], Cell]:
+def _strains(prototype: Prototype, probes: GateProbes) -> dict[tuple[int, int], Cell]:
     found = {}
     for voigt in _family(prototype)[0]:
         for sign in (-1, 1):
             atoms, strain = _conventional(prototype), np.zeros((3, 3))
             i, j = _PLACES[voigt]
-            strain[i, j] += sign * probes["strain"] / 2
-            strain[j, i] += sign * probes["strain"] / 2
+            strain[i, j] += sign * probes.strain / 2
+            strain[j, i] += sign * probes.strain / 2
             atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
-            words = f"property: {name_of(prototype)}, strain {_VOIGT[voigt]} {sign * probes['strain']:+.4f}"
-            about = {"crystal": name_of(prototype), "kind": "strain", "axis": voigt, "strain": sign * probes["strain"]}
+            words = f"property: {prototype.name}, strain {_VOIGT[voigt]} {sign * probes.strain:+.4f}"
+            about = {"crystal": prototype.name, "kind": "strain", "axis": voigt, "strain": sign * probes.strain}
             found[voigt, sign] = Cell(words, atoms, about)
     return found
 
 
 def _elastic_constants(
-    prototype: Mapping[str, Any],
+    prototype: Prototype,
     labels: Mapping[str, Atoms],
     potentials: Mapping[str, "Evaluator"],
-    probes: Mapping[str, Any],
+    probes: GateProbes,
 ) -> Iterator[dict[str, Any]]:
     strained = _strains(prototype, probes)
     if not all(cell.name in labels for cell in strained.values()):
         return
     known = {key: labels[cell.name] for key, cell in strained.items()}
     moved = labels.get(twins(prototype)[0].name)
-    free = prototype["structure"] in _SUBLATTICES
+    free = prototype.structure in _SUBLATTICES
     ions = "" if not free else " (relaxed ions)" if moved is not None else " (clamped ions)"
     scale, found = None, {"oracle": _Response.of_labels(known, moved)}
     for which, one in potentials.items():
         found[which] = _Response.of(one, known, moved)
     for constant, stress, strain in _family(prototype)[1]:
         values = {
-            which: of.constant(prototype, stress, strain, probes["strain"]) / units.GPa for which, of in found.items()
+            which: of.constant(prototype, stress, strain, probes.strain) / units.GPa for which, of in found.items()
         }
         scale = scale or abs(values["oracle"]) or 1.0
-        yield measured("elastic_constant", f"{name_of(prototype)} {constant}{ions}", "GPa", scale, values)
+        yield measured("elastic_constant", f"{prototype.name} {constant}{ions}", "GPa", scale, values)
 
 
 @dataclass(frozen=True)
@@ -295,17 +299,17 @@ class _Response:
             float(np.mean([label.get_volume() for label in strained.values()])),
         )
 
-    def constant(self, prototype: Mapping[str, Any], stress: int, strain: int, size: float) -> float:
+    def constant(self, prototype: Prototype, stress: int, strain: int, size: float) -> float:
         """In eV/Å³, of relaxed ions where the moved cell is known; `size` is the strain."""
         clamped = (self.stresses[strain, 1][stress] - self.stresses[strain, -1][stress]) / (2 * size)
-        if self.moved is None or prototype["structure"] not in _SUBLATTICES:
+        if self.moved is None or prototype.structure not in _SUBLATTICES:
             return float(clamped)
         first = _first_sublattice(prototype)
         per_strain = self._coupling(strain, first, size)
         along = self._coupling_of_stress(stress, prototype, first, size)
         # In the cubic crystals κ is one number; in hcp one in the basal plane, and along c no strain moves an atom.
         restoring, way = -self.moved[first].sum(axis=0), np.array(_MOVED_ANGSTROM)
-        block = [0, 1] if prototype["structure"] == "hcp" else [0, 1, 2]
+        block = [0, 1] if prototype.structure == "hcp" else [0, 1, 2]
         force_constant = restoring[block] @ way[block] / (way[block] @ way[block])
         gained = along[block] @ per_strain[block] / force_constant
         return float(clamped - gained / (self.volume_angstrom3 * len(first)))
@@ -316,23 +320,21 @@ class _Response:
         coupling: np.ndarray = (up - down) / (2 * size)
         return coupling
 
-    def _coupling_of_stress(
-        self, stress: int, prototype: Mapping[str, Any], first: np.ndarray, size: float
-    ) -> np.ndarray:
+    def _coupling_of_stress(self, stress: int, prototype: Prototype, first: np.ndarray, size: float) -> np.ndarray:
         """The same for the strain that belongs to a stress: in hcp yy is opposite to xx, by its threefold axis."""
         if (stress, 1) in self.forces:
             return self._coupling(stress, first, size)
-        if prototype["structure"] == "hcp" and stress == _YY:
+        if prototype.structure == "hcp" and stress == _YY:
             return -self._coupling(_XX, first, size)
         return np.zeros(3)
 
 
-def _first_sublattice(prototype: Mapping[str, Any]) -> np.ndarray:
+def _first_sublattice(prototype: Prototype) -> np.ndarray:
     """Indices of the atoms of the conventional cell that a translation of the crystal leads to from the first."""
     scaled = _conventional(prototype).get_scaled_positions()
     steps = (scaled - scaled[0] + _SUBLATTICE_EPSILON) % 1 - _SUBLATTICE_EPSILON
     halves = np.abs(2 * steps - np.round(2 * steps)).max(axis=1) < _SUBLATTICE_EPSILON
-    if prototype["structure"] == "hcp":  # the other layer is half way along c, too
+    if prototype.structure == "hcp":  # the other layer is half way along c, too
         halves &= np.abs(steps[:, 2]) < _SUBLATTICE_EPSILON
     return np.flatnonzero(halves)
 
@@ -387,36 +389,37 @@ def _drop(energies: Sequence[float]) -> float | None:
     return float((np.maximum.accumulate(curve) - curve).max()) if finite(curve) else None
 
 
-def _md_left(evaluator: "Evaluator", prototype: Mapping[str, Any], parameters: Mapping[str, Any]) -> float:
+def _md_left(
+    evaluator: "Evaluator", prototype: Prototype, probes: GateProbes, distance_min_angstrom: float, seed: int
+) -> float:
     """The part of the run that was not run, because it did not stay whole; 0 if it did."""
-    probes, shortest = parameters["probes"], parameters["distance_min_angstrom"]
     atoms = _whole(prototype, _MD_ATOMS_MIN)
-    rng = np.random.default_rng(parameters["seed"])
-    step, masses = probes["md_timestep_fs"] * units.fs, atoms.get_masses()[:, None]
+    rng = np.random.default_rng(seed)
+    step, masses = probes.md_timestep_fs * units.fs, atoms.get_masses()[:, None]
     # Drawn at twice the temperature: half goes into the springs of a crystal at rest.
-    velocities = rng.normal(0.0, np.sqrt(2 * units.kB * probes["md_temperature_kelvin"] / masses), (len(atoms), 3))
+    velocities = rng.normal(0.0, np.sqrt(2 * units.kB * probes.md_temperature_kelvin / masses), (len(atoms), 3))
     velocities -= (masses * velocities).sum(axis=0) / masses.sum()
     forces = evaluator.evaluate(atoms, graded=False).forces
-    for number in range(probes["md_steps"]):
+    for number in range(probes.md_steps):
         velocities += 0.5 * step * forces / masses
         atoms.positions += step * velocities
-        if not finite(atoms.positions) or shortest_distance(atoms, shortest) < shortest:
-            return float(1 - number / probes["md_steps"])
+        if not finite(atoms.positions) or shortest_distance(atoms, distance_min_angstrom) < distance_min_angstrom:
+            return float(1 - number / probes.md_steps)
         forces = evaluator.evaluate(atoms, graded=False).forces
         velocities += 0.5 * step * forces / masses
     return 0.0
 
 
-def _conventional(prototype: Mapping[str, Any]) -> Atoms:
-    return crystal({**prototype, "repeat": (1, 1, 1)})
+def _conventional(prototype: Prototype) -> Atoms:
+    return crystal(replace(prototype, repeat=(1, 1, 1)))
 
 
-def _whole(prototype: Mapping[str, Any], atoms_min: int) -> Atoms:
+def _whole(prototype: Prototype, atoms_min: int) -> Atoms:
     """The crystal repeated evenly: no atom is its own neighbour, and there are so many atoms at least."""
     times = 2
     while len(_conventional(prototype)) * times**3 < atoms_min:
         times += 1
-    return crystal({**prototype, "repeat": (times, times, times)})
+    return crystal(replace(prototype, repeat=(times, times, times)))
 
 
 def _energy(evaluator: "Evaluator", atoms: Atoms) -> float:

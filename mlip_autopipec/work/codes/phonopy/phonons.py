@@ -15,6 +15,7 @@ Mater. 108, 1 (2015); Togo, J. Phys. Soc. Jpn. 92, 012001 (2023)). Positions:
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,11 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
+from mlip_autopipec.contract.generate import GateProbes, PhononProbes, Prototype
 from mlip_autopipec.work import families
 from mlip_autopipec.work.codes.elastic.properties import Cell, lattice_constant, measured
 from mlip_autopipec.work.job import TaskFailed
-from mlip_autopipec.work.structures import crystal, finite, name_of
+from mlip_autopipec.work.structures import crystal, finite
 
 if TYPE_CHECKING:  # neither is everywhere
     from phonopy import Phonopy
@@ -39,34 +41,34 @@ _SAME_ANGSTROM = 1e-5
 _DECIMALS = 6
 
 
-def require(probes: Mapping[str, Any]) -> None:
+def require(probes: GateProbes) -> None:
     """Raise TaskFailed (bad_input) if the gate is to have phonons and this Python has no phonopy."""
-    if probes["phonons"] is not None:
+    if probes.phonons is not None:
         _phonopy()
 
 
-def cells(prototype: Mapping[str, Any], probes: Mapping[str, Any]) -> list[Cell]:
+def cells(prototype: Prototype, probes: GateProbes) -> list[Cell]:
     """The displaced supercells for the oracle; none unless the site file asks for its frequencies."""
-    asked = probes["phonons"]
-    return _displaced(prototype, prepared(prototype, asked)) if asked and asked["oracle"] else []
+    asked = probes.phonons
+    return _displaced(prototype, prepared(prototype, asked)) if asked and asked.oracle else []
 
 
 def measure(
-    prototype: Mapping[str, Any],
+    prototype: Prototype,
     labels: Mapping[str, Atoms],
     potentials: Mapping[str, "Evaluator"],
-    probes: Mapping[str, Any],
+    probes: GateProbes,
 ) -> Iterator[dict[str, Any]]:
     """The lowest frequency in THz, and the RMS difference from the oracle's if that was asked for.
 
     An imaginary frequency is a negative number. None stands where there is no lattice constant, no finite force, or
     no label.
     """
-    asked, name = probes["phonons"], name_of(prototype)
+    asked, name = probes.phonons, prototype.name
     if asked is None:
         return
     phonons = prepared(prototype, asked)
-    truth = _of_labels(prototype, labels, phonons) if asked["oracle"] else None
+    truth = _of_labels(prototype, labels, phonons) if asked.oracle else None
     lowest: dict[str, float | None] = {"oracle": None if truth is None else _rounded(truth.min())}
     off: dict[str, float | None] = {"oracle": 0.0}
     for which, one in potentials.items():
@@ -76,26 +78,26 @@ def measure(
         same = None if truth is None else frequencies(prototype, phonons, _forces_of(one))
         off[which] = None if same is None or truth is None else _rounded(np.sqrt(np.mean((same - truth) ** 2)))
     yield measured("lowest_frequency", name, "THz", 1.0, lowest)
-    if asked["oracle"]:
+    if asked.oracle:
         yield measured("frequencies", name, "THz", 1.0, off)
 
 
-def prepared(prototype: Mapping[str, Any], asked: Mapping[str, Any]) -> "Phonopy":
+def prepared(prototype: Prototype, asked: PhononProbes) -> "Phonopy":
     """The prototype's supercell, its symmetry, and what has to be moved; it serves every lattice constant."""
     make, make_atoms = _phonopy()
     unit = _unit_cell(prototype)
-    times = [ceil(asked["supercell_min_angstrom"] / length) for length in unit.cell.lengths()]
+    times = [ceil(asked.supercell_min_angstrom / length) for length in unit.cell.lengths()]
     atoms = make_atoms(
         symbols=unit.get_chemical_symbols(), cell=unit.cell.array, scaled_positions=unit.get_scaled_positions()
     )
-    centring = _CENTRING.get(prototype["structure"], "P")
+    centring = _CENTRING.get(prototype.structure, "P")
     phonons: Phonopy = make(atoms, supercell_matrix=np.diag(times), primitive_matrix=centring)
-    phonons.generate_displacements(distance=asked["displacement_angstrom"])
+    phonons.generate_displacements(distance=asked.displacement_angstrom)
     return phonons
 
 
 def frequencies(
-    prototype: Mapping[str, Any],
+    prototype: Prototype,
     phonons: "Phonopy",
     forces: Callable[[Atoms], np.ndarray],
     lattice_constant_angstrom: float | None = None,
@@ -105,13 +107,11 @@ def frequencies(
     `forces` gives eV/Å of a structure, (atoms, 3); the lattice constant is the prototype's unless another is given.
     The acoustic modes at Γ are zero, which is imposed. None if a force is no number.
     """
-    scale = (lattice_constant_angstrom or prototype["lattice_constant_angstrom"]) / prototype[
-        "lattice_constant_angstrom"
-    ]
+    scale = (lattice_constant_angstrom or prototype.lattice_constant_angstrom) / prototype.lattice_constant_angstrom
     return _solved(phonons, [forces(cell.atoms) for cell in _displaced(prototype, phonons, scale)])
 
 
-def _of_labels(prototype: Mapping[str, Any], labels: Mapping[str, Atoms], phonons: "Phonopy") -> np.ndarray | None:
+def _of_labels(prototype: Prototype, labels: Mapping[str, Atoms], phonons: "Phonopy") -> np.ndarray | None:
     """The oracle's; None if a label failed, or was made for another prototype."""
     wanted = _displaced(prototype, phonons)
     known = [labels[cell.name] for cell in wanted if cell.name in labels]
@@ -144,20 +144,20 @@ def _phonopy() -> tuple[Any, Any]:
     return Phonopy, PhonopyAtoms
 
 
-def _unit_cell(prototype: Mapping[str, Any]) -> Atoms:
+def _unit_cell(prototype: Prototype) -> Atoms:
     """The conventional cell; of hcp that of two atoms, for multiples of the orthogonal one take twice the labels."""
-    if prototype["structure"] == "hcp":
-        a, c_over_a = prototype["lattice_constant_angstrom"], prototype["c_over_a"] or (8 / 3) ** 0.5
-        return bulk(prototype["elements"][0], "hcp", a=a, covera=c_over_a)
-    return crystal({**prototype, "repeat": (1, 1, 1)})
+    if prototype.structure == "hcp":
+        a, c_over_a = prototype.lattice_constant_angstrom, prototype.c_over_a or (8 / 3) ** 0.5
+        return bulk(prototype.elements[0], "hcp", a=a, covera=c_over_a)
+    return crystal(replace(prototype, repeat=(1, 1, 1)))
 
 
-def _displaced(prototype: Mapping[str, Any], phonons: "Phonopy", scale: float = 1.0) -> list[Cell]:
+def _displaced(prototype: Prototype, phonons: "Phonopy", scale: float = 1.0) -> list[Cell]:
     """The supercell, its lengths times `scale`, once with each displacement, which is not scaled."""
     still, found = phonons.supercell, []
     for move in phonons.dataset["first_atoms"]:
         way = " ".join(f"{step:+.4f}" for step in move["displacement"])
-        words = f"property: {name_of(prototype)}, atom {move['number'] + 1} of {len(still)} moved by {way} Å"
+        words = f"property: {prototype.name}, atom {move['number'] + 1} of {len(still)} moved by {way} Å"
         atoms = Atoms(still.symbols, cell=still.cell * scale, scaled_positions=still.scaled_positions, pbc=True)
         families.begin(atoms, np.diag(phonons.supercell_matrix).tolist(), vacuum=())
         atoms.positions[move["number"]] += move["displacement"]
