@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from mlip_autopipec.contract.explore import ExploreParameters, Walker
 from mlip_autopipec.contract.generate import GenerateParameters, Prototype
 from mlip_autopipec.contract.label import AseOracle, CalculateParameters
 from mlip_autopipec.contract.select import SelectParameters
@@ -21,15 +22,7 @@ from mlip_autopipec.data_models.base import FileRef, Phase, Reason, Verdict
 from mlip_autopipec.data_models.ids import batch_uid
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.data_models.task import (
-    ExploreParameters,
-    Input,
-    Parameters,
-    Task,
-    TrainParameters,
-    Walker,
-    make_task,
-)
+from mlip_autopipec.data_models.task import Input, Parameters, Task, TrainParameters, make_task
 from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.orchestration.strategies import summarise
 

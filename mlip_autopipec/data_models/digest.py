@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from mlip_autopipec.contract.explore import Continuation
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import FileRef, Model
 from mlip_autopipec.data_models.outcome import (
@@ -17,7 +18,6 @@ from mlip_autopipec.data_models.outcome import (
     Structure,
 )
 from mlip_autopipec.data_models.potential import Potential
-from mlip_autopipec.data_models.task import Continuation
 
 
 def condition_of(label: str) -> str:

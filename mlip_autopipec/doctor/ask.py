@@ -231,7 +231,7 @@ class _Codes:
         if not python.fit:
             return
         engine = self.config.exploration.engine
-        name, asked = ("native", engine.model_dump(mode="json")) if engine.kind == "native" else ("lammps", {})
+        name, asked = ("native", plain(engine)) if engine.kind == "native" else ("lammps", {})
         yield "lammps", await self._examine(name, asked)
         yield "gamma", await self._examine("gamma", {})
         oracle = oracle_of(self.config.calculation.oracle, self.config.campaign.elements)

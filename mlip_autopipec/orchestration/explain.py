@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from mlip_autopipec.contract.explore import ExploreParameters
 from mlip_autopipec.data_models.base import Mender, Phase
 from mlip_autopipec.data_models.digest import ExplorationDigest
 from mlip_autopipec.data_models.events import SiteHealth
 from mlip_autopipec.data_models.faults import Heard, fault_of
 from mlip_autopipec.data_models.state import BatchStatus, Stage, TaskStatus, WorkflowState
-from mlip_autopipec.data_models.task import ExploreParameters
 from mlip_autopipec.orchestration.census import census
 from mlip_autopipec.orchestration.decide import decide
 from mlip_autopipec.orchestration.exclusion import excluded

@@ -17,24 +17,18 @@ The levels of γ that a cycle walks at are the site file's, or follow a target i
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 from mlip_autopipec.config.schemas.phases import WalkersSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.explore import Continuation, ExploreParameters, StructureFile, Walker
 from mlip_autopipec.data_models.base import FileRef, Phase
 from mlip_autopipec.data_models.digest import ExplorationDigest, GammaLevels, Ladder, WalkerEnd
 from mlip_autopipec.data_models.outcome import Ending, ExploreMetrics
 from mlip_autopipec.data_models.state import TaskRecord, WorkflowState
-from mlip_autopipec.data_models.task import (
-    Continuation,
-    ExploreParameters,
-    Input,
-    StructureFile,
-    Task,
-    Walker,
-    make_task,
-)
+from mlip_autopipec.data_models.task import Input, Task, make_task
 from mlip_autopipec.errors import BugError
 from mlip_autopipec.orchestration.levels import gamma_levels
 from mlip_autopipec.orchestration.needs import RANDOM_EACH
@@ -134,7 +128,7 @@ class Exploration:
         before = state.halted.get(walker.key)
         bound = self._config.exploration.continuation.at_once_max
         if before and before.restart and before.resume and before.resume.at_once < bound:
-            onward = walker.model_copy(update={"continues": before.resume})
+            onward = replace(walker, continues=before.resume)
             return onward, (Input(name="restart", file=before.restart),)
         file = self._config.exploration.walkers[walker.group].file
         return walker, (Input(name="structure", file=self._files[file]),) if file else ()
@@ -213,7 +207,7 @@ def _resume(task: Task, walker: Walker, metrics: ExploreMetrics, rethermalise_st
         return None
     at_once = before.at_once + 1 if before and metrics.steps <= rethermalise_steps else 0
     if metrics.restart_step is None:
-        return before.model_copy(update={"at_once": at_once}) if before else None
+        return replace(before, at_once=at_once) if before else None
     steps_before = (before.steps_before if before else 0) + metrics.restart_step
     return Continuation(
         task=task.id, cycle=task.cycle, step=metrics.restart_step, steps_before=steps_before, at_once=at_once

@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mlip_autopipec.contract.explore import GAMMA_BINS_PER_DECADE
+from mlip_autopipec.contract.explore import GAMMA_BINS_PER_DECADE, Continuation, ExploreParameters
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import FileRef, Phase, Reason
 from mlip_autopipec.data_models.digest import CalculationDigest, CycleSummary, ExplorationDigest, Ladder, TrainingDigest
 from mlip_autopipec.data_models.outcome import Ending, Errors, ExploreMetrics, PastErrors
-from mlip_autopipec.data_models.task import Continuation, ExploreParameters, Task
+from mlip_autopipec.data_models.task import Task
 
 
 @dataclass(frozen=True, slots=True)

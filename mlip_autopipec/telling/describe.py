@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from mlip_autopipec.contract.explore import ExploreParameters
 from mlip_autopipec.data_models import digest as dg
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models import outcome as oc
 from mlip_autopipec.data_models.state import TaskRecord, WorkflowState
-from mlip_autopipec.data_models.task import ExploreParameters
 from mlip_autopipec.orchestration.contract import INTEGER_MAX
 from mlip_autopipec.orchestration.levels import levels_words
 from mlip_autopipec.orchestration.restart import onward_words

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from mlip_autopipec.contract.explore import ExploreParameters
 from mlip_autopipec.contract.generate import GenerateParameters
 from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.select import SelectParameters
@@ -29,7 +30,7 @@ from mlip_autopipec.data_models.outcome import (
     Structure,
     TrainMetrics,
 )
-from mlip_autopipec.data_models.task import ExploreParameters, Task, TrainParameters
+from mlip_autopipec.data_models.task import Task, TrainParameters
 
 _N_ATOMS = 32
 _HOST = "node01"

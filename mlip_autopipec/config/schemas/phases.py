@@ -8,9 +8,9 @@ from pydantic import Field
 
 from mlip_autopipec.config.schemas.oracles import AnyOracleSection
 from mlip_autopipec.config.schemas.units import DurationS
+from mlip_autopipec.contract.explore import AnyEngine, Barostat, Deformation, Swaps, WheelSettings
 from mlip_autopipec.contract.generate import Prototype, Variation
 from mlip_autopipec.data_models.base import Model
-from mlip_autopipec.data_models.task import AnyEngine, Barostat, Deformation, Swaps, WheelEngine
 
 
 class GenerationSection(Model):
@@ -110,7 +110,9 @@ class ExplorationSection(Model):
     pressure_max_gpa: float = Field(default=200.0, gt=0, description="exploded beyond it, of either sign")
     volume_factor_max: float = Field(default=2.0, gt=1, description="exploded beyond it, larger or smaller")
     continuation: ContinuationSection = ContinuationSection()
-    engine: AnyEngine = Field(default=WheelEngine(), description="what runs the MD")
+    engine: Annotated[AnyEngine, Field(discriminator="kind")] = Field(
+        default=WheelSettings(), description="what runs the MD"
+    )
     walkers: tuple[WalkersSection, ...] = Field(min_length=1, description="where MD starts, and under what conditions")
 
     def gamma_select_bounds(self) -> tuple[float, float]:

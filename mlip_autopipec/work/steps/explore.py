@@ -1,14 +1,13 @@
 """Exploration: one walker of MD until it completes, meets what the potential does not know, or breaks a guard."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from mlip_autopipec.contract.explore import GAMMA_BINS_PER_DECADE
-from mlip_autopipec.contract.generate import Prototype
+from mlip_autopipec.contract.explore import GAMMA_BINS_PER_DECADE, ExploreParameters, NativeSettings, Walker
 from mlip_autopipec.contract.values import read
 from mlip_autopipec.work import families
 from mlip_autopipec.work.ace.evaluator import Evaluator
@@ -54,34 +53,35 @@ _GUARDS = {
 
 def run(job: Job) -> Result:
     """Run the walker and keep the frames above gamma_select, the last one, and a few at random."""
-    parameters, elements = job.parameters, job.parameters["elements"]
+    parameters = read(ExploreParameters, job.parameters)
+    elements = parameters.elements
     potential = checked_potential(job)
     evaluator = Evaluator(*potential)
-    settings = parameters["engine"]
+    settings = parameters.engine
     engine: Engine = WheelEngine(evaluator, elements)
-    if settings["kind"] == "native":
+    if isinstance(settings, NativeSettings):
         engine = NativeEngine(settings, potential, elements)
-    structure = in_lammps_axes(_start(job))
-    reference = _reference(job, structure)
-    write_data(job.workdir / "structure.data", structure, elements, tilt=needs_tilt(parameters["walker"]))
+    structure = in_lammps_axes(_start(job, parameters))
+    reference = _reference(parameters.walker, structure)
+    write_data(job.workdir / "structure.data", structure, elements, tilt=needs_tilt(parameters.walker))
     job.carry_over(remains)
     checkpoint = find_checkpoint(job.workdir)
     prepare(job.workdir, checkpoint)
     script = render_input(
         parameters,
-        engine.potential_lines(parameters["stride"]),
+        engine.potential_lines(parameters.stride),
         volume_angstrom3=structure.get_volume(),
         present=structure.get_chemical_symbols(),
         checkpoint=checkpoint,
     )
-    probed = probe(job, structure, evaluator, engine)
-    ran = engine.run(job, script, "lammps")
+    probed = probe(job, parameters, structure, evaluator, engine)
+    ran = engine.run(job, parameters, script, "lammps")
     halt = find_halt((job.workdir / "log.lammps").read_text(encoding="utf-8"))
     trace = read_trace(job.workdir / "gamma.csv")
     ending, detail = _ending(parameters, halt, ran.stopped)
     apart = decorrelation_steps(trace, parameters)
     walk = _Walk(trace, structure.get_volume(), ending, apart)
-    frames = _frames(job, len(structure), halt, walk)
+    frames = _frames(job, parameters, len(structure), halt, walk)
     for frame in frames:
         frame.info.update(reference)
     artefacts = {"frames": job.workdir / "frames.extxyz"}
@@ -89,7 +89,7 @@ def run(job: Job) -> Result:
     metrics = _metrics(parameters, trace, frames, ending, detail)
     metrics["decorrelation_steps"] = apart
     metrics.update(probe=probed, gamma_share=None if ran.gamma_share is None else round(ran.gamma_share, 4))
-    if ending == "halted" and (good := _last_good(job, len(structure), halt, walk)) is not None:
+    if ending == "halted" and (good := _last_good(job, parameters, len(structure), halt, walk)) is not None:
         metrics["restart_step"] = good.info["step"]
         good.info.update(reference)
         artefacts["restart"] = job.workdir / "restart.extxyz"
@@ -97,15 +97,15 @@ def run(job: Job) -> Result:
     return Result(metrics, artefacts)
 
 
-def _start(job: Job) -> Atoms:
+def _start(job: Job, parameters: ExploreParameters) -> Atoms:
     """Where the walker starts: on from a halted one, from the user's file, or from a crystal."""
-    walker = job.parameters["walker"]
-    if walker["continues"] is not None:
+    walker = parameters.walker
+    if walker.continues is not None:
         return read_frames(job.one("restart"))[-1]
-    if walker["file"] is None:
-        return _with_a_temperature(crystal(read(Prototype, walker["prototype"])))
-    path = job.one("structure")
-    return _with_a_temperature(user_structures(path, job.parameters["elements"])[-1].repeat(walker["file"]["repeat"]))
+    if walker.prototype is not None:
+        return _with_a_temperature(crystal(walker.prototype))
+    path, repeat = job.one("structure"), walker.file.repeat if walker.file else (1, 1, 1)
+    return _with_a_temperature(user_structures(path, parameters.elements)[-1].repeat(repeat))
 
 
 def _with_a_temperature(atoms: Atoms) -> Atoms:
@@ -113,17 +113,16 @@ def _with_a_temperature(atoms: Atoms) -> Atoms:
     return atoms.repeat(2) if len(atoms) == 1 else atoms
 
 
-def _reference(job: Job, structure: Atoms) -> dict[str, np.ndarray]:
+def _reference(walker: Walker, structure: Atoms) -> dict[str, np.ndarray]:
     """The family of the walker's cells: that of its crystal, or of the user's structure before the first step."""
-    walker = job.parameters["walker"]
-    if walker["file"] is None:
-        return families.of(crystal(read(Prototype, walker["prototype"])))
-    if walker["continues"] is None:
-        structure = families.begin(structure.copy(), walker["file"]["repeat"])
+    if walker.prototype is not None:
+        return families.of(crystal(walker.prototype))
+    if walker.continues is None and walker.file is not None:
+        structure = families.begin(structure.copy(), walker.file.repeat)
     return families.of(structure)
 
 
-def _ending(parameters: Mapping[str, Any], halt: Halt | None, stopped: str | None) -> tuple[str, str]:
+def _ending(parameters: ExploreParameters, halt: Halt | None, stopped: str | None) -> tuple[str, str]:
     """The ending and the guard that brought it, in words."""
     if stopped is not None:
         return "exploded", stopped
@@ -132,28 +131,26 @@ def _ending(parameters: Mapping[str, Any], halt: Halt | None, stopped: str | Non
     if halt.fix == "halt_gamma":
         return "halted", f"γ {halt.value:.3g} at step {halt.step}"
     if halt.fix == "halt_asked":
-        reached = halt.step / parameters["walker"]["steps"]
+        reached = halt.step / parameters.walker.steps
         raise TaskFailed("timeout", f"stopped at step {halt.step}, to go on from there", reached)
     if halt.fix in _GUARDS:
-        kelvin = parameters["walker"]["temperature_kelvin"]
+        kelvin = parameters.walker.temperature_kelvin
         return "exploded", _GUARDS[halt.fix].format(value=halt.value, step=halt.step, kelvin=kelvin)
-    for pair, distance_angstrom in parameters["distances_min_angstrom"].items():
+    for pair, distance_angstrom in parameters.distances_min_angstrom.items():
         one, other = pair.split("-")
-        if halt.fix == "halt_pair_{}_{}".format(
-            *(parameters["elements"].index(element) + 1 for element in (one, other))
-        ):
+        if halt.fix == "halt_pair_{}_{}".format(*(parameters.elements.index(element) + 1 for element in (one, other))):
             return "exploded", f"{one} and {other} less than {distance_angstrom:g} Å apart at step {halt.step}"
     raise TaskFailed("crashed", f"LAMMPS was halted by {halt.fix!r}, which no line of in.lammps names")
 
 
-def decorrelation_steps(trace: np.ndarray, parameters: Mapping[str, Any]) -> int:
+def decorrelation_steps(trace: np.ndarray, parameters: ExploreParameters) -> int:
     """Steps after which a frame tells something new, on the stride: two correlation times of the potential energy.
 
     The correlation time is the integral of the normalised autocorrelation up to its first value below a tenth (Allen
     and Tildesley, Computer Simulation of Liquids (2017), chapter 8). Between `_APART_PS`; a short walk tells no better.
     """
-    stride, walker = parameters["stride"], parameters["walker"]
-    shortest, longest = (ps / _FS_IN_PS / walker["timestep_fs"] for ps in _APART_PS)
+    stride, walker = parameters.stride, parameters.walker
+    shortest, longest = (ps / _FS_IN_PS / walker.timestep_fs for ps in _APART_PS)
     energies = trace[len(trace) // 4 :, _ENERGY] if len(trace) else np.zeros(0)
     correlated = 0.0
     if len(energies) >= _LOOKS_MIN and (spread := float(energies.var())) > 0.0:
@@ -176,7 +173,7 @@ class _Walk:
     ending: str
     apart: int  # steps between two frames that are independent
 
-    def is_sane(self, frame: Atoms, parameters: Mapping[str, Any]) -> bool:
+    def is_sane(self, frame: Atoms, parameters: ExploreParameters) -> bool:
         """Whether volume and temperature are far from where a guard strikes: a third and half of the way (logarithms).
 
         Beyond it lies what the guard is for: a gas, or an explosion that has begun. Labels of that spoil the fit.
@@ -184,28 +181,27 @@ class _Walk:
         volumes = frame.get_volume(), self.volume_angstrom3
         rows = self.trace[self.trace[:, 0] == int(frame.info["step"])]
         kelvin = float(rows[-1, _TEMPERATURE]) if len(rows) else 0.0
-        hot = parameters["walker"]["temperature_kelvin"] * float(np.sqrt(parameters["temperature_factor_max"]))
-        wide = float(np.cbrt(parameters["volume_factor_max"]))
+        hot = parameters.walker.temperature_kelvin * float(np.sqrt(parameters.temperature_factor_max))
+        wide = float(np.cbrt(parameters.volume_factor_max))
         return bool(max(volumes) <= min(volumes) * wide and kelvin <= hot)
 
-    def tells_where_md_goes(self, parameters: Mapping[str, Any]) -> bool:
+    def tells_where_md_goes(self, parameters: ExploreParameters) -> bool:
         """Whether its frames stand for the MD of its condition: not those of a walk that led far astray."""
-        highest = parameters.get("audit_gamma_max")
+        highest = parameters.audit_gamma_max
         return highest is None or bool(self.ending == "completed" and self.trace[:, 1].max(initial=0.0) <= highest)
 
 
-def _frames(job: Job, n_atoms: int, halt: Halt | None, walk: _Walk) -> list[Atoms]:
+def _frames(job: Job, parameters: ExploreParameters, n_atoms: int, halt: Halt | None, walk: _Walk) -> list[Atoms]:
     """What Selection chooses from: collected frames or a pool, with the halting one, and audit frames drawn at random.
 
     A frame at which a guard struck is not kept: the last sane ones are those before it.
     """
-    parameters = job.parameters
     by_gamma = halt is not None and halt.fix == "halt_gamma"
-    dumped = _dumped(job, "audit", n_atoms)
-    pool = parameters.get("pool_frames", 0)
-    kept = {frame.info["step"]: frame for frame in _dumped(job, "collected", n_atoms)}
+    dumped = _dumped(job, parameters.elements, "audit", n_atoms)
+    pool = parameters.pool_frames
+    kept = {frame.info["step"]: frame for frame in _dumped(job, parameters.elements, "collected", n_atoms)}
     if halt is not None and by_gamma and halt.step not in kept:
-        kept.update((frame.info["step"], frame) for frame in _dumped(job, "last", n_atoms))
+        kept.update((frame.info["step"], frame) for frame in _dumped(job, parameters.elements, "last", n_atoms))
         if halt.step not in kept:
             raise TaskFailed("crashed", f"the frame that halted the walker at step {halt.step} is in no dump")
     if pool:
@@ -216,16 +212,16 @@ def _frames(job: Job, n_atoms: int, halt: Halt | None, walk: _Walk) -> list[Atom
         kept.pop(halt.step, None)
     for step, frame in kept.items():
         halted = halt is not None and step == halt.step
-        _describe(job, frame, "halt" if halted else "collected")
+        _describe(job, parameters, frame, "halt" if halted else "collected")
     # Neither the perfect crystal, nor the halting frame: that one is trained on.
     steps = {0} if halt is None else {0, halt.step}
     dumped = [frame.copy() for frame in dumped if frame.info["step"] not in steps]
-    rng = np.random.default_rng(parameters["walker"]["seed"])
+    rng = np.random.default_rng(parameters.walker.seed)
     if pool:
         dumped = [frame for frame in dumped if walk.is_sane(frame, parameters)]
-    audit = [dumped[index] for index in sorted(rng.permutation(len(dumped))[: parameters["audit_frames"]])]
+    audit = [dumped[index] for index in sorted(rng.permutation(len(dumped))[: parameters.audit_frames])]
     for frame in audit:
-        _describe(job, frame, "audit")
+        _describe(job, parameters, frame, "audit")
         if not walk.tells_where_md_goes(parameters):  # a test for the gate, and none of the needs
             frame.info["origin"] = frame.info["origin"].replace("audit", "stray", 1)
     for frame in (*kept.values(), *audit):
@@ -248,59 +244,61 @@ def _apart(frames: Sequence[Atoms], apart: int, most: int, struck: int | None) -
     return [spread[place] for place in places] if spread else []
 
 
-def _last_good(job: Job, n_atoms: int, halt: Halt | None, walk: _Walk) -> Atoms | None:
+def _last_good(job: Job, parameters: ExploreParameters, n_atoms: int, halt: Halt | None, walk: _Walk) -> Atoms | None:
     """The last frame with γ below gamma_select, or where there is none, the last that was dumped before the halt.
 
     With a pool also the halting frame itself, where nothing else was dumped: it is labelled first of all, and the next
     potential will know it. None if there is no frame after the start, which is no place to go on.
     """
     names = [path.stem for path in job.workdir.glob("good.*.dump")]
-    frames = [frame for name in names for frame in _dumped(job, name, n_atoms) if frame.info["step"] > 0]
-    if not frames and halt is not None and job.parameters.get("pool_frames", 0):
-        dumped = [frame for frame in _dumped(job, "audit", n_atoms) if 0 < frame.info["step"] < halt.step]
-        frames = [frame for frame in dumped or _dumped(job, "last", n_atoms) if walk.is_sane(frame, job.parameters)]
+    elements = parameters.elements
+    frames = [frame for name in names for frame in _dumped(job, elements, name, n_atoms) if frame.info["step"] > 0]
+    if not frames and halt is not None and parameters.pool_frames:
+        dumped = [frame for frame in _dumped(job, elements, "audit", n_atoms) if 0 < frame.info["step"] < halt.step]
+        offered = dumped or _dumped(job, elements, "last", n_atoms)
+        frames = [frame for frame in offered if walk.is_sane(frame, parameters)]
     return max(frames, key=lambda frame: int(frame.info["step"]), default=None)
 
 
-def _dumped(job: Job, name: str, n_atoms: int) -> list[Atoms]:
+def _dumped(job: Job, elements: Sequence[str], name: str, n_atoms: int) -> list[Atoms]:
     """Frames of a dump, without those of a walker that has lost atoms or whose positions are no numbers any more."""
-    frames = read_dump(job.workdir / f"{name}.dump", job.parameters["elements"])
+    frames = read_dump(job.workdir / f"{name}.dump", elements)
     return [frame for frame in frames if len(frame) == n_atoms and finite(frame.positions, frame.cell.array)]
 
 
-def _describe(job: Job, frame: Atoms, kind: str) -> None:
+def _describe(job: Job, parameters: ExploreParameters, frame: Atoms, kind: str) -> None:
     """What Selection needs to know of a frame."""
-    continued = " of a continuation" if job.parameters["walker"]["continues"] is not None else ""
+    continued = " of a continuation" if parameters.walker.continues is not None else ""
     frame.info.update(
         kind=kind,
         walker=job.task,
-        stride=job.parameters["stride"],
-        origin=f"{kind}: {job.parameters['label']}, step {frame.info['step']}{continued}",
+        stride=parameters.stride,
+        origin=f"{kind}: {parameters.label}, step {frame.info['step']}{continued}",
         gamma_max=float(frame.arrays["gamma"].max()),
     )
 
 
 def _metrics(
-    parameters: Mapping[str, Any], trace: np.ndarray, frames: Sequence[Atoms], ending: str, detail: str
+    parameters: ExploreParameters, trace: np.ndarray, frames: Sequence[Atoms], ending: str, detail: str
 ) -> dict[str, Any]:
-    walker = parameters["walker"]
+    walker = parameters.walker
     steps = int(trace[-1, 0]) if len(trace) else 0
     if ending == "completed":
-        if steps < walker["steps"] - walker["steps"] % parameters["stride"]:
-            raise TaskFailed("crashed", f"LAMMPS ended at step {steps} of {walker['steps']} and says no reason")
-        steps = walker["steps"]
+        if steps < walker.steps - walker.steps % parameters.stride:
+            raise TaskFailed("crashed", f"LAMMPS ended at step {steps} of {walker.steps} and says no reason")
+        steps = walker.steps
     return {
         "ending": ending,
         "detail": detail,
         "steps": steps,
-        "steps_planned": walker["steps"],
-        "time_ps": steps * walker["timestep_fs"] * _FS_IN_PS,
+        "steps_planned": walker.steps,
+        "time_ps": steps * walker.timestep_fs * _FS_IN_PS,
         "gamma_max": float(trace[:, 1].max()) if len(trace) else 0.0,
         "frames_collected": sum(frame.info["kind"] != "audit" for frame in frames),
         "temperature_mean_kelvin": float(trace[:, 2].mean()) if len(trace) else 0.0,
         "gamma_trace": _thinned(trace),
         "gamma_counts": _counted(trace),
-        "gamma_selected": int(np.count_nonzero(trace[:, 1] >= parameters["gamma_select"])) if len(trace) else 0,
+        "gamma_selected": int(np.count_nonzero(trace[:, 1] >= parameters.gamma_select)) if len(trace) else 0,
     }
 
 

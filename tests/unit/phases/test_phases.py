@@ -7,6 +7,7 @@ from typing import TypeVar
 import pytest
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.explore import Continuation, ExploreParameters, StructureFile, Walker
 from mlip_autopipec.contract.generate import GenerateParameters
 from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.select import SelectParameters
@@ -25,15 +26,7 @@ from mlip_autopipec.data_models.digest import (
 )
 from mlip_autopipec.data_models.outcome import Calibration, Ending, ExploreMetrics, TrainMetrics
 from mlip_autopipec.data_models.state import Stage, TaskRecord, WorkflowState
-from mlip_autopipec.data_models.task import (
-    Continuation,
-    ExploreParameters,
-    Resources,
-    StructureFile,
-    Task,
-    TrainParameters,
-    Walker,
-)
+from mlip_autopipec.data_models.task import Resources, Task, TrainParameters
 from mlip_autopipec.errors import BugError, OperatorError
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.phases.common import artefact

