@@ -137,6 +137,15 @@ async def test_a_task_waits_for_its_cores(make_queue: Callable[..., Queue]) -> N
     assert queue.outcome(1) is not None
 
 
+def test_a_task_takes_the_cores_of_all_its_ranks(queue: Queue) -> None:
+    """Each rank has its threads."""
+    tasks = [quick(0, ranks=2, cores=3)]
+
+    (told,) = queue.scheduler.spec(queue.batch(tasks), tasks)["tasks"]
+
+    assert (told["cores"], told["threads"]) == (6, 3)
+
+
 async def test_a_task_of_more_cores_than_there_are_is_rejected(queue: Queue) -> None:
     """At once and for good, in words, and nothing is staged."""
     tasks = [quick(0), quick(1, cores=3)]
