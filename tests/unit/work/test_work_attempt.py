@@ -191,6 +191,19 @@ def test_what_an_attempt_before_said_of_itself_is_gone(site: Site) -> None:
     assert not stale.exists()
 
 
+def test_no_life_begins_behind_a_seal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even to find out at its end that it may leave nothing; the seal alone holds it back."""
+    assert claim(tmp_path, UID, "17")
+    mark = tmp_path / f"claim.{UID}"
+    before = (mark / "started.json").read_bytes()
+    (mark / "over").touch()
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert not claim(tmp_path, UID, "17")
+    assert (mark / "started.json").read_bytes() == before
+    (mark / "over").unlink()
+    assert claim(tmp_path, UID, "17")
+
+
 @pytest.mark.slow
 def test_an_attempt_that_is_over_begins_no_more(site: Site) -> None:
     """A person may send an ended job back to the queue; what it left, or was counted as, stays."""
