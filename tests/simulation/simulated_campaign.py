@@ -613,6 +613,8 @@ class Judge:
         match event:
             case ev.Resumed() | ev.CampaignReopened():
                 self._sick = {}
+            case ev.ClockStepped():  # as the clock of now would have shown it
+                self._sick = {name: at + timedelta(seconds=event.by_s) for name, at in self._sick.items()}
             case ev.SubmissionBegun():
                 self._kept_from[event.uid] = self._sick_lately(event.at, minutes=5)
             case ev.SubmissionAccepted():
