@@ -41,6 +41,7 @@ def test_a_small_soak_of_everything_finds_nothing() -> None:
     assert "simulated campaigns: 0 campaigns ended `failed` through a passing fault" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_campaign_under_hostile_files_converges(capsys: pytest.CaptureFixture[str]) -> None:
     """Some fifty of them, on its root, outbox, tasks and queue; with a stop and a start amid the rain."""
