@@ -110,16 +110,6 @@ class TrustsTheWallClock(WorkflowManager):
         return None
 
 
-class LetsTheOldClockSpeakLast(WorkflowManager):
-    """Folds in what was dated by the clock of before behind its step, as the daemon once did."""
-
-    async def _fold_in(self, step: ev.ClockStepped) -> None:
-        before, self._inbox = self._inbox, []
-        await super()._fold_in(step)
-        self._inbox = [*before, *self._inbox]
-        self._arrived.set()
-
-
 class RefusesWhatComesEarly(WorkflowManager):
     """Takes no outcome of a batch whose acceptance it has not heard of."""
 

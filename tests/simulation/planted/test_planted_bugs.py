@@ -13,7 +13,6 @@ SEEDS = range(300)
 SEEDS_SLOW, SEEDS_LATE, SEEDS_ROUNDS = SEEDS[0::8], SEEDS[4::8], SEEDS[0::3]
 #: From the first that goes on from a verdict after whole cycles.
 SEEDS_REOPENED = SEEDS[14:]
-SEEDS_FOUND = range(21277, 21278)
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,6 @@ PLANTED = {
     "never comes back": Planted(Parts(effects=bugs.NeverComesBack), "no verdict"),
     "trusts an empty squeue": Planted(Parts(manager=bugs.TakesAbsenceForDeath), "was not over"),
     "trusts the wall clock": Planted(Parts(manager=bugs.TrustsTheWallClock), "was done by", SEEDS_LATE),
-    "lets the old clock speak last": Planted(Parts(manager=bugs.LetsTheOldClockSpeakLast), "was done by", SEEDS_FOUND),
     "refuses what comes early": Planted(Parts(manager=bugs.RefusesWhatComesEarly), "was done by"),
     "starts twice": Planted(Parts(manager=bugs.StartsTwice), "the daemon died by itself: IllegalTransition"),
     "works through pauses": Planted(Parts(manager=bugs.WorksThroughPauses), "while paused"),
