@@ -23,7 +23,7 @@ from mlip_autopipec.errors import AutopipecError, OperatorError, TransientError
 from mlip_autopipec.ports import Transport
 from mlip_autopipec.preview import preview
 from mlip_autopipec.process import SystemClock, may_run_what_it_wrote
-from mlip_autopipec.schedulers import slurm_limits, slurm_script
+from mlip_autopipec.schedulers import slurm_limits, slurm_script, slurm_text
 from mlip_autopipec.schedulers.shipment import Shipment, close_to_others, pack
 from mlip_autopipec.schedulers.surroundings import as_a_task
 from mlip_autopipec.site import python_of, way_there
@@ -187,7 +187,8 @@ async def _slurm(config: WorkflowConfig, transport: Transport) -> SlurmFacts:
     trials = {}
     for phases, script in _trial_scripts(config):
         await transport.write({".ap/doctor.sh": script.encode()})
-        trials[phases] = await _reply(transport, ["sbatch", "--test-only", ".ap/doctor.sh"])
+        reply = await _reply(transport, ["sbatch", "--test-only", ".ap/doctor.sh"])
+        trials[phases] = await with_partitions(reply, script, transport)
     return SlurmFacts(
         config=said,
         array_tasks_max=slurm_limits.array_tasks_max(said),
@@ -195,6 +196,15 @@ async def _slurm(config: WorkflowConfig, transport: Transport) -> SlurmFacts:
         sacct=await _reply(transport, ["sacct", "--noheader", "--allocations", "--starttime=now"]),
         trials=trials,
     )
+
+
+async def with_partitions(reply: Reply, script: str, transport: Transport) -> Reply:
+    """What sbatch said of a script; where there is no such partition, with those that are."""
+    asked = [line.partition("=")[2] for line in script.splitlines() if line.startswith("#SBATCH --partition=")]
+    if not asked or reply.status == 0 or not slurm_text.is_of_partition(reply.words):
+        return reply
+    there = await _reply(transport, ["sinfo", "--noheader", "--format=%R"])
+    return replace(reply, hint=slurm_text.partition_words(asked[-1], there.words) if there.status == 0 else "")
 
 
 async def _reply(transport: Transport, command: Sequence[str]) -> Reply:

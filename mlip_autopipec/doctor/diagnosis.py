@@ -32,6 +32,7 @@ class Reply:
 
     status: int
     words: str
+    hint: str = ""  # of what is likely meant; ends with a space
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +224,7 @@ def _slurm(facts: Facts, slurm: SlurmFacts) -> Iterator[Finding]:
             yield Finding(about=f"sbatch: {phases}", colour=Colour.GREEN, seen=words)
         else:
             remedy = "mend site.scheduler or site.resources: partition, account, qos, constraint, sizes"
-            yield Finding(about=f"sbatch: {phases}", colour=Colour.RED, seen=words, remedy=remedy)
+            yield Finding(about=f"sbatch: {phases}", colour=Colour.RED, seen=words, remedy=f"{reply.hint}{remedy}")
 
 
 def _arrays(wanted: int, allowed: int | None) -> Finding:

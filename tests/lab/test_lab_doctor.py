@@ -65,6 +65,7 @@ def test_the_lab_is_fit_and_a_wrong_partition_is_not(lab: dict[str, str], site_r
     red = {about: finding for about, finding in findings.items() if finding["colour"] == "red"}
     assert red.keys() == {"sbatch: training"}, red
     assert "nvalid partition" in findings["sbatch: training"]["seen"]
+    assert findings["sbatch: training"]["remedy"].startswith("The partitions there are main, short. mend")
     assert findings["sbatch: generation, exploration, selection, calculation"]["colour"] == "green"
     assert findings["slurm"]["seen"].startswith("Slurm 2")
     assert findings["arrays"]["colour"] == "green"

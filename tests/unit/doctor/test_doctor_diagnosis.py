@@ -1,10 +1,15 @@
 """What the doctor makes of a site's answers: one bad answer at a time, in a site that is otherwise in order."""
 
+import asyncio
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from mlip_autopipec.doctor.ask import with_partitions
 from mlip_autopipec.doctor.diagnosis import Colour, Examined, Facts, Reply, SlurmFacts, diagnose, render
+from mlip_autopipec.transports.local import LocalTransport
 
 SLURM = SlurmFacts(
     config={"SLURM_VERSION": "22.05.8"},
@@ -95,3 +100,23 @@ def test_the_smaller_bound_on_arrays_counts() -> None:
     """The site's, or the user's own."""
     said = {finding.about: finding.seen for finding in diagnose(replace(FACTS, array_max=50))}
     assert said["arrays"].startswith("50 tasks at most")
+
+
+def test_a_misspelt_partition_is_told_with_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As sinfo has them; where it says nothing, or sbatch complains of something else, nothing is added."""
+    sinfo = tmp_path / "sinfo"
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    script = "#!/bin/sh\n#SBATCH --partition=mian\n"
+    refused = Reply(1, "sbatch: error: invalid partition specified: mian")
+
+    def asked(reply: Reply, answer: str) -> str:
+        sinfo.write_text(f"#!/bin/sh\n{answer}\n", encoding="utf-8")
+        sinfo.chmod(0o755)
+        return asyncio.run(with_partitions(reply, script, LocalTransport(tmp_path))).hint
+
+    hint = asked(refused, "echo main; echo short")
+    assert hint == "The partitions there are main, short. 'mian': did you mean 'main'? "
+    assert asked(refused, "echo broken; exit 1") == ""
+    assert asked(Reply(1, "Invalid qos specification"), "echo main") == ""
+    found = diagnose(replace(FACTS, slurm=replace(SLURM, trials={"training": replace(refused, hint=hint)})))
+    assert next(each.remedy for each in found if each.about == "sbatch: training").startswith(hint)
