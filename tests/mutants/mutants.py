@@ -22,6 +22,7 @@ NAMED, EXPLAINED = (Path(__file__).with_name(f"mutants_{name}.toml") for name in
 _TABLE = "docs/results/mutants.md"
 #: What the last whole run of each room has shown.
 _KEPT = ROOT / ".mutants"
+_NAMED_S = 240.0
 _OF_FILE = {"room", "file"}
 Key = tuple[str, str, str, str]
 
@@ -82,6 +83,8 @@ def _run_room(copy: Copy, room: str, words: argparse.Namespace, explained: Mappi
     ran = [known[mutant.key] for mutant in mutants if mutant.key in known]
     mutants = [mutant for mutant in mutants if mutant.key not in known]
     seen = seen_now(ROOT)
+    if words.named:
+        return _run_named(copy, room, explained, seen)
     with copy.serve(ROOMS[room].tests) as server:
         baseline = copy.baseline(server, ROOMS[room])
         for name in baseline.not_passed:
@@ -94,6 +97,24 @@ def _run_room(copy: Copy, room: str, words: argparse.Namespace, explained: Mappi
             if whole:
                 report.save(_KEPT / f"{room}.json")
     return RoomReport(room, ran, explained, time.monotonic() - began_s, seen)
+
+
+def _run_named(copy: Copy, room: str, explained: Mapping[Key, str], seen: str) -> RoomReport:
+    """Those by hand, each against the test that is named with it; beside what the last whole run has shown."""
+    began_s, path = time.monotonic(), _KEPT / f"{room}.json"
+    mutants = [mutant for mutant in named(room) if mutant.first]
+    done = {mutant.key for mutant in mutants}
+    ran = [each for each in RoomReport.load(path, {}).ran if each.mutant.key not in done] if path.exists() else []
+    with copy.serve(ROOMS[room].tests) as server:
+        for number, mutant in enumerate(mutants, 1):
+            names = [name for name in server.collected if mutant.first in name]
+            if not names:
+                raise ValueError(f"{room} has no test {mutant.first}, which is to catch: {mutant.promise}")
+            ran.append(copy.run_tests(server, mutant, names, _NAMED_S))
+            tell(ran[-1], room, number, len(mutants), explained)
+    report = RoomReport(room, ran, explained, time.monotonic() - began_s, seen)
+    report.save(path)
+    return report
 
 
 def _caught_before(room: str) -> Mapping[Key, Ran]:
@@ -118,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1, help="of the choice (1)")
     parser.add_argument("--only", metavar="TEXT", help="only those whose FILE:LINE FUNCTION has this in it")
     parser.add_argument("--again", action="store_true", help="only those that the last whole run of the room left over")
+    parser.add_argument("--named", action="store_true", help="only those by hand, each against the test named with it")
     parser.add_argument("--write", action="store_true", help=f"write the last whole run of each room to {_TABLE}")
     return parser
 

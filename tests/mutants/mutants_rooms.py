@@ -76,6 +76,7 @@ ROOMS = {
         sources=("work/queue/*.py", "work/attempt.py", "work/job.py"),
         tests=(
             "tests/unit/work/test_work_attempt.py",
+            "tests/unit/work/test_work_processes.py",
             "tests/unit/schedulers/test_local_hostile.py",
             "tests/unit/schedulers/test_local_races.py",
             "tests/unit/schedulers/test_local_scheduler.py",

@@ -183,7 +183,10 @@ class Copy:
     def run(self, server: Server, mutant: Mutant, baseline: Baseline) -> Ran:
         """Run a mutant's tests until one fails."""
         names = baseline.of(mutant)
-        limit_s = baseline.limit_s(names)
+        return self.run_tests(server, mutant, names, baseline.limit_s(names))
+
+    def run_tests(self, server: Server, mutant: Mutant, names: Sequence[str], limit_s: float) -> Ran:
+        """Run these tests on a mutant until one fails."""
         if not names:
             return Ran(mutant, caught=False, by="", hung=False, tests=0, took_s=0.0)
         began_s = time.monotonic()

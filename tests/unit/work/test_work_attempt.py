@@ -36,7 +36,7 @@ from mlip_autopipec.data_models.base import FileRef, Reason
 from mlip_autopipec.data_models.outcome import ExploreMetrics, Outcome
 from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.schedulers.shipment import pack
-from mlip_autopipec.work.attempt import EXIT_CODES, claim, make_run_folder, reason_of
+from mlip_autopipec.work.attempt import EXIT_CODES, _has_claim, claim, make_run_folder, reason_of
 from mlip_autopipec.work.codes.lammps.files import read_trace
 from mlip_autopipec.work.job import Job, TaskFailed, as_json, identity, place_new, sha256_of, write_atomic
 from mlip_autopipec.work.structures import write_frames
@@ -189,6 +189,20 @@ def test_what_an_attempt_before_said_of_itself_is_gone(site: Site) -> None:
     site.run(task)
     assert site.outcome().status == "done"
     assert not stale.exists()
+
+
+def test_a_life_keeps_its_claim_until_another_has_it_or_it_is_sealed(tmp_path: Path) -> None:
+    """Looked at before its outcome is placed: by process, host, boot and start."""
+    mark = tmp_path / f"claim.{UID}"
+    assert claim(tmp_path, UID, "17")
+    assert _has_claim(mark)
+    (mark / "over").touch()
+    assert not _has_claim(mark)
+    (mark / "over").unlink()
+    mine = json.loads((mark / "started.json").read_bytes())
+    for other in ({"pid": mine["pid"] + 1}, {"start_time": 1}, {"boot_id": "another"}, {"host": "elsewhere"}):
+        (mark / "started.json").write_text(json.dumps({**mine, **other}))
+        assert not _has_claim(mark)
 
 
 def test_no_life_begins_behind_a_seal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,44 @@
+"""The processes of an attempt: found by its name, and ended only as long as they are the same."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from mlip_autopipec.work.queue.processes import ATTEMPT_VARIABLE, ProcessTable, end_processes, of_attempt, own_mib
+
+ATTEMPT = "stand-0a1b2c.c000.calculation.b00.0@/a/root"
+
+
+@pytest.fixture
+def child() -> Iterator["subprocess.Popen[bytes]"]:
+    with subprocess.Popen(["sleep", "60"], env={**os.environ, ATTEMPT_VARIABLE: ATTEMPT}) as process:
+        yield process
+        process.kill()
+
+
+def test_a_process_is_found_by_the_name_of_its_attempt(child: "subprocess.Popen[bytes]") -> None:
+    """Or by the session of its task; what has ended is no more, though nobody has waited for it."""
+    table = ProcessTable()
+    (found,) = of_attempt(table.look(), ATTEMPT)
+    assert found.pid == child.pid
+    assert 0 < own_mib(found) < 100
+    assert found in of_attempt(table.look(), "another", session=found.session)
+    assert found not in of_attempt(table.look(), "another")
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert of_attempt(table.look(), ATTEMPT) == []
+
+
+def test_nobody_is_ended_who_has_got_the_number_of_another(child: "subprocess.Popen[bytes]") -> None:
+    """A number is given again; the time of its start is not."""
+    (found,) = of_attempt(ProcessTable().look(), ATTEMPT)
+    end_processes([replace(found, start_time=found.start_time - 1)])
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(0.3)
+    end_processes([found], signal.SIGTERM)
+    assert child.wait(20) == -signal.SIGTERM
+    end_processes([found])
