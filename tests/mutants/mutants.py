@@ -79,13 +79,14 @@ def _run_room(copy: Copy, room: str, words: argparse.Namespace, explained: Mappi
         mutants = [mutant for mutant in mutants if words.only in f"{mutant.file}:{mutant.line} {mutant.function}"]
     sys.stderr.write(f"{room}: {len(mutants)} mutants; first its tests as they are …\n")
     whole = words.number is None and not words.only
-    known = _caught_before(room) if words.again else {}
+    known = _caught_before(room) if words.again or words.quick else {}
     ran = [known[mutant.key] for mutant in mutants if mutant.key in known]
     mutants = [mutant for mutant in mutants if mutant.key not in known]
     seen = seen_now(ROOT)
     if words.named:
         return _run_named(copy, room, explained, seen)
-    with copy.serve(ROOMS[room].tests) as server:
+    quick = ("-m", "not slow") if words.quick else ()
+    with copy.serve([*quick, *ROOMS[room].tests]) as server:
         baseline = copy.baseline(server, ROOMS[room])
         for name in baseline.not_passed:
             sys.stderr.write(f"{room}: left out, as it does not pass as it is: {name}\n")
@@ -139,6 +140,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1, help="of the choice (1)")
     parser.add_argument("--only", metavar="TEXT", help="only those whose FILE:LINE FUNCTION has this in it")
     parser.add_argument("--again", action="store_true", help="only those that the last whole run of the room left over")
+    parser.add_argument(
+        "--quick", action="store_true", help="without the tests that are marked as slow; what is known stays"
+    )
     parser.add_argument("--named", action="store_true", help="only those by hand, each against the test named with it")
     parser.add_argument("--write", action="store_true", help=f"write the last whole run of each room to {_TABLE}")
     return parser

@@ -1,5 +1,6 @@
 """The mutants themselves: what is broken, what is noticed, and that the lists fit the code."""
 
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -92,6 +93,15 @@ def test_what_is_written_by_hand_fits_the_code(room: str) -> None:
     """A mutant whose text is gone would break nothing."""
     for mutant in named(room):
         assert compiles(mutant.apply((ROOT / mutant.file).read_text())), mutant.promise
+
+
+def test_what_is_written_by_hand_names_the_test_that_catches_it() -> None:
+    """By a part of its name."""
+    written = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    tests = re.findall(r"def (test_\w+)", written)
+    for each in (mutant for room in ROOMS for mutant in named(room)):
+        assert each.first, each.promise
+        assert any(each.first.partition("[")[0] in name for name in tests), each.first
 
 
 def test_what_is_explained_is_still_there() -> None:
