@@ -83,7 +83,8 @@ def render(rooms: Sequence[RoomReport], seed: int) -> str:
         "Each meets the quick tests that run its lines, or a few seeds of the simulator.",
         f"Most are made by chance (seed {seed}); some are written by hand, each against a promise",
         "(`tests/mutants/mutants_named.toml`).",
-        "What no test notices is a promise that no test holds, and gets one, or its reason below.",
+        "What no test notices is a promise that no test holds, and gets one, or its reason below;",
+        "then it is run again, alone (`--again`): the shares are of the end, not of the first run.",
         "",
         (
             "| room | mutants | caught by tests | by the simulator | by a hang | explained | survived "
@@ -107,8 +108,9 @@ def _row(room: RoomReport) -> str:
     simulated = sum(_SIMULATOR in each.by for each in caught)
     open_ = len(room.ran) - len(room.harmless)
     share = f"{100 * len(caught) / open_:.1f} %" if open_ else ""
+    seen = f"by hand alone; {room.seen}" if all(each.mutant.promise for each in room.ran) else room.seen
     numbers = (len(room.ran), len(caught) - hung - simulated, simulated, hung, len(room.harmless), len(room.survivors))
-    return f"| {room.room} | {' | '.join(map(str, numbers))} | {share} | {room.took_s / 60:.0f} min | {room.seen} |"
+    return f"| {room.room} | {' | '.join(map(str, numbers))} | {share} | {room.took_s / 60:.0f} min | {seen} |"
 
 
 def _named(room: RoomReport) -> list[str]:
@@ -139,7 +141,7 @@ def _where(ran: Ran) -> str:
 
 def _code(text: str) -> str:
     flat = " ".join(text.split()).replace("|", "\\|").replace("`", "'")
-    return f"`{flat if len(flat) <= _TEXT_MAX else flat[: _TEXT_MAX - 1] + '…'}`"
+    return f"`{flat if len(flat) <= _TEXT_MAX else flat[:_TEXT_MAX].rpartition(' ')[0] + ' …'}`"
 
 
 def _short(test: str) -> str:

@@ -212,7 +212,7 @@ def test_the_page_counts_what_became_of_them(tmp_path: Path) -> None:
     report = RoomReport.load(tmp_path / "toy.json", explained)
     assert [each.mutant for each in report.survivors] == [rows[2]]
     page = render([report], seed=1)
-    assert "| toy | 4 | 1 | 0 | 1 | 1 | 1 | 66.7 % | 1 min | 2" in page
+    assert "| toy | 4 | 1 | 0 | 1 | 1 | 1 | 66.7 % | 1 min | by hand alone; 2" in page
     assert "it is all the same" in page
     assert "`test_a`" in page
     assert sys.version.split()[0] in page

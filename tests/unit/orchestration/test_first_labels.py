@@ -161,6 +161,7 @@ UNIAXIAL = {**CUBIC, (2, 0): 1.0, (2, 2): 1.0, (5, 5): 0.5}
     ("constants", "what"),
     [
         (CUBIC, ""),
+        (CUBIC | {(1, 0): -0.8}, ""),
         (CUBIC | {(0, 0): 1.0}, "C11 (1.0 GPa) is not above |C12| (1.0 GPa)"),
         (CUBIC | {(1, 0): -2.5}, "is not above |C12| (2.5 GPa)"),
         (CUBIC | {(3, 3): -0.1}, "C44 (-0.1 GPa) is not positive"),
