@@ -123,8 +123,8 @@ class Shortcoming:
 
     @property
     def waits_for_audits(self) -> bool:
-        """Whether audits that are still to come may change the answer."""
-        return bool(self.unmeasured) or any(not each.wrong for each in self.judged)
+        """Whether audits that are still to come may change the answer: not where a need is missed without them."""
+        return bool(self.unmeasured) or (bool(self.judged) and not self.wrong)
 
     @property
     def excess(self) -> float:

@@ -198,6 +198,15 @@ def test_it_goes_on_while_it_comes_nearer_or_waits_for_audits() -> None:
     assert answer(*with_remedies(*nearer)) is None
     few = [cycle(measured(), measured(LIQUID, 125.0, frames=4))] * 4
     assert answer(*with_remedies(*few)) is None
+
+
+def test_audits_elsewhere_put_off_no_end() -> None:
+    """One condition lacks frames; another is wrong whatever they will say, and comes no nearer."""
+    wrong = cycle(measured(frames=4, energy=4.0), measured(LIQUID, 170.0))
+    assert not all(one.wrong for one in shortcoming_of((wrong,), RULES).judged)
+    said = answer(*with_remedies(*[wrong] * 3))
+    assert said is not None
+    assert said[0] is Verdict.INACCURATE
     loud = [WRONG, cycle(quiet=False), WRONG]
     assert answer(*with_remedies(*loud)) is None
 
