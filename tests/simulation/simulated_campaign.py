@@ -535,9 +535,11 @@ class Judge:
         self._used: set[str] = set()
         self._datasets: list[str] = []
         self._sick: dict[str, datetime] = {}
+        self._left_alone: dict[str, tuple[datetime, int]] = {}  # node → until when, and how often so far
         self._kept_from: dict[str, frozenset[str]] = {}
         self._files: dict[str, str] = {}  # what outcomes of done tasks have promised: content by path
         self._endings: list[set[Ending | None]] = []  # of the walkers, by cycle after the bootstrap
+        self._walking = False
 
     def see(self, event: ev.Event) -> None:
         """One event, as soon as it is known to be durable."""
@@ -612,9 +614,14 @@ class Judge:
         self._judge_blame(event)
         match event:
             case ev.Resumed() | ev.CampaignReopened():
-                self._sick = {}
+                self._sick, self._left_alone = {}, {}
             case ev.ClockStepped():  # as the clock of now would have shown it
-                self._sick = {name: at + timedelta(seconds=event.by_s) for name, at in self._sick.items()}
+                by = timedelta(seconds=event.by_s)
+                self._sick = {name: at + by for name, at in self._sick.items()}
+                self._left_alone = {name: (until + by, times) for name, (until, times) in self._left_alone.items()}
+            case ev.TaskEnded(outcome=Outcome(status="done", host=host)):  # it runs jobs again
+                self._sick.pop(host, None)
+                self._left_alone.pop(host, None)
             case ev.SubmissionBegun():
                 self._kept_from[event.uid] = self._sick_lately(event.at, minutes=5)
             case ev.SubmissionAccepted():
@@ -630,8 +637,12 @@ class Judge:
                 pass
 
     def _judge_end(self, event: ev.AttemptLost) -> None:
-        if event.node and event.reason is Reason.NODE_UNFIT:
-            self._sick[event.node] = event.at
+        cancelled = self._begun[event.uid][event.index] in self._cancelled  # how that ends tells nothing of its node
+        if event.node and event.reason is Reason.NODE_UNFIT and not cancelled:
+            until, times = self._left_alone.get(event.node, (event.at, 0))
+            if event.at >= until:  # else it is of before the node was left alone, and makes that no longer
+                self._sick[event.node] = event.at
+                self._left_alone[event.node] = (event.at + timedelta(minutes=10 * 2**times), times + 1)
             self._unfit.setdefault(event.node, []).append(self._clock.elapsed_s)
         if event.reason is Reason.NODE_UNFIT and not event.node:
             where = sorted(self._jobs.nodes_of(event.uid, event.index))
@@ -710,6 +721,11 @@ class Judge:
         match event:
             case ev.PhaseStarted(phase=Phase.EXPLORATION):
                 self._endings.append(set())
+                self._walking = True
+            case ev.PhaseEnded():
+                self._walking = False
+            case ev.CampaignReopened() if self._walking:  # who was given up in this phase walks after all
+                self._endings[-1].discard(None)
             case ev.TaskQuarantined() if self._endings and f".{Phase.EXPLORATION}." in event.task:
                 self._endings[-1].add(None)
             case ev.TaskEnded(outcome=Outcome(metrics=ExploreMetrics() as metrics)):
