@@ -21,12 +21,14 @@ from mlip_autopipec.spawning import begun
 #: Brings files of the site to where the report reads them. Raises AutopipecError, OSError.
 Fetch = Callable[[Sequence[FileRef]], Awaitable[None]]
 
-#: On a busy machine, at the lowest priority.
+#: On a busy machine, at a low priority.
 REPORT_TIMEOUT_S = 300.0
 #: Who stops a daemon waits no longer; the report is then finished without it.
 LAST_REPORT_TIMEOUT_S = 15.0
 #: After a verdict nobody stops it, and what the report lacks may come from the site.
 VERDICT_FETCH_TIMEOUT_S = 60.0
+#: Behind whoever else works on this machine, and yet a tenth of a core where all are busy: it takes some seconds.
+_NICENESS = 10
 #: For a killed process to be gone: it may hang in a file system.
 _KILL_TIMEOUT_S = 5.0
 #: Linux's; elsewhere a report may outlive its daemon.
@@ -36,7 +38,7 @@ _FILES = TypeAdapter(tuple[FileRef, ...])
 
 
 class Reporter:
-    """Writes the report after each cycle, in a process of its own and at the lowest priority: matplotlib is slow.
+    """Writes the report after each cycle, in a process of its own and at a low priority: matplotlib is slow.
 
     A campaign does not end for want of a picture: a report that cannot be written is told of and tried again after
     the next cycle.
@@ -173,7 +175,7 @@ async def _kill(process: asyncio.subprocess.Process) -> None:
 
 
 def _begin() -> None:
-    """At the lowest priority, and to end with the daemon however that ends: nobody waits for it then."""
+    """At a low priority, and to end with the daemon however that ends: nobody waits for it then."""
     _yield_to_others()
     _end_with_the_daemon()
 
@@ -184,11 +186,11 @@ def _end_with_the_daemon() -> None:
 
 
 def _begin_to_outlive() -> None:
-    """At the lowest priority, with an end of its own: the daemon is no more to see to it."""
+    """At a low priority, with an end of its own: the daemon is no more to see to it."""
     _yield_to_others()
     signal.alarm(round(REPORT_TIMEOUT_S))
 
 
 def _yield_to_others() -> None:
     with contextlib.suppress(PermissionError):  # a sandbox may forbid even that; the report matters more
-        os.nice(19)
+        os.nice(_NICENESS)

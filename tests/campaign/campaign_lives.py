@@ -16,7 +16,7 @@ from mlip_autopipec.daemon.service import main
 from mlip_autopipec.data_models import events as ev
 
 #: What a killed daemon lives for; and how long anyone waits for one that is left alone. Such a campaign takes seconds;
-#: its last report, at the lowest priority, minutes on a busy machine.
+#: its last report, at a low priority, a minute on a busy machine.
 SPAN_S = (0.02, 1.5)
 PATIENCE_S = 600.0
 

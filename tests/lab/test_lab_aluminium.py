@@ -115,7 +115,7 @@ def test_all_labels_have_one_meaning(ran: Ran) -> None:
 
 def test_the_report_has_what_the_tasks_left_on_the_cluster(ran: Ran) -> None:
     """Every frame's word and the parity of the fits were brought over SSH."""
-    until = time.monotonic() + 120  # it may be drawn by a process that outlives the daemon
+    until = time.monotonic() + 300  # it may be drawn by a process that outlives the daemon
     while not (ran.folder / "report.html").exists():
         assert time.monotonic() < until
         time.sleep(1)

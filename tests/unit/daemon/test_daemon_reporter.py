@@ -18,7 +18,7 @@ from mlip_autopipec.data_models.base import FileRef
 from mlip_autopipec.errors import FileTooLarge, TransientError
 from mlip_autopipec.report.leftovers import keep_copies
 
-#: Reports have the lowest priority, and others may use the machine.
+#: Reports have a low priority, and others may use the machine.
 pytestmark = pytest.mark.timeout(600)
 
 
