@@ -523,6 +523,7 @@ class Judge:
         self._blamed: dict[str, set[Mender]] = {}  # whose fault the failures of each task were
         self._begun: dict[str, tuple[str, ...]] = {}
         self._cancelled: set[str] = set()
+        self._given_up: set[str] = set()
         self._row = _Row()
         self._unfit: dict[str, list[float]] = {}  # when each node was known to be sick, by a clock that nobody sets
         self._deadline = deadline
@@ -534,6 +535,7 @@ class Judge:
         self._late = 0  # fits that may pass a label by: one, once a round has closed early or a task was brought back
         self._used: set[str] = set()
         self._datasets: list[str] = []
+        self._latest_at = datetime.min.replace(tzinfo=UTC)
         self._sick: dict[str, datetime] = {}
         self._left_alone: dict[str, tuple[datetime, int]] = {}  # node → until when, and how often so far
         self._kept_from: dict[str, frozenset[str]] = {}
@@ -612,13 +614,21 @@ class Judge:
     def _judge_faults(self, event: ev.Event) -> None:
         """What is no task's fault counts against none, and sick nodes are kept from what begins soon after."""
         self._judge_blame(event)
+        if event.at < self._latest_at and not isinstance(event, ev.ClockStepped):  # nobody told how far it was set
+            self._sick, never = {}, datetime.max.replace(tzinfo=UTC)
+            self._left_alone = {name: (never, times) for name, (_, times) in self._left_alone.items()}
+        self._latest_at = event.at
+        self._judge_nodes(event)
+
+    def _judge_nodes(self, event: ev.Event) -> None:
         match event:
             case ev.Resumed() | ev.CampaignReopened():
                 self._sick, self._left_alone = {}, {}
             case ev.ClockStepped():  # as the clock of now would have shown it
                 by = timedelta(seconds=event.by_s)
                 self._sick = {name: at + by for name, at in self._sick.items()}
-                self._left_alone = {name: (until + by, times) for name, (until, times) in self._left_alone.items()}
+                known = ((name, until, times) for name, (until, times) in self._left_alone.items() if until.year < 9999)
+                self._left_alone |= {name: (until + by, times) for name, until, times in known}
             case ev.TaskEnded(outcome=Outcome(status="done", host=host)):  # it runs jobs again
                 self._sick.pop(host, None)
                 self._left_alone.pop(host, None)
@@ -678,18 +688,24 @@ class Judge:
             case ev.TaskEnded():
                 self._row = _Row()
                 self._blamed.setdefault(event.outcome.task, set()).add(Mender.TASK)  # what is done may be of no use
-            case ev.TaskQuarantined() if event.task not in self._cancelled:
-                self._judge_given_up(event)
+            case ev.TaskQuarantined():
+                self._given_up.add(event.task)
+                if event.task not in self._cancelled:
+                    self._judge_given_up(event)
             case _:
                 self._forgive(event)
 
     def _forgive(self, event: ev.Event) -> None:
         """What begins anew, or was seen to by a person."""
         match event:
-            case ev.PhaseStarted() | ev.PhaseEnded() | ev.Resumed() | ev.CampaignReopened():
+            case ev.PhaseStarted() | ev.PhaseEnded() | ev.Resumed():
                 self._row = _Row()
+            case ev.CampaignReopened():
+                self._row = _Row()
+                self._cancelled -= self._given_up  # they are wanted again
             case ev.TaskRetried():
                 self._blamed.pop(event.task, None)
+                self._cancelled.discard(event.task)
             case ev.TasksCancelled():
                 self._cancelled |= set(event.tasks)
             case _:
