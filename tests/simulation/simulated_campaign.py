@@ -703,9 +703,11 @@ class Judge:
             case ev.CampaignReopened():
                 self._row = _Row()
                 self._cancelled -= self._given_up  # they are wanted again
+                self._given_up = set()
             case ev.TaskRetried():
                 self._blamed.pop(event.task, None)
                 self._cancelled.discard(event.task)
+                self._given_up.discard(event.task)
             case ev.TasksCancelled():
                 self._cancelled |= set(event.tasks)
             case _:
