@@ -16,6 +16,7 @@ from campaign_stand import Campaign
 from journal_golden import GOLDEN, facts
 from random_walk import eventful_journal
 
+from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.daemon.service import VERDICT_EXIT_CODES
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Verdict
@@ -50,7 +51,7 @@ def _campaign(place: Path) -> list[ev.Event]:
     whole = campaign.config.read_text(encoding="utf-8")
     campaign.config.write_text(whole.replace("cycles_max: 6", "cycles_max: 1"), encoding="utf-8")
     daemon = campaign.start()
-    while not (campaign.folder / "control" / "socket").exists():
+    while not socket_path(campaign.folder).exists():
         if daemon.poll() is not None:
             raise SystemExit(campaign.output())
         time.sleep(0.1)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from campaign_stand import Campaign, assert_nothing_doubled_or_lost, assert_replays
 
+from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.control.client import ControlClient
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase
@@ -38,7 +39,7 @@ def steered(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
     """A campaign that was paused, asked and resumed until that had been done in every phase."""
     campaign = Campaign.small(tmp_path_factory.mktemp("steered"))
     daemon = campaign.start("--exit-on-verdict")
-    socket = campaign.folder / "control" / "socket"
+    socket = socket_path(campaign.folder)
     client = ControlClient(socket)  # the command line would be too slow for Generation
     try:
         wait_for(socket.exists, daemon)
@@ -158,7 +159,7 @@ def test_a_damaged_journal_is_repaired_by_hand(steered: Campaign, tmp_path: Path
 def test_a_pause_survives_the_daemon(tmp_path: Path) -> None:
     """A daemon that is killed while paused comes back paused, and says who paused and why."""
     campaign = Campaign.small(tmp_path)
-    socket = campaign.folder / "control" / "socket"
+    socket = socket_path(campaign.folder)
     daemon = campaign.start()
     try:
         wait_for(socket.exists, daemon)

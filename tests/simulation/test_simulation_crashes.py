@@ -18,7 +18,7 @@ from mlip_autopipec.orchestration.machine import ENDED, evolve
 from mlip_autopipec.testing.weather import FaultRates
 
 #: `scripts/soak` runs many more; those at the end have found something there.
-SEEDS = (*range(300), 869, 9331, 21277)
+SEEDS = (*range(300), 339, 869, 9331, 9775, 21277)
 PERFECT = FaultRates()
 
 

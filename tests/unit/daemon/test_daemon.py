@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.journal.replay import check, read, replay
 from mlip_autopipec.journal.snapshot import load_state, save_state
@@ -43,7 +44,7 @@ def run(site_file: Path, *options: str) -> "subprocess.CompletedProcess[str]":
 def start(site_file: Path, *options: str) -> "subprocess.Popen[str]":
     """Start the daemon and wait until its control socket is there."""
     daemon = subprocess.Popen([AUTOPIPECD, "--config", site_file, *options], text=True, stdout=subprocess.PIPE)
-    wait_for((site_file.parent / "campaign" / "control" / "socket").exists)
+    wait_for(socket_path(site_file.parent / "campaign").exists)
     return daemon
 
 
@@ -133,7 +134,7 @@ def test_a_failed_campaign_says_why_and_ends_with_12(site_file: Path) -> None:
 
 def test_a_daemon_at_work_never_blocks_its_loop(site_file: Path) -> None:
     """From the first answer to the verdict no call waits for a disk where clients and timers wait for the loop."""
-    socket = site_file.parent / "campaign" / "control" / "socket"
+    socket = socket_path(site_file.parent / "campaign")
     command: list[str | Path] = [sys.executable, GUARDED, socket, "--config", site_file, "--exit-on-verdict"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, "guarded\n" in done.stderr) == (12, True), done.stdout + done.stderr
