@@ -536,6 +536,7 @@ class Judge:
         self._used: set[str] = set()
         self._datasets: list[str] = []
         self._latest_at = datetime.min.replace(tzinfo=UTC)
+        self._unfit_by_itself = False
         self._sick: dict[str, datetime] = {}
         self._left_alone: dict[str, tuple[datetime, int]] = {}  # node → until when, and how often so far
         self._kept_from: dict[str, frozenset[str]] = {}
@@ -629,6 +630,8 @@ class Judge:
                 self._sick = {name: at + by for name, at in self._sick.items()}
                 known = ((name, until, times) for name, (until, times) in self._left_alone.items() if until.year < 9999)
                 self._left_alone |= {name: (until + by, times) for name, until, times in known}
+            case ev.TaskEnded(outcome=Outcome(status="failed", reason=Reason.NODE_UNFIT)):
+                self._unfit_by_itself = True
             case ev.TaskEnded(outcome=Outcome(status="done", host=host)):  # it runs jobs again
                 self._sick.pop(host, None)
                 self._left_alone.pop(host, None)
@@ -669,6 +672,8 @@ class Judge:
         handed_s = self._jobs.handed_over_s.get(uid)
         for node in self._jobs.exclusions.get(uid, frozenset()) if self._steady and handed_s is not None else ():
             known_s = self._unfit.get(node, [])
+            if self._unfit_by_itself:
+                continue  # an outcome said so, of the node on which the scheduler last showed it
             longest_s = min(600.0 * 2 ** len(known_s), 14400.0)
             if not known_s or handed_s > known_s[-1] + longest_s:
                 self.violations.append(f"{uid} is kept from {node}, which was sick {known_s}, and now it is {handed_s}")
