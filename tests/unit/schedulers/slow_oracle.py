@@ -45,6 +45,8 @@ class Outlived(EMT):  # type: ignore[misc] # ASE has no types
     def calculate(self, *_words: Any, **_named: Any) -> None:
         tool = subprocess.Popen(["sh", "-c", "while sleep 0.02; do date >beat; done"], start_new_session=True)
         Path("tool").write_text(str(tool.pid), encoding="utf-8")
+        while not Path("beat").exists():
+            time.sleep(0.01)
         Path("begun").touch()
         tool.wait()
 

@@ -244,14 +244,15 @@ def test_a_job_that_cannot_reach_its_gate_fails(stand: SlurmStand) -> None:
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
 def test_signals_reach_the_task_and_its_word_is_waited_for(stand: SlurmStand, number: signal.Signals) -> None:
     """Slurm signals the script; the task has time to write what it has, and its exit status is the script's."""
-    process = stand.start_element("7", 0, PAYLOAD_SLEEP_S="30")
-    until = time.monotonic() + 10
-    while "began" not in stand.output(0) and time.monotonic() < until:
+    process = stand.start_element("7", 0, PAYLOAD_SLEEP_S="90")
+    until = time.monotonic() + 60
+    while "began" not in stand.output(0):
+        assert time.monotonic() < until
         time.sleep(0.01)
 
     process.send_signal(number)
 
-    assert process.wait(timeout=10) == 7
+    assert process.wait(timeout=60) == 7
     assert stand.output(0).endswith(f"got {number.name}\n")
 
 
