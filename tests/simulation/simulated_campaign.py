@@ -624,7 +624,7 @@ class Judge:
     def _judge_nodes(self, event: ev.Event) -> None:
         match event:
             case ev.Resumed() | ev.CampaignReopened():
-                self._sick, self._left_alone = {}, {}
+                self._sick, self._left_alone, self._kept_from = {}, {}, {}
             case ev.ClockStepped():  # as the clock of now would have shown it
                 by = timedelta(seconds=event.by_s)
                 self._sick = {name: at + by for name, at in self._sick.items()}
