@@ -43,9 +43,9 @@ class Within:
         return {**handler(source), **self.bounds}
 
 
-def given(settings: object) -> dict[str, Any]:
-    """The fields of a value by name, to make another of them that has these and more."""
-    return {each.name: getattr(settings, each.name) for each in dataclasses.fields(settings)}  # type: ignore[arg-type]
+def given(settings: object, of: type | None = None) -> dict[str, Any]:
+    """The fields of a value by name, to make another of them that has these and more; with `of`, those of that kind."""
+    return {each.name: getattr(settings, each.name) for each in dataclasses.fields(of or settings)}  # type: ignore[arg-type]
 
 
 def plain(settings: Any) -> Any:

@@ -1,14 +1,14 @@
 """`calculation.oracle:` as a user writes it; tasks carry it with everything said."""
 
 from collections.abc import Sequence
-from dataclasses import field, fields
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 from mlip_autopipec.contract.label import AnyOracle, AseOracle, EspressoOracle, EspressoSettings, KMesh, Pseudopotential
-from mlip_autopipec.contract.values import about, value
+from mlip_autopipec.contract.values import about, given, value
 
 #: pw.x takes no less. A norm-conserving pseudopotential needs no more; others say an ecutrho_ry of their own.
 DUAL_MIN = 4.0
@@ -62,7 +62,7 @@ def oracle_of(section: AseOracle | EspressoSection, elements: Sequence[str], k_m
     if isinstance(section, AseOracle):
         return section
     used = {element: section.pseudopotentials[element] for element in elements}
-    shared = {each.name: getattr(section, each.name) for each in fields(EspressoSettings)}
+    shared = given(section, EspressoSettings)
     ecutwfc_ry = section.ecutwfc_ry or max(one.ecutwfc_ry or 0.0 for one in used.values())
     ecutrho_ry = section.ecutrho_ry or max(DUAL_MIN * ecutwfc_ry, *(one.ecutrho_ry or 0.0 for one in used.values()))
     return EspressoOracle(

@@ -1,12 +1,12 @@
 """`training:` the fit, and the gate that it has to pass."""
 
-from dataclasses import field, fields
+from dataclasses import field
 from typing import Literal, NamedTuple
 
 from pydantic import Field
 
 from mlip_autopipec.contract.generate import GateProbes, PhononProbes
-from mlip_autopipec.contract.values import about, value
+from mlip_autopipec.contract.values import about, given, value
 from mlip_autopipec.data_models.base import Model
 from mlip_autopipec.data_models.task import Auto, NotNegative, PacemakerSettings, Positive, PositiveInt
 
@@ -44,7 +44,7 @@ class PhononsSection(PhononProbes):
 
     def settings(self) -> PhononProbes:
         """The same as tasks carry it."""
-        return PhononProbes(**{each.name: getattr(self, each.name) for each in fields(PhononProbes)})
+        return PhononProbes(**given(self, PhononProbes))
 
 
 @value
@@ -69,8 +69,7 @@ class GateSection(GateProbes):
 
     def probes(self) -> GateProbes:
         """What the work half is to measure."""
-        asked = {each.name: getattr(self, each.name) for each in fields(GateProbes)}
-        return GateProbes(**{**asked, "phonons": self.phonons and self.phonons.settings()})
+        return GateProbes(**{**given(self, GateProbes), "phonons": self.phonons and self.phonons.settings()})
 
 
 class Balance(NamedTuple):
