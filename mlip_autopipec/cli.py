@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from mlip_autopipec.config.schemas.workflow import WorkflowConfig
     from mlip_autopipec.control.api import Steered
     from mlip_autopipec.control.client import ControlClient
+    from mlip_autopipec.control.tasks import TaskBook
     from mlip_autopipec.data_models.events import Event
+    from mlip_autopipec.data_models.outcome import Progress
     from mlip_autopipec.standing import Standing
 
 _PROGRAM = "autopipecctl"
@@ -250,6 +252,60 @@ def events(
         return
     for seq, event in _journalled(_load(config), after):
         _print_event(seq, event, as_json=as_json)
+
+
+@app.command()
+def tasks(
+    phase: Annotated[str | None, typer.Option("--phase", help="Only of this phase.")] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option("--state", help="Only what is ready, waiting, held, running, done, …; may be repeated."),
+    ] = None,
+    config: Config = None,
+    socket: Socket = None,
+    *,
+    failed: Annotated[bool, typer.Option("--failed", help="Only with an attempt that gave no result.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the tasks of the campaign, of earlier cycles too. The journal is read, and no daemon is needed."""
+    from mlip_autopipec.control.task_screen import list_lines
+    from mlip_autopipec.control.tasks import STATES, task_list
+    from mlip_autopipec.data_models.base import Phase
+
+    in_phase = Phase(_one_of("--phase", phase, tuple(map(str, Phase)))) if phase is not None else None
+    states = [_one_of("--state", each, STATES) for each in state or ()]
+    found = task_list(_task_book(config, socket), in_phase, states, failed=failed)
+    if as_json:
+        say_json(found.model_dump_json(indent=1))
+        return
+    for line in list_lines(found, _width()):
+        say(line)
+
+
+@app.command()
+def task(
+    name: Annotated[str, typer.Argument(metavar="ID", help="a task's id, or how it begins; `tasks` lists them")],
+    config: Config = None,
+    socket: Socket = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Show one task: what it is, its attempts with reasons and nodes, what they asked and used, and its files.
+
+    The journal is read, and no daemon is needed; where one runs, it adds how far the task is.
+    """
+    from mlip_autopipec.control.task_screen import document_lines
+    from mlip_autopipec.control.tasks import task_document
+    from mlip_autopipec.data_models.state import TaskStatus
+
+    found = task_document(_task_book(config, socket), name, _root(config))
+    if found.state is TaskStatus.SUBMITTED:
+        found = found.model_copy(update={"progress": _progress_of(found.task, config, socket)})
+    if as_json:
+        say_json(found.model_dump_json(indent=1))
+        return
+    for line in document_lines(found, _width()):
+        say(line)
 
 
 @app.command()
@@ -573,6 +629,51 @@ def _print_use(site_file: Path) -> None:
         say(use_of(config.site.root / stands.view.status.potential.folder, config.campaign.elements))
 
 
+def _task_book(config: Path | None, socket: Path | None) -> "TaskBook":
+    """Every task of the campaign, from its journal."""
+    from mlip_autopipec.control.tasks import book_of
+    from mlip_autopipec.journal.replay import read
+
+    journal = _journal_in(_folder(config, socket))
+    return book_of(record.event for record in read(journal))
+
+
+def _progress_of(name: str, config: Path | None, socket: Path | None) -> "Progress | None":
+    """How far a task is in its own words; None where no daemon answers."""
+    try:
+        return asyncio.run(_client(config, socket).status()).progress.get(name)
+    except DaemonUnreachable:
+        return None
+
+
+def _root(config: Path | None) -> str | None:
+    """The root of the site, with its host; None where no site file is at hand."""
+    if config is None and _before_command("config") is None:
+        return None
+    site = _load(config).config.site
+    host = "" if site.transport.kind == "local" else f"{site.transport.host}:"
+    return f"{host}{site.root}"
+
+
+def _width() -> int | None:
+    """Columns of the terminal; None where standard output is none, as lines are not folded for programs."""
+    import shutil
+    import sys
+
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else None
+
+
+def _one_of(option: str, word: str, known: tuple[str, ...]) -> str:
+    """The word, if it is known. Raises BadParameter, naming the nearest."""
+    from difflib import get_close_matches
+
+    if word in known:
+        return word
+    near = get_close_matches(word, known, 1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    raise typer.BadParameter(f"{word!r} is none of {', '.join(known)}{meant}", param_hint=option)
+
+
 def _before_command(name: str) -> Path | None:
     """An option that stood before the command."""
     return _BEFORE_COMMAND.get().get(name)
@@ -655,7 +756,11 @@ def _restore(config: Path | None) -> None:
 
 
 def _journal_folder(loaded: "LoadedConfig") -> Path:
-    folder = loaded.config.campaign.folder / "journal"
+    return _journal_in(loaded.config.campaign.folder)
+
+
+def _journal_in(campaign: Path) -> Path:
+    folder = campaign / "journal"
     if not folder.is_dir():
         raise OperatorError(f"there is no journal at {folder}: no daemon has run for this campaign")
     return folder

@@ -95,9 +95,18 @@ def _outcome(outcome: oc.Outcome, state: WorkflowState | None) -> str:
     record = state.tasks.get(outcome.task) if state else None
     if outcome.status == "failed":
         return f"{_name(outcome.task, record)} failed ({outcome.reason}): {outcome.message}"
+    if isinstance(outcome.metrics, oc.ExploreMetrics | oc.CalculateMetrics):
+        labelled = " labelled:" if isinstance(outcome.metrics, oc.CalculateMetrics) else ""
+        named = outcome.task if labelled else _name(outcome.task, record)
+        return f"{named}{labelled} {achieved(outcome)}"
+    return achieved(outcome)
+
+
+def achieved(outcome: oc.Outcome) -> str:
+    """What a done attempt gave, without the name of its task."""
     match outcome.metrics:
         case oc.ExploreMetrics():
-            return f"{_name(outcome.task, record)} {_ending(outcome.metrics)}"
+            return _ending(outcome.metrics)
         case oc.GenerateMetrics():
             return f"{count(len(outcome.metrics.structures), 'structure')} generated"
         case oc.SelectMetrics():
@@ -105,7 +114,7 @@ def _outcome(outcome: oc.Outcome, state: WorkflowState | None) -> str:
             chosen = f"{count(len(metrics.structures), 'structure')} selected of {count(metrics.frames, 'frame')}"
             return "; ".join((chosen, *_dropped(metrics)))
         case oc.CalculateMetrics():
-            return f"{outcome.task} labelled: {_label(outcome.metrics)}"
+            return _label(outcome.metrics)
         case oc.TrainMetrics():
             loss = "".join(f", loss of {words}" for words in loss_words(outcome.metrics.loss))
             return f"fit done in {duration(outcome.wall_s)}: {_errors(outcome.metrics.test)}{loss}"

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -16,17 +16,22 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sample_campaign import Campaign, calculate, structure, whole_campaign
 from typer.testing import CliRunner, Result
 
 from mlip_autopipec.cli import app
 from mlip_autopipec.config.loader import effective_yaml, load_config
 from mlip_autopipec.config.schemas.phases import ConvergenceSection
+from mlip_autopipec.contract.words import Role
 from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.control.api import Status
 from mlip_autopipec.control.server import ControlServer
+from mlip_autopipec.control.tasks import TaskDocument, TaskList, book_of
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Verdict
+from mlip_autopipec.data_models.base import Phase, Verdict
 from mlip_autopipec.data_models.events import EVENT_ADAPTER
+from mlip_autopipec.data_models.outcome import Progress
+from mlip_autopipec.data_models.state import TaskStatus
 from mlip_autopipec.journal.journal import FileJournal
 from mlip_autopipec.journal.replay import read
 from mlip_autopipec.orchestration.loop import Observer
@@ -67,7 +72,7 @@ def ctl(place: Place | None, *words: str) -> Result:
 class SmallDaemon:
     """A control server over a real journal."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, progress: Mapping[str, Progress] | None = None) -> None:
         self.policy = Policy(convergence=ConvergenceSection(), grace=timedelta(seconds=60))
         self.stopped: list[tuple[str, ev.Actor]] = []
         self._journal, self.state = FileJournal.open(place.journal, now=BEGIN)
@@ -79,6 +84,7 @@ class SmallDaemon:
             clock=self,
             stop=lambda reason, actor: self.stopped.append((reason, actor)),
             version="1.2.3",
+            progress=lambda: progress or {},
         )
         self._observe: Observer = self.server.observe
 
@@ -117,13 +123,18 @@ Script = Callable[[SmallDaemon], Awaitable[None]]
 
 
 @contextmanager
-def daemon(place: Place, *events: ev.Event, script: Script | None = None) -> Iterator[SmallDaemon]:
+def daemon(
+    place: Place,
+    *events: ev.Event,
+    script: Script | None = None,
+    progress: Mapping[str, Progress] | None = None,
+) -> Iterator[SmallDaemon]:
     """A daemon in a thread of its own; with a script, it stops at the script's end, else when the block is left."""
     ready, leaving = threading.Event(), threading.Event()
     made: list[SmallDaemon] = []
 
     async def main() -> None:
-        small = SmallDaemon(place)
+        small = SmallDaemon(place, progress)
         for event in (CREATED, *events):
             await small.record(event)
         async with small.serving():
@@ -395,6 +406,67 @@ def test_a_campaign_without_a_journal_is_told(place: Place, words: list[str]) ->
     assert (
         result.stderr == f"autopipecctl: there is no journal at {place.journal}: no daemon has run for this campaign\n"
     )
+
+
+# --- tasks ------------------------------------------------------------------------------------------------------------
+
+
+def sampled(place: Place) -> Campaign:
+    """A journal of four cycles, and no daemon."""
+    campaign = whole_campaign()
+    asyncio.run(_write(place, *campaign.events))
+    return campaign
+
+
+def test_tasks_are_listed_from_the_journal(place: Place) -> None:
+    """By the site file, or by the socket alone; as JSON they read back."""
+    sampled(place)
+    result = ctl(place, "tasks", "--phase", "training")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.count("fit by linear") == 4
+    assert ctl(None, "tasks", "--phase", "training", "--socket", str(socket_path(place.folder))).stdout == result.stdout
+    listed = TaskList.model_validate_json(ctl(place, "tasks", "--state", "done", "--json").stdout)
+    assert {line.state for line in listed.tasks} == {TaskStatus.DONE}
+    failed = ctl(place, "tasks", "--failed")
+    assert "failed 2×, last: crashed" in failed.stdout
+
+
+def test_a_task_is_shown_whole(place: Place) -> None:
+    """With its folder on the site, and its attempts; an unfinished id gets the nearest, and ends with 2."""
+    campaign = sampled(place)
+    name = next(name for name in book_of(campaign.events).records if "training" in name)
+    result = ctl(place, "task", name)
+    assert result.exit_code == 0
+    assert f"{load_config(place.config).config.site.root}/cycles/000/training/" in result.stdout
+    assert "attempt 1  done: job 4711_0 on node1" in result.stdout
+    document = TaskDocument.model_validate_json(ctl(place, "task", name, "--json").stdout)
+    assert document.task == name
+    wrong = ctl(place, "task", name.replace("training", "trainin"))
+    assert (wrong.exit_code, wrong.stdout) == (2, "")
+    assert name in wrong.stderr
+
+
+def test_a_task_that_runs_says_how_far_it_is(place: Place) -> None:
+    """Where a daemon answers; the journal has none of it."""
+    campaign = Campaign()
+    campaign.create()
+    campaign.generation()
+    (task,) = campaign.start(Phase.CALCULATION, [(calculate(structure("a.xyz", Role.TRAIN, "rattled")), ())])
+    campaign.submit([task])
+    with daemon(place, *campaign.events[1:], progress={task.id: Progress(done=0.25, words="a quarter")}):
+        result = ctl(place, "task", task.id)
+    assert "so far     25%, a quarter" in result.stdout
+    assert "so far" not in ctl(place, "task", task.id).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(["--phase", "trainng"], "training?"), (["--state", "runing"], "running?")],
+)
+def test_a_word_that_is_no_phase_or_state_gets_the_nearest(place: Place, words: list[str], told: str) -> None:
+    result = ctl(place, "tasks", *words)
+    assert result.exit_code == 2
+    assert told in result.stderr
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ from mlip_autopipec.control.api import Status
 from mlip_autopipec.control.documents import view
 from mlip_autopipec.control.logs import render_line
 from mlip_autopipec.control.screen import render_status
+from mlip_autopipec.control.task_screen import document_lines, list_lines
+from mlip_autopipec.control.tasks import TaskDocument, TaskList, book_of, task_document, task_list
 from mlip_autopipec.daemon import service
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
@@ -144,6 +146,24 @@ def test_every_field_of_the_state_is_shown_as_words() -> None:
     for state in soiled(STATE):
         assert isinstance(state, WorkflowState)
         assert not COMMANDS.search(shown(footer(state, 1.0, {HOSTILE: Progress(done=0, words=HOSTILE)})))
+
+
+def test_every_field_of_a_task_is_shown_as_words(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the list and alone, for a terminal and for a program; none of it begins a line of its own."""
+    book = book_of(CAMPAIGN.events)
+    listed = task_list(book)
+    for document in soiled(task_document(book, next(iter(book.attempts)))):
+        assert isinstance(document, TaskDocument)
+        for line in document_lines(document, None):
+            assert "\n" not in line
+            say(line)
+        say_json(document.model_dump_json())
+    for soil in soiled(listed.model_copy(update={"tasks": listed.tasks[:2]})):
+        assert isinstance(soil, TaskList)
+        for line in (*list_lines(soil, 60), *list_lines(soil, None)):
+            assert "\n" not in line
+            say(line)
+    assert not COMMANDS.search(capsys.readouterr().out)
 
 
 def test_the_closing_words_and_findings_are_words(capsys: pytest.CaptureFixture[str]) -> None:
