@@ -309,6 +309,22 @@ def task(
 
 
 @app.command()
+def watch(config: Config = None, socket: Socket = None) -> None:
+    """Show the campaign as it goes, in place: phases, walkers, labels, the fit, the queue, errors and events.
+
+    It ends with the campaign's verdict or ^C (0), and when the daemon has gone (3). Where no daemon runs it shows the
+    campaign once, as the journal has it. Where nothing can be painted (a pipe, TERM=dumb) events follow line by line.
+    """
+    from mlip_autopipec.follow import Follower, run, this_terminal
+    from mlip_autopipec.process import SystemClock
+
+    clock = SystemClock()
+    raise typer.Exit(
+        run(Follower(_folder(config, socket), _client(config, socket).status, clock), this_terminal(), clock)
+    )
+
+
+@app.command()
 def logs(
     config: Config = None,
     socket: Socket = None,

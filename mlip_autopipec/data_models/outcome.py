@@ -20,6 +20,7 @@ class Progress(Model):
 
     done: float = Field(ge=0, le=1, description="part of the task")
     words: str = Field(max_length=PROGRESS_WORDS_MAX)
+    gamma_max: float | None = Field(default=None, ge=0, description="largest γ so far, of a walker that tells it")
 
 
 class PropertyCell(Model):

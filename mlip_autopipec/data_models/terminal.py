@@ -6,6 +6,7 @@ commands, and letters that turn the direction of writing.
 
 import re
 import sys
+from typing import TextIO
 
 from mlip_autopipec.data_models.text import printable
 
@@ -13,9 +14,9 @@ from mlip_autopipec.data_models.text import printable
 _SUSPECT = re.compile(r"[^\x00-\x7e]")
 
 
-def say(text: str, *, error: bool = False, end: str = "\n") -> None:
+def say(text: str, *, error: bool = False, end: str = "\n", stream: TextIO | None = None) -> None:
     """Write words to standard output or error, with a mark in place of every control character but the newline."""
-    stream = sys.stderr if error else sys.stdout
+    stream = stream or (sys.stderr if error else sys.stdout)
     stream.write(printable(text) + end)
     stream.flush()
 

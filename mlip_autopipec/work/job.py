@@ -86,8 +86,10 @@ class Job:
                 return begin.absolute().relative_to(folder) / path.resolve().relative_to(begin.resolve())
         raise TaskFailed("crashed", f"{path} is not below the site's root {folder}")
 
-    def progress(self, done: float, words: str) -> None:
+    def progress(self, done: float, words: str, gamma_max: float | None = None) -> None:
         """Tell whoever looks into the folder how far the task is; `done` is in 0 … 1.
+
+        `gamma_max`: the largest γ so far, of a walker.
 
         A run that has lost its claim says nothing, and is asked to stop: another has its place.
         """
@@ -95,7 +97,8 @@ class Job:
             self.stopping.set()
             return
         folder = self.task_folder or self.workdir
-        told = as_json({"done": round(done, 4), "words": words})
+        gamma = {} if gamma_max is None else {"gamma_max": gamma_max}
+        told = as_json({"done": round(done, 4), "words": words, **gamma})
         with contextlib.suppress(IsADirectoryError):  # something else has the name: no task ends by what is not told
             write_atomic(folder / "progress.json", told, durable=False)
 

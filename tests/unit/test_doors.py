@@ -18,9 +18,11 @@ from mlip_autopipec import cli
 from mlip_autopipec.control.api import Status
 from mlip_autopipec.control.documents import view
 from mlip_autopipec.control.logs import render_line
+from mlip_autopipec.control.paint import Painter
 from mlip_autopipec.control.screen import render_status
 from mlip_autopipec.control.task_screen import document_lines, list_lines
 from mlip_autopipec.control.tasks import TaskDocument, TaskList, book_of, task_document, task_list
+from mlip_autopipec.control.watch_screen import Recent, Seen, frame
 from mlip_autopipec.daemon import service
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
@@ -146,6 +148,19 @@ def test_every_field_of_the_state_is_shown_as_words() -> None:
     for state in soiled(STATE):
         assert isinstance(state, WorkflowState)
         assert not COMMANDS.search(shown(footer(state, 1.0, {HOSTILE: Progress(done=0, words=HOSTILE)})))
+
+
+def test_every_field_of_the_state_is_painted_as_words() -> None:
+    """On the live screen no letter of others is a command, nor two columns wide."""
+    sent: list[str] = []
+    for state in soiled(STATE):
+        assert isinstance(state, WorkflowState)
+        told = {name: Progress(done=0.5, words=HOSTILE) for name in list(STATE.tasks)[2:4]}
+        seen = Seen(state, AT, [Recent(1, AT, HOSTILE)], told, absence=HOSTILE)
+        Painter(sent.append, colour=True).paint(frame(seen, 80, 24), 80, 24)
+    painted = re.sub("\x1b\\[[0-9;]*[Hm]", "", "".join(sent).replace("\x1b[?1049h\x1b[?25l\x1b[2J", ""))
+    assert len(sent) > 10
+    assert not COMMANDS.search(painted.replace("\x1b[2J", ""))
 
 
 def test_every_field_of_a_task_is_shown_as_words(capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,7 +108,9 @@ def test_a_completed_walker_has_made_every_step(walk: Walk) -> None:
     assert metrics.frames_collected == 0
     assert [frame.info["kind"] for frame in frames] == ["audit", "audit"]
     assert 100 < metrics.temperature_mean_kelvin < 600
-    assert Progress.model_validate_json((job.workdir / "progress.json").read_bytes()).words
+    told = Progress.model_validate_json((job.workdir / "progress.json").read_bytes())
+    assert told.words
+    assert told.gamma_max is not None
 
 
 def test_the_same_seed_walks_the_same_way(walk: Walk) -> None:

@@ -161,7 +161,9 @@ def test_a_program_that_is_asked_to_stop_leaves_a_checkpoint_to_go_on_from(job: 
     halt = find_halt((one.workdir / "log.lammps").read_text())
     assert halt is not None
     assert (halt.fix, find_checkpoint(one.workdir)) == ("halt_asked", "checkpoint.last")
-    assert json.loads((one.workdir / "progress.json").read_text())["words"].endswith("of 10000000")
+    told = json.loads((one.workdir / "progress.json").read_text())
+    assert told["words"].endswith("of 10000000")
+    assert told["gamma_max"] >= 0
     stopping.clear()
     prepare(one.workdir, "checkpoint.last")
     asked = asked_of(one)

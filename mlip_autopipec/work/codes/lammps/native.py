@@ -110,7 +110,7 @@ def _look_after(job: Job, steps: int) -> None:
     if job.stopping.is_set():
         (job.workdir / STOP_FILE).touch()
     if (trace := job.workdir / "gamma.csv").exists() and len(rows := read_trace(trace)):
-        job.progress(rows[-1, 0] / steps, f"step {rows[-1, 0]:.0f} of {steps}")
+        job.progress(rows[-1, 0] / steps, f"step {rows[-1, 0]:.0f} of {steps}", float(rows[:, 1].max()))
 
 
 def _read(path: Path) -> str:

@@ -108,6 +108,7 @@ class _Forces:
         #: Graded or not → seconds and number of the evaluations.
         self._spent_s = {True: 0.0, False: 0.0}
         self._evaluated = {True: 0, False: 0}
+        self._gamma_max = 0.0
         #: Why the run was stopped, in words.
         self.stopped: str | None = None
         #: What the evaluator raised; LAMMPS cannot carry it.
@@ -150,10 +151,11 @@ class _Forces:
         f[:nlocal] = result.forces
         self._engine.fix_external_set_energy_global("ace", result.energy_ev)
         self._engine.fix_external_set_virial_global("ace", list(result.virial_ev))
-        if graded:
+        if graded and result.gamma is not None:
             self._engine.numpy.extract_atom("d_gamma")[:nlocal] = result.gamma
+            self._gamma_max = max(self._gamma_max, float(result.gamma.max(initial=0.0)))
         if step % (_PROGRESS_EVERY * self._stride) == 0:
-            self._job.progress(step / self._steps, f"step {step} of {self._steps}")
+            self._job.progress(step / self._steps, f"step {step} of {self._steps}", self._gamma_max)
         if self._job.stopping.is_set():
             (self._job.workdir / STOP_FILE).touch()
 
