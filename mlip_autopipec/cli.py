@@ -383,6 +383,42 @@ def report(
 
 
 @app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="to make; with --verify, to check")],
+    config: Config = None,
+    *,
+    verify: Annotated[bool, typer.Option("--verify", help="Check an exported folder; no campaign is needed.")] = False,
+) -> None:
+    """Write labels, potential, report and all that a paper needs into a folder of its own; no daemon is needed.
+
+    The site is asked for its files, each of which must be what the journal says. Nobody's name, no machine and no
+    folder of yours is in there. With --verify: whether each file is as it was written; exit code 1 if one is not.
+    """
+    if verify:
+        _verify_export(folder)
+        return
+    from mlip_autopipec.export import texts
+    from mlip_autopipec.export.writing import export as write
+
+    exported = asyncio.run(write(_load(config), folder))
+    say(texts.verdict_words(exported.manifest).replace("**", ""))
+    say(f"{folder} holds {len(exported.manifest.files)} files; begin with README.md.")
+    for doubt in exported.doubts:
+        say(f"Look at it before you publish: {doubt}.")
+
+
+def _verify_export(folder: Path) -> None:
+    from mlip_autopipec.export.manifest import verify
+
+    manifest, wrong = verify(folder)
+    for words in wrong:
+        say(words, error=True)
+    if wrong:
+        raise typer.Exit(1)
+    say(f"{folder} is as it was written: {len(manifest.files)} files of {manifest.campaign}.")
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Option("--folder", help="Where all of it goes.")] = Path("autopipec-demo"),
     config: Annotated[

@@ -69,11 +69,16 @@ def refusal(path: Path, mistakes: Sequence[Mistake]) -> ConfigurationError:
 
 def effective_yaml(config: WorkflowConfig) -> str:
     """The whole configuration, defaults and all, as a site file that load_config reads back to the same."""
+    return yaml_of(config.model_dump(mode="json"))
+
+
+def yaml_of(value: object) -> str:
+    """Plain values as a site file is laid out."""
     yaml = YAML()
     yaml.Representer = _Representer
     yaml.indent(sequence=4, offset=2)
     stream = StringIO()
-    yaml.dump(_laid_out(config.model_dump(mode="json")), stream)
+    yaml.dump(_laid_out(value), stream)
     return stream.getvalue()
 
 

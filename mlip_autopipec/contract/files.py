@@ -8,6 +8,7 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 
 class NoRegularFile(ValueError):  # noqa: N818 - the name is the fact
@@ -22,6 +23,10 @@ class LargerThanAllowed(NoRegularFile):
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
 #: What stays so until a person mends it: a link, a loop of links, a socket, no right to read, an impossible name.
 _UNUSABLE = frozenset({errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENODEV})
+
+
+#: Asked for at a time: a buffer of the largest size that may be would be taken at once, whatever there is to read.
+_PIECE_BYTES = 16 * 2**20
 
 
 def read_regular(path: Path, *, size_max: int) -> bytes | None:
@@ -42,9 +47,17 @@ def read_regular(path: Path, *, size_max: int) -> bytes | None:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise NoRegularFile(f"{path} is no regular file")
         with os.fdopen(descriptor, "rb", closefd=False) as stream:
-            content = stream.read(size_max + 1)
+            content = _at_most(stream, size_max + 1)
     finally:
         os.close(descriptor)
     if len(content) > size_max:
         raise LargerThanAllowed(f"{path} is larger than {size_max} bytes, which nothing of ours writes there")
     return content
+
+
+def _at_most(stream: BinaryIO, size_bytes: int) -> bytes:
+    pieces = []
+    while size_bytes and (piece := stream.read(min(size_bytes, _PIECE_BYTES))):
+        pieces.append(piece)
+        size_bytes -= len(piece)
+    return b"".join(pieces)

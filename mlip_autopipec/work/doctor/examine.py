@@ -212,6 +212,24 @@ def calculator(asked: Mapping[str, Any]) -> Seen:
     return try_calculator(read(AseOracle, asked["oracle"]), asked["elements"], asked["distance_min_angstrom"])
 
 
+def start(asked: Mapping[str, Any]) -> Seen:
+    """A structure for LAMMPS: `data` as read_data reads it, and `masses_dalton` of the elements, in their order.
+
+    `asked`: one frame as extended XYZ, and elements in the order of types.
+    """
+    from ase.data import atomic_masses, atomic_numbers  # noqa: PLC0415
+
+    from mlip_autopipec.work.codes.lammps.files import in_lammps_axes, write_data  # noqa: PLC0415
+    from mlip_autopipec.work.structures import read_frames  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        frame, data = Path(folder) / "frame.extxyz", Path(folder) / "start.data"
+        frame.write_text(asked["frame"], encoding="utf-8")
+        write_data(data, in_lammps_axes(read_frames(frame)[0]), asked["elements"])
+        masses = {element: float(atomic_masses[atomic_numbers[element]]) for element in asked["elements"]}
+        return {"fit": True, "words": "", "data": data.read_text(encoding="utf-8"), "masses_dalton": masses}
+
+
 def _said(command: Sequence[str], folder: Path | None, timeout_s: float = _CODE_TIMEOUT_S) -> str:
     """All that a command prints. Raises TaskFailed (bad_input) if it cannot be run."""
     try:
@@ -239,6 +257,7 @@ EXAMINATIONS: Mapping[str, Callable[[Mapping[str, Any]], Seen]] = {
     "label": label,
     "files": files,
     "calculator": calculator,
+    "start": start,
 }
 
 

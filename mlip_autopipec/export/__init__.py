@@ -1,0 +1,1 @@
+"""export: a folder to attach to a paper, made of the journal and the site's files, and its check. Nothing changes."""

@@ -1,0 +1,140 @@
+"""What a paper cites, by what a campaign has used."""
+
+from collections.abc import Mapping, Sequence
+
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+
+_ENTRIES: Mapping[str, str] = {
+    "ace": """\
+@article{ace,
+  author  = {Drautz, Ralf},
+  title   = {Atomic cluster expansion for accurate and transferable interatomic potentials},
+  journal = {Physical Review B},
+  volume  = {99},
+  pages   = {014104},
+  year    = {2019},
+  doi     = {10.1103/PhysRevB.99.014104},
+}""",
+    "pace": """\
+@article{pace,
+  author  = {Lysogorskiy, Yury and van der Oord, Cas and Bochkarev, Anton and Menon, Sarath and Rinaldi, Matteo
+             and Hammerschmidt, Thomas and Mrovec, Matous and Thompson, Aidan and Cs{\\'a}nyi, G{\\'a}bor
+             and Ortner, Christoph and Drautz, Ralf},
+  title   = {Performant implementation of the atomic cluster expansion ({PACE}) and application to copper and silicon},
+  journal = {npj Computational Materials},
+  volume  = {7},
+  pages   = {97},
+  year    = {2021},
+  doi     = {10.1038/s41524-021-00559-9},
+}""",
+    "pacemaker": """\
+@article{pacemaker,
+  author  = {Bochkarev, Anton and Lysogorskiy, Yury and Menon, Sarath and Qamar, Minaam and Mrovec, Matous
+             and Drautz, Ralf},
+  title   = {Efficient parametrization of the atomic cluster expansion},
+  journal = {Physical Review Materials},
+  volume  = {6},
+  pages   = {013804},
+  year    = {2022},
+  doi     = {10.1103/PhysRevMaterials.6.013804},
+}""",
+    "ace_active": """\
+@article{ace_active,
+  author  = {Lysogorskiy, Yury and Bochkarev, Anton and Mrovec, Matous and Drautz, Ralf},
+  title   = {Active learning strategies for atomic cluster expansion models},
+  journal = {Physical Review Materials},
+  volume  = {7},
+  pages   = {043801},
+  year    = {2023},
+  doi     = {10.1103/PhysRevMaterials.7.043801},
+}""",
+    "lammps": """\
+@article{lammps,
+  author  = {Thompson, Aidan P. and Aktulga, H. Metin and Berger, Richard and Bolintineanu, Dan S. and Brown, W. Michael
+             and Crozier, Paul S. and in 't Veld, Pieter J. and Kohlmeyer, Axel and Moore, Stan G. and Nguyen, Trung Dac
+             and Shan, Ray and Stevens, Mark J. and Tranchida, Julien and Trott, Christian and Plimpton, Steven J.},
+  title   = {{LAMMPS} -- a flexible simulation tool for particle-based materials modeling at the atomic, meso, and
+             continuum scales},
+  journal = {Computer Physics Communications},
+  volume  = {271},
+  pages   = {108171},
+  year    = {2022},
+  doi     = {10.1016/j.cpc.2021.108171},
+}""",
+    "ase": """\
+@article{ase,
+  author  = {Larsen, Ask Hjorth and others},
+  title   = {The atomic simulation environment -- a {Python} library for working with atoms},
+  journal = {Journal of Physics: Condensed Matter},
+  volume  = {29},
+  pages   = {273002},
+  year    = {2017},
+  doi     = {10.1088/1361-648X/aa680e},
+}""",
+    "espresso2009": """\
+@article{espresso2009,
+  author  = {Giannozzi, Paolo and others},
+  title   = {{QUANTUM ESPRESSO}: a modular and open-source software project for quantum simulations of materials},
+  journal = {Journal of Physics: Condensed Matter},
+  volume  = {21},
+  pages   = {395502},
+  year    = {2009},
+  doi     = {10.1088/0953-8984/21/39/395502},
+}""",
+    "espresso2017": """\
+@article{espresso2017,
+  author  = {Giannozzi, Paolo and others},
+  title   = {Advanced capabilities for materials modelling with {Quantum ESPRESSO}},
+  journal = {Journal of Physics: Condensed Matter},
+  volume  = {29},
+  pages   = {465901},
+  year    = {2017},
+  doi     = {10.1088/1361-648X/aa8f79},
+}""",
+    "emt": """\
+@article{emt,
+  author  = {Jacobsen, Karsten W. and Stoltze, Per and N{\\o}rskov, Jens K.},
+  title   = {A semi-empirical effective medium theory for metals and alloys},
+  journal = {Surface Science},
+  volume  = {366},
+  pages   = {394--402},
+  year    = {1996},
+  doi     = {10.1016/0039-6028(96)00816-3},
+}""",
+    "phonopy": """\
+@article{phonopy,
+  author  = {Togo, Atsushi and Chaput, Laurent and Tadano, Terumasa and Tanaka, Isao},
+  title   = {Implementation strategies in phonopy and phono3py},
+  journal = {Journal of Physics: Condensed Matter},
+  volume  = {35},
+  pages   = {353001},
+  year    = {2023},
+  doi     = {10.1088/1361-648X/acd831},
+}""",
+}
+
+
+def keys(config: WorkflowConfig) -> tuple[str, ...]:
+    """Of the entries for what this campaign has used, the program's own last."""
+    used = ["ace", "pace", "ace_active", "lammps", "ase"]
+    if config.training.trainer == "pacemaker":
+        used.append("pacemaker")
+    oracle = config.calculation.oracle
+    if oracle.kind == "espresso":
+        used += ["espresso2009", "espresso2017"]
+    elif oracle.calculator.rpartition(".")[2] == "EMT":
+        used.append("emt")
+    if config.training.gate.phonons is not None:
+        used.append("phonopy")
+    return (*used, "mlip_autopipec")
+
+
+def bibtex(used: Sequence[str], version: str) -> str:
+    """citations.bib."""
+    own = f"""\
+@software{{mlip_autopipec,
+  author  = {{{{mlip\\_autopipec developers}}}},
+  title   = {{{{mlip\\_autopipec}}: active learning of {{ACE}} potentials, unattended}},
+  version = {{{version}}},
+}}"""
+    return "\n\n".join({**_ENTRIES, "mlip_autopipec": own}[key] for key in used) + "\n"
