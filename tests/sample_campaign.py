@@ -14,6 +14,7 @@ from mlip_autopipec.contract.explore import ExploreParameters, Walker
 from mlip_autopipec.contract.generate import GenerateParameters, Prototype
 from mlip_autopipec.contract.label import AseOracle, CalculateParameters
 from mlip_autopipec.contract.select import SelectParameters
+from mlip_autopipec.contract.train import TrainParameters
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import digest as dg
 from mlip_autopipec.data_models import events as ev
@@ -22,7 +23,7 @@ from mlip_autopipec.data_models.base import FileRef, Phase, Reason, Verdict
 from mlip_autopipec.data_models.ids import batch_uid
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.data_models.task import Input, Parameters, Task, TrainParameters, make_task
+from mlip_autopipec.data_models.task import Input, Parameters, Task, make_task
 from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.orchestration.strategies import summarise
 

@@ -10,10 +10,11 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
+from mlip_autopipec.contract.train import TrainParameters
 from mlip_autopipec.data_models.base import Reason
 from mlip_autopipec.data_models.events import AttemptLost, Event, TaskEnded
 from mlip_autopipec.data_models.outcome import CalculateMetrics, Ending, ExploreMetrics, Outcome, TrainMetrics
-from mlip_autopipec.data_models.task import Task, TrainParameters
+from mlip_autopipec.data_models.task import Task
 
 #: Of any count. The largest that a task makes are steps of MD.
 INTEGER_MAX = 10**12

@@ -1,12 +1,13 @@
 """Training: fit to every label so far, and let the gate say whether the fit becomes the current potential."""
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.train import TrainParameters
 from mlip_autopipec.data_models.base import FileRef, Phase
 from mlip_autopipec.data_models.digest import CalculationDigest, ExplorationDigest, TrainingDigest
 from mlip_autopipec.data_models.outcome import Outcome, TrainMetrics
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.data_models.task import Input, Task, TrainParameters, make_task
+from mlip_autopipec.data_models.task import Input, Task, make_task
 from mlip_autopipec.errors import BugError, OperatorError
 from mlip_autopipec.orchestration.gate import gate
 from mlip_autopipec.orchestration.needs import AUDITS_MAX, at_any_cost, functions_min

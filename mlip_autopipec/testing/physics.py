@@ -12,6 +12,7 @@ from mlip_autopipec.contract.explore import ExploreParameters
 from mlip_autopipec.contract.generate import GenerateParameters
 from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.select import SelectParameters
+from mlip_autopipec.contract.train import TrainParameters
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import FileRef, Reason
 from mlip_autopipec.data_models.outcome import (
@@ -30,7 +31,7 @@ from mlip_autopipec.data_models.outcome import (
     Structure,
     TrainMetrics,
 )
-from mlip_autopipec.data_models.task import Task, TrainParameters
+from mlip_autopipec.data_models.task import Task
 
 _N_ATOMS = 32
 _HOST = "node01"

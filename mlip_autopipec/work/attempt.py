@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mlip_autopipec.contract.files import read_regular
+from mlip_autopipec.contract.tasks import AnyParameters, parameters_from
 from mlip_autopipec.work.job import (
     MESSAGE_MAX,
     Job,
@@ -219,12 +220,12 @@ def _job(
     mark: Path,
     document: Mapping[str, Any],
     stopping: threading.Event,
-) -> Job:
+) -> Job[AnyParameters]:
     return Job(
         root=root,
         workdir=run,
         task=document["id"],
-        parameters=document["parameters"],
+        parameters=parameters_from(document["parameters"]),
         inputs=_checked_inputs(root, document["inputs"]),
         cores=document["resources"]["cores"],
         launcher=_launcher(document["resources"]),
@@ -237,12 +238,12 @@ def _job(
     )
 
 
-def _run(job: Job) -> dict[str, Any]:
-    module = importlib.import_module(f"mlip_autopipec.work.steps.{KINDS[job.parameters['kind']]}")
+def _run(job: Job[AnyParameters]) -> dict[str, Any]:
+    module = importlib.import_module(f"mlip_autopipec.work.steps.{KINDS[job.parameters.kind]}")
     os.chdir(job.workdir)  # codes leave their files where they run
     result: Result = module.run(job)
     artefacts = {name: job.ref(path) for name, path in result.artefacts.items()}
-    return {"status": "done", "metrics": {"kind": job.parameters["kind"], **result.metrics}, "artefacts": artefacts}
+    return {"status": "done", "metrics": {"kind": job.parameters.kind, **result.metrics}, "artefacts": artefacts}
 
 
 def _launcher(resources: Mapping[str, Any]) -> tuple[str, ...]:

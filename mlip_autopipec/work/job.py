@@ -18,7 +18,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+#: What the kind of task is asked for, as the contract has it.
+P_co = TypeVar("P_co", covariant=True)
 
 #: Above this many characters a message says nothing more to a person; the log has the rest.
 MESSAGE_MAX = 4000
@@ -39,14 +42,14 @@ class TaskFailed(Exception):  # noqa: N818 - the name is the fact
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(Generic[P_co]):
     """One attempt at one task, as the task's module sees it."""
 
     root: Path
     #: This run's own folder: no other life of this task, dead or alive, writes there.
     workdir: Path
     task: str
-    parameters: Mapping[str, Any]
+    parameters: P_co
     inputs: Mapping[str, list[Path]]
     cores: int
     #: What the scheduler grants, from the job's start; None: nobody says.
@@ -112,6 +115,10 @@ class Job:
             if not (run / _COPYING).exists() and (names := find(run)) and _copied(run, self.workdir, names):
                 return True
         return False
+
+
+#: A job to whom it is nothing what was asked for.
+AnyJob = Job[object]
 
 
 @dataclass(frozen=True)

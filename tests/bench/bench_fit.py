@@ -17,7 +17,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read
 from bench_table import Row
 
-from mlip_autopipec.work.ace.choice import AUTO
+from mlip_autopipec.contract.train import AUTO, FitSettings
 from mlip_autopipec.work.ace.evaluator import Evaluator
 from mlip_autopipec.work.ace.labels import cohesive_ev, fit_references
 from mlip_autopipec.work.codes.linear import run as linear
@@ -49,15 +49,18 @@ def _set(folder: Path, name: str, cores: int) -> Iterator[Row]:
     used = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     train = read_set(folder / f"{name}_train.extxyz.gz")
     references = fit_references(train)
-    parameters = {
-        "elements": sorted({symbol for frame in train for symbol in frame.get_chemical_symbols()}),
-        **dict.fromkeys(("cutoff_angstrom", "functions_per_element", "energy_weight", "ridge", "smoothness"), AUTO),
-        "force_weight": 1.0,
-        "stress_weight": 0.0,
-        "buffer_weight": 1.0,
-        "force_need_mev_per_angstrom": 0.0,  # nothing is good enough: the best basis is taken, whatever it costs
-    }
-    fit = linear.chosen_fit(train, references, parameters, cores, lambda words: print(f"{name}: {words}", flush=True))
+    asked = FitSettings(
+        elements=tuple(sorted({symbol for frame in train for symbol in frame.get_chemical_symbols()})),
+        cutoff_angstrom=AUTO,
+        functions_per_element=AUTO,
+        energy_weight=AUTO,
+        ridge=AUTO,
+        smoothness=AUTO,
+        force_weight=1.0,
+        buffer_weight=1.0,
+        any_cost=True,  # nothing is good enough: the best basis is taken
+    )
+    fit = linear.chosen_fit(train, references, asked, cores, lambda words: print(f"{name}: {words}", flush=True))
     seconds = time.monotonic() - started
     used = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) - used
     test = read_set(folder / f"{name}_test.extxyz.gz")

@@ -14,11 +14,12 @@ from labels_fit import Fitter, Rows
 from labels_md import Condition, Forces, Sampling, conditions, sample, start
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.generate import GenerateParameters
 from mlip_autopipec.contract.label import AseOracle
+from mlip_autopipec.contract.train import FitSettings
 from mlip_autopipec.contract.values import plain
 from mlip_autopipec.data_models.base import FileRef
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.data_models.task import parameters_json
 from mlip_autopipec.phases.generation import Generation
 from mlip_autopipec.work.ace.choice import Settings, choose, fixed
 from mlip_autopipec.work.ace.evaluator import Evaluator
@@ -149,6 +150,8 @@ def generated(config: WorkflowConfig, folder: Path) -> list[Atoms]:
         for number, path in enumerate(config.generation.files)
     }
     (task,) = Generation(config, supplies).plan(WorkflowState())
+    parameters = task.parameters
+    assert isinstance(parameters, GenerateParameters)
     workdir = folder / "generation"
     workdir.mkdir(parents=True, exist_ok=True)
     for path, ref in supplies.items():
@@ -157,7 +160,7 @@ def generated(config: WorkflowConfig, folder: Path) -> list[Atoms]:
         root=folder,
         workdir=workdir,
         task=task.id,
-        parameters=parameters_json(task.parameters),
+        parameters=parameters,
         inputs={"structure": [workdir / ref.path for ref in supplies.values()]} if supplies else {},
         cores=1,
     )
@@ -257,21 +260,21 @@ def fitter_of(config: WorkflowConfig, store: Store, say: Say) -> Fitter:
     training = config.training
     asked = training.reference_energies_ev
     references: Mapping[str, float] = asked if isinstance(asked, Mapping) else fit_references(frames)
-    named = {
-        "elements": config.campaign.elements,
-        "buffer_weight": training.buffer_weight,
-        "cutoff_angstrom": training.cutoff_angstrom,
-        "functions_per_element": training.functions_per_element,
-        "force_weight": training.force_weight,
+    asked_fit = FitSettings(
+        elements=config.campaign.elements,
+        buffer_weight=training.buffer_weight,
+        cutoff_angstrom=training.cutoff_angstrom,
+        functions_per_element=training.functions_per_element,
+        force_weight=training.force_weight,
         **training.balance()._asdict(),
-    }
+    )
 
     def chosen() -> dict[str, Any]:
         pool = oracle_pool(config, store, say)
         drawn = np.random.default_rng(config.campaign.seed).permutation(len(pool))[:_CHOSEN_ON]
-        return asdict(choose([*frames, *(pool[place] for place in drawn)], references, named).settings)
+        return asdict(choose([*frames, *(pool[place] for place in drawn)], references, asked_fit).settings)
 
-    settings = fixed(named)
+    settings = fixed(asked_fit)
     if settings is None:
         settings = Settings(**store.json(f"seed-{config.campaign.seed}/settings", chosen, _CHOSEN_ON))
         say(f"auto: {settings}")

@@ -20,6 +20,7 @@ from labels_pools import Oracle, Store, fitter_of
 from labels_sw import StillingerWeber
 
 from mlip_autopipec.config.loader import load_config
+from mlip_autopipec.contract.train import FitSettings
 from mlip_autopipec.work.ace.choice import Settings
 from mlip_autopipec.work.ace.labels import cohesive_ev, fit_references
 from mlip_autopipec.work.codes.linear import run as linear
@@ -80,8 +81,8 @@ def test_the_fit_is_that_of_the_linear_trainer() -> None:
     references = fit_references(train)
     fitter = Fitter(["Si"], SETTINGS, 0.3, references)
     rows = fitter.rows(test)
-    parameters = {"elements": ["Si"], "buffer_weight": 0.3, **asdict(SETTINGS)}
-    product = np.array(linear.fit(train, references, parameters).basis_coeffs)
+    asked = FitSettings(elements=("Si",), buffer_weight=0.3, **asdict(SETTINGS))
+    product = np.array(linear.fit(train, references, asked).basis_coeffs)
     mine = fitter.fit(fitter.rows(train))
     judge = TestSet.of(rows)
     ours, theirs = (judge.scores_of_fit(rows, found).everything for found in (mine, product))

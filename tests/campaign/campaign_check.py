@@ -26,7 +26,6 @@ from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Verdict
 from mlip_autopipec.data_models.digest import TrainingDigest
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.data_models.task import parameters_json
 from mlip_autopipec.journal.replay import read, replay
 from mlip_autopipec.work.job import Job
 from mlip_autopipec.work.steps import label as calculation
@@ -116,7 +115,7 @@ def _labelled(config: WorkflowConfig, number: int, atoms: Atoms) -> Atoms:
         root=config.campaign.folder / "check",
         workdir=folder,
         task=f"check.{number:04d}",
-        parameters=parameters_json(parameters),
+        parameters=parameters,
         inputs={"structure": [structure]},
         cores=1,
     )

@@ -8,14 +8,19 @@ import hashlib
 import random
 from typing import Any
 
-from mlip_autopipec.work.job import Job, Result, place_new
+from mlip_autopipec.contract.explore import ExploreParameters
+from mlip_autopipec.contract.generate import GenerateParameters
+from mlip_autopipec.contract.label import CalculateParameters
+from mlip_autopipec.contract.select import SelectParameters
+from mlip_autopipec.contract.train import TrainParameters
+from mlip_autopipec.work.job import AnyJob, Job, Result, place_new
 
 
-def _chance(job: Job) -> random.Random:
+def _chance(job: AnyJob) -> random.Random:
     return random.Random(job.task)  # noqa: S311 - the same in every run is the point
 
 
-def _structures(job: Job, number: int, tests: int, why: str) -> list[dict[str, Any]]:
+def _structures(job: AnyJob, number: int, tests: int, why: str) -> list[dict[str, Any]]:
     structures = []
     for index in range(number + tests):
         path = job.workdir / f"{index:04d}.extxyz"
@@ -27,40 +32,40 @@ def _structures(job: Job, number: int, tests: int, why: str) -> list[dict[str, A
     return structures
 
 
-def generate(job: Job) -> Result:
+def generate(job: Job[GenerateParameters]) -> Result:
     """As many structures as are asked for."""
-    structures = _structures(job, job.parameters["structures"], job.parameters["test_structures"], "generated")
+    structures = _structures(job, job.parameters.structures, job.parameters.test_structures, "generated")
     return Result({"structures": structures, "environments": {"Cu": 4}, "redrawn": 0})
 
 
-def explore(job: Job) -> Result:
+def explore(job: Job[ExploreParameters]) -> Result:
     """Of ever fewer walkers that halt."""
-    walker, cycle = job.parameters["walker"], int(job.task[1:4])
+    walker, cycle = job.parameters.walker, int(job.task[1:4])
     halts = _chance(job).random() < 0.5**cycle
     frames = job.workdir / "frames.extxyz"
     frames.write_text(f"frames of {job.task}\n", encoding="utf-8")
-    steps = walker["steps"] // 2 if halts else walker["steps"]
-    metrics = {
+    steps = walker.steps // 2 if halts else walker.steps
+    metrics: dict[str, Any] = {
         "ending": "halted" if halts else "completed",
         "steps": steps,
-        "steps_planned": walker["steps"],
-        "time_ps": steps * walker["timestep_fs"] / 1000,
-        "gamma_max": 2 * job.parameters["gamma_halt"] if halts else 1.0,
+        "steps_planned": walker.steps,
+        "time_ps": steps * walker.timestep_fs / 1000,
+        "gamma_max": 2 * job.parameters.gamma_halt if halts else 1.0,
         "frames_collected": 3 if halts else 0,
-        "temperature_mean_kelvin": walker["temperature_kelvin"],
+        "temperature_mean_kelvin": walker.temperature_kelvin,
         "gamma_trace": [],
     }
     return Result(metrics, {"frames": frames})
 
 
-def select(job: Job) -> Result:
+def select(job: Job[SelectParameters]) -> Result:
     """Two structures and an audit."""
     structures = _structures(job, 2, 1, "d_optimal")
     counts = dict.fromkeys(("below_window", "too_short", "duplicates", "not_chosen"), 0)
     return Result({"frames": len(structures), **counts, "structures": structures})
 
 
-def calculate(job: Job) -> Result:
+def calculate(job: Job[CalculateParameters]) -> Result:
     """A label that says whose it is."""
     label = job.workdir / "label.extxyz"
     label.write_text(f"energy={_chance(job).random():.6f} task={job.task}\n", encoding="utf-8")
@@ -68,15 +73,15 @@ def calculate(job: Job) -> Result:
     return Result({**metrics, "settings": "soak"}, {"label": label})
 
 
-def train(job: Job) -> Result:
+def train(job: Job[TrainParameters]) -> Result:
     """The cycle's data set, and a potential that is a little better than the one before."""
     written, making = job.workdir / "dataset.extxyz", job.workdir / "potential"
     written.write_text("".join(path.read_text() for path in job.inputs.get("label", [])), encoding="utf-8")
     making.mkdir()
     for kind in ("yaml", "asi", "yace"):
         (making / f"potential.{kind}").write_text(job.task, encoding="utf-8")
-    dataset = place_new(written, job.root / job.parameters["dataset_file"])
-    folder = place_new(making, job.root / job.parameters["potential_folder"])
+    dataset = place_new(written, job.root / job.parameters.dataset_file)
+    folder = place_new(making, job.root / job.parameters.potential_folder)
     files = {f"potential_{kind}": folder / f"potential.{kind}" for kind in ("yaml", "asi", "yace")}
     cycle = int(job.task[1:4])
     metrics = {
@@ -84,9 +89,9 @@ def train(job: Job) -> Result:
         "train": _errors(cycle),
         "test": _errors(cycle),
         "test_of_current": _errors(cycle - 1) if "current_yaml" in job.inputs else None,
-        "history": [{"cycle": each, "errors": _errors(each)} for each in job.parameters["earlier_cycles"]],
+        "history": [{"cycle": each, "errors": _errors(each)} for each in job.parameters.earlier_cycles],
         "probe_gamma": 20.0,
-        "reference_energies_ev": dict.fromkeys(job.parameters["elements"], -1.0),
+        "reference_energies_ev": dict.fromkeys(job.parameters.elements, -1.0),
         "fingerprint": hashlib.sha256(job.task.encode()).hexdigest(),
         "fit_s": 0.0,
         "active_set_s": 0.0,

@@ -6,24 +6,26 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from mlip_autopipec.contract.generate import GateProbes, PhononProbes
+from mlip_autopipec.contract.train import Auto, NotNegative, PacemakerSettings, Positive, PositiveInt
 from mlip_autopipec.contract.values import about, given, value
 from mlip_autopipec.data_models.base import Model
-from mlip_autopipec.data_models.task import Auto, NotNegative, PacemakerSettings, Positive, PositiveInt
 
 #: A stress weighs so much beside an energy.
 STRESS_SHARE = 0.01
 
 
+@value
 class PacemakerSection(PacemakerSettings):
     """`training.pacemaker:` the nonlinear fit."""
 
-    scratch_every: int | None = Field(
-        default=5, ge=1, description="cycles between fits from scratch beside the warm start; the better is kept"
+    scratch_every: int | None = field(
+        default=5,
+        metadata=about("cycles between fits from scratch beside the warm start; the better is kept", ge=1),
     )
 
     def settings(self) -> PacemakerSettings:
         """The same as tasks carry it."""
-        return PacemakerSettings.model_validate(self.model_dump(exclude={"scratch_every"}))
+        return PacemakerSettings(**given(self, PacemakerSettings))
 
 
 @value

@@ -29,14 +29,14 @@ that which maximises the evidence (MacKay, Neural Comput. 4, 415 (1992)) is trie
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from scipy.linalg import eigh
 
-from mlip_autopipec.contract.train import functions_max
+from mlip_autopipec.contract.train import AUTO, FitSettings, functions_max
 from mlip_autopipec.work.ace import basis as functions_of
 from mlip_autopipec.work.ace.basis import linear_basis
 from mlip_autopipec.work.ace.cost import microseconds_per_atom
@@ -63,10 +63,6 @@ _TOLERANCE, _CUTOFF_TOLERANCE, _WORTH_MORE = 1.10, 1.03, 0.97
 #: A stress weighs so much beside an energy: six of them, each less exact, share what one energy gets.
 STRESS_SHARE = 0.01
 _EVIDENCE_STEPS = 30
-
-_NEEDS = {"energy": "energy_need_mev_per_atom", "force": "force_need_mev_per_angstrom"}
-
-AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -119,19 +115,25 @@ class Chosen:
 def choose(
     frames: Sequence[Atoms],
     references: Mapping[str, float],
-    parameters: Mapping[str, Any],
+    asked: FitSettings,
     cores: int = 1,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Chosen:
-    """Settings for these labels; what the parameters name stays as it is named."""
+    """Settings for these labels; what is named stays as it is named."""
     started = time.monotonic()
-    return _Search(frames, references, parameters, cores, progress).run(started)
+    return _Search(frames, references, asked, cores, progress).run(started)
 
 
-def fixed(parameters: Mapping[str, Any]) -> Settings | None:
-    """The settings that the parameters name; None if one of them is to be chosen."""
-    named: dict[str, Any] = {name: parameters.get(name) or 0.0 for name in Settings.__dataclass_fields__}
-    return None if AUTO in named.values() else Settings(**named)
+def fixed(asked: FitSettings) -> Settings | None:
+    """The settings that are asked for; None if one of them is to be chosen."""
+    named = named_of(asked)
+    return Settings(**named) if len(named) == len(fields(Settings)) else None
+
+
+def named_of(asked: FitSettings) -> dict[str, Any]:
+    """The settings that are named, as those of Settings; what is `auto` is not among them."""
+    every = {each.name: getattr(asked, each.name) for each in fields(Settings)}
+    return {name: setting for name, setting in every.items() if setting != AUTO}
 
 
 def folds_of(frames: Sequence[Atoms]) -> list[int]:
@@ -159,14 +161,14 @@ class _Search:
         self,
         frames: Sequence[Atoms],
         references: Mapping[str, float],
-        parameters: Mapping[str, Any],
+        asked: FitSettings,
         cores: int,
         progress: Callable[[str], None],
     ) -> None:
-        self._frames, self._references, self._parameters = frames, references, parameters
+        self._frames, self._references, self._asked = frames, references, asked
         self._cores, self._progress = cores, progress
-        self._elements = tuple(sorted(parameters["elements"]))
-        self._named = {name: value for name, value in parameters.items() if value != AUTO}
+        self._elements = tuple(sorted(asked.elements))
+        self._named = named_of(asked)
         self._trials: list[Trial] = []
 
     def run(self, started: float) -> Chosen:
@@ -240,7 +242,7 @@ class _Search:
                     found.append(sized.tuned(start, self._named, ("ridge",), "functions"))
             best = min(found, key=lambda trial: trial.score)
             smaller = min((trial.score for trial in found[1:]), default=0.0)
-            if stage == stages[-1] or (stage >= self._at_least() and largest.score > _WORTH_MORE * smaller):
+            if stage == stages[-1] or (stage >= self._asked.functions_min and largest.score > _WORTH_MORE * smaller):
                 break
         self._trials += [self._costed(trial) for trial in found]
         chosen = self._smallest(best, self._trials[-len(found) :])
@@ -276,22 +278,20 @@ class _Search:
 
     def _is_enough(self, trial: Trial) -> bool:
         """Whether the errors are below the needs, which are in meV/atom and meV/Å; None asks nothing."""
-        needs = {kind: self._parameters.get(name) for kind, name in _NEEDS.items()}
-        return not self._parameters.get("any_cost", False) and all(
+        asked = self._asked
+        needs = {"energy": asked.energy_need_mev_per_atom, "force": asked.force_need_mev_per_angstrom}
+        return not asked.any_cost and all(
             need is None or trial.errors.get(kind, 0.0) <= need / 1000 for kind, need in needs.items()
         )
 
     def _smallest(self, best: Trial, trials: Sequence[Trial]) -> Trial:
         rising = sorted(trials, key=lambda trial: trial.settings.functions_per_element)
         near = [trial for trial in rising if trial.score <= _TOLERANCE * best.score]
-        large = [trial for trial in near if trial.settings.functions_per_element >= self._at_least()]
+        large = [trial for trial in near if trial.settings.functions_per_element >= self._asked.functions_min]
         enough = large[0] if large else near[-1]
         if self._is_enough(enough):
             return enough
         return next((trial for trial in rising if self._is_enough(trial)), best)
-
-    def _at_least(self) -> int:
-        return int(self._parameters.get("functions_min", 0))
 
     def _costed(self, trial: Trial) -> Trial:
         chosen = trial.settings
@@ -299,7 +299,7 @@ class _Search:
         return replace(trial, cost_us=microseconds_per_atom(basis, max(self._frames, key=len)))
 
     def _moments(self, grid: Grid, frames: Sequence[Atoms], folds: Sequence[int]) -> Sequence[Fold]:
-        weight = self._parameters["buffer_weight"]
+        weight = self._asked.buffer_weight
         return fold_moments(grid, frames, folds, self._references, weight, self._cores)
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from mlip_autopipec.work.job import Job, TaskFailed
+from mlip_autopipec.work.job import AnyJob, TaskFailed
 
 
 def fingerprint(potential_yaml: Path, potential_asi: Path) -> str:
@@ -11,13 +11,12 @@ def fingerprint(potential_yaml: Path, potential_asi: Path) -> str:
     return hashlib.sha256(potential_yaml.read_bytes() + potential_asi.read_bytes()).hexdigest()
 
 
-def checked_potential(job: Job) -> tuple[Path, Path]:
-    """Both files of a task. Raises TaskFailed (bad_input) unless they are those that its fingerprint names.
+def checked_potential(job: AnyJob, expected: str | None) -> tuple[Path, Path]:
+    """Both files of a task. Raises TaskFailed (bad_input) unless they are those that the `expected` fingerprint names.
 
     γ by the active set of another fit is a number like any other, and says nothing.
     """
     paths = job.one("potential_yaml"), job.one("potential_asi")
-    expected = job.parameters["fingerprint"]
     if expected is not None and (found := fingerprint(*paths)) != expected:
         raise TaskFailed("bad_input", f"potential and active set have fingerprint {found}, expected {expected}")
     return paths

@@ -11,7 +11,7 @@ from pyace import ACEBBasisSet
 from mlip_autopipec.contract.crystals import crystal_name
 from mlip_autopipec.work.ace.basis import count_functions
 from mlip_autopipec.work.ace.labels import cohesive_ev, composition
-from mlip_autopipec.work.job import Job, TaskFailed
+from mlip_autopipec.work.job import AnyJob, TaskFailed
 from mlip_autopipec.work.structures import read_frames
 
 
@@ -27,7 +27,7 @@ class Labels:
     fixed: int  # how many test structures are of the first day; they come first
 
 
-def read_labels(job: Job) -> Labels:
+def read_labels(job: AnyJob) -> Labels:
     """Every label so far. Raises TaskFailed (bad_input) without one to fit and one to test, or of two settings."""
     sets = [read_frames(path) for path in job.inputs.get("dataset", [])]
     new = [frame for path in job.inputs.get("label", []) for frame in read_frames(path)]

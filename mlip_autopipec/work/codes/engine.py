@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mlip_autopipec.contract.explore import ExploreParameters
-from mlip_autopipec.work.job import Job
+from mlip_autopipec.work.job import AnyJob
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Engine(Protocol):
     def timing_lines(self) -> list[str]:
         """Lines for the end of a probe that measure what γ costs; none where the run itself is measured."""
 
-    def run(self, job: Job, parameters: ExploreParameters, script: str, name: str) -> Ran:
+    def run(self, job: AnyJob, parameters: ExploreParameters, script: str, name: str) -> Ran:
         """Run a script in the task's folder, as `in.NAME` with `log.NAME`.
 
         Raises TaskFailed (crashed) for every error of LAMMPS that tells of no simulation gone astray.

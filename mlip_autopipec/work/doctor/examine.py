@@ -18,6 +18,7 @@ from typing import Any
 
 from mlip_autopipec.contract.generate import PhononProbes, Prototype
 from mlip_autopipec.contract.label import AseOracle, EspressoOracle
+from mlip_autopipec.contract.train import FitSettings
 from mlip_autopipec.contract.values import read
 from mlip_autopipec.work.job import TaskFailed
 
@@ -108,24 +109,21 @@ def gamma(_: Mapping[str, Any]) -> Seen:
         energy, forces = atoms.get_potential_energy(), atoms.get_forces()
         atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
         frames.append(atoms)
-    parameters = {
-        "elements": ["Cu"],
-        "cutoff_angstrom": 4.5,
-        "functions_per_element": 10,
-        "energy_weight": 1.0,
-        "force_weight": 1.0,
-        "stress_weight": 0.0,
-        "buffer_weight": 0.0,
-        "ridge": 1e-6,
-        "smoothness": 0.0,
-    }
+    asked = FitSettings(
+        elements=("Cu",),
+        cutoff_angstrom=4.5,
+        functions_per_element=10,
+        energy_weight=1.0,
+        force_weight=1.0,
+        ridge=1e-6,
+    )
     distorted = bulk("Cu", cubic=True)
     distorted.set_cell(distorted.cell * _STRAIN, scale_atoms=True)
     distorted.rattle(0.3, seed=1)
     with tempfile.TemporaryDirectory() as name:
         potential = Path(name) / "potential.yaml"
         references = fit_references(frames)
-        linear.fit(frames, references, parameters).save(str(potential))
+        linear.fit(frames, references, asked).save(str(potential))
         evaluator = Evaluator(potential, make_active_set(potential, dataset_for_tools(Path(name), frames, references)))
         inside = max(float(np.max(evaluator.gamma(frame))) for frame in frames)
         outside = float(np.max(evaluator.gamma(distorted)))

@@ -60,7 +60,7 @@ def label(asked: Mapping[str, Any]) -> dict[str, Any]:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="autopipec-trial-") as name:
         folder = Path(name)
-        job = Job(folder, folder, "trial", {}, {}, cores=1)
+        job = Job(folder, folder, "trial", None, {}, cores=1)
         found, _ = label_with(job, oracle_from(asked["oracle"]), atoms)
     return {
         "energy_ev": found.energy_ev,

@@ -8,7 +8,6 @@ import numpy as np
 from ase import Atoms
 
 from mlip_autopipec.contract.explore import GAMMA_BINS_PER_DECADE, ExploreParameters, NativeSettings, Walker
-from mlip_autopipec.contract.values import read
 from mlip_autopipec.work import families
 from mlip_autopipec.work.ace.evaluator import Evaluator
 from mlip_autopipec.work.ace.potential import checked_potential
@@ -28,7 +27,7 @@ from mlip_autopipec.work.codes.lammps.native import NativeEngine
 from mlip_autopipec.work.codes.lammps.probe import probe
 from mlip_autopipec.work.codes.lammps.script import needs_tilt, render_input
 from mlip_autopipec.work.codes.lammps.wheel import WheelEngine
-from mlip_autopipec.work.job import Job, Result, TaskFailed
+from mlip_autopipec.work.job import AnyJob, Job, Result, TaskFailed
 from mlip_autopipec.work.structures import crystal, finite, read_frames, user_structures, write_frames
 
 _TRACE_POINTS_MAX = 200
@@ -51,11 +50,11 @@ _GUARDS = {
 }
 
 
-def run(job: Job) -> Result:
+def run(job: Job[ExploreParameters]) -> Result:
     """Run the walker and keep the frames above gamma_select, the last one, and a few at random."""
-    parameters = read(ExploreParameters, job.parameters)
+    parameters = job.parameters
     elements = parameters.elements
-    potential = checked_potential(job)
+    potential = checked_potential(job, parameters.fingerprint)
     evaluator = Evaluator(*potential)
     settings = parameters.engine
     engine: Engine = WheelEngine(evaluator, elements)
@@ -97,7 +96,7 @@ def run(job: Job) -> Result:
     return Result(metrics, artefacts)
 
 
-def _start(job: Job, parameters: ExploreParameters) -> Atoms:
+def _start(job: AnyJob, parameters: ExploreParameters) -> Atoms:
     """Where the walker starts: on from a halted one, from the user's file, or from a crystal."""
     walker = parameters.walker
     if walker.continues is not None:
@@ -191,7 +190,7 @@ class _Walk:
         return highest is None or bool(self.ending == "completed" and self.trace[:, 1].max(initial=0.0) <= highest)
 
 
-def _frames(job: Job, parameters: ExploreParameters, n_atoms: int, halt: Halt | None, walk: _Walk) -> list[Atoms]:
+def _frames(job: AnyJob, parameters: ExploreParameters, n_atoms: int, halt: Halt | None, walk: _Walk) -> list[Atoms]:
     """What Selection chooses from: collected frames or a pool, with the halting one, and audit frames drawn at random.
 
     A frame at which a guard struck is not kept: the last sane ones are those before it.
@@ -244,7 +243,9 @@ def _apart(frames: Sequence[Atoms], apart: int, most: int, struck: int | None) -
     return [spread[place] for place in places] if spread else []
 
 
-def _last_good(job: Job, parameters: ExploreParameters, n_atoms: int, halt: Halt | None, walk: _Walk) -> Atoms | None:
+def _last_good(
+    job: AnyJob, parameters: ExploreParameters, n_atoms: int, halt: Halt | None, walk: _Walk
+) -> Atoms | None:
     """The last frame with γ below gamma_select, or where there is none, the last that was dumped before the halt.
 
     With a pool also the halting frame itself, where nothing else was dumped: it is labelled first of all, and the next
@@ -260,13 +261,13 @@ def _last_good(job: Job, parameters: ExploreParameters, n_atoms: int, halt: Halt
     return max(frames, key=lambda frame: int(frame.info["step"]), default=None)
 
 
-def _dumped(job: Job, elements: Sequence[str], name: str, n_atoms: int) -> list[Atoms]:
+def _dumped(job: AnyJob, elements: Sequence[str], name: str, n_atoms: int) -> list[Atoms]:
     """Frames of a dump, without those of a walker that has lost atoms or whose positions are no numbers any more."""
     frames = read_dump(job.workdir / f"{name}.dump", elements)
     return [frame for frame in frames if len(frame) == n_atoms and finite(frame.positions, frame.cell.array)]
 
 
-def _describe(job: Job, parameters: ExploreParameters, frame: Atoms, kind: str) -> None:
+def _describe(job: AnyJob, parameters: ExploreParameters, frame: Atoms, kind: str) -> None:
     """What Selection needs to know of a frame."""
     continued = " of a continuation" if parameters.walker.continues is not None else ""
     frame.info.update(

@@ -8,8 +8,9 @@ from typing import Any
 from pyace import ACEBBasisSet
 from pyace.basis import BBasisConfiguration
 
+from mlip_autopipec.contract.train import TrainParameters
 from mlip_autopipec.work.ace.basis import linear_basis
-from mlip_autopipec.work.ace.choice import AUTO, Chosen, Settings, Trial
+from mlip_autopipec.work.ace.choice import Chosen, Trial, named_of
 from mlip_autopipec.work.ace.comparison import Comparison
 from mlip_autopipec.work.ace.cost import microseconds_per_atom
 from mlip_autopipec.work.ace.evaluator import Evaluator, with_core_repulsion
@@ -36,19 +37,19 @@ class Tried:
     report: dict[str, Any] | None = None  # of a linear fit, as the control half's FitReport
 
 
-def fits(job: Job, labels: Labels, references: Mapping[str, float]) -> list[Tried]:
+def fits(job: Job[TrainParameters], labels: Labels, references: Mapping[str, float]) -> list[Tried]:
     """One fit; two where pacemaker goes on from the current potential and from scratch."""
     parameters = job.parameters
-    if parameters["trainer"] == "linear":
+    if parameters.trainer == "linear":
         return [_linear(job, labels, references)]
     check_environments(ACEBBasisSet(pacemaker.basis_of(parameters)), labels.train)
     start = None
     if "current_yaml" in job.inputs:
         start = pacemaker.warm_start(job.one("current_yaml"), parameters, job.workdir / "start.yaml")
     starts: dict[str, Path | None] = {"warm": start} if start else {}
-    if start is None or parameters["from_scratch"]:
+    if start is None or parameters.from_scratch:
         starts["scratch"] = None
-    weight = parameters["buffer_weight"]
+    weight = parameters.buffer_weight
     told = pacemaker.Labels(
         frames=labels.train,
         energies_ev=[cohesive_ev(frame, references) for frame in labels.train],
@@ -62,11 +63,11 @@ def fits(job: Job, labels: Labels, references: Mapping[str, float]) -> list[Trie
     return found
 
 
-def _linear(job: Job, labels: Labels, references: Mapping[str, float]) -> Tried:
+def _linear(job: Job[TrainParameters], labels: Labels, references: Mapping[str, float]) -> Tried:
     parameters = job.parameters
-    if parameters["functions_per_element"] != AUTO:  # of any cutoff: the functions are the same
+    if not isinstance(parameters.functions_per_element, str):  # of any cutoff: the functions are the same
         check_environments(
-            linear_basis(parameters["elements"], _ANY_CUTOFF_ANGSTROM, parameters["functions_per_element"]),
+            linear_basis(parameters.elements, _ANY_CUTOFF_ANGSTROM, parameters.functions_per_element),
             labels.train,
         )
     fit = linear.chosen_fit(
@@ -84,10 +85,10 @@ def _linear(job: Job, labels: Labels, references: Mapping[str, float]) -> Tried:
     return _tried(job, "scratch", path, labels, references, report=report)
 
 
-def _choice(chosen: Chosen, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _choice(chosen: Chosen, parameters: TrainParameters) -> dict[str, Any]:
     """As the control half's FitChoice."""
     return {
-        "named": [name for name in Settings.__dataclass_fields__ if parameters[name] != AUTO],
+        "named": list(named_of(parameters)),
         "trials": [_trial(trial) for trial in chosen.trials],
         "trajectories": chosen.groups,
         "folds": chosen.folds,
@@ -109,7 +110,7 @@ def _trial(trial: Trial) -> dict[str, Any]:
 
 
 def _tried(
-    job: Job,
+    job: Job[TrainParameters],
     start: str,
     fitted: Path,
     labels: Labels,
@@ -118,8 +119,8 @@ def _tried(
     report: dict[str, Any] | None = None,
 ) -> Tried:
     """The fit with its core repulsion, and how it does on the test set."""
-    path, radius = job.workdir / f"{start}.yaml", job.parameters["core_repulsion_angstrom"]
+    path, radius = job.workdir / f"{start}.yaml", job.parameters.core_repulsion_angstrom
     basis = BBasisConfiguration(str(fitted))
     (with_core_repulsion(basis, radius) if radius else basis).save(str(path))
-    errors = Comparison(Evaluator(path), labels.test, references, job.parameters["buffer_weight"]).errors()
+    errors = Comparison(Evaluator(path), labels.test, references, job.parameters.buffer_weight).errors()
     return Tried(start, path, errors, loss, report)

@@ -8,11 +8,10 @@ import numpy as np
 from ase import Atoms
 
 from mlip_autopipec.contract.generate import GateProbes, GenerateParameters, Prototype, Variation
-from mlip_autopipec.contract.values import read
 from mlip_autopipec.work import families
 from mlip_autopipec.work.codes.elastic import properties
 from mlip_autopipec.work.codes.phonopy import phonons
-from mlip_autopipec.work.job import Job, Result, TaskFailed
+from mlip_autopipec.work.job import AnyJob, Job, Result, TaskFailed
 from mlip_autopipec.work.steps.variations import keeps_its_shape, mark, vary
 from mlip_autopipec.work.structures import (
     crystal,
@@ -27,9 +26,9 @@ _DRAWS_MAX = 100
 _VARIED = 2
 
 
-def run(job: Job) -> Result:
+def run(job: Job[GenerateParameters]) -> Result:
     """Draw the training and the test structures; the two come from different random streams."""
-    parameters = read(GenerateParameters, job.parameters)
+    parameters = job.parameters
     structures: list[dict[str, Any]] = []
     environments: Counter[str] = Counter()
     redrawn = 0
@@ -66,7 +65,7 @@ def property_cells(prototypes: Sequence[Prototype], probes: GateProbes | None, *
     return asked
 
 
-def _for_properties(job: Job, parameters: GenerateParameters, first: int) -> list[dict[str, Any]]:
+def _for_properties(job: AnyJob, parameters: GenerateParameters, first: int) -> list[dict[str, Any]]:
     """The cells by which the gate compares a potential with the oracle."""
     asked = property_cells(parameters.prototypes, parameters.probes, twins=bool(parameters.twins))
     return [
@@ -78,7 +77,7 @@ def _for_properties(job: Job, parameters: GenerateParameters, first: int) -> lis
     ]
 
 
-def _isolated_atoms(job: Job, parameters: GenerateParameters, first: int) -> list[dict[str, Any]]:
+def _isolated_atoms(job: AnyJob, parameters: GenerateParameters, first: int) -> list[dict[str, Any]]:
     """One atom of each element alone, whose energies are to be the zeros of the fit.
 
     Its cell is a box and not periodic: a mesh of k-points then has Γ alone, and what knows of no plane waves needs no
@@ -100,7 +99,9 @@ def _isolated_atoms(job: Job, parameters: GenerateParameters, first: int) -> lis
     ]
 
 
-def _written(job: Job, number: int, atoms: Atoms, role: str, origin: str, *, why: str = "generated") -> dict[str, Any]:
+def _written(
+    job: AnyJob, number: int, atoms: Atoms, role: str, origin: str, *, why: str = "generated"
+) -> dict[str, Any]:
     path = job.workdir / f"{number:03d}.extxyz"
     write_frames(path, [atoms])
     return {
@@ -146,7 +147,7 @@ def _varied(
     )
 
 
-def _files(job: Job, elements: Sequence[str]) -> Iterator[tuple[Atoms, str]]:
+def _files(job: AnyJob, elements: Sequence[str]) -> Iterator[tuple[Atoms, str]]:
     """Every structure of the user's files, as it is."""
     for path in job.inputs.get("structure", []):
         for number, atoms in enumerate(user_structures(path, elements), 1):

@@ -18,11 +18,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers, covalent_radii
 
 from mlip_autopipec.contract.label import AnyOracle, AseOracle, CalculateParameters, EspressoOracle
-from mlip_autopipec.contract.values import read
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.work.codes.espresso.run import label_by_espresso
 from mlip_autopipec.work.codes.lammps.mpi import load_mpi
-from mlip_autopipec.work.job import Job, Result, TaskFailed
+from mlip_autopipec.work.job import AnyJob, Job, Result, TaskFailed
 from mlip_autopipec.work.structures import Numbers, finite, read_frames, write_frames
 
 #: Property cells of unit cells have no more atoms; supercells for phonons have.
@@ -35,9 +34,9 @@ _CELL_IN_RADII = 2.5
 _SURE = (ModuleNotFoundError, AttributeError, TypeError, ValueError, NotImplementedError)
 
 
-def run(job: Job) -> Result:
+def run(job: Job[CalculateParameters]) -> Result:
     """Label the structure."""
-    asked = read(CalculateParameters, job.parameters)
+    asked = job.parameters
     frames = read_frames(job.one("structure"))
     if len(frames) != 1:
         raise TaskFailed(
@@ -61,7 +60,7 @@ def run(job: Job) -> Result:
     return Result(metrics, {"label": path})
 
 
-def label_with(job: Job, oracle: AnyOracle, atoms: Atoms) -> tuple[Numbers, dict[str, Any]]:
+def label_with(job: AnyJob, oracle: AnyOracle, atoms: Atoms) -> tuple[Numbers, dict[str, Any]]:
     """The oracle's numbers, whatever it is, and the metrics beside them. Raises TaskFailed where it has none."""
     if isinstance(oracle, EspressoOracle):
         return label_by_espresso(job, oracle, atoms)

@@ -37,7 +37,6 @@ from pyace import ACEBBasisSet
 from pyace.basis import BBasisConfiguration
 
 from mlip_autopipec.contract.select import SelectParameters
-from mlip_autopipec.contract.values import read
 from mlip_autopipec.work import families
 from mlip_autopipec.work.ace.evaluator import Evaluator, run_tool
 from mlip_autopipec.work.ace.labels import condition_of
@@ -46,7 +45,7 @@ from mlip_autopipec.work.choosing.acquisition import Candidate, Teacher, by_batc
 from mlip_autopipec.work.choosing.farthest import Farthest
 from mlip_autopipec.work.choosing.information import Information, is_linear
 from mlip_autopipec.work.embedding.embedder import Embedder
-from mlip_autopipec.work.job import Job, Result, TaskFailed, write_atomic
+from mlip_autopipec.work.job import AnyJob, Job, Result, TaskFailed, write_atomic
 from mlip_autopipec.work.structures import read_frames, shortest_distance, write_frames
 
 #: Frames of one trajectory closer than this are too alike for one to test what the other taught.
@@ -59,9 +58,9 @@ _AUDIT_ATOMS = 3
 _CERTIFICATES_MAX = 100
 
 
-def run(job: Job) -> Result:
+def run(job: Job[SelectParameters]) -> Result:
     """Choose candidates and audit structures; each goes to a file of its own."""
-    checked_potential(job)
+    checked_potential(job, job.parameters.fingerprint)
     frames = [frame for path in job.inputs.get("frames", []) for frame in read_frames(path)]
     tools = _Tools(job)
     audit = _audit(frames, tools)
@@ -90,8 +89,8 @@ def run(job: Job) -> Result:
 class _Tools:
     """The potential and what embeds with it, made when first asked for: most campaigns of small cells need neither."""
 
-    def __init__(self, job: Job) -> None:
-        self.parameters = read(SelectParameters, job.parameters)
+    def __init__(self, job: Job[SelectParameters]) -> None:
+        self.parameters = job.parameters
         self._job = job
         self._evaluator: Evaluator | None = None
 
@@ -246,7 +245,7 @@ def _embed(candidates: Sequence[Candidate], tools: _Tools) -> None:
             one.verdict = "not_embedded"
 
 
-def _choose(candidates: Sequence[Candidate], job: Job, tools: _Tools) -> list[Candidate]:
+def _choose(candidates: Sequence[Candidate], job: AnyJob, tools: _Tools) -> list[Candidate]:
     """The chosen; verdicts are set, and in a batch each origin begins with the way in which it was chosen."""
     parameters = tools.parameters
     rng = np.random.default_rng([parameters.seed, 1])
@@ -263,7 +262,7 @@ def _choose(candidates: Sequence[Candidate], job: Job, tools: _Tools) -> list[Ca
     return chosen
 
 
-def _ranking(job: Job, tools: _Tools, structures: Sequence[Atoms]) -> list[int]:
+def _ranking(job: AnyJob, tools: _Tools, structures: Sequence[Atoms]) -> list[int]:
     """Places of the structures that enter the active set, by how many of their environments do: pace_select's order."""
     if not structures:
         return []
@@ -358,11 +357,11 @@ def _near(one: Candidate, others: Sequence[Candidate]) -> bool:
     return any(_close_in_time(one.frame, other.frame) for other in others)
 
 
-def _write(job: Job, chosen: Sequence[Candidate], role: str, first: int) -> list[dict[str, Any]]:
+def _write(job: AnyJob, chosen: Sequence[Candidate], role: str, first: int) -> list[dict[str, Any]]:
     return [_structure(job, one, role, job.workdir / f"{first + n:03d}.extxyz") for n, one in enumerate(chosen)]
 
 
-def _structure(job: Job, one: Candidate, role: str, path: Path) -> dict[str, Any]:
+def _structure(job: AnyJob, one: Candidate, role: str, path: Path) -> dict[str, Any]:
     structure = one.labelled.copy()
     structure.info.update(one.frame.info)
     if one.cell is not None and one.certificate["verdict"] != "whole":

@@ -20,8 +20,7 @@ import numpy as np
 from ase import Atoms
 from pyace import ACEBBasisSet
 
-from mlip_autopipec.contract.generate import GateProbes, Prototype
-from mlip_autopipec.contract.values import read
+from mlip_autopipec.contract.train import TrainParameters
 from mlip_autopipec.work.ace import calibration
 from mlip_autopipec.work.ace.basis import count_functions
 from mlip_autopipec.work.ace.comparison import Comparison
@@ -41,12 +40,12 @@ _PROBE_RATTLE_ANGSTROM = 0.6
 _PROBE_GAMMA_MIN = 1.0
 
 
-def run(job: Job) -> Result:
+def run(job: Job[TrainParameters]) -> Result:
     """Fit, make the active set, measure, and put the potential in its folder whole."""
     parameters = job.parameters
-    phonons.require(read(GateProbes, parameters["probes"]))
+    phonons.require(parameters.probes)
     labels = read_labels(job)
-    references = parameters["reference_energies_ev"] or fit_references(labels.train)
+    references = parameters.reference_energies_ev or fit_references(labels.train)
     started = time.monotonic()
     job.progress(0.1, f"fitting to {len(labels.train)} structures")
     tried = sorted(fits(job, labels, references), key=lambda fit: float(fit.errors["force_mev_per_angstrom"]))
@@ -64,7 +63,7 @@ def run(job: Job) -> Result:
     job.progress(0.8, "measuring")
     if current is not None:
         calibration.note(labels.new, current)
-    basis, weight = ACEBBasisSet(str(potential)), parameters["buffer_weight"]
+    basis, weight = ACEBBasisSet(str(potential)), parameters.buffer_weight
     counts = dict(zip(basis.elements_name, count_functions(basis), strict=True))
     measured = {
         "train": Comparison(evaluator, labels.train, references, weight),
@@ -80,9 +79,7 @@ def run(job: Job) -> Result:
         "test_of_current": before.errors() if before else None,
         "groups": measured["test"].groups(labels.fixed),
         "groups_of_current": before.groups(labels.fixed) if before else [],
-        "conditions": measured["test"].conditions(
-            parameters["conditions"], measured["train"], parameters["audits_max"]
-        ),
+        "conditions": measured["test"].conditions(parameters.conditions, measured["train"], parameters.audits_max),
         "conditions_of_current": _conditions_of_current(labels, current, before, references, job),
         "measures": _measures(job, labels, evaluator, current),
         "calibration": calibration.calibrate(labels.everything),
@@ -90,7 +87,7 @@ def run(job: Job) -> Result:
         "fits": [{"start": fit.start, "force_mev_per_angstrom": fit.errors["force_mev_per_angstrom"]} for fit in tried],
         "loss": list(tried[0].loss),
         "history": _history(job, labels.test, references),
-        "probe_gamma": _probe(evaluator, labels.train, parameters["seed"]),
+        "probe_gamma": _probe(evaluator, labels.train, parameters.seed),
         "reference_energies_ev": references,
         "fingerprint": fingerprint(potential, asi),
         "fit_s": round(fit_s, 3),
@@ -102,24 +99,29 @@ def run(job: Job) -> Result:
 
 
 def _conditions_of_current(
-    labels: Labels, current: Evaluator | None, test: Comparison | None, references: Mapping[str, float], job: Job
+    labels: Labels,
+    current: Evaluator | None,
+    test: Comparison | None,
+    references: Mapping[str, float],
+    job: Job[TrainParameters],
 ) -> list[dict[str, Any]]:
     """What the current potential makes of the audits; it may stay the current one."""
-    names = job.parameters["conditions"]
+    names = job.parameters.conditions
     if current is None or test is None or not names:
         return []
     learned = [frame for frame in labels.train if condition_of(frame.info["origin"]) in names]
-    train = Comparison(current, learned, references, job.parameters["buffer_weight"]) if learned else None
-    return test.conditions(names, train, job.parameters["audits_max"])
+    train = Comparison(current, learned, references, job.parameters.buffer_weight) if learned else None
+    return test.conditions(names, train, job.parameters.audits_max)
 
 
-def _measures(job: Job, labels: Labels, potential: Evaluator, current: Evaluator | None) -> list[dict[str, Any]]:
+def _measures(
+    job: Job[TrainParameters], labels: Labels, potential: Evaluator, current: Evaluator | None
+) -> list[dict[str, Any]]:
     reach = properties.reach_of(labels.train, potential.cutoff_angstrom)
     potentials = {"potential": potential, **({"current": current} if current else {})}
-    probes, found = read(GateProbes, job.parameters["probes"]), list[dict[str, Any]]()
-    prototypes = [read(Prototype, each) for each in job.parameters["prototypes"]]
-    shortest, seed = job.parameters["distance_min_angstrom"], job.parameters["seed"]
-    for prototype in properties.distinct(prototypes):
+    probes, found = job.parameters.probes, list[dict[str, Any]]()
+    shortest, seed = job.parameters.distance_min_angstrom, job.parameters.seed
+    for prototype in properties.distinct(job.parameters.prototypes):
         found += properties.measure(
             prototype, labels.of_properties, potentials, probes, reach, distance_min_angstrom=shortest, seed=seed
         )
@@ -127,15 +129,15 @@ def _measures(job: Job, labels: Labels, potential: Evaluator, current: Evaluator
     return found
 
 
-def _current(job: Job) -> Evaluator | None:
+def _current(job: Job[TrainParameters]) -> Evaluator | None:
     """The current potential; None at bootstrap."""
     return Evaluator(job.one("current_yaml"), job.one("current_asi")) if "current_yaml" in job.inputs else None
 
 
-def _history(job: Job, test: Sequence[Atoms], references: Mapping[str, float]) -> list[dict[str, Any]]:
+def _history(job: Job[TrainParameters], test: Sequence[Atoms], references: Mapping[str, float]) -> list[dict[str, Any]]:
     """Earlier potentials on today's test set: a learning curve compares nothing else."""
-    potentials = zip(job.parameters["earlier_cycles"], job.inputs.get("earlier_yaml", []), strict=True)
-    weight = job.parameters["buffer_weight"]
+    potentials = zip(job.parameters.earlier_cycles, job.inputs.get("earlier_yaml", []), strict=True)
+    weight = job.parameters.buffer_weight
     return [
         {"cycle": cycle, "errors": Comparison(Evaluator(potential), test, references, weight).errors()}
         for cycle, potential in potentials
@@ -153,7 +155,7 @@ def _probe(evaluator: Evaluator, train: Sequence[Atoms], seed: int) -> float:
     return gamma
 
 
-def _place(job: Job, making: Path, new: Sequence[Atoms]) -> dict[str, Path]:
+def _place(job: Job[TrainParameters], making: Path, new: Sequence[Atoms]) -> dict[str, Path]:
     """Put data set and potential where the campaign keeps them, under names that nobody had before.
 
     A run that was cut off or given up may have placed its own, or do so yet: neither replaces the other's, and the
@@ -161,8 +163,8 @@ def _place(job: Job, making: Path, new: Sequence[Atoms]) -> dict[str, Path]:
     """
     written = job.workdir / "dataset.extxyz"
     write_frames(written, new)
-    dataset = place_new(written, job.root / job.parameters["dataset_file"])
-    folder = place_new(making, job.root / job.parameters["potential_folder"])
+    dataset = place_new(written, job.root / job.parameters.dataset_file)
+    folder = place_new(making, job.root / job.parameters.potential_folder)
     return {
         "potential_yaml": folder / "potential.yaml",
         "potential_asi": folder / "potential.asi",

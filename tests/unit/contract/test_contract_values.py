@@ -27,6 +27,8 @@ from mlip_autopipec.contract.label import (
     oracle_from,
 )
 from mlip_autopipec.contract.select import Embedding, SelectionSettings, SelectParameters, Shares
+from mlip_autopipec.contract.tasks import parameters_from
+from mlip_autopipec.contract.train import PacemakerSettings, Stage, TrainParameters
 from mlip_autopipec.contract.values import given, plain, read
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import Phase
@@ -114,6 +116,89 @@ def test_what_the_program_makes_itself_is_judged_too() -> None:
         make_task(3, Phase.SELECTION, 0, SelectParameters(**{**given(PARAMETERS), "candidates_max": 0}))
 
 
+LINEAR = TrainParameters(
+    elements=("Cu", "Au"),
+    cutoff_angstrom="auto",
+    functions_per_element="auto",
+    energy_weight="auto",
+    force_weight=1.0,
+    stress_weight="auto",
+    ridge="auto",
+    smoothness="auto",
+    energy_need_mev_per_atom=5.0,
+    force_need_mev_per_angstrom=30.0,
+    core_repulsion_angstrom=1.5,
+    prototypes=(Prototype(structure="fcc", elements=("Cu",), lattice_constant_angstrom=3.6),),
+    probes=GateProbes(phonons=PhononProbes()),
+    potential_folder="potentials/002",
+    dataset_file="dataset/002.extxyz",
+    conditions=("Cu fcc 300 K nvt",),
+    functions_min=40,
+    earlier_cycles=(0, 1),
+    reference_energies_ev={"Cu": -3.5, "Au": -2.0},
+    seed=4,
+)
+PACEMAKER = TrainParameters(
+    trainer="pacemaker",
+    elements=("Cu",),
+    cutoff_angstrom=5,
+    functions_per_element=20,
+    energy_weight=1,
+    force_weight=1,
+    ridge=1e-8,
+    pacemaker=PacemakerSettings(
+        python="/opt/py", densities=1, stages=(Stage(kappa=0.5, iterations=12),), ladder_step=10
+    ),
+    from_scratch=True,
+    potential_folder="potentials/000",
+    dataset_file="dataset/000.extxyz",
+    reference_energies_ev=None,
+    seed=4,
+)
+
+
+@pytest.mark.parametrize(
+    ("cycle", "asked", "name"),
+    [
+        (2, LINEAR, "c002.training.0000-2ad765"),
+        (2, replace(LINEAR, any_cost=True), "c002.training.0000-78bac9"),
+        (0, PACEMAKER, "c000.training.0000-76161f"),
+        (0, replace(PACEMAKER, any_cost=True), "c000.training.0000-297513"),
+    ],
+)
+def test_a_fit_is_read_as_it_was_written(cycle: int, asked: TrainParameters, name: str) -> None:
+    """Numbers or `auto`; the task has the name of before there was the contract; what is of later is left out."""
+    task = make_task(cycle, Phase.TRAINING, 0, asked)
+    content = json.loads(json.dumps(parameters_json(task.parameters)))
+    assert parameters_from(content) == task.parameters == asked
+    assert content == plain(task.parameters)
+    assert ("any_cost" in content) == asked.any_cost
+    assert task.id == name
+
+
+@pytest.mark.parametrize(
+    ("changed", "key"),
+    [
+        ({"cutoff_angstrom": 0.0}, "cutoff_angstrom"),
+        ({"ridge": "often"}, "ridge"),
+        ({"stress_weight": -1.0}, "stress_weight"),
+        ({"functions_per_element": 2.5}, "functions_per_element"),
+        ({"pacemaker": {"stages": []}}, "stages"),
+        ({"energy_need_mev_per_atom": 0.0}, "energy_need_mev_per_atom"),
+    ],
+)
+def test_a_fit_beyond_its_bounds_is_none(changed: dict[str, Any], key: str) -> None:
+    """`auto` or a number within bounds, and nothing else."""
+    with pytest.raises(ValidationError, match=key):
+        TypeAdapter(TrainParameters).validate_python({**plain(PACEMAKER), **changed})
+
+
+def test_a_kind_that_nobody_knows_is_named() -> None:
+    """With those that there are."""
+    with pytest.raises(ValueError, match=r"kind: expected one of generate, .*, train, got 'dance'"):
+        parameters_from({"kind": "dance"})
+
+
 ORACLE = EspressoOracle(
     pseudo_folder="/upf",
     k_spacing_inverse_angstrom=0.2,
@@ -143,7 +228,7 @@ def test_what_stands_in_a_mapping_has_bounds_too() -> None:
         judged.validate_python({**plain(ORACLE), "starting_magnetization": {"Al": 1.5}})
 
 
-@pytest.mark.parametrize("kind", [Embedding, Shares, SelectionSettings, SelectParameters])
+@pytest.mark.parametrize("kind", [Embedding, Shares, SelectionSettings, SelectParameters, PacemakerSettings, Stage])
 def test_every_field_says_what_it_is(kind: type) -> None:
     """The reference is made of it; what a task alone has may go without."""
     schema = TypeAdapter(kind).json_schema()["properties"]

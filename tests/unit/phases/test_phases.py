@@ -11,6 +11,7 @@ from mlip_autopipec.contract.explore import Continuation, ExploreParameters, Str
 from mlip_autopipec.contract.generate import GenerateParameters
 from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.select import SelectParameters
+from mlip_autopipec.contract.train import TrainParameters
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
@@ -26,7 +27,7 @@ from mlip_autopipec.data_models.digest import (
 )
 from mlip_autopipec.data_models.outcome import Calibration, Ending, ExploreMetrics, TrainMetrics
 from mlip_autopipec.data_models.state import Stage, TaskRecord, WorkflowState
-from mlip_autopipec.data_models.task import Resources, Task, TrainParameters
+from mlip_autopipec.data_models.task import Resources, Task
 from mlip_autopipec.errors import BugError, OperatorError
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.phases.common import artefact

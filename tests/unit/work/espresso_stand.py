@@ -44,7 +44,7 @@ def oracle_of(**changes: Any) -> EspressoOracle:
     return read(EspressoOracle, plain({**settings, **changes}))
 
 
-def job_for(root: Path, atoms: Atoms, **changes: Any) -> Job:
+def job_for(root: Path, atoms: Atoms, **changes: Any) -> Job[CalculateParameters]:
     """The task that labels the structure."""
     path = root / "structure.extxyz"
     path.parent.mkdir(parents=True, exist_ok=True)

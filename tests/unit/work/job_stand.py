@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -20,19 +20,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from mlip_autopipec.contract.explore import ExploreParameters, Walker
 from mlip_autopipec.contract.generate import Prototype
+from mlip_autopipec.contract.tasks import AnyParameters
+from mlip_autopipec.contract.train import TrainParameters
 from mlip_autopipec.contract.values import plain, read
 from mlip_autopipec.data_models.base import FileRef, Phase
 from mlip_autopipec.data_models.outcome import Outcome
-from mlip_autopipec.data_models.task import (
-    Input,
-    Parameters,
-    Resources,
-    Task,
-    TaskFile,
-    TrainParameters,
-    make_task,
-    parameters_json,
-)
+from mlip_autopipec.data_models.task import Input, Parameters, Resources, Task, TaskFile, make_task
 from mlip_autopipec.schedulers.shipment import pack
 from mlip_autopipec.work.job import Job
 from mlip_autopipec.work.structures import crystal, write_frames
@@ -46,6 +39,7 @@ PHASES = {
     "calculate": Phase.CALCULATION,
     "train": Phase.TRAINING,
 }
+P = TypeVar("P", bound=AnyParameters)
 #: Seconds that any one task of these tests may take on a busy machine.
 TASK_TIMEOUT_S = 100
 
@@ -115,7 +109,7 @@ def task_of(
     return make_task(1, phase, number, parameters, named, Resources(walltime_s=walltime_s))
 
 
-def job_of(root: Path, parameters: Parameters, inputs: Mapping[str, list[Path]] | None = None) -> Job:
+def job_of(root: Path, parameters: P, inputs: Mapping[str, list[Path]] | None = None) -> Job[P]:
     """The task as its module sees it, for calls within this process; the folder is made."""
     task = task_of(parameters)
     folder = root / task.workdir
@@ -124,20 +118,15 @@ def job_of(root: Path, parameters: Parameters, inputs: Mapping[str, list[Path]] 
         root=root,
         workdir=folder,
         task=task.id,
-        parameters=parameters_json(parameters),
+        parameters=read(type(parameters), plain(task.parameters)),
         inputs=inputs or {},
         cores=1,
     )
 
 
-def asked_of(job: Job) -> ExploreParameters:
-    """What a walker's job is asked to do."""
-    return read(ExploreParameters, job.parameters)
-
-
-def start_of(job: Job) -> Atoms:
+def start_of(job: Job[ExploreParameters]) -> Atoms:
     """The crystal that a walker starts from."""
-    prototype = asked_of(job).walker.prototype
+    prototype = job.parameters.walker.prototype
     assert prototype is not None
     return crystal(prototype)
 

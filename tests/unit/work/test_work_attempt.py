@@ -300,7 +300,7 @@ def test_a_life_that_lost_its_claim_says_no_more_and_stops(tmp_path: Path) -> No
         root=tmp_path,
         workdir=tmp_path / "run-1",
         task="one",
-        parameters={},
+        parameters=None,
         inputs={},
         cores=1,
         task_folder=tmp_path,
@@ -315,7 +315,7 @@ def test_a_life_that_lost_its_claim_says_no_more_and_stops(tmp_path: Path) -> No
     assert job.stopping.is_set()
 
 
-def runs_of(folder: Path, *contents: dict[str, str]) -> Job:
+def runs_of(folder: Path, *contents: dict[str, str]) -> Job[None]:
     """A new run of a task whose earlier ones have left these files, the first of them in the task's folder itself."""
     for number, files in enumerate(contents):
         run = make_run_folder(folder)[0] if number else folder
@@ -323,7 +323,7 @@ def runs_of(folder: Path, *contents: dict[str, str]) -> Job:
             (run / name).parent.mkdir(parents=True, exist_ok=True)
             (run / name).write_text(text)
     run, before = make_run_folder(folder)
-    return Job(root=folder, workdir=run, task="one", parameters={}, inputs={}, cores=1, before=before)
+    return Job(root=folder, workdir=run, task="one", parameters=None, inputs={}, cores=1, before=before)
 
 
 def found(folder: Path) -> list[str]:
@@ -669,7 +669,7 @@ def test_a_file_that_a_code_tells_by_its_true_path_is_found_behind_the_link(tmp_
     (scratch / "task").mkdir(parents=True)
     root.mkdir()
     (root / "cycles").symlink_to(scratch)
-    job = Job(root=root, workdir=root / "cycles/task", task="t", parameters={}, inputs={}, cores=1)
+    job = Job(root=root, workdir=root / "cycles/task", task="t", parameters=None, inputs={}, cores=1)
     for path in (scratch / "task/there", tmp_path / "elsewhere"):
         path.write_bytes(b"x")
     assert job.ref(scratch / "task/there")["path"] == "cycles/task/there"
@@ -728,7 +728,7 @@ def test_names_that_something_else_has_are_gone_round(tmp_path: Path, make: Call
         make(folder / name)
     made, _ = make_run_folder(folder)
     assert made.name == "run-2"
-    job = Job(root=tmp_path, workdir=made, task="t", parameters={}, inputs={}, cores=1, task_folder=folder)
+    job = Job(root=tmp_path, workdir=made, task="t", parameters=None, inputs={}, cores=1, task_folder=folder)
     job.progress(0.5, "half")
     (made / "fit").mkdir()
     (made / "fit" / "potential.yaml").touch()

@@ -1,5 +1,6 @@
 """The linear fit by normal equations, and what `auto` chooses."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from ase import Atoms
 from job_stand import copper, job_of, labelled, strained_copper, train_parameters
 
+from mlip_autopipec.contract.train import AUTO, TrainParameters
 from mlip_autopipec.data_models.outcome import TrainMetrics
 from mlip_autopipec.work.structures import write_frames
 
@@ -14,7 +16,7 @@ pytest.importorskip("pyace", reason="needs the demo extra")
 
 from mlip_autopipec.work.ace import choice
 from mlip_autopipec.work.ace.basis import linear_basis
-from mlip_autopipec.work.ace.choice import AUTO, folds_of
+from mlip_autopipec.work.ace.choice import folds_of
 from mlip_autopipec.work.ace.evaluator import DesignMatrix
 from mlip_autopipec.work.ace.labels import fit_references, strain_derivative_ev
 from mlip_autopipec.work.ace.moments import KINDS, Grid, Moments, fold_moments, solve, solve_trial, total
@@ -30,8 +32,8 @@ def labels(count: int, first: int = 0) -> list[Atoms]:
     return [labelled(strained_copper(seed), name=f"label-{seed:03d}") for seed in range(first, first + count)]
 
 
-def parameters(**changes: Any) -> dict[str, Any]:
-    return {**train_parameters(elements=("Cu",)).model_dump(), **changes}
+def parameters(**changes: Any) -> TrainParameters:
+    return train_parameters(elements=("Cu",), **changes)
 
 
 def stress_error(fit: linear.Fit, frames: list[Atoms]) -> float:
@@ -159,8 +161,8 @@ def test_a_need_may_ask_for_more_than_the_smallest() -> None:
     references = fit_references(train)
     auto = parameters(**dict.fromkeys(_ALL, AUTO) | {"cutoff_angstrom": 4.5})
     thrifty = choice.choose(train, references, auto)
-    best = choice.choose(train, references, {**auto, "force_need_mev_per_angstrom": 1e-9})
-    assert choice.choose(train, references, {**auto, "any_cost": True}).settings == best.settings
+    best = choice.choose(train, references, replace(auto, force_need_mev_per_angstrom=1e-9))
+    assert choice.choose(train, references, replace(auto, any_cost=True)).settings == best.settings
     lowest = min((trial for trial in best.trials if trial.why == "functions"), key=lambda trial: trial.score)
     assert best.settings.functions_per_element == lowest.settings.functions_per_element
     assert thrifty.settings.functions_per_element <= best.settings.functions_per_element
@@ -191,7 +193,7 @@ def test_what_audits_found_too_small_is_not_taken_again() -> None:
         if trial.why == "functions" and trial.score <= 1.1 * best
     )
     taken = [
-        choice.choose(train, references, {**auto, "functions_min": size}).settings.functions_per_element
+        choice.choose(train, references, replace(auto, functions_min=size)).settings.functions_per_element
         for size in (near[-1], 999)
     ]
     assert free.settings.functions_per_element == near[0]

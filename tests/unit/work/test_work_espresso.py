@@ -17,6 +17,7 @@ from ase import Atoms, units
 from ase.build import fcc100
 from espresso_stand import ALUMINIUM, PSEUDO_FOLDER, aluminium, job_for, needs_pw, oracle_of
 
+from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.data_models.outcome import CalculateMetrics
 from mlip_autopipec.work.codes.espresso.input import render_input
 from mlip_autopipec.work.codes.espresso.output import ending
@@ -51,7 +52,7 @@ def slab(layers: int) -> Atoms:
     return atoms
 
 
-def labelled(job: Job) -> CalculateMetrics:
+def labelled(job: Job[CalculateParameters]) -> CalculateMetrics:
     """Run the task: its metrics as the daemon reads them."""
     return CalculateMetrics.model_validate({"kind": "calculate", **calculation.run(job).metrics})
 
@@ -253,7 +254,7 @@ def test_without_memory_for_any_way_the_scheduler_is_asked_for_more(tmp_path: Pa
     assert failed.value.reason == "out_of_memory"
 
 
-def stopped(root: Path) -> Job:
+def stopped(root: Path) -> Job[CalculateParameters]:
     """A job that was asked to end in the middle of an SCF, and has left what is needed to go on."""
     job = job_for(root, slab(12), **SLAB, electron_maxstep=300, smearing={"kind": "mv", "width_ry": 0.005})
 

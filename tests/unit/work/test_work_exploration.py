@@ -16,9 +16,10 @@ import pytest
 from ase import Atoms, units
 from ase.build import bulk
 from ase.io import read, write
-from job_stand import Fitted, asked_of, explore_parameters, fit_alloy, fit_once, job_of, start_of
+from job_stand import Fitted, explore_parameters, fit_alloy, fit_once, job_of, start_of
 from scipy.spatial.transform import Rotation
 
+from mlip_autopipec.contract.explore import ExploreParameters
 from mlip_autopipec.contract.generate import Prototype
 from mlip_autopipec.data_models.outcome import ExploreMetrics, Progress
 from mlip_autopipec.work import families
@@ -58,12 +59,12 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
 @pytest.fixture
 def walk(
     fitted: Fitted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., tuple[ExploreMetrics, list[Atoms], Job]]:
+) -> Callable[..., tuple[ExploreMetrics, list[Atoms], Job[ExploreParameters]]]:
     """Run a walker in its folder: what it says, the frames that it kept, and where."""
 
     def run(
         walker: dict[str, Any] | None = None, inputs: dict[str, list[Path]] | None = None, **changes: Any
-    ) -> tuple[ExploreMetrics, list[Atoms], Job]:
+    ) -> tuple[ExploreMetrics, list[Atoms], Job[ExploreParameters]]:
         job = job_of(tmp_path, explore_parameters(walker, **changes), inputs or fitted.inputs)
         monkeypatch.chdir(job.workdir)
         result = exploration.run(job)
@@ -74,17 +75,17 @@ def walk(
     return run
 
 
-Walk = Callable[..., tuple[ExploreMetrics, list[Atoms], Job]]
+Walk = Callable[..., tuple[ExploreMetrics, list[Atoms], Job[ExploreParameters]]]
 
 
-def render(job: Job, evaluator: Evaluator) -> str:
+def render(job: Job[ExploreParameters], evaluator: Evaluator) -> str:
     """The input of a walker of copper."""
     volume = start_of(job).get_volume()
     lines = WheelEngine(evaluator, ["Cu"]).potential_lines(5)
-    return render_input(asked_of(job), lines, volume_angstrom3=volume, present=["Cu"])
+    return render_input(job.parameters, lines, volume_angstrom3=volume, present=["Cu"])
 
 
-def thermo(job: Job) -> list[dict[str, float]]:
+def thermo(job: Job[ExploreParameters]) -> list[dict[str, float]]:
     """The rows that LAMMPS printed, by column."""
     lines = (job.workdir / "log.lammps").read_text().splitlines()
     start = next(number for number, line in enumerate(lines) if line.split()[:1] == ["Step"])
@@ -179,7 +180,7 @@ def test_energy_is_conserved_without_a_thermostat(
     script = render(job, evaluator)
     free = re.sub(r"(?m)^fix integrate .*$", "fix integrate all nve", script)
     assert free != script
-    assert WheelEngine(evaluator, ["Cu"]).run(job, asked_of(job), free, "lammps").stopped is None
+    assert WheelEngine(evaluator, ["Cu"]).run(job, job.parameters, free, "lammps").stopped is None
     total = np.array([row["TotEng"] for row in thermo(job)])
     potential = np.array([row["PotEng"] for row in thermo(job)])
     assert len(total) == 5
@@ -306,12 +307,14 @@ class Spoiled(Evaluator):
         return result if self._calls >= 0 else self._spoil(result)
 
 
-def run_spoiled(fitted: Fitted, job: Job, calls: int, spoil: Callable[[Evaluation], Evaluation]) -> str | None:
+def run_spoiled(
+    fitted: Fitted, job: Job[ExploreParameters], calls: int, spoil: Callable[[Evaluation], Evaluation]
+) -> str | None:
     """Why the wheel was stopped."""
     evaluator = Spoiled(fitted, calls, spoil)
     write_data(job.workdir / "structure.data", start_of(job), ["Cu"])
     os.chdir(job.workdir)
-    return WheelEngine(evaluator, ["Cu"]).run(job, asked_of(job), render(job, evaluator), "lammps").stopped
+    return WheelEngine(evaluator, ["Cu"]).run(job, job.parameters, render(job, evaluator), "lammps").stopped
 
 
 @pytest.mark.parametrize(
@@ -377,7 +380,7 @@ def test_a_walker_that_was_stopped_goes_on_as_if_it_had_not(walk: Walk, fitted: 
 class Asked:
     """The wish that a walker may stop, once its trace has come to a step."""
 
-    def __init__(self, job: Job, step: int) -> None:
+    def __init__(self, job: Job[ExploreParameters], step: int) -> None:
         self._trace = job.workdir / "gamma.csv"
         self._step = step
 
@@ -407,7 +410,7 @@ def test_an_error_in_the_input_is_a_crash_with_lammps_own_words(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(TaskFailed, match=r"LAMMPS: .*no_such_command") as failed:
         WheelEngine(Evaluator(fitted.yaml), ["Cu"]).run(
-            job, asked_of(job), "no_such_command\n# --- run ---\nrun 1\n", "lammps"
+            job, job.parameters, "no_such_command\n# --- run ---\nrun 1\n", "lammps"
         )
     assert failed.value.reason == "crashed"
 
@@ -648,7 +651,7 @@ def test_an_engine_that_differs_from_pyace_is_refused(fitted: Fitted, tmp_path: 
     evaluator = Evaluator(fitted.yaml, fitted.asi)
     engine = Elsewhere(Evaluator(tmp_path / "other.yaml", fitted.asi))
     with pytest.raises(TaskFailed, match=r"engine's energy and pyace's differ by (0\.0001|1e-05), rel") as failed:
-        probe(job, asked_of(job), start_of(job), evaluator, engine)
+        probe(job, job.parameters, start_of(job), evaluator, engine)
     assert failed.value.reason == "bad_input"
 
 
@@ -665,7 +668,7 @@ def test_a_blind_active_set_is_refused(fitted: Fitted, tmp_path: Path) -> None:
     evaluator = Evaluator(fitted.yaml, tmp_path / "blind.asi")
     job = job_of(tmp_path, explore_parameters(), fitted.inputs)
     with pytest.raises(TaskFailed, match=r"it is blind") as failed:
-        probe(job, asked_of(job), start_of(job), evaluator, WheelEngine(evaluator, ["Cu"]))
+        probe(job, job.parameters, start_of(job), evaluator, WheelEngine(evaluator, ["Cu"]))
     assert failed.value.reason == "bad_input"
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from job_stand import Fitted, asked_of, explore_parameters, fit_once, job_of, start_of
+from job_stand import Fitted, explore_parameters, fit_once, job_of, start_of
 from ruamel.yaml import YAML
 
-from mlip_autopipec.contract.explore import NativeSettings, WheelSettings
+from mlip_autopipec.contract.explore import ExploreParameters, NativeSettings, WheelSettings
 from mlip_autopipec.contract.values import plain
 from mlip_autopipec.data_models.outcome import ExploreMetrics
 from mlip_autopipec.work.codes.lammps.files import (
@@ -75,10 +75,10 @@ def stand_in(**changes: Any) -> StandIn:
 
 
 @pytest.fixture
-def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job[ExploreParameters]]:
     """A walker's job with its structure written."""
 
-    def make(walker: dict[str, Any] | None = None, **changes: Any) -> Job:
+    def make(walker: dict[str, Any] | None = None, **changes: Any) -> Job[ExploreParameters]:
         made = job_of(tmp_path, explore_parameters(walker, **changes))
         monkeypatch.chdir(made.workdir)
         write_data(made.workdir / "structure.data", start_of(made), ["Cu"])
@@ -87,11 +87,11 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
     return make
 
 
-def script(job: Job, engine: NativeEngine, checkpoint: str | None = None) -> str:
+def script(job: Job[ExploreParameters], engine: NativeEngine, checkpoint: str | None = None) -> str:
     """The walker's input."""
     return render_input(
-        asked_of(job),
-        engine.potential_lines(asked_of(job).stride),
+        job.parameters,
+        engine.potential_lines(job.parameters.stride),
         volume_angstrom3=376.4,
         present=["Cu"],
         checkpoint=checkpoint,
@@ -99,7 +99,7 @@ def script(job: Job, engine: NativeEngine, checkpoint: str | None = None) -> str
 
 
 def test_the_inputs_of_both_engines_differ_in_the_potential_s_lines_alone(
-    fitted: Fitted, job: Callable[..., Job]
+    fitted: Fitted, job: Callable[..., Job[ExploreParameters]]
 ) -> None:
     """Everything else is one template, which the tests of the wheel run line for line."""
     one = job({"ensemble": "npt", "swaps": {}}, distances_min_angstrom={"Cu-Cu": 1.7})
@@ -107,7 +107,7 @@ def test_the_inputs_of_both_engines_differ_in_the_potential_s_lines_alone(
     wheel = WheelEngine(Evaluator(fitted.yaml, fitted.asi), ["Cu"])
     lines = {
         engine: render_input(
-            asked_of(one), engine.potential_lines(5), volume_angstrom3=376.4, present=["Cu"]
+            one.parameters, engine.potential_lines(5), volume_angstrom3=376.4, present=["Cu"]
         ).splitlines()
         for engine in (native, wheel)
     }
@@ -127,23 +127,23 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
     return fit_once(tmp_path_factory)
 
 
-def test_a_program_runs_to_its_end(job: Callable[..., Job]) -> None:
+def test_a_program_runs_to_its_end(job: Callable[..., Job[ExploreParameters]]) -> None:
     """All steps, with its own log and input beside it; the launcher and the arguments stand where they belong."""
     one, engine = (
         job({"steps": 60}),
         stand_in(launcher=("env", "-u", "OMP_NUM_THREADS"), arguments=("-echo", "log"), suffix="omp"),
     )
-    assert engine.run(one, asked_of(one), script(one, engine), "lammps").stopped is None
+    assert engine.run(one, one.parameters, script(one, engine), "lammps").stopped is None
     assert read_trace(one.workdir / "gamma.csv")[:, 0].tolist() == list(range(0, 61, 5))
     assert find_halt((one.workdir / "log.lammps").read_text()) is None
     assert "fix integrate all nvt" in (one.workdir / "in.lammps").read_text()
     assert "OMP_NUM_THREADS" in (one.workdir / "log.lammps").read_text()
 
 
-def test_a_program_halts_with_its_frame_dumped(job: Callable[..., Job]) -> None:
+def test_a_program_halts_with_its_frame_dumped(job: Callable[..., Job[ExploreParameters]]) -> None:
     """As the wheel does: the halt is in the log, and its frame in the dump."""
     one, engine = job({"temperature_kelvin": 2000.0}, gamma_select=10.0, gamma_halt=60.0), stand_in()
-    assert engine.run(one, asked_of(one), script(one, engine), "lammps").stopped is None
+    assert engine.run(one, one.parameters, script(one, engine), "lammps").stopped is None
     halt = find_halt((one.workdir / "log.lammps").read_text())
     assert halt is not None
     assert halt.fix == "halt_gamma"
@@ -151,13 +151,15 @@ def test_a_program_halts_with_its_frame_dumped(job: Callable[..., Job]) -> None:
     assert frames[halt.step].arrays["gamma"].max() == pytest.approx(halt.value, rel=1e-6)
 
 
-def test_a_program_that_is_asked_to_stop_leaves_a_checkpoint_to_go_on_from(job: Callable[..., Job]) -> None:
+def test_a_program_that_is_asked_to_stop_leaves_a_checkpoint_to_go_on_from(
+    job: Callable[..., Job[ExploreParameters]],
+) -> None:
     """The file tells it; it ends in good order, and the next run begins at the step where it stopped."""
     one, engine = job({"steps": 10_000_000, "temperature_kelvin": 100.0}), stand_in()
     stopping = threading.Event()
     one = replace(one, stopping=stopping)
     threading.Timer(1.0, stopping.set).start()
-    assert engine.run(one, asked_of(one), script(one, engine), "lammps").stopped is None
+    assert engine.run(one, one.parameters, script(one, engine), "lammps").stopped is None
     halt = find_halt((one.workdir / "log.lammps").read_text())
     assert halt is not None
     assert (halt.fix, find_checkpoint(one.workdir)) == ("halt_asked", "checkpoint.last")
@@ -166,9 +168,9 @@ def test_a_program_that_is_asked_to_stop_leaves_a_checkpoint_to_go_on_from(job: 
     assert told["gamma_max"] >= 0
     stopping.clear()
     prepare(one.workdir, "checkpoint.last")
-    asked = asked_of(one)
+    asked = one.parameters
     more = replace(one, parameters=plain(replace(asked, walker=replace(asked.walker, steps=halt.step + 20))))
-    engine.run(more, asked_of(more), script(more, engine, "checkpoint.last"), "lammps")
+    engine.run(more, more.parameters, script(more, engine, "checkpoint.last"), "lammps")
     assert read_trace(one.workdir / "gamma.csv")[-5:, 0].tolist() == [halt.step + 5 * more for more in range(5)]
 
 
@@ -176,7 +178,9 @@ def test_a_program_that_is_asked_to_stop_leaves_a_checkpoint_to_go_on_from(job: 
     ("change", "words"),
     [(("timestep 0.002", "timestep 2"), "LAMMPS: ERROR"), (("units metal", "no_such_command"), None)],
 )
-def test_a_program_s_errors_are_told_apart(job: Callable[..., Job], change: tuple[str, str], words: str | None) -> None:
+def test_a_program_s_errors_are_told_apart(
+    job: Callable[..., Job[ExploreParameters]], change: tuple[str, str], words: str | None
+) -> None:
     """Atoms gone astray are how a walker ends; everything else that LAMMPS refuses is a crash in its own words."""
     one, engine = (
         job(
@@ -191,31 +195,31 @@ def test_a_program_s_errors_are_told_apart(job: Callable[..., Job], change: tupl
     spoiled = script(one, engine).replace(*change)
     if words is None:
         with pytest.raises(TaskFailed, match=r"lmp ended with status 1: ERROR: Unknown command: no_such") as failed:
-            engine.run(one, asked_of(one), spoiled, "lammps")
+            engine.run(one, one.parameters, spoiled, "lammps")
         assert failed.value.reason == "crashed"
     else:
-        stopped = engine.run(one, asked_of(one), spoiled, "lammps").stopped
+        stopped = engine.run(one, one.parameters, spoiled, "lammps").stopped
         assert stopped is not None
         assert stopped.startswith(words)
 
 
-def test_a_program_that_is_not_there_is_named(job: Callable[..., Job]) -> None:
+def test_a_program_that_is_not_there_is_named(job: Callable[..., Job[ExploreParameters]]) -> None:
     """The key of site.yaml and what could not be run."""
     one, engine = job(), stand_in(command="lmp_of_elsewhere")
     with pytest.raises(
         TaskFailed, match=r"exploration\.engine cannot be run: lmp_of_elsewhere: No such file"
     ) as failed:
-        engine.run(one, asked_of(one), "run 0\n", "lammps")
+        engine.run(one, one.parameters, "run 0\n", "lammps")
     assert failed.value.reason == "bad_input"
 
 
-def test_the_price_of_gamma_is_that_of_a_probe_s_two_runs(job: Callable[..., Job]) -> None:
+def test_the_price_of_gamma_is_that_of_a_probe_s_two_runs(job: Callable[..., Job[ExploreParameters]]) -> None:
     """(with - without) for each look, spread over the stride, as part of the whole."""
     one, engine = job(), stand_in()
     engine._measure("Loop time of 9 on 1\nLoop time of 0.5 on 1 procs\nLoop time of 0.1 on 1 procs\n")
     assert engine._gamma_share(5) == pytest.approx(0.04 / 5 / (0.04 / 5 + 0.01))
     lines = script(one, engine).replace("run 40 upto", "run 0\n" + "\n".join(stand_in().timing_lines()[::2]))
-    assert engine.run(one, asked_of(one), lines, "probe").stopped is None
+    assert engine.run(one, one.parameters, lines, "probe").stopped is None
 
 
 # --- a real one ------------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ import pytest
 from ase import Atoms
 from job_stand import Site, copper, job_of, labelled, ref, task_of, train_parameters
 
+from mlip_autopipec.contract.train import PacemakerSettings, Stage
 from mlip_autopipec.data_models.outcome import Progress, TrainMetrics
-from mlip_autopipec.data_models.task import PacemakerSettings, Stage
 from mlip_autopipec.work.job import Result, TaskFailed
 from mlip_autopipec.work.structures import write_frames
 
@@ -68,7 +68,7 @@ def fitted(labels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> tupl
     """A whole training in two stages, the first of which grows the basis."""
     root = tmp_path_factory.mktemp("pacemaker")
     settings = small((0.95, 25), (0.1, 10))
-    settings["pacemaker"] = settings["pacemaker"].model_copy(update={"ladder_step": 8})
+    settings["pacemaker"] = replace(settings["pacemaker"], ladder_step=8)
     job = job_of(root, train_parameters(**settings, core_repulsion_angstrom=1.5), {"label": labels})
     return root, training.run(job)
 
@@ -180,7 +180,7 @@ def test_a_structure_that_vanished_from_the_fit_is_a_failure(fitted: tuple[Path,
 def test_what_pacemaker_says_last_is_the_reason(labels: list[Path], tmp_path: Path) -> None:
     """A Python without it is told as it is."""
     settings = small((0.5, 1))
-    settings["pacemaker"] = settings["pacemaker"].model_copy(update={"python": "/usr/bin/python3"})
+    settings["pacemaker"] = replace(settings["pacemaker"], python="/usr/bin/python3")
     with pytest.raises(TaskFailed, match=r"tabulate in /usr/bin/python3 ended with status 1: .*No module"):
         training.run(job_of(tmp_path, train_parameters(**settings), {"label": labels}))
 
@@ -199,7 +199,7 @@ def test_a_ladder_is_climbed_once(fitted: tuple[Path, Result]) -> None:
 
 def test_a_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
     """Half a file, or a whole one of fewer functions, is no start; a good one is, and what it told is kept."""
-    parameters = train_parameters(**small()).model_dump(mode="json")
+    parameters = train_parameters(**small())
     basis, interim = pacemaker.basis_of(parameters), tmp_path / "interim_potential_0.yaml"
     shape = pacemaker._shape(basis)
     basis.save(str(interim))
@@ -219,7 +219,7 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
 
 def test_only_a_potential_of_the_same_shape_is_a_warm_start(tmp_path: Path) -> None:
     """Its core repulsion is taken off, or pairs closer than it would stay invisible to the fit."""
-    parameters = train_parameters(**small()).model_dump(mode="json")
+    parameters = train_parameters(**small())
     current, target = tmp_path / "current.yaml", tmp_path / "start.yaml"
     with_core_repulsion(pacemaker.basis_of(parameters), 1.7).save(str(current))
     assert pacemaker.warm_start(current, parameters, target) == target
@@ -228,8 +228,8 @@ def test_only_a_potential_of_the_same_shape_is_a_warm_start(tmp_path: Path) -> N
     for name in ("r_in", "delta_in", "inner_cutoff_type", "rho_cut", "drho_cut"):
         assert getattr(block, name) == getattr(fresh, name)
     assert list(block.core_rep_parameters) == list(fresh.core_rep_parameters)
-    for other in ({"functions_per_element": 16}, {"cutoff_angstrom": 5.0}):
-        assert pacemaker.warm_start(current, {**parameters, **other}, target) is None
+    for other in (replace(parameters, functions_per_element=16), replace(parameters, cutoff_angstrom=5.0)):
+        assert pacemaker.warm_start(current, other, target) is None
 
 
 def test_energies_that_pacemaker_would_shift_are_refused(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_the_shipped_work_half_fits_with_it(labels: list[Path], tmp_path: Path) 
         target.write_bytes(path.read_bytes())
         inputs.append(("label", ref(tmp_path, target)))
     settings = small((0.5, 3))
-    settings["pacemaker"] = settings["pacemaker"].model_copy(update={"python": None})
+    settings["pacemaker"] = replace(settings["pacemaker"], python=None)
     task = task_of(train_parameters(**settings), inputs)
     site.place(task)
     command = site.command(task)

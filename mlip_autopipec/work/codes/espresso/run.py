@@ -42,7 +42,7 @@ from mlip_autopipec.work.codes.espresso.output import (
     version,
 )
 from mlip_autopipec.work.codes.espresso.settings import check_pseudopotentials, settings
-from mlip_autopipec.work.job import Job, TaskFailed, as_json, write_atomic
+from mlip_autopipec.work.job import AnyJob, TaskFailed, as_json, write_atomic
 from mlip_autopipec.work.structures import Numbers
 
 #: How a class of failure is told to the control half; the others are `numerical`.
@@ -57,7 +57,7 @@ _END_S = 60.0
 _POLL_S = 0.1
 
 
-def label_by_espresso(job: Job, oracle: EspressoOracle, atoms: Atoms) -> tuple[Numbers, dict[str, Any]]:
+def label_by_espresso(job: AnyJob, oracle: EspressoOracle, atoms: Atoms) -> tuple[Numbers, dict[str, Any]]:
     """The numbers of a converged run, and the metrics beside them. Raises TaskFailed with the reason and every try."""
     until = _until(job)
     hashes = check_pseudopotentials(oracle, sorted(set(atoms.get_chemical_symbols())))
@@ -89,7 +89,7 @@ def label_by_espresso(job: Job, oracle: EspressoOracle, atoms: Atoms) -> tuple[N
     return found, metrics
 
 
-def _until(job: Job) -> float | None:
+def _until(job: AnyJob) -> float | None:
     """When pw.x must have ended, on the monotonic clock; None if nobody bounds it."""
     if job.walltime_s is None:
         return None
@@ -110,7 +110,7 @@ def _remains(folder: Path) -> list[str]:
 
 
 def _run(
-    job: Job,
+    job: AnyJob,
     oracle: EspressoOracle,
     atoms: Atoms,
     changes: Changes,
@@ -142,7 +142,7 @@ def _link(name: Path, target: Path) -> None:
     name.symlink_to(target.name)
 
 
-def _started(job: Job, oracle: EspressoOracle, names: Mapping[str, Path]) -> int:
+def _started(job: AnyJob, oracle: EspressoOracle, names: Mapping[str, Path]) -> int:
     """The exit status of pw.x, which is asked to end when the job is."""
     exit_file = job.workdir / EXIT_FILE
     exit_file.unlink(missing_ok=True)
@@ -166,7 +166,7 @@ def _started(job: Job, oracle: EspressoOracle, names: Mapping[str, Path]) -> int
                     process.kill()
 
 
-def _command(job: Job, oracle: EspressoOracle, input_file: str) -> list[str]:
+def _command(job: AnyJob, oracle: EspressoOracle, input_file: str) -> list[str]:
     command = oracle.command.replace("{cores}", str(job.cores)).replace("{ranks}", str(job.ranks))
     return [*job.launcher, *shlex.split(command), "-in", input_file]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from mlip_autopipec.contract.explore import ExploreParameters, NativeSettings
 from mlip_autopipec.work.codes.engine import Ran
 from mlip_autopipec.work.codes.lammps.files import ASTRAY, STOP_FILE, read_trace
-from mlip_autopipec.work.job import Job, TaskFailed
+from mlip_autopipec.work.job import AnyJob, TaskFailed
 
 _TICK_S = 0.2
 _TAIL_BYTES = 1500
@@ -50,7 +50,7 @@ class NativeEngine:
             f"run {_TIMED_STEPS}",
         ]
 
-    def run(self, job: Job, parameters: ExploreParameters, script: str, name: str) -> Ran:
+    def run(self, job: AnyJob, parameters: ExploreParameters, script: str, name: str) -> Ran:
         """See engine.Engine."""
         (job.workdir / f"in.{name}").write_text(script, encoding="utf-8")
         (job.workdir / f"log.{name}").unlink(missing_ok=True)
@@ -66,7 +66,7 @@ class NativeEngine:
         said = words or _read(job.workdir / f"{name}.out")[-_TAIL_BYTES:].strip()
         raise TaskFailed("crashed", f"{self._settings.command} ended with status {status}: {said}")
 
-    def _until_it_ends(self, job: Job, steps: int, name: str) -> int:
+    def _until_it_ends(self, job: AnyJob, steps: int, name: str) -> int:
         with (job.workdir / f"{name}.out").open("wb") as output:
             try:
                 process = subprocess.Popen(
@@ -83,7 +83,7 @@ class NativeEngine:
                 except subprocess.TimeoutExpired:
                     _look_after(job, steps)
 
-    def _command(self, job: Job, name: str) -> list[str]:
+    def _command(self, job: AnyJob, name: str) -> list[str]:
         """Behind the engine's own launcher, else that of the phase's resources."""
         settings = self._settings
         suffix = ["-suffix", settings.suffix] if settings.suffix else []
@@ -105,7 +105,7 @@ class NativeEngine:
         return each_s / (each_s + self._step_s) if each_s > 0 else 0.0
 
 
-def _look_after(job: Job, steps: int) -> None:
+def _look_after(job: AnyJob, steps: int) -> None:
     """Hand on the wish to stop, and tell how far it has come."""
     if job.stopping.is_set():
         (job.workdir / STOP_FILE).touch()

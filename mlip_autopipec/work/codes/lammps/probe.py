@@ -16,7 +16,7 @@ from mlip_autopipec.work.ace.evaluator import Evaluator
 from mlip_autopipec.work.codes.engine import Engine
 from mlip_autopipec.work.codes.lammps.files import write_data
 from mlip_autopipec.work.codes.lammps.script import RUN_MARK, render_structure
-from mlip_autopipec.work.job import Job, TaskFailed
+from mlip_autopipec.work.job import AnyJob, TaskFailed
 
 #: Differences from pyace beyond this are no rounding, relative to the energy and to the largest force.
 _DIFFERENCE_MAX = 1e-6
@@ -29,7 +29,7 @@ _DUMP = 'id fx fy fz v_gamma_of_atom modify sort id format float "%.17g"'
 
 
 def probe(
-    job: Job, parameters: ExploreParameters, structure: Atoms, evaluator: Evaluator, engine: Engine
+    job: AnyJob, parameters: ExploreParameters, structure: Atoms, evaluator: Evaluator, engine: Engine
 ) -> dict[str, Any]:
     """γ of the distorted cell, and how far the engine is from pyace. Raises TaskFailed (bad_input) if it is too far."""
     distorted, gamma = _distorted(structure, evaluator)

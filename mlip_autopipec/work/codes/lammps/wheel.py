@@ -20,7 +20,7 @@ from mlip_autopipec.work.codes.engine import Ran
 from mlip_autopipec.work.codes.lammps.files import ASTRAY, STOP_FILE, box_cell
 from mlip_autopipec.work.codes.lammps.mpi import load_mpi
 from mlip_autopipec.work.codes.lammps.script import RUN_MARK
-from mlip_autopipec.work.job import Job, TaskFailed
+from mlip_autopipec.work.job import AnyJob, TaskFailed
 from mlip_autopipec.work.structures import finite
 
 #: Strides between two notes of progress.
@@ -49,7 +49,7 @@ class WheelEngine:
         """None: every evaluation of a run is timed."""
         return []
 
-    def run(self, job: Job, parameters: ExploreParameters, script: str, name: str) -> Ran:
+    def run(self, job: AnyJob, parameters: ExploreParameters, script: str, name: str) -> Ran:
         """See engine.Engine."""
         (job.workdir / f"in.{name}").write_text(script, encoding="utf-8")
         engine = start_engine(Path(f"log.{name}"))
@@ -95,7 +95,12 @@ class _Forces:
     """The callback of `fix external`: called once per step with positions, fills in the forces."""
 
     def __init__(
-        self, job: Job, parameters: ExploreParameters, engine: Any, evaluator: Evaluator, elements: Sequence[str]
+        self,
+        job: AnyJob,
+        parameters: ExploreParameters,
+        engine: Any,
+        evaluator: Evaluator,
+        elements: Sequence[str],
     ) -> None:
         self._job = job
         self._engine = engine

@@ -18,12 +18,12 @@ with 100, at 10.9 meV/Å either way, where random labels have 0.46 and 0.43.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from ase import Atoms
 from pyace import ACEBBasisSet
 
+from mlip_autopipec.contract.train import FitSettings
 from mlip_autopipec.work.ace import basis as functions_of
 from mlip_autopipec.work.ace.basis import linear_basis
 from mlip_autopipec.work.ace.choice import Chosen, Settings, choose, fixed, penalty_of
@@ -42,15 +42,15 @@ class Fit:
     left_out: int
 
 
-def fit(train: Sequence[Atoms], references: Mapping[str, float], parameters: Mapping[str, Any]) -> ACEBBasisSet:
+def fit(train: Sequence[Atoms], references: Mapping[str, float], asked: FitSettings) -> ACEBBasisSet:
     """The basis with fitted coefficients."""
-    return chosen_fit(train, references, parameters).basis
+    return chosen_fit(train, references, asked).basis
 
 
 def chosen_fit(
     train: Sequence[Atoms],
     references: Mapping[str, float],
-    parameters: Mapping[str, Any],
+    asked: FitSettings,
     cores: int = 1,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Fit:
@@ -58,15 +58,14 @@ def chosen_fit(
 
     Raises TaskFailed: bad_input for a basis that is larger than there is, numerical if no coefficients come out.
     """
-    settings, chosen = fixed(parameters), None
+    settings, chosen = fixed(asked), None
     if settings is None:
-        chosen = choose(train, references, parameters, cores, progress)
+        chosen = choose(train, references, asked, cores, progress)
         settings = chosen.settings
     grid, sums = chosen.sums if chosen and chosen.sums else (None, ())
     if grid is None:
-        grid = Grid(tuple(sorted(parameters["elements"])), settings.cutoff_angstrom, settings.functions_per_element)
-        weight = parameters["buffer_weight"]
-        sums = fold_moments(grid, train, [0] * len(train), references, weight, cores)
+        grid = Grid(tuple(sorted(asked.elements)), settings.cutoff_angstrom, settings.functions_per_element)
+        sums = fold_moments(grid, train, [0] * len(train), references, asked.buffer_weight, cores)
     made = functions_of.columns(linear_basis(grid.elements, grid.cutoff_angstrom, grid.functions_per_element))
     columns = functions_of.first_columns(made, settings.functions_per_element)
     penalty = penalty_of(functions_of.roughness(made)[columns], settings)

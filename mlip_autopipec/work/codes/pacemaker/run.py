@@ -34,6 +34,7 @@ from ase import Atoms
 from pyace import create_multispecies_basis_config
 from pyace.basis import BBasisConfiguration
 
+from mlip_autopipec.contract.train import Stage, TrainParameters
 from mlip_autopipec.work.job import Job, TaskFailed, as_json, write_atomic
 from mlip_autopipec.work.structures import read_frames, write_frames
 
@@ -76,16 +77,16 @@ class Fit:
     loss: tuple[tuple[int, int, float, float, float], ...]
 
 
-def fit(job: Job, name: str, labels: Labels, start: Path | None) -> Fit:
+def fit(job: Job[TrainParameters], name: str, labels: Labels, start: Path | None) -> Fit:
     """Fit in `<workdir>/<name>/`, from the potential `start` or from scratch; finished stages are not run again."""
     folder = job.workdir / name
     folder.mkdir(exist_ok=True)
     job.carry_over(lambda run: _remains(run, name))
-    settings = job.parameters["pacemaker"]
-    python = settings["python"] or sys.executable
-    _tabulate(folder, labels, settings["python"])
+    settings = job.parameters.pacemaker
+    python = settings.python or sys.executable
+    _tabulate(folder, labels, settings.python)
     curve: list[tuple[int, int, float, float, float]] = []
-    for number, stage in enumerate(settings["stages"], 1):
+    for number, stage in enumerate(settings.stages, 1):
         place = folder / f"stage-{number}"
         place.mkdir(exist_ok=True)
         fitted = place / "fitted.yaml"
@@ -106,32 +107,32 @@ def _remains(run: Path, name: str) -> list[str]:
     return [path.relative_to(run).as_posix() for path in (*goes_on, *told)]
 
 
-def render(parameters: Mapping[str, Any], stage: Mapping[str, Any], *, from_nothing: bool) -> dict[str, Any]:
+def render(parameters: TrainParameters, stage: Stage, *, from_nothing: bool) -> dict[str, Any]:
     """input.yaml of one stage. A ladder is for a start from nothing: given a potential, it would throw that away."""
-    settings = parameters["pacemaker"]
+    settings = parameters.pacemaker
     fitting: dict[str, Any] = {
-        "loss": {"kappa": stage["kappa"], "L1_coeffs": settings["l1"], "L2_coeffs": settings["l2"]},
+        "loss": {"kappa": stage.kappa, "L1_coeffs": settings.l1, "L2_coeffs": settings.l2},
         "weighting": {"type": "ExternalWeightingPolicy", "filename_or_df": "../weights.pckl.gzip"},
         "optimizer": "BFGS",
-        "maxiter": stage["iterations"],
+        "maxiter": stage.iterations,
     }
-    if from_nothing and settings["ladder_step"] is not None:
-        fitting |= {"ladder_step": settings["ladder_step"], "ladder_type": "power_order"}
+    if from_nothing and settings.ladder_step is not None:
+        fitting |= {"ladder_step": settings.ladder_step, "ladder_type": "power_order"}
     return {
-        "seed": parameters["seed"] % 2**31,
+        "seed": parameters.seed % 2**31,
         "potential": potential_section(parameters),
         "data": {"filename": "../dataset.pckl.gzip"},
         "fit": fitting,
-        "backend": {"evaluator": "tensorpot", "batch_size": settings["batch_structures"], "display_step": 50},
+        "backend": {"evaluator": "tensorpot", "batch_size": settings.batch_structures, "display_step": 50},
     }
 
 
-def potential_section(parameters: Mapping[str, Any]) -> dict[str, Any]:
+def potential_section(parameters: TrainParameters) -> dict[str, Any]:
     """The basis: one density per element is linear, two with a square root in between are Finnis-Sinclair's."""
-    densities = parameters["pacemaker"]["densities"]
+    densities = parameters.pacemaker.densities
     return {
         "deltaSplineBins": 0.001,
-        "elements": sorted(parameters["elements"]),
+        "elements": sorted(parameters.elements),
         "embeddings": {
             "ALL": {
                 "npot": "FinnisSinclairShiftedScaled",
@@ -143,21 +144,21 @@ def potential_section(parameters: Mapping[str, Any]) -> dict[str, Any]:
             "ALL": {
                 "radbase": "SBessel",
                 "radparameters": [5.25],
-                "rcut": parameters["cutoff_angstrom"],
+                "rcut": parameters.cutoff_angstrom,
                 "dcut": 0.01,
                 "NameOfCutoffFunction": "cos",
             }
         },
-        "functions": {"number_of_functions_per_element": parameters["functions_per_element"], **_FUNCTIONS},
+        "functions": {"number_of_functions_per_element": parameters.functions_per_element, **_FUNCTIONS},
     }
 
 
-def basis_of(parameters: Mapping[str, Any]) -> BBasisConfiguration:
+def basis_of(parameters: TrainParameters) -> BBasisConfiguration:
     """The basis before any fit."""
     return create_multispecies_basis_config(potential_section(parameters))
 
 
-def warm_start(current: Path, parameters: Mapping[str, Any], target: Path) -> Path | None:
+def warm_start(current: Path, parameters: TrainParameters, target: Path) -> Path | None:
     """The current potential without its core repulsion, as a start; None if its shape is not the one asked for."""
     before = BBasisConfiguration(str(current))
     if _shape(before) != _shape(basis_of(parameters)):
@@ -219,7 +220,13 @@ def tabulate(labels: str) -> None:
 
 
 def _run_stage(
-    job: Job, place: Path, number: int, document: Mapping[str, Any], start: Path | None, python: str, structures: int
+    job: Job[TrainParameters],
+    place: Path,
+    number: int,
+    document: Mapping[str, Any],
+    start: Path | None,
+    python: str,
+    structures: int,
 ) -> None:
     """Run one stage to its end, telling of its loss as it goes; an earlier attempt's checkpoint is gone on from."""
     ladder = "ladder_step" in document["fit"]
@@ -252,9 +259,11 @@ def _run_stage(
     (place / "output_potential.yaml").rename(place / "fitted.yaml")
 
 
-def _watch(job: Job, place: Path, number: int, iterations: int, running: "subprocess.Popen[bytes]") -> None:
+def _watch(
+    job: Job[TrainParameters], place: Path, number: int, iterations: int, running: "subprocess.Popen[bytes]"
+) -> None:
     """Until pacemaker ends. Raises TaskFailed (timeout) when the job is asked to stop: the checkpoint is there."""
-    stages, told = len(job.parameters["pacemaker"]["stages"]), -1
+    stages, told = len(job.parameters.pacemaker.stages), -1
     while running.poll() is None:
         if job.stopping.is_set():
             raise TaskFailed("timeout", f"asked to stop in stage {number}; {place} holds the checkpoint")
