@@ -419,6 +419,41 @@ def _verify_export(folder: Path) -> None:
 
 
 @app.command()
+def whatif(
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE, such as training.functions_per_element=300; may be repeated."),
+    ] = None,
+    config: Config = None,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Keep the potentials here; it must not be there yet.")
+    ] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Make a campaign's fits again over its recorded labels, with other settings of the fit; nothing is labelled.
+
+    Errors, gate and verdict stand beside those of the journal. Fits run on this machine, one after the other, in a
+    folder of their own; nothing of the campaign changes, and a daemon may run meanwhile.
+    """
+    import tempfile
+
+    from mlip_autopipec.whatif import asked_of, kept_in, lines
+
+    loaded = _load(config)
+    asked = asked_of(loaded, changes or ())
+    with tempfile.TemporaryDirectory(prefix="autopipec-whatif-") as name:
+        found = asyncio.run(kept_in(asked, Path(name), folder, lambda words: say(words, error=True)))
+    if as_json:
+        say_json(found.model_dump_json(indent=1))
+    else:
+        for line in lines(found):
+            say(line)
+    if any(cycle.what_if is None for cycle in found.cycles):
+        raise typer.Exit(1)
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Option("--folder", help="Where all of it goes.")] = Path("autopipec-demo"),
     config: Annotated[

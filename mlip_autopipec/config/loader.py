@@ -1,12 +1,14 @@
 """site.yaml: read it, tell every mistake in it at once, and write it out again with every default filled in."""
 
+import copy
 import hashlib
 import json
 import os.path
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
@@ -14,12 +16,12 @@ from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from mlip_autopipec.config.complaints import read, validated
-from mlip_autopipec.config.mistakes import Mistake, nearest, report
+from mlip_autopipec.config.mistakes import KeyPath, Mistake, dotted, nearest, report
 from mlip_autopipec.config.oracles import with_table, wrong_oracle
 from mlip_autopipec.config.paths import anchored, missing_files, unusable_folders
 from mlip_autopipec.config.rules.table import broken_rules
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
-from mlip_autopipec.config.source import parse
+from mlip_autopipec.config.source import Source, parse
 from mlip_autopipec.errors import ConfigurationError
 
 _NEXT_LINE = "\x85"
@@ -42,7 +44,35 @@ def load_config(path: Path) -> LoadedConfig:
     Relative paths are relative to the folder of the file, `~` is the user's home.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute leaves `..` in
+    return _judged(path, parse(_text(path)), path.name)
+
+
+def load_changed(path: Path, changes: Mapping[KeyPath, str]) -> LoadedConfig:
+    """Read a site file with some of its values changed; each new one is text, as it would stand in the file.
+
+    Raises ConfigurationError as load_config does: the file is judged whole.
+    """
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - as above
     source = parse(_text(path))
+    if source.data is None:
+        return _judged(path, source, path.name)
+    data: dict[str, Any] = copy.deepcopy(dict(source.data))
+    lines = dict(source.lines)
+    for where, text in changes.items():
+        value = parse(f"value: {text}")
+        if value.data is None or value.mistakes:
+            raise ConfigurationError(f"{dotted(where)}={text}: {text!r} is no value of YAML")
+        section: Any = data
+        for part in where[:-1]:
+            section = section.setdefault(part, {})
+            if not isinstance(section, dict):
+                raise ConfigurationError(f"{dotted(where)}={text}: {part} is no section of keys")
+        section[where[-1]] = value.data["value"]
+        lines.setdefault(where, next((lines[where[:n]] for n in range(len(where), 0, -1) if where[:n] in lines), 1))
+    return _judged(path, replace(source, data=data, lines=lines), f"{path.name}, changed")
+
+
+def _judged(path: Path, source: Source, name: str) -> LoadedConfig:
     mistakes = list(source.mistakes)
     if source.data is not None:
         reading = read(WorkflowConfig, source.data)
@@ -56,15 +86,19 @@ def load_config(path: Path) -> LoadedConfig:
         )
         mistakes += reading.spelled(found)
     if mistakes:
-        raise refusal(path, mistakes)
+        raise _refusal(path, mistakes, name, source.lines)
     config = with_table(anchored(validated(WorkflowConfig, source.data), path.parent))
     return LoadedConfig(config, path, _sha256(config))
 
 
 def refusal(path: Path, mistakes: Sequence[Mistake]) -> ConfigurationError:
     """The error that tells these mistakes of a site file, each with its line."""
+    return _refusal(path, mistakes, path.name, parse(_text(path)).lines)
+
+
+def _refusal(path: Path, mistakes: Sequence[Mistake], name: str, lines: Mapping[KeyPath, int]) -> ConfigurationError:
     count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-    return ConfigurationError(f"{path} has {count}:\n{report(path.name, mistakes, parse(_text(path)).lines)}")
+    return ConfigurationError(f"{path} has {count}:\n{report(name, mistakes, lines)}")
 
 
 def effective_yaml(config: WorkflowConfig) -> str:

@@ -14,7 +14,7 @@ from mlip_autopipec.config.loader import LoadedConfig, load_config
 from mlip_autopipec.data_models.events import EVENT_ADAPTER, Event
 from mlip_autopipec.journal.journal import FileJournal
 
-DEMO = Path(__file__).parents[3] / "config" / "demo.yaml"
+DEMO = Path(__file__).parents[2] / "config" / "demo.yaml"
 
 
 def frame(name: str, role: str, cycle: int) -> str:
@@ -58,12 +58,12 @@ def placed(
     config.write_text(edit(DEMO.read_text().replace("../campaigns/copper", "copper")))
     loaded = load_config(config)
     root = loaded.config.site.root
-    events = [_with_files(event, root, contents) for event in campaign.events]
+    events = [with_files(event, root, contents) for event in campaign.events]
     asyncio.run(_write(loaded.config.campaign.folder / "journal", events))
     return Place(loaded)
 
 
-def _with_files(event: Event, root: Path, contents: Mapping[str, bytes]) -> Event:
+def with_files(event: Event, root: Path, contents: Mapping[str, bytes]) -> Event:
     """The event with the checksums of files that are there."""
 
     def walk(value: Any) -> Any:

@@ -1,0 +1,454 @@
+"""whatif: the fits of a campaign made again over its recorded labels, with other settings. No label is bought.
+
+Each fit of the journal is planned by the same code from the same state, but for what the fits before it have changed:
+the data set (labels and what γ meant for them), the current potential, and what the gate said. Walks are not walked
+again: which labels there are, and which cycles were quiet, stays as the journal has it.
+
+Fits run on this machine, in a folder of their own; of the campaign's files labels are read, over its transport.
+A linear fit is the same byte for byte as long as the settings, the number of its cores, numpy's BLAS and the kind of
+processor are: rows are folded in an order that depends on the cores, and rounding on the rest.
+"""
+
+import asyncio
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from mlip_autopipec.config.loader import LoadedConfig, load_changed
+from mlip_autopipec.config.mistakes import nearest
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.base import FileRef, Model, Phase, Verdict
+from mlip_autopipec.data_models.digest import CycleSummary, Need, TrainingDigest
+from mlip_autopipec.data_models.ids import attempt_file, batch_uid
+from mlip_autopipec.data_models.outcome import Errors, Outcome
+from mlip_autopipec.data_models.potential import Potential
+from mlip_autopipec.data_models.state import TaskRecord, TaskStatus, WorkflowState
+from mlip_autopipec.data_models.task import Task, TaskFile
+from mlip_autopipec.errors import ConfigurationError, OperatorError
+from mlip_autopipec.journal.replay import read
+from mlip_autopipec.orchestration.contract import breach
+from mlip_autopipec.orchestration.machine import evolve
+from mlip_autopipec.orchestration.policy import Policy
+from mlip_autopipec.orchestration.strategies import closed, verdict_of
+from mlip_autopipec.phases.training import Training
+from mlip_autopipec.ports import Transport
+from mlip_autopipec.process import SystemClock
+from mlip_autopipec.schedulers.shipment import pack
+from mlip_autopipec.schedulers.surroundings import as_a_task
+from mlip_autopipec.site import python_of, way_there
+
+#: Of the site file, what may be asked for: all else decides which labels there are.
+SECTIONS = ("training", "convergence")
+_BYTES_MAX = 2**30
+_WORDS_MAX = 500
+#: Libraries that take every core of the machine unless they are told.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Fit(Model):
+    """One fit and what the gate said of it."""
+
+    functions: int | None
+    cutoff_angstrom: float | None
+    train: Errors
+    test: Errors
+    gate: str = Field(description="pass, conditional or fail")
+    gate_words: str
+    promoted: bool
+    sha256: str = Field(description="of potential.yaml")
+
+
+class ReplayedCycle(Model):
+    """The fit of one cycle by the journal, and with the settings that were asked for."""
+
+    cycle: int
+    labels: int = Field(description="files of labels that it added")
+    journal: Fit | None = Field(description="None: the journal has no fit of this cycle")
+    what_if: Fit | None = Field(description="None: this fit failed")
+    failure: str = Field(default="", description="in the work half's words")
+
+    @property
+    def same(self) -> bool:
+        """Whether both potentials are the same, byte for byte."""
+        return bool(self.journal and self.what_if and self.journal.sha256 == self.what_if.sha256)
+
+
+class Judged(Model):
+    """How the campaign ends by its rules, and its errors after the last closed cycle."""
+
+    verdict: Verdict | None = Field(description="None: by these cycles the campaign goes on")
+    reason: str
+    cycle: int | None = Field(description="the first after which there is this verdict")
+    needs: tuple[Need, ...]
+
+
+class WhatIf(Model):
+    """Both campaigns, side by side."""
+
+    campaign: str
+    settings: dict[str, str] = Field(description="what was asked for, by key")
+    cycles: tuple[ReplayedCycle, ...]
+    journal: Judged
+    what_if: Judged
+    folder: str = Field(default="", description="where the potentials are kept; empty: nowhere")
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The site file as it is, and with the changes."""
+
+    loaded: LoadedConfig
+    config: WorkflowConfig
+    settings: Mapping[str, str]
+
+
+def asked_of(loaded: LoadedConfig, changes: Sequence[str]) -> Asked:
+    """The settings of `KEY=VALUE` words, judged as those of a site file.
+
+    Raises ConfigurationError, naming the key, the value and what was expected, with the nearest key.
+    """
+    settings: dict[str, str] = {}
+    for change in changes:
+        key, mark, value = change.partition("=")
+        if not mark or not value.strip():
+            raise ConfigurationError(f"--set {change}: expected KEY=VALUE, such as training.ridge=1e-6")
+        section = key.partition(".")[0]
+        if section not in SECTIONS or "." not in key:
+            near = nearest(section, SECTIONS)
+            question = f"; did you mean {key.replace(section, near, 1)!r}?" if near and near != section else ""
+            raise ConfigurationError(
+                f"--set {change}: {key} is no setting of a fit or of how it is judged; there are training.… and"
+                f" convergence.…, as a site file has them{question}"
+            )
+        if key in settings:
+            raise ConfigurationError(f"--set {change}: {key} is given twice")
+        settings[key] = value.strip()
+    if not settings:
+        return Asked(loaded, loaded.config, settings)
+    changed = load_changed(loaded.path, {tuple(key.split(".")): value for key, value in settings.items()})
+    return Asked(loaded, changed.config, settings)
+
+
+async def kept_in(asked: Asked, scratch: Path, folder: Path | None, told: Callable[[str], None]) -> WhatIf:
+    """Replay in `scratch`, which is empty; the potentials go to `folder`, if there is to be one.
+
+    `told` hears what is going on. Raises OperatorError if `folder` is there already.
+    """
+    if folder is not None:
+        await asyncio.to_thread(_made, folder)
+    replay, cycles = Replay(asked, scratch), list[ReplayedCycle]()
+    async with aclosing(replay.run()) as fits:
+        async for cycle in fits:
+            cycles.append(cycle)
+            told(f"cycle {cycle.cycle}: {'fitted' if cycle.what_if else 'the fit failed'}")
+    if folder is not None and (scratch / "potentials").is_dir():
+        await asyncio.to_thread(shutil.copytree, scratch / "potentials", folder / "potentials")
+    journal, what_if = replay.judged()
+    return WhatIf(
+        campaign=replay.campaign,
+        settings=dict(asked.settings),
+        cycles=tuple(cycles),
+        journal=journal,
+        what_if=what_if,
+        folder=str(folder or ""),
+        notes=tuple(_notes(replay)),
+    )
+
+
+def _made(folder: Path) -> None:
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        raise OperatorError(f"{folder} is there already, and is left as it is: name another folder") from None
+    except OSError as error:
+        raise OperatorError(f"{folder} cannot be made: {error.strerror}") from error
+
+
+def _notes(replay: "Replay") -> Iterator[str]:
+    yield "Walks and labels are the journal's: what other potentials would have met is not known."
+    if replay.changed_since:
+        yield "The site file has changed since the last daemon started: both columns judge by it as it is now."
+
+
+class Replay:
+    """One replay. `folder` is empty, and takes all that the fits read and write."""
+
+    def __init__(self, asked: Asked, folder: Path) -> None:
+        self._asked = asked
+        self._folder = folder
+        self._policy = Policy.from_config(asked.config)
+        self._training = Training(asked.config)
+        self._far = asked.config.site.transport.kind != "local"
+        self._python = sys.executable if self._far else python_of(asked.config.site)
+        self._payload = pack()
+        self._state = WorkflowState()
+        #: Of the replay, in the place of the journal's.
+        self._datasets: tuple[FileRef, ...] = ()
+        self._potential: Potential | None = None
+        self._cycles: tuple[CycleSummary, ...] = ()
+        self._digest: TrainingDigest | None = None
+        #: The first verdict of the replay since the campaign began or was reopened.
+        self._ended: tuple[int, Verdict, str] | None = None
+        self._failed = False
+
+    async def run(self) -> AsyncGenerator[ReplayedCycle, None]:
+        """Each fit in its turn, as it ends; a fit that fails is the last.
+
+        Raises OperatorError where there is no journal or no fit in it, ConfigurationError for a fit by pacemaker whose
+        Python is not on this machine, and what the transport raises.
+        """
+        self._check_python()
+        records = await asyncio.to_thread(lambda: tuple(read(self._journal)))
+        fits = _fits(record.event for record in records)
+        if not any(isinstance(record.event, ev.PhaseStarted) and _is_training(record.event) for record in records):
+            raise OperatorError(f"there is no fit in the journal at {self._journal}: nothing to replay")
+        payload = self._folder / self._payload.path
+        await asyncio.to_thread(_write, payload, self._payload.content)
+        way = way_there(self._asked.loaded.config.site, SystemClock())
+        try:
+            for record in records:
+                event, before = record.event, self._state
+                self._state = evolve(before, event)
+                if isinstance(event, ev.PhaseStarted) and _is_training(event):
+                    replayed = await self._fit(way.transport, before, fits.get(event.cycle))
+                    yield replayed
+                    if self._failed:
+                        return
+                elif isinstance(event, ev.CycleClosed):
+                    self._close(before)
+                elif isinstance(event, ev.CampaignReopened):
+                    self._ended = None
+        finally:
+            await way.close()
+
+    def judged(self) -> tuple[Judged, Judged]:
+        """The journal's end, and what the rules that were asked for say of the replay."""
+        journal = None
+        if self._state.verdict is not None:
+            journal = len(self._state.cycles) - 1, self._state.verdict, self._state.verdict_reason
+        return _judged(journal, self._state.cycles), _judged(self._ended, self._cycles)
+
+    @property
+    def campaign(self) -> str:
+        """Its name in the journal."""
+        return self._state.campaign
+
+    @property
+    def changed_since(self) -> bool:
+        """Whether the site file is another than that of the last daemon."""
+        return self._state.config_sha256 not in {"", self._asked.loaded.sha256}
+
+    @property
+    def _journal(self) -> Path:
+        return self._asked.loaded.config.campaign.folder / "journal"
+
+    def _check_python(self) -> None:
+        pacemaker = self._asked.config.training.pacemaker.python
+        if self._asked.config.training.trainer == "pacemaker" and pacemaker and not Path(pacemaker).exists():
+            raise ConfigurationError(
+                f"training.pacemaker.python is {pacemaker}, which is not on this machine, and fits are replayed here:"
+                " give one that is, by --set training.pacemaker.python=PATH"
+            )
+
+    def _replaced(self, state: WorkflowState) -> WorkflowState:
+        """A state of the journal with what the replay has in its place."""
+        update = {"datasets": self._datasets, "potential": self._potential, "cycles": self._cycles}
+        return state.model_copy(update=update)
+
+    async def _fit(self, transport: Transport, before: WorkflowState, known: TrainingDigest | None) -> ReplayedCycle:
+        planned = self._replaced(before)
+        (task,) = self._training.plan(planned)
+        await self._bring(transport, task)
+        outcome = await asyncio.to_thread(self._run, task)
+        labels = sum(item.name == "label" for item in task.inputs)
+        journal = _fit(known) if known else None
+        if outcome.status != "done":
+            self._failed = True
+            words = f"{outcome.reason}: {outcome.message}"
+            return ReplayedCycle(cycle=task.cycle, labels=labels, journal=journal, what_if=None, failure=words)
+        record = TaskRecord(task=task, status=TaskStatus.DONE, outcome=outcome)
+        done = planned.model_copy(update={"tasks": {task.id: record}, "current_phase": Phase.TRAINING})
+        digest = self._training.digest(done)
+        self._digest = digest
+        self._datasets = (*self._datasets, digest.dataset)
+        if digest.promoted:
+            self._potential = digest.potential
+        return ReplayedCycle(cycle=task.cycle, labels=labels, journal=journal, what_if=_fit(digest))
+
+    def _close(self, before: WorkflowState) -> None:
+        """The cycle as it closes with the replay's fit."""
+        digests = dict(before.digests)
+        if Phase.TRAINING in digests and self._digest is not None:
+            digests[Phase.TRAINING] = self._digest
+        state = self._replaced(before).model_copy(update={"digests": digests})
+        self._cycles = (*self._cycles, closed(state, self._policy))
+        self._digest = None
+        if self._ended is None:
+            answer = verdict_of(self._replaced(self._state), self._asked.config.convergence)
+            self._ended = (before.cycle_index, *answer) if answer else None
+
+    async def _bring(self, transport: Transport, task: Task) -> None:
+        """Every input that no fit of this replay has made."""
+        for item in task.inputs:
+            path = self._folder / item.file.path
+            if path.is_file() and _sha256(path.read_bytes()) == item.file.sha256:
+                continue
+            content = await transport.read(item.file.path, size_max=_BYTES_MAX)
+            if content is None:
+                raise OperatorError(f"{item.file.path} is not on the site any more, and the journal names it")
+            if (found := _sha256(content)) != item.file.sha256:
+                words = f"its sha256 is {found}, in the journal {item.file.sha256}"
+                raise OperatorError(f"{item.file.path} on the site has changed: {words}")
+            await asyncio.to_thread(_write, path, content)
+
+    def _run(self, task: Task) -> Outcome:
+        """Run the task as its job would. Raises OperatorError where it leaves no outcome within its walltime."""
+        workdir = self._folder / task.workdir
+        content = TaskFile(campaign=self._state.campaign, **dict(task)).model_dump_json(indent=1)
+        _write(workdir / "task.json", content.encode())
+        uid = batch_uid(self._state.campaign, task.cycle, Phase.TRAINING, 0)
+        words = ["--root", self._folder, "--workdir", task.workdir, "--uid", uid, "--index", 0, "--job-id", "whatif"]
+        command = [self._python, str(self._folder / self._payload.path), "task", *map(str, words)]
+        site = self._asked.config.site.model_copy(update={"root": self._folder})
+        if not self._far and site.scheduler.kind == "local":
+            command = as_a_task(site, Phase.TRAINING, command)
+        threads = dict.fromkeys(_THREADS, str(task.resources.cores))
+        try:
+            done = subprocess.run(
+                command,
+                cwd=workdir,
+                env={**os.environ, **threads},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=task.resources.walltime_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            words_s = f"{task.resources.walltime_s} s, the walltime of training"
+            raise OperatorError(f"the fit of cycle {task.cycle} took more than {words_s}") from None
+        except OSError as error:
+            raise OperatorError(f"{self._python} cannot be run: {error.strerror}") from error
+        placed = self._folder / "outbox" / attempt_file(uid, 0)
+        try:
+            outcome = Outcome.model_validate_json(placed.read_bytes())
+        except (OSError, ValidationError):
+            last = done.stdout.decode("utf-8", "replace").strip()[-_WORDS_MAX:]
+            raise OperatorError(f"the fit of cycle {task.cycle} left no outcome; its last words: {last}") from None
+        if broken := breach(outcome, task):
+            raise OperatorError(f"the fit of cycle {task.cycle} is of no use: {broken}")
+        return outcome
+
+
+def _is_training(event: ev.PhaseStarted) -> bool:
+    return event.phase is Phase.TRAINING
+
+
+def _fits(events: Iterable[ev.Event]) -> dict[int, TrainingDigest]:
+    ended = (event for event in events if isinstance(event, ev.PhaseEnded))
+    return {event.cycle: event.digest for event in ended if isinstance(event.digest, TrainingDigest)}
+
+
+def _fit(digest: TrainingDigest) -> Fit:
+    return Fit(
+        functions=digest.functions,
+        cutoff_angstrom=digest.potential.cutoff_angstrom,
+        train=digest.train,
+        test=digest.potential.test,
+        gate=digest.verdict,
+        gate_words=digest.gate,
+        promoted=digest.promoted,
+        sha256=digest.potential.yaml.sha256,
+    )
+
+
+def _judged(answer: tuple[int, Verdict, str] | None, cycles: Sequence[CycleSummary]) -> Judged:
+    cycle, verdict, reason = answer or (None, None, "")
+    return Judged(verdict=verdict, reason=reason, cycle=cycle, needs=cycles[-1].needs if cycles else ())
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def lines(found: WhatIf) -> list[str]:
+    """For a terminal: each fit beside the journal's, then the verdicts."""
+    heads = ("cycle", "labels", "functions", "energy, meV/atom", "force, meV/Å", "gate")
+    rows = [heads, *(_row(cycle) for cycle in found.cycles)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
+    told = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    told += [f"cycle {cycle.cycle}: {_gate_words(cycle)}" for cycle in found.cycles if _gate_words(cycle)]
+    if found.cycles and all(cycle.same for cycle in found.cycles):
+        told.append("Every potential is that of the journal, byte for byte.")
+    told += [f"by the journal  {_verdict_words(found.journal)}", f"what if         {_verdict_words(found.what_if)}"]
+    told += _needs_rows(found)
+    told += found.notes
+    if found.folder:
+        told.append(f"The potentials are in {found.folder}/potentials.")
+    return told
+
+
+def _row(cycle: ReplayedCycle) -> tuple[str, ...]:
+    journal, other = cycle.journal, cycle.what_if
+
+    def both(value: str, replayed: str) -> str:
+        return f"{value} → {replayed}"
+
+    def shown(fit: Fit | None, kind: str) -> str:
+        if fit is None:
+            return "–"
+        values = {
+            "functions": "?" if fit.functions is None else str(fit.functions),
+            "energy": f"{fit.test.energy_mev_per_atom:.2f}",
+            "force": f"{fit.test.force_mev_per_angstrom:.1f}",
+            "gate": fit.gate,
+        }
+        return values[kind]
+
+    kinds = ("functions", "energy", "force", "gate")
+    pairs = (both(shown(journal, kind), shown(other, kind)) for kind in kinds)
+    return (str(cycle.cycle), str(cycle.labels), *pairs)
+
+
+def _gate_words(cycle: ReplayedCycle) -> str:
+    if cycle.what_if is None:
+        return f"the fit failed, {cycle.failure}"
+    if cycle.journal is not None and cycle.what_if.gate == cycle.journal.gate:
+        return ""
+    return cycle.what_if.gate_words
+
+
+def _verdict_words(judged: Judged) -> str:
+    if judged.verdict is None:
+        return "no verdict: by these cycles the campaign goes on"
+    return f"{judged.verdict} after cycle {judged.cycle}: {judged.reason}"
+
+
+def _needs_rows(found: WhatIf) -> list[str]:
+    before = {(need.condition, need.quantity): need for need in found.journal.needs}
+    return [
+        f"{need.condition}, {need.quantity}: {_bound(before.get((need.condition, need.quantity)))} →"
+        f" {_bound(need)} {need.unit} of {need.need:.2f} needed"
+        for need in found.what_if.needs
+    ]
+
+
+def _bound(need: Need | None) -> str:
+    if need is None:
+        return "–"
+    return f"{need.error:.2f}" + ("" if need.bound is None else f" (below {need.bound:.2f})")
