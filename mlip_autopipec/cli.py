@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mlip_autopipec.config.schemas.workflow import WorkflowConfig
     from mlip_autopipec.control.api import Steered
     from mlip_autopipec.control.client import ControlClient
+    from mlip_autopipec.control.task_files import FilesOfTasks
     from mlip_autopipec.control.tasks import TaskBook
     from mlip_autopipec.data_models.events import Event
     from mlip_autopipec.data_models.outcome import Progress
@@ -37,6 +38,8 @@ _PROGRAM = "autopipecctl"
 _COMPLETE_VARIABLE = "_AUTOPIPECCTL_COMPLETE"
 #: Between two looks at the end of a log.
 _LOG_INTERVAL_S = 0.5
+#: The same of a file on the site: each look is a command there.
+_TASK_LOG_INTERVAL_S = 2.0
 #: Options that stood before the command.
 _BEFORE_COMMAND: ContextVar[Mapping[str, Path | None]] = ContextVar("options before the command", default={})  # noqa: B039 - never changed
 
@@ -329,13 +332,32 @@ def logs(
     config: Config = None,
     socket: Socket = None,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 50,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="ID", help="Instead: what this task's code has written.")
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option("--file", metavar="NAME", help="Of a task: this file; its code's own output if left out."),
+    ] = None,
     *,
+    files: Annotated[bool, typer.Option("--files", help="Of a task: list its files on the site.")] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As they are in the file.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="As they are in the file; of a task, as one document.")
+    ] = False,
 ) -> None:
-    """Print the end of the daemon's log."""
+    """Print the end of the daemon's log; with --task, of what LAMMPS, pw.x or pacemaker has written on the site.
+
+    Files of tasks come over the daemon's own connection. Where no daemon runs they are read if the site is this
+    machine. With -f it goes on until the task's attempt is over.
+    """
     from mlip_autopipec.control import logs as log
 
+    if task is not None:
+        asyncio.run(_task_logs(config, socket, task, file, lines, files=files, follow=follow, as_json=as_json))
+        return
+    if file is not None or files:
+        raise typer.BadParameter("it is of a task: name one with --task", param_hint="--file" if file else "--files")
     path = _log_file(config, socket)
     if not path.is_file():
         raise OperatorError(f"there is no log at {path}: no daemon has run for this campaign")
@@ -731,6 +753,63 @@ def _progress_of(name: str, config: Path | None, socket: Path | None) -> "Progre
         return asyncio.run(_client(config, socket).status()).progress.get(name)
     except DaemonUnreachable:
         return None
+
+
+async def _task_logs(
+    config: Path | None,
+    socket: Path | None,
+    task: str,
+    file: str | None,
+    lines: int,
+    *,
+    files: bool,
+    follow: bool,
+    as_json: bool,
+) -> None:
+    from mlip_autopipec.control import task_logs
+    from mlip_autopipec.control.task_files import file_named
+    from mlip_autopipec.control.tasks import task_named
+
+    name = task_named(_task_book(config, socket).records, task)
+    site: FilesOfTasks = _client(config, socket)
+    try:
+        listing = await site.task_files(name)
+    except DaemonUnreachable as error:
+        site = _files_here(config, error)
+        listing = await site.task_files(name)
+    if files:
+        if as_json:
+            say_json(listing.model_dump_json(indent=1))
+        else:
+            for line in task_logs.listing_lines(listing):
+                say(line)
+        return
+    part = await site.task_file(name, file_named(listing, file).name)
+    if as_json:
+        say_json(part.model_dump_json(indent=1))
+        return
+    say(task_logs.for_terminal(task_logs.last_lines(part, lines)), end="")
+    if follow:
+        async with aclosing(task_logs.follow(site, part, lambda: asyncio.sleep(_TASK_LOG_INTERVAL_S))) as written:
+            async for text in written:
+                say(task_logs.for_terminal(text), end="")
+
+
+def _files_here(config: Path | None, unreachable: DaemonUnreachable) -> "FilesOfTasks":
+    """Files of tasks where no daemon answers. Raises `unreachable` unless the site is this machine."""
+    import secrets
+
+    from mlip_autopipec.control.task_files import FilesHere, SiteFiles
+    from mlip_autopipec.transports.local import LocalTransport
+
+    if config is None and _before_command("config") is None:
+        raise unreachable
+    site = _load(config).config.site
+    if site.transport.kind != "local":
+        raise DaemonUnreachable(
+            f"{unreachable}. Its connection is the way to the files; without it, look below {_root(config)}"
+        )
+    return FilesHere(SiteFiles(LocalTransport(site.root), lambda: secrets.token_hex(16)))
 
 
 def _root(config: Path | None) -> str | None:

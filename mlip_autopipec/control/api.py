@@ -121,6 +121,7 @@ class ErrorCode(StrEnum):
     INTERNAL = "internal"
     BUSY = "busy"  # too many clients
     TIMEOUT = "timeout"  # of the daemon's own work; a steering call may still take effect
+    SITE = "site"  # it does not answer, or not so that it can be used
 
 
 HTTP_STATUS: Mapping[ErrorCode, int] = {
@@ -133,8 +134,9 @@ HTTP_STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.INTERNAL: HTTPStatus.INTERNAL_SERVER_ERROR,
     ErrorCode.BUSY: HTTPStatus.SERVICE_UNAVAILABLE,
     ErrorCode.TIMEOUT: HTTPStatus.GATEWAY_TIMEOUT,
+    ErrorCode.SITE: HTTPStatus.BAD_GATEWAY,
 }
-_EXIT_CODES: Mapping[ErrorCode, int] = {ErrorCode.DENIED: 4, ErrorCode.CONFLICT: 5}
+_EXIT_CODES: Mapping[ErrorCode, int] = {ErrorCode.DENIED: 4, ErrorCode.CONFLICT: 5, ErrorCode.SITE: 75}
 
 
 class ErrorBody(Model):

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote, urlencode
 
 import aiohttp
 from pydantic import BaseModel, ValidationError
@@ -28,12 +29,15 @@ from mlip_autopipec.control.api import (
     Steer,
     Steered,
 )
+from mlip_autopipec.control.task_files import FilePart, TaskListing
 from mlip_autopipec.data_models.events import EVENT_ADAPTER, Event
 from mlip_autopipec.errors import DaemonUnreachable, OperatorError
 
 M = TypeVar("M", bound=BaseModel)
 #: The daemon says something on a stream every five seconds; after so long a silence it hangs.
 _SILENCE_MAX_S = 30.0
+#: A daemon that asks the site for it answers within half a minute, or says that the site does not.
+_SITE_TIMEOUT_S = 35.0
 #: The host in a request's first line means nothing on a Unix socket.
 _BASE = "http://autopipecd"
 
@@ -72,6 +76,14 @@ class ControlClient:
     async def stop(self, reason: str = "") -> Steered:
         return await self._ask(Steered, "POST", "/v1/stop", Steer(reason=reason))
 
+    async def task_files(self, task: str) -> TaskListing:
+        return await self._ask(TaskListing, "GET", f"/v1/tasks/{quote(task, safe='')}/files", timeout_s=_SITE_TIMEOUT_S)
+
+    async def task_file(self, task: str, name: str, begin: int | None = None) -> FilePart:
+        asked = urlencode({"name": name} | ({} if begin is None else {"begin": begin}))
+        path = f"/v1/tasks/{quote(task, safe='')}/file?{asked}"
+        return await self._ask(FilePart, "GET", path, timeout_s=_SITE_TIMEOUT_S)
+
     async def events(self, after: int = 0, *, follow: bool = False) -> AsyncGenerator[tuple[int, Event], None]:
         """Events behind sequence number `after`, in order and without gap.
 
@@ -92,8 +104,10 @@ class ControlClient:
             if follow:
                 raise DaemonUnreachable(f"the daemon ended the stream of events after event {after}", streamed=True)
 
-    async def _ask(self, answer: type[M], method: str, path: str, body: BaseModel | None = None) -> M:
-        limits = aiohttp.ClientTimeout(total=self._timeout_s)
+    async def _ask(
+        self, answer: type[M], method: str, path: str, body: BaseModel | None = None, *, timeout_s: float = 0.0
+    ) -> M:
+        limits = aiohttp.ClientTimeout(total=max(timeout_s, self._timeout_s))
         async with self._exchange(method, path, limits=limits, body=body) as response:
             return _read(answer, await response.read())
 

@@ -24,10 +24,11 @@ from mlip_autopipec.control.feed import Feed
 from mlip_autopipec.control.limits import Limits
 from mlip_autopipec.control.names import UserNames
 from mlip_autopipec.control.stream import EventStream
+from mlip_autopipec.control.task_files import SiteFiles, checked_name, folder_of
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.outcome import Progress
-from mlip_autopipec.data_models.state import Stage, WorkflowState
-from mlip_autopipec.errors import OperatorError
+from mlip_autopipec.data_models.state import Stage, TaskStatus, WorkflowState
+from mlip_autopipec.errors import OperatorError, TransientError
 from mlip_autopipec.orchestration.cancelling import cancelled
 from mlip_autopipec.orchestration.machine import can_reopen, can_retry, is_resumable
 from mlip_autopipec.orchestration.policy import Policy
@@ -39,6 +40,8 @@ S = TypeVar("S", bound=Steer)
 _DIGITS_MAX = 15
 #: So many tasks are named in a refusal.
 _NAMES_MAX = 5
+#: So much of what a client has sent is shown back.
+_TEXT_MAX = 80
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 #: What aiohttp refuses by itself, in our words.
@@ -70,6 +73,7 @@ class ControlServer:
 
     `history(after)` reads the journal's events behind sequence number `after`, in order; it is called and read in
     threads. `stop(reason, actor)` asks the daemon to stop and `progress()` tells of running tasks; neither may block.
+    `files` reads what tasks have left on the site; without it such calls are refused.
     """
 
     def __init__(
@@ -84,7 +88,10 @@ class ControlServer:
         progress: Callable[[], Mapping[str, Progress]] = dict,
         limits: Limits | None = None,
         names: UserNames | None = None,
+        files: SiteFiles | None = None,
     ) -> None:
+        self._files = files
+        self._reading = asyncio.Lock()
         self._names = names or UserNames()
         self._socket = socket
         self._workflow = workflow
@@ -150,6 +157,8 @@ class ControlServer:
                 web.get("/v1/info", self._bounded(self._info)),
                 web.get("/v1/status", self._bounded(self._status)),
                 web.get("/v1/explain", self._bounded(self._explain)),
+                web.get("/v1/tasks/{task}/files", self._bounded(self._task_files)),
+                web.get("/v1/tasks/{task}/file", self._bounded(self._task_file)),
                 web.post("/v1/pause", self._bounded(self._pause)),
                 web.post("/v1/resume", self._bounded(self._resume)),
                 web.post("/v1/retry", self._bounded(self._retry)),
@@ -197,6 +206,50 @@ class ControlServer:
 
     async def _explain(self, _: web.Request) -> web.Response:
         return _json((await self._current(self._clock.now())).explanation)
+
+    async def _task_files(self, request: web.Request) -> web.Response:
+        task, folder, live = self._task(request)
+        async with self._reading_site() as files:
+            return _json(await files.listing(task, folder, live=live))
+
+    async def _task_file(self, request: web.Request) -> web.Response:
+        task, folder, live = self._task(request)
+        begin = _number(request, "begin") if "begin" in request.query else None
+        try:
+            name = checked_name(request.query.get("name", ""))
+        except ValueError as error:
+            raise Refused(ErrorCode.BAD_REQUEST, f"name: {error}") from error
+        async with self._reading_site() as files:
+            part = await files.part(task, folder, name, begin, live=live)
+        if part is None:
+            raise Refused(ErrorCode.NOT_FOUND, f"{task} has no file {name}")
+        return _json(part)
+
+    def _task(self, request: web.Request) -> tuple[str, str, bool]:
+        """Id and folder of a task, of whatever cycle, and whether an attempt at it may still write."""
+        task, state = request.match_info["task"], self._workflow.state
+        record = state.tasks.get(task) or state.quarantine.get(task)
+        folder = record.task.workdir if record is not None else folder_of(task)
+        if folder is None:
+            raise Refused(
+                ErrorCode.NOT_FOUND, f"{task[:_TEXT_MAX]!r} is no id of a task; `autopipecctl tasks` lists them"
+            )
+        return task, folder, record is not None and record.status is TaskStatus.SUBMITTED
+
+    @asynccontextmanager
+    async def _reading_site(self) -> AsyncIterator[SiteFiles]:
+        """One read at a time: most of the connection is for the campaign."""
+        if self._files is None:
+            raise Refused(ErrorCode.NOT_FOUND, "this daemon reads no files of tasks")
+        async with self._reading:
+            try:
+                yield self._files
+            except (TransientError, OSError) as error:
+                raise Refused(ErrorCode.SITE, f"the site: {error}") from error
+            except Refused:
+                raise
+            except OperatorError as error:
+                raise Refused(ErrorCode.SITE, str(error)) from error
 
     async def _current(self, now: datetime) -> View:
         """The view of the published state, made once however many ask."""

@@ -31,6 +31,7 @@ from mlip_autopipec.config.supplies import supplies
 from mlip_autopipec.contract.values import plain
 from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.control.server import ControlServer
+from mlip_autopipec.control.task_files import SiteFiles
 from mlip_autopipec.daemon.ending import Ending, signals
 from mlip_autopipec.daemon.notify import SystemdNotifier, status_words
 from mlip_autopipec.daemon.reporter import LAST_REPORT_TIMEOUT_S, VERDICT_FETCH_TIMEOUT_S, Reporter
@@ -347,6 +348,7 @@ class _Daemon:
                 stop=lambda reason, actor: ending.ask(reason or "autopipecctl stop", actor),
                 version=VERSION,
                 progress=reader.current,
+                files=SiteFiles(self._site.way.transport, lambda: secrets.token_hex(16)),
             )
             fetch = self._fetch_leftovers if self._config.site.transport.kind != "local" else None
             reporter = Reporter([*_CLI, "report", "--config", str(self._loaded.path)], logger, fetch)

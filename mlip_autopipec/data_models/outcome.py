@@ -15,12 +15,18 @@ from mlip_autopipec.data_models.base import FileRef, Model, Reason
 PROGRESS_WORDS_MAX = 1000
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class Progress(Model):
     """How far a running task is, as `progress.json` tells it: for people; nothing is decided by it."""
 
     done: float = Field(ge=0, le=1, description="part of the task")
     words: str = Field(max_length=PROGRESS_WORDS_MAX)
-    gamma_max: float | None = Field(default=None, ge=0, description="largest γ so far, of a walker that tells it")
+    gamma_max: float | None = Field(
+        default=None, ge=0, exclude_if=_is_none, description="largest γ so far, of a walker that tells it"
+    )
 
 
 class PropertyCell(Model):

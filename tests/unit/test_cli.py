@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sample_campaign import Campaign, calculate, structure, whole_campaign
+from sample_campaign import Campaign, calculate, structure, walk, whole_campaign
 from typer.testing import CliRunner, Result
 
 from mlip_autopipec.cli import app
@@ -26,6 +26,7 @@ from mlip_autopipec.contract.words import Role
 from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.control.api import Status
 from mlip_autopipec.control.server import ControlServer
+from mlip_autopipec.control.task_files import FilePart, SiteFiles
 from mlip_autopipec.control.tasks import TaskDocument, TaskList, book_of
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Verdict
@@ -37,6 +38,7 @@ from mlip_autopipec.journal.replay import read
 from mlip_autopipec.orchestration.loop import Observer
 from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.orchestration.policy import Policy
+from mlip_autopipec.transports.local import LocalTransport
 
 DEMO = Path(__file__).parents[2] / "config" / "demo.yaml"
 BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -85,6 +87,7 @@ class SmallDaemon:
             stop=lambda reason, actor: self.stopped.append((reason, actor)),
             version="1.2.3",
             progress=lambda: progress or {},
+            files=SiteFiles(LocalTransport(place.folder / "root"), lambda: "n0nce"),
         )
         self._observe: Observer = self.server.observe
 
@@ -457,6 +460,47 @@ def test_a_task_that_runs_says_how_far_it_is(place: Place) -> None:
         result = ctl(place, "task", task.id)
     assert "so far     25%, a quarter" in result.stdout
     assert "so far" not in ctl(place, "task", task.id).stdout
+
+
+def with_output(place: Place, text: str) -> tuple[Campaign, str]:
+    """A campaign with a walker in the queue, and what its LAMMPS has written."""
+    campaign = Campaign()
+    campaign.create()
+    campaign.bootstrap()
+    (task,) = campaign.start(Phase.EXPLORATION, [(walk(300.0, 1), ())])
+    campaign.submit([task])
+    folder = place.folder / "root" / task.workdir / "run-1"
+    folder.mkdir(parents=True)
+    (folder / "log.lammps").write_text(text)
+    return campaign, task.id
+
+
+def test_what_a_task_s_code_has_written_is_shown(place: Place) -> None:
+    """By the daemon, and where none runs from this machine; its last lines, and nothing that a terminal would obey."""
+    campaign, name = with_output(place, "Step 1\nStep 2\n\x1b[2J\x1b]0;t\x07Step 3\n")
+    with daemon(place, *campaign.events[1:]):
+        by_daemon = ctl(place, "logs", "--task", name, "-n", "2")
+        listed = ctl(place, "logs", "--task", name.rpartition("-")[0], "--files")
+        part = FilePart.model_validate_json(ctl(place, "logs", "--task", name, "--json").stdout)
+    here = ctl(place, "logs", "--task", name, "-n", "2")
+    assert by_daemon.stdout == here.stdout == "Step 2\n�[2J�]0;t�Step 3\n"
+    assert "run-1/log.lammps" in listed.stdout
+    assert part.live
+    wrong = ctl(place, "logs", "--task", name, "--file", "log.lamps")
+    assert (wrong.exit_code, wrong.stdout) == (2, "")
+    assert "the nearest is run-1/log.lammps" in wrong.stderr
+
+
+def test_a_file_is_of_a_task_and_a_far_site_needs_the_daemon(place: Place) -> None:
+    """Both are told, with what to do."""
+    sampled(place)
+    assert ctl(place, "logs", "--file", "x").exit_code == 2
+    far = "transport: {kind: ssh, host: login.example.org}\n  python: /usr/bin/python3"
+    text = place.config.read_text().replace("transport: {kind: local}", far).replace("copper/root", "/scratch/cu")
+    place.config.write_text(text)
+    told = ctl(place, "logs", "--task", "c000.training.0000")
+    assert told.exit_code == 3
+    assert "Its connection is the way to the files; without it, look below login.example.org:" in told.stderr
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from mlip_autopipec.config.schemas.phases import ConvergenceSection
 from mlip_autopipec.contract.generate import GenerateParameters, Prototype
 from mlip_autopipec.control.limits import Limits
 from mlip_autopipec.control.server import ControlServer
+from mlip_autopipec.control.task_files import SiteFiles
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.outcome import Progress
@@ -75,7 +76,12 @@ class Stand:
     """A running server, and the ways to it."""
 
     def __init__(
-        self, socket: Path, workflow: SmallWorkflow, limits: Limits | None = None, clock: StandClock | None = None
+        self,
+        socket: Path,
+        workflow: SmallWorkflow,
+        limits: Limits | None = None,
+        clock: StandClock | None = None,
+        files: SiteFiles | None = None,
     ) -> None:
         self.socket = socket
         self.workflow = workflow
@@ -90,6 +96,7 @@ class Stand:
             version="1.2.3",
             progress=lambda: self.progress,
             limits=limits,
+            files=files,
         )
         workflow.observers.append(self.server.observe)
 
@@ -114,9 +121,10 @@ async def running(
     workflow: SmallWorkflow | None = None,
     limits: Limits | None = None,
     clock: StandClock | None = None,
+    files: SiteFiles | None = None,
 ) -> AsyncIterator[Stand]:
     """A stand whose server answers; it is stopped in good order at the end."""
-    stand = Stand(folder / "control" / "socket", workflow or SmallWorkflow(), limits, clock)
+    stand = Stand(folder / "control" / "socket", workflow or SmallWorkflow(), limits, clock, files)
     started = asyncio.Event()
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(stand.server.serve(started))

@@ -192,6 +192,12 @@ async def test_a_disk_that_hangs_is_told(tmp_path: Path) -> None:
         ("GET", "/v1/events?after=1e3", None, 400, "bad_request"),
         ("GET", "/v1/events?after=%D9%A3", None, 400, "bad_request"),
         ("GET", f"/v1/events?after={'9' * 16}", None, 400, "bad_request"),
+        ("GET", "/v1/tasks/..%2f..%2fetc/files", None, 404, "not_found"),
+        ("GET", "/v1/tasks/c000.training.0000-abcdef/file?name=../../x", None, 400, "bad_request"),
+        ("GET", "/v1/tasks/c000.training.0000-abcdef/file?name=/etc/passwd", None, 400, "bad_request"),
+        ("GET", "/v1/tasks/c000.training.0000-abcdef/file", None, 400, "bad_request"),
+        ("GET", "/v1/tasks/c000.training.0000-abcdef/file?name=x&begin=-1", None, 400, "bad_request"),
+        ("GET", "/v1/tasks/c000.training.0000-abcdef/files", None, 404, "not_found"),
     ],
 )
 async def test_what_is_refused_is_refused_in_json(
