@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from mlip_autopipec.config.crystals import atoms_of
-from mlip_autopipec.config.mistakes import KeyPath, Mistake, shown
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.generate import Prototype
+from mlip_autopipec.contract.mistakes import KeyPath, Mistake, shown
 from mlip_autopipec.contract.values import plain
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.text import answer_in, first_lines

@@ -17,9 +17,9 @@ from typing import Literal, get_args, get_type_hints
 from pydantic import TypeAdapter
 
 from mlip_autopipec.config.crystals import atoms_of, element_slots, nearest_neighbour_angstrom, volume_angstrom3
-from mlip_autopipec.config.elements import SYMBOLS
-from mlip_autopipec.config.mistakes import nearest
+from mlip_autopipec.contract.elements import SYMBOLS
 from mlip_autopipec.contract.generate import Prototype
+from mlip_autopipec.contract.mistakes import nearest
 from mlip_autopipec.errors import ConfigurationError
 
 #: What ASE's effective-medium theory is made for.

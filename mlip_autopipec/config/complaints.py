@@ -15,8 +15,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from mlip_autopipec.config.mistakes import MISSING, KeyPath, Mistake, dotted, nearest, shown
 from mlip_autopipec.config.shape import KEY, KIND, Place, fields_of, is_model, keys, kinds, locate
+from mlip_autopipec.contract.mistakes import MISSING, KeyPath, Mistake, dotted, nearest, shown
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -16,12 +16,12 @@ from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from mlip_autopipec.config.complaints import read, validated
-from mlip_autopipec.config.mistakes import KeyPath, Mistake, dotted, nearest, report
 from mlip_autopipec.config.oracles import with_table, wrong_oracle
 from mlip_autopipec.config.paths import anchored, missing_files, unusable_folders
 from mlip_autopipec.config.rules.table import broken_rules
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.config.source import Source, parse
+from mlip_autopipec.contract.mistakes import KeyPath, Mistake, dotted, nearest, report
 from mlip_autopipec.errors import ConfigurationError
 
 _NEXT_LINE = "\x85"

@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from mlip_autopipec.config.elements import SYMBOLS
-from mlip_autopipec.config.mistakes import KeyPath, Mistake, nearest, shown
 from mlip_autopipec.config.paths import absolute_path, is_here
 from mlip_autopipec.config.schemas.oracles import ElementSection, EspressoSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.elements import SYMBOLS
+from mlip_autopipec.contract.mistakes import KeyPath, Mistake, nearest, shown
 
 _ORACLE: KeyPath = ("calculation", "oracle")
 _ELEMENT = TypeAdapter(ElementSection)

@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mlip_autopipec.config.mistakes import KeyPath, Mistake, shown
 from mlip_autopipec.config.schemas.site import AnyTransport
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.mistakes import KeyPath, Mistake, shown
 
 
 def anchored(config: WorkflowConfig, base: Path) -> WorkflowConfig:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin, get_t
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from mlip_autopipec.config.mistakes import KeyPath
+from mlip_autopipec.contract.mistakes import KeyPath
 
 KIND = "kind"
 #: What pydantic ends a location with when not a mapping's value but its key is wrong.

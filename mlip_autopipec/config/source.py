@@ -14,7 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
-from mlip_autopipec.config.mistakes import KeyPath, Mistake, clipped, shown
+from mlip_autopipec.contract.mistakes import KeyPath, Mistake, clipped, shown
 
 _TAG = "tag:yaml.org,2002:"
 #: What an untagged scalar may be besides null, bool, int and float; all of it is text here.

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mlip_autopipec.config.mistakes import dotted
 from mlip_autopipec.config.schemas.oracles import oracle_of
 from mlip_autopipec.config.schemas.site import ResourcesSection, SlurmQueue
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.mistakes import dotted
 from mlip_autopipec.contract.values import plain
 from mlip_autopipec.data_models.base import Phase, Place
 from mlip_autopipec.data_models.text import answer_in, first_lines

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from mlip_autopipec import framing
-from mlip_autopipec.config.mistakes import nearest
+from mlip_autopipec.contract.mistakes import nearest
 from mlip_autopipec.data_models.base import Mender, Reason
 from mlip_autopipec.data_models.events import JobState, QueuedJob
 from mlip_autopipec.data_models.faults import Effect, Heard, fault_of

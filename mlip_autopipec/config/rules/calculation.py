@@ -3,11 +3,11 @@
 import shlex
 from collections.abc import Iterator
 
-from mlip_autopipec.config.mistakes import KeyPath, Mistake, nearest, shown
 from mlip_autopipec.config.rules.crystals import complete
 from mlip_autopipec.config.schemas.oracles import DUAL_MIN, OWN_SYSTEM_KEYS, EspressoSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.crystals import crystal_name
+from mlip_autopipec.contract.mistakes import KeyPath, Mistake, nearest, shown
 
 
 def first_labels(config: WorkflowConfig) -> Iterator[Mistake]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from mlip_autopipec.config.elements import SYMBOLS
-from mlip_autopipec.config.mistakes import Mistake, nearest, shown
 from mlip_autopipec.config.rules.base import SYMBOLS_ALIKE
 from mlip_autopipec.config.rules.generation import alloys
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.elements import SYMBOLS
+from mlip_autopipec.contract.mistakes import Mistake, nearest, shown
 
 _SYMBOL_TYPOS_MAX = 3  # letters; `Copper` is nearer to Co than to Cu
 

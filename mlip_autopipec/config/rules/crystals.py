@@ -10,10 +10,10 @@ from mlip_autopipec.config.crystals import (
     nearest_neighbour_angstrom,
     volume_angstrom3,
 )
-from mlip_autopipec.config.elements import SYMBOLS
-from mlip_autopipec.config.mistakes import KeyPath, Mistake, dotted, nearest, shown
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.elements import SYMBOLS
 from mlip_autopipec.contract.generate import Prototype
+from mlip_autopipec.contract.mistakes import KeyPath, Mistake, dotted, nearest, shown
 
 Prototypes = Callable[[WorkflowConfig], Iterator[tuple[KeyPath, Prototype]]]
 #: What `auto` may choose, in cube roots of the volume per atom.

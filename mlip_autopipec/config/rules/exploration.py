@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from mlip_autopipec.config.mistakes import KeyPath, Mistake, nearest, shown
 from mlip_autopipec.config.schemas.phases import WalkersSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.mistakes import KeyPath, Mistake, nearest, shown
 
 
 def starts(config: WorkflowConfig) -> Iterator[Mistake]:

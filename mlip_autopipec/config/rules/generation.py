@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from mlip_autopipec.config.mistakes import KeyPath, Mistake, nearest, shown
 from mlip_autopipec.config.rules.crystals import cutoff_of
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.generate import Alloy, Dimer, PointDefect
+from mlip_autopipec.contract.mistakes import KeyPath, Mistake, nearest, shown
 
 
 def variations(config: WorkflowConfig) -> Iterator[Mistake]:

@@ -7,10 +7,10 @@ from mlip_autopipec.config.crystals import (
     atoms_of,
     volume_angstrom3,
 )
-from mlip_autopipec.config.mistakes import Mistake, nearest, shown
 from mlip_autopipec.config.rules.crystals import complete, cutoff_of, described, in_exploration
 from mlip_autopipec.config.schemas.phases import gamma_bounds
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.mistakes import Mistake, nearest, shown
 
 
 def window(config: WorkflowConfig) -> Iterator[Mistake]:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from mlip_autopipec.config.mistakes import Mistake, shown
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.mistakes import Mistake, shown
 from mlip_autopipec.data_models.base import Place
 
 

@@ -8,7 +8,6 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
-from mlip_autopipec.config.mistakes import Mistake
 from mlip_autopipec.config.rules import (
     calculation,
     campaign,
@@ -22,6 +21,7 @@ from mlip_autopipec.config.rules import (
 )
 from mlip_autopipec.config.rules.base import Rule
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.mistakes import Mistake
 
 
 def broken_rules(right: Mapping[str, Any]) -> Iterator[Mistake]:

@@ -7,15 +7,15 @@ from mlip_autopipec.config.crystals import (
     atoms_of,
     nearest_neighbour_angstrom,
 )
-from mlip_autopipec.config.elements import CLOSED_SHELLS, SYMBOLS
-from mlip_autopipec.config.mistakes import KeyPath, Mistake, nearest, shown
 from mlip_autopipec.config.rules.base import SYMBOLS_ALIKE
 from mlip_autopipec.config.rules.crystals import complete, described, in_exploration, in_generation, sound
 from mlip_autopipec.config.rules.generation import alloys
 from mlip_autopipec.config.schemas.oracles import EspressoSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.crystals import crystal_name
+from mlip_autopipec.contract.elements import CLOSED_SHELLS, SYMBOLS
 from mlip_autopipec.contract.generate import Dimer, PointDefect, Squeezed, Surface
+from mlip_autopipec.contract.mistakes import KeyPath, Mistake, nearest, shown
 from mlip_autopipec.contract.train import functions_max
 
 

@@ -134,7 +134,7 @@ def gamma(_: Mapping[str, Any]) -> Seen:
 def espresso(asked: Mapping[str, Any]) -> Seen:
     """pw.x says that it is itself; pseudopotentials are those that the site file names. Without its launcher."""
     from mlip_autopipec.work.codes.espresso import output as espresso_output  # noqa: PLC0415
-    from mlip_autopipec.work.codes.espresso.settings import check_pseudopotentials  # noqa: PLC0415
+    from mlip_autopipec.work.codes.espresso.fingerprint import check_pseudopotentials  # noqa: PLC0415
 
     oracle = read(EspressoOracle, asked["oracle"])
     hashes = check_pseudopotentials(oracle, asked["elements"])

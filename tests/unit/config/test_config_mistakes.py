@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from config_samples import mistakes, spoiled
 
-from mlip_autopipec.config.mistakes import nearest
+from mlip_autopipec.contract.mistakes import nearest
 
 # Old text, new text, and the line that tells it; a line that ends in `…` goes on.
 UNKNOWN_KEYS = [

@@ -10,11 +10,11 @@ from config_samples import SITE, mistakes, spoiled
 
 from mlip_autopipec.config.complaints import read
 from mlip_autopipec.config.crystals import C_OVER_A, atoms_of, element_slots, nearest_neighbour_angstrom
-from mlip_autopipec.config.elements import SYMBOLS
 from mlip_autopipec.config.rules.table import RULES, broken_rules
 from mlip_autopipec.config.schemas.training import TrainingSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.config.source import parse
+from mlip_autopipec.contract.elements import SYMBOLS
 from mlip_autopipec.contract.generate import Prototype
 from mlip_autopipec.work.structures import crystal, shortest_distance
 

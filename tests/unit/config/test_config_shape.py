@@ -7,8 +7,8 @@ import pytest
 from pydantic import Field, model_validator
 
 from mlip_autopipec.config.complaints import read
-from mlip_autopipec.config.mistakes import dotted
 from mlip_autopipec.config.shape import keys
+from mlip_autopipec.contract.mistakes import dotted
 from mlip_autopipec.data_models.base import Model, Phase
 
 

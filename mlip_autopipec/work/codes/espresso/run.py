@@ -41,7 +41,7 @@ from mlip_autopipec.work.codes.espresso.output import (
     read_text,
     version,
 )
-from mlip_autopipec.work.codes.espresso.settings import check_pseudopotentials, settings
+from mlip_autopipec.work.codes.espresso.fingerprint import check_pseudopotentials, settings
 from mlip_autopipec.work.job import AnyJob, TaskFailed, as_json, write_atomic
 from mlip_autopipec.work.structures import Numbers
 
