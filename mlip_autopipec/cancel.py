@@ -1,5 +1,6 @@
 """cancel: tasks of a campaign ended where no daemon runs, as `autopipecctl cancel --offline` does."""
 
+from mlip_autopipec.config.codes import outside
 from mlip_autopipec.config.loader import LoadedConfig
 from mlip_autopipec.control.api import Cancel
 from mlip_autopipec.data_models import events as ev
@@ -26,7 +27,7 @@ async def cancel(loaded: LoadedConfig, asked: Cancel) -> tuple[str, ...]:
     path = folder / "journal"
     if not path.is_dir():
         raise OperatorError(f"there is no journal at {path}: no daemon has run for this campaign")
-    shipment = pack()
+    shipment = pack(outside(loaded.config))
     site = adapters(loaded.config.site, shipment.path, clock)
     with CampaignLock(folder, now=clock.now()):
         journal, state = FileJournal.open(path, now=clock.now())

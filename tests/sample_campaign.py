@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mlip_autopipec.contract.explore import ExploreParameters, Walker
 from mlip_autopipec.contract.generate import GenerateParameters, Prototype
-from mlip_autopipec.contract.label import AseOracle, CalculateParameters
+from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.select import SelectParameters
 from mlip_autopipec.contract.train import TrainParameters
 from mlip_autopipec.contract.words import Role
@@ -26,6 +26,7 @@ from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.task import Input, Parameters, Task, make_task
 from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.orchestration.strategies import summarise
+from mlip_autopipec.work.codes.ase.settings import AseOracle
 
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FCC = Prototype(structure="fcc", elements=("Cu",), lattice_constant_angstrom=3.6)

@@ -21,6 +21,7 @@ from mlip_autopipec.cli import app
 from mlip_autopipec.config.schemas.units import format_duration, format_memory, parse_duration_s, parse_memory_mib
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.config.shape import fields_of, is_model
+from mlip_autopipec.contract.seams import OneOf
 
 TOP = Path(__file__).parents[2]
 #: Page → document of the checkout's top.
@@ -139,15 +140,23 @@ def _sections(root: type) -> Iterator[tuple[str, type]]:
         below = []
         for key, field in fields_of(model).items():
             path = f"{where}.{key}" if where else key
-            below += [(path, inner) for inner in _models(field.annotation)]
+            below += [(path, inner) for inner in _models(field.rebuild_annotation())]
         waiting = below + waiting
 
 
 def _models(annotation: Any) -> Iterator[type]:
     if is_model(annotation):
         yield annotation
+    if get_origin(annotation) is Annotated and (choice := _choice(get_args(annotation)[1:])):
+        yield from choice.members().values()
+        return
     for argument in get_args(annotation):
         yield from _models(argument)
+
+
+def _choice(metadata: Any) -> OneOf | None:
+    """Any of the codes that the registry has."""
+    return next((each for each in metadata if isinstance(each, OneOf)), None)
 
 
 def _anchor(model: type) -> str:
@@ -170,7 +179,9 @@ def _docstring(model: type) -> str:
 def _row(key: str, field: FieldInfo) -> str:
     unit = next((unit for ending, unit in UNITS if key.endswith(ending)), "")
     meaning = (
-        field.description or MEANINGS.get(key) or " ".join(_docstring(model) for model in _models(field.annotation))
+        field.description
+        or MEANINGS.get(key)
+        or " ".join(_docstring(model) for model in _models(field.rebuild_annotation()))
     )
     cells = (f"`{key}`", _type(field.annotation, field.metadata), unit, _default(field), meaning)
     return "| " + " | ".join(re.sub(r"\s+", " ", cell).replace("|", "\\|") for cell in cells) + " |"
@@ -214,6 +225,8 @@ def _type(annotation: Any, metadata: Any = ()) -> str:  # noqa: C901, PLR0911 - 
         return _type(
             inner, [each for note in more for each in (note.metadata if isinstance(note, FieldInfo) else [note])]
         )
+    if choice := _choice(metadata):
+        return " or ".join(_type(member) for member in choice.members().values())
     if _is(metadata, parse_duration_s):
         return "time"
     if _is(metadata, parse_memory_mib):

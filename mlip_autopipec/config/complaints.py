@@ -16,7 +16,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from mlip_autopipec.config.shape import KEY, KIND, Place, fields_of, is_model, keys, kinds, locate
+from mlip_autopipec.contract import registry
 from mlip_autopipec.contract.mistakes import MISSING, KeyPath, Mistake, dotted, nearest, shown
+from mlip_autopipec.contract.seams import OneOf
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -197,8 +199,21 @@ def _mistake(error: ErrorDetails, place: Place) -> Mistake:
         return Mistake((*path, KIND), MISSING, f"required: {', '.join(map(repr, kinds(place.members)))}")
     if kind == "union_tag_invalid":
         tag = error["ctx"]["tag"]
-        return Mistake((*path, KIND), shown(tag), _expected(error), nearest(tag, _words(error)))
+        expected = _why_not(place, tag) or _expected(error)
+        return Mistake((*path, KIND), shown(tag), expected, nearest(tag, _words(error)))
     return Mistake(path, shown(error["input"]), _expected(error), nearest(error["input"], _words(error)))
+
+
+def _why_not(place: Place, tag: object) -> str:
+    """Why a code cannot be used that there is; empty if there is none."""
+    choice = next((each for each in place.field.metadata if isinstance(each, OneOf)), None) if place.field else None
+    if choice is None or tag not in registry.entries(choice.seam):
+        return ""
+    try:
+        choice.member(tag)
+    except registry.UnknownCode as error:
+        return f"expected a code that can be used: {error}"
+    return ""
 
 
 def _expected(error: ErrorDetails) -> str:

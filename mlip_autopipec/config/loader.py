@@ -16,7 +16,7 @@ from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from mlip_autopipec.config.complaints import read, validated
-from mlip_autopipec.config.oracles import with_table, wrong_oracle
+from mlip_autopipec.config.oracles import settled, wrong_oracle
 from mlip_autopipec.config.paths import anchored, missing_files, unusable_folders
 from mlip_autopipec.config.rules.table import broken_rules
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
@@ -87,7 +87,7 @@ def _judged(path: Path, source: Source, name: str) -> LoadedConfig:
         mistakes += reading.spelled(found)
     if mistakes:
         raise _refusal(path, mistakes, name, source.lines)
-    config = with_table(anchored(validated(WorkflowConfig, source.data), path.parent))
+    config = settled(anchored(validated(WorkflowConfig, source.data), path.parent))
     return LoadedConfig(config, path, _sha256(config))
 
 

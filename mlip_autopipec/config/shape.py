@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from mlip_autopipec.contract.mistakes import KeyPath
+from mlip_autopipec.contract.seams import OneOf
 
 KIND = "kind"
 #: What pydantic ends a location with when not a mapping's value but its key is wrong.
@@ -50,7 +51,7 @@ def _step(place: Place, part: str | int) -> Place:
     path = (*place.path, part)
     if is_model(here):
         field = fields_of(here).get(str(part))
-        return Place(path, here, field, _members(field.annotation) if field else ())
+        return Place(path, here, field, _members(field.rebuild_annotation()) if field else ())
     if get_origin(here) is dict:
         return Place(path, None, None, _members(get_args(here)[1]))
     if get_origin(here) in {tuple, list}:
@@ -79,7 +80,9 @@ def kinds(members: tuple[Any, ...]) -> tuple[str, ...]:
 
 def _members(annotation: Any) -> tuple[Any, ...]:
     if get_origin(annotation) is Annotated:
-        return _members(get_args(annotation)[0])
+        inner, *notes = get_args(annotation)
+        choice = next((note for note in notes if isinstance(note, OneOf)), None)
+        return tuple(choice.members().values()) if choice else _members(inner)
     if get_origin(annotation) in _UNIONS:
         return tuple(member for kind in get_args(annotation) for member in _members(kind))
     return () if annotation is types.NoneType else (annotation,)
@@ -106,7 +109,7 @@ def keys(root: type, path: KeyPath = ()) -> Iterator[KeyPath]:
     """Every key that a file may have, by path; a list's items and a mapping's values are under the path of it."""
     for name, field in fields_of(root).items():
         yield (*path, name)
-        for model in _models(field.annotation):
+        for model in _models(field.rebuild_annotation()):
             yield from keys(model, (*path, name))
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -64,6 +65,39 @@ def plain(settings: Any) -> Any:
     return settings.value if isinstance(settings, Enum) else settings
 
 
+def check(settings: Any) -> None:
+    """Judge a value by the bounds of its own fields. Raises ValueError that names the first that is beyond them.
+
+    For what a code reads out of a file: it can't ask pydantic, which judges all else, nor looks this into lists.
+    """
+    for each in dataclasses.fields(settings):
+        content, bounds = getattr(settings, each.name), each.metadata
+        if content is None:
+            continue
+        for name, holds in _HOLDS.items():
+            if name in bounds and not holds(content, bounds[name]):
+                raise ValueError(f"{each.name}: expected {_BOUND[name]} {bounds[name]}, got {content!r:.80}")
+
+
+#: Bounds by pydantic's names: whether a value keeps to one, and how it is told.
+_HOLDS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "gt": lambda content, bound: bool(content > bound),
+    "ge": lambda content, bound: bool(content >= bound),
+    "lt": lambda content, bound: bool(content < bound),
+    "le": lambda content, bound: bool(content <= bound),
+    "pattern": lambda content, bound: re.search(bound, content) is not None,
+    "min_length": lambda content, bound: len(content) >= bound,
+}
+_BOUND = {
+    "gt": "more than",
+    "ge": "at least",
+    "lt": "less than",
+    "le": "at most",
+    "pattern": "text that matches",
+    "min_length": "in number at least",
+}
+
+
 def read(kind: type[T], content: object, where: str = "") -> T:
     """A value from JSON. Raises ValueError that names the key; bounds are judged where the value was made."""
     read_value: T = _read(kind, content, where)
@@ -73,7 +107,7 @@ def read(kind: type[T], content: object, where: str = "") -> T:
 def _read(kind: Any, content: Any, where: str) -> Any:
     origin, members = typing.get_origin(kind), typing.get_args(kind)
     if origin is Annotated:
-        return _read(members[0], content, where)
+        return _read(_chosen(members, content, where), content, where)
     if dataclasses.is_dataclass(kind):
         return _read_fields(kind, content, where)
     if origin in {Union, types.UnionType}:
@@ -84,6 +118,18 @@ def _read(kind: Any, content: Any, where: str) -> Any:
         named = _expect(dict, "a mapping", content, where)
         return {name: _read(members[1], item, f"{where}.{name}") for name, item in named.items()}
     return _read_plain(kind, content, where)
+
+
+def _chosen(members: tuple[Any, ...], content: Any, where: str) -> Any:
+    """The type that an annotation is about; of a value of any code, the one that its `kind` names."""
+    choice = next((each for each in members[1:] if hasattr(each, "member")), None)
+    if choice is None:
+        return members[0]
+    named = _expect(dict, "a mapping", content, where)
+    try:
+        return choice.member(named.get("kind"))
+    except ValueError as error:
+        raise ValueError(f"{where or 'the parameters'}.kind: {error}") from error
 
 
 def _read_plain(kind: Any, content: Any, where: str) -> Any:

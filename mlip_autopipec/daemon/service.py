@@ -25,9 +25,10 @@ from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
+from mlip_autopipec.config.codes import outside
 from mlip_autopipec.config.loader import LoadedConfig, effective_yaml, load_config, refusal
-from mlip_autopipec.config.schemas.oracles import oracle_of
 from mlip_autopipec.config.supplies import supplies
+from mlip_autopipec.contract.oracle import oracle_code, oracle_of
 from mlip_autopipec.contract.values import plain
 from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.control.server import ControlServer
@@ -82,7 +83,7 @@ VERDICT_EXIT_CODES = {
 STOPPED_EARLY_EXIT_CODE = 75
 _LAST_WORD_TIMEOUT_S = 10.0
 _PROBE_TIMEOUT_S = 60.0
-_CALCULATOR_TIMEOUT_S = 45.0
+_ORACLE_TIMEOUT_S = 45.0
 #: autopipecctl of this very installation.
 _CLI = (sys.executable, "-c", "from mlip_autopipec.cli import main; main()")
 
@@ -151,7 +152,7 @@ class _Daemon:
         self._exit_on_verdict = exit_on_verdict
         self._clock = SystemClock()
         self._notifier = SystemdNotifier(os.environ)
-        self._shipment = pack()
+        self._shipment = pack(outside(self._config))
         self._supplies = supplies(self._config)
         self._site = adapters(self._config.site, self._shipment.path, self._clock)
         self._owner = Ownership(self._site.way.transport, self._clock, host=socket.gethostname(), pid=os.getpid())
@@ -263,7 +264,7 @@ class _Daemon:
             words = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
             raise OperatorError(f"site.python: {python} cannot run the tasks: {words}")
         if self._awaits_first_label:
-            await self._try_calculator()
+            await self._try_oracle()
         if self._config.site.scheduler.kind == "slurm":
             return array_tasks_max(await ask_config(self._site.way.transport))
         return None
@@ -276,13 +277,13 @@ class _Daemon:
                 " numba and JAX die there. Put systemd/local-jobs.conf into the unit's drop-in folder"
             )
 
-    async def _try_calculator(self) -> None:
+    async def _try_oracle(self) -> None:
         """What an oracle cannot do anywhere is refused before tasks are spent on it; any other trouble is told.
 
         A calculator may need a node's own (a GPU, a licence): that it fails here proves nothing of jobs.
         """
         oracle = oracle_of(self._config.calculation.oracle, self._config.campaign.elements)
-        if oracle.kind != "ase":
+        if not oracle_code(oracle.kind).tried_at_start:
             return
         asked = {
             "oracle": plain(oracle),
@@ -290,11 +291,11 @@ class _Daemon:
             "distance_min_angstrom": self._config.distance_min_angstrom,
         }
         site = self._config.site
-        command = [self._site.python, f"{site.root}/{self._shipment.path}", "examine", "calculator"]
+        command = [self._site.python, f"{site.root}/{self._shipment.path}", "examine", "oracle"]
         command = as_a_task(site, Phase.CALCULATION, command)
         try:
             done = await self._site.way.transport.run(
-                command, stdin=json.dumps(asked).encode(), timeout_s=_CALCULATOR_TIMEOUT_S
+                command, stdin=json.dumps(asked).encode(), timeout_s=_ORACLE_TIMEOUT_S
             )
             found = answer_in(done.stdout)
             words = found["words"] if found else first_lines(done.stderr.decode("utf-8", "replace"))

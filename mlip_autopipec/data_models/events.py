@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter
 
-from mlip_autopipec.contract.label import KMesh
+from mlip_autopipec.contract.oracle import KMesh
 from mlip_autopipec.data_models.base import Mender, Model, Phase, Place, Reason, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary, Digest, OracleFigure
 from mlip_autopipec.data_models.outcome import Outcome

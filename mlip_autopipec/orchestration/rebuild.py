@@ -16,7 +16,7 @@ from datetime import datetime
 
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
-from mlip_autopipec.contract.label import KMesh
+from mlip_autopipec.contract.oracle import KMesh
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason

@@ -1,8 +1,8 @@
 """Calculation: one label per structure, by the oracle."""
 
-from mlip_autopipec.config.schemas.oracles import oracle_of
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.label import CalculateParameters
+from mlip_autopipec.contract.oracle import oracle_of
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.digest import CalculationDigest, Label

@@ -4,10 +4,14 @@ import hashlib
 import io
 import re
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
+from importlib.metadata import distribution
 from importlib.resources.abc import Traversable
+from pathlib import Path
 
+from mlip_autopipec.contract.registry import Entry
 from mlip_autopipec.errors import OperatorError, TransientError
 from mlip_autopipec.ports import Transport
 
@@ -26,11 +30,17 @@ class Shipment:
     sha256: str
 
 
-def pack() -> Shipment:
-    """Pack the work half and the contract so that `python FILE task …` runs it."""
+def pack(outside: Iterable[Entry] = ()) -> Shipment:
+    """Pack the work half and the contract so that `python FILE task …` runs it, with these codes of other packages.
+
+    Each brings the folder of its package and its entry points, so that the registry finds it in the archive, too.
+    Raises OperatorError for a package that cannot run out of an archive.
+    """
     sources = {"__main__.py": _MAIN.encode(), f"{_PACKAGE}/__init__.py": b""}
     for room in ("contract", "work"):
         sources |= _modules(resources.files(_PACKAGE).joinpath(room), f"{_PACKAGE}/{room}")
+    for entry in outside:
+        sources |= _package(entry)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(sources):
@@ -48,6 +58,39 @@ def _modules(folder: Traversable, name: str) -> dict[str, bytes]:
             sources[f"{name}/{item.name}"] = item.read_bytes()
         elif item.is_dir() and item.name != "__pycache__":
             sources |= _modules(item, f"{name}/{item.name}")
+    return sources
+
+
+def _package(entry: Entry) -> dict[str, bytes]:
+    """The package that brings a code, and the metadata by which it is found."""
+    found = distribution(entry.distribution)
+    points = [point for point in found.entry_points if point.group.startswith(f"{_PACKAGE}.")]
+    groups = {point.group: [each for each in points if each.group == point.group] for point in points}
+    lines = [
+        f"[{group}]\n" + "".join(f"{point.name} = {point.value}\n" for point in sorted(groups[group]))
+        for group in sorted(groups)
+    ]
+    info = f"{found.name.replace('-', '_')}-{found.version}.dist-info"
+    return {
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {found.name}\nVersion: {found.version}\n".encode(),
+        f"{info}/entry_points.txt": "\n".join(lines).encode(),
+        **_files(Path(str(resources.files(entry.package))), entry),
+    }
+
+
+def _files(folder: Path, entry: Entry) -> dict[str, bytes]:
+    """All files of a package but bytecode."""
+    sources = {}
+    for path in sorted(folder.rglob("*")):
+        if "__pycache__" in path.parts or not path.is_file():
+            continue
+        if path.suffix in {".so", ".pyd"}:
+            raise OperatorError(
+                f"{entry.distribution} brings {entry.name!r} among {entry.seam}, and its module {path.name} is"
+                " compiled. Jobs run a package out of an archive, where Python loads no such module: put what is"
+                " compiled into a package of its own, and install that in site.python"
+            )
+        sources[f"{entry.package}/{path.relative_to(folder).as_posix()}"] = path.read_bytes()
     return sources
 
 

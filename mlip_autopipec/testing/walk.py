@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
-from mlip_autopipec.contract.label import KMesh
+from mlip_autopipec.contract.oracle import KMesh
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Mender, Phase, Reason

@@ -15,7 +15,6 @@ from labels_md import Condition, Forces, Sampling, conditions, sample, start
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.generate import GenerateParameters
-from mlip_autopipec.contract.label import AseOracle
 from mlip_autopipec.contract.train import FitSettings
 from mlip_autopipec.contract.values import plain
 from mlip_autopipec.data_models.base import FileRef
@@ -24,9 +23,10 @@ from mlip_autopipec.phases.generation import Generation
 from mlip_autopipec.work.ace.choice import Settings, choose, fixed
 from mlip_autopipec.work.ace.evaluator import Evaluator
 from mlip_autopipec.work.ace.labels import fit_references
+from mlip_autopipec.work.codes.ase.run import calculator_of
+from mlip_autopipec.work.codes.ase.settings import AseOracle
 from mlip_autopipec.work.job import Job
 from mlip_autopipec.work.steps import generate as generation
-from mlip_autopipec.work.steps.label import _calculator
 from mlip_autopipec.work.structures import read_frames, write_frames
 
 #: Changes with whatever makes kept files worthless.
@@ -96,7 +96,7 @@ class Oracle:
         """Raises ValueError for an oracle that is no ASE calculator: MD by it would take days."""
         oracle = config.calculation.oracle
         if isinstance(oracle, AseOracle):
-            return cls(_calculator(oracle))
+            return cls(calculator_of(oracle))
         raise ValueError("calculation.oracle.kind must be ase: the bench runs MD by the oracle itself")
 
     def forces(self, *, stress: bool) -> Forces:

@@ -18,9 +18,9 @@ from bench_table import Row
 from campaign_errors import errors
 from campaign_frames import Condition, as_walkers, copper_and_gold, snapshots
 
-from mlip_autopipec.config.schemas.oracles import oracle_of
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.label import CalculateParameters
+from mlip_autopipec.contract.oracle import oracle_of
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Verdict

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from far_stand import Site
 
-from mlip_autopipec.contract.label import AseOracle, CalculateParameters
+from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import FileRef, Phase, Place, Reason
 from mlip_autopipec.data_models.events import JobState
@@ -20,6 +20,7 @@ from mlip_autopipec.ports import Accepted, PostMortem, Rejected, Unclear, Void
 from mlip_autopipec.schedulers.local import LocalScheduler
 from mlip_autopipec.schedulers.routing import RoutingScheduler
 from mlip_autopipec.schedulers.shipment import pack
+from mlip_autopipec.work.codes.ase.settings import AseOracle
 from mlip_autopipec.work.queue import local_queue
 
 UID = "stand-0a1b2c.c000.calculation.b00"

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from mlip_autopipec.config.schemas.site import SlurmQueue
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
-from mlip_autopipec.contract.label import KMesh
+from mlip_autopipec.contract.oracle import KMesh
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import FileRef, Mender, Phase, Reason, Verdict

@@ -24,8 +24,10 @@ def main() -> int:
     import quick_physics  # noqa: PLC0415 - it needs the payload on the path
 
     for kind, module in _MODULES.items():
-        stand_in = SimpleNamespace(run=getattr(quick_physics, kind), try_calculator=_no_calculator)
+        stand_in = SimpleNamespace(run=getattr(quick_physics, kind))
         sys.modules[f"mlip_autopipec.work.steps.{module}"] = cast("type(sys)", stand_in)  # type: ignore[valid-type]
+    tried = SimpleNamespace(examine=_no_calculator)
+    sys.modules["mlip_autopipec.work.codes.ase.doctor"] = cast("type(sys)", tried)  # type: ignore[valid-type]
     from mlip_autopipec.work.__main__ import main as payload_main  # noqa: PLC0415
 
     return payload_main(words)

@@ -21,7 +21,8 @@ from mlip_autopipec.config.loader import load_config
 from mlip_autopipec.control.api import HTTP_STATUS
 from mlip_autopipec.daemon.service import STOPPED_EARLY_EXIT_CODE, VERDICT_EXIT_CODES, _parser
 from mlip_autopipec.orchestration.diagram import anywhere, mermaid
-from mlip_autopipec.starter import EMT_ELEMENTS, Wishes, site_file
+from mlip_autopipec.starter import Wishes, site_file
+from mlip_autopipec.work.codes.ase.rules import EMT_ELEMENTS
 
 TOP = Path(__file__).parents[2]
 ARCHITECTURE = (TOP / "ARCHITECTURE.md").read_text()

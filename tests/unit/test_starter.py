@@ -12,9 +12,9 @@ from typer.testing import CliRunner, Result
 
 from mlip_autopipec.cli import app
 from mlip_autopipec.config.loader import load_config
-from mlip_autopipec.config.schemas.oracles import EspressoSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.starter import demo_file, use_of
+from mlip_autopipec.work.codes.espresso.settings import EspressoSection
 
 #: One of each crystal.
 SIMPLE = ("Ag", "Fe", "Ti", "Po", "Si")
@@ -101,7 +101,8 @@ def test_what_only_a_person_can_fill_in_is_listed(tmp_path: Path) -> None:
         (["--elements", "Xy"], "no chemical symbol"),
         (["--elements", "Mg,O"], "--prototype"),
         (["--elements", "Ti", "--oracle", "ase"], "EMT does not know Ti"),
-        (["--elements", "Ti", "--oracle", "vasp"], "neither espresso nor ase"),
+        (["--elements", "Ti", "--oracle", "vasp"], "there are ase, espresso"),
+        (["--elements", "Ti", "--oracle", "expresso"], "did you mean 'espresso'?"),
         (["--prototype", "rocksalt:Mg,O"], "expected structure:elements:lattice constant"),
         (["--prototype", "rocksalt:Mg:4.2"], "takes 2 elements"),
         (["--structure", "nowhere.cif"], "cannot be read"),

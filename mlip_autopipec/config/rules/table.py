@@ -98,7 +98,5 @@ RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
     _rule(site.reach, "site.root", "site.transport"),
     _rule(convergence.labels, "convergence.labels_max", *_STRUCTURES),
     _rule(convergence.cycles, "convergence.quiet_cycles", "convergence.cycles_max"),
-    _rule(calculation.calculator, "calculation.oracle"),
-    _rule(calculation.espresso, "calculation.oracle", "campaign.elements"),
     _rule(training.references, "training.reference_energies_ev", "calculation.oracle", "campaign.elements"),
 )

@@ -10,12 +10,12 @@ from mlip_autopipec.config.crystals import (
 from mlip_autopipec.config.rules.base import SYMBOLS_ALIKE
 from mlip_autopipec.config.rules.crystals import complete, described, in_exploration, in_generation, sound
 from mlip_autopipec.config.rules.generation import alloys
-from mlip_autopipec.config.schemas.oracles import EspressoSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.crystals import crystal_name
-from mlip_autopipec.contract.elements import CLOSED_SHELLS, SYMBOLS
+from mlip_autopipec.contract.elements import SYMBOLS
 from mlip_autopipec.contract.generate import Dimer, PointDefect, Squeezed, Surface
 from mlip_autopipec.contract.mistakes import KeyPath, Mistake, nearest, shown
+from mlip_autopipec.contract.oracle import rules_of
 from mlip_autopipec.contract.train import functions_max
 
 
@@ -119,8 +119,10 @@ def references(config: WorkflowConfig) -> Iterator[Mistake]:
     asked, elements = config.training.reference_energies_ev, config.campaign.elements
     path: KeyPath = ("training", "reference_energies_ev")
     if isinstance(asked, str):
-        if asked == "isolated_atoms" and isinstance(config.calculation.oracle, EspressoSection):
-            yield from _atoms_alone(path, config.calculation.oracle, elements)
+        oracle = config.calculation.oracle
+        if asked == "isolated_atoms":
+            for expected in rules_of(oracle).no_isolated_atoms(oracle, elements):
+                yield Mistake(path, shown(asked), expected)
         return
     for element, energy_ev in asked.items():
         if element not in elements:
@@ -129,18 +131,3 @@ def references(config: WorkflowConfig) -> Iterator[Mistake]:
     for element in elements:
         if element not in asked and element in SYMBOLS:
             yield Mistake(path, f"no {element}", "expected an energy in eV for each of campaign.elements")
-
-
-def _atoms_alone(path: KeyPath, oracle: EspressoSection, elements: tuple[str, ...]) -> Iterator[Mistake]:
-    open_shells = [element for element in elements if element in SYMBOLS and element not in CLOSED_SHELLS]
-    if oracle.smearing is None and open_shells:
-        expected = (
-            "expected with calculation.oracle.smearing, or energies by hand: with fixed occupations pw.x finds no"
-            f" ground state of an atom with open shells ({', '.join(open_shells)})"
-        )
-        yield Mistake(path, shown("isolated_atoms"), expected)
-    if oracle.charge:
-        expected = (
-            f"expected with calculation.oracle.charge 0, or energies by hand: {oracle.charge:g} makes ions of atoms"
-        )
-        yield Mistake(path, shown("isolated_atoms"), expected)

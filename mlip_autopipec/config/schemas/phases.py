@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mlip_autopipec.config.schemas.oracles import AnyOracleSection
 from mlip_autopipec.config.schemas.units import DurationS
 from mlip_autopipec.contract.explore import AnyEngine, Barostat, Deformation, Swaps, WheelSettings
 from mlip_autopipec.contract.generate import Prototype, Variation
+from mlip_autopipec.contract.oracle import Oracle
+from mlip_autopipec.contract.seams import OneOf
 from mlip_autopipec.data_models.base import Model
 
 
@@ -157,7 +158,9 @@ class FirstLabelsSection(Model):
 class CalculationSection(Model):
     """`calculation:` the oracle."""
 
-    oracle: AnyOracleSection = Field(description="what computes energy, forces and stress of a structure")
+    oracle: Annotated[Oracle, OneOf("oracles", "section")] = Field(
+        description="what computes energy, forces and stress of a structure"
+    )
     force_max_ev_per_angstrom: float = Field(default=50.0, gt=0, description="a label with a larger force is refused")
     pressure_max_gpa: float = Field(default=1000.0, gt=0, description="the same for its pressure, of either sign")
     round: RoundSection = Field(default=RoundSection(), description="by default all labels are waited for")

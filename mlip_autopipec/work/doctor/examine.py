@@ -8,8 +8,6 @@ import importlib.metadata
 import importlib.util
 import platform
 import re
-import shlex
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -17,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from mlip_autopipec.contract.generate import PhononProbes, Prototype
-from mlip_autopipec.contract.label import AseOracle, EspressoOracle
+from mlip_autopipec.contract.label import oracle_from
+from mlip_autopipec.contract.oracle import oracle_code
 from mlip_autopipec.contract.train import FitSettings
-from mlip_autopipec.contract.values import read
 from mlip_autopipec.work.job import TaskFailed
+from mlip_autopipec.work.programs import said_by, short
 
 Seen = dict[str, Any]
 
@@ -35,7 +34,6 @@ PACKAGES = {
 }
 #: What some tasks import beside: the package, and the extra of this project that brings it.
 EXTRAS = {"phonopy": "phonons"}
-_CODE_TIMEOUT_S = 60
 #: TensorFlow takes ten seconds to come up, on a busy login node a minute.
 _TENSORFLOW_TIMEOUT_S = 200
 _PACEMAKER_VERSIONS = """
@@ -45,7 +43,6 @@ from pyace.cli import pacemaker
 print("pacemaker", version("python-ace"), "with tensorpotential", version("tensorpotential"),
       "and TensorFlow", tensorflow.__version__)
 """
-_WORDS_MAX = 200
 #: A copper cell strained so much lies far outside of what a few rattled cells tell.
 _STRAIN = 1.12
 #: By ASE's own Phonons, too, to 0.01 THz; a test compares.
@@ -81,10 +78,10 @@ def lammps(_: Mapping[str, Any]) -> Seen:
 
 def native(asked: Mapping[str, Any]) -> Seen:
     """The LAMMPS program that is to run the walkers, and whether it was built with ML-PACE. Without its launcher."""
-    said = _said([asked["command"], "-help"], None)
+    said = said_by([asked["command"], "-help"])
     found = re.search(r"Simulator - (.+)", said)
     if found is None:
-        return {"fit": False, "words": f"{asked['command']} is no LAMMPS: {_short(said)}"}
+        return {"fit": False, "words": f"{asked['command']} is no LAMMPS: {short(said)}"}
     has_pace = "pace/extrapolation" in said
     return {"fit": has_pace, "words": f"LAMMPS {found[1]}, {'with' if has_pace else 'without'} pace/extrapolation"}
 
@@ -131,33 +128,14 @@ def gamma(_: Mapping[str, Any]) -> Seen:
     return {"fit": outside > 1 and inside < outside, "words": words}
 
 
-def espresso(asked: Mapping[str, Any]) -> Seen:
-    """pw.x says that it is itself; pseudopotentials are those that the site file names. Without its launcher."""
-    from mlip_autopipec.work.codes.espresso import output as espresso_output  # noqa: PLC0415
-    from mlip_autopipec.work.codes.espresso.fingerprint import check_pseudopotentials  # noqa: PLC0415
-
-    oracle = read(EspressoOracle, asked["oracle"])
-    hashes = check_pseudopotentials(oracle, asked["elements"])
-    command = shlex.split(oracle.command.replace("{cores}", "1").replace("{ranks}", "1"))
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "nothing.in").touch()
-        said = _said([*command, "-in", "nothing.in"], Path(folder))
-    try:
-        version = espresso_output.version(said)
-    except espresso_output.UnreadableError:
-        return {"fit": False, "words": f"{command[0]} is no pw.x: {_short(said)}"}
-    files = ", ".join(f"{element} {digest[:8]}" for element, digest in hashes.items())
-    return {"fit": True, "words": f"pw.x {version}; pseudopotentials by sha256: {files}"}
-
-
 def pacemaker(asked: Mapping[str, Any]) -> Seen:
     """The Python that is to fit imports pacemaker with its TensorFlow, and says their versions."""
     python = asked["python"] or sys.executable
-    said = _said([python, "-c", _PACEMAKER_VERSIONS], None, _TENSORFLOW_TIMEOUT_S)
+    said = said_by([python, "-c", _PACEMAKER_VERSIONS], timeout_s=_TENSORFLOW_TIMEOUT_S)
     found = re.search("^pacemaker .* TensorFlow .*$", said, re.MULTILINE)
     if found is None:
         last = said.strip().rpartition("\n")[2]
-        return {"fit": False, "words": f"{python} has no pacemaker that fits: {_short(last)}"}
+        return {"fit": False, "words": f"{python} has no pacemaker that fits: {short(last)}"}
     return {"fit": True, "words": found[0]}
 
 
@@ -203,13 +181,6 @@ def files(asked: Mapping[str, Any]) -> Seen:
     return {"fit": not wrong, "words": "; ".join(wrong), "judged": judged}
 
 
-def calculator(asked: Mapping[str, Any]) -> Seen:
-    """The oracle's calculator labels one atom of each element. `sure`: no other machine would say otherwise."""
-    from mlip_autopipec.work.steps.label import try_calculator  # noqa: PLC0415
-
-    return try_calculator(read(AseOracle, asked["oracle"]), asked["elements"], asked["distance_min_angstrom"])
-
-
 def start(asked: Mapping[str, Any]) -> Seen:
     """A structure for LAMMPS: `data` as read_data reads it, and `masses_dalton` of the elements, in their order.
 
@@ -228,19 +199,13 @@ def start(asked: Mapping[str, Any]) -> Seen:
         return {"fit": True, "words": "", "data": data.read_text(encoding="utf-8"), "masses_dalton": masses}
 
 
-def _said(command: Sequence[str], folder: Path | None, timeout_s: float = _CODE_TIMEOUT_S) -> str:
-    """All that a command prints. Raises TaskFailed (bad_input) if it cannot be run."""
-    try:
-        done = subprocess.run(
-            command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False
-        )
-    except OSError as error:
-        raise TaskFailed("bad_input", f"{command[0]} cannot be run: {error.strerror}") from error
-    return (done.stdout + done.stderr).decode("utf-8", "replace")
-
-
-def _short(said: str) -> str:
-    return " ".join(said.split())[:_WORDS_MAX]
+def oracle(asked: Mapping[str, Any]) -> Seen:
+    """The campaign's oracle, in its own way. `sure`: no other machine would say otherwise."""
+    settings = oracle_from(asked["oracle"])
+    examined: Seen = oracle_code(settings.kind).work("examine")(
+        settings, asked["elements"], asked["distance_min_angstrom"]
+    )
+    return examined
 
 
 EXAMINATIONS: Mapping[str, Callable[[Mapping[str, Any]], Seen]] = {
@@ -248,13 +213,12 @@ EXAMINATIONS: Mapping[str, Callable[[Mapping[str, Any]], Seen]] = {
     "lammps": lammps,
     "native": native,
     "gamma": gamma,
-    "espresso": espresso,
+    "oracle": oracle,
     "pacemaker": pacemaker,
     "phonons": phonons,
     "trials": trials,
     "label": label,
     "files": files,
-    "calculator": calculator,
     "start": start,
 }
 

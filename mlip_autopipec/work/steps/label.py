@@ -1,26 +1,14 @@
-"""Calculation: energy, forces and stress of one structure by the oracle, checked before they are a label.
+"""Calculation: energy, forces and stress of one structure by the oracle, checked before they are a label."""
 
-Two oracles: pw.x (espresso.py), and any ASE calculator by its import path.
-"""
-
-import difflib
-import importlib
-import json
-import sys
-from collections.abc import Sequence
 from typing import Any
 
-import ase
 import numpy as np
 from ase import Atoms, units
-from ase.calculators.calculator import BaseCalculator, CalculatorError
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.data import atomic_numbers, covalent_radii
 
-from mlip_autopipec.contract.label import AnyOracle, AseOracle, CalculateParameters, EspressoOracle
+from mlip_autopipec.contract.label import CalculateParameters
+from mlip_autopipec.contract.oracle import Oracle, oracle_code
 from mlip_autopipec.contract.words import Role
-from mlip_autopipec.work.codes.espresso.run import label_by_espresso
-from mlip_autopipec.work.codes.lammps.mpi import load_mpi
 from mlip_autopipec.work.job import AnyJob, Job, Result, TaskFailed
 from mlip_autopipec.work.structures import Numbers, finite, read_frames, write_frames
 
@@ -28,10 +16,6 @@ from mlip_autopipec.work.structures import Numbers, finite, read_frames, write_f
 _PROPERTY_ATOMS_MAX = 32
 #: Atoms of the largest conventional cell.
 _FORCES_MAX = 8
-#: Of the cell in which a calculator is tried, by the atom's covalent radius: no atom meets itself too closely.
-_CELL_IN_RADII = 2.5
-#: No such module or class, a wrong argument, an element or a property that it does not know: so everywhere.
-_SURE = (ModuleNotFoundError, AttributeError, TypeError, ValueError, NotImplementedError)
 
 
 def run(job: Job[CalculateParameters]) -> Result:
@@ -60,63 +44,10 @@ def run(job: Job[CalculateParameters]) -> Result:
     return Result(metrics, {"label": path})
 
 
-def label_with(job: AnyJob, oracle: AnyOracle, atoms: Atoms) -> tuple[Numbers, dict[str, Any]]:
+def label_with(job: AnyJob, oracle: Oracle, atoms: Atoms) -> tuple[Numbers, dict[str, Any]]:
     """The oracle's numbers, whatever it is, and the metrics beside them. Raises TaskFailed where it has none."""
-    if isinstance(oracle, EspressoOracle):
-        return label_by_espresso(job, oracle, atoms)
-    return _label_by_ase(atoms, oracle)
-
-
-def _label_by_ase(atoms: Atoms, oracle: AseOracle) -> tuple[Numbers, dict[str, Any]]:
-    """Raises TaskFailed (numerical, bad_input) with the calculator's own words."""
-    atoms.calc = _calculator(oracle)
-    try:
-        found = Numbers(float(atoms.get_potential_energy()), atoms.get_forces(), atoms.get_stress())
-    except NotImplementedError as error:  # also ASE's, of calculators that know no stress or no such element
-        raise TaskFailed("bad_input", f"the oracle cannot label this: {type(error).__name__}: {error}") from error
-    except (CalculatorError, ArithmeticError, np.linalg.LinAlgError) as error:
-        raise TaskFailed("numerical", f"the oracle gave no result: {type(error).__name__}: {error}") from error
-    return found, {"settings": _settings(oracle)}
-
-
-def _calculator(oracle: AseOracle) -> BaseCalculator:
-    """Import and make the calculator. Raises TaskFailed (bad_input) with the import path in it."""
-    path = oracle.calculator
-    module, _, name = path.rpartition(".")
-    load_mpi()  # for those that run LAMMPS: as the walkers have it
-    try:
-        imported = importlib.import_module(module)
-        calculator: BaseCalculator = getattr(imported, name)(**oracle.arguments)
-    except (ImportError, AttributeError, TypeError, ValueError, OSError) as error:  # OSError: of a library it loads
-        raise TaskFailed("bad_input", f"calculator {path}: {error}{_alike(module, name)}") from error
-    return calculator
-
-
-def _alike(module: str, name: str) -> str:
-    """A question, if the module has something of nearly this name."""
-    found = sys.modules.get(module)
-    names = difflib.get_close_matches(name, dir(found), 1) if found is not None and not hasattr(found, name) else []
-    return f"; did you mean {module}.{names[0]}?" if names else ""
-
-
-def try_calculator(oracle: AseOracle, elements: Sequence[str], distance_min_angstrom: float) -> dict[str, Any]:
-    """Label one atom of each element, alone in a small periodic cell: fit, words, and whether that is sure.
-
-    What a calculator has not, it has nowhere. Any other error may be of this machine, which is not where jobs run.
-    """
-    for element in elements:
-        side = max(_CELL_IN_RADII * float(covalent_radii[atomic_numbers[element]]), 1.05 * distance_min_angstrom)
-        atom = Atoms(element, cell=[side] * 3, pbc=True)
-        try:
-            found, _ = _label_by_ase(atom, oracle)
-        except TaskFailed as error:
-            sure = isinstance(error.__cause__, _SURE)
-            return {"fit": False, "words": f"{error} (of {element})", "sure": sure}
-        except Exception as error:  # noqa: BLE001 - a calculator may raise anything, and each is worth telling
-            return {"fit": False, "words": f"{type(error).__name__}: {error} (of {element})", "sure": False}
-        if not finite(found.energy_ev, found.forces, found.stress):
-            return {"fit": False, "words": f"energy, forces or stress are not finite (of {element})", "sure": False}
-    return {"fit": True, "words": f"{oracle.calculator} labels {', '.join(elements)}", "sure": True}
+    found: tuple[Numbers, dict[str, Any]] = oracle_code(oracle.kind).work("run")(job, oracle, atoms)
+    return found
 
 
 def _checked(n_atoms: int, found: Numbers, asked: CalculateParameters) -> dict[str, Any]:
@@ -146,8 +77,3 @@ def _numbers(atoms: Atoms, found: Numbers) -> dict[str, Any]:
         "stress_gpa": [float(part) for part in found.stress / units.GPa],
         "forces_ev_per_angstrom": [[float(part) for part in force] for force in found.forces[:_FORCES_MAX]],
     }
-
-
-def _settings(oracle: AseOracle) -> str:
-    """Everything that gives the label its meaning."""
-    return f"{oracle.calculator} {json.dumps(oracle.arguments, sort_keys=True)} ase {ase.__version__}"

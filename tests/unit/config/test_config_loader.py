@@ -15,9 +15,9 @@ from mlip_autopipec.config.paths import anchored, unusable_folders
 from mlip_autopipec.config.schemas.site import LocalTransport
 from mlip_autopipec.config.schemas.units import parse_duration_s, parse_memory_mib
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
-from mlip_autopipec.contract.label import AseOracle
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.errors import ConfigurationError
+from mlip_autopipec.work.codes.ase.settings import AseOracle
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CAMPAIGNS = sorted(REPOSITORY.glob("config/campaigns/*.yaml"))

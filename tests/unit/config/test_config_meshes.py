@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from mlip_autopipec.config.loader import load_config
-from mlip_autopipec.config.schemas.oracles import oracle_of
-from mlip_autopipec.contract.label import EspressoOracle
+from mlip_autopipec.contract.oracle import oracle_of
 from mlip_autopipec.work.codes.espresso.input import k_mesh
+from mlip_autopipec.work.codes.espresso.settings import EspressoOracle
 from mlip_autopipec.work.structures import crystal
 
 CAMPAIGNS = [

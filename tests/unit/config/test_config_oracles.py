@@ -7,8 +7,8 @@ import pytest
 from config_samples import mistakes, spoiled, write
 
 from mlip_autopipec.config.loader import effective_yaml, load_config
-from mlip_autopipec.config.schemas.oracles import oracle_of
-from mlip_autopipec.contract.label import EspressoOracle
+from mlip_autopipec.contract.oracle import oracle_of
+from mlip_autopipec.work.codes.espresso.settings import EspressoOracle
 
 ASE = "    kind: ase\n    calculator: ase.calculators.emt.EMT\n"
 ESPRESSO = """\
@@ -224,7 +224,7 @@ def test_a_folder_that_is_not_there_is_told_once(tmp_path: Path) -> None:
         ),
         (
             '{"Cu": {"filename": "a b", "md5": "x", "cutoff_wfc": -1, "cutoff_rho": 1}}',
-            "as SSSP has it (ValidationError",
+            "as SSSP has it (ValueError: file: expected text that matches",
         ),
     ],
 )

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from mlip_autopipec.config.loader import effective_yaml, load_config
 from mlip_autopipec.config.schemas.units import format_duration, format_memory, parse_duration_s, parse_memory_mib
-from mlip_autopipec.contract.label import AseOracle
 from mlip_autopipec.errors import ConfigurationError
+from mlip_autopipec.work.codes.ase.settings import AseOracle
 
 DEMO = (Path(__file__).resolve().parents[3] / "config" / "demo.yaml").read_text(encoding="utf-8")
 #: Where in the text each key is; comments are blanked out.

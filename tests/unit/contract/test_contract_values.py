@@ -18,14 +18,8 @@ from mlip_autopipec.contract.generate import (
     Squeezed,
     Surface,
 )
-from mlip_autopipec.contract.label import (
-    AnyOracle,
-    AseOracle,
-    CalculateParameters,
-    EspressoOracle,
-    Pseudopotential,
-    oracle_from,
-)
+from mlip_autopipec.contract.label import CalculateParameters, oracle_from
+from mlip_autopipec.contract.oracle import Oracle
 from mlip_autopipec.contract.select import Embedding, SelectionSettings, SelectParameters, Shares
 from mlip_autopipec.contract.tasks import parameters_from
 from mlip_autopipec.contract.train import PacemakerSettings, Stage, TrainParameters
@@ -33,6 +27,8 @@ from mlip_autopipec.contract.values import given, plain, read
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.task import make_task, parameters_json
+from mlip_autopipec.work.codes.ase.settings import AseOracle
+from mlip_autopipec.work.codes.espresso.settings import EspressoOracle, Pseudopotential
 
 PARAMETERS = SelectParameters(
     elements=("Cu", "Au"),
@@ -211,7 +207,7 @@ ORACLE = EspressoOracle(
 
 
 @pytest.mark.parametrize("oracle", [ORACLE, replace(ORACLE, k_mesh="family"), AseOracle(calculator="a.B")])
-def test_an_oracle_is_read_as_it_was_written(oracle: AnyOracle) -> None:
+def test_an_oracle_is_read_as_it_was_written(oracle: Oracle) -> None:
     """Whichever it is, within a task too; what is left out stands for itself; and as pydantic writes it."""
     asked = CalculateParameters(role=Role.TEST, origin="a test", oracle=oracle, force_max_ev_per_angstrom=50.0)
     content = json.loads(json.dumps(parameters_json(asked)))

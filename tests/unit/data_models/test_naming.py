@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from mlip_autopipec.contract.label import AseOracle, CalculateParameters, EspressoOracle, Pseudopotential
+from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.values import plain
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import FileRef, Phase
 from mlip_autopipec.data_models.ids import attempt_file, batch_uid
 from mlip_autopipec.data_models.task import Input, Parameters, Resources, Task, TaskFile, make_task
+from mlip_autopipec.work.codes.ase.settings import AseOracle
+from mlip_autopipec.work.codes.espresso.settings import EspressoOracle, Pseudopotential
 
 EMT = AseOracle(calculator="ase.calculators.emt.EMT", arguments={"asap_cutoff": True, "b": 1})
 PARAMETERS = CalculateParameters(role=Role.TRAIN, origin="by hand", oracle=EMT, force_max_ev_per_angstrom=50.0)
@@ -41,6 +43,7 @@ def test_a_task_s_name_does_not_depend_on_the_process() -> None:
     code = (
         "from mlip_autopipec.data_models.base import *; from mlip_autopipec.data_models.task import *;"
         "from mlip_autopipec.contract.label import *;"
+        "from mlip_autopipec.work.codes.ase.settings import AseOracle;"
         "from mlip_autopipec.contract.words import Role;"
         "oracle = AseOracle(calculator='ase.calculators.emt.EMT', arguments={'b': 1, 'asap_cutoff': True});"
         "parameters = CalculateParameters(role=Role.TRAIN, origin='by hand', oracle=oracle,"

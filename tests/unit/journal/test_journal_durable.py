@@ -14,7 +14,7 @@ from zlib import crc32
 import pytest
 from job_stand import UID, Site, copper, ref, task_of
 
-from mlip_autopipec.contract.label import AseOracle, CalculateParameters
+from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.state import WorkflowState
@@ -24,6 +24,7 @@ from mlip_autopipec.journal.segments import Scan
 from mlip_autopipec.journal.snapshot import load_snapshot, program, save_snapshot
 from mlip_autopipec.journal.writer import SegmentWriter, cut_torn_tail
 from mlip_autopipec.work.attempt import run_task
+from mlip_autopipec.work.codes.ase.settings import AseOracle
 from mlip_autopipec.work.job import write_atomic, write_once
 from mlip_autopipec.work.structures import write_frames
 

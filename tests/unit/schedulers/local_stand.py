@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from mlip_autopipec.contract.label import AseOracle, CalculateParameters
+from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import FileRef, Phase
 from mlip_autopipec.data_models.events import JobState
@@ -24,6 +24,7 @@ from mlip_autopipec.ports import Accepted, Transport
 from mlip_autopipec.schedulers.local import LocalScheduler
 from mlip_autopipec.schedulers.shipment import pack
 from mlip_autopipec.transports.local import LocalTransport
+from mlip_autopipec.work.codes.ase.settings import AseOracle
 from mlip_autopipec.work.queue import local_queue
 
 HERE = Path(__file__).parent

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mlip_autopipec.config.schemas.site import SlurmQueue
-from mlip_autopipec.contract.label import AseOracle, CalculateParameters
+from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.state import Batch
@@ -20,6 +20,7 @@ from mlip_autopipec.data_models.task import Resources, Task, make_task
 from mlip_autopipec.schedulers.slurm import SlurmScheduler
 from mlip_autopipec.testing.clock import SimulatedClock
 from mlip_autopipec.transports.local import LocalTransport
+from mlip_autopipec.work.codes.ase.settings import AseOracle
 
 UID = "copper-3f9a1c.c003.calculation.b00"
 #: What the work half is replaced by: it says what it was given, and what signals it gets.

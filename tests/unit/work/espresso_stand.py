@@ -9,9 +9,10 @@ from ase import Atoms
 from ase.build import bulk
 from job_stand import job_of
 
-from mlip_autopipec.contract.label import CalculateParameters, EspressoOracle, Pseudopotential
+from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.values import plain, read
 from mlip_autopipec.contract.words import Role
+from mlip_autopipec.work.codes.espresso.settings import EspressoOracle, Pseudopotential
 from mlip_autopipec.work.job import Job
 from mlip_autopipec.work.structures import write_frames
 

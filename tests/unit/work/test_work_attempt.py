@@ -29,7 +29,7 @@ from job_stand import (
 )
 
 from mlip_autopipec.contract.generate import GenerateParameters, Prototype
-from mlip_autopipec.contract.label import AseOracle, CalculateParameters
+from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.select import SelectParameters
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import FileRef, Reason
@@ -37,6 +37,7 @@ from mlip_autopipec.data_models.outcome import ExploreMetrics, Outcome
 from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.schedulers.shipment import pack
 from mlip_autopipec.work.attempt import EXIT_CODES, _has_claim, claim, make_run_folder, reason_of
+from mlip_autopipec.work.codes.ase.settings import AseOracle
 from mlip_autopipec.work.codes.lammps.files import read_trace
 from mlip_autopipec.work.job import Job, TaskFailed, as_json, identity, place_new, sha256_of, write_atomic
 from mlip_autopipec.work.structures import write_frames

@@ -11,9 +11,11 @@ from ase.calculators.calculator import CalculationFailed, Calculator, all_change
 from ase.calculators.emt import EMT
 from job_stand import copper, job_of
 
-from mlip_autopipec.contract.label import AseOracle, CalculateParameters
+from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.outcome import CalculateMetrics
+from mlip_autopipec.work.codes.ase.run import settings
+from mlip_autopipec.work.codes.ase.settings import AseOracle
 from mlip_autopipec.work.job import Result, TaskFailed
 from mlip_autopipec.work.steps import label as calculation
 from mlip_autopipec.work.structures import read_frames, write_frames
@@ -118,9 +120,9 @@ def test_a_label_says_where_it_is_from_and_what_gives_it_its_meaning(tmp_path: P
 def test_another_setting_is_another_label() -> None:
     """Arguments change the fingerprint of the settings, their order does not."""
     oracles = [{"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": 1, "b": 3}]
-    settings = [calculation._settings(AseOracle(calculator="x.Y", arguments=arguments)) for arguments in oracles]
-    assert settings[0] == settings[1]
-    assert settings[0] != settings[2]
+    told = [settings(AseOracle(calculator="x.Y", arguments=arguments)) for arguments in oracles]
+    assert told[0] == told[1]
+    assert told[0] != told[2]
 
 
 def test_a_force_beyond_the_bound_is_no_label(tmp_path: Path) -> None:

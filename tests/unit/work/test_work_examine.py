@@ -42,7 +42,7 @@ def test_a_program_that_is_no_lammps_is_told_from_one() -> None:
 def test_what_is_wrong_with_pw_is_told_as_a_task_would(changes: dict[str, Any], words: str) -> None:
     """Its command and its pseudopotentials, in one line and without a traceback."""
     asked = {"oracle": plain(oracle_of(**changes)), "elements": ["Al"]}
-    seen = examine.examine("espresso", asked)
+    seen = examine.examine("oracle", {**asked, "distance_min_angstrom": 1.5})
     assert seen["fit"] is False
     assert seen["words"].endswith(words)
 
@@ -70,7 +70,7 @@ def test_a_calculator_is_tried_on_one_atom_of_each_element(
 ) -> None:
     """What no machine could do is told from what may only fail here."""
     oracle = {"kind": "ase", "calculator": calculator, "arguments": arguments}
-    seen = examine.examine("calculator", {"oracle": oracle, "elements": elements, "distance_min_angstrom": 1.5})
+    seen = examine.examine("oracle", {"oracle": oracle, "elements": elements, "distance_min_angstrom": 1.5})
     assert (seen["fit"], seen["sure"]) == (False, sure)
     assert words in seen["words"]
 
@@ -78,7 +78,7 @@ def test_a_calculator_is_tried_on_one_atom_of_each_element(
 def test_a_calculator_that_labels_every_element_is_fit() -> None:
     """EMT knows both."""
     oracle = {"kind": "ase", "calculator": "ase.calculators.emt.EMT", "arguments": {}}
-    seen = examine.examine("calculator", {"oracle": oracle, "elements": ["Cu", "Au"], "distance_min_angstrom": 1.5})
+    seen = examine.examine("oracle", {"oracle": oracle, "elements": ["Cu", "Au"], "distance_min_angstrom": 1.5})
     assert seen == {"fit": True, "sure": True, "words": "ase.calculators.emt.EMT labels Cu, Au"}
 
 
@@ -89,7 +89,7 @@ def test_a_calculator_that_runs_lammps_finds_its_library() -> None:
     oracle = {"kind": "ase", "calculator": "ase.calculators.lammpslib.LAMMPSlib", "arguments": arguments}
     asked = json.dumps({"oracle": oracle, "elements": ["Ar"], "distance_min_angstrom": 1.5})
     done = subprocess.run(
-        [sys.executable, "-m", "mlip_autopipec.work", "examine", "calculator"],
+        [sys.executable, "-m", "mlip_autopipec.work", "examine", "oracle"],
         input=asked,
         capture_output=True,
         text=True,

@@ -18,9 +18,10 @@ from mlip_autopipec.contract.generate import (
     Surface,
     Variation,
 )
-from mlip_autopipec.contract.label import EspressoOracle, KMesh
+from mlip_autopipec.contract.oracle import KMesh
 from mlip_autopipec.work import families
 from mlip_autopipec.work.codes.espresso.input import k_mesh
+from mlip_autopipec.work.codes.espresso.settings import EspressoOracle
 from mlip_autopipec.work.steps.generate import _strained
 from mlip_autopipec.work.steps.variations import vary
 from mlip_autopipec.work.structures import crystal, read_frames, write_frames

@@ -12,11 +12,12 @@ import pytest
 from ase import Atoms
 from job_stand import Fitted, copper, fit_once, job_of, train_parameters
 
-from mlip_autopipec.contract.label import AseOracle, CalculateParameters
+from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.select import Embedding, SelectParameters
 from mlip_autopipec.data_models.outcome import SelectMetrics
 from mlip_autopipec.report.choices import FATES, read_candidates
 from mlip_autopipec.work import families
+from mlip_autopipec.work.codes.ase.settings import AseOracle
 from mlip_autopipec.work.structures import read_frames, write_frames
 
 pytest.importorskip("pyace", reason="needs the demo extra")

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from mlip_autopipec.contract.generate import Prototype
-from mlip_autopipec.contract.label import EspressoOracle, Pseudopotential, Smearing
 from mlip_autopipec.contract.values import plain
 from mlip_autopipec.doctor.trials import TrialLabel, read_trials
+from mlip_autopipec.work.codes.espresso.settings import EspressoOracle, Pseudopotential, Smearing
 from mlip_autopipec.work.doctor.examine import examine
 
 MG = plain(Prototype(structure="hcp", elements=("Mg",), lattice_constant_angstrom=3.2, c_over_a=1.624))

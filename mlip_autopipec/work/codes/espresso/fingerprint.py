@@ -10,8 +10,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mlip_autopipec.contract.label import EspressoOracle, Pseudopotential
 from mlip_autopipec.contract.values import plain
+from mlip_autopipec.work.codes.espresso.settings import EspressoOracle, Pseudopotential
 from mlip_autopipec.work.job import TaskFailed, sha256_of, write_atomic
 
 #: What an oracle says besides its physics.

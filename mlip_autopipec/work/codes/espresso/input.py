@@ -17,8 +17,8 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 
-from mlip_autopipec.contract.label import EspressoOracle
 from mlip_autopipec.work import families
+from mlip_autopipec.work.codes.espresso.settings import EspressoOracle
 
 #: Where pw.x keeps its files, beside its input.
 SCRATCH = "scratch"

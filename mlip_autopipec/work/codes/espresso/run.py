@@ -25,7 +25,7 @@ from typing import Any
 
 from ase import Atoms
 
-from mlip_autopipec.contract.label import EspressoOracle
+from mlip_autopipec.work.codes.espresso.fingerprint import check_pseudopotentials, settings
 from mlip_autopipec.work.codes.espresso.healing import Changes, next_changes
 from mlip_autopipec.work.codes.espresso.input import EXIT_FILE, SCRATCH, render_input
 from mlip_autopipec.work.codes.espresso.output import (
@@ -41,7 +41,7 @@ from mlip_autopipec.work.codes.espresso.output import (
     read_text,
     version,
 )
-from mlip_autopipec.work.codes.espresso.fingerprint import check_pseudopotentials, settings
+from mlip_autopipec.work.codes.espresso.settings import EspressoOracle
 from mlip_autopipec.work.job import AnyJob, TaskFailed, as_json, write_atomic
 from mlip_autopipec.work.structures import Numbers
 
@@ -57,7 +57,7 @@ _END_S = 60.0
 _POLL_S = 0.1
 
 
-def label_by_espresso(job: AnyJob, oracle: EspressoOracle, atoms: Atoms) -> tuple[Numbers, dict[str, Any]]:
+def label(job: AnyJob, oracle: EspressoOracle, atoms: Atoms) -> tuple[Numbers, dict[str, Any]]:
     """The numbers of a converged run, and the metrics beside them. Raises TaskFailed with the reason and every try."""
     until = _until(job)
     hashes = check_pseudopotentials(oracle, sorted(set(atoms.get_chemical_symbols())))

@@ -18,9 +18,9 @@ from mlip_autopipec.contract.explore import ExploreParameters
 from mlip_autopipec.work.ace.evaluator import Evaluator
 from mlip_autopipec.work.codes.engine import Ran
 from mlip_autopipec.work.codes.lammps.files import ASTRAY, STOP_FILE, box_cell
-from mlip_autopipec.work.codes.lammps.mpi import load_mpi
 from mlip_autopipec.work.codes.lammps.script import RUN_MARK
 from mlip_autopipec.work.job import AnyJob, TaskFailed
+from mlip_autopipec.work.mpi import load_mpi
 from mlip_autopipec.work.structures import finite
 
 #: Strides between two notes of progress.

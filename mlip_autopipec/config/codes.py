@@ -1,0 +1,16 @@
+"""Which codes a site file names, and which of them other packages bring."""
+
+from collections.abc import Iterator
+
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract import registry
+
+
+def outside(config: WorkflowConfig) -> tuple[registry.Entry, ...]:
+    """The codes that jobs of this campaign need and that are not built in."""
+    named = (registry.entries(seam)[name] for seam, name in _named(config))
+    return tuple(entry for entry in named if entry.distribution)
+
+
+def _named(config: WorkflowConfig) -> Iterator[tuple[str, str]]:
+    yield "oracles", config.calculation.oracle.kind

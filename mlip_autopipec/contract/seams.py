@@ -1,0 +1,33 @@
+"""A value that is of one kind out of those that the registry has."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlip_autopipec.contract import registry
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """In an annotation: a value of any code of the seam, which its `kind` names.
+
+    `part` is the attribute of a declaration that has the class of such a value. The union is looked up when it is
+    asked for, so that whoever has this annotation imports no code.
+    """
+
+    seam: str
+    part: str
+
+    def members(self) -> Mapping[str, type]:
+        """The class for each `kind` that can be loaded."""
+        return registry.usable(self.seam, self.part)
+
+    def member(self, kind: object) -> type:
+        """The class for this `kind`. Raises UnknownCode."""
+        return registry.part(self.seam, str(kind), self.part)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[..., Any]) -> dict[str, Any]:
+        """Pydantic's schema of the union, which is a mapping, so that nothing of pydantic is needed here."""
+        make = handler.generate_schema  # type: ignore[attr-defined] # of pydantic's GetCoreSchemaHandler
+        choices = {name: make(member) for name, member in self.members().items()}
+        return {"type": "tagged-union", "choices": choices, "discriminator": "kind"}

@@ -1,0 +1,31 @@
+"""A whole campaign with codes of a package outside, which pip has installed; no file of this one knows of it."""
+
+import sys
+from pathlib import Path
+
+import ase.io
+import pytest
+from campaign_stand import Campaign
+from outside_stand import EMT, MORSE, installed, site_file
+
+pytestmark = [pytest.mark.codes, pytest.mark.campaign, pytest.mark.timeout(900)]
+
+
+def test_a_campaign_runs_to_its_verdict_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package is installed beside the daemon alone: jobs have it out of the archive that was shipped."""
+    packages = installed(tmp_path)
+    jobs_python = tmp_path / "python"
+    jobs_python.write_text(f'#!/bin/sh\nunset PYTHONPATH\nexec {sys.executable} "$@"\n')
+    jobs_python.chmod(0o755)
+    monkeypatch.setenv("PYTHONPATH", str(packages))
+    path = site_file(tmp_path, {EMT: MORSE, "  root: site\n": f"  root: site\n  python: {jobs_python}\n"})
+    campaign = Campaign(path, tmp_path / "campaign", tmp_path / "site")
+    code = campaign.to_verdict(timeout_s=800)
+    assert code in {0, 10, 13}, campaign.output()
+    assert campaign.status()["verdict"] is not None
+    verified = campaign.ctl("journal", "verify")
+    assert verified.returncode == 0, verified.stderr
+    labels = [ase.io.read(label) for label in (campaign.root / "cycles").rglob("label.extxyz")]
+    assert {label.info["settings"] for label in labels} == {"morse 0.35 2.6"}
+    (archive,) = (campaign.root / ".ap").glob("payload-*.pyz")
+    assert b"toy_codes/morse/run.py" in archive.read_bytes()

@@ -1,0 +1,1 @@
+"""Codes for mlip-autopipec from a package of its own."""

