@@ -312,6 +312,30 @@ def task(
 
 
 @app.command()
+def plan(config: Config = None, *, as_json: Json = False) -> None:
+    """Tell labels, jobs, core-hours and disk: before a start by the site file alone, then with what was measured.
+
+    Each figure says whether it is counted, a bound or an estimate, and what it rests on. No daemon is needed.
+    """
+    from mlip_autopipec.plan import plan_lines, plan_of
+    from mlip_autopipec.preview import sizes
+
+    loaded = _load(config)
+    counted = sizes(loaded.config)
+    if isinstance(counted, str):
+        raise ConfigurationError(f"{loaded.path}: the structure files cannot be counted: {counted}")
+    has_begun = (loaded.config.campaign.folder / "journal").is_dir()
+    found = plan_of(
+        loaded.config, counted, _task_book(config, None) if has_begun else None, _disk_used_mib(loaded.config)
+    )
+    if as_json:
+        say_json(found.model_dump_json(indent=1))
+        return
+    for line in plan_lines(found, _width()):
+        say(line)
+
+
+@app.command()
 def watch(config: Config = None, socket: Socket = None) -> None:
     """Show the campaign as it goes, in place: phases, walkers, labels, the fit, the queue, errors and events.
 
@@ -817,6 +841,21 @@ def _root(config: Path | None) -> str | None:
     site = _load(config).config.site
     host = "" if site.transport.kind == "local" else f"{site.transport.host}:"
     return f"{host}{site.root}"
+
+
+def _disk_used_mib(config: "WorkflowConfig") -> float | None:
+    """What lies under the root, where the site is this machine."""
+    root = config.site.root
+    if config.site.transport.kind != "local" or not root.is_dir():
+        return None
+    used = 0
+    for folder, _, names in os.walk(root):
+        for name in names:
+            try:
+                used += os.lstat(os.path.join(folder, name)).st_blocks * 512  # noqa: PTH118 - ten thousands of them
+            except FileNotFoundError:  # a daemon is at work there
+                continue
+    return used / 2**20
 
 
 def _width() -> int | None:

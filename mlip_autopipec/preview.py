@@ -141,9 +141,35 @@ def _too_large(path: KeyPath, what: str, atoms: int, memory_mib: int) -> Iterato
 
 def _bootstrap(config: WorkflowConfig, judged: Mapping[str, Any]) -> str:
     """Labels and jobs before the first walker."""
+    counts = _bootstrap_labels(config, judged)
+    labels = sum(counts.values())
+    parts = ", ".join(f"{number} {what}" for what, number in counts.items() if number)
+    return f"the bootstrap asks for {labels} labels ({parts}) and {labels + 2} tasks in all"
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What a campaign is made of: labels of the bootstrap by what they are for, atoms of each group of walkers."""
+
+    labels: Mapping[str, int]
+    walker_atoms: tuple[int, ...]
+
+
+def sizes(config: WorkflowConfig) -> Sizes | str:
+    """The same from the structure files; in words why they can't be counted. Blocks as `preview`."""
+    judged = _judged(config, sorted({str(file) for _, file in _named(config)}))
+    if isinstance(judged, str):
+        return judged
+    wrong = [f"{file}: {found['wrong']}" for file, found in judged["files"].items() if found["wrong"]]
+    if wrong:
+        return wrong[0]
+    return Sizes(_bootstrap_labels(config, judged), tuple(atoms for *_, atoms in _walkers(config, judged["files"])))
+
+
+def _bootstrap_labels(config: WorkflowConfig, judged: Mapping[str, Any]) -> dict[str, int]:
     section = config.generation
     own = sum(judged["files"][str(file)]["structures"] for file in section.files)
-    counts = {
+    return {
         "train": section.structures + sum(variation.count for variation in section.variations) + own,
         "test": section.test_structures,
         "for the gate's properties": judged["property_cells"],
@@ -151,6 +177,3 @@ def _bootstrap(config: WorkflowConfig, judged: Mapping[str, Any]) -> str:
         if config.training.reference_energies_ev == "isolated_atoms"
         else 0,
     }
-    labels = sum(counts.values())
-    parts = ", ".join(f"{number} {what}" for what, number in counts.items() if number)
-    return f"the bootstrap asks for {labels} labels ({parts}) and {labels + 2} tasks in all"

@@ -44,7 +44,7 @@ _AGREE = 1.25
 _NEARER = 0.9
 _BASIS_FACTOR = 1.5
 #: Random frames for training of each condition that is wrong, and of all together.
-RANDOM_EACH, _RANDOM_MAX = 3, 12
+RANDOM_EACH, RANDOM_MAX = 3, 12
 _NAMED_MAX = 3
 
 Quantity = Literal["force", "energy", "stress"]
@@ -349,7 +349,7 @@ def _at_any_cost(lack: Shortcoming, conditions: tuple[str, ...], why: str, funct
 
 
 def _labels(lack: Shortcoming, conditions: tuple[str, ...], why: str) -> Remedy:
-    frames = min(RANDOM_EACH * max(len(conditions), 1), _RANDOM_MAX)
+    frames = min(RANDOM_EACH * max(len(conditions), 1), RANDOM_MAX)
     return Remedy(
         kind="labels",
         words=f"{lack.words}. {why}: {frames} random frames are labelled to train on",

@@ -38,6 +38,7 @@ from mlip_autopipec.journal.replay import read
 from mlip_autopipec.orchestration.loop import Observer
 from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.orchestration.policy import Policy
+from mlip_autopipec.plan import Plan
 from mlip_autopipec.transports.local import LocalTransport
 
 DEMO = Path(__file__).parents[2] / "config" / "demo.yaml"
@@ -511,6 +512,17 @@ def test_a_word_that_is_no_phase_or_state_gets_the_nearest(place: Place, words: 
     result = ctl(place, "tasks", *words)
     assert result.exit_code == 2
     assert told in result.stderr
+
+
+@pytest.mark.slow
+def test_a_plan_is_made_before_a_start_and_from_the_journal(place: Place) -> None:
+    """As words and as a document that reads back."""
+    before = Plan.model_validate_json(ctl(place, "plan", "--json").stdout)
+    assert (before.started, sum(part.tasks for part in before.bootstrap)) == (False, 33)
+    sampled(place)
+    result = ctl(place, "plan")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("copper-3f9a1c, as of event ")
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
