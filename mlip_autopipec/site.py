@@ -1,4 +1,4 @@
-"""From a site file to its transport, watcher and scheduler: the one file that names these adapters."""
+"""From a site file to its transport, watcher and scheduler. It names transports; a scheduler is looked up."""
 
 import random
 import secrets
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from mlip_autopipec.config.schemas import site as sections
 from mlip_autopipec.data_models.base import Place
 from mlip_autopipec.ports import Clock, Scheduler, Transport, Watcher
-from mlip_autopipec.schedulers.local import LocalScheduler
+from mlip_autopipec.schedulers.local import runners
 from mlip_autopipec.schedulers.routing import RoutingScheduler
-from mlip_autopipec.schedulers.slurm import SlurmScheduler
+from mlip_autopipec.schedulers.seam import Surroundings, scheduler_code
 from mlip_autopipec.transports.local import LocalTransport
 from mlip_autopipec.transports.openssh import OpensshTransport
 from mlip_autopipec.transports.ssh import SshTransport
@@ -52,29 +52,23 @@ def python_of(site: sections.SiteSection) -> str:
 
 def adapters(site: sections.SiteSection, payload: str, clock: Clock) -> Site:
     """What this site file names: the way there, and its queues."""
-    way, python, root = way_there(site, clock), python_of(site), str(site.root)
-
-    def runners(cores: int | None) -> LocalScheduler:
-        return LocalScheduler(
-            way.transport, root=root, cores=cores, payload=payload, python=python, prologue=site.prologue_of
-        )
-
-    match site.scheduler:
-        case sections.LocalScheduler(cores=cores):
-            return Site(runners(cores), python, way)
-        case sections.SlurmQueue() as options:
-            slurm = SlurmScheduler(
-                way.transport,
-                options=options,
-                phases={phase: asked.queue(options) for phase, asked in site.resources.items()},
-                payload=payload,
-                root=root,
-                python=python,
-                clock=clock,
-                nonce=lambda: secrets.token_hex(16),
-            )
-            both = RoutingScheduler({Place.QUEUE: slurm, Place.LOGIN: runners(site.login_cores)})
-            return Site(both, python, way)
+    way, python = way_there(site, clock), python_of(site)
+    surroundings = Surroundings(
+        transport=way.transport,
+        root=str(site.root),
+        python=python,
+        payload=payload,
+        section=site.scheduler,
+        resources=site.resources,
+        prologue=site.prologue_of,
+        clock=clock,
+        nonce=lambda: secrets.token_hex(16),
+    )
+    queue = scheduler_code(site.scheduler.kind).made_of(surroundings)
+    if site.scheduler.is_the_machine:
+        return Site(queue, python, way)
+    both = RoutingScheduler({Place.QUEUE: queue, Place.LOGIN: runners(surroundings, site.login_cores)})
+    return Site(both, python, way)
 
 
 def way_there(site: sections.SiteSection, clock: Clock) -> Way:

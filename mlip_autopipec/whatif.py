@@ -22,6 +22,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from mlip_autopipec.config.codes import outside
 from mlip_autopipec.config.loader import LoadedConfig, load_changed
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.mistakes import nearest
@@ -190,7 +191,7 @@ class Replay:
         self._training = Training(asked.config)
         self._far = asked.config.site.transport.kind != "local"
         self._python = sys.executable if self._far else python_of(asked.config.site)
-        self._payload = pack()
+        self._payload = pack(outside(asked.config))
         self._state = WorkflowState()
         #: Of the replay, in the place of the journal's.
         self._datasets: tuple[FileRef, ...] = ()
@@ -320,7 +321,7 @@ class Replay:
         words = ["--root", self._folder, "--workdir", task.workdir, "--uid", uid, "--index", 0, "--job-id", "whatif"]
         command = [self._python, str(self._folder / self._payload.path), "task", *map(str, words)]
         site = self._asked.config.site.model_copy(update={"root": self._folder})
-        if not self._far and site.scheduler.kind == "local":
+        if not self._far and site.scheduler.is_the_machine:
             command = as_a_task(site, Phase.TRAINING, command)
         threads = dict.fromkeys(_THREADS, str(task.resources.cores))
         try:

@@ -11,6 +11,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent / "outside"
 SMALL = Path(__file__).parent / "campaign" / "small.yaml"
 EMT = "{kind: ase, calculator: ase.calculators.emt.EMT}"
+LOCAL = "{kind: local, cores: 2}"
+TURNS = "{kind: turns, at_a_time: 2}"
 #: A Morse potential whose copper has the lattice constant of the site file.
 MORSE = "{kind: morse, depth_ev: 0.35, distance_angstrom: 2.6}"
 

@@ -6,7 +6,8 @@ Run it from the checkout: python docs/hooks/job_scripts.py > docs/reference/job-
 from pathlib import Path
 
 from mlip_autopipec.config.loader import load_config
-from mlip_autopipec.config.schemas.site import ResourcesSection, SlurmQueue
+from mlip_autopipec.config.schemas.schedulers import SlurmQueue
+from mlip_autopipec.config.schemas.site import ResourcesSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import Phase, Place
 from mlip_autopipec.data_models.task import Task

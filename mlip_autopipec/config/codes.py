@@ -14,3 +14,4 @@ def outside(config: WorkflowConfig) -> tuple[registry.Entry, ...]:
 
 def _named(config: WorkflowConfig) -> Iterator[tuple[str, str]]:
     yield "oracles", config.calculation.oracle.kind
+    yield "schedulers", config.site.scheduler.kind

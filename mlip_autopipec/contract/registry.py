@@ -27,6 +27,10 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "ase": "mlip_autopipec.work.codes.ase:ORACLE",
         "espresso": "mlip_autopipec.work.codes.espresso:ORACLE",
     },
+    "schedulers": {
+        "local": "mlip_autopipec.schedulers.entries:LOCAL",
+        "slurm": "mlip_autopipec.schedulers.entries:SLURM",
+    },
 }
 #: Of a first site file, unless another is asked for.
 DEFAULT_ORACLE = "espresso"

@@ -63,8 +63,8 @@ from mlip_autopipec.ports import Journal
 from mlip_autopipec.preview import preview
 from mlip_autopipec.process import VERSION, SystemClock, may_run_what_it_wrote, person
 from mlip_autopipec.report.leftovers import keep_copies, place_of_leftovers
+from mlip_autopipec.schedulers.seam import scheduler_code
 from mlip_autopipec.schedulers.shipment import close_to_others, pack
-from mlip_autopipec.schedulers.slurm_limits import array_tasks_max, ask_config
 from mlip_autopipec.schedulers.surroundings import as_a_task
 from mlip_autopipec.site import adapters
 from mlip_autopipec.streams import take_every_letter
@@ -250,7 +250,7 @@ class _Daemon:
         allowed = self._config.site.others_may_write
         if words := await close_to_others(self._site.way.transport, may_stay_open=allowed):
             self._say(words)
-        if self._config.site.transport.kind == "local" and self._config.site.scheduler.kind == "local":
+        if self._config.site.transport.kind == "local" and self._config.site.scheduler.is_the_machine:
             self._say_if_confined()
         python = self._site.python
         also = ["phonopy"] if self._config.training.gate.phonons is not None else []
@@ -265,9 +265,7 @@ class _Daemon:
             raise OperatorError(f"site.python: {python} cannot run the tasks: {words}")
         if self._awaits_first_label:
             await self._try_oracle()
-        if self._config.site.scheduler.kind == "slurm":
-            return array_tasks_max(await ask_config(self._site.way.transport))
-        return None
+        return await scheduler_code(self._config.site.scheduler.kind).tasks_max(self._site.way.transport)
 
     def _say_if_confined(self) -> None:
         """Jobs of this machine inherit what confines the daemon."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mlip_autopipec.config.codes import outside
-from mlip_autopipec.config.schemas.site import ResourcesSection, SlurmQueue
+from mlip_autopipec.config.schemas.schedulers import SlurmQueue
+from mlip_autopipec.config.schemas.site import ResourcesSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.mistakes import dotted
 from mlip_autopipec.contract.oracle import oracle_code, oracle_of
@@ -123,7 +124,7 @@ async def _ask(config: WorkflowConfig, transport: Transport) -> Facts:
             facts = replace(facts, sessions=(await _sessions(transport), CHANNELS_MAX))
     except AutopipecError as error:
         return replace(facts, trouble=str(error))
-    if far.kind == "local" and site.scheduler.kind == "local":
+    if far.kind == "local" and site.scheduler.is_the_machine:
         facts = replace(facts, local_jobs_compile=may_run_what_it_wrote())
     if isinstance(site.scheduler, SlurmQueue):
         facts = replace(facts, array_max=site.scheduler.array_max)

@@ -43,8 +43,7 @@ class Redaction:
         named = {getpass.getuser(), socket.gethostname(), socket.getfqdn(), Path.home().name}
         if far.kind != "local":
             named |= {far.host, far.user or ""}
-        if config.site.scheduler.kind != "local":
-            named.add(config.site.scheduler.account or "")
+        named |= set(config.site.scheduler.names_of_people())
         named |= {name for event in events for name in _names_in(event)}
         long = {name for name in named - _NOBODYS if len(name) >= _NAME_LETTERS_MIN}
         folders = {str(Path.home()), str(config.site.root), str(config.campaign.folder)} - {"/"}

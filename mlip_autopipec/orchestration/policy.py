@@ -33,9 +33,9 @@ class Policy(Model):
     def from_config(cls, config: WorkflowConfig) -> Self:
         """The policy of a site file."""
         scheduler, closing = config.site.scheduler, config.calculation.round
-        bounds = {}
-        if scheduler.kind != "local":
-            bounds = {"batch_tasks_max": scheduler.array_max, "queued_max": scheduler.queued_max}
+        bounds = {"queued_max": scheduler.tasks_max()}
+        if (of_batch := scheduler.batch_tasks_max()) is not None:
+            bounds["batch_tasks_max"] = of_batch
         return cls(
             convergence=config.convergence,
             basis=Basis.of(config),

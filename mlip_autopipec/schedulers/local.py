@@ -17,6 +17,7 @@ from mlip_autopipec.errors import TransientError
 from mlip_autopipec.ports import Accepted, PostMortem, Rejected, Transport, Unclear, Void
 from mlip_autopipec.ports import Answer as SubmitAnswer
 from mlip_autopipec.schedulers.local_text import Answer, read_answer
+from mlip_autopipec.schedulers.seam import Surroundings
 
 _TIMEOUT_S = 60.0
 
@@ -118,6 +119,23 @@ class LocalScheduler:
             return read_answer(answer)
         except ValueError as error:
             raise TransientError(f"the queue of {self._root} gave no answer that can be read: {error}") from error
+
+
+def make(site: Surroundings) -> LocalScheduler:
+    """As site.scheduler says; all cores but one if it names none."""
+    return runners(site, site.section.cores_max())
+
+
+def runners(site: Surroundings, cores: int | None) -> LocalScheduler:
+    """Tasks on the machine that the transport leads to, on so many cores at a time."""
+    return LocalScheduler(
+        site.transport,
+        root=site.root,
+        cores=cores,
+        payload=site.payload,
+        python=site.python,
+        prologue=site.prologue,
+    )
 
 
 def _accepted(said: Answer) -> Accepted | Unclear:

@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from mlip_autopipec import framing
-from mlip_autopipec.config.schemas.site import SlurmQueue
+from mlip_autopipec.config.schemas.schedulers import SlurmQueue
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.events import JobState, QueuedJob, Sighting
 from mlip_autopipec.data_models.state import Batch
 from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.data_models.text import first_lines
-from mlip_autopipec.errors import TransientError
+from mlip_autopipec.errors import BugError, TransientError
 from mlip_autopipec.ports import (
     Accepted,
     Answer,
@@ -31,6 +31,7 @@ from mlip_autopipec.ports import (
 )
 from mlip_autopipec.schedulers import slurm_script as script
 from mlip_autopipec.schedulers import slurm_text as text
+from mlip_autopipec.schedulers.seam import Surroundings
 
 #: sbatch tries for 120 s by itself, and then waits for an answer.
 QUIET_MIN = timedelta(seconds=150)
@@ -302,3 +303,20 @@ def _sighting(uid: str, index: int, element: text.Element | None) -> Sighting:
     if element is None:
         return Sighting(uid=uid, index=index, state=JobState.ABSENT, detail="squeue does not show it")
     return Sighting(uid=uid, index=index, state=element.state, detail=element.detail)
+
+
+def make(site: Surroundings) -> SlurmScheduler:
+    """As site.scheduler says, and site.resources of the phases that have words of their own."""
+    options = site.section
+    if not isinstance(options, SlurmQueue):
+        raise BugError(f"the options of Slurm are those of {options.kind}")
+    return SlurmScheduler(
+        site.transport,
+        options=options,
+        phases={phase: asked.queue(options) for phase, asked in site.resources.items()},
+        payload=site.payload,
+        root=site.root,
+        python=site.python,
+        clock=site.clock,
+        nonce=site.nonce,
+    )

@@ -41,3 +41,8 @@ async def ask_config(transport: Transport) -> dict[str, str]:
     if done.exit_status == _NOT_FOUND:
         raise OperatorError(f"the site has no Slurm commands on its path (see site.transport.prologue): {words}")
     raise TransientError(f"scontrol show config: {words}")
+
+
+async def ask_array_tasks_max(transport: Transport) -> int | None:
+    """Elements that one array may have there."""
+    return array_tasks_max(await ask_config(transport))

@@ -15,7 +15,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 
-from mlip_autopipec.config.schemas.site import SlurmQueue
+from mlip_autopipec.config.schemas.schedulers import SlurmQueue
 from mlip_autopipec.data_models.task import Resources, Task
 from mlip_autopipec.framing import TELL
 from mlip_autopipec.schedulers.slurm_text import LIFE_MARK, SACCT_FORMAT, SQUEUE_FORMAT

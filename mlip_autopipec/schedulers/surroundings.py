@@ -25,7 +25,7 @@ _RUN = 'cd -- "$0" && exec "$@"'
 def as_a_task(site: SiteSection, phase: Phase, command: Sequence[str]) -> list[str]:
     """The words that run `command` on the site as a task of `phase` would begin; without Slurm's own variables."""
     prologue = site.prologue_of(phase)
-    in_a_job = site.scheduler.kind == "slurm" and site.resources.get(phase, ResourcesSection()).where is Place.QUEUE
+    in_a_job = site.scheduler.has_clean_jobs and site.resources.get(phase, ResourcesSection()).where is Place.QUEUE
     if not in_a_job and not prologue:
         return list(command)
     lines = (*(_EXPORTS if in_a_job else ()), *prologue, _RUN)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mlip_autopipec.config.schemas.site import SlurmQueue
+from mlip_autopipec.config.schemas.schedulers import SlurmQueue
 from mlip_autopipec.contract.generate import GenerateParameters, Prototype
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev

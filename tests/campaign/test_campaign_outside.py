@@ -6,7 +6,7 @@ from pathlib import Path
 import ase.io
 import pytest
 from campaign_stand import Campaign
-from outside_stand import EMT, MORSE, installed, site_file
+from outside_stand import EMT, LOCAL, MORSE, TURNS, installed, site_file
 
 pytestmark = [pytest.mark.codes, pytest.mark.campaign, pytest.mark.timeout(900)]
 
@@ -18,7 +18,8 @@ def test_a_campaign_runs_to_its_verdict_with_them(tmp_path: Path, monkeypatch: p
     jobs_python.write_text(f'#!/bin/sh\nunset PYTHONPATH\nexec {sys.executable} "$@"\n')
     jobs_python.chmod(0o755)
     monkeypatch.setenv("PYTHONPATH", str(packages))
-    path = site_file(tmp_path, {EMT: MORSE, "  root: site\n": f"  root: site\n  python: {jobs_python}\n"})
+    changes = {EMT: MORSE, LOCAL: TURNS, "  root: site\n": f"  root: site\n  python: {jobs_python}\n"}
+    path = site_file(tmp_path, changes)
     campaign = Campaign(path, tmp_path / "campaign", tmp_path / "site")
     code = campaign.to_verdict(timeout_s=800)
     assert code in {0, 10, 13}, campaign.output()
@@ -27,5 +28,7 @@ def test_a_campaign_runs_to_its_verdict_with_them(tmp_path: Path, monkeypatch: p
     assert verified.returncode == 0, verified.stderr
     labels = [ase.io.read(label) for label in (campaign.root / "cycles").rglob("label.extxyz")]
     assert {label.info["settings"] for label in labels} == {"morse 0.35 2.6"}
+    batches = [int(path.read_text()) for path in (campaign.root / "turns").iterdir()]
+    assert max(batches) == 3, "the scheduler's own limit holds"
     (archive,) = (campaign.root / ".ap").glob("payload-*.pyz")
     assert b"toy_codes/morse/run.py" in archive.read_bytes()

@@ -15,7 +15,7 @@ from typing import Any
 
 from far_stand import RealClock
 
-from mlip_autopipec.config.schemas.site import SlurmQueue
+from mlip_autopipec.config.schemas.schedulers import SlurmQueue
 from mlip_autopipec.contract.generate import GenerateParameters, Prototype
 from mlip_autopipec.data_models.base import Phase, Reason
 from mlip_autopipec.data_models.state import Batch

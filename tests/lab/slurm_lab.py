@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from mlip_autopipec.config.schemas.site import SlurmQueue
+from mlip_autopipec.config.schemas.schedulers import SlurmQueue
 from mlip_autopipec.contract.generate import GenerateParameters, Prototype
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.events import JobState

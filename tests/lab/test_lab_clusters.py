@@ -9,7 +9,8 @@ from lab_stand import running_lab
 from slurm_lab import Lab
 
 from mlip_autopipec.config.loader import load_config
-from mlip_autopipec.config.schemas.site import ResourcesSection, SlurmQueue
+from mlip_autopipec.config.schemas.schedulers import SlurmQueue
+from mlip_autopipec.config.schemas.site import ResourcesSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import Phase, Place
 

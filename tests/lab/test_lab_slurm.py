@@ -16,7 +16,7 @@ from lab_stand import LAB, running_lab
 from slurm_lab import Lab, Site, eventually, process_of
 from work_stand import is_pending, label, newest_run, steps_walked, walker
 
-from mlip_autopipec.config.schemas.site import SlurmQueue
+from mlip_autopipec.config.schemas.schedulers import SlurmQueue
 from mlip_autopipec.data_models.base import Reason
 from mlip_autopipec.data_models.events import JobState, Sighting
 from mlip_autopipec.data_models.outcome import ExploreMetrics

@@ -10,7 +10,7 @@ import pytest
 from lab_stand import running_lab
 from slurm_lab import Lab, Site, partition
 
-from mlip_autopipec.config.schemas.site import SlurmQueue
+from mlip_autopipec.config.schemas.schedulers import SlurmQueue
 from mlip_autopipec.data_models.base import Mender, Reason
 from mlip_autopipec.data_models.events import JobState
 from mlip_autopipec.data_models.state import Batch

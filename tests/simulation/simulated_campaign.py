@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import Protocol
 
-from mlip_autopipec.config.schemas.site import SlurmQueue
+from mlip_autopipec.config.schemas.schedulers import SlurmQueue
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.oracle import KMesh
 from mlip_autopipec.data_models import commands as cm

@@ -1,10 +1,21 @@
 """Rules of the section `site`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from mlip_autopipec.config.schemas.schedulers import OF_QUEUES, SchedulerSection
+from mlip_autopipec.config.schemas.site import ResourcesSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract import registry
 from mlip_autopipec.contract.mistakes import Mistake, shown
 from mlip_autopipec.data_models.base import Place
+
+#: As ResourcesSection has them.
+_IN_ORDER = [key for key in ResourcesSection.model_fields if key in OF_QUEUES]
+
+
+def _sections() -> Mapping[str, type[SchedulerSection]]:
+    """The section of each scheduler that there is."""
+    return registry.usable("schedulers", "section")
 
 
 def cores(config: WorkflowConfig) -> Iterator[Mistake]:
@@ -12,11 +23,11 @@ def cores(config: WorkflowConfig) -> Iterator[Mistake]:
     site = config.site
     for phase, asked in site.resources.items():
         cores, bound = asked.cores * asked.ranks, None
-        if site.scheduler.kind == "local":
-            bound = ("site.scheduler.cores", site.scheduler.cores)
-        elif asked.where is Place.LOGIN:
+        if asked.where is Place.LOGIN and not site.scheduler.is_the_machine:
             bound = ("site.login_cores", site.login_cores)
-        if bound is not None and bound[1] is not None and cores > bound[1]:
+        elif (most := site.scheduler.cores_max()) is not None:
+            bound = ("site.scheduler.cores", most)
+        if bound is not None and cores > bound[1]:
             key = "cores" if asked.ranks == 1 else "ranks"
             expected = f"expected no more than {bound[0]} ({bound[1]})"
             if asked.ranks > 1:
@@ -24,26 +35,28 @@ def cores(config: WorkflowConfig) -> Iterator[Mistake]:
             yield Mistake(("site", "resources", phase.value, key), shown(getattr(asked, key)), expected)
 
 
-#: Keys of a phase that only sbatch can follow.
-_OF_SLURM = ("partition", "account", "qos", "constraint", "extra", "nodes", "gpus")
-
-
-def without_slurm(config: WorkflowConfig) -> Iterator[Mistake]:
+def without_a_queue(config: WorkflowConfig) -> Iterator[Mistake]:
     """No key may promise what the place where the phase runs cannot keep."""
     site = config.site
     for phase, asked in site.resources.items():
         path = ("site", "resources", phase.value)
-        if site.scheduler.kind == "local" and asked.where is Place.LOGIN:
-            expected = "expected only with site.scheduler.kind 'slurm': without one, every task runs there anyway"
+        if site.scheduler.is_the_machine and asked.where is Place.LOGIN:
+            queues = " or ".join(sorted(repr(name) for name, of in _sections().items() if not of.is_the_machine))
+            expected = f"expected only with site.scheduler.kind {queues}: without one, every task runs there anyway"
             yield Mistake((*path, "where"), shown(asked.where.value), expected)
-        if site.scheduler.kind == "slurm" and asked.where is Place.QUEUE:
-            continue
-        why = "site.scheduler.kind is 'local'" if site.scheduler.kind == "local" else "where is 'login'"
+        in_queue = asked.where is Place.QUEUE or site.scheduler.is_the_machine
+        why = f"site.scheduler.kind is {site.scheduler.kind!r}" if in_queue else "where is 'login'"
+        followed = site.scheduler.follows if in_queue else frozenset()
+        followers = {name.capitalize() for name, of in _sections().items() if of.follows}
         plain = type(asked)()
-        for key in _OF_SLURM:
+        for key in _IN_ORDER:
+            if key in followed:
+                continue
             if (value := getattr(asked, key)) != getattr(plain, key):
                 told = list(value) if isinstance(value, tuple) else value
-                yield Mistake((*path, key), shown(told), f"expected only for Slurm jobs; here {why}")
+                yield Mistake(
+                    (*path, key), shown(told), f"expected only for {' or '.join(sorted(followers))} jobs; here {why}"
+                )
 
 
 def ranks(config: WorkflowConfig) -> Iterator[Mistake]:

@@ -92,7 +92,7 @@ RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
     _rule(exploration.strides, "exploration.walkers", "exploration.stride"),
     _rule(exploration.conditions, "exploration.walkers"),
     _rule(site.cores, "site.scheduler", "site.login_cores", "site.resources"),
-    _rule(site.without_slurm, "site.scheduler", "site.resources"),
+    _rule(site.without_a_queue, "site.scheduler", "site.resources"),
     _rule(site.ranks, "site.resources"),
     _rule(site.extras, "site.resources"),
     _rule(site.reach, "site.root", "site.transport"),

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
-from outside_stand import EMT, MORSE, laid_out, python, site_file
+from outside_stand import EMT, LOCAL, MORSE, TURNS, laid_out, python, site_file
 
 from mlip_autopipec.config.loader import load_config
 from mlip_autopipec.contract import registry
 from mlip_autopipec.contract.oracle import OracleRules, oracle_code
 from mlip_autopipec.errors import ConfigurationError
+from mlip_autopipec.schedulers.seam import scheduler_code
 
 AUTOPIPECCTL = Path(sys.executable).with_name("autopipecctl")
 ORACLES = sorted(registry.BUILT_IN["oracles"])
@@ -28,6 +29,15 @@ def test_an_oracle_has_all_that_it_declares(name: str) -> None:
     assert callable(code.work("run"))
     assert callable(code.work("examine"))
     assert code.remedy
+
+
+@pytest.mark.parametrize("name", sorted(registry.BUILT_IN["schedulers"]))
+def test_a_scheduler_has_all_that_it_declares(name: str) -> None:
+    """Its section answers to its name, and each path leads somewhere."""
+    code = scheduler_code(name)
+    assert get_args(get_type_hints(code.section)["kind"]) == (name,)
+    for path in filter(None, (code.make, code.limit)):
+        assert callable(registry.load(path, code.package))
 
 
 def test_what_nobody_has_is_told_with_what_there_is() -> None:
@@ -109,6 +119,24 @@ def test_a_site_file_may_name_it(outside: Path, tmp_path: Path) -> None:
     assert "did you mean 'stiffness'?" in done.stderr
     without = load_error(site_file(tmp_path, {EMT: MORSE}))
     assert "calculation.oracle.kind  'morse' → expected 'ase', 'espresso'" in without
+
+
+@pytest.mark.slow
+def test_a_site_file_may_name_a_scheduler(outside: Path, tmp_path: Path) -> None:
+    """Judged by its own bounds; what it does not follow is refused of its phases, as of any other."""
+    path = site_file(tmp_path, {LOCAL: TURNS})
+    done = python(outside, AUTOPIPECCTL, "config", "check", "--effective", "-c", path)
+    assert done.returncode == 0, done.stderr
+    assert "batch_max: 4" in done.stdout
+    resources = "  resources: {training: {cores: 9}, exploration: {partition: fast}}\n  grace: 3 s\n"
+    wrong = site_file(tmp_path, {LOCAL: TURNS.replace("2", "20"), "  grace: 3 s\n": resources})
+    done = python(outside, AUTOPIPECCTL, "config", "check", "-c", wrong)
+    assert "site.scheduler.at_a_time  20 → expected 8 or less" in done.stderr
+    wrong = site_file(tmp_path, {LOCAL: TURNS, "  grace: 3 s\n": resources})
+    done = python(outside, AUTOPIPECCTL, "config", "check", "-c", wrong)
+    assert "site.resources.training.cores  9 → expected no more than site.scheduler.cores (2)" in done.stderr
+    assert "partition  'fast' → expected only for Slurm jobs; here site.scheduler.kind is 'turns'" in done.stderr
+    assert "site.scheduler.kind  'turns' → expected 'local', 'slurm'" in load_error(site_file(tmp_path, {LOCAL: TURNS}))
 
 
 def load_error(path: Path) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mlip_autopipec.config.schemas.site import SlurmQueue
+from mlip_autopipec.config.schemas.schedulers import SlurmQueue
 from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import Phase

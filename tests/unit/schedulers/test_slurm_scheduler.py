@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from slurm_stand import UID, SlurmStand, a_batch
 
-from mlip_autopipec.config.schemas.site import SlurmQueue
+from mlip_autopipec.config.schemas.schedulers import SlurmQueue
 from mlip_autopipec.data_models.base import Mender, Reason
 from mlip_autopipec.data_models.events import JobState, QueuedJob, Sighting
 from mlip_autopipec.errors import TransientError

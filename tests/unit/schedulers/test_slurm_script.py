@@ -10,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 from slurm_stand import UID, SlurmStand, some_tasks
 
-from mlip_autopipec.config.schemas.site import ResourcesSection, SlurmQueue
+from mlip_autopipec.config.schemas.schedulers import SlurmQueue
+from mlip_autopipec.config.schemas.site import ResourcesSection
 from mlip_autopipec.data_models.task import Resources
 from mlip_autopipec.schedulers.slurm_script import render_job, render_tasks
 

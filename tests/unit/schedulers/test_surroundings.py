@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mlip_autopipec.config.schemas.site import LocalScheduler, ResourcesSection, SiteSection, SlurmQueue
+from mlip_autopipec.config.schemas.schedulers import LocalScheduler, SlurmQueue
+from mlip_autopipec.config.schemas.site import ResourcesSection, SiteSection
 from mlip_autopipec.data_models.base import Phase, Place
 from mlip_autopipec.schedulers.surroundings import as_a_task
 
