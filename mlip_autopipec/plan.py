@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import AwareDatetime, Field
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.oracle import oracle_code
 from mlip_autopipec.control.task_screen import asked_words
 from mlip_autopipec.control.tasks import TaskBook
 from mlip_autopipec.data_models.base import Model, Phase
@@ -30,8 +31,6 @@ _DUMP_BYTES = 95
 _FRAME_BYTES = 140
 #: A task's folder with all that lies in it beside trajectories: script, outcome, log.
 _TASK_MIB = 0.04
-#: pw.x's input, output and error of a label; its wave functions are removed.
-_PW_MIB = 0.5
 #: Durations that an estimate rests on: the latest of their phase.
 _MEASURED_MAX = 200
 #: Cycles that one to come is taken to be like.
@@ -168,10 +167,10 @@ def _cycle(config: WorkflowConfig, sizes: Sizes) -> Iterator[PlannedPhase]:
 
 def _phase(config: WorkflowConfig, phase: Phase, tasks: int, words: str, disk_mib: float = 0.0) -> PlannedPhase:
     scheduler = config.site.scheduler
-    array_max = scheduler.array_max if scheduler.kind != "local" else tasks
+    array_max = scheduler.batch_tasks_max() or tasks
     asked = config.site.resources_of(phase)
-    if phase is Phase.CALCULATION and config.calculation.oracle.kind == "espresso":
-        disk_mib += tasks * _PW_MIB
+    if phase is Phase.CALCULATION:
+        disk_mib += tasks * oracle_code(config.calculation.oracle.kind).disk_mib
     return PlannedPhase(
         phase=phase,
         tasks=tasks,

@@ -139,6 +139,7 @@ class OracleCode:
     trials: str = ""  # empty: the site file's own settings in every cell of the first crystal
     about: str  # how doctor's line about it begins
     remedy: str  # what doctor says to do where it is not fit
+    disk_mib: float = 0.0  # that one label leaves on the site's disk, beside what any task does
     tried_at_start: bool = False  # examined before a campaign's first label; what is sure is refused
 
     @property

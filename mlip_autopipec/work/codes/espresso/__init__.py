@@ -10,6 +10,7 @@ ORACLE = OracleCode(
     run=".run:label",
     examine=".doctor:examine",
     trials=".doctor:trials",
+    disk_mib=0.5,
     about="espresso",
     remedy="mend calculation.oracle (command, pseudo_folder, pseudopotentials), or load its module in"
     " site.resources.calculation.prologue",
