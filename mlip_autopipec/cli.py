@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from contextvars import ContextVar
 from pathlib import Path
@@ -23,6 +23,9 @@ from mlip_autopipec.errors import AutopipecError, ConfigurationError, DaemonUnre
 from mlip_autopipec.streams import take_every_letter
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from typer.models import CommandInfo
+
     from mlip_autopipec.config.loader import LoadedConfig
     from mlip_autopipec.config.schemas.workflow import WorkflowConfig
     from mlip_autopipec.control.api import Steered
@@ -55,7 +58,29 @@ class _Group(TyperGroup):
             raise typer.Exit(error.exit_code) from error
 
 
-app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, help="Ask and steer a campaign's daemon.")
+_CODES = (
+    "Exit codes: 0 done, 2 wrong usage or site file, 3 no daemon answers and no journal does for it, 4 denied,"
+    " 5 in conflict with how the campaign stands, 75 the site does not answer, 78 a person must mend something,"
+    " 70 a bug"
+)
+#: Of commands that end with more.
+_CODES_MORE = {
+    "doctor": "; 1 something is red",
+    "export": "; 1 with --verify: a file is not as it was written",
+    "whatif": "; 1 a fit failed",
+    "watch": "; 3 also when the daemon has gone",
+    "demo": "; without a converged verdict as autopipecd --exit-on-verdict",
+}
+_HELP_NAMES = {"help_option_names": ["-h", "--help"]}
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    help="Ask and steer a campaign's daemon.",
+    epilog=f"{_CODES}. `autopipecctl schema COMMAND` prints the JSON schema of what a command answers with --json.",
+    context_settings=_HELP_NAMES,
+)
 config_app = typer.Typer(no_args_is_help=True, help="Site files.")
 journal_app = typer.Typer(no_args_is_help=True, help="The event log of a campaign.")
 app.add_typer(config_app, name="config")
@@ -110,15 +135,19 @@ def status(config: Config = None, socket: Socket = None, *, as_json: Json = Fals
 
 
 @app.command()
-def explain(config: Config = None, socket: Socket = None) -> None:
+def explain(config: Config = None, socket: Socket = None, *, as_json: Json = False) -> None:
     """Say what the campaign is doing and what it waits for; where no daemon runs, as the journal has it."""
     try:
-        lines = asyncio.run(_client(config, socket).explain()).lines
+        found = asyncio.run(_client(config, socket).explain())
     except DaemonUnreachable as error:
         stands = _standing(config, socket, error)
         lines = (f"{stands.words}.", *stands.view.explanation.lines)
-    for line in lines:
-        say(line)
+        found = stands.view.explanation.model_copy(update={"lines": lines})
+    if as_json:
+        _say_document(found)
+        return
+    for line in found.lines:
+        _say_folded(line)
 
 
 @app.command()
@@ -148,15 +177,15 @@ async def _try_oracle(config: "WorkflowConfig") -> None:
 
 
 @app.command()
-def pause(reason: Reason = "", config: Config = None, socket: Socket = None) -> None:
+def pause(reason: Reason = "", config: Config = None, socket: Socket = None, *, as_json: Json = False) -> None:
     """Submit nothing new until resume; running jobs go on."""
-    _tell(asyncio.run(_client(config, socket).pause(reason)))
+    _tell(asyncio.run(_client(config, socket).pause(reason)), as_json=as_json)
 
 
 @app.command()
-def resume(reason: Reason = "", config: Config = None, socket: Socket = None) -> None:
+def resume(reason: Reason = "", config: Config = None, socket: Socket = None, *, as_json: Json = False) -> None:
     """Submit again, and try at once what was put off: also a login that was refused and is mended now."""
-    _tell(asyncio.run(_client(config, socket).resume(reason)))
+    _tell(asyncio.run(_client(config, socket).resume(reason)), as_json=as_json)
 
 
 @app.command()
@@ -165,9 +194,11 @@ def retry(
     reason: Reason = "",
     config: Config = None,
     socket: Socket = None,
+    *,
+    as_json: Json = False,
 ) -> None:
     """Bring a calculation back that was given up; its label joins a later cycle."""
-    _tell(asyncio.run(_client(config, socket).retry(task, reason)))
+    _tell(asyncio.run(_client(config, socket).retry(task, reason)), as_json=as_json)
 
 
 @app.command()
@@ -180,6 +211,7 @@ def cancel(
     *,
     everything: Annotated[bool, typer.Option("--all", help="all tasks that run or wait")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="of a campaign whose daemon does not run")] = False,
+    as_json: Json = False,
 ) -> None:
     """End jobs of tasks, and give the tasks up: nothing more is tried of them.
 
@@ -196,11 +228,15 @@ def cancel(
         tasks=tuple(tasks or ()), phase=Phase(phase) if phase else None, everything=everything, reason=reason
     )
     if not offline:
-        _tell(asyncio.run(_client(config, socket).cancel(asked)))
+        _tell(asyncio.run(_client(config, socket).cancel(asked)), as_json=as_json)
         return
+    from mlip_autopipec.answers import Cancelled
     from mlip_autopipec.cancel import cancel as end
 
     names = asyncio.run(end(_load(config), asked))
+    if as_json:
+        _say_document(Cancelled(tasks=names))
+        return
     say(f"Cancelled: {', '.join(names) or 'nothing was at work'}.")
 
 
@@ -209,6 +245,8 @@ def reopen(
     reason: Annotated[str, typer.Option("--reason", "-r", help="Why; it goes into the journal.")],
     config: Config = None,
     socket: Socket = None,
+    *,
+    as_json: Json = False,
 ) -> None:
     """Go on from a verdict, with nothing lost: what was given up is tried again, and bounds count from here.
 
@@ -217,21 +255,31 @@ def reopen(
     from mlip_autopipec.errors import DaemonUnreachable
 
     try:
-        _tell(asyncio.run(_client(config, socket).reopen(reason)))
+        _tell(asyncio.run(_client(config, socket).reopen(reason)), as_json=as_json)
     except DaemonUnreachable:
         if (socket or _before_command("socket")) is not None:
             raise
         from mlip_autopipec.reopen import reopen as write_down
 
         seq, event = asyncio.run(write_down(_load(config), reason))
+        if as_json:
+            from mlip_autopipec.answers import Reopened
+
+            _say_document(Reopened(changed=event is not None, seq=seq))
+            return
         said = "is reopened" if event is not None else "has no verdict to go on from"
         say(f"The campaign {said} (event {seq}). No daemon runs: start autopipecd to go on.")
 
 
 @app.command()
-def stop(reason: Reason = "", config: Config = None, socket: Socket = None) -> None:
+def stop(reason: Reason = "", config: Config = None, socket: Socket = None, *, as_json: Json = False) -> None:
     """Stop the daemon; running jobs go on, and the next daemon takes them over."""
     asyncio.run(_client(config, socket).stop(reason))
+    if as_json:
+        from mlip_autopipec.answers import Stopping
+
+        _say_document(Stopping())
+        return
     say("The daemon stops.")
 
 
@@ -411,6 +459,7 @@ def report(
     missing: Annotated[
         bool, typer.Option("--missing", help="Write none: list, as JSON, which files of the site it would lack.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Write a report of the campaign so far."""
     from mlip_autopipec.report import leftovers
@@ -425,6 +474,11 @@ def report(
         return
     target = output or loaded.config.campaign.folder / "report.html"
     render_report(events, place, target, others_may_write=loaded.config.site.others_may_write)
+    if as_json:
+        from mlip_autopipec.answers import ReportWritten
+
+        _say_document(ReportWritten(path=str(target)))
+        return
     say(str(target))
 
 
@@ -468,7 +522,7 @@ def _verify_export(folder: Path) -> None:
 def whatif(
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", help="KEY=VALUE, such as training.functions_per_element=300; may be repeated."),
+        typer.Option("--set", help="KEY=VALUE, such as training.ridge=1e-6; may be repeated."),
     ] = None,
     config: Config = None,
     folder: Annotated[
@@ -530,6 +584,23 @@ def demo(
         raise
 
 
+@app.command(context_settings={"ignore_unknown_options": True})
+def schema(
+    command: Annotated[
+        list[str] | None, typer.Argument(help="such as `status`, `journal verify` or `logs --task`; all if left out")
+    ] = None,
+) -> None:
+    """Print the JSON schema of what a command answers with --json; without one, the commands that have a schema."""
+    from mlip_autopipec.answers import ANSWERS, schema_of
+
+    if not command:
+        for name in ANSWERS:
+            say(name)
+        return
+    name = _one_of("COMMAND", " ".join(command), tuple(ANSWERS))
+    say_json(json.dumps(schema_of(name), indent=1))
+
+
 @app.command()
 def completion(
     shell: Annotated[str, typer.Argument(help="bash, zsh or fish")] = "bash",
@@ -553,7 +624,7 @@ def config_init(
     ] = None,
     prototype: Annotated[
         list[str] | None,
-        typer.Option("--prototype", help="A crystal, such as rocksalt:Mg,O:4.21 (Å); may be repeated."),
+        typer.Option("--prototype", help="A crystal, such as fcc:Cu:3.61 (Å), elements by commas; may be repeated."),
     ] = None,
     oracle: Annotated[
         str, typer.Option("--oracle", help="espresso (pw.x) or ase (any calculator; EMT unless named).")
@@ -621,6 +692,7 @@ def config_check(
     config: Config = None,
     *,
     effective: Annotated[bool, typer.Option("--effective", help="Print it whole, with every default.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Read a site file and the structure files that it names, list every mistake, and count labels and jobs."""
     from mlip_autopipec.config.loader import effective_yaml, refusal
@@ -633,19 +705,30 @@ def config_check(
     seen = preview(loaded.config)
     if seen.mistakes:
         raise refusal(loaded.path, seen.mistakes)
+    if as_json:
+        from mlip_autopipec.answers import SiteFileChecked
+
+        _say_document(SiteFileChecked(path=str(loaded.path), notes=seen.notes))
+        return
     say(f"{loaded.path} is in order.")
     for note in seen.notes:
-        say(f"- {note}")
+        _say_folded(f"- {note}")
 
 
 @journal_app.command("verify")
-def journal_verify(config: Config = None) -> None:
+def journal_verify(config: Config = None, *, as_json: Json = False) -> None:
     """Read the whole journal, check every record and the state that they lead to; nothing is changed."""
     from mlip_autopipec.journal.replay import check, verify
 
     folder = _journal_folder(_load(config))
     found = verify(folder)
     check(folder)
+    if as_json:
+        from mlip_autopipec.answers import JournalChecked
+
+        figures = {"events": found.records, "bytes": found.bytes, "segments": found.segments}
+        _say_document(JournalChecked(folder=str(folder), torn_bytes=found.torn_bytes, **figures))
+        return
     torn = f"; {found.torn_bytes} torn bytes at the end, which the next daemon keeps aside" if found.torn_bytes else ""
     say(f"{folder} is in order: {found.records} events, {found.bytes} bytes, {found.segments} segments{torn}.")
 
@@ -732,6 +815,17 @@ def replay(
     Console(markup=False, emoji=False).print(
         render_status(view(state, Policy.from_config(loaded.config), wanted[-1].event.at).status)
     )
+
+
+def _tell_codes(commands: "Iterable[CommandInfo]") -> None:
+    """Exit codes below the help of every command."""
+    for info in commands:
+        name = info.name or (info.callback.__name__ if info.callback is not None else "")
+        info.epilog = f"{_CODES}{_CODES_MORE.get(name, '')}."
+
+
+for _commands in (app, config_app, journal_app):
+    _tell_codes(_commands.registered_commands)
 
 
 def main() -> None:
@@ -935,7 +1029,25 @@ def _client(config: Path | None, socket: Path | None) -> "ControlClient":
     return ControlClient(socket or socket_path(_load(config).config.campaign.folder))
 
 
-def _tell(steered: "Steered") -> None:
+def _say_document(document: "BaseModel") -> None:
+    say_json(document.model_dump_json(indent=1))
+
+
+def _say_folded(text: str) -> None:
+    """A sentence, folded between words to the terminal; as it is for a program."""
+    from textwrap import wrap
+
+    width = _width()
+    for line in text.splitlines():
+        folded = [line] if width is None else wrap(line, max(width, 20), break_long_words=False, break_on_hyphens=False)
+        for each in folded or [""]:
+            say(each)
+
+
+def _tell(steered: "Steered", *, as_json: bool) -> None:
+    if as_json:
+        _say_document(steered)
+        return
     already = "" if steered.changed else " already"
     say(f"The campaign is {steered.status}{already} (event {steered.seq}).")
 

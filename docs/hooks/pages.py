@@ -17,6 +17,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from mlip_autopipec.answers import ANSWERS, schema_of
 from mlip_autopipec.cli import app
 from mlip_autopipec.config.schemas.units import format_duration, format_memory, parse_duration_s, parse_memory_mib
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
@@ -88,6 +89,7 @@ def on_files(files: Any, config: Any) -> Any:
 def generated() -> Mapping[str, str]:
     """Every generated page by its path."""
     pages = {"reference/site-file.md": site_file_reference(), "reference/commands.md": command_reference()}
+    pages["reference/json.md"] = json_reference()
     for page, document in DOCUMENTS.items():
         pages[page] = linked((TOP / document).read_text(encoding="utf-8"))
     return pages
@@ -270,6 +272,60 @@ def _bounds(metadata: Any) -> Iterator[str]:
                 yield f"< {each.lt:g}"
             case _:
                 pass
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+def json_reference() -> str:
+    """What each command answers with --json: its fields, by the schema that `autopipecctl schema` prints."""
+    lines = [
+        "# Answers as JSON",
+        "",
+        "With `--json` each command prints one document, or one line for each event or line of a log.",
+        "`autopipecctl schema COMMAND` prints the JSON Schema of it (2020-12), made from the models that the",
+        "program itself uses; these are its first fields. Messages for people go to standard error.",
+        "",
+    ]
+    for command in ANSWERS:
+        schema = schema_of(command)
+        said = re.sub(r"\s+", " ", schema.get("description", "")).strip()
+        lines += [f"## {command}", "", *([said, ""] if said else [])]
+        if "properties" not in schema:
+            lines += [f"{_json_type(schema)}.".capitalize(), ""]
+            continue
+        lines += ["| field | type | meaning |", "|---|---|---|"]
+        for name, field in schema["properties"].items():
+            cells = (f"`{name}`", _json_type(field), field.get("description", ""))
+            lines.append("| " + " | ".join(re.sub(r"\s+", " ", cell).replace("|", "\\|") for cell in cells) + " |")
+        lines += [""]
+    return "\n".join(lines)
+
+
+def _json_type(field: Mapping[str, Any]) -> str:  # noqa: PLR0911 - one case for each kind of schema
+    """A schema in a few words; what is more stands in the schema itself."""
+    match field:
+        case {"$ref": ref}:
+            return re.sub(r"(?<!^)(?=[A-Z])", " ", ref.rpartition("/")[2].strip("_")).lower()
+        case {"anyOf": parts} | {"oneOf": parts}:
+            kinds = list(dict.fromkeys(_json_type(part) for part in parts))
+            return " or ".join(kinds) if len(kinds) <= _KINDS_MAX else f"one of {len(kinds)} kinds"
+        case {"const": value}:
+            return f"`{value}`"
+        case {"enum": values}:
+            return ", ".join(f"`{value}`" for value in values)
+        case {"type": "array", "items": items}:
+            return f"list of {_json_type(items)}"
+        case {"type": "object", "additionalProperties": {**inner}}:
+            return f"by name: {_json_type(inner)}"
+        case {"type": "string", "format": "date-time"}:
+            return "time"
+        case {"type": kind}:
+            return {"integer": "whole number", "string": "text", "boolean": "true or false"}.get(kind, kind)
+    return "list" if "prefixItems" in field else "anything"
+
+
+_KINDS_MAX = 4
 
 
 # --- commands --------------------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """The status document as a person reads it in a terminal."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +17,8 @@ from mlip_autopipec.data_models.text import printable
 
 #: What fits on a screen; `--json` has more.
 CYCLES_MAX = 12
+#: With fewer columns tables do without rules.
+_WIDE_COLUMNS = 78
 TASKS_MAX = 15
 _STYLES = {
     "running": "green",
@@ -83,12 +86,29 @@ def _size(status: Status) -> str:
     return "".join(words)
 
 
-def _cycles(cycles: tuple[CycleSummary, ...], measured: tuple[PastErrors, ...]) -> Table:
+@dataclass(frozen=True, slots=True)
+class _Fitting:
+    """Two ways to show the same: the second where there are too few columns for the first."""
+
+    wide: RenderableType
+    narrow: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.wide if options.max_width >= _WIDE_COLUMNS else self.narrow
+
+
+def _cycles(cycles: tuple[CycleSummary, ...], measured: tuple[PastErrors, ...]) -> _Fitting:
+    return _Fitting(_cycle_table(cycles, measured), _cycle_table(cycles, measured, ruled=False))
+
+
+def _cycle_table(cycles: tuple[CycleSummary, ...], measured: tuple[PastErrors, ...], *, ruled: bool = True) -> Table:
     """Errors are all on the test set of the last fit: those of each cycle's own would not compare."""
     left_out = max(len(cycles) - CYCLES_MAX, 0)
     errors = {past.cycle: past.errors for past in measured}
     title = f"Cycles (the first {left_out} left out)" if left_out else "Cycles"
     table = Table(title=title, title_justify="left", caption="test E, F: on the test set of the last fit")
+    if not ruled:
+        table.box, table.pad_edge, table.padding = None, False, (0, 1, 0, 0)
     table.add_column("cycle", justify="right")
     for name in ("walkers", "halts", "labels", "test\nlabels", "test E\nmeV/atom", "test F\nmeV/Å"):
         table.add_column(name, justify="right")
@@ -112,11 +132,23 @@ def _errors(errors: Errors | None) -> tuple[str, str]:
     return f"{errors.energy_mev_per_atom:.2f}", f"{errors.force_mev_per_angstrom:.1f}"
 
 
-def _active(status: Status) -> Table:
+def _active(status: Status) -> _Fitting:
+    """Ids and jobs whole, in a table or below each other: an id that is cut is none."""
     shown = status.active_tasks[:TASKS_MAX]
-    table = Table(title=f"Active tasks ({len(shown)} of {status.active_tasks_count})", title_justify="left")
+    title = f"Active tasks ({len(shown)} of {status.active_tasks_count})"
+    lines = [_text(title, "italic")]
+    for task in shown:
+        told = status.progress.get(task.task)
+        far = f", {told.done:.0%}, {told.words}" if told else ""
+        lines += [_text(task.task), _text(f"  {_job(task)}, {task.job_state or 'not seen yet'}{far}")]
+    return _Fitting(_active_table(status, title), Group(*lines))
+
+
+def _active_table(status: Status, title: str) -> Table:
+    shown = status.active_tasks[:TASKS_MAX]
+    table = Table(title=title, title_justify="left")
     for name in ("task", "job", "state", *(("how far",) if status.progress else ())):
-        table.add_column(name, no_wrap=name != "how far")  # an id that is cut is none
+        table.add_column(name, no_wrap=name != "how far")
     for task in shown:
         told = status.progress.get(task.task)
         far = _text(f"{told.done:.0%}, {told.words}" if told else "")

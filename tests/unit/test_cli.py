@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pwd
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,12 +20,13 @@ import pytest
 from sample_campaign import Campaign, calculate, structure, walk, whole_campaign
 from typer.testing import CliRunner, Result
 
+from mlip_autopipec.answers import schema_of
 from mlip_autopipec.cli import app
 from mlip_autopipec.config.loader import effective_yaml, load_config
 from mlip_autopipec.config.schemas.phases import ConvergenceSection
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.control.address import socket_path
-from mlip_autopipec.control.api import Status
+from mlip_autopipec.control.api import Status, Steered
 from mlip_autopipec.control.server import ControlServer
 from mlip_autopipec.control.task_files import FilePart, SiteFiles
 from mlip_autopipec.control.tasks import TaskDocument, TaskList, book_of
@@ -523,6 +525,68 @@ def test_a_plan_is_made_before_a_start_and_from_the_journal(place: Place) -> Non
     result = ctl(place, "plan")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.startswith("copper-3f9a1c, as of event ")
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+#: Commands that need nothing but a journal, and a task of it.
+ANSWERED = {
+    "status": [],
+    "explain": [],
+    "tasks": [],
+    "task": ["c000.training"],
+    "events": [],
+    "journal tail": [],
+    "journal export": [],
+    "journal verify": [],
+    "replay": [],
+    "plan": [],
+    "config check": [],
+    "report": [],
+    "report --missing": [],
+    "logs --task": ["c000.training", "--file", "log.txt"],
+    "logs --task --files": ["c000.training"],
+    "reopen": ["--reason", "more"],
+    "cancel --offline": ["--all"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ANSWERED)
+def test_what_a_command_answers_is_as_its_schema_says(place: Place, command: str) -> None:
+    """Every field is known, and those that are always there are there."""
+    campaign = sampled(place)
+    if command in {"cancel --offline", "reopen"}:  # of one that has not converged
+        shutil.rmtree(place.journal)
+        asyncio.run(_write(place, *campaign.events[:3]))
+    name = next(name for name in book_of(campaign.events).records if "c000.training" in name)
+    folder = place.folder / "root" / "cycles" / "000" / "training" / name.rpartition(".")[2] / "run-1"
+    folder.mkdir(parents=True)
+    (folder / "log.txt").write_text("words\n")
+    words = command.split() if "--task" not in command else ["logs"]
+    words += ["--task"] * ("--task" in command) + ANSWERED[command] + ["--files"] * ("--files" in command)
+    result = ctl(place, *words, *(["--json"] if command not in {"journal export", "report --missing"} else []))
+    assert (result.exit_code, result.stderr) == (0, "")
+    one_each = command in {"events", "journal tail", "journal export"}
+    documents = [json.loads(line) for line in result.stdout.splitlines()] if one_each else [json.loads(result.stdout)]
+    schema = schema_of(command)
+    assert documents
+    for document in documents:
+        if isinstance(document, list):
+            assert schema["type"] == "array"
+            continue
+        parts = [schema["$defs"][part["$ref"].rpartition("/")[2]] for part in schema.get("anyOf", ())] or [schema]
+        assert any(set(document) <= set(part["properties"]) for part in parts)
+        assert any(set(part.get("required", ())) <= set(document) for part in parts)
+
+
+def test_steering_answers_as_json(place: Place) -> None:
+    """The same document as the daemon's."""
+    with daemon(place):
+        paused = Steered.model_validate_json(ctl(place, "pause", "--json").stdout)
+        stopped = json.loads(ctl(place, "stop", "--json").stdout)
+    assert (paused.changed, paused.status) == (True, "paused")
+    assert stopped == {"version": 1, "stopping": True}
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 import typer.main
 from ruamel.yaml import YAML
+from typer.testing import CliRunner
 
 import mlip_autopipec
+from mlip_autopipec.answers import ANSWERS
 from mlip_autopipec.cli import app
 from mlip_autopipec.config.loader import load_config
 from mlip_autopipec.control.api import HTTP_STATUS
@@ -128,6 +130,40 @@ def test_every_command_is_in_the_reference() -> None:
         assert f"### autopipecctl {' '.join(path)}" in page
         assert command.help
     assert "--exit-on-verdict" in page
+
+
+def test_every_answer_in_json_is_in_the_reference() -> None:
+    """With its fields; what it names is a command that takes --json, and no such command is left out."""
+    page = hook("pages").json_reference()
+    assert all(f"\n## {command}\n" in page for command in ANSWERS)
+    assert "| `active_tasks_count` | whole number | all live attempts |" in page
+    takes = {" ".join(path) for path, command in commands() for each in command.params if "--json" in each.opts}
+    named = {command.partition(" --")[0] for command in ANSWERS}
+    assert takes - named == set()
+    assert named - takes == {"journal export"}  # it prints nothing else
+
+
+def test_every_command_has_a_short_help_and_its_exit_codes() -> None:
+    """`-h` is `--help`, and says how the command ends."""
+    for path, command in commands():
+        assert (command.epilog or "").startswith("Exit codes: 0 done, "), path
+    result = CliRunner().invoke(app, ["status", "-h"])
+    assert (result.exit_code, "Exit codes: 0 done" in result.stdout) == (0, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [60, 80])
+def test_no_help_is_cut(width: int) -> None:
+    """At 60 columns either: each word of an option's help is there, and no line is longer."""
+    for path, command in commands():
+        result = CliRunner(env={"COLUMNS": str(width), "TERMINAL_WIDTH": str(width)}).invoke(app, [*path, "--help"])
+        assert result.exit_code == 0
+        lines = result.stdout.splitlines()
+        assert max(map(len, lines)) <= width, path
+        assert "…" not in result.stdout.replace("done, …", ""), path
+        words = set(" ".join(line.strip("│ ") for line in lines).split())
+        for param in command.params:
+            assert set((param.help or "").split()) <= words, (path, param.name)
 
 
 def test_job_scripts_are_those_of_today() -> None:

@@ -56,6 +56,25 @@ def later() -> WorkflowState:
     return fold(CREATED).model_copy(update=update)
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_nothing_of_a_status_is_cut(width: int) -> None:
+    """Ids, jobs, numbers and heads are whole at 60 columns too; what has no room beside stands below."""
+    state = later()
+    status = view(state, POLICY, BEGIN).status
+    names = [f"c002.calculation.{number:04d}-f9d1c2" for number in range(3)]
+    active = tuple(
+        ActiveTask(task=name, uid=UID, index=place, job_id="6833.2582116", job_state=ev.JobState.RUNNING)
+        for place, name in enumerate(names)
+    )
+    told = {names[0]: Progress(done=0.5, words="step 500 of 1000")}
+    shown = screen(status.model_copy(update={"active_tasks": active, "progress": told}), width)
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= width
+    for words in (*names, "6833.2582116_2", "promoted", "walkers", "70.4"):
+        assert words in shown
+    assert all(word in shown for word in ("50%,", "step", "1000"))
+
+
 def screen(status: Status, width: int = 110) -> str:
     """The view, without colour."""
     console = Console(file=io.StringIO(), width=width, color_system=None)
