@@ -630,7 +630,7 @@ def config_init(
         str, typer.Option("--oracle", help="espresso (pw.x) or ase (any calculator; EMT unless named).")
     ] = "espresso",
     calculator: Annotated[
-        str | None, typer.Option("--calculator", help="With --oracle ase: package.module.Class.")
+        str | None, typer.Option("--calculator", help="With --oracle ase: import path of its class.")
     ] = None,
     pseudo_folder: Annotated[
         Path | None, typer.Option("--pseudo-folder", help="UPF files: a full path, where the jobs run.")
