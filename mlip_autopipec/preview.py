@@ -13,6 +13,7 @@ from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
+from mlip_autopipec.config.adopting import adopting
 from mlip_autopipec.config.crystals import atoms_of
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.generate import Prototype
@@ -45,10 +46,10 @@ def preview(config: WorkflowConfig, *, with_bootstrap: bool = True) -> Preview:
     Without `with_bootstrap`, a campaign that names no file costs nothing.
     """
     asked = dict(_named(config))
-    if asked or with_bootstrap:
+    if asked or with_bootstrap or config.dataset is not None:
         judged = _judged(config, sorted({str(file) for file in asked.values()}))
     else:
-        judged = {"files": {}}
+        judged = {"files": {}, "dataset": None}
     if isinstance(judged, str):
         return Preview((), (f"the structure files were not looked at: {judged}",))
     files: Mapping[str, Mapping[str, Any]] = judged["files"]
@@ -63,6 +64,9 @@ def preview(config: WorkflowConfig, *, with_bootstrap: bool = True) -> Preview:
         for path, file in asked.items()
         if (found := files[str(file)])["structures"] > 1 and not found["wrong"]
     ]
+    if (brought := judged["dataset"]) is not None:
+        mistakes += _wrong_set(config, brought)
+        notes += _of_the_set(brought)
     for path, what, atoms in _walkers(config, files):
         mistakes += _too_large(path, what, atoms, _memory_mib(config, Phase.EXPLORATION))
         if _ATOM_BYTES_LEAST * atoms <= _MIB * _memory_mib(config, Phase.EXPLORATION) < _ATOM_BYTES_USUAL * atoms:
@@ -93,6 +97,8 @@ def _judged(config: WorkflowConfig, files: list[str]) -> dict[str, Any] | str:
         "elements": config.campaign.elements,
         "distance_min_angstrom": config.distance_min_angstrom,
         "files": files,
+        "dataset": [str(file) for file in config.dataset.files] if config.dataset is not None else [],
+        "adopting": plain(adopting(config)),
         "prototypes": [plain(prototype) for prototype in config.generation.prototypes],
         "probes": plain(gate.probes()) if gate.properties else None,
         "twins": gate.properties and config.calculation.first_labels.check,
@@ -109,6 +115,23 @@ def _judged(config: WorkflowConfig, files: list[str]) -> dict[str, Any] | str:
         return first_lines(done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2])
     judged: dict[str, Any] = answer["judged"]
     return judged
+
+
+def _wrong_set(config: WorkflowConfig, brought: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Why the user's labels are refused."""
+    if brought["wrong"] and config.dataset is not None:
+        yield Mistake(("dataset", "files"), ", ".join(file.name for file in config.dataset.files), brought["wrong"])
+
+
+def _of_the_set(brought: Mapping[str, Any]) -> Iterator[str]:
+    """What becomes of the user's labels."""
+    if not brought["wrong"]:
+        yield (
+            f"the data set has {brought['train']} labels to train on and {brought['test']} to test"
+            f" ({brought['names']}); {brought['checks']} of them are labelled again; it is adopted if they agree"
+        )
+    if brought["left_out"]:
+        yield f"left out of the data set: {brought['left_out']}"
 
 
 def _walkers(config: WorkflowConfig, files: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[KeyPath, str, int]]:
@@ -171,9 +194,10 @@ def _bootstrap_labels(config: WorkflowConfig, judged: Mapping[str, Any]) -> dict
     own = sum(judged["files"][str(file)]["structures"] for file in section.files)
     return {
         "train": section.structures + sum(variation.count for variation in section.variations) + own,
-        "test": section.test_structures,
+        "test": section.test_structures if section.prototypes else 0,
         "for the gate's properties": judged["property_cells"],
         "of isolated atoms": len(config.campaign.elements)
         if config.training.reference_energies_ev == "isolated_atoms"
         else 0,
+        "of the data set again": judged["dataset"]["checks"] if judged["dataset"] else 0,
     }

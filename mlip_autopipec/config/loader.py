@@ -176,5 +176,8 @@ def _laid_out(value: object) -> object:
 
 
 def _sha256(config: WorkflowConfig) -> str:
-    content = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    dumped = config.model_dump(mode="json")
+    if config.dataset is None:  # a site file of before there was the section means the same
+        del dumped["dataset"]
+    content = json.dumps(dumped, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

@@ -47,6 +47,8 @@ def missing_files(right: Mapping[str, Any], base: Path) -> Iterator[Mistake]:
         if walkers.file is not None
     }
     asked |= {("generation", "files", index): file for index, file in enumerate(right.get("generation.files", ()))}
+    dataset = right.get("dataset")
+    asked |= {("dataset", "files", index): file for index, file in enumerate(dataset.files if dataset else ())}
     for path, file in asked.items():
         if not (there := absolute_path(str(file), base)).is_file():
             yield Mistake(path, shown(str(file)), f"expected a file; there is none at {there}")

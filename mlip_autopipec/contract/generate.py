@@ -4,6 +4,7 @@ from dataclasses import field
 from typing import Annotated, Literal
 
 from mlip_autopipec.contract.crystals import crystal_name
+from mlip_autopipec.contract.dataset import AdoptParameters
 from mlip_autopipec.contract.values import Within, about, value
 
 
@@ -120,9 +121,9 @@ class Squeezed(_Variation):
 Variation = Alloy | PointDefect | Surface | Dimer | Squeezed
 
 
-def _is_of_before(twins: object) -> bool:
-    """A task of before there were twins keeps its name."""
-    return twins is None
+def _is_of_before(choice: object) -> bool:
+    """A task of before there was such a choice keeps its name."""
+    return choice is None
 
 
 @value
@@ -131,7 +132,7 @@ class GenerateParameters:
 
     kind: Literal["generate"] = "generate"
     prototypes: tuple[Prototype, ...]
-    structures: int = field(metadata=about("training structures in all", gt=0))
+    structures: int = field(metadata=about("training structures in all", ge=0))
     test_structures: int = field(metadata=about("held out from the first day, generated from other seeds", ge=0))
     strain_max: float = field(metadata=about("largest component of the strain, dimensionless", ge=0, lt=0.5))
     rattle_angstrom: tuple[float, ...] = field(metadata=about("standard deviations of the displacements, used in turn"))
@@ -149,5 +150,8 @@ class GenerateParameters:
             "also each crystal in two cells, to check the oracle; None in campaigns that began before",
             exclude_if=_is_of_before,
         ),
+    )
+    dataset: AdoptParameters | None = field(
+        default=None, metadata=about("labels of the user's to adopt", exclude_if=_is_of_before)
     )
     seed: int

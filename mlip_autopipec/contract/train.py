@@ -54,9 +54,9 @@ class PacemakerSettings:
     batch_structures: int = field(default=100, metadata=about("evaluated at once; fewer take less memory", ge=1))
 
 
-def _is_of_before(any_cost: object) -> bool:
-    """A task of before there was this choice keeps its name."""
-    return not any_cost
+def _is_of_before(choice: object) -> bool:
+    """A task of before there was such a choice keeps its name."""
+    return not choice
 
 
 @value
@@ -112,6 +112,12 @@ class TrainParameters(FitSettings):
     conditions: tuple[str, ...] = field(default=(), metadata=about("whose audit frames are compared one by one"))
     audits_max: int = field(default=16, metadata=about("of one condition: the latest count", ge=2))
     earlier_cycles: tuple[int, ...] = field(default=(), metadata=about("of the inputs `earlier_yaml`, in their order"))
+    adopted_offsets_ev: dict[str, float] = field(
+        default_factory=dict,
+        metadata=about(
+            "added to energies of the input `adopted`, for each atom of an element", exclude_if=_is_of_before
+        ),
+    )
     reference_energies_ev: dict[str, float] | None = field(
         metadata=about("None: fit them once; after that they are pinned")
     )

@@ -102,6 +102,17 @@ class DoubtOracle(Model):
         return "campaign"
 
 
+class RefuseDataset(Model):
+    """Let a person see to labels of his that the oracle does not agree with. Ends in Paused."""
+
+    type: Literal["RefuseDataset"] = "RefuseDataset"
+    reason: str
+
+    @property
+    def subject(self) -> str:
+        return "campaign"
+
+
 class QuarantineTask(Model):
     """Give a task up. Ends in TaskQuarantined."""
 
@@ -169,6 +180,7 @@ Command = (
     | InquireAttempt
     | CancelAttempts
     | DoubtOracle
+    | RefuseDataset
     | QuarantineTask
     | PauseCampaign
     | DigestPhase

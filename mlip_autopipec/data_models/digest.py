@@ -8,6 +8,7 @@ from mlip_autopipec.contract.explore import Continuation
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import FileRef, Model
 from mlip_autopipec.data_models.outcome import (
+    AdoptedSet,
     Calibration,
     ConditionErrors,
     Ending,
@@ -26,11 +27,17 @@ def condition_of(label: str) -> str:
     return condition if mark and number.isdigit() else label
 
 
+def _is_nothing(value: object) -> bool:
+    """What was not there in an earlier version is left out where there is none."""
+    return value is None
+
+
 class GenerationDigest(Model):
     """The structures that a campaign begins with."""
 
     phase: Literal["generation"] = "generation"
     structures: tuple[Structure, ...]
+    dataset: AdoptedSet | None = Field(default=None, exclude_if=_is_nothing, description="labels of the user's")
 
 
 class WalkerEnd(Model):
@@ -157,6 +164,18 @@ class OracleFigure(Model):
     contradiction: bool
 
 
+class Adopted(Model):
+    """The user's labels that are trained on from here on."""
+
+    file: FileRef
+    train: int = Field(ge=0)
+    test: int = Field(ge=0)
+    offsets_ev: dict[str, float] = Field(
+        default_factory=dict, description="what their energies lack for each atom of an element; empty: nothing"
+    )
+    words: str = Field(default="", description="how the oracle agreed")
+
+
 class CalculationDigest(Model):
     """The labels that this cycle adds, and how many structures gave none."""
 
@@ -169,6 +188,7 @@ class CalculationDigest(Model):
         default_factory=dict, description="energy of one atom alone, by element; pinned for the campaign"
     )
     oracle: tuple[OracleFigure, ...] = Field(default=(), description="of the first labels: the oracle against itself")
+    adopted: Adopted | None = Field(default=None, exclude_if=_is_nothing, description="labels of the user's")
 
 
 class GateRule(Model):

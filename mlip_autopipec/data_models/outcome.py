@@ -52,8 +52,14 @@ Why = Literal[
     "element_floor",
     "audit",
     "property",
+    "check",
     "reference",
 ]
+
+
+def _is_nothing(value: object) -> bool:
+    """What was not there in an earlier version is left out where there is none."""
+    return value is None
 
 
 class Structure(Model):
@@ -68,6 +74,16 @@ class Structure(Model):
     cell: PropertyCell | None = Field(default=None, description="of a property cell of a crystal")
 
 
+class AdoptedSet(Model):
+    """The user's labels, read and found sound; Training reads the file once the oracle has agreed with some of them."""
+
+    file: FileRef
+    train: int = Field(ge=0)
+    test: int = Field(ge=0, description="held out")
+    left_out: str = Field(default="", max_length=8000, description="faulty frames, where the site file leaves them out")
+    names: str = Field(default="", max_length=8000, description="what was taken for what")
+
+
 class GenerateMetrics(Model):
     """What was generated."""
 
@@ -75,6 +91,7 @@ class GenerateMetrics(Model):
     structures: tuple[Structure, ...]
     environments: dict[str, int] = Field(description="atoms per element over the training structures")
     redrawn: int = Field(ge=0, description="structures drawn again for a short distance")
+    dataset: AdoptedSet | None = Field(default=None, exclude_if=_is_nothing, description="labels of the user's")
 
 
 class Ending(StrEnum):
@@ -185,6 +202,20 @@ class OracleRun(Model):
     wall_s: float = Field(ge=0)
 
 
+class LabelDifference(Model):
+    """A label of the user's beside the oracle's of the same structure."""
+
+    set_energy_ev: float
+    composition: dict[str, int]
+    force_mev_per_angstrom: float = Field(ge=0, description="of the atom with the largest difference")
+    oracle_force_mev_per_angstrom: float = Field(ge=0, description="the largest force by the oracle")
+    force_hint: str = Field(default="", max_length=1000, description="by what they would agree; empty: nothing known")
+    stress_gpa: float | None = Field(
+        default=None, ge=0, description="of the component that differs most; None: no stress"
+    )
+    stress_hint: str = Field(default="", max_length=1000)
+
+
 class OracleNumbers(Model):
     """The numbers of a property cell's label, by which the oracle is held against itself."""
 
@@ -207,6 +238,9 @@ class CalculateMetrics(Model):
     tries: tuple[OracleRun, ...] = Field(default=(), description="runs of an external code; the last gave the label")
     magnetization_bohr: float | None = Field(default=None, description="of the cell, in μB; None without spin")
     numbers: OracleNumbers | None = Field(default=None, description="of a small property cell")
+    difference: LabelDifference | None = Field(
+        default=None, exclude_if=_is_nothing, description="of a frame of the user's, labelled again"
+    )
 
 
 class Errors(Model):

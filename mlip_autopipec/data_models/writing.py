@@ -5,9 +5,11 @@ tenth of a second, in which the loop answers nobody.
 """
 
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 
 from pydantic_core import to_json
 
+from mlip_autopipec.contract.values import plain
 from mlip_autopipec.data_models.base import Model
 
 #: Items of a list that are written at one stroke: a millisecond or two.
@@ -22,9 +24,9 @@ def json_of(value: object) -> bytes:
 def pieces(value: object) -> Iterator[bytes]:
     """The same, cut wherever there is a long list; what is in its items is not cut again."""
     if not holds_many(value):
-        yield to_json(value)
+        yield to_json(plain(value) if is_dataclass(value) else value)  # a value of the contract says what it leaves out
     elif isinstance(value, Model):
-        for number, name in enumerate(type(value).model_fields):
+        for number, name in enumerate(_written(value)):
             yield (b"," if number else b"{") + to_json(name) + b":"
             yield from pieces(getattr(value, name))
         yield b"}"
@@ -37,6 +39,13 @@ def pieces(value: object) -> Iterator[bytes]:
             yield b"," if number else b"["
             yield from pieces(item)
         yield b"]"
+
+
+def _written(value: Model) -> Iterator[str]:
+    """The fields that are written, which some are only where they hold something."""
+    for name, field in type(value).model_fields.items():
+        if field.exclude_if is None or not field.exclude_if(getattr(value, name)):
+            yield name
 
 
 def holds_many(value: object) -> bool:

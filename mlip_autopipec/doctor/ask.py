@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mlip_autopipec.config.codes import outside
+from mlip_autopipec.config.rules.crystals import in_exploration, in_generation
 from mlip_autopipec.config.schemas.schedulers import SlurmQueue
 from mlip_autopipec.config.schemas.site import ResourcesSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
@@ -86,10 +87,10 @@ async def try_oracle(config: WorkflowConfig) -> AsyncIterator[str]:
         await way.transport.write({shipment.path: shipment.content})
         codes = _Codes(config, way.transport, shipment)
         oracle = oracle_of(config.calculation.oracle, config.campaign.elements, "family")
-        asked = {
-            "oracle": plain(oracle),
-            "prototype": plain(config.generation.prototypes[0]),
-        }
+        crystals = [prototype for _, prototype in (*in_generation(config), *in_exploration(config))]
+        if not crystals:
+            raise OperatorError("doctor --oracle tries a crystal: give one in generation.prototypes or in a walker")
+        asked = {"oracle": plain(oracle), "prototype": plain(crystals[0])}
         trials = read_trials((await codes.answer("trials", asked))["trials"])
         far = config.site.transport
         yield announced(trials, "on this machine" if far.kind == "local" else f"on {far.host}, beside the queue")

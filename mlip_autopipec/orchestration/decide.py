@@ -24,10 +24,12 @@ from mlip_autopipec.data_models.commands import (
     PrepareSite,
     QuarantineTask,
     ReachVerdict,
+    RefuseDataset,
     SubmitBatch,
 )
 from mlip_autopipec.data_models.ids import batch_uid
 from mlip_autopipec.data_models.state import Batch, BatchStatus, Stage, TaskRecord, TaskStatus, WorkflowState
+from mlip_autopipec.orchestration.adoption import check_tasks, refusal
 from mlip_autopipec.orchestration.census import census
 from mlip_autopipec.orchestration.first_labels import check, contradiction, property_tasks
 from mlip_autopipec.orchestration.machine import ENDED, complaint_of
@@ -135,6 +137,9 @@ def _work(state: WorkflowState, policy: Policy, now: datetime) -> Iterator[Comma
         yield QuarantineTask(task=record.task.id, message=record.failures[-1].message)
     if lost := quorum_lost(state, policy.convergence.quorum):
         yield ReachVerdict(verdict=Verdict.FAILED, reason=lost)
+    elif refused := refusal(state, policy.dataset):
+        if state.pause is None:
+            yield RefuseDataset(reason=refused)
     elif is_phase_over(state, policy, now):
         yield DigestPhase(cycle=state.cycle_index, phase=_phase(state))
     elif open_tasks:
@@ -142,11 +147,12 @@ def _work(state: WorkflowState, policy: Policy, now: datetime) -> Iterator[Comma
 
 
 def _begin_open(state: WorkflowState, open_tasks: list[TaskRecord], policy: Policy, now: datetime) -> Iterator[Command]:
-    """The next batch. The first labels of a campaign check the oracle, and what they say comes before the rest."""
+    """The next batch. The first labels check the oracle, and the user's; what they say comes before the rest."""
     section = policy.first_labels
     first = property_tasks(state) if section.check and state.doubt is None else {}
-    if any(record.status not in ENDED for record in first.values()):
-        open_tasks = [record for record in open_tasks if record.task.id in first]
+    before = {**first, **check_tasks(state)}
+    if any(record.status not in ENDED for record in before.values()):
+        open_tasks = [record for record in open_tasks if record.task.id in before]
     elif first:
         checked = check(state, section)
         if reason := contradiction(checked):

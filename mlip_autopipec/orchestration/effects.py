@@ -19,6 +19,7 @@ from mlip_autopipec.data_models.ids import attempt_file
 from mlip_autopipec.data_models.state import Batch, TaskRecord, WorkflowState
 from mlip_autopipec.data_models.task import Resources, Task, TaskFile
 from mlip_autopipec.errors import BugError, FileUnusable, LoginRefused, NameTaken, OperatorError, TransientError
+from mlip_autopipec.orchestration import adoption
 from mlip_autopipec.orchestration.contract import breach_of_kind
 from mlip_autopipec.orchestration.exclusion import UNKNOWN_REMEDY, excluded, sorted_refusal
 from mlip_autopipec.orchestration.first_labels import CHECK
@@ -262,6 +263,8 @@ def settle(  # noqa: PLR0911 - one per command
             return ev.VerdictReached(at=now, verdict=command.verdict, reason=command.reason)
         case cm.DoubtOracle():
             return ev.Paused(at=now, by=CHECK, reason=command.reason, oracle=command.oracle)
+        case cm.RefuseDataset():
+            return ev.Paused(at=now, by=adoption.CHECK, reason=command.reason, mender=Mender.PERSON)
         case cm.QuarantineTask():
             return ev.TaskQuarantined(at=now, task=command.task, message=command.message)
         case cm.PauseCampaign():

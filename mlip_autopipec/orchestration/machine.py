@@ -172,7 +172,8 @@ def is_stale(state: WorkflowState, event: ev.Event) -> bool:  # noqa: C901, PLR0
         case ev.CampaignReopened():
             return not can_reopen(state)
         case ev.Paused():
-            return event.mender is not None and (state.pause is not None or not complaint_of(state))
+            of_complaint = event.by == ev.DAEMON
+            return event.mender is not None and (state.pause is not None or (of_complaint and not complaint_of(state)))
         case _:
             return False
 

@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import Field
 
+from mlip_autopipec.config.schemas.dataset import DatasetSection
 from mlip_autopipec.config.schemas.phases import ConvergenceSection, FirstLabelsSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import Model, Phase, Place
@@ -26,6 +27,7 @@ class Policy(Model):
     )
     basis: Basis = Field(default=Basis(), description="what the site file pins of the basis")
     first_labels: FirstLabelsSection = FirstLabelsSection()
+    dataset: DatasetSection | None = Field(default=None, description="how far the user's labels may differ")
     resources: Mapping[Phase, Resources] = Field(default_factory=dict, description="of a first attempt, today")
     grace: timedelta = Field(description="how long an attempt may be missing before it is asked after")
 
@@ -40,6 +42,7 @@ class Policy(Model):
             convergence=config.convergence,
             basis=Basis.of(config),
             first_labels=config.calculation.first_labels,
+            dataset=config.dataset,
             grace=timedelta(seconds=config.site.grace),
             resources={phase: config.site.resources_of(phase) for phase in Phase},
             round_quorum=closing.quorum,

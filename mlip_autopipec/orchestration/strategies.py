@@ -21,6 +21,7 @@ from mlip_autopipec.data_models.faults import MENDERS
 from mlip_autopipec.data_models.outcome import Structure
 from mlip_autopipec.data_models.state import Failure, Stage, TaskRecord, TaskStatus, WorkflowState
 from mlip_autopipec.data_models.task import Resources
+from mlip_autopipec.orchestration.adoption import check_tasks
 from mlip_autopipec.orchestration.census import census
 from mlip_autopipec.orchestration.first_labels import property_tasks
 from mlip_autopipec.orchestration.machine import ENDED, is_bootstrap, next_in_flow
@@ -95,9 +96,9 @@ def is_phase_over(state: WorkflowState, policy: Policy, now: datetime) -> bool:
         return True
     if state.current_phase is not Phase.CALCULATION or not done:
         return False
-    if of_properties := property_tasks(state):  # they come first, and no fit can be made of them
-        size -= len(of_properties)
-        done -= sum(record.status is TaskStatus.DONE for record in of_properties.values())
+    if first := {**property_tasks(state), **check_tasks(state)}:  # no fit can be made of them
+        size -= len(first)
+        done -= sum(record.status is TaskStatus.DONE for record in first.values())
         if not done:
             return False
     closes_at = round_deadline(state, policy)

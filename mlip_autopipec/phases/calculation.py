@@ -5,11 +5,12 @@ from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.oracle import oracle_of
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import Phase
-from mlip_autopipec.data_models.digest import CalculationDigest, Label
+from mlip_autopipec.data_models.digest import Adopted, CalculationDigest, Label
 from mlip_autopipec.data_models.outcome import CalculateMetrics
 from mlip_autopipec.data_models.state import TaskStatus, WorkflowState
 from mlip_autopipec.data_models.task import Input, Task, make_task
 from mlip_autopipec.errors import BugError
+from mlip_autopipec.orchestration.adoption import adopted_set, agreement
 from mlip_autopipec.orchestration.first_labels import check
 from mlip_autopipec.orchestration.machine import ENDED
 from mlip_autopipec.orchestration.strategies import structures_to_label
@@ -64,7 +65,24 @@ class Calculation:
             labels=tuple(labels),
             isolated_atoms_ev=alone,
             oracle=check(state, self._config.calculation.first_labels),
+            adopted=self._adopted(state),
             failed=sum(record.status is TaskStatus.QUARANTINED for record in state.tasks.values()),
             late=sum(record.outcome is not None for record in state.late_tasks),
             awaited=sum(record.status not in ENDED for record in state.tasks.values()),
+        )
+
+    def _adopted(self, state: WorkflowState) -> Adopted | None:
+        """The user's labels, if the oracle has agreed with them; no campaign trains on them twice."""
+        found, section = adopted_set(state), self._config.dataset
+        if found is None or section is None or state.datasets:
+            return None
+        answer = agreement(state, section)
+        if answer.refusal:  # decide asks a person before it comes to this
+            return None
+        return Adopted(
+            file=found.file,
+            train=found.train,
+            test=found.test,
+            offsets_ev=dict(answer.offsets_ev),
+            words=answer.words,
         )

@@ -59,11 +59,14 @@ class Training:
             functions_min=functions_min(state.cycles),
             any_cost=at_any_cost(state.cycles),
             earlier_cycles=tuple(earlier),
+            adopted_offsets_ev=calculation.adopted.offsets_ev if calculation.adopted else {},
             reference_energies_ev=current.reference_energies_ev if current else self._references(calculation),
             seed=seed_for(self._config.campaign.seed, "training", cycle),
         )
         inputs = [Input(name="dataset", file=file) for file in state.datasets]
         inputs += [Input(name="label", file=label.file) for label in calculation.labels]
+        if calculation.adopted is not None:
+            inputs.append(Input(name="adopted", file=calculation.adopted.file))
         inputs += [Input(name="earlier_yaml", file=file) for file in earlier.values()]
         if current is not None:
             inputs += [

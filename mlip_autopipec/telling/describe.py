@@ -139,6 +139,8 @@ def _digest(cycle: int, digest: dg.Digest) -> str:
             rest = "".join(f", {number} {word}" for word, number in parts.items() if number)
             alone = ", ".join(f"{element} {energy:.4f} eV" for element, energy in digest.isolated_atoms_ev.items())
             beside = f"; isolated atoms: {alone}" if alone else ""
+            if (brought := digest.adopted) is not None:
+                beside += f"; {count(brought.train + brought.test, 'label')} of the data set adopted: {brought.words}"
             return f"cycle {cycle} calculation: {count(len(digest.labels), 'label')}{rest}{beside}"
         case dg.TrainingDigest():
             promoted = "promoted" if digest.verdict == "pass" else f"promoted conditionally: {digest.gate}"

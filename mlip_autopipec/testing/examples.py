@@ -25,5 +25,5 @@ _SECTIONS: dict[str, Any] = {
 
 def copper_config(**sections: dict[str, Any]) -> WorkflowConfig:
     """The campaign's site file; keys given here replace those of their section."""
-    merged = {**_SECTIONS, **{name: {**_SECTIONS[name], **section} for name, section in sections.items()}}
+    merged = {**_SECTIONS, **{name: {**_SECTIONS.get(name, {}), **section} for name, section in sections.items()}}
     return WorkflowConfig.model_validate(merged)

@@ -16,12 +16,14 @@ from mlip_autopipec.contract.train import TrainParameters
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import FileRef, Reason
 from mlip_autopipec.data_models.outcome import (
+    AdoptedSet,
     CalculateMetrics,
     ConditionErrors,
     Ending,
     Errors,
     ExploreMetrics,
     GenerateMetrics,
+    LabelDifference,
     Metrics,
     OracleNumbers,
     Outcome,
@@ -124,6 +126,16 @@ def _outcome(
     )
 
 
+#: The oracle agrees with the user's labels to the last digit.
+_DIFFERENCE = LabelDifference(
+    set_energy_ev=-3.5 * _N_ATOMS,
+    composition={"Cu": _N_ATOMS},
+    force_mev_per_angstrom=0.0,
+    oracle_force_mev_per_angstrom=1000.0,
+    stress_gpa=0.0,
+)
+
+
 def _metrics(task: Task, chance: random.Random) -> Metrics:
     match task.parameters:
         case GenerateParameters():
@@ -141,6 +153,7 @@ def _metrics(task: Task, chance: random.Random) -> Metrics:
                 pressure_gpa=0.0,
                 settings="simulated",
                 numbers=_NUMBERS if task.parameters.role is Role.PROPERTY else None,
+                difference=_DIFFERENCE if task.parameters.role is Role.CHECK else None,
             )
         case TrainParameters():
             return _trained(task, task.parameters)
@@ -197,8 +210,23 @@ def _generated(task: Task, parameters: GenerateParameters) -> GenerateMetrics:
         )
         for kind in (("moved", "twin") if parameters.twins else ())
     )
-    environments = {parameters.prototypes[0].elements[0]: _N_ATOMS * parameters.structures}
-    return GenerateMetrics(structures=(*structures, *alone, *first), environments=environments, redrawn=0)
+    again = tuple(
+        Structure(
+            file=file_ref(f"{task.workdir}/check-{number}.extxyz"),
+            role=Role.CHECK,
+            origin=f"check: frame {number} of mine.extxyz",
+            n_atoms=_N_ATOMS,
+            why="check",
+        )
+        for number in (range(1, parameters.dataset.checks + 1) if parameters.dataset else ())
+    )
+    environments = {parameters.elements[0]: _N_ATOMS * parameters.structures}
+    return GenerateMetrics(
+        structures=(*structures, *alone, *first, *again),
+        environments=environments,
+        redrawn=0,
+        dataset=AdoptedSet(file=file_ref(f"{task.workdir}/adopted.extxyz"), train=18, test=2) if again else None,
+    )
 
 
 def _explored(task: Task, parameters: ExploreParameters, chance: random.Random) -> ExploreMetrics:

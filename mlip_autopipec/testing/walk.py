@@ -12,6 +12,7 @@ from mlip_autopipec.data_models.base import Mender, Phase, Reason
 from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.state import Batch, WorkflowState
 from mlip_autopipec.errors import BugError
+from mlip_autopipec.orchestration import adoption
 from mlip_autopipec.orchestration.decide import decide
 from mlip_autopipec.orchestration.first_labels import CHECK
 from mlip_autopipec.orchestration.machine import evolve
@@ -73,6 +74,8 @@ class Walk:
                 return ev.SubmissionAccepted(at=self.now, uid=command.uid, job_id="4711", adopted=True)
             case cm.DoubtOracle():
                 return ev.Paused(at=self.now, by=CHECK, reason=command.reason, oracle=command.oracle)
+            case cm.RefuseDataset():
+                return ev.Paused(at=self.now, by=adoption.CHECK, reason=command.reason, mender=Mender.PERSON)
             case cm.QuarantineTask():
                 return ev.TaskQuarantined(at=self.now, task=command.task, message=command.message)
             case cm.PauseCampaign():

@@ -26,6 +26,8 @@ def symbols(config: WorkflowConfig) -> Iterator[Mistake]:
 def begun(config: WorkflowConfig) -> Iterator[Mistake]:
     """Every element is in at least one structure that the campaign begins with."""
     elements, prototypes = config.campaign.elements, config.generation.prototypes
+    if config.dataset is not None or not prototypes:  # its files are read later; no prototype is a mistake of its own
+        return
     used = {element for prototype in prototypes for element in prototype.elements}
     used |= {element for alloy in alloys(config) for element in alloy.elements}
     for index, element in enumerate(elements):

@@ -63,6 +63,8 @@ def crystals(prototypes: Prototypes, config: WorkflowConfig) -> Iterator[Mistake
 def distance(config: WorkflowConfig) -> Iterator[Mistake]:
     """The shortest distance allowed is shorter than that of any crystal."""
     crystals = [*in_generation(config), *in_exploration(config)]
+    if not crystals:
+        return
     path, tightest = min(crystals, key=lambda crystal: nearest_neighbour_angstrom(crystal[1]))
     shortest = nearest_neighbour_angstrom(tightest)
     if config.distance_min_angstrom >= shortest:

@@ -8,8 +8,34 @@ from mlip_autopipec.contract.generate import Alloy, Dimer, PointDefect
 from mlip_autopipec.contract.mistakes import KeyPath, Mistake, nearest, shown
 
 
+def begins(config: WorkflowConfig) -> Iterator[Mistake]:
+    """A campaign begins with structures of its own, or with the user's labels, or with both."""
+    section = config.generation
+    if config.dataset is None:
+        if not section.prototypes and not section.structures:
+            expected = "required: the structures that a campaign begins with, or a `dataset` of labels"
+            yield Mistake(("generation",), "missing", expected)
+            return
+        if not section.prototypes:
+            yield Mistake(
+                ("generation", "prototypes"), "none", "expected at least one crystal, or a `dataset` of labels"
+            )
+        for name in ("structures", "test_structures"):
+            if getattr(section, name) == 0:
+                expected = "expected 1 or more; 0 is for campaigns that begin with a `dataset`"
+                yield Mistake(("generation", name), "0", expected)
+    elif not section.prototypes:
+        for name in ("structures", "variations"):
+            if found := getattr(section, name):
+                shown_value = str(found) if name == "structures" else f"{len(found)} of them"
+                expected = "expected none without generation.prototypes, which they are made of"
+                yield Mistake(("generation", name), shown_value, expected)
+
+
 def variations(config: WorkflowConfig) -> Iterator[Mistake]:
     """What a variation needs of the prototypes and elements."""
+    if not config.generation.prototypes:
+        return
     slots = {len(prototype.elements) for prototype in config.generation.prototypes}
     for index, variation in enumerate(config.generation.variations):
         path: KeyPath = ("generation", "variations", index)

@@ -13,6 +13,7 @@ from mlip_autopipec.config.rules import (
     campaign,
     convergence,
     crystals,
+    dataset,
     exploration,
     generation,
     selection,
@@ -51,7 +52,12 @@ _STRUCTURES = ("generation.structures", "generation.test_structures")
 #: Every rule with the values that it reads; it is given no others.
 RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
     _rule(campaign.symbols, "campaign.elements"),
-    _rule(campaign.begun, "campaign.elements", "generation.prototypes", "generation.variations", "generation.files"),
+    _rule(
+        campaign.begun,
+        *("campaign.elements", "generation.prototypes", "generation.variations", "generation.files", "dataset"),
+    ),
+    _rule(generation.begins, "generation.prototypes", "generation.variations", "dataset", *_STRUCTURES),
+    _rule(dataset.names, "dataset"),
     _rule(
         generation.variations,
         *("campaign.elements", "generation.prototypes", "generation.variations"),
@@ -66,7 +72,7 @@ RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
     _rule(
         training.environments,
         *("campaign.elements", "generation.prototypes", "generation.structures", "generation.variations"),
-        *("generation.files", "training.functions_per_element"),
+        *("generation.files", "training.functions_per_element", "dataset"),
     ),
     _rule(
         training.functions,

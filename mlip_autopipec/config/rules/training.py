@@ -22,6 +22,8 @@ from mlip_autopipec.contract.train import functions_max
 def cutoff(config: WorkflowConfig) -> Iterator[Mistake]:
     """The cutoff reaches the nearest neighbours of every crystal."""
     crystals = [*in_generation(config), *in_exploration(config)]
+    if not crystals:
+        return
     path, widest = max(crystals, key=lambda crystal: nearest_neighbour_angstrom(crystal[1]))
     longest, cutoff = nearest_neighbour_angstrom(widest), config.training.cutoff_angstrom
     if cutoff == "auto":  # it is chosen well above the nearest neighbours
@@ -43,7 +45,7 @@ def environments(config: WorkflowConfig) -> Iterator[Mistake]:
     generation, functions = config.generation, config.training.functions_per_element
     if not all(sound(prototype, config.campaign.elements) for prototype in generation.prototypes):
         return
-    if functions == "auto" or generation.files:
+    if functions == "auto" or generation.files or config.dataset is not None or not generation.prototypes:
         return
     if any(isinstance(variation, Surface) for variation in generation.variations):
         return

@@ -17,9 +17,15 @@ from mlip_autopipec.data_models.base import Model
 class GenerationSection(Model):
     """`generation:` the structures that a campaign begins with."""
 
-    prototypes: tuple[Prototype, ...] = Field(min_length=1, description="crystals to strain and rattle, used in turn")
-    structures: int = Field(gt=0, description="training structures in all")
-    test_structures: int = Field(default=4, ge=1, description="held out from the first day")
+    prototypes: tuple[Prototype, ...] = Field(
+        default=(), description="crystals to strain and rattle, used in turn; at least one unless there is a `dataset`"
+    )
+    structures: int = Field(
+        default=0, ge=0, description="training structures in all; 0 is for campaigns with a `dataset` alone"
+    )
+    test_structures: int = Field(
+        default=4, ge=0, description="held out from the first day; 0 is for campaigns with a `dataset` alone"
+    )
     strain_max: float = Field(default=0.05, ge=0, lt=0.5, description="largest component of the strain")
     rattle_angstrom: tuple[Annotated[float, Field(ge=0)], ...] = Field(
         default=(0.05, 0.2), min_length=1, description="standard deviations of the displacements, used in turn"

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from mlip_autopipec.config.schemas.campaign import CampaignSection
+from mlip_autopipec.config.schemas.dataset import DatasetSection
 from mlip_autopipec.config.schemas.phases import (
     CalculationSection,
     ConvergenceSection,
@@ -21,7 +22,8 @@ class WorkflowConfig(Model):
     campaign: CampaignSection
     site: SiteSection
     distance_min_angstrom: float = Field(gt=0, description="shorter distances are unphysical, in every phase")
-    generation: GenerationSection
+    dataset: DatasetSection | None = Field(default=None, description="labels that you have already")
+    generation: GenerationSection = GenerationSection()
     exploration: ExplorationSection
     selection: SelectionSettings = SelectionSettings()
     calculation: CalculationSection

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from pyace import ACEBBasisSet
 
 from mlip_autopipec.contract.crystals import crystal_name
+from mlip_autopipec.contract.dataset import ADOPTED
 from mlip_autopipec.work.ace.basis import count_functions
-from mlip_autopipec.work.ace.labels import cohesive_ev, composition
+from mlip_autopipec.work.ace.labels import cohesive_ev, composition, energy_ev
 from mlip_autopipec.work.job import AnyJob, TaskFailed
 from mlip_autopipec.work.structures import read_frames
 
@@ -27,10 +29,14 @@ class Labels:
     fixed: int  # how many test structures are of the first day; they come first
 
 
-def read_labels(job: AnyJob) -> Labels:
-    """Every label so far. Raises TaskFailed (bad_input) without one to fit and one to test, or of two settings."""
+def read_labels(job: AnyJob, offsets_ev: Mapping[str, float] | None = None) -> Labels:
+    """Every label so far; `offsets_ev` are added to the user's, for each atom.
+
+    Raises TaskFailed (bad_input) without one to fit and one to test, or of two settings.
+    """
     sets = [read_frames(path) for path in job.inputs.get("dataset", [])]
     new = [frame for path in job.inputs.get("label", []) for frame in read_frames(path)]
+    new += _adopted(job, offsets_ev or {})
     everything = [frame for frames in (*sets, new) for frame in frames]
     by_role = {
         role: [frame for frame in everything if frame.info["role"] == role] for role in ("train", "test", "property")
@@ -49,11 +55,27 @@ def read_labels(job: AnyJob) -> Labels:
     )
 
 
+def _adopted(job: AnyJob, offsets: Mapping[str, float]) -> list[Atoms]:
+    """Labels of the user's, with energies by the oracle's zeros."""
+    frames = [frame for path in job.inputs.get("adopted", []) for frame in read_frames(path)]
+    for frame in frames:
+        missing = sorted(composition(frame).keys() - offsets.keys()) if offsets else []
+        if missing:
+            raise TaskFailed(
+                "bad_input", f"no frame of the data set that was labelled again holds {', '.join(missing)}"
+            )
+        shift = sum(offsets[element] * count for element, count in composition(frame).items()) if offsets else 0.0
+        results = {**frame.calc.results, "energy": energy_ev(frame) + shift}
+        frame.calc = SinglePointCalculator(frame, **results)
+    return frames
+
+
 def _check_settings(labels: Sequence[Atoms]) -> None:
     """Raise TaskFailed (bad_input) if labels do not all mean the same: no fit can serve two truths."""
     first: dict[str, str] = {}
     for label in labels:
-        first.setdefault(label.info["settings"], label.info["task"])
+        if label.info["settings"] != ADOPTED:  # the oracle has agreed with those
+            first.setdefault(label.info["settings"], label.info["task"])
     if len(first) > 1:
         named = "; ".join(f"{task} has {settings}" for settings, task in first.items())
         raise TaskFailed(

@@ -10,8 +10,11 @@ from typing import Any
 
 from ase import Atoms
 
+from mlip_autopipec.contract.dataset import AdoptParameters
 from mlip_autopipec.contract.generate import GateProbes, Prototype
 from mlip_autopipec.contract.values import read
+from mlip_autopipec.work.adopting.labels import roles, to_check
+from mlip_autopipec.work.adopting.set_of_files import read_and_judge
 from mlip_autopipec.work.job import TaskFailed
 from mlip_autopipec.work.steps.generate import property_cells
 from mlip_autopipec.work.structures import shortest_distance, user_structures
@@ -24,11 +27,30 @@ def judge(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Of each file what it holds and what is wrong with it; of the bootstrap, its cells for properties.
 
     `asked`: elements, distance_min_angstrom, files (a list of paths); prototypes, probes and twins
-    as Generation gets them.
+    as Generation gets them; dataset (a list of paths) and adopting for labels of the user's.
     """
     return {
         "files": {path: _judged(Path(path), asked) for path in asked["files"]},
+        "dataset": _dataset(asked["dataset"], asked),
         "property_cells": _property_cells(asked),
+    }
+
+
+def _dataset(files: Sequence[str], asked: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The labels of these files; None if there are none."""
+    if not files:
+        return None
+    parameters = read(AdoptParameters, asked["adopting"])
+    paths = {Path(path).name: Path(path) for path in files}
+    found = read_and_judge(paths, parameters, asked["elements"], asked["distance_min_angstrom"], {})
+    held_out = roles(found.sound, parameters.test_part) if found.sound else []
+    return {
+        "wrong": found.refused,
+        "left_out": found.left_out,
+        "names": found.names,
+        "train": held_out.count("train"),
+        "test": held_out.count("test"),
+        "checks": len(to_check(found.sound, parameters.checks)) if found.sound else 0,
     }
 
 

@@ -1,20 +1,25 @@
 """Generation: strained and rattled crystals and their variations, for a campaign to begin with."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
+from mlip_autopipec.contract.dataset import AdoptParameters
 from mlip_autopipec.contract.generate import GateProbes, GenerateParameters, Prototype, Variation
+from mlip_autopipec.contract.words import Role
 from mlip_autopipec.work import families
+from mlip_autopipec.work.adopting.labels import as_check, as_label, roles, to_check
+from mlip_autopipec.work.adopting.set_of_files import read_and_judge
 from mlip_autopipec.work.codes.elastic import properties
 from mlip_autopipec.work.codes.phonopy import phonons
 from mlip_autopipec.work.job import AnyJob, Job, Result, TaskFailed
 from mlip_autopipec.work.steps.variations import keeps_its_shape, mark, vary
 from mlip_autopipec.work.structures import (
     crystal,
+    read_frames,
     shortest_distance,
     user_structures,
     write_frames,
@@ -22,6 +27,8 @@ from mlip_autopipec.work.structures import (
 
 #: Draws of one structure before its settings are called impossible.
 _DRAWS_MAX = 100
+#: What is told of a set of the user's is for people.
+_WORDS_MAX = 4000
 #: Tells the random streams of variations from those of training (0) and test structures (1).
 _VARIED = 2
 
@@ -50,7 +57,45 @@ def run(job: Job[GenerateParameters]) -> Result:
         structures.append(_written(job, len(structures), atoms, "train", origin))
     structures += _for_properties(job, parameters, len(structures))
     structures += _isolated_atoms(job, parameters, len(structures))
-    return Result({"structures": structures, "environments": dict(environments), "redrawn": redrawn})
+    metrics = {"environments": dict(environments), "redrawn": redrawn}
+    if parameters.dataset is not None:
+        metrics["dataset"], checks = _adopted(job, parameters, parameters.dataset, structures)
+        structures += checks
+    return Result({"structures": structures, **metrics})
+
+
+def _adopted(
+    job: AnyJob, parameters: GenerateParameters, asked: AdoptParameters, structures: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The user's labels as one file, and those of them that the oracle is to label again.
+
+    Raises TaskFailed (bad_input), with file, frame and remedy, if they are refused.
+    """
+    tests = {
+        f"a test structure that was {one['origin']}": atoms
+        for one in structures
+        if one["role"] == "test"
+        for atoms in read_frames(job.root / one["file"]["path"])
+    }
+    paths = {path.name.partition("-")[2]: path for path in job.inputs.get("labelled", [])}
+    found = read_and_judge(paths, asked, parameters.elements, parameters.distance_min_angstrom, tests)
+    if found.refused:
+        raise TaskFailed("bad_input", f"the data set is refused: {found.refused}")
+    held_out = roles(found.sound, asked.test_part)
+    path = job.workdir / "adopted.extxyz"
+    write_frames(path, [as_label(frame, role) for frame, role in zip(found.sound, held_out, strict=True)])
+    checks = [
+        _written(job, number, as_check(frame), Role.CHECK.value, f"check: {frame.name}", why="check")
+        for number, frame in enumerate(to_check(found.sound, asked.checks), len(structures))
+    ]
+    told = {
+        "file": job.ref(path),
+        "train": held_out.count("train"),
+        "test": held_out.count("test"),
+        "left_out": found.left_out[:_WORDS_MAX],
+        "names": found.names[:_WORDS_MAX],
+    }
+    return told, checks
 
 
 def property_cells(prototypes: Sequence[Prototype], probes: GateProbes | None, *, twins: bool) -> list[properties.Cell]:

@@ -9,6 +9,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.oracle import Oracle, oracle_code
 from mlip_autopipec.contract.words import Role
+from mlip_autopipec.work.adopting.comparing import difference
 from mlip_autopipec.work.job import AnyJob, Job, Result, TaskFailed
 from mlip_autopipec.work.structures import Numbers, finite, read_frames, write_frames
 
@@ -31,6 +32,8 @@ def run(job: Job[CalculateParameters]) -> Result:
     metrics |= _checked(len(atoms), found, asked)
     if asked.role is Role.PROPERTY and len(atoms) <= _PROPERTY_ATOMS_MAX:
         metrics["numbers"] = _numbers(atoms, found)
+    if asked.role is Role.CHECK:
+        metrics["difference"] = difference(atoms, found)
     label = atoms.copy()  # with its arrays per atom, such as the core of a cut cell
     label.calc = SinglePointCalculator(label, energy=found.energy_ev, forces=found.forces, stress=found.stress)
     label.info = {

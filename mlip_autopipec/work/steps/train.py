@@ -44,7 +44,7 @@ def run(job: Job[TrainParameters]) -> Result:
     """Fit, make the active set, measure, and put the potential in its folder whole."""
     parameters = job.parameters
     phonons.require(parameters.probes)
-    labels = read_labels(job)
+    labels = read_labels(job, parameters.adopted_offsets_ev)
     references = parameters.reference_energies_ev or fit_references(labels.train)
     started = time.monotonic()
     job.progress(0.1, f"fitting to {len(labels.train)} structures")

@@ -615,10 +615,13 @@ def test_an_empty_mapping_lacks_every_required_section(tmp_path: Path) -> None:
         "site.yaml:1  campaign  missing → required: The campaign itself.",
         "site.yaml:1  site  missing → required: One place that runs jobs.",
         "site.yaml:1  distance_min_angstrom  missing → required: shorter distances are unphysical, in every phase",
-        "site.yaml:1  generation  missing → required: the structures that a campaign begins with.",
         "site.yaml:1  exploration  missing → required: where the potential is asked what it does not know.",
         "site.yaml:1  calculation  missing → required: the oracle.",
         "site.yaml:1  training  missing → required: the fit and its gate.",
+        (
+            "site.yaml:1  generation  missing → required: the structures that a campaign begins with, or a `dataset` of"
+            " labels"
+        ),
     ]
 
 

@@ -1,0 +1,1 @@
+"""Labels that the user brings: read under the names that people use, and judged before anything rests on them."""

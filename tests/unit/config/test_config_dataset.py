@@ -1,0 +1,85 @@
+"""The section `dataset`: what it may say, and what a campaign may leave out beside it."""
+
+from pathlib import Path
+
+import pytest
+from config_samples import SITE, mistakes, spoiled, write
+
+from mlip_autopipec.config.adopting import adopting
+from mlip_autopipec.config.loader import effective_yaml, load_config
+from mlip_autopipec.config.supplies import supplies
+
+GENERATION = SITE[SITE.index("generation:") : SITE.index("exploration:")]
+
+
+def with_set(folder: Path, keys: str, generation: str = "") -> str:
+    """The sample with a data set, and with this generation only."""
+    (folder / "mine.extxyz").write_text("1\n\nCu 0 0 0\n")
+    return SITE.replace(GENERATION, f"dataset:\n{keys}{generation}")
+
+
+def test_a_set_may_stand_in_for_generation(tmp_path: Path) -> None:
+    """Its files are shipped as other files of the user's are, and what is told of them reaches the task."""
+    text = with_set(tmp_path, "  files: [mine.extxyz]\n  energy: REF_energy\n  energy_unit: Ha\n")
+    loaded = load_config(write(tmp_path, text))
+    config = loaded.config
+    assert config.dataset is not None
+    assert config.generation.prototypes == ()
+    assert [path.name for path in supplies(config)] == ["mine.extxyz"]
+    told = adopting(config)
+    assert told is not None
+    assert (told.energy, told.energy_unit, told.checks, told.force_max_ev_per_angstrom) == ("REF_energy", "Ha", 3, 50.0)
+    again = write(tmp_path, effective_yaml(config))
+    assert load_config(again).config == config
+    assert load_config(again).sha256 == loaded.sha256
+
+
+def test_without_a_set_the_file_means_what_it_meant(tmp_path: Path) -> None:
+    """The hash of a site file of before has not changed with the new section."""
+    loaded = load_config(write(tmp_path, SITE))
+    assert loaded.config.dataset is None
+    assert adopting(loaded.config) is None
+    assert loaded.sha256 == load_config(write(tmp_path, f"{SITE}dataset: null\n")).sha256
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("  files: []\n", "dataset.files  [] → expected 1 or more in the list"),
+        ("  files: [yours.extxyz]\n", "dataset.files[0]  'yours.extxyz' → expected a file; there is none at"),
+        ("  files: [mine.extxyz, mine.extxyz]\n", "dataset.files[1]  'mine.extxyz' → expected each file once"),
+        (
+            "  files: [mine.extxyz]\n  energy_unit: Hartree\n",
+            "dataset.energy_unit  'Hartree' → expected 'eV', 'meV', 'Ha'",
+        ),
+        ("  files: [mine.extxyz]\n  energi: E\n", "did you mean 'energy'?"),
+        (
+            "  files: [mine.extxyz]\n  stress: stress\n  virial: virial\n",
+            "dataset.virial  'virial' → expected no virial where stress is named (stress): one of them is read",
+        ),
+        ("  files: [mine.extxyz]\n  checks: 0\n", "dataset.checks  0 → expected 1 or more"),
+    ],
+)
+def test_every_mistake_names_its_key(keys: str, words: str, tmp_path: Path) -> None:
+    """With the value and what was expected."""
+    (line,) = mistakes(tmp_path, with_set(tmp_path, keys))
+    assert words in line
+
+
+def test_without_crystals_nothing_can_be_made_of_them(tmp_path: Path) -> None:
+    """Neither structures nor variations."""
+    text = with_set(tmp_path, "  files: [mine.extxyz]\n", "generation:\n  structures: 4\n")
+    (line,) = mistakes(tmp_path, text)
+    assert "generation.structures  4 → expected none without generation.prototypes, which they are made of" in line
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("structures: 10\n  test", "structures: 0\n  test"), "generation.structures  0 → expected 1 or more"),
+        (("test_structures: 4", "test_structures: 0"), "generation.test_structures  0 → expected 1 or more"),
+    ],
+)
+def test_without_a_set_there_are_structures(change: tuple[str, str], words: str, tmp_path: Path) -> None:
+    """As before there was a choice."""
+    assert any(words in line for line in mistakes(tmp_path, spoiled(change)))
