@@ -16,6 +16,7 @@ import typer.main
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+from ruamel.yaml import YAML
 
 from mlip_autopipec.answers import ANSWERS, schema_of
 from mlip_autopipec.cli import app
@@ -33,6 +34,8 @@ DOCUMENTS = {
     "developers/security.md": "SECURITY.md",
     "developers/changelog.md": "CHANGELOG.md",
 }
+#: Section, as its anchor → key → a value that a site file may have there. Keys that hold sections have none.
+EXAMPLES: Mapping[str, Mapping[str, Any]] = YAML(typ="safe").load(Path(__file__).with_name("examples.yaml"))
 #: The last words of a key → its unit. Longer ones first.
 UNITS = (
     ("_mev_per_angstrom", "meV/Å"),
@@ -118,13 +121,15 @@ def site_file_reference() -> str:
         "Schema, for editors; `autopipecctl config check --effective` prints your file with every default.",
         "Times and amounts of memory are written with their unit (`20 min`, `2 h`, `0-02:00:00`, `512 MiB`, `2 GiB`);",
         "every other quantity has its unit in the name of its key. Paths are relative to the file.",
+        "Examples show how a value is written; they are no advice, and need not go together.",
         "",
     ]
     for where, model in _sections(WorkflowConfig):
         title = (f"`{where}`" if where else "The whole") + _kind(model)
         lines += [f"## {title} {{: #{_anchor(model)} }}", "", _docstring(model), ""]
-        lines += ["| key | type | unit | default | meaning |", "|---|---|---|---|---|"]
-        lines += [_row(key, field) for key, field in fields_of(model).items()]
+        lines += ["| key | type | unit | default | example | meaning |", "|---|---|---|---|---|---|"]
+        examples = EXAMPLES.get(_anchor(model), {})
+        lines += [_row(key, field, examples) for key, field in fields_of(model).items()]
         lines += [""]
     return "\n".join(lines)
 
@@ -178,15 +183,25 @@ def _docstring(model: type) -> str:
     return re.sub(r"^`[\w.]+:` (\w)", lambda found: found[1].upper(), said)
 
 
-def _row(key: str, field: FieldInfo) -> str:
+def _row(key: str, field: FieldInfo, examples: Mapping[str, Any]) -> str:
     unit = next((unit for ending, unit in UNITS if key.endswith(ending)), "")
     meaning = (
         field.description
         or MEANINGS.get(key)
         or " ".join(_docstring(model) for model in _models(field.rebuild_annotation()))
     )
-    cells = (f"`{key}`", _type(field.annotation, field.metadata), unit, _default(field), meaning)
+    example = f"`{_in_yaml(examples[key])}`" if key in examples else "see there"
+    cells = (f"`{key}`", _type(field.annotation, field.metadata), unit, _default(field), example, meaning)
     return "| " + " | ".join(re.sub(r"\s+", " ", cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _in_yaml(value: Any) -> str:
+    """As it stands behind its key, on one line."""
+    line = io.StringIO()
+    writer = YAML()
+    writer.default_flow_style, writer.width = True, 10_000
+    writer.dump({"key": value}, line)
+    return line.getvalue().strip().removeprefix("{key: ").removesuffix("}")
 
 
 def _default(field: FieldInfo) -> str:

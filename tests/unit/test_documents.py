@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import typer.main
+from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
@@ -20,6 +21,8 @@ import mlip_autopipec
 from mlip_autopipec.answers import ANSWERS
 from mlip_autopipec.cli import app
 from mlip_autopipec.config.loader import load_config
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.config.shape import fields_of
 from mlip_autopipec.control.api import HTTP_STATUS
 from mlip_autopipec.daemon.service import STOPPED_EARLY_EXIT_CODE, VERDICT_EXIT_CODES, _parser
 from mlip_autopipec.orchestration.diagram import anywhere, mermaid
@@ -121,6 +124,31 @@ def test_every_key_of_a_site_file_has_a_meaning() -> None:
     rows = [line for line in hook("pages").site_file_reference().splitlines() if line.startswith("| `")]
     assert [row for row in rows if row.endswith("|  |")] == []
     assert any("`gamma_halt_first`" in row for row in rows)
+
+
+def keys_of_sections() -> Iterator[tuple[str, str, Any]]:
+    """Section, key and field of all that a site file may have."""
+    pages = hook("pages")
+    for _, model in pages._sections(WorkflowConfig):
+        for key, field in fields_of(model).items():
+            yield pages._anchor(model), key, field
+
+
+def test_every_key_of_a_site_file_has_an_example() -> None:
+    """But for those that hold sections, whose keys have theirs; and none is of a key that is no more."""
+    pages = hook("pages")
+    wanted = {(anchor, key) for anchor, key, field in keys_of_sections() if not any(pages._models(field.annotation))}
+    assert {(anchor, key) for anchor, examples in pages.EXAMPLES.items() for key in examples} == wanted
+    row = next(line for line in pages.site_file_reference().splitlines() if line.startswith("| `distances_min_angst"))
+    assert "| `{Cu-Au: 1.9}` |" in row
+
+
+def test_every_example_of_a_key_is_taken() -> None:
+    """By the type and the bounds that the model has for it, as a site file's value would be."""
+    examples = hook("pages").EXAMPLES
+    for anchor, key, field in keys_of_sections():
+        if key in examples.get(anchor, {}):
+            TypeAdapter(field.rebuild_annotation()).validate_python(examples[anchor][key])
 
 
 def test_every_command_is_in_the_reference() -> None:
