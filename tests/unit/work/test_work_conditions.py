@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 from ase import Atoms, units
-from job_stand import Fitted, copper, fit_once, labelled
-
-from mlip_autopipec.data_models.outcome import ConditionErrors
-from mlip_autopipec.work.ace.labels import condition_of
 
 pytest.importorskip("pyace", reason="needs the demo extra")
 
+from job_stand import Fitted, copper, fit_once, labelled
+
+from mlip_autopipec.data_models.outcome import ConditionErrors
 from mlip_autopipec.work.ace.comparison import Comparison
 from mlip_autopipec.work.ace.evaluator import Evaluator
+from mlip_autopipec.work.ace.labels import condition_of
 
 pytestmark = pytest.mark.codes
 
