@@ -271,6 +271,49 @@ def reopen(
         say(f"The campaign {said} (event {seq}). No daemon runs: start autopipecd to go on.")
 
 
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
+
+
+@app.command()
+def reload(reason: Reason = "", config: Config = None, socket: Socket = None, *, dry_run: DryRun = False) -> None:
+    """Take the site file as it is now: tell what has changed, and go by it from here on.
+
+    Nothing is taken of a file that changes what the campaign cannot change (elements, oracle, name, root). Where no
+    daemon runs the difference is told; the next daemon takes it.
+    """
+    try:
+        answer = asyncio.run(_client(config, socket).reload(reason, dry_run=dry_run))
+    except DaemonUnreachable:
+        if (socket or _before_command("socket")) is not None:
+            raise
+        from mlip_autopipec.reopen import difference
+
+        for line in difference(_load(config)):
+            say(line)
+        say("No daemon runs: start autopipecd to take it.")
+        return
+    for line in answer.lines:
+        say(line)
+    if answer.changed:
+        say(f"The campaign is {answer.status} (event {answer.seq}).")
+
+
+@app.command("set")
+def set_value(
+    key: Annotated[str, typer.Argument(help="as in the site file: convergence.cycles_max")],
+    value: Annotated[str, typer.Argument(help="as the site file would have it: 40, '2 h', [300, 900]")],
+    reason: Reason = "",
+    config: Config = None,
+    socket: Socket = None,
+) -> None:
+    """Give one key another value, until the site file has another one than now; status shows it."""
+    answer = asyncio.run(_client(config, socket).set_value(key, value, reason))
+    for line in answer.lines:
+        say(line)
+    if answer.changed:
+        say(f"The campaign is {answer.status} (event {answer.seq}).")
+
+
 @app.command()
 def stop(reason: Reason = "", config: Config = None, socket: Socket = None, *, as_json: Json = False) -> None:
     """Stop the daemon; running jobs go on, and the next daemon takes them over."""

@@ -1,11 +1,12 @@
-"""reopen: a campaign with a verdict, made to go on where no daemon runs. The next daemon finds it so."""
+"""Steering where no daemon runs: a campaign is made to go on, or its site file compared with what is in force."""
 
 from mlip_autopipec.config.loader import LoadedConfig
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.errors import OperatorError
 from mlip_autopipec.journal.journal import FileJournal
 from mlip_autopipec.journal.lock import CampaignLock
-from mlip_autopipec.orchestration.machine import can_reopen
+from mlip_autopipec.journal.replay import replay
+from mlip_autopipec.orchestration.changing import change_to
 from mlip_autopipec.orchestration.restart import reopened
 from mlip_autopipec.process import SystemClock, person
 
@@ -13,7 +14,7 @@ from mlip_autopipec.process import SystemClock, person
 async def reopen(loaded: LoadedConfig, reason: str) -> tuple[int, ev.CampaignReopened | None]:
     """Write down that the campaign goes on; its number and the event, None if it has not ended.
 
-    Raises CampaignLocked if a daemon has the campaign, OperatorError if nothing goes on from its verdict.
+    Raises CampaignLocked if a daemon has the campaign, OperatorError if there is no journal.
     """
     folder, now = loaded.config.campaign.folder, SystemClock().now()
     path = folder / "journal"
@@ -24,9 +25,16 @@ async def reopen(loaded: LoadedConfig, reason: str) -> tuple[int, ev.CampaignReo
         try:
             if state.verdict is None:
                 return state.seq, None
-            if not can_reopen(state):
-                raise OperatorError(f"the campaign has ended: {state.verdict}; nothing goes on from that")
             event = reopened(state, now, person(), reason)
             return await journal.append([event]), event
         finally:
             await journal.close()
+
+
+def difference(loaded: LoadedConfig) -> tuple[str, ...]:
+    """What the next daemon would take of the site file, one line each; nothing is written."""
+    path = loaded.config.campaign.folder / "journal"
+    if not path.is_dir():
+        raise OperatorError(f"there is no journal at {path}: no daemon has run for this campaign")
+    change = change_to(replay(path), loaded.config, starting=True)
+    return ("the site file says what is in force",) if change is None else change.words()

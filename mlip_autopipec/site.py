@@ -52,11 +52,16 @@ def python_of(site: sections.SiteSection) -> str:
 
 def adapters(site: sections.SiteSection, payload: str, clock: Clock) -> Site:
     """What this site file names: the way there, and its queues."""
-    way, python = way_there(site, clock), python_of(site)
+    way = way_there(site, clock)
+    return Site(queues(site, way, payload, clock), python_of(site), way)
+
+
+def queues(site: sections.SiteSection, way: Way, payload: str, clock: Clock) -> Scheduler:
+    """The queues of this site file, by a way that is there already."""
     surroundings = Surroundings(
         transport=way.transport,
         root=str(site.root),
-        python=python,
+        python=python_of(site),
         payload=payload,
         section=site.scheduler,
         resources=site.resources,
@@ -66,9 +71,8 @@ def adapters(site: sections.SiteSection, payload: str, clock: Clock) -> Site:
     )
     queue = scheduler_code(site.scheduler.kind).made_of(surroundings)
     if site.scheduler.is_the_machine:
-        return Site(queue, python, way)
-    both = RoutingScheduler({Place.QUEUE: queue, Place.LOGIN: runners(surroundings, site.login_cores)})
-    return Site(both, python, way)
+        return queue
+    return RoutingScheduler({Place.QUEUE: queue, Place.LOGIN: runners(surroundings, site.login_cores)})
 
 
 def way_there(site: sections.SiteSection, clock: Clock) -> Way:

@@ -100,6 +100,29 @@ class Cancel(Steer):
     everything: bool = False
 
 
+class Reload(Steer):
+    """Whether the site file is only to be compared."""
+
+    dry_run: bool = False
+
+
+class SetValue(Steer):
+    """Which key of the site file is to have which value, as YAML writes it."""
+
+    key: str = Field(max_length=200)
+    value: str = Field(max_length=2000)
+
+
+class Reloaded(Model):
+    """What has changed, or would: one line for each key, with the value before and after."""
+
+    version: Literal[1] = 1
+    changed: bool = Field(description="False: nothing was taken")
+    lines: tuple[str, ...]
+    status: str
+    seq: int
+
+
 class Steered(Model):
     """The answer to a steering call; what it says is in the journal. `changed`: False if it was so already."""
 

@@ -24,7 +24,10 @@ from mlip_autopipec.control.api import (
     Explanation,
     Info,
     Refused,
+    Reload,
+    Reloaded,
     Retry,
+    SetValue,
     Status,
     Steer,
     Steered,
@@ -38,6 +41,8 @@ M = TypeVar("M", bound=BaseModel)
 _SILENCE_MAX_S = 30.0
 #: A daemon that asks the site for it answers within half a minute, or says that the site does not.
 _SITE_TIMEOUT_S = 35.0
+#: A daemon that reads the site file anew, and every file that it names, takes so long at most.
+_SLOW_S = 90.0
 #: The host in a request's first line means nothing on a Unix socket.
 _BASE = "http://autopipecd"
 
@@ -72,6 +77,16 @@ class ControlClient:
 
     async def cancel(self, asked: Cancel) -> Steered:
         return await self._ask(Steered, "POST", "/v1/cancel", asked)
+
+    async def reload(self, reason: str = "", *, dry_run: bool = False) -> Reloaded:
+        return await self._ask(
+            Reloaded, "POST", "/v1/reload", Reload(reason=reason, dry_run=dry_run), timeout_s=_SLOW_S
+        )
+
+    async def set_value(self, key: str, value: str, reason: str = "") -> Reloaded:
+        return await self._ask(
+            Reloaded, "POST", "/v1/set", SetValue(key=key, value=value, reason=reason), timeout_s=_SLOW_S
+        )
 
     async def stop(self, reason: str = "") -> Steered:
         return await self._ask(Steered, "POST", "/v1/stop", Steer(reason=reason))

@@ -10,6 +10,8 @@ class Limits(Model):
     clients_max: int = 32
     #: For every answer but a stream of events; a slow disk may take seconds for one fsync.
     answer_timeout_s: float = 30.0
+    #: For what reads the site file anew, and every structure file that it names.
+    settings_timeout_s: float = 80.0
     #: An open connection that asks nothing is closed after this.
     idle_timeout_s: float = 30.0
     #: A quiet stream says so this often, which is also how soon a client that has gone is noticed.

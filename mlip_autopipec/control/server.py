@@ -18,7 +18,19 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from mlip_autopipec.control import listener
-from mlip_autopipec.control.api import HTTP_STATUS, Cancel, ErrorCode, Info, Refused, Retry, Steer, Steered
+from mlip_autopipec.control.api import (
+    HTTP_STATUS,
+    Cancel,
+    ErrorCode,
+    Info,
+    Refused,
+    Reload,
+    Reloaded,
+    Retry,
+    SetValue,
+    Steer,
+    Steered,
+)
 from mlip_autopipec.control.documents import View, metrics_text, view
 from mlip_autopipec.control.feed import Feed
 from mlip_autopipec.control.limits import Limits
@@ -28,9 +40,9 @@ from mlip_autopipec.control.task_files import SiteFiles, checked_name, folder_of
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.outcome import Progress
 from mlip_autopipec.data_models.state import Stage, TaskStatus, WorkflowState
-from mlip_autopipec.errors import OperatorError, TransientError
+from mlip_autopipec.errors import ConfigurationError, OperatorError, TransientError
 from mlip_autopipec.orchestration.cancelling import cancelled
-from mlip_autopipec.orchestration.machine import can_reopen, can_retry, is_resumable
+from mlip_autopipec.orchestration.machine import can_retry, is_resumable
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.orchestration.restart import onward_words, reopened
 from mlip_autopipec.ports import Clock
@@ -68,6 +80,16 @@ class Workflow(Protocol):
         """Hand an event in and wait until it is durable and folded in; False if it was stale and not written."""
 
 
+class Settings(Protocol):
+    """What the server needs of who reads the site file. Both raise ConfigurationError for what cannot be taken."""
+
+    async def reload(self, by: ev.Actor, reason: str, *, dry_run: bool) -> tuple[bool, tuple[str, ...]]:
+        """Take the site file as it is now, or only compare: whether anything was taken, and the difference in lines."""
+
+    async def set_value(self, key: str, value: str, by: ev.Actor, reason: str) -> tuple[bool, tuple[str, ...]]:
+        """Give one key another value."""
+
+
 class ControlServer:
     """The control socket of one campaign. `observe` is an orchestration Observer.
 
@@ -89,9 +111,11 @@ class ControlServer:
         limits: Limits | None = None,
         names: UserNames | None = None,
         files: SiteFiles | None = None,
+        settings: Settings | None = None,
     ) -> None:
         self._files = files
         self._reading = asyncio.Lock()
+        self._settings = settings
         self._names = names or UserNames()
         self._socket = socket
         self._workflow = workflow
@@ -164,6 +188,8 @@ class ControlServer:
                 web.post("/v1/retry", self._bounded(self._retry)),
                 web.post("/v1/cancel", self._bounded(self._cancel)),
                 web.post("/v1/reopen", self._bounded(self._reopen)),
+                web.post("/v1/reload", self._bounded(self._reload, self._limits.settings_timeout_s)),
+                web.post("/v1/set", self._bounded(self._set_value, self._limits.settings_timeout_s)),
                 web.post("/v1/stop", self._bounded(self._stop_daemon)),
                 web.get("/v1/events", self._events, allow_head=False),
                 web.get("/metrics", self._bounded(self._metrics)),
@@ -171,8 +197,8 @@ class ControlServer:
         )
         return application
 
-    def _bounded(self, handler: _Handler) -> _Handler:
-        limit_s = self._limits.answer_timeout_s
+    def _bounded(self, handler: _Handler, limit_s: float | None = None) -> _Handler:
+        limit_s = limit_s or self._limits.answer_timeout_s
 
         async def answer(request: web.Request) -> web.StreamResponse:
             try:
@@ -339,10 +365,31 @@ class ControlServer:
             state = self._workflow.state
             if state.verdict is None:
                 return self._steered(changed=False)
-            if not can_reopen(state):
-                raise Refused(ErrorCode.CONFLICT, f"the campaign has ended: {state.verdict}; nothing goes on from that")
             event = reopened(state, self._clock.now(), actor, reason)
             return self._steered(changed=await self._workflow.record(event))
+
+    async def _reload(self, request: web.Request) -> web.Response:
+        actor, body = await self._actor(request), await _body(request, Reload)
+        settings = self._require_settings()
+        return await self._taken(settings.reload(actor, body.reason, dry_run=body.dry_run))
+
+    async def _set_value(self, request: web.Request) -> web.Response:
+        actor, body = await self._actor(request), await _body(request, SetValue)
+        settings = self._require_settings()
+        return await self._taken(settings.set_value(body.key, body.value, actor, body.reason))
+
+    def _require_settings(self) -> Settings:
+        if self._settings is None:
+            raise Refused(ErrorCode.CONFLICT, "this daemon reads no site file")
+        return self._settings
+
+    async def _taken(self, taking: Awaitable[tuple[bool, tuple[str, ...]]]) -> web.Response:
+        try:
+            changed, lines = await taking
+        except ConfigurationError as error:
+            raise Refused(ErrorCode.CONFLICT, str(error)) from error
+        state = self._workflow.state
+        return _json(Reloaded(changed=changed, lines=lines, status=state.status, seq=state.seq))
 
     async def _stop_daemon(self, request: web.Request) -> web.Response:
         actor, reason = await self._actor(request), await _reason(request)

@@ -24,8 +24,8 @@ class Ending:
 
 
 @contextlib.contextmanager
-def signals(ending: Ending) -> Iterator[None]:
-    """The first SIGTERM or SIGINT asks for a good end; a second one has its usual effect."""
+def signals(ending: Ending, hung_up: asyncio.Event | None = None) -> Iterator[None]:
+    """The first SIGTERM or SIGINT asks for a good end; a second one has its usual effect. SIGHUP sets `hung_up`."""
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGTERM, signal.SIGINT)
 
@@ -39,8 +39,12 @@ def signals(ending: Ending) -> Iterator[None]:
 
     for number in numbers:
         loop.add_signal_handler(number, handler(number))
+    if hung_up is not None:
+        loop.add_signal_handler(signal.SIGHUP, hung_up.set)
     try:
         yield
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
+        if hung_up is not None:
+            loop.remove_signal_handler(signal.SIGHUP)

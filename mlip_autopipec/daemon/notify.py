@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Mapping
 
 from mlip_autopipec.data_models.events import SiteHealth
@@ -28,6 +29,10 @@ class SystemdNotifier:
     def ready(self) -> bool:
         """Start-up is finished."""
         return self._send("READY=1")
+
+    def reloading(self) -> bool:
+        """The site file is read again; `ready` tells when that is over."""
+        return self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def status(self, words: str) -> bool:
         """One line for `systemctl status`; line breaks become blanks."""

@@ -18,16 +18,18 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
+from functools import reduce
 from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
 from mlip_autopipec.config.codes import outside
 from mlip_autopipec.config.loader import LoadedConfig, effective_yaml, load_config, refusal
-from mlip_autopipec.config.supplies import supplies
+from mlip_autopipec.config.supplies import Supply, supplies
 from mlip_autopipec.contract.oracle import oracle_code, oracle_of
 from mlip_autopipec.contract.values import plain
 from mlip_autopipec.control.address import socket_path
@@ -35,6 +37,7 @@ from mlip_autopipec.control.server import ControlServer
 from mlip_autopipec.control.task_files import SiteFiles
 from mlip_autopipec.daemon.ending import Ending, signals
 from mlip_autopipec.daemon.notify import SystemdNotifier, status_words
+from mlip_autopipec.daemon.reload import SettingsReader, change_at_start, configuration
 from mlip_autopipec.daemon.reporter import LAST_REPORT_TIMEOUT_S, VERDICT_FETCH_TIMEOUT_S, Reporter
 from mlip_autopipec.daemon.tuning import GC_THRESHOLDS, SWITCH_S, give_memory_back, share_one_heap
 from mlip_autopipec.daemon.watchdog import keep_watchdog
@@ -49,6 +52,7 @@ from mlip_autopipec.journal.lock import CampaignLock
 from mlip_autopipec.journal.mend import complete_mending
 from mlip_autopipec.journal.replay import read
 from mlip_autopipec.journal.snapshot import save_state, saved_seq
+from mlip_autopipec.orchestration.changing import taken
 from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.end_jobs import end_all_jobs
 from mlip_autopipec.orchestration.loop import Observer, WorkflowManager
@@ -59,14 +63,15 @@ from mlip_autopipec.orchestration.progress import ProgressReader
 from mlip_autopipec.orchestration.reading import read_pages
 from mlip_autopipec.orchestration.restart import after_change
 from mlip_autopipec.phases import phase_runners
-from mlip_autopipec.ports import Journal
+from mlip_autopipec.ports import Journal, PhaseRunner
 from mlip_autopipec.preview import preview
 from mlip_autopipec.process import VERSION, SystemClock, may_run_what_it_wrote, person
 from mlip_autopipec.report.leftovers import keep_copies, place_of_leftovers
+from mlip_autopipec.schedulers.routing import CurrentScheduler
 from mlip_autopipec.schedulers.seam import scheduler_code
 from mlip_autopipec.schedulers.shipment import close_to_others, pack
 from mlip_autopipec.schedulers.surroundings import as_a_task
-from mlip_autopipec.site import adapters
+from mlip_autopipec.site import adapters, python_of, queues
 from mlip_autopipec.streams import take_every_letter
 from mlip_autopipec.telling.console import ConsoleProgress, final_words
 from mlip_autopipec.telling.log import LogObserver, configure, is_journal
@@ -155,6 +160,8 @@ class _Daemon:
         self._shipment = pack(outside(self._config))
         self._supplies = supplies(self._config)
         self._site = adapters(self._config.site, self._shipment.path, self._clock)
+        self._scheduler = CurrentScheduler(self._site.scheduler)
+        self._effects: Effects | None = None
         self._owner = Ownership(self._site.way.transport, self._clock, host=socket.gethostname(), pid=os.getpid())
         self._campaign = ""
         self._logger: FilteringBoundLogger | None = None
@@ -179,6 +186,7 @@ class _Daemon:
             give_memory_back()
             try:
                 self._compare(state)
+                change_at_start(state, self._loaded)
                 if state.stage is Stage.EMPTY:
                     await self._look_ahead()
                 return await self._serve(journal, state)
@@ -339,6 +347,7 @@ class _Daemon:
             state = await self._begin(journal, state, observers, since[0])
             self._campaign = state.campaign
             manager = self._manager(journal, state, observers, since)
+            settings = SettingsReader(self._loaded.path, manager, self._clock, self._bring)
             server = ControlServer(
                 socket=socket_path(self._folder),
                 workflow=manager,
@@ -348,11 +357,12 @@ class _Daemon:
                 version=VERSION,
                 progress=reader.current,
                 files=SiteFiles(self._site.way.transport, lambda: secrets.token_hex(16)),
+                settings=settings,
             )
             fetch = self._fetch_leftovers if self._config.site.transport.kind != "local" else None
             reporter = Reporter([*_CLI, "report", "--config", str(self._loaded.path)], logger, fetch)
             observers += [server.observe, reporter.observe]
-            async with self._running(manager, server, reporter, reader, ending, logger):
+            async with self._running(manager, server, reporter, reader, ending, logger, settings):
                 await ending.asked.wait()
                 self._notifier.stopping()
                 async with asyncio.timeout(_LAST_WORD_TIMEOUT_S):
@@ -364,6 +374,21 @@ class _Daemon:
             say(final_words(manager.state, self._folder / "report.html", of_report))
         return self._exit_code(manager.state)
 
+    async def _reload_when(self, hung_up: asyncio.Event, settings: SettingsReader) -> None:
+        """Take the site file again at every SIGHUP. One that cannot be taken changes nothing, and is told."""
+        while True:
+            await hung_up.wait()
+            hung_up.clear()
+            self._notifier.reloading()
+            try:
+                _, lines = await settings.reload(person(), "SIGHUP", dry_run=False)
+            except ConfigurationError as error:
+                lines = (f"the site file is not taken: {error}",)
+            finally:
+                self._notifier.ready()
+            for line in lines:
+                self._say(line)
+
     @asynccontextmanager
     async def _running(
         self,
@@ -373,9 +398,12 @@ class _Daemon:
         reader: ProgressReader,
         ending: Ending,
         logger: FilteringBoundLogger,
+        settings: SettingsReader,
     ) -> AsyncIterator[None]:
         """Everything that runs beside the wait for the end; an error in any of it ends all of it."""
-        with signals(ending):
+        hung_up = asyncio.Event()
+        # Of a daemon in a terminal SIGHUP means that the terminal is gone: it ends, as ever.
+        with signals(ending, None if sys.stdout.isatty() else hung_up):
             async with asyncio.TaskGroup() as group:
                 listening = asyncio.Event()
                 managing = group.create_task(manager.run(), name="manager")
@@ -383,6 +411,7 @@ class _Daemon:
                     group.create_task(server.serve(listening), name="control"),
                     group.create_task(reporter.run(), name="report"),
                     group.create_task(reader.run(), name="progress"),
+                    group.create_task(self._reload_when(hung_up, settings), name="reload"),
                     group.create_task(self._owner.keep(self._config.site.poll_interval), name="ownership"),
                     group.create_task(
                         keep_watchdog(self._notifier, manager.turned, self._clock, logger), name="watchdog"
@@ -402,8 +431,7 @@ class _Daemon:
     ) -> WorkflowState:
         """Write down that a daemon has taken over, and that a campaign exists."""
         sha256 = self._loaded.sha256
-        policy = Policy.from_config(self._config)
-        begun: list[ev.Event] = [*after_change(state, sha256, policy, now, person())]
+        begun: list[ev.Event] = []
         if state.stage is Stage.EMPTY:
             name = self._config.campaign.name
             campaign = f"{name}-{secrets.token_hex(3)}"
@@ -417,6 +445,7 @@ class _Daemon:
                     k_mesh="family",
                 )
             )
+        begun += self._changed(reduce(evolve, begun, state), now)
         begun.append(
             ev.DaemonStarted(
                 at=now,
@@ -434,6 +463,33 @@ class _Daemon:
                 observe(event, state)
         return state
 
+    def _changed(self, state: WorkflowState, now: datetime) -> Iterator[ev.Event]:
+        """What follows from a site file that is not as it was."""
+        sha256, change = self._loaded.sha256, change_at_start(state, self._loaded)
+        event = taken(state, change, sha256, now, person(), "") if change is not None else None
+        config = configuration(evolve(state, event) if event is not None else state, self._loaded)
+        yield from after_change(state, sha256, Policy.from_config(config), now, person(), event)
+        for line in change.words() if change is not None else ():
+            self._say(line)
+
+    def _bring(self, further: Mapping[Path, Supply]) -> None:
+        """Files that are to be on the site when it is prepared next."""
+        self._supplies = {**self._supplies, **further}
+
+    def _follow(self, state: WorkflowState) -> Policy:
+        """Go by the settings that the state has in force from here on."""
+        self._config = configuration(state, self._loaded)
+        way = self._site.way
+        self._site = replace(self._site, python=python_of(self._config.site))
+        self._scheduler.follow(queues(self._config.site, way, self._shipment.path, self._clock))
+        policy = Policy.from_config(self._config)
+        if self._effects is not None:
+            self._effects.follow(self._runners(), policy.resources)
+        return policy
+
+    def _runners(self) -> Mapping[Phase, PhaseRunner]:
+        return phase_runners(self._config, {path: supply.ref for path, supply in self._supplies.items()})
+
     def _manager(
         self,
         journal: FileJournal,
@@ -441,20 +497,23 @@ class _Daemon:
         observers: Sequence[Observer],
         since: tuple[datetime, float],
     ) -> WorkflowManager:
-        policy = Policy.from_config(self._config)
+        self._config = configuration(state, self._loaded)
+        self._bring(supplies(self._config))
+        policy = self._follow(state)
+        self._effects = Effects(
+            self._runners(),
+            self._scheduler,
+            self._site.way.transport,
+            self._clock,
+            prepare=self._prepare_site,
+            resources=policy.resources,
+        )
         return WorkflowManager(
             state=state,
             policy=policy,
             journal=journal,
-            effects=Effects(
-                phase_runners(self._config, {path: supply.ref for path, supply in self._supplies.items()}),
-                self._site.scheduler,
-                self._site.way.transport,
-                self._clock,
-                prepare=self._prepare_site,
-                resources=policy.resources,
-            ),
-            scheduler=self._site.scheduler,
+            effects=self._effects,
+            scheduler=self._scheduler,
             transport=self._site.way.transport,
             watcher=self._site.way.watcher,
             clock=self._clock,
@@ -462,6 +521,7 @@ class _Daemon:
             observers=observers,
             save=lambda state: self._save(journal, state),
             since=since,
+            configure=self._follow,
         )
 
     async def _fetch_leftovers(self, files: Sequence[FileRef]) -> None:

@@ -6,7 +6,7 @@ Names are in the past tense; `at` is when it was known, in UTC. Order is the jou
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, TypeAdapter
+from pydantic import AwareDatetime, Field, JsonValue, TypeAdapter
 
 from mlip_autopipec.contract.oracle import KMesh
 from mlip_autopipec.data_models.base import Mender, Model, Phase, Place, Reason, Verdict
@@ -62,6 +62,29 @@ class DaemonStopped(_Event):
     type: Literal["DaemonStopped"] = "DaemonStopped"
     why: str
     by: Actor | None = None
+
+
+class SettingChange(Model):
+    """One key of the site file whose value is another now. None: the key was not there, or is not there any more."""
+
+    key: Words = Field(description="as people write it: `exploration.walkers[0].steps`")
+    before: JsonValue = None
+    after: JsonValue = None
+
+
+class SettingsTaken(_Event):
+    """The settings that are in force from here on: those of the site file, and what `set` says beside it."""
+
+    type: Literal["SettingsTaken"] = "SettingsTaken"
+    by: Actor
+    reason: Words = ""
+    config_sha256: str = Field(description="of the site file")
+    settings: dict[str, JsonValue] = Field(description="what the site file says; defaults are left out")
+    overrides: dict[str, JsonValue] = Field(default_factory=dict, description="what `set` has said, by key")
+    changes: tuple[SettingChange, ...] = Field(default=(), description="empty: the first of a campaign")
+    quiet_from: int | None = Field(
+        default=None, ge=0, description="no earlier cycle shows that the campaign is quiet: more is asked for now"
+    )
 
 
 class PhaseStarted(_Event):
@@ -317,6 +340,7 @@ Event = (
     CampaignCreated
     | DaemonStarted
     | DaemonStopped
+    | SettingsTaken
     | PhaseStarted
     | SubmissionBegun
     | SubmissionAccepted

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import AwareDatetime, Field, computed_field
+from pydantic import AwareDatetime, Field, JsonValue, computed_field
 
 from mlip_autopipec.contract.oracle import KMesh
 from mlip_autopipec.data_models.base import FileRef, Mender, Model, Phase, Place, Reason, Verdict
@@ -175,6 +175,15 @@ class WorkflowState(Model):
     pause: Pause | None = None
     doubt: OracleDoubt | None = Field(default=None, description="the oracle contradicted itself in the first labels")
     config_sha256: str = Field(default="", description="of the site file of the last daemon")
+    settings: Mapping[str, JsonValue] = Field(
+        default_factory=dict,
+        description="of the site file that is in force; empty: of a campaign of before they were kept",
+    )
+    overrides: Mapping[str, JsonValue] = Field(
+        default_factory=dict, description="by key, what `set` has said beside the site file"
+    )
+    era: int = Field(default=0, description="how often settings were taken; what was decided in an earlier one is void")
+    quiet_from: int = Field(default=0, description="no cycle before this one shows that the campaign is quiet")
     trouble: Trouble | None = Field(default=None, description="of the site, as jobs have shown it")
     nodes: Mapping[str, Trouble] = Field(default_factory=dict, description="that jobs have shown to be unfit")
     row: FailureRow | None = Field(default=None, description="of failures whose cause nobody knows")
@@ -243,6 +252,8 @@ class WorkflowState(Model):
             yield f"the current cycle is {self.cycle_index}, and the closed ones are {closed[-5:]}"
         if self.first_cycle > self.cycle_index:
             yield f"convergence counts from cycle {self.first_cycle}, and the current one is {self.cycle_index}"
+        if self.quiet_from > self.cycle_index + 1:
+            yield f"quiet cycles count from {self.quiet_from}, and the current one is {self.cycle_index}"
         if self.potential is not None and self.potential.cycle > self.cycle_index:
             yield f"the potential is of cycle {self.potential.cycle}, and the current cycle is {self.cycle_index}"
         measured = [past.cycle for past in self.measured]

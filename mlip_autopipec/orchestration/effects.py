@@ -77,6 +77,10 @@ class Effects:
         #: One, so that the loop never waits for more than one other to let it run.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="effects")
 
+    def follow(self, phases: Mapping[Phase, PhaseRunner], resources: Mapping[Phase, Resources]) -> None:
+        """Go by other settings from here on; what is under way is not touched."""
+        self._phases, self._resources = phases, resources
+
     async def carry_out(self, command: cm.Command, state: WorkflowState) -> ev.Event:
         """The one event that `command` ends in."""
         try:

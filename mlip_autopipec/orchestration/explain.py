@@ -10,6 +10,7 @@ from mlip_autopipec.data_models.events import SiteHealth
 from mlip_autopipec.data_models.faults import Heard, fault_of
 from mlip_autopipec.data_models.state import BatchStatus, Stage, TaskStatus, WorkflowState
 from mlip_autopipec.orchestration.census import census
+from mlip_autopipec.orchestration.changing import override_words
 from mlip_autopipec.orchestration.decide import decide
 from mlip_autopipec.orchestration.exclusion import excluded
 from mlip_autopipec.orchestration.levels import levels_words
@@ -23,7 +24,7 @@ def explain(state: WorkflowState, policy: Policy, now: datetime) -> tuple[str, .
     """What the campaign is doing and what it waits for, one sentence each. Pure."""
     if state.stage is Stage.EMPTY:
         return ("No campaign has been created yet.",)
-    lines = [_place(state)]
+    lines = [_place(state), *(f"Set: {words}." for words in override_words(state))]
     if state.pause is not None:
         who = state.pause.by.name or f"uid {state.pause.by.uid}"
         why = f": {state.pause.reason}" if state.pause.reason else ""

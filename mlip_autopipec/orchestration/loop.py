@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.commands import Command
+from mlip_autopipec.data_models.commands import CancelAttempts, Command, InquireAttempt, LocateBatch, SubmitBatch
 from mlip_autopipec.data_models.state import Batch, WorkflowState
 from mlip_autopipec.errors import OperatorError, TransientError
 from mlip_autopipec.orchestration.decide import decide, next_deadline
@@ -37,6 +37,7 @@ class Observer(Protocol):
 #: Events after which the state is saved as JSON for people and tools to read.
 _TRANSITIONS = (
     ev.CampaignCreated,
+    ev.SettingsTaken,
     ev.PhaseStarted,
     ev.PhaseEnded,
     ev.CycleClosed,
@@ -45,6 +46,10 @@ _TRANSITIONS = (
     ev.Paused,
     ev.Resumed,
 )
+
+
+#: What is about a submission goes on to its end, whatever else is asked for meanwhile.
+_OF_BATCHES = (SubmitBatch, LocateBatch, InquireAttempt, CancelAttempts)
 
 
 #: Between two turns the clocks may differ by so much; more is a step.
@@ -91,8 +96,12 @@ class WorkflowManager:
         observers: Sequence[Observer] = (),
         save: Callable[[WorkflowState], None],
         since: tuple[datetime, float] | None = None,
+        configure: Callable[[WorkflowState], Policy] | None = None,
     ) -> None:
-        """`since`: the clock and the loop's own when DaemonStarted was made: a step right after it is one, too."""
+        """`since`: the clock and the loop's own when DaemonStarted was made: a step right after it is one, too.
+
+        `configure` makes effects follow the settings of a state that has taken others, and gives their policy.
+        """
         self.state = state
         self.policy = policy
         self._journal = journal
@@ -104,10 +113,11 @@ class WorkflowManager:
         self._poll_interval_s = poll_interval_s
         self._observers = observers
         self._save = save
+        self._configure = configure
         self._inbox: list[_Posted] = []
         self._arrived = asyncio.Event()
         self._awaited: list[asyncio.Future[None]] = []
-        self._in_flight: set[str] = set()
+        self._in_flight: dict[str, int | None] = {}  # subject → era in which it was decided, where that matters
         self._unsaved = False
         self._stopped = False
         self._clocks = since
@@ -170,7 +180,7 @@ class WorkflowManager:
     def _start_due(self, tasks: asyncio.TaskGroup, now: datetime) -> None:
         for command in decide(self.state, self.policy, now):
             if command.subject not in self._in_flight:
-                self._in_flight.add(command.subject)
+                self._in_flight[command.subject] = None if isinstance(command, _OF_BATCHES) else self.state.era
                 tasks.create_task(self._carry_out(command), name=command.subject)
 
     async def _carry_out(self, command: Command) -> None:
@@ -198,7 +208,7 @@ class WorkflowManager:
             self._arrived.clear()
         state, fresh = self.state, []
         for item in posted:
-            if self._stopped or is_stale(state, item.event):
+            if self._stopped or is_stale(state, item.event) or self._is_of_before(item, state):
                 continue
             self._stopped = isinstance(item.event, ev.DaemonStopped)
             state = evolve(state, item.event)
@@ -207,15 +217,24 @@ class WorkflowManager:
             posted, self._inbox = [*posted, *self._inbox], []
         if fresh:
             await self._journal.append([item.event for item, _ in fresh])
+        if state.era != self.state.era and self._configure is not None:
+            self.policy = self._configure(state)
         self.state = state
         self._publish(posted, fresh)
         for turn in awaited:
             if not turn.done():
                 turn.set_result(None)
 
+    def _is_of_before(self, item: _Posted, state: WorkflowState) -> bool:
+        """Whether it was decided under settings that are in force no more: what it does is decided anew."""
+        era = self._in_flight.get(item.subject) if item.subject is not None else None
+        return era is not None and era != state.era
+
     def _publish(self, posted: Sequence[_Posted], fresh: Sequence[tuple[_Posted, WorkflowState]]) -> None:
         """Tell the observers what is new, and everyone who waits what has become of his event."""
-        self._in_flight -= {item.subject for item in posted if item.subject is not None}
+        for item in posted:
+            if item.subject is not None:
+                self._in_flight.pop(item.subject, None)
         for item, after in fresh:
             self._unsaved |= isinstance(item.event, _TRANSITIONS)
             for observe in self._observers:

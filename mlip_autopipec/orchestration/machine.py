@@ -22,13 +22,14 @@ An outcome may overtake the answer to its own submission; it then proves that th
 what is closed already is stale, not illegal: the shell asks `is_stale` before it writes an event down.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TypeVar, cast
 
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Mender, Phase, Reason, Verdict
-from mlip_autopipec.data_models.digest import CalculationDigest, ExplorationDigest, TrainingDigest
+from mlip_autopipec.data_models.base import Mender, Phase, Reason
+from mlip_autopipec.data_models.digest import CalculationDigest, ExplorationDigest, TrainingDigest, WalkerEnd
 from mlip_autopipec.data_models.faults import MENDERS, SUSPECT, signature
 from mlip_autopipec.data_models.ids import batch_uid
 from mlip_autopipec.data_models.outcome import PastErrors
@@ -81,8 +82,11 @@ UNKNOWN_REFUSALS_MAX = 3
 #: How long a site in trouble and an unfit node are left alone at first, and at most; each time twice as long.
 _TROUBLE_S, _TROUBLE_MAX_S = 30.0, 600.0
 _UNFIT_S, _UNFIT_MAX_S = 600.0, 14400.0
-#: Verdicts that nothing goes on from.
-FINAL = frozenset({Verdict.CONVERGED})
+#: What is said of a walker's group that leaves the places where its walkers stopped as good as they were.
+_SAME_WALK = frozenset({"temperatures_kelvin", "pressures_gpa", "replicas", "steps", "stages", "timestep_fs", "swaps"})
+#: Keys whose values lie on the site before a task can use them.
+_SHIPPED = ("site.", "exploration.walkers", "generation.files", "dataset", "training.gate")
+_GROUP = re.compile(r"exploration\.walkers\[(\d+)\](?:\.(\w+))?")
 
 _WORK_GOES_ON: Mapping[type[ev.Event], None] = dict.fromkeys(
     (
@@ -106,6 +110,7 @@ _ALWAYS: Mapping[type[ev.Event], None] = dict.fromkeys(
         ev.OrphansSeen,
         ev.Paused,
         ev.Resumed,
+        ev.SettingsTaken,
         ev.SiteChanged,
         ev.SitePrepared,
         ev.TasksCancelled,
@@ -191,8 +196,8 @@ def can_cancel(state: WorkflowState, task: str) -> bool:
 
 
 def can_reopen(state: WorkflowState) -> bool:
-    """Whether the campaign has a verdict that it can go on from."""
-    return state.stage is Stage.ENDED and state.verdict not in FINAL
+    """Whether the campaign has a verdict: there is none that it cannot go on from."""
+    return state.stage is Stage.ENDED
 
 
 def complaint_of(state: WorkflowState) -> str:
@@ -301,6 +306,31 @@ def _daemon_started(state: WorkflowState, event: ev.DaemonStarted) -> WorkflowSt
     """Another daemon may bring another work half, so the site is prepared again."""
     update = {"site_prepared": False, "config_sha256": event.config_sha256}
     return _waits_anew(state, event).model_copy(update=update)
+
+
+def _settings_taken(state: WorkflowState, event: ev.SettingsTaken) -> WorkflowState:
+    """What is planned from now on follows them. What they name on the site is put there before anything new begins."""
+    update: dict[str, object] = {
+        "settings": event.settings,
+        "overrides": event.overrides,
+        "config_sha256": event.config_sha256,
+        "era": state.era + 1,
+        "halted": _still_halted(state, event),
+    }
+    if any(change.key.startswith(_SHIPPED) for change in event.changes):
+        update["site_prepared"] = False
+    if event.quiet_from is not None:
+        update["quiet_from"] = event.quiet_from
+    return state.model_copy(update=update)
+
+
+def _still_halted(state: WorkflowState, event: ev.SettingsTaken) -> Mapping[str, WalkerEnd]:
+    """Walkers whose group starts from something else now do not go on from where the old ones stopped."""
+    found = (_GROUP.match(change.key) for change in event.changes)
+    others = {f"{group[1]}." for group in found if group is not None and group[2] not in _SAME_WALK}
+    if not others:
+        return state.halted
+    return {key: end for key, end in state.halted.items() if not key.startswith(tuple(others))}
 
 
 def _phase_started(state: WorkflowState, event: ev.PhaseStarted) -> WorkflowState:
@@ -630,6 +660,7 @@ _HANDLERS: Mapping[type[ev.Event], Callable[[WorkflowState, ev.Event], WorkflowS
         ev.JournalRepaired: _unchanged,
         ev.JournalRebuilt: _unchanged,
         ev.OrphansSeen: _orphans_seen,
+        ev.SettingsTaken: _settings_taken,
         ev.PhaseStarted: _phase_started,
         ev.SubmissionBegun: _submission_begun,
         ev.SubmissionAccepted: _submission_accepted,

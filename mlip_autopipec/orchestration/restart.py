@@ -6,7 +6,7 @@ from datetime import datetime
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Mender, Verdict
 from mlip_autopipec.data_models.state import Stage, WorkflowState
-from mlip_autopipec.orchestration.machine import FINAL, can_reopen, complaint_of, evolve
+from mlip_autopipec.orchestration.machine import can_reopen, complaint_of, evolve
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.orchestration.strategies import quorum_lost, verdict_of
 
@@ -14,26 +14,42 @@ _CHANGED = "the site file has changed"
 
 
 def after_change(
-    state: WorkflowState, config_sha256: str, policy: Policy, now: datetime, by: ev.Actor
+    state: WorkflowState,
+    config_sha256: str,
+    policy: Policy,
+    now: datetime,
+    by: ev.Actor,
+    settings: ev.SettingsTaken | None = None,
 ) -> Iterator[ev.Event]:
     """Go on from a verdict that no longer stands under the new file, or from what a person had to mend.
 
-    To be written down before DaemonStarted: what follows a start may be lost with it, and then the file is old news.
+    `settings` are those of the file where they are news. They come last, and all of it before DaemonStarted: where a
+    crash leaves only the first of these events, the next daemon finds the file as new as this one did.
     """
-    if state.stage is Stage.EMPTY or config_sha256 == state.config_sha256:
-        return
+    if state.stage is not Stage.EMPTY and config_sha256 != state.config_sha256:
+        yield from _onward(state, policy, now, by, settings)
+    if settings is not None:
+        yield settings
+
+
+def _onward(
+    state: WorkflowState, policy: Policy, now: datetime, by: ev.Actor, settings: ev.SettingsTaken | None
+) -> Iterator[ev.Event]:
     if can_reopen(state):
         again = ev.CampaignReopened(at=now, by=by, reason=_CHANGED, first_cycle=state.first_cycle)
-        if not _ends_at_once(evolve(state, again), policy):
+        opened = evolve(state, again)
+        if not _ends_at_once(evolve(opened, settings) if settings is not None else opened, policy):
             yield again
     elif complaint_of(state) if state.pause is None else state.pause.mender is Mender.PERSON:
         yield ev.Resumed(at=now, by=by, reason=_CHANGED)
 
 
 def onward_words(verdict: Verdict | None) -> str:
-    """How to go on from a verdict, as one sentence; empty where nothing does."""
-    if verdict is None or verdict in FINAL:
+    """How to go on from a verdict, as one sentence; empty where there is none."""
+    if verdict is None:
         return ""
+    if verdict is Verdict.CONVERGED:
+        return "To ask for more: autopipecctl reopen --reason WHY, or a site file that asks for more."
     return (
         "To go on from here: autopipecctl reopen --reason WHY, or start the daemon with a mended or larger site file."
     )

@@ -239,8 +239,9 @@ def verdict_of(state: WorkflowState, rules: ConvergenceSection) -> tuple[Verdict
     cycles = state.cycles[state.first_cycle :]
     if cycles and state.potential is None:
         return Verdict.FAILED, "the bootstrap cycle gave no potential"
-    for judge in (_quiet, _stalled, _spent):
-        if (answer := judge(cycles, rules)) is None:
+    asked = state.cycles[max(state.first_cycle, state.quiet_from) :]
+    for judge, of_these in ((_quiet, asked), (_stalled, cycles), (_spent, cycles)):
+        if (answer := judge(of_these, rules)) is None:
             continue
         if answer[0] in {Verdict.CONVERGED, Verdict.INACCURATE} and state.tasks:
             continue  # labels that were asked for have not been learned from

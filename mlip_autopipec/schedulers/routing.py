@@ -1,4 +1,7 @@
-"""Two queues of one site: a batch goes where its intent says, and is looked for nowhere else."""
+"""Two queues of one site, and one that may be another later.
+
+A batch goes where its intent says, and is looked for nowhere else.
+"""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -51,3 +54,38 @@ class RoutingScheduler:
 
     def _of(self, batch: Batch) -> Scheduler:
         return self._schedulers[batch.place]
+
+
+class CurrentScheduler:
+    """ports.Scheduler by the options that are in force; calls under way end with those of before."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+
+    def follow(self, scheduler: Scheduler) -> None:
+        """Go by this one from here on. It must look in the same queue."""
+        self._scheduler = scheduler
+
+    async def submit(self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()) -> Answer:
+        """As the options of now say."""
+        return await self._scheduler.submit(batch, tasks, exclude)
+
+    async def locate(self, batch: Batch) -> Accepted | Void | Unclear:
+        """Look for it."""
+        return await self._scheduler.locate(batch)
+
+    async def sight(self, batches: Sequence[Batch]) -> Mapping[tuple[str, int], Sighting] | None:
+        """All live attempts."""
+        return await self._scheduler.sight(batches)
+
+    async def post_mortem(self, batch: Batch, index: int) -> PostMortem | Sighting | None:
+        """How it ended."""
+        return await self._scheduler.post_mortem(batch, index)
+
+    async def roll(self, campaign: str) -> tuple[QueuedJob, ...] | None:
+        """What is in the queue under the campaign's name."""
+        return await self._scheduler.roll(campaign)
+
+    async def cancel(self, batch: Batch, only: frozenset[int] | None = None) -> None:
+        """End it."""
+        await self._scheduler.cancel(batch, only)

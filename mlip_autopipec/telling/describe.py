@@ -7,7 +7,9 @@ from mlip_autopipec.contract.explore import ExploreParameters
 from mlip_autopipec.data_models import digest as dg
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models import outcome as oc
+from mlip_autopipec.data_models.base import Verdict
 from mlip_autopipec.data_models.state import TaskRecord, WorkflowState
+from mlip_autopipec.orchestration.changing import change_words
 from mlip_autopipec.orchestration.contract import INTEGER_MAX
 from mlip_autopipec.orchestration.levels import levels_words
 from mlip_autopipec.orchestration.restart import onward_words
@@ -34,6 +36,8 @@ def _words(event: ev.Event, state: WorkflowState | None) -> str:  # noqa: C901, 
             return f"daemon {event.version} started on {event.host}, pid {event.pid}"
         case ev.DaemonStopped():
             return f"daemon stopped{_by(event.by)}: {event.why}"
+        case ev.SettingsTaken():
+            return _settings(event)
         case ev.PhaseStarted():
             return f"cycle {event.cycle} {event.phase}: {count(len(event.tasks), 'task')} planned"
         case ev.SubmissionBegun():
@@ -67,7 +71,7 @@ def _words(event: ev.Event, state: WorkflowState | None) -> str:  # noqa: C901, 
         case ev.CycleClosed():
             return _summary(event.summary)
         case ev.VerdictReached():
-            onward = onward_words(event.verdict)
+            onward = onward_words(event.verdict) if event.verdict is not Verdict.CONVERGED else ""
             return f"verdict {event.verdict}: {event.reason}{'. ' if onward else ''}{onward}"
         case ev.CampaignReopened():
             return f"the campaign is reopened{_by(event.by)}{_because(event.reason)}"
@@ -89,6 +93,14 @@ def _words(event: ev.Event, state: WorkflowState | None) -> str:  # noqa: C901, 
         case ev.JournalRebuilt():
             kept = f", the journal of before is kept as {event.kept_as}" if event.kept_as else ""
             return f"{count(event.events, 'event')} made again from what the site holds{kept}"
+
+
+def _settings(event: ev.SettingsTaken) -> str:
+    if not event.changes:
+        return f"the site file's settings are in force{_because(event.reason)}"
+    named = "; ".join(change_words(change) for change in event.changes[:_NAMES_MAX])
+    more = f" and {len(event.changes) - _NAMES_MAX} more" if len(event.changes) > _NAMES_MAX else ""
+    return f"settings changed{_by(event.by)}{_because(event.reason)}: {named}{more}"
 
 
 def _outcome(outcome: oc.Outcome, state: WorkflowState | None) -> str:

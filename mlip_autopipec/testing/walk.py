@@ -42,7 +42,7 @@ class Walk:
         self.now = datetime(2030, 1, 1, tzinfo=UTC)
         self.events: list[ev.Event] = []
         self.state = WorkflowState()
-        self._runners = runners
+        self.runners = runners
         self._chance = random.Random(seed)
         begun = {"campaign": CAMPAIGN, "name": "copper", "version": "0", "config_sha256": "0", "k_mesh": k_mesh}
         self.tell(ev.CampaignCreated.model_validate({"at": self.now, **begun}))
@@ -64,7 +64,7 @@ class Walk:
             case cm.PrepareSite():
                 return ev.SitePrepared(at=self.now)
             case cm.PlanPhase():
-                tasks = self._runners[command.phase].plan(self.state)
+                tasks = self.runners[command.phase].plan(self.state)
                 return ev.PhaseStarted(at=self.now, cycle=command.cycle, phase=command.phase, tasks=tasks)
             case cm.BeginBatch():
                 return ev.SubmissionBegun(at=self.now, uid=command.uid, tasks=command.tasks, place=command.place)
@@ -81,7 +81,7 @@ class Walk:
             case cm.PauseCampaign():
                 return ev.Paused(at=self.now, by=ev.DAEMON, reason=command.reason, mender=Mender.PERSON)
             case cm.DigestPhase():
-                digest = self._runners[command.phase].digest(self.state)
+                digest = self.runners[command.phase].digest(self.state)
                 return ev.PhaseEnded(at=self.now, cycle=command.cycle, digest=digest)
             case cm.CloseCycle():
                 return ev.CycleClosed(at=self.now, summary=command.summary)

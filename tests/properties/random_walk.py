@@ -12,6 +12,7 @@ from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Reason
 from mlip_autopipec.data_models.state import Stage, WorkflowState
+from mlip_autopipec.orchestration.changing import change_to, taking
 from mlip_autopipec.orchestration.machine import can_cancel, can_retry, is_stale
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.testing.examples import copper_config
@@ -139,6 +140,11 @@ def _by_people(campaign: Walk, pick: int) -> Iterator[ev.Event]:
         yield ev.CampaignReopened(at=at, by=_ADA, reason="mended", first_cycle=len(state.cycles))
     if given_up and state.stage is not Stage.ENDED:
         yield ev.TaskRetried(at=at, task=given_up[pick % len(given_up)], by=_ADA)
+    if pick % 19 == 0:
+        file = copper_config(calculation={"round": _ROUND}, convergence={"cycles_max": 4 + pick % 5})
+        change = change_to(state, file, starting=False)
+        if change is not None and change.is_news(state):
+            yield from taking(state, change, "1", at, _ADA)
     open_ = [name for name in state.tasks if can_cancel(state, name)]
     if open_ and pick % 17 == 0:
         yield ev.TasksCancelled(at=at, tasks=(open_[pick % len(open_)],), by=_ADA, reason="enough")

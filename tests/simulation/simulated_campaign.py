@@ -10,8 +10,10 @@ from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import Protocol
 
+from mlip_autopipec.config.changes import config_of, merged, settings_of
 from mlip_autopipec.config.schemas.schedulers import SlurmQueue
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.explore import ExploreParameters
 from mlip_autopipec.contract.oracle import KMesh
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
@@ -19,13 +21,15 @@ from mlip_autopipec.data_models.base import FileRef, Mender, Phase, Reason, Verd
 from mlip_autopipec.data_models.digest import CalculationDigest
 from mlip_autopipec.data_models.faults import MENDERS, SUSPECT, signature
 from mlip_autopipec.data_models.outcome import Ending, ExploreMetrics, GenerateMetrics, Outcome, SelectMetrics
-from mlip_autopipec.data_models.state import TaskStatus, WorkflowState
+from mlip_autopipec.data_models.state import Stage, TaskStatus, WorkflowState
 from mlip_autopipec.errors import OperatorError
+from mlip_autopipec.orchestration.changing import change_by_hand, change_to, in_force, taken, taking
 from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.loop import WorkflowManager
 from mlip_autopipec.orchestration.machine import can_cancel, can_reopen, can_retry, complaint_of, evolve
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.orchestration.restart import after_change, reopened
+from mlip_autopipec.orchestration.strategies import next_phase
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.ports import PhaseRunner, Scheduler
 from mlip_autopipec.schedulers import slurm_script
@@ -72,6 +76,24 @@ _VERBS = {
     slurm_script.PARTITIONS: "partitions",
     slurm_script.CANCEL: "cancel",
 }
+
+
+#: Of the changes that people make: those by `set`, and those of the file that wait for the next daemon.
+_BY_HAND, _LEFT = 0.3, 0.3
+#: And those that are made while walkers are being planned.
+_AMID_PLANS = 0.5
+
+
+def edited(chance: random.Random, rounds: Mapping[str, object]) -> WorkflowConfig:
+    """The campaign's site file as somebody may have changed it."""
+    kelvin = chance.choice(([300, 900, 1500], [300, 900, 1500, 1200], [300, 900, 600, 1500]))
+    (walkers,) = copper_config().model_dump(mode="json", exclude_unset=True)["exploration"]["walkers"]
+    return copper_config(
+        calculation=dict(rounds),
+        exploration={"walkers": [{**walkers, "temperatures_kelvin": kelvin}]},
+        convergence={"cycles_max": chance.choice((4, 5, 6)), "attempts_max": chance.choice((2, 3))},
+        site={"resources": {"calculation": {"walltime": chance.choice(("1 h", "2 h"))}}},
+    )
 
 
 class Jobs(Protocol):
@@ -153,6 +175,7 @@ class Parts:
     runners: Callable[[WorkflowConfig], Mapping[Phase, PhaseRunner]] = phase_runners
     replay: Callable[[Sequence[ev.Event], WorkflowState], WorkflowState] | None = None
     restart: Callable[..., Iterable[ev.Event]] = after_change
+    taking: Callable[..., Iterable[ev.Event]] = taking
     rates: FaultRates | None = None
     rounds: bool = True  # every third campaign closes its rounds early
     crashes: bool = True
@@ -244,7 +267,9 @@ class Simulation:
         self._judge = Judge(
             self._site.jobs, self._clock, steady=not rates.clock_jumps, deadline=_DEADLINE if rounds else None
         )
-        self._config = copper_config(calculation={"round": ROUND} if rounds else {})
+        self._rounds = {"round": ROUND} if rounds else {}
+        self._config = self._file = copper_config(calculation=self._rounds)
+        self._edits = random.Random(-2_000_000 - seed)  # noqa: S311 - the same in every run is the point
         self._lines: list[bytes] = []
         self._state = self._shadow = WorkflowState()
         self._over = asyncio.Event()
@@ -297,7 +322,10 @@ class Simulation:
         since = (self._clock.now(), asyncio.get_running_loop().time())
         self._site.jobs.mistyped = self._weather.strikes("mistyped")
         sha256 = "mistyped" if self._site.jobs.mistyped else "0"
-        changed = self._parts.restart(self._state, sha256, Policy.from_config(self._config), since[0], _ACTOR)
+        settings = self._settings_at_start(sha256, since[0])
+        self._config = self._in_force(evolve(self._state, settings) if settings is not None else self._state)
+        policy = Policy.from_config(self._config)
+        changed = self._parts.restart(self._state, sha256, policy, since[0], _ACTOR, settings)
         try:
             await journal.append([*changed, _started(since[0], sha256)])
         except (Crash, OperatorError):
@@ -305,6 +333,8 @@ class Simulation:
         finally:
             self._lines = journal.lines
             self._resume(journal.events())
+        if self._edited and config_of(self._state.settings or settings_of(self._file)) != self._file:
+            self.findings.violations.append("the site file was changed, and the daemon goes by the old one")
         self._end_perhaps(self._state)  # a daemon that was killed as it wrote the verdict has told nobody
         manager = self._manager(self._state, journal, since)
         if self._state.pause is not None and self._state.pause.mender is not None and self._was_mended(self._state):
@@ -312,7 +342,7 @@ class Simulation:
         lives = [manager.run(), self._people(manager), self._menders(manager), self._over.wait()]
         if self._site.jobs.mistyped:
             lives.append(self._clock.sleep(self._chance_aside.expovariate(1 / 600)))  # then it is mended
-        lives += [self._reopeners(manager), self._cancellers(manager)]
+        lives += [self._reopeners(manager), self._cancellers(manager), self._editors(manager)]
         doings = {asyncio.create_task(life) for life in lives}
         await asyncio.wait(doings, timeout=self._span_s(), return_when=asyncio.FIRST_COMPLETED)
         for doing in doings:
@@ -326,6 +356,13 @@ class Simulation:
         runners = self._parts.runners(self._config)
         scheduler = self._site.scheduler()
         effects = self._parts.effects(runners, scheduler, self._site.transport, self._clock, prepare=self._prepare)
+
+        def follow(state: WorkflowState) -> Policy:
+            self._config = self._in_force(state)
+            policy = Policy.from_config(self._config)
+            effects.follow(self._parts.runners(self._config), policy.resources)
+            return policy
+
         return self._parts.manager(
             state=state,
             policy=Policy.from_config(self._config),
@@ -346,6 +383,7 @@ class Simulation:
             observers=(self._observe,),
             save=self._save,
             since=since,
+            configure=follow,
         )
 
     def _observe(self, event: ev.Event, state: WorkflowState) -> None:
@@ -415,6 +453,48 @@ class Simulation:
             if names and not self.findings.seed % 5 and not self._weather.is_calm:
                 task = self._cancels.choice(names)
                 await manager.record(ev.TasksCancelled(at=self._clock.now(), tasks=(task,), by=_ACTOR, reason="enough"))
+
+    @property
+    def _edited(self) -> bool:
+        """Whether people change the site file of this campaign while it goes on."""
+        return self.findings.seed % 7 in {2, 5}
+
+    def _in_force(self, state: WorkflowState) -> WorkflowConfig:
+        return in_force(state) if state.settings else self._file
+
+    def _settings_at_start(self, sha256: str, now: datetime) -> ev.SettingsTaken | None:
+        """What a daemon that begins takes of the site file, as people have left it."""
+        change = change_to(self._state, self._file, starting=True) if self._edited else None
+        if change is None or not change.is_news(self._state):
+            return None
+        return taken(self._state, change, sha256, now, _ACTOR, "")
+
+    async def _editors(self, manager: WorkflowManager) -> None:
+        """Change the site file now and then, and have it taken, or leave that to the next daemon; or set one key."""
+        while True:
+            await self._clock.sleep(self._edits.expovariate(1 / 900))
+            if not self._edited or self._weather.is_calm or not manager.state.settings:
+                continue
+            if self._edits.random() < _AMID_PLANS:
+                await self._until_planned(manager)
+            if self._edits.random() < _BY_HAND:
+                change = change_by_hand(manager.state, "convergence.cycles_max", self._edits.choice((3, 4, 5)))
+            else:
+                self._file = edited(self._edits, self._rounds)
+                if self._edits.random() < _LEFT:
+                    continue
+                change = change_to(manager.state, self._file, starting=False)
+            if change is not None and change.is_news(manager.state):
+                state = manager.state
+                events = self._parts.taking(state, change, state.config_sha256, self._clock.now(), _ACTOR)
+                await asyncio.gather(*(manager.record(event) for event in events))
+
+    async def _until_planned(self, manager: WorkflowManager) -> None:
+        """Wait for a moment in which walkers are being planned, for as long as there may be one."""
+        while manager.state.verdict is None:
+            if manager.state.stage is Stage.BETWEEN and next_phase(manager.state) is Phase.EXPLORATION:
+                return
+            await self._clock.sleep(2.0)
 
     async def _set_clock(self) -> None:
         """Somebody sets the daemon's clock, again and again."""
@@ -543,6 +623,9 @@ class Judge:
         self._files: dict[str, str] = {}  # what outcomes of done tasks have promised: content by path
         self._endings: list[set[Ending | None]] = []  # of the walkers, by cycle after the bootstrap
         self._walking = False
+        self._settings: tuple[frozenset[float], int] | None = None  # temperatures and cycles that are in force
+        self._explored: list[frozenset[float]] = []  # temperatures by exploration
+        self._cycles = (0, 0)  # closed that count for the budget, and the first of them
 
     def see(self, event: ev.Event) -> None:
         """One event, as soon as it is known to be durable."""
@@ -571,6 +654,35 @@ class Judge:
 
         self._judge_endings(event)
         self._judge_round(event)
+        self._judge_settings(event)
+
+    def _judge_settings(self, event: ev.Event) -> None:
+        """What is planned and decided follows the settings that are in force, from the moment when they are."""
+        match event:
+            case ev.SettingsTaken():
+                config = config_of(merged(event.settings, event.overrides))
+                kelvin = frozenset(config.exploration.walkers[0].temperatures_kelvin)
+                self._settings = (kelvin, config.convergence.cycles_max)
+            case ev.PhaseStarted(phase=Phase.EXPLORATION):
+                walkers = [task.parameters for task in event.tasks if isinstance(task.parameters, ExploreParameters)]
+                self._explored.append(frozenset(each.walker.temperature_kelvin for each in walkers))
+                if self._settings is not None and self._explored[-1] != self._settings[0]:
+                    planned, wanted = sorted(self._explored[-1]), sorted(self._settings[0])
+                    self.violations.append(f"walkers are planned at {planned} K, and {wanted} K are in force")
+            case ev.CycleClosed(summary=summary) if not summary.bootstrap:
+                self._cycles = (self._cycles[0] + 1, self._cycles[1])
+            case ev.CampaignReopened() if event.first_cycle:
+                self._cycles = (0, event.first_cycle)
+            case ev.VerdictReached(verdict=Verdict.BUDGET_EXHAUSTED) if self._settings is not None:
+                if self._cycles[0] < self._settings[1]:
+                    self.violations.append(
+                        f"{self._cycles[0]} cycles are called enough, of {self._settings[1]} in force"
+                    )
+            case ev.VerdictReached(verdict=Verdict.CONVERGED) if self._settings is not None:
+                if not all(self._settings[0] <= kelvin for kelvin in self._explored[-2:]):
+                    self.violations.append(f"converged, and {sorted(self._settings[0])} K were not walked twice")
+            case _:
+                pass
 
     def _judge_outcome(self, event: ev.Event) -> None:
         """Whatever lies in the outbox: what is an event is this campaign's, and has what the next phase needs."""

@@ -19,6 +19,7 @@ from mlip_autopipec.data_models.outcome import Ending, Outcome
 from mlip_autopipec.data_models.state import Batch, BatchStatus, WorkflowState
 from mlip_autopipec.data_models.task import Input, Task
 from mlip_autopipec.errors import TransientError
+from mlip_autopipec.orchestration.changing import taking
 from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.loop import WorkflowManager
 from mlip_autopipec.orchestration.outcomes import judge_outcome
@@ -349,6 +350,34 @@ class ReadsNoForeignLines(SlurmScheduler):
         if section is not None and any(line.startswith("Notice") for line in section.text.splitlines()):
             raise TransientError("squeue's answer cannot be read")
         return said
+
+
+class PlansByTheSettingsOfBefore(WorkflowManager):
+    """Takes what was decided before the settings changed for what they want now."""
+
+    def _is_of_before(self, *_: object) -> bool:
+        return False
+
+
+class ReadsItsSettingsOnce(WorkflowManager):
+    """Writes other settings down, and goes by those that it began with."""
+
+    def __init__(self, **parts: Any) -> None:
+        super().__init__(**{**parts, "configure": None})
+
+
+def leaves_the_file_to_the_next(state: WorkflowState, *others: Any, **_: object) -> tuple[ev.Event, ...]:
+    """What a daemon takes at its start that knows a changed file by reload alone."""
+    settings = others[-1]
+    return () if state.settings or settings is None else (settings,)
+
+
+def counts_quiet_cycles_of_before(*what: Any) -> tuple[ev.Event, ...]:
+    """A change by which walkers go elsewhere, and a campaign that was quiet before is quiet still."""
+    return tuple(
+        event.model_copy(update={"quiet_from": None}) if isinstance(event, ev.SettingsTaken) else event
+        for event in taking(*what)
+    )
 
 
 def ignores_the_mended_file(*_: object) -> tuple[ev.Event, ...]:

@@ -13,6 +13,8 @@ SEEDS = range(300)
 SEEDS_SLOW, SEEDS_LATE, SEEDS_ROUNDS = SEEDS[0::8], SEEDS[4::8], SEEDS[0::3]
 #: From the first that goes on from a verdict after whole cycles.
 SEEDS_REOPENED = SEEDS[14:]
+#: Where people change the site file.
+SEEDS_EDITED = range(2, 300, 7)
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,16 @@ PLANTED = {
         Parts(runners=bugs.amnesic_runners), "reads [], expected", SEEDS_REOPENED
     ),
     "loses a label when reopened": Planted(Parts(runners=bugs.label_losing_runners), "does not read", SEEDS_REOPENED),
+    "plans by the settings of before": Planted(
+        Parts(manager=bugs.PlansByTheSettingsOfBefore), "K are in force", SEEDS_EDITED
+    ),
+    "reads its settings once": Planted(Parts(manager=bugs.ReadsItsSettingsOnce), "in force", SEEDS_EDITED),
+    "leaves the file to the next": Planted(
+        Parts(restart=bugs.leaves_the_file_to_the_next), "goes by the old one", SEEDS_EDITED
+    ),
+    "counts quiet cycles of before": Planted(
+        Parts(taking=bugs.counts_quiet_cycles_of_before), "were not walked twice", SEEDS_EDITED
+    ),
     "counts a halt as completion": Planted(Parts(runners=bugs.hasty_runners), "converged, and walkers ended so"),
 }
 

@@ -32,6 +32,7 @@ def always(campaign: Walk) -> Iterator[ev.Event]:
     yield ev.Resumed(at=at, by=ADA)
     yield ev.ClockStepped(at=at, by_s=3600)
     yield ev.TasksCancelled(at=at, tasks=("c000.calculation.0000-000000",), by=ADA, reason="enough")
+    yield ev.SettingsTaken(at=at, by=ADA, config_sha256="1", settings={"campaign": {"name": "copper"}})
     yield ev.OrphansSeen(at=at, jobs=(ev.QueuedJob(uid="copper-3f9a1c.c000.training.b00", job_id="9"),))
     yield ev.JournalRepaired(at=at, kept_as="journal.torn", bytes_cut=3)
     yield ev.JournalRebuilt(at=at, events=3, kept_as="journal.damaged-1", unused=("copper-3f9a1c.c009.training.b00",))

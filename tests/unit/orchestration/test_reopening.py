@@ -1,4 +1,4 @@
-"""No verdict is a grave: a campaign goes on from all of them but converged, and nothing is lost."""
+"""No verdict is a grave: a campaign goes on from all of them, and nothing is lost."""
 
 import pytest
 from machine_stand import ADA, walk
@@ -7,7 +7,6 @@ from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary
 from mlip_autopipec.data_models.state import Stage, TaskStatus, WorkflowState
-from mlip_autopipec.errors import IllegalTransition
 from mlip_autopipec.orchestration.machine import can_reopen, is_stale
 from mlip_autopipec.orchestration.restart import after_change, onward_words, reopened
 from mlip_autopipec.telling.describe import describe
@@ -108,19 +107,27 @@ def test_a_bootstrap_that_gave_no_potential_is_made_again() -> None:
 
 
 @pytest.mark.parametrize("verdict", Verdict)
-def test_every_verdict_but_converged_is_gone_on_from_and_says_how(verdict: Verdict) -> None:
-    """A verdict that is added to the list goes on by itself."""
+def test_every_verdict_is_gone_on_from_and_says_how(verdict: Verdict) -> None:
+    """A verdict that is added to the list goes on by itself. A converged campaign says so only where it is asked."""
     campaign = walk()
     said = ev.VerdictReached(at=campaign.now, verdict=verdict, reason="so it is")
     state = campaign.tell(said)
-    goes_on = verdict is not Verdict.CONVERGED
     event = reopened(state, campaign.now, ADA, "mended")
-    assert can_reopen(state) is goes_on
-    assert is_stale(state, event) is not goes_on
-    assert bool(onward_words(verdict)) is goes_on
-    assert ("autopipecctl reopen" in describe(said)) is goes_on
-    if goes_on:
-        assert campaign.tell(event).status == "running"
-    else:
-        with pytest.raises(IllegalTransition):
-            campaign.tell(event)
+    assert can_reopen(state)
+    assert not is_stale(state, event)
+    assert "autopipecctl reopen" in onward_words(verdict)
+    assert ("autopipecctl reopen" in describe(said)) is (verdict is not Verdict.CONVERGED)
+    assert campaign.tell(event).status == "running"
+
+
+def test_a_converged_campaign_that_is_reopened_shows_it_anew() -> None:
+    """Labels, data sets and potential stay; two further quiet cycles are walked before it converges again."""
+    campaign = walk()
+    before = campaign.until(lambda state: state.stage is Stage.ENDED)
+    assert before.verdict is Verdict.CONVERGED
+    reopen(campaign)
+    after = campaign.until(lambda state: state.stage is Stage.ENDED)
+    assert after.verdict is Verdict.CONVERGED
+    assert len(after.cycles) == len(before.cycles) + 2
+    assert after.datasets[: len(before.datasets)] == before.datasets
+    assert after.potential is not None

@@ -47,6 +47,24 @@ OTHERS: list[tuple[ev.Event, str]] = [
         ev.EffectDeferred(at=AT, subject="batch:u", message="limit", until=AT + timedelta(minutes=5)),
         "batch:u is put off until 12:05:00 UTC: limit",
     ),
+    (
+        ev.SettingsTaken(at=AT, by=ACTOR, config_sha256="c", settings={}),
+        "the site file's settings are in force",
+    ),
+    (
+        ev.SettingsTaken(
+            at=AT,
+            by=ACTOR,
+            reason="more",
+            config_sha256="c",
+            settings={},
+            changes=(
+                ev.SettingChange(key="convergence.cycles_max", before=30, after=40),
+                ev.SettingChange(key="site.grace", before="1 min", after=None),
+            ),
+        ),
+        "settings changed by ada: more: convergence.cycles_max: 30 → 40; site.grace: 1 min → nothing",
+    ),
     (ev.SiteChanged(at=AT, health=ev.SiteHealth.OK), "the site is ok"),
     (ev.SiteChanged(at=AT, health=ev.SiteHealth.DEGRADED, message="no route"), "the site is degraded: no route"),
     (ev.SitePrepared(at=AT), "the site is prepared"),

@@ -1,0 +1,237 @@
+"""changing: what a campaign makes of another site file, or of `set`, while it goes on. Pure.
+
+Settings in force are a fold over the journal like everything else: those of the site file that was last taken, with
+what `set` has said beside it. So a daemon that is killed anywhere in a reload has either taken the file or not, and the
+next one compares the file with what is in force, whatever was lost.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import JsonValue
+
+from mlip_autopipec.config.changes import (
+    Difference,
+    Progress,
+    Settings,
+    asks_for_more,
+    checked,
+    config_of,
+    differences,
+    merged,
+    note_of,
+    objection,
+    path_of,
+    rule_of,
+    settings_of,
+    value_at,
+    waits,
+    whole,
+    with_value,
+)
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.config.shape import keys
+from mlip_autopipec.contract.mistakes import KeyPath, clipped, dotted, nearest
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.errors import ConfigurationError
+from mlip_autopipec.orchestration.machine import evolve
+from mlip_autopipec.orchestration.policy import Policy
+from mlip_autopipec.orchestration.restart import after_change
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a site file would change, and what of it may not be."""
+
+    settings: Settings
+    overrides: Mapping[str, JsonValue]
+    changes: tuple[ev.SettingChange, ...]
+    #: Left to the next start, with the reason.
+    waiting: tuple[tuple[ev.SettingChange, str], ...] = ()
+    #: What may not change now, with the reason. If there is any, nothing is taken.
+    refused: tuple[tuple[ev.SettingChange, str], ...] = ()
+    #: What `set` had said, and the file says otherwise now.
+    given_way: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    #: Whether walkers go where none went before.
+    more: bool = False
+
+    def is_news(self, state: WorkflowState) -> bool:
+        """Whether anything of it is to be written down."""
+        return (self.settings, self.overrides) != (state.settings, state.overrides)
+
+    def words(self) -> tuple[str, ...]:
+        """All of it, one line each."""
+        return (
+            *(f"refused: {change_words(change)}: {why}" for change, why in self.refused),
+            *(change_words(change) for change in self.changes),
+            *(f"waits for the next start: {change_words(change)}: {why}" for change, why in self.waiting),
+            *(f"{key} was set by hand, and follows the site file again" for key in self.given_way),
+            *self.notes,
+        )
+
+    def refusal(self, source: str) -> ConfigurationError | None:
+        """The error that tells what may not change; None if all may."""
+        if not self.refused:
+            return None
+        told = "\n".join(f"- {change_words(change)}: {why}" for change, why in self.refused)
+        return ConfigurationError(
+            f"{source} changes what this campaign cannot change, so nothing of it is taken:\n{told}"
+        )
+
+
+def change_words(change: ev.SettingChange) -> str:
+    """A change as `convergence.cycles_max: 30 → 40`."""
+    return f"{change.key}: {_shown(change.before)} → {_shown(change.after)}"
+
+
+def _shown(value: JsonValue) -> str:
+    return "nothing" if value is None else clipped(value if isinstance(value, str) else json.dumps(value))
+
+
+def progress_of(state: WorkflowState, *, starting: bool) -> Progress:
+    """How far the campaign is, as far as changes ask."""
+    calculations = (record.task.phase is Phase.CALCULATION for record in state.tasks.values())
+    planned = state.current_phase is Phase.CALCULATION or Phase.CALCULATION in state.digests
+    labels = bool(state.datasets or state.cycles or state.quarantine) or planned or any(calculations)
+    return Progress(has_labels=labels, has_potential=state.potential is not None, starting=starting)
+
+
+def change_to(state: WorkflowState, config: WorkflowConfig, *, starting: bool) -> Change | None:
+    """What taking this site file would change; None if it says what is in force.
+
+    A campaign of before settings were kept has nothing to compare with: whatever the file says is taken.
+    """
+    settings = settings_of(config)
+    if not state.settings:
+        return Change(settings, {}, ())
+    progress = progress_of(state, starting=starting)
+    old, taken = whole(state.settings), dict(settings)
+    changes: list[ev.SettingChange] = []
+    waiting: list[tuple[ev.SettingChange, str]] = []
+    refused: list[tuple[ev.SettingChange, str]] = []
+    notes: list[str] = []
+    for found in differences(old, whole(settings)):
+        change = _change(found)
+        if (why := objection(found.path, progress)) is not None:
+            refused.append((change, why))
+        elif waits(found.path, progress):
+            rule = rule_of(found.path)
+            waiting.append((change, rule.why if rule is not None else ""))
+        else:
+            changes.append(change)
+            if note := note_of(found.path, progress):
+                notes.append(f"{change.key} {note}")
+    for change, _ in waiting:
+        path = _settled(path_of(change.key))
+        taken = with_value(taken, path, value_at(old, path))
+    kept = {key: value for key, value in state.overrides.items() if _untouched(key, old, whole(settings), value)}
+    given_way = tuple(key for key in state.overrides if key not in kept)
+    if not waiting and not refused and not given_way and settings == state.settings:
+        return None
+    effect = merged(taken, kept)
+    more = asks_for_more(merged(state.settings, state.overrides), effect) if not refused else False
+    return Change(taken, kept, tuple(changes), tuple(waiting), tuple(refused), given_way, tuple(notes), more)
+
+
+def _settled(path: KeyPath) -> KeyPath:
+    """Of a section with kinds the whole is kept: one kind's keys mean nothing beside another's."""
+    return path[:2] if path[:2] in {("site", "transport"), ("site", "scheduler")} else path
+
+
+def _untouched(key: str, old: Settings, new: Settings, value: JsonValue) -> bool:
+    """Whether the file says of this key what it said when the key was set by hand."""
+    path = path_of(key)
+    return value_at(old, path) == value_at(new, path) != value
+
+
+def _change(found: Difference) -> ev.SettingChange:
+    return ev.SettingChange(key=dotted(found.path), before=found.before, after=found.after)
+
+
+def change_by_hand(state: WorkflowState, key: str, value: JsonValue) -> Change | None:
+    """What `set KEY VALUE` would change; None if it is so already. Raises ConfigurationError for what cannot be set."""
+    if not state.settings:
+        raise ConfigurationError("the settings in force are not known yet: start the daemon once with its site file")
+    now = merged(state.settings, state.overrides)
+    try:
+        path = path_of(key)
+        effect = with_value(now, path, value)
+    except ValueError as error:
+        raise ConfigurationError(f"{key}: {error}{_meant(key)}") from error
+    progress = progress_of(state, starting=False)
+    _require_free(path, progress)
+    checked(effect, now, f"set {key}")
+    found = tuple(differences(whole(now), whole(effect)))
+    if not found:
+        return None
+    for each in found:
+        _require_free(each.path, progress)
+    overrides = {name: kept for name, kept in state.overrides.items() if not _under(name, key)}
+    if value_at(whole(state.settings), path) != value_at(whole(effect), path):
+        overrides[key] = value
+    more = asks_for_more(now, effect)
+    return Change(state.settings, overrides, tuple(_change(each) for each in found), more=more)
+
+
+def _require_free(path: KeyPath, progress: Progress) -> None:
+    """Raise ConfigurationError for a key that there is not, or that a running campaign cannot change."""
+    if rule_of(path) is None:
+        raise ConfigurationError(f"{dotted(path)}: no such key{_meant(dotted(path))}")
+    if (why := objection(path, progress)) is not None:
+        raise ConfigurationError(f"{dotted(path)} cannot change now: {why}")
+    if waits(path, progress) and (rule := rule_of(path)) is not None:
+        raise ConfigurationError(f"{dotted(path)} changes with the site file and a new start: {rule.why}")
+
+
+def _under(name: str, key: str) -> bool:
+    return name == key or name.startswith((f"{key}.", f"{key}["))
+
+
+def _meant(key: str) -> str:
+    near = nearest(key, {dotted(path) for path in keys(WorkflowConfig)})
+    return f"; did you mean {near!r}?" if near else ""
+
+
+def taken(
+    state: WorkflowState, change: Change, config_sha256: str, now: datetime, by: ev.Actor, reason: str
+) -> ev.SettingsTaken:
+    """The event with which a change is in force."""
+    exploring = state.current_phase is Phase.EXPLORATION or Phase.EXPLORATION in state.digests
+    return ev.SettingsTaken(
+        at=now,
+        by=by,
+        reason=reason,
+        config_sha256=config_sha256,
+        settings=dict(change.settings),
+        overrides=dict(change.overrides),
+        changes=change.changes,
+        quiet_from=state.cycle_index + exploring if change.more else None,
+    )
+
+
+def taking(
+    state: WorkflowState, change: Change, config_sha256: str, now: datetime, by: ev.Actor, reason: str = ""
+) -> tuple[ev.Event, ...]:
+    """Every event of a change that a running campaign takes, for one and the same turn of its loop."""
+    event = taken(state, change, config_sha256, now, by, reason)
+    policy = Policy.from_config(in_force(evolve(state, event)))
+    return tuple(after_change(state, "", policy, now, by, event))
+
+
+def in_force(state: WorkflowState) -> WorkflowConfig:
+    """The configuration that the journal says. Raises ValueError where it says none, or one of another schema."""
+    if not state.settings:
+        raise ValueError("no settings are in force yet")
+    return config_of(merged(state.settings, state.overrides))
+
+
+def override_words(state: WorkflowState) -> Iterator[str]:
+    """What `set` has said beside the site file."""
+    for key, value in state.overrides.items():
+        said = _shown(value_at(whole(state.settings), path_of(key)))
+        yield f"{key} is {_shown(value)} by hand (the site file says {said})"
