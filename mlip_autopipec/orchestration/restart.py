@@ -45,11 +45,9 @@ def _onward(
 
 
 def onward_words(verdict: Verdict | None) -> str:
-    """How to go on from a verdict, as one sentence; empty where there is none."""
-    if verdict is None:
+    """How to go on from a verdict, as one sentence; empty where there is none, and of what was wanted."""
+    if verdict is None or verdict is Verdict.CONVERGED:
         return ""
-    if verdict is Verdict.CONVERGED:
-        return "To ask for more: autopipecctl reopen --reason WHY, or a site file that asks for more."
     return (
         "To go on from here: autopipecctl reopen --reason WHY, or start the daemon with a mended or larger site file."
     )

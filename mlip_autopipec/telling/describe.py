@@ -7,7 +7,6 @@ from mlip_autopipec.contract.explore import ExploreParameters
 from mlip_autopipec.data_models import digest as dg
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models import outcome as oc
-from mlip_autopipec.data_models.base import Verdict
 from mlip_autopipec.data_models.state import TaskRecord, WorkflowState
 from mlip_autopipec.orchestration.changing import change_words
 from mlip_autopipec.orchestration.contract import INTEGER_MAX
@@ -71,7 +70,7 @@ def _words(event: ev.Event, state: WorkflowState | None) -> str:  # noqa: C901, 
         case ev.CycleClosed():
             return _summary(event.summary)
         case ev.VerdictReached():
-            onward = onward_words(event.verdict) if event.verdict is not Verdict.CONVERGED else ""
+            onward = onward_words(event.verdict)
             return f"verdict {event.verdict}: {event.reason}{'. ' if onward else ''}{onward}"
         case ev.CampaignReopened():
             return f"the campaign is reopened{_by(event.by)}{_because(event.reason)}"

@@ -86,14 +86,14 @@ def test_a_file_is_taken_while_the_daemon_runs_and_survives_kill_9(
     assert "says what is in force" in ctl(site_file, "reload")
     assert "convergence.cycles_max: 6 → 9" in ctl(site_file, "set", "convergence.cycles_max", "9")
     assert "convergence.cycles_max is 9 by hand" in ctl(site_file, "status")
-    assert "'cycles_max'" in ctl(site_file, "set", "convergence.cycle_max", "9", code=5)
+    assert "'convergence.cycles_max'" in ctl(site_file, "set", "convergence.cycle_max", "9", code=5)
     assert [event.reason for event in taken(site_file)] == ["", "hotter", ""]
     daemon.kill()
     daemon.communicate(timeout=30)
     assert "says what is in force" in ctl(site_file, "reload", "--dry-run")
-    with start(site_file) as later:
-        later.terminate()
-        later.communicate(timeout=60)
+    later = start(site_file)
+    later.terminate()
+    later.communicate(timeout=60)
     assert len(taken(site_file)) == 3
     config = in_force(replay(site_file.parent / "campaign" / "journal"))
     assert config.exploration.walkers[0].temperatures_kelvin == (300, 900, 1200)
@@ -113,7 +113,7 @@ def test_sighup_takes_the_file_or_tells_why_not(site_file: Path, daemon: "subpro
     edit(site_file, "name: other", "nome: small")
     daemon.send_signal(signal.SIGHUP)
     wait_for(lambda: "nome" in log.read_text())
-    assert len(taken(site_file)) == 2
+    assert len([event for event in taken(site_file) if event.changes]) == 1
 
 
 def test_a_start_refuses_what_a_reload_refuses(site_file: Path, daemon: "subprocess.Popen[str]") -> None:
