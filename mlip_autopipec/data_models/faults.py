@@ -406,7 +406,10 @@ file, goes on. |
 | program | A bug: the daemon ends with 70, and its journal is whole. |
 
 What no row knows is no task's at first: a refusal that nobody knows is tried three times, and three equal failures in \
-a row, of different tasks, pause the campaign for a person, before any of them is given up.
+a row, of different tasks, pause the campaign for a person, before any of them is given up. Where all the tasks of a \
+phase die so, such as the one of training or selection, no other task can tell whose fault it is: three attempts count \
+as a row then, beyond the task's own bound. What is refused as `bad_input` the work half has explained in its own \
+words: such a task is given up.
 """
 
 

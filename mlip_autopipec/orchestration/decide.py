@@ -32,7 +32,7 @@ from mlip_autopipec.data_models.state import Batch, BatchStatus, Stage, TaskReco
 from mlip_autopipec.orchestration.adoption import check_tasks, refusal
 from mlip_autopipec.orchestration.census import census
 from mlip_autopipec.orchestration.first_labels import check, contradiction, property_tasks
-from mlip_autopipec.orchestration.machine import ENDED, complaint_of
+from mlip_autopipec.orchestration.machine import ENDED, ROW_MAX, complaint_of, unknown_attempts
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.orchestration.strategies import (
     closed,
@@ -127,8 +127,9 @@ def _work(state: WorkflowState, policy: Policy, now: datetime) -> Iterator[Comma
     attempts_max, failed = policy.convergence.attempts_max, TaskStatus.FAILED
     open_tasks: list[TaskRecord] = []
     given_up: list[TaskRecord] = []
+    again = _tried_all_the_same(state)
     for record in census(state).open:
-        is_over = record.status is failed and not may_try_again(record, attempts_max)
+        is_over = record.status is failed and not may_try_again(record, attempts_max) and record.task.id not in again
         (given_up if is_over else open_tasks).append(record)
     doubtful = _in_doubt(state)
     for record in given_up[:_GIVEN_UP_AT_A_TIME_MAX]:
@@ -170,6 +171,13 @@ def _in_doubt(state: WorkflowState) -> frozenset[str]:
     others = (record for record in state.tasks.values() if record.task.id not in tasks)
     undecided = complaint_of(state) or any(record.status in _UNDECIDED for record in others)
     return tasks if undecided else frozenset()
+
+
+def _tried_all_the_same(state: WorkflowState) -> frozenset[str]:
+    """Tasks beyond their bounds that are all of a phase: a person is asked after as many attempts as of a whole row."""
+    return (
+        frozenset(state.row.tasks) if state.row is not None and 0 < unknown_attempts(state) < ROW_MAX else frozenset()
+    )
 
 
 def _begin(state: WorkflowState, open_tasks: list[TaskRecord], policy: Policy) -> Iterator[BeginBatch]:

@@ -48,6 +48,7 @@ from mlip_autopipec.data_models.state import (
     WorkflowState,
 )
 from mlip_autopipec.errors import IllegalTransition
+from mlip_autopipec.orchestration.census import census
 from mlip_autopipec.orchestration.lives import BATCH_LIFE, TASK_LIFE
 from mlip_autopipec.orchestration.story import story
 
@@ -77,6 +78,8 @@ ENDED = frozenset(status for status, row in TASK_LIFE.items() if status is not N
 
 #: So many equal failures in a row, of causes that nobody knows, are no task's.
 ROW_MAX = 3
+#: What says nothing of its cause, not even in the work half's own words.
+_UNKNOWN = SUSPECT - {Reason.BAD_INPUT}
 #: A refusal in words that nobody knows is for a person after so many tries.
 UNKNOWN_REFUSALS_MAX = 3
 #: How long a site in trouble and an unfit node are left alone at first, and at most; each time twice as long.
@@ -202,12 +205,52 @@ def can_reopen(state: WorkflowState) -> bool:
 
 def complaint_of(state: WorkflowState) -> str:
     """What a person must mend before anything new is submitted, in words; empty if there is nothing."""
-    if state.complaint or state.row is None or len(state.row.sources) < ROW_MAX:
+    if state.complaint or state.row is None:
         return state.complaint
+    onward = "Mend what it names, then autopipecctl resume, or start again with a mended site file"
+    if (attempts := unknown_attempts(state)) >= ROW_MAX:
+        tasks = state.row.tasks
+        whose = f"{tasks[0]}, the only task" if len(tasks) == 1 else f"{', '.join(tasks)}, all the tasks"
+        return (
+            f"{attempts} attempts of {whose} of its phase, ended in words that nobody knows, so that it may be no fault"
+            f" of the task. The last: {state.row.message}. {onward}"
+        )
+    if len(state.row.sources) < ROW_MAX:
+        return ""
     return (
         f"{len(state.row.sources)} attempts in a row ended the same way, so that it is no task's own fault:"
-        f" {state.row.message}. Mend what it names, then autopipecctl resume, or start again with a mended site file"
+        f" {state.row.message}. {onward}"
     )
+
+
+def unknown_attempts(state: WorkflowState) -> int:
+    """Attempts in a row of unknown causes, where every task of the phase had one: no other can tell whose they are.
+
+    0 where another could. What the work half itself has refused (`bad_input`) it has explained, and a second attempt
+    would say it again.
+    """
+    if state.row is None or len(state.row.tasks) >= ROW_MAX:
+        return 0
+    if sum(census(state).own.values()) != len(state.row.tasks):
+        return 0
+    records = [state.tasks.get(name) for name in state.row.tasks]
+    here = (state.cycle_index, state.current_phase)
+    own = [record for record in records if record and (record.task.cycle, record.task.phase) == here]
+    if len(own) < len(records) or any(record.cancelled for record in own):
+        return 0
+    alike = None if len(own) == 1 else state.row.signature
+    return sum(_unknown_at_the_end(record, alike) for record in own)
+
+
+def _unknown_at_the_end(record: TaskRecord, words: str | None) -> int:
+    """How many of the last failures are of unknown causes; of these words, unless any will do."""
+    number = 0
+    for failure in reversed(record.failures):
+        other = words is not None and _signature(failure) != words
+        if failure.reason not in _UNKNOWN or failure.message == ev.REBUILT or other:
+            break
+        number += 1
+    return number
 
 
 def is_resumable(state: WorkflowState) -> bool:
@@ -604,10 +647,11 @@ def _resumed(state: WorkflowState, event: ev.Resumed) -> WorkflowState:
     if state.doubt is not None and state.doubt.accepted_by is None:
         accepted = {"accepted_by": event.by, "accepted_because": event.reason}
         update |= {"doubt": state.doubt.model_copy(update=accepted), "phase_started_at": event.at}
-    tasks = dict(state.tasks)
+    tasks, anyhow = dict(state.tasks), unknown_attempts(state) > 0
     for name in state.row.tasks if state.row is not None else ():
         if name in tasks:
-            tasks[name] = _forgiven(state, event, tasks[name], cast("FailureRow", state.row).signature)
+            words = None if anyhow else cast("FailureRow", state.row).signature
+            tasks[name] = _forgiven(state, event, tasks[name], words)
     return _mended(state).model_copy(update={**update, "tasks": tasks})
 
 
@@ -616,9 +660,13 @@ def _mended(state: WorkflowState) -> WorkflowState:
     return state.model_copy(update={"row": None, "complaint": "", "trouble": None, "nodes": {}})
 
 
-def _forgiven(state: WorkflowState, event: ev.Event, record: TaskRecord, words: str) -> TaskRecord:
-    """Without the failures of these words."""
-    failures = tuple(each for each in record.failures if _signature(each) != words)
+def _forgiven(state: WorkflowState, event: ev.Event, record: TaskRecord, words: str | None) -> TaskRecord:
+    """Without the failures of these words; None: of all unknown causes."""
+    failures = tuple(
+        each
+        for each in record.failures
+        if (each.reason not in _UNKNOWN if words is None else _signature(each) != words)
+    )
     anew = record.status is TaskStatus.FAILED and not failures
     forgiven = record.model_copy(update={"failures": failures})
     return _freed(state, event, forgiven) if anew else forgiven

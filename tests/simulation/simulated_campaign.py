@@ -605,6 +605,8 @@ class Judge:
         self._cancelled: set[str] = set()
         self._given_up: set[str] = set()
         self._row = _Row()
+        self._alone = ""  # the only task of the phase
+        self._riddles = 0  # its last attempts, as many as ended in words that nobody knows
         self._unfit: dict[str, list[float]] = {}  # when each node was known to be sick, by a clock that nobody sets
         self._deadline = deadline
         self._campaign = ""
@@ -816,9 +818,11 @@ class Judge:
         """What begins anew, or was seen to by a person."""
         match event:
             case ev.PhaseStarted() | ev.PhaseEnded() | ev.Resumed():
-                self._row = _Row()
+                self._row, self._riddles = _Row(), 0
+                if isinstance(event, ev.PhaseStarted):
+                    self._alone = event.tasks[0].id if len(event.tasks) == 1 else ""
             case ev.CampaignReopened():
-                self._row = _Row()
+                self._row, self._riddles = _Row(), 0
                 self._cancelled -= self._given_up  # they are wanted again
                 self._given_up = set()
             case ev.TaskRetried():
@@ -834,6 +838,8 @@ class Judge:
         self._blamed.setdefault(task, set()).add(MENDERS[reason])
         if task in self._cancelled:
             return
+        if task == self._alone:
+            self._riddles = self._riddles + 1 if reason in SUSPECT - {Reason.BAD_INPUT} else 0
         if reason in SUSPECT:
             self._row = self._row.longer(task, signature(f"{reason}: {message}"))
         elif MENDERS[reason] is Mender.TASK:
@@ -842,6 +848,9 @@ class Judge:
     def _judge_given_up(self, event: ev.TaskQuarantined) -> None:
         if Mender.TASK not in self._blamed.get(event.task, set()):
             self.violations.append(f"{event.task} is given up, and no failure of it was its own: {event.message}")
+        if event.task == self._alone and self._riddles:
+            words = f"{self._riddles} attempts in words that nobody knows, alone in its phase, and nobody was asked"
+            self.violations.append(f"{event.task} is given up after {words}")
         if event.task in self._row.tasks and len(self._row.tasks) >= _ROW_MAX:
             self.violations.append(
                 f"{event.task} is given up after {len(self._row.tasks)} equal failures in a row, and nobody was asked"

@@ -79,6 +79,9 @@ PLANTED = {
     "asks nobody": Planted(
         Parts(manager=bugs.AsksNobody, rates=FaultRates(broken=0.1)), "in a row, and nobody was asked"
     ),
+    "blames who is alone": Planted(
+        Parts(manager=bugs.BlamesWhoIsAlone, rates=FaultRates(broken=0.1)), "alone in its phase, and nobody was asked"
+    ),
     "reads the site file once": Planted(Parts(site=behind_slurm(bugs.ReadsTheSiteFileOnce)), "was mended before"),
     "reads no foreign lines": Planted(Parts(site=behind_slurm(bugs.ReadsNoForeignLines)), "no verdict"),
     "forgets data sets when reopened": Planted(

@@ -15,9 +15,12 @@ from mlip_autopipec.orchestration.explain import explain
 from mlip_autopipec.orchestration.machine import _with_failure, complaint_of, is_resumable, is_stale
 from mlip_autopipec.orchestration.outcomes import judge_outcome
 from mlip_autopipec.orchestration.restart import after_change
+from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.ports import Rejected
+from mlip_autopipec.testing.examples import copper_config
 from mlip_autopipec.testing.walk import Walk
 
+FCC = {"structure": "fcc", "elements": ["Cu"], "lattice_constant_angstrom": 3.61}
 MIAN = "sbatch: error: invalid partition specified: mian"
 
 
@@ -290,6 +293,100 @@ def test_the_last_tasks_of_a_phase_are_given_up_when_nobody_is_left_to_tell() ->
     campaign = walk()
     campaign.submitted(Phase.GENERATION)
     lost(campaign, 0, Reason.BAD_INPUT, "no prototype")
+    assert "QuarantineTask" in kinds(campaign)
+
+
+def alone(phase: Phase) -> Walk:
+    """A phase of one task, with its first attempt live."""
+    campaign = walk()
+    campaign.submitted(phase, cycle=1 if phase is Phase.SELECTION else 0)
+    assert len(campaign.state.own_tasks) == 1
+    return campaign
+
+
+def dies(campaign: Walk, reason: Reason, message: str) -> WorkflowState:
+    """The live attempt of the only task ends without an outcome; the next one is submitted if there is to be one."""
+    state = lost(campaign, 0, reason, message)
+    if "BeginBatch" in kinds(campaign):
+        state = campaign.until(lambda state: bool(state.batches))
+    return state
+
+
+@pytest.mark.parametrize("phase", [Phase.GENERATION, Phase.SELECTION, Phase.TRAINING])
+@pytest.mark.parametrize("reason", [Reason.CRASHED, Reason.LOST, Reason.BAD_OUTCOME])
+def test_a_phase_of_one_task_that_dies_in_unknown_words_is_for_a_person(phase: Phase, reason: Reason) -> None:
+    """After three attempts, whatever the task's own bound is: no verdict, and the words, the task and the remedy."""
+    campaign = alone(phase)
+    (task,) = (record.task.id for record in campaign.state.own_tasks)
+    for number in range(3):
+        assert not complaint_of(campaign.state)
+        state = dies(campaign, reason, f"attempt {number}: undefined symbol: cblas_dgemm")
+        assert not {"QuarantineTask", "ReachVerdict"} & set(kinds(campaign))
+    said = complaint_of(state)
+    assert f"3 attempts of {task}, the only task of its phase" in said
+    assert "attempt 2: undefined symbol: cblas_dgemm" in said
+    assert "autopipecctl resume" in said
+    assert kinds(campaign) == ["PauseCampaign"]
+    campaign.tell(campaign.follow(campaign.commands()[0]))
+    assert kinds(campaign) == []
+    assert said in " ".join(explain(campaign.state, campaign.policy, campaign.now))
+    state = campaign.tell(ev.Resumed(at=campaign.now, by=ADA))
+    assert [record.failures for record in state.own_tasks] == [()]
+    assert kinds(campaign) == ["BeginBatch"]
+
+
+def test_a_task_alone_that_dies_in_other_words_each_time_is_for_a_person_too() -> None:
+    """Nobody knows any of them; resume takes all of them back."""
+    campaign = alone(Phase.TRAINING)
+    for message in ("undefined symbol", "Segmentation fault", "Illegal something"):
+        assert not {"QuarantineTask", "ReachVerdict"} & set(kinds(campaign))
+        state = dies(campaign, Reason.CRASHED, message)
+    assert "Illegal something" in complaint_of(state)
+    campaign.tell(campaign.follow(campaign.commands()[0]))
+    state = campaign.tell(ev.Resumed(at=campaign.now, by=ADA))
+    assert [record.failures for record in state.own_tasks] == [()]
+
+
+def test_two_tasks_that_are_all_of_a_phase_and_die_alike_are_for_a_person() -> None:
+    """There is no third that could tell."""
+    two = [{"prototype": FCC, "temperatures_kelvin": [300, 900], "steps": 1500, "timestep_fs": 2}]
+    config = copper_config(exploration={"walkers": two})
+    campaign = Walk(config, phase_runners(config))
+    campaign.submitted(Phase.EXPLORATION, cycle=1)
+    assert len(campaign.state.own_tasks) == 2
+    batch = next(iter(campaign.state.batches.values()))
+    for index in sorted(batch.live):
+        lost(campaign, index, Reason.CRASHED, "undefined symbol")
+    assert not complaint_of(campaign.state)
+    campaign.until(lambda state: bool(state.batches))
+    state = lost(campaign, 0, Reason.CRASHED, "undefined symbol")
+    assert "3 attempts" in complaint_of(state)
+    assert "QuarantineTask" not in kinds(campaign)
+
+
+def test_a_task_alone_that_cannot_be_done_as_asked_is_given_up() -> None:
+    """The work half's own words say why, and another attempt would say them again."""
+    campaign = alone(Phase.TRAINING)
+    dies(campaign, Reason.BAD_INPUT, "labels of 2 different settings")
+    assert "QuarantineTask" in kinds(campaign)
+
+
+def test_a_task_alone_is_given_up_by_causes_that_are_known() -> None:
+    """Its own bound holds for them, and unknown ones before them do not count."""
+    campaign = alone(Phase.TRAINING)
+    dies(campaign, Reason.CRASHED, "undefined symbol")
+    dies(campaign, Reason.NUMERICAL, "no coefficients")
+    assert "QuarantineTask" in kinds(campaign)
+
+
+def test_a_task_alone_that_a_person_has_cancelled_is_no_riddle() -> None:
+    """It gets no other attempt."""
+    campaign = alone(Phase.TRAINING)
+    (task,) = (record.task.id for record in campaign.state.own_tasks)
+    dies(campaign, Reason.CRASHED, "undefined symbol")
+    campaign.tell(ev.TasksCancelled(at=campaign.now, tasks=(task,), by=ADA))
+    lost(campaign, 0, Reason.CRASHED, "undefined symbol")
+    assert not complaint_of(campaign.state)
     assert "QuarantineTask" in kinds(campaign)
 
 
