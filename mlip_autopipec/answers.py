@@ -74,6 +74,13 @@ class ReportWritten(Model):
     path: str
 
 
+class FiguresWritten(Model):
+    """Where the figures of a report are: each as SVG, and its numbers as CSV."""
+
+    version: Literal[1] = 1
+    files: tuple[str, ...]
+
+
 #: Command → what it answers. Of a command with two answers, the second stands under its option.
 ANSWERS: Mapping[str, Any] = {
     "status": Status,
@@ -98,6 +105,7 @@ ANSWERS: Mapping[str, Any] = {
     "stop": Stopping,
     "report": ReportWritten,
     "report --missing": tuple[FileRef, ...],
+    "report --figures": FiguresWritten,
     "config check": SiteFileChecked,
     "whatif": WhatIf,
 }

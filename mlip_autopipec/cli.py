@@ -502,6 +502,10 @@ def report(
     missing: Annotated[
         bool, typer.Option("--missing", help="Write none: list, as JSON, which files of the site it would lack.")
     ] = False,
+    figures: Annotated[
+        Path | None,
+        typer.Option("--figures", metavar="FOLDER", help="Instead: its figures as SVG, their numbers as CSV."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a report of the campaign so far."""
@@ -514,6 +518,16 @@ def report(
     if missing:
         lacking = leftovers.missing(leftovers_shown(events), place)
         say_json(json.dumps([file.model_dump() for file in lacking]))
+        return
+    if figures is not None:
+        from mlip_autopipec.answers import FiguresWritten
+        from mlip_autopipec.report.exporting import write_figures
+
+        written = tuple(map(str, write_figures(tuple(events), place, figures)))
+        if as_json:
+            _say_document(FiguresWritten(files=written))
+        else:
+            say("\n".join(written))
         return
     target = output or loaded.config.campaign.folder / "report.html"
     render_report(events, place, target, others_may_write=loaded.config.site.others_may_write)

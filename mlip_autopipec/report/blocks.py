@@ -1,5 +1,9 @@
 """What sections of the report are built of: a figure with its words, rows that are folded away, a word for nothing."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 from mlip_autopipec.report.canvas import Drawing, svg
 from mlip_autopipec.report.markup import element
 
@@ -7,8 +11,25 @@ from mlip_autopipec.report.markup import element
 ROWS_MAX = 200
 
 
+#: Figures by their names, with their heights in inches, where somebody collects them.
+_COLLECTING: ContextVar[dict[str, tuple[Drawing, float]] | None] = ContextVar("figures of a report", default=None)
+
+
+@contextmanager
+def collected() -> Iterator[dict[str, tuple[Drawing, float]]]:
+    """The figures that are made meanwhile."""
+    figures: dict[str, tuple[Drawing, float]] = {}
+    token = _COLLECTING.set(figures)
+    try:
+        yield figures
+    finally:
+        _COLLECTING.reset(token)
+
+
 def figure(draw: Drawing, name: str, alt: str, caption: str, *, height_inch: float = 3.2) -> str:
     """A drawing above its caption; `alt` is for those who cannot see it."""
+    if (figures := _COLLECTING.get()) is not None:
+        figures[name] = (draw, height_inch)
     drawing = svg(draw, name, alt, height_inch=height_inch)
     return f"<figure>\n{drawing}\n{element('figcaption', caption)}</figure>"
 

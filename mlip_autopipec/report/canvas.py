@@ -7,7 +7,7 @@ of 3:1 on white and on near-black. What colour tells is told by marker, dash or 
 
 from collections.abc import Callable, Mapping
 from io import BytesIO, StringIO
-from typing import Any
+from typing import Any, TypeVar
 
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,6 +19,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from mlip_autopipec.report.markup import inline_svg
 from mlip_autopipec.telling.words import one_line
 
+T = TypeVar("T")
 INK, MUTED, GRID = "#1f2328", "#6e7681", "#d9dde3"
 BLUE, VERMILLION, GREEN, PURPLE, GREY = "#0072b2", "#d55e00", "#009e73", "#b8659a", "#7d848d"
 SKY, ORANGE = "#56b4e9", "#e69f00"
@@ -62,11 +63,26 @@ _LABEL_MAX = 60
 
 def svg(draw: Drawing, name: str, alt: str, *, height_inch: float = 3.2) -> str:
     """An `<svg>` element as wide as the page; `name` keeps its ids apart from those of other figures."""
+    return inline_svg(_svg_text(draw, name, height_inch, _STYLE), name, alt)
+
+
+def svg_file(draw: Drawing, name: str, *, height_inch: float = 3.2) -> str:
+    """The same figure as a file by itself, on white."""
+    return _svg_text(draw, name, height_inch, {**_STYLE, "figure.facecolor": "white"})
+
+
+def drawn(draw: Drawing, height_inch: float, look: Callable[[Figure], T]) -> T:
+    """What `look` finds in the figure, drawn as the report has it."""
+    with rc_context(dict(_STYLE)):
+        return look(_drawn(draw, height_inch))
+
+
+def _svg_text(draw: Drawing, name: str, height_inch: float, style: Mapping[str, Any]) -> str:
     text = StringIO()
-    with rc_context({**_STYLE, "svg.hashsalt": name}):
+    with rc_context({**style, "svg.hashsalt": name}):
         figure = _drawn(draw, height_inch)
         FigureCanvasSVG(figure).print_svg(text, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    return inline_svg(text.getvalue(), name, alt)
+    return text.getvalue()
 
 
 def png(draw: Drawing, *, height_inch: float = 3.2) -> bytes:

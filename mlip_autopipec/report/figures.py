@@ -187,25 +187,36 @@ def _time_unit(longest_s: float) -> tuple[float, str]:
 
 
 def parity_panels(columns: Sequence[tuple[str, Parity, Fit]]) -> Drawing:
-    """Prediction against label: energies of each potential, then forces. Each quantity has the same limits throughout.
+    """Prediction against label: energies of each potential, then forces; below them the residuals, on their own scale.
 
-    The errors written into the panels are those of the fit, over all labels: the forces shown may be thinned.
+    Each quantity has the same limits throughout. The errors written into the panels are those of the fit, over all
+    labels: the forces shown may be thinned.
     """
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(1, 2 * len(columns))
+        panels, below = figure.subplots(2, 2 * len(columns), height_ratios=(3, 2))
         energies, forces = panels[: len(columns)], panels[len(columns) :]
+        residuals = below[: len(columns)], below[len(columns) :]
         for axes, (title, parity, fit) in zip(energies, columns, strict=True):
             _parity(axes, parity.train.energy_ev_per_atom, parity.test.energy_ev_per_atom)
             _corner(axes, f"test {figures3(fit.test.energy_mev_per_atom)} meV/atom")
-            axes.set(title=f"Energy, {title}", xlabel="label (eV/atom)")
+            axes.set(title=f"Energy, {title}")
         for axes, (title, parity, fit) in zip(forces, columns, strict=True):
             _parity(axes, parity.train.force_ev_per_angstrom, parity.test.force_ev_per_angstrom)
             _corner(axes, f"test {figures3(fit.test.force_mev_per_angstrom)} meV/Å")
-            axes.set(title=f"Force, {title}", xlabel="label (eV/Å)")
+            axes.set(title=f"Force, {title}")
         _square(energies)
         _square(forces)
+        for axes, (_, parity, _) in zip(residuals[0], columns, strict=True):
+            _residuals(axes, parity.train.energy_ev_per_atom, parity.test.energy_ev_per_atom)
+            axes.set(xlabel="label (eV/atom)", title="Residual (meV/atom)")
+        for axes, (_, parity, _) in zip(residuals[1], columns, strict=True):
+            _residuals(axes, parity.train.force_ev_per_angstrom, parity.test.force_ev_per_angstrom)
+            axes.set(xlabel="label (eV/Å)", title="Residual (meV/Å)")
+        for upper, lower in zip((energies, forces), residuals, strict=True):
+            _alike(upper, lower)
         energies[0].set_ylabel("prediction")
+        residuals[0][0].set_ylabel("prediction - label")
         handles, words = energies[0].get_legend_handles_labels()
         figure.legend(handles, words, loc="outside upper left", ncols=2, fontsize=8, markerscale=2)
 
@@ -224,6 +235,21 @@ def _square(row: Sequence[Any]) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.axline((0, 0), slope=1, color=MUTED, linewidth=0.8, zorder=1)
+
+
+def _alike(upper: Sequence[Any], lower: Sequence[Any]) -> None:
+    """Residuals of one quantity on one scale, zero in the middle, below the labels that they belong to."""
+    most = max(abs(limit) for axes in lower for limit in axes.get_ylim())
+    for above, axes in zip(upper, lower, strict=True):
+        axes.set(xlim=above.get_xlim(), ylim=(-most, most))
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        axes.axhline(0, color=MUTED, linewidth=0.8, zorder=1)
+
+
+def _residuals(axes: Any, train: Pairs, test: Pairs) -> None:
+    """Prediction less label, a thousand times: so small an error is nothing beside the labels themselves."""
+    _parity(axes, *(tuple((label, 1e3 * (told - label)) for label, told in pairs) for pairs in (train, test)))
 
 
 def _parity(axes: Any, train: Pairs, test: Pairs) -> None:

@@ -71,10 +71,13 @@ def _panel(axes: Any, traces: Sequence[WalkerTrace], conditions: Sequence[str], 
         points = [(step, max(gamma, _FLOOR)) for step, gamma in _peaks(trace.points, points_max)]
         colour = _condition_colour(trace.label, conditions)
         if points:
-            axes.plot(*zip(*points, strict=True), color=colour, linewidth=1, alpha=0.9)
+            axes.plot(*zip(*points, strict=True), color=colour, linewidth=1, alpha=0.9, label=trace.label)
         if marker := _ENDING_MARKERS.get(trace.ending):
             height = points[-1][1] if points else max(trace.gamma_max, _FLOOR)
-            axes.plot(trace.steps, height, marker, color=colour, markersize=7, markeredgecolor=INK, clip_on=False)
+            end = f"{trace.label}, {trace.ending}"
+            axes.plot(
+                trace.steps, height, marker, color=colour, markersize=7, markeredgecolor=INK, clip_on=False, label=end
+            )
 
 
 def _peaks(points: Sequence[tuple[int, float]], points_max: int) -> list[tuple[int, float]]:

@@ -20,8 +20,10 @@ def escape(text: str, *, quote: bool = True) -> str:
 
 
 def element(tag: str, text: str, **attributes: str) -> str:
-    """One element around escaped text. A trailing underscore of an attribute's name is dropped (`class_`)."""
-    written = "".join(f' {name.rstrip("_")}="{escape(value, quote=True)}"' for name, value in attributes.items())
+    """One element around escaped text. Of an attribute's name a last underscore is dropped, others are hyphens."""
+    written = "".join(
+        f' {name.rstrip("_").replace("_", "-")}="{escape(value, quote=True)}"' for name, value in attributes.items()
+    )
     return f"<{tag}{written}>{escape(text)}</{tag}>"
 
 
@@ -32,7 +34,9 @@ def table(
     text_columns: Sequence[int] = (0,),
     row_classes: Iterable[str] | None = None,
 ) -> str:
-    """A table that scrolls by itself where it is too wide; columns hold numbers unless named in `text_columns`.
+    """A table; columns hold numbers unless named in `text_columns`. Where it is too wide it scrolls by itself.
+
+    On a narrow screen each row is a block of lines, each led by the head of its column (see the style sheet).
 
     `row_classes`, where given, has one for each row.
     """
@@ -40,7 +44,11 @@ def table(
     styles = repeat("") if row_classes is None else (f' class="{escape(name, quote=True)}"' for name in row_classes)
     heads = "".join(element("th", name, scope="col", class_=kind) for name, kind in zip(head, kinds, strict=True))
     body = "\n".join(
-        f"<tr{style}>{''.join(element('td', cell, class_=kind) for cell, kind in zip(row, kinds, strict=True))}</tr>"
+        f"<tr{style}>"
+        + "".join(
+            element("td", cell, class_=kind, data_head=name) for name, cell, kind in zip(head, row, kinds, strict=True)
+        )
+        + "</tr>"
         for row, style in zip(rows, styles, strict=False)
     )
     return f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'

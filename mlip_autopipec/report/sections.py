@@ -289,8 +289,11 @@ def parity(found: Potentials, fits: Sequence[Fit], root: Path) -> str:
     alt = "Predicted against labelled energies and force components of " + " and ".join(
         f"{title} (test force error {_force(fit.test)} meV/Å)" for title, _, fit in columns
     )
-    caption = "The first and the current potential, each on the training and the test set of its own cycle."
-    return figure(fg.parity_panels(columns), "parity", alt, caption, height_inch=2.9) + "".join(missing)
+    caption = (
+        "The first and the current potential, each on the training and the test set of its own cycle. Below: what the"
+        " prediction is off by, against the same labels."
+    )
+    return figure(fg.parity_panels(columns), "parity", alt, caption, height_inch=4.8) + "".join(missing)
 
 
 def time(times: Sequence[PhaseTime]) -> str:

@@ -43,6 +43,20 @@ footer { padding: 3rem 1.25rem 2rem; }
 """
 
 
+#: On a telephone: a row is a block of lines, head and value; figures keep the size of their letters, and scroll.
+_NARROW = """@media (max-width: 40rem) {
+  main, header, footer { padding-left: .9rem; padding-right: .9rem; }
+  table, tbody, tr, td { display: block; min-width: 0; }
+  thead { display: none; }
+  tr { border-bottom: 1px solid var(--line); padding: .5rem 0; }
+  td, td.text, td.number { display: flex; justify-content: space-between; gap: 1rem; border: 0; padding: .1rem 0;
+    text-align: right; white-space: normal; overflow-wrap: anywhere; }
+  td::before { content: attr(data-head); color: var(--quiet); text-align: left; flex: 0 0 auto; max-width: 50%; }
+  td:empty { display: none; }
+  figure { overflow-x: auto; } figure svg { min-width: 46rem; }
+}"""
+
+
 def stylesheet() -> str:
     """The content of the page's `<style>`."""
     figure = "\n".join(
@@ -57,5 +71,6 @@ def stylesheet() -> str:
     --amber: #e2b340; }}
 {figure}
 }}
+{_NARROW}
 @media print {{ nav {{ display: none; }} h2, figure {{ break-inside: avoid; }} h2 {{ break-after: avoid; }} }}
 """

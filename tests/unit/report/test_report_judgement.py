@@ -92,7 +92,7 @@ def test_errors_stand_beside_needs() -> None:
     assert "As cycle 2 closed, 1 of 2 needs were met." in told
     assert "Remedy (basis): the next fit has more." in told
     good, bad = (line for line in told.splitlines() if line.startswith("<tr class"))
-    assert good.startswith('<tr class="met"><td class="text">Si &lt;diamond&gt;</td>')
+    assert good.startswith('<tr class="met"><td class="text" data-head="condition">Si &lt;diamond&gt;</td>')
     assert [number for number in ("1.5", "2.2", "5") if f">{number}</td>" in good] == ["1.5", "2.2", "5"]
     assert bad.startswith('<tr class="unmet">')
     assert ">–</td>" in bad, "no bound yet"

@@ -16,9 +16,11 @@ from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.report.canvas import png, svg
 from mlip_autopipec.report.figures import learning_curves
 from mlip_autopipec.report.gamma import gamma_cycles, gamma_height_inch, gamma_panels
+from mlip_autopipec.report.markup import table
 from mlip_autopipec.report.page import leftovers_shown, render_report
 from mlip_autopipec.report.projections import gamma_traces, ladder_rungs, learning_curve
 from mlip_autopipec.report.sections import gamma
+from mlip_autopipec.report.stylesheet import stylesheet
 from mlip_autopipec.telling.describe import describe
 from mlip_autopipec.testing.examples import copper_config
 from mlip_autopipec.testing.walk import Walk
@@ -174,6 +176,14 @@ def test_a_campaign_that_is_under_way(tmp_path: Path, place: str, figures: int) 
         campaign.exploration(halts=True)
     _, page = rendered(campaign, tmp_path)
     assert (page.sections, len(page.figures)) == (SECTIONS, figures)
+
+
+def test_each_cell_of_a_table_knows_its_head() -> None:
+    """Where a screen is narrow, a row is a block of lines that lead with it."""
+    made = table(("cycle", "test <b>"), [("1", "2")])
+    assert '<td class="text" data-head="cycle">1</td><td class="number" data-head="test &lt;b&gt;">2</td>' in made
+    style = stylesheet()
+    assert "content: attr(data-head)" in style.partition("@media (max-width: 40rem)")[2]
 
 
 def test_missing_parity_data_are_said_to_be_missing(tmp_path: Path) -> None:
