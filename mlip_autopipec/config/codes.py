@@ -15,3 +15,5 @@ def outside(config: WorkflowConfig) -> tuple[registry.Entry, ...]:
 def _named(config: WorkflowConfig) -> Iterator[tuple[str, str]]:
     yield "oracles", config.calculation.oracle.kind
     yield "schedulers", config.site.scheduler.kind
+    for measure in config.training.gate.measures:
+        yield "measures", measure.kind

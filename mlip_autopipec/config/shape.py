@@ -48,6 +48,8 @@ def _step(place: Place, part: str | int) -> Place:
     if len(place.members) > 1:
         return Place(place.path, None, place.field, _chosen(place.members, part))
     [here] = place.members or (None,)
+    if is_model(here) and part in kinds((here,)) and part not in fields_of(here):
+        return place  # the tag of a union that has one member: of codes, only one may be installed
     path = (*place.path, part)
     if is_model(here):
         field = fields_of(here).get(str(part))
@@ -98,7 +100,7 @@ def fields_of(section: type) -> Mapping[str, FieldInfo]:
     """The keys of a section, and what is said of each."""
     if issubclass(section, BaseModel):
         return section.model_fields
-    hints = get_type_hints(section)
+    hints = get_type_hints(section, include_extras=True)
     return {
         each.name: FieldInfo.from_annotated_attribute(hints[each.name], each)
         for each in dataclasses.fields(section)  # type: ignore[arg-type] # it is a value of the contract

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from mlip_autopipec.contract.crystals import crystal_name
 from mlip_autopipec.contract.dataset import AdoptParameters
+from mlip_autopipec.contract.measure import MeasureSettings
+from mlip_autopipec.contract.seams import OneOf
 from mlip_autopipec.contract.values import Within, about, value
 
 
@@ -45,6 +47,15 @@ class PhononProbes:
     )
 
 
+def _are_none(measures: object) -> bool:
+    """Tasks of before there were others keep their names."""
+    return not measures
+
+
+#: Of whichever code the registry has, by its `kind`.
+AnyMeasure = Annotated[MeasureSettings, OneOf("measures", "task")]
+
+
 @value
 class GateProbes:
     """What the gate is told about a potential beside its errors."""
@@ -59,6 +70,9 @@ class GateProbes:
     md_timestep_fs: float = field(default=2.0, metadata=about(gt=0, le=10))
     md_temperature_kelvin: float = field(default=300.0, metadata=about(gt=0))
     phonons: PhononProbes | None = field(default=None, metadata=about("by phonopy, which the jobs' Python must have"))
+    measures: tuple[AnyMeasure, ...] = field(
+        default=(), metadata=about("of codes that other packages bring", exclude_if=_are_none)
+    )
 
 
 Fraction = Annotated[float, Within(ge=0, le=1)]

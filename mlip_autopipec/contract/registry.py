@@ -31,6 +31,10 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "local": "mlip_autopipec.schedulers.entries:LOCAL",
         "slurm": "mlip_autopipec.schedulers.entries:SLURM",
     },
+    "measures": {
+        "elastic": "mlip_autopipec.work.codes.elastic:MEASURE",
+        "phonopy": "mlip_autopipec.work.codes.phonopy:MEASURE",
+    },
 }
 #: Of a first site file, unless another is asked for.
 DEFAULT_ORACLE = "espresso"
@@ -95,7 +99,9 @@ def part(seam: str, name: str, attribute: str) -> type:
     """The class that a declaration has for its values of `kind: NAME`. Raises UnknownCode."""
     declaration = find(seam, name)
     with _told_of(entries(seam)[name]):
-        found: type = getattr(declaration, attribute)
+        found: type | None = getattr(declaration, attribute)
+        if found is None:
+            raise TypeError("the site file has keys of its own for it")
         kinds = typing.get_args(typing.get_type_hints(found)["kind"])
         if name not in kinds:
             raise TypeError(f"the kind of {found.__name__} is {', '.join(map(repr, kinds))}, and should be {name!r}")
@@ -107,7 +113,8 @@ def usable(seam: str, attribute: str) -> Mapping[str, type]:
     found = {}
     for name, entry in entries(seam).items():
         try:
-            found[name] = part(seam, name, attribute)
+            if entry.distribution or getattr(find(seam, name), attribute) is not None:
+                found[name] = part(seam, name, attribute)
         except UnknownCode:
             if not entry.distribution:
                 raise

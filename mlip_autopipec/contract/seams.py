@@ -26,8 +26,15 @@ class OneOf:
         """The class for this `kind`. Raises UnknownCode."""
         return registry.part(self.seam, str(kind), self.part)
 
+    def _refuse(self, given: object) -> object:
+        del given
+        raise ValueError(f"expected nothing here: no package that is installed brings {self.seam}")
+
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[..., Any]) -> dict[str, Any]:
         """Pydantic's schema of the union, which is a mapping, so that nothing of pydantic is needed here."""
         make = handler.generate_schema  # type: ignore[attr-defined] # of pydantic's GetCoreSchemaHandler
         choices = {name: make(member) for name, member in self.members().items()}
+        if not choices:
+            refused = {"type": "no-info", "function": self._refuse}
+            return {"type": "function-before", "function": refused, "schema": {"type": "dict"}}
         return {"type": "tagged-union", "choices": choices, "discriminator": "kind"}

@@ -30,6 +30,7 @@ from structlog.typing import FilteringBoundLogger
 from mlip_autopipec.config.codes import outside
 from mlip_autopipec.config.loader import LoadedConfig, effective_yaml, load_config, refusal
 from mlip_autopipec.config.supplies import Supply, supplies
+from mlip_autopipec.contract.measure import asked_of
 from mlip_autopipec.contract.oracle import oracle_code, oracle_of
 from mlip_autopipec.contract.values import plain
 from mlip_autopipec.control.address import socket_path
@@ -261,7 +262,7 @@ class _Daemon:
         if self._config.site.transport.kind == "local" and self._config.site.scheduler.is_the_machine:
             self._say_if_confined()
         python = self._site.python
-        also = ["phonopy"] if self._config.training.gate.phonons is not None else []
+        also = [module for each in asked_of(self._config.training.gate) for module in each.code.modules]
         try:
             done = await self._site.way.transport.run(
                 [python, self._shipment.path, "probe", *also], timeout_s=_PROBE_TIMEOUT_S

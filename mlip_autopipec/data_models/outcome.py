@@ -304,9 +304,7 @@ class ConditionErrors(Model):
 class Measure(Model):
     """One property: of the oracle, of the new potential and of the current one; None where it has none."""
 
-    rule: Literal[
-        "lattice_constant", "bulk_modulus", "elastic_constant", "lowest_frequency", "frequencies", "wall", "md"
-    ]
+    rule: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$", description="its name, as the code that measures it has it")
     subject: str = Field(description="e.g. `Cu fcc` or `Cu fcc C44`")
     unit: str
     scale: float = Field(default=1.0, gt=0, description="what an error is relative to")

@@ -15,6 +15,7 @@ from mlip_autopipec.config.rules.crystals import in_exploration, in_generation
 from mlip_autopipec.config.schemas.schedulers import SlurmQueue
 from mlip_autopipec.config.schemas.site import ResourcesSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.measure import asked_of
 from mlip_autopipec.contract.mistakes import dotted
 from mlip_autopipec.contract.oracle import oracle_code, oracle_of
 from mlip_autopipec.contract.values import plain
@@ -46,7 +47,7 @@ _PREPARED_AS = {
     "gamma": Phase.TRAINING,
     "oracle": Phase.CALCULATION,
     "pacemaker": Phase.TRAINING,
-    "phonons": Phase.TRAINING,
+    "measure": Phase.TRAINING,
     "trials": Phase.CALCULATION,
     "label": Phase.CALCULATION,
 }
@@ -256,8 +257,10 @@ class _Codes:
         yield code.about, replace(await self._examine("oracle", asked), remedy=code.remedy)
         if self.config.training.trainer == "pacemaker":
             yield "pacemaker", await self._examine("pacemaker", {"python": self.config.training.pacemaker.python})
-        if self.config.training.gate.phonons is not None:
-            yield "phonons", await self._examine("phonons", {})
+        for measure in asked_of(self.config.training.gate):
+            if measure.code.examine:
+                seen = await self._examine("measure", {"kind": measure.kind})
+                yield measure.code.about or measure.kind, replace(seen, remedy=measure.code.remedy)
 
     async def answer(
         self, what: str, asked: Mapping[str, object], timeout_s: float = _EXAMINE_TIMEOUT_S

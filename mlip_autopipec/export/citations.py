@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.measure import asked_of
 from mlip_autopipec.contract.oracle import rules_of
 
 _ENTRIES: Mapping[str, str] = {
@@ -72,16 +73,6 @@ _ENTRIES: Mapping[str, str] = {
   year    = {2017},
   doi     = {10.1088/1361-648X/aa680e},
 }""",
-    "phonopy": """\
-@article{phonopy,
-  author  = {Togo, Atsushi and Chaput, Laurent and Tadano, Terumasa and Tanaka, Isao},
-  title   = {Implementation strategies in phonopy and phono3py},
-  journal = {Journal of Physics: Condensed Matter},
-  volume  = {35},
-  pages   = {353001},
-  year    = {2023},
-  doi     = {10.1088/1361-648X/acd831},
-}""",
 }
 
 
@@ -92,8 +83,8 @@ def keys(config: WorkflowConfig) -> tuple[str, ...]:
         used.append("pacemaker")
     oracle = config.calculation.oracle
     used += rules_of(oracle).citations(oracle)
-    if config.training.gate.phonons is not None:
-        used.append("phonopy")
+    for measure in asked_of(config.training.gate):
+        used += measure.code.control().citations(measure.section)
     return (*used, "mlip_autopipec")
 
 
@@ -101,6 +92,8 @@ def bibtex(config: WorkflowConfig, version: str) -> str:
     """citations.bib."""
     oracle = config.calculation.oracle
     entries = {**_ENTRIES, **rules_of(oracle).citations(oracle)}
+    for measure in asked_of(config.training.gate):
+        entries |= measure.code.control().citations(measure.section)
     own = f"""\
 @software{{mlip_autopipec,
   author  = {{{{mlip\\_autopipec developers}}}},

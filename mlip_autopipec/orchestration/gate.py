@@ -8,16 +8,15 @@ So the gate asks for progress and not for perfection: an absolute rule would ref
 seen a crystal at rest, and a campaign that refuses its first potential explores nothing. The two kinds of tolerance
 stand for the same reason: a tame test set, where 0.9 meV/Å becomes 1.3, is no reason to stand still.
 
-No imaginary phonons are allowed where the oracle's own frequencies have none, or, where they were not asked for, where
-the site file says that the prototype is stable. Of any other crystal they are told and break no rule.
+What is measured of crystals, and what is expected of that, each measure's own folder says (work/codes).
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from mlip_autopipec.config.schemas.training import PhononsSection, TrainingSection
-from mlip_autopipec.contract.crystals import crystal_name
+from mlip_autopipec.config.schemas.training import TrainingSection
+from mlip_autopipec.contract.measure import Expected, asked_of
 from mlip_autopipec.data_models.digest import GateRule
 from mlip_autopipec.data_models.outcome import Errors, GroupErrors, Measure, TrainMetrics
 
@@ -26,15 +25,6 @@ Verdict = Literal["pass", "conditional", "fail"]
 _ORIGINS_NAMED_MAX = 3
 #: A property that errs by more than this many times the current one's error has become worse.
 _WORSE_FACTOR = 2.0
-_NAMES = {
-    "lattice_constant": "lattice constant",
-    "bulk_modulus": "bulk modulus",
-    "elastic_constant": "elastic constant",
-    "lowest_frequency": "lowest phonon frequency",
-    "frequencies": "phonon frequencies",
-    "wall": "repulsive wall",
-    "md": "short MD",
-}
 
 
 @dataclass(frozen=True)
@@ -56,7 +46,7 @@ def gate(metrics: TrainMetrics, training: TrainingSection) -> Answer:
     rules = (
         *_error_rules(metrics, training),
         *_group_rules(metrics, training),
-        *(_property_rule(measure, training) for measure in _asked(metrics.measures, training.gate.phonons)),
+        *(_property_rule(measure, expected) for measure, expected in _expected(metrics.measures, training)),
     )
     worse = [rule for rule in rules if rule.answer == "worse"]
     broken = [rule for rule in rules if rule.answer == "broken"]
@@ -119,42 +109,26 @@ def _error_rule(rule: str, subject: str, value: float, before: float, allowed: f
     return GateRule(rule=rule, subject=subject, value=value, allowed=allowed, current=before, unit=unit, answer=answer)
 
 
-def _asked(measures: Iterable[Measure], phonons: PhononsSection | None) -> Iterator[Measure]:
+def _expected(measures: Iterable[Measure], training: TrainingSection) -> Iterator[tuple[Measure, Expected]]:
     """Those of which something is expected; the site file may have changed since they were taken."""
+    asked = [(each.code.names, each.code.control(), each.section) for each in asked_of(training.gate)]
     for measure in measures:
-        if measure.rule != "lowest_frequency":
-            if measure.rule != "frequencies" or phonons is not None:
-                yield measure
-        elif phonons is not None and _stable(measure, phonons):
-            yield measure.model_copy(update={"oracle": 0.0})
+        for names, rules, section in asked:
+            if measure.rule in names and (expected := rules.expected(section, measure)) is not None:
+                truth = measure.oracle if expected.oracle is None else expected.oracle
+                yield measure.model_copy(update={"oracle": truth}), expected
 
 
-def _stable(lowest: Measure, phonons: PhononsSection) -> bool:
-    if lowest.oracle is not None:
-        return lowest.oracle >= -phonons.imaginary_max_thz
-    return phonons.stable is None or crystal_name(lowest.subject) in map(crystal_name, phonons.stable)
-
-
-def _property_rule(measure: Measure, training: TrainingSection) -> GateRule:
-    section, phonons = training.gate, training.gate.phonons or PhononsSection()
-    allowed, unit = {
-        "lattice_constant": (section.lattice_constant_max, "of the oracle's"),
-        "bulk_modulus": (section.bulk_modulus_max, "of the oracle's"),
-        "elastic_constant": (section.elastic_constant_max, "of the oracle's C11"),
-        "lowest_frequency": (phonons.imaginary_max_thz, "THz"),
-        "frequencies": (phonons.frequency_rms_max_thz, "THz RMS"),
-        "wall": (section.wall_drop_max_ev, "eV"),
-        "md": (0.0, "of its steps"),
-    }[measure.rule]
+def _property_rule(measure: Measure, expected: Expected) -> GateRule:
     value, before = _error(measure, measure.potential), _error(measure, measure.current)
     return GateRule(
-        rule=_NAMES[measure.rule],
+        rule=expected.called,
         subject=measure.subject,
         value=value,
-        allowed=allowed,
+        allowed=expected.allowed,
         current=before,
-        unit=unit,
-        answer=_answer(value, before, allowed),
+        unit=expected.unit,
+        answer=_answer(value, before, expected.allowed),
     )
 
 
@@ -180,7 +154,7 @@ def _told(rule: GateRule) -> str:
     if value is None:
         return f"it has no {rule.rule}{of}"
     match unit:
-        case "meV/Å" | "meV/atom":
+        case "meV/Å" | "meV/atom" if rule.current is not None:
             words = f"is {value:.1f} {unit}, at most {allowed:.1f} is allowed beside {rule.current:.1f} before"
         case "eV":
             words = f"falls by {value:.2f} eV, {allowed:g} is allowed"
@@ -190,8 +164,10 @@ def _told(rule: GateRule) -> str:
             words = f"are off by {value:.2f} {unit}, {allowed:g} is allowed"
         case "of its steps":
             words = f"broke off with {value:.0%} {unit} to go"
-        case _:
+        case _ if unit.startswith("of "):
             words = f"is off by {value:.1%} {unit}, {allowed:.1%} is allowed"
+        case _:
+            words = f"is off by {value:.3g} {unit}, {allowed:g} is allowed"
     return f"its {rule.rule}{of} {words}"
 
 

@@ -13,7 +13,8 @@ from mlip_autopipec.telling.words import figures3
 
 _VERDICTS = {"pass": "passed", "conditional": "was promoted on a condition", "fail": "was refused"}
 _COLOURS = (BLUE, VERMILLION, GREEN, PURPLE)
-_OF_ORACLE = ("lattice_constant", "bulk_modulus", "elastic_constant", "lowest_frequency")
+#: Whose oracle is zero, and no number of its own.
+_OF_NO_ORACLE = frozenset({"frequencies", "wall", "md"})
 
 
 def last_judgement(events: Iterable[ev.Event]) -> tuple[int, TrainingDigest] | None:
@@ -61,7 +62,7 @@ def gate(last: tuple[int, TrainingDigest] | None) -> str:
         return element("p", "No potential has been fitted yet.", class_="quiet")
     cycle, digest = last
     parts = [element("p", f"The fit of cycle {cycle} {_VERDICTS[digest.verdict]}: {digest.gate}.")]
-    properties = [measure for measure in digest.measures if measure.rule in _OF_ORACLE]
+    properties = [measure for measure in digest.measures if measure.rule not in _OF_NO_ORACLE]
     if properties:
         head = ("property", "unit", "oracle", "new potential", "the one before")
         parts.append(table(head, [_property(one) for one in properties], text_columns=(0, 1)))

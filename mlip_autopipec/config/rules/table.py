@@ -78,7 +78,7 @@ RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
         training.functions,
         *("training.trainer", "training.functions_per_element", "training.cutoff_angstrom", "campaign.elements"),
     ),
-    _rule(training.phonons, "training.gate", "generation.prototypes"),
+    _rule(training.measures, "training.gate", "generation.prototypes"),
     _rule(calculation.first_labels, "calculation.first_labels", "generation.prototypes"),
     _rule(exploration.starts, "exploration.walkers"),
     _rule(exploration.pairs, "campaign.elements", "exploration.distances_min_angstrom"),

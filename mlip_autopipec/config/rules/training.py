@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 from mlip_autopipec.config.crystals import (
     atoms_of,
@@ -11,9 +12,9 @@ from mlip_autopipec.config.rules.base import SYMBOLS_ALIKE
 from mlip_autopipec.config.rules.crystals import complete, described, in_exploration, in_generation, sound
 from mlip_autopipec.config.rules.generation import alloys
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
-from mlip_autopipec.contract.crystals import crystal_name
 from mlip_autopipec.contract.elements import SYMBOLS
 from mlip_autopipec.contract.generate import Dimer, PointDefect, Squeezed, Surface
+from mlip_autopipec.contract.measure import Gate, asked_of
 from mlip_autopipec.contract.mistakes import KeyPath, Mistake, nearest, shown
 from mlip_autopipec.contract.oracle import rules_of
 from mlip_autopipec.contract.train import functions_max
@@ -98,22 +99,13 @@ def functions(config: WorkflowConfig) -> Iterator[Mistake]:
             yield Mistake(("training", name), shown("auto"), expected)
 
 
-def phonons(config: WorkflowConfig) -> Iterator[Mistake]:
-    """Silent while the prototypes are wrong: their names would be, too."""
+def measures(config: WorkflowConfig) -> Iterator[Mistake]:
+    """What each measure of the gate has against its section, beside the prototypes unless those are wrong."""
     gate, prototypes = config.training.gate, config.generation.prototypes
-    path: KeyPath = ("training", "gate", "phonons")
-    if gate.phonons is None:
-        return
-    if gate.phonons.oracle and not gate.properties:
-        expected = "expected only with training.gate.properties: the oracle's own are among them"
-        yield Mistake((*path, "oracle"), "true", expected)
-    known = [prototype.name for prototype in prototypes]
-    if not all(map(complete, prototypes)):
-        return
-    for index, name in enumerate(gate.phonons.stable or ()):
-        if crystal_name(name) not in known:
-            expected = f"expected one of generation.prototypes ({', '.join(dict.fromkeys(known))})"
-            yield Mistake((*path, "stable", index), shown(name), expected, nearest(name, known))
+    names = tuple(prototype.name for prototype in prototypes) if all(map(complete, prototypes)) else ()
+    for measure in asked_of(gate):
+        for mistake in measure.code.control().mistakes(measure.section, Gate(names, gate.properties)):
+            yield replace(mistake, path=("training", "gate", *measure.path, *mistake.path))
 
 
 def references(config: WorkflowConfig) -> Iterator[Mistake]:

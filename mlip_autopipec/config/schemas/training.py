@@ -1,11 +1,13 @@
 """`training:` the fit, and the gate that it has to pass."""
 
 from dataclasses import field
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
 from mlip_autopipec.contract.generate import GateProbes, PhononProbes
+from mlip_autopipec.contract.measure import MeasureSettings, measure_code
+from mlip_autopipec.contract.seams import OneOf
 from mlip_autopipec.contract.train import Auto, NotNegative, PacemakerSettings, Positive, PositiveInt
 from mlip_autopipec.contract.values import about, given, value
 from mlip_autopipec.data_models.base import Model
@@ -69,9 +71,19 @@ class GateSection(GateProbes):
         metadata=about("off if left out; {} for the defaults. Needs phonopy in site.python"),
     )
 
+    measures: tuple[Annotated[MeasureSettings, OneOf("measures", "section")], ...] = field(
+        default=(),
+        metadata=about(
+            "further rules with what they measure, of packages that bring some; each with its `kind`",
+            exclude_if=lambda measures: not measures,
+        ),
+    )
+
     def probes(self) -> GateProbes:
         """What the work half is to measure."""
-        return GateProbes(**{**given(self, GateProbes), "phonons": self.phonons and self.phonons.settings()})
+        measures = tuple(measure_code(section.kind).control().asked(section) for section in self.measures)
+        phonons = self.phonons and self.phonons.settings()
+        return GateProbes(**{**given(self, GateProbes), "phonons": phonons, "measures": measures})
 
 
 class Balance(NamedTuple):

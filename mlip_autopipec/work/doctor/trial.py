@@ -18,6 +18,7 @@ from mlip_autopipec.contract.label import oracle_from
 from mlip_autopipec.contract.oracle import OracleTrial, oracle_code
 from mlip_autopipec.contract.values import plain, read
 from mlip_autopipec.work.codes.elastic import properties
+from mlip_autopipec.work.codes.measuring import Cell
 from mlip_autopipec.work.job import Job
 from mlip_autopipec.work.steps.label import label_with
 
@@ -58,12 +59,12 @@ def label(asked: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _cells(prototype: Prototype) -> dict[str, properties.Cell]:
+def _cells(prototype: Prototype) -> dict[str, Cell]:
     every = [*properties.twins(prototype), *properties.cells(prototype, GateProbes())]
     return {cell.name: cell for cell in every}
 
 
-def _trial(trial: OracleTrial, cell: properties.Cell) -> dict[str, Any]:
+def _trial(trial: OracleTrial, cell: Cell) -> dict[str, Any]:
     return {
         "kind": trial.kind,
         "words": trial.words,

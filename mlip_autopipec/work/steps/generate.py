@@ -9,12 +9,13 @@ from ase import Atoms
 
 from mlip_autopipec.contract.dataset import AdoptParameters
 from mlip_autopipec.contract.generate import GateProbes, GenerateParameters, Prototype, Variation
+from mlip_autopipec.contract.measure import asked_of
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.work import families
 from mlip_autopipec.work.adopting.labels import as_check, as_label, roles, to_check
 from mlip_autopipec.work.adopting.set_of_files import read_and_judge
 from mlip_autopipec.work.codes.elastic import properties
-from mlip_autopipec.work.codes.phonopy import phonons
+from mlip_autopipec.work.codes.measuring import Cell, distinct
 from mlip_autopipec.work.job import AnyJob, Job, Result, TaskFailed
 from mlip_autopipec.work.steps.variations import keeps_its_shape, mark, vary
 from mlip_autopipec.work.structures import (
@@ -98,13 +99,15 @@ def _adopted(
     return told, checks
 
 
-def property_cells(prototypes: Sequence[Prototype], probes: GateProbes | None, *, twins: bool) -> list[properties.Cell]:
+def property_cells(prototypes: Sequence[Prototype], probes: GateProbes | None, *, twins: bool) -> list[Cell]:
     """The cells for the gate's properties, and with `twins` each crystal in two cells."""
     if probes is None:
         return []
-    asked: list[properties.Cell] = []
-    for prototype in properties.distinct(prototypes):
-        asked += [*properties.cells(prototype, probes), *phonons.cells(prototype, probes)]
+    asked: list[Cell] = []
+    measures = [(make, each.section) for each in asked_of(probes) if (make := each.code.work("cells"))]
+    for prototype in distinct(prototypes):
+        for make, settings in measures:
+            asked += make(prototype, probes, settings)
         if twins:
             asked += properties.twins(prototype)
     return asked

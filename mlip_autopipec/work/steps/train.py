@@ -20,6 +20,7 @@ import numpy as np
 from ase import Atoms
 from pyace import ACEBBasisSet
 
+from mlip_autopipec.contract.measure import asked_of
 from mlip_autopipec.contract.train import TrainParameters
 from mlip_autopipec.work.ace import calibration
 from mlip_autopipec.work.ace.basis import count_functions
@@ -29,8 +30,7 @@ from mlip_autopipec.work.ace.labels import condition_of, fit_references
 from mlip_autopipec.work.ace.potential import fingerprint
 from mlip_autopipec.work.ace.training_set import Labels, dataset_for_tools, read_labels
 from mlip_autopipec.work.choosing.lessons import lessons
-from mlip_autopipec.work.codes.elastic import properties
-from mlip_autopipec.work.codes.phonopy import phonons
+from mlip_autopipec.work.codes.measuring import Measuring, distinct
 from mlip_autopipec.work.job import Job, Result, TaskFailed, as_json, place_new, write_atomic
 from mlip_autopipec.work.steps.fits import fits
 from mlip_autopipec.work.structures import write_frames
@@ -43,7 +43,9 @@ _PROBE_GAMMA_MIN = 1.0
 def run(job: Job[TrainParameters]) -> Result:
     """Fit, make the active set, measure, and put the potential in its folder whole."""
     parameters = job.parameters
-    phonons.require(parameters.probes)
+    for measure in asked_of(parameters.probes):
+        if require := measure.code.work("require"):
+            require(measure.section)
     labels = read_labels(job, parameters.adopted_offsets_ev)
     references = parameters.reference_energies_ev or fit_references(labels.train)
     started = time.monotonic()
@@ -117,15 +119,23 @@ def _conditions_of_current(
 def _measures(
     job: Job[TrainParameters], labels: Labels, potential: Evaluator, current: Evaluator | None
 ) -> list[dict[str, Any]]:
-    reach = properties.reach_of(labels.train, potential.cutoff_angstrom)
-    potentials = {"potential": potential, **({"current": current} if current else {})}
-    probes, found = job.parameters.probes, list[dict[str, Any]]()
-    shortest, seed = job.parameters.distance_min_angstrom, job.parameters.seed
-    for prototype in properties.distinct(job.parameters.prototypes):
-        found += properties.measure(
-            prototype, labels.of_properties, potentials, probes, reach, distance_min_angstrom=shortest, seed=seed
-        )
-        found += phonons.measure(prototype, labels.of_properties, potentials, probes)
+    found = list[dict[str, Any]]()
+    probes = job.parameters.probes
+    measures = [(take, each.section) for each in asked_of(probes) if (take := each.code.work("measure"))]
+    for prototype in distinct(job.parameters.prototypes):
+        for take, settings in measures:
+            asked = Measuring(
+                prototype=prototype,
+                settings=settings,
+                probes=probes,
+                labels=labels.of_properties,
+                potentials={"potential": potential, **({"current": current} if current else {})},
+                train=labels.train,
+                cutoff_angstrom=potential.cutoff_angstrom,
+                distance_min_angstrom=job.parameters.distance_min_angstrom,
+                seed=job.parameters.seed,
+            )
+            found += take(asked)
     return found
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
-from outside_stand import EMT, LOCAL, MORSE, TURNS, laid_out, python, site_file
+from outside_stand import CUTOFF, EMT, LOCAL, MORSE, SQUEEZE, TURNS, laid_out, python, site_file
 
 from mlip_autopipec.config.loader import load_config
 from mlip_autopipec.contract import registry
+from mlip_autopipec.contract.measure import MeasureRules, measure_code
 from mlip_autopipec.contract.oracle import OracleRules, oracle_code
 from mlip_autopipec.errors import ConfigurationError
 from mlip_autopipec.schedulers.seam import scheduler_code
@@ -37,6 +38,17 @@ def test_a_scheduler_has_all_that_it_declares(name: str) -> None:
     code = scheduler_code(name)
     assert get_args(get_type_hints(code.section)["kind"]) == (name,)
     for path in filter(None, (code.make, code.limit)):
+        assert callable(registry.load(path, code.package))
+
+
+@pytest.mark.parametrize("name", sorted(registry.BUILT_IN["measures"]))
+def test_a_measure_has_all_that_it_declares(name: str) -> None:
+    """Each path leads somewhere, and something is expected of each of its numbers."""
+    code = measure_code(name)
+    assert code.names
+    assert isinstance(code.control(), MeasureRules)
+    assert callable(code.work("measure"))
+    for path in filter(None, (code.cells, code.require, code.examine)):
         assert callable(registry.load(path, code.package))
 
 
@@ -137,6 +149,23 @@ def test_a_site_file_may_name_a_scheduler(outside: Path, tmp_path: Path) -> None
     assert "site.resources.training.cores  9 → expected no more than site.scheduler.cores (2)" in done.stderr
     assert "partition  'fast' → expected only for Slurm jobs; here site.scheduler.kind is 'turns'" in done.stderr
     assert "site.scheduler.kind  'turns' → expected 'local', 'slurm'" in load_error(site_file(tmp_path, {LOCAL: TURNS}))
+
+
+@pytest.mark.slow
+def test_a_site_file_may_name_a_measure_of_the_gate(outside: Path, tmp_path: Path) -> None:
+    """Judged by its own bounds and rules, each mistake with its path."""
+    path = site_file(tmp_path, {CUTOFF: SQUEEZE})
+    done = python(outside, AUTOPIPECCTL, "config", "check", "--effective", "-c", path)
+    assert done.returncode == 0, done.stderr
+    assert "error_max_mev_per_atom: 20.0" in done.stdout
+    wrong = site_file(tmp_path, {CUTOFF: SQUEEZE.replace("0.96", "1.96, eror_max_mev_per_atom: 1")})
+    done = python(outside, AUTOPIPECCTL, "config", "check", "-c", wrong)
+    assert "training.gate.measures[0].part  1.96 → expected less than 1" in done.stderr
+    assert "did you mean 'error_max_mev_per_atom'?" in done.stderr
+    wrong = site_file(tmp_path, {CUTOFF: SQUEEZE.replace("measures", "properties: false, measures")})
+    done = python(outside, AUTOPIPECCTL, "config", "check", "-c", wrong)
+    assert "gate.measures[0].kind  'squeeze' → expected only with training.gate.properties" in done.stderr
+    assert "no package that is installed brings measures" in load_error(site_file(tmp_path, {CUTOFF: SQUEEZE}))
 
 
 def load_error(path: Path) -> str:

@@ -27,6 +27,7 @@ from mlip_autopipec.telling.describe import describe
 from mlip_autopipec.testing.examples import copper_config
 from mlip_autopipec.testing.walk import Walk
 from mlip_autopipec.work.codes.elastic import properties
+from mlip_autopipec.work.codes.measuring import Cell
 
 SECTION = FirstLabelsSection()
 CRYSTALS = {
@@ -85,7 +86,7 @@ def labels(crystal: str, fault: Fault = right) -> list[CellLabel]:
     return [label(cell, fault) for cell in cells]
 
 
-def label(cell: properties.Cell, fault: Fault) -> CellLabel:
+def label(cell: Cell, fault: Fault) -> CellLabel:
     atoms = cell.atoms.copy()
     atoms.calc = EMT()
     energy, forces, stress = fault(atoms, (atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()))

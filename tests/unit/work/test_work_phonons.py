@@ -20,7 +20,7 @@ from mlip_autopipec.config.schemas.training import GateSection, PhononsSection, 
 from mlip_autopipec.contract.generate import GateProbes, GenerateParameters, PhononProbes, Prototype
 from mlip_autopipec.data_models.outcome import GenerateMetrics, Measure, TrainMetrics
 from mlip_autopipec.orchestration.gate import Answer, gate
-from mlip_autopipec.work.codes.phonopy import phonons
+from mlip_autopipec.work.codes.phonopy import doctor, phonons
 from mlip_autopipec.work.doctor import examine
 from mlip_autopipec.work.job import TaskFailed
 from mlip_autopipec.work.steps import generate as generation
@@ -106,7 +106,7 @@ def test_frequencies_are_those_of_ase_s_own_phonons(tmp_path: Path) -> None:
     assert found.shape == (32, 3)
     assert halves.sum() == 8
     assert np.abs(found[halves] - np.sort(theirs, axis=1)).max() < 0.02
-    assert found.max() == pytest.approx(examine._EMT_COPPER_THZ, abs=0.01)
+    assert found.max() == pytest.approx(doctor._EMT_COPPER_THZ, abs=0.01)
 
 
 def test_another_lattice_constant_is_as_good_as_another_prototype() -> None:
@@ -212,7 +212,6 @@ def test_a_site_file_s_own_tolerances_stay_with_the_gate() -> None:
 def test_without_phonopy_a_fit_ends_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bad input with the remedy, not a gate that asks for less than it was told."""
     monkeypatch.setitem(sys.modules, "phonopy", None)
-    phonons.require(GateProbes())
     training = pytest.importorskip("mlip_autopipec.work.steps.train", reason="needs the demo extra")
     job = job_of(tmp_path, train_parameters(probes=GateProbes(phonons=SMALL)))
     with pytest.raises(TaskFailed, match=r"needs phonopy in site\.python.*pip install 'mlip-autopipec\[phonons\]'"):
@@ -221,7 +220,7 @@ def test_without_phonopy_a_fit_ends_before_it_begins(tmp_path: Path, monkeypatch
 
 def test_the_doctor_s_copper_has_its_frequencies() -> None:
     """It is run, and its version told."""
-    seen = examine.examine("phonons", {})
+    seen = examine.examine("measure", {"kind": "phonopy"})
     assert seen["fit"] is True
     assert seen["words"].startswith("phonopy ")
     assert seen["words"].endswith("; the highest frequency of EMT copper is 7.97 THz")

@@ -15,6 +15,7 @@ from mlip_autopipec.contract.generate import GateProbes, Prototype
 from mlip_autopipec.data_models.outcome import Measure, TrainMetrics
 from mlip_autopipec.orchestration.gate import gate
 from mlip_autopipec.work.codes.elastic import properties
+from mlip_autopipec.work.codes.measuring import distinct
 from mlip_autopipec.work.structures import read_frames, shortest_distance, write_frames
 
 pytest.importorskip("pyace", reason="needs the demo extra")
@@ -71,7 +72,7 @@ def test_cells_are_the_same_each_time_and_have_names_of_their_own() -> None:
     assert [cell.name for cell in once] == [cell.name for cell in again]
     assert len({cell.name for cell in once}) == len(once) == 7 + 4
     assert all(np.array_equal(a.atoms.positions, b.atoms.positions) for a, b in zip(once, again, strict=True))
-    assert properties.distinct([COPPER, replace(COPPER, repeat=(3, 3, 3))]) == [COPPER]
+    assert distinct([COPPER, replace(COPPER, repeat=(3, 3, 3))]) == [COPPER]
 
 
 @pytest.mark.parametrize(("structure", "strains"), [("diamond", 4), ("hcp", 8), ("l1_0", 8)])

@@ -1,0 +1,11 @@
+"""Equations of state, elastic constants, the repulsive wall and a short MD, as measures of the gate."""
+
+from mlip_autopipec.contract.measure import MeasureCode
+
+MEASURE = MeasureCode(
+    package=__name__,
+    names=("lattice_constant", "bulk_modulus", "elastic_constant", "wall", "md"),
+    rules=".rules:Rules",
+    cells=".run:cells",
+    measure=".run:measure",
+)

@@ -30,6 +30,7 @@ from ase.build import make_supercell
 
 from mlip_autopipec.contract.generate import GateProbes, Prototype
 from mlip_autopipec.work import families
+from mlip_autopipec.work.codes.measuring import Cell, measured
 from mlip_autopipec.work.structures import crystal, finite, shortest_distance
 
 if TYPE_CHECKING:  # Generation asks for the cells alone, on machines without pyace
@@ -61,21 +62,6 @@ _WALL_BEGIN = 0.94
 _WALL_MARGIN = 0.01
 _MD_ATOMS_MIN = 30
 _EOS_POINTS_MIN = 5
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One structure for the oracle; its name is the origin of its label, by which it is found again."""
-
-    name: str
-    atoms: Atoms
-    #: What it is of its crystal, as the control half's PropertyCell; None where that is not asked.
-    about: Mapping[str, Any] | None = None
-
-
-def distinct(prototypes: Sequence[Prototype]) -> list[Prototype]:
-    """Each crystal once, by structure and elements; one with another repeat is the same crystal."""
-    return list({prototype.name: prototype for prototype in reversed(prototypes)}.values())[::-1]
 
 
 def cells(prototype: Prototype, probes: GateProbes) -> list[Cell]:
@@ -141,17 +127,6 @@ def measure(
     left = {which: _md_left(one, prototype, probes, distance_min_angstrom, seed) for which, one in potentials.items()}
     found.append(measured("md", name, "part of its steps not run", 1.0, {"oracle": 0.0, **left}))
     return found
-
-
-def measured(rule: str, subject: str, unit: str, scale: float, values: Mapping[str, float | None]) -> dict[str, Any]:
-    """One property of oracle, potential and current potential, as the control half's Measure."""
-    return {
-        "rule": rule,
-        "subject": subject,
-        "unit": unit,
-        "scale": scale,
-        **{who: values.get(who) for who in ("oracle", "potential", "current")},
-    }
 
 
 # --- equation of state ---------------------------------------------------------------------------------------------

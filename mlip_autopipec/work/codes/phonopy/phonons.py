@@ -25,7 +25,8 @@ from ase.build import bulk
 
 from mlip_autopipec.contract.generate import GateProbes, PhononProbes, Prototype
 from mlip_autopipec.work import families
-from mlip_autopipec.work.codes.elastic.properties import Cell, lattice_constant, measured
+from mlip_autopipec.work.codes.elastic.properties import lattice_constant
+from mlip_autopipec.work.codes.measuring import Cell, measured
 from mlip_autopipec.work.job import TaskFailed
 from mlip_autopipec.work.structures import crystal, finite
 
@@ -41,10 +42,9 @@ _SAME_ANGSTROM = 1e-5
 _DECIMALS = 6
 
 
-def require(probes: GateProbes) -> None:
-    """Raise TaskFailed (bad_input) if the gate is to have phonons and this Python has no phonopy."""
-    if probes.phonons is not None:
-        _phonopy()
+def require_phonopy() -> None:
+    """Raise TaskFailed (bad_input) if this Python has no phonopy."""
+    _phonopy()
 
 
 def cells(prototype: Prototype, probes: GateProbes) -> list[Cell]:
