@@ -43,13 +43,11 @@ def locate(root: type, location: Sequence[str | int]) -> Place:
 
 
 def _step(place: Place, part: str | int) -> Place:
-    if part == KEY:
+    if part == KEY or _is_tag_of_one(place, part):
         return place
     if len(place.members) > 1:
         return Place(place.path, None, place.field, _chosen(place.members, part))
     [here] = place.members or (None,)
-    if is_model(here) and part in kinds((here,)) and part not in fields_of(here):
-        return place  # the tag of a union that has one member: of codes, only one may be installed
     path = (*place.path, part)
     if is_model(here):
         field = fields_of(here).get(str(part))
@@ -61,6 +59,13 @@ def _step(place: Place, part: str | int) -> Place:
         fixed = len(items) if get_origin(here) is tuple and Ellipsis not in items else None
         return Place(path, None, None, _members(_item(items, part)), fixed)
     return Place(path, None, None, ())
+
+
+def _is_tag_of_one(place: Place, part: str | int) -> bool:
+    """Whether this is the tag of a union that has one member: of codes, only one may be installed."""
+    if len(place.members) != 1 or not is_model(place.members[0]):
+        return False
+    return part in kinds(place.members) and part not in fields_of(place.members[0])
 
 
 def _item(items: tuple[Any, ...], index: str | int) -> Any:
