@@ -135,6 +135,7 @@ RULES: Mapping[str, Rule] = {
     "training.isolated_atom_box_angstrom": _BOOTSTRAP,
     "training.pacemaker": _LIVE,
     "training.gate": _LIVE,
+    "training.gate.measures": Rule(May.START, "the program of the jobs has been shipped with the codes that it names"),
     "training.worse_max": _LIVE,
     "training.worse_force_max_mev_per_angstrom": _LIVE,
     "training.worse_energy_max_mev_per_atom": _LIVE,
