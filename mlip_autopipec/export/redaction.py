@@ -61,6 +61,8 @@ class Redaction:
 
     def event(self, event: ev.Event) -> ev.Event:
         """The same event with nobody and no machine in it."""
+        if isinstance(event, ev.SettingsTaken):
+            event = _of_no_site(event)
         return EVENT_ADAPTER.validate_python(self.value(event.model_dump(mode="json")))
 
     def value(self, value: Any) -> Any:
@@ -87,6 +89,22 @@ class Redaction:
             if name in text:
                 text = _word(name).sub("…", text)
         return text
+
+
+def _of_no_site(event: ev.SettingsTaken) -> ev.SettingsTaken:
+    """Settings of the physics alone: the site's name machines, accounts and folders."""
+    return event.model_copy(
+        update={
+            "settings": without_places(event.settings),
+            "overrides": {key: value for key, value in event.overrides.items() if not _is_left_out(key)},
+            "changes": tuple(change for change in event.changes if not _is_left_out(change.key)),
+        }
+    )
+
+
+def _is_left_out(key: str) -> bool:
+    parts = tuple(key.partition("[")[0].split("."))
+    return any(parts[: len(path)] == path for path in _LEFT_OUT)
 
 
 def _blank(name: str, item: Any, redact: Callable[[Any], Any]) -> Any:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mlip_autopipec.config.loader import LoadedConfig, yaml_of
+from mlip_autopipec.contract.dataset import ADOPTED
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import FileRef, Verdict
 from mlip_autopipec.data_models.digest import CalculationDigest, TrainingDigest
@@ -345,7 +346,9 @@ def _label_files(gathered: _Gathered) -> list[tuple[int, FileRef]]:
 
 
 def _settings(gathered: _Gathered) -> list[str]:
-    return [
+    digests = [event.digest for _, event in gathered.events if isinstance(event, ev.PhaseEnded)]
+    adopted = any(isinstance(digest, CalculationDigest) and digest.adopted is not None for digest in digests)
+    return [ADOPTED] * adopted + [
         event.outcome.metrics.settings
         for _, event in gathered.events
         if isinstance(event, ev.TaskEnded) and isinstance(event.outcome.metrics, CalculateMetrics)

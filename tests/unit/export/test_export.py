@@ -18,7 +18,18 @@ from mlip_autopipec.export.labels import frames
 from mlip_autopipec.export.redaction import Redaction
 
 #: What a user would not publish; the journal and the labels hold all of it.
-SECRETS = ("/home/ada", "ada", "login1", "node1", "project-4711", "secret")
+SECRETS = (
+    "/home/ada",
+    "ada",
+    "login1",
+    "node1",
+    "project-4711",
+    "secret",
+    "gate.example",
+    "door.example",
+    "lovelace",
+    "0815",
+)
 
 
 def ctl(*words: object) -> Result:
@@ -33,6 +44,21 @@ def steered() -> Campaign:
     why = "login1 is down, see /home/ada/secret/notes, or ask ada"
     campaign.add(ev.Paused(at=campaign.now, by=ACTOR, reason=why))
     campaign.add(ev.Resumed(at=campaign.now, by=ACTOR))
+    site = {"root": "/scratch/ada/x", "transport": {"kind": "ssh", "host": "gate.example"}, "account": "project-0815"}
+    changes = [
+        ev.SettingChange(key="site.transport.host", before="gate.example", after="door.example"),
+        ev.SettingChange(key="training.ridge", before=1e-8, after=1e-7),
+        ev.SettingChange(key="calculation.oracle.command", before="/home/ada/bin/pw.x", after="/opt/qe/pw.x"),
+    ]
+    taken = ev.SettingsTaken(
+        at=campaign.now,
+        by=ACTOR,
+        config_sha256="e" * 64,
+        settings={"campaign": {"name": "copper", "folder": "/home/ada/c"}, "site": site, "training": {"ridge": 1e-7}},
+        overrides={"site.transport.user": "lovelace", "convergence.cycles_max": 9},
+        changes=tuple(changes),
+    )
+    campaign.add(taken)
     campaign.learn(halts=False)
     return campaign
 
@@ -170,6 +196,11 @@ def test_a_folder_holds_every_label_and_the_potential(exported: Path) -> None:
     kept = [json.loads(line)["event"]["type"] for line in files["journal.jsonl"].splitlines()]
     assert "PhaseEnded" in kept
     assert "SubmissionBegun" not in kept
+    (taken,) = (line for line in files["journal.jsonl"].splitlines() if "SettingsTaken" in line)
+    event = json.loads(taken)["event"]
+    assert [change["key"] for change in event["changes"]] == ["training.ridge", "calculation.oracle.command"]
+    assert event["overrides"] == {"convergence.cycles_max": 9}
+    assert event["settings"] == {"campaign": {"name": "copper"}, "training": {"ridge": 1e-7}}
 
 
 @pytest.mark.slow
