@@ -21,7 +21,7 @@ from mlip_autopipec.control.api import Status
 from mlip_autopipec.control.paint import Painter, plain
 from mlip_autopipec.control.watch_screen import Recent, Seen, frame
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.outcome import Progress
+from mlip_autopipec.data_models.outcome import CalculateMetrics, Outcome, Progress
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.terminal import say
 from mlip_autopipec.errors import DaemonUnreachable
@@ -40,6 +40,15 @@ GONE_AFTER_S = 15.0
 _RECENT_MAX = 40
 #: Events that say nothing that the rest of the screen does not.
 _BORING = (ev.SubmissionBegun, ev.JobsSighted)
+
+
+def _is_counted(event: ev.Event) -> bool:
+    """Whether the screen counts it anyhow: a label that was made. A line for each would push all others out."""
+    match event:
+        case ev.TaskEnded(outcome=Outcome(status="done", metrics=CalculateMetrics())):
+            return True
+        case _:
+            return False
 
 
 @dataclass(slots=True)
@@ -76,7 +85,8 @@ class Journalled:
         if isinstance(event, _BORING):
             return None
         noted = Recent(seq, event.at, describe(event, state))
-        self.recent.append(noted)
+        if not _is_counted(event):
+            self.recent.append(noted)
         return noted
 
 

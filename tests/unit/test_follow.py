@@ -192,6 +192,20 @@ async def test_a_second_in_which_nothing_happens_sends_nothing(stand: Stand) -> 
     assert len(set(sizes)) == 1
 
 
+async def test_labels_are_counted_and_not_told_one_by_one(tmp_path: Path) -> None:
+    """They would push everything else out, and cost the line most of what is sent; what has failed is told."""
+    campaign = Campaign()
+    campaign.create()
+    campaign.bootstrap()
+    campaign.learn(halts=True, fails=1)
+    stand = Stand(tmp_path, campaign)
+    await stand.write()
+    seen = await stand.follower.look()
+    words = [event.words for event in seen.recent]
+    assert not [line for line in words if " labelled: " in line]
+    assert [line for line in words if " failed (" in line]
+
+
 async def test_where_nothing_can_be_painted_events_follow_line_by_line(tmp_path: Path) -> None:
     """TERM=dumb or a pipe: no escape sequence, one screen before and one after."""
     stand = Stand(tmp_path, exploring()[0], live=False)
