@@ -13,8 +13,8 @@ from mlip_autopipec.control.task_files import FilePart, TaskListing
 from mlip_autopipec.control.tasks import TaskDocument, TaskList
 from mlip_autopipec.data_models.base import FileRef, Model
 from mlip_autopipec.data_models.events import Event
+from mlip_autopipec.data_models.finding import Finding
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.doctor.diagnosis import Finding
 from mlip_autopipec.plan import Plan
 from mlip_autopipec.whatif import WhatIf
 

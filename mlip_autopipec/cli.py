@@ -153,8 +153,9 @@ def explain(config: Config = None, socket: Socket = None, *, as_json: Json = Fal
 @app.command()
 def doctor(config: Config = None, *, oracle: Oracle = False, as_json: Json = False) -> None:
     """Ask the site everything that a campaign will need of it; no daemon is needed. Exit code 1 if anything is red."""
+    from mlip_autopipec.data_models.finding import Colour
     from mlip_autopipec.doctor.ask import examine_site
-    from mlip_autopipec.doctor.diagnosis import Colour, render
+    from mlip_autopipec.doctor.diagnosis import render
 
     if oracle:
         asyncio.run(_try_oracle(_load(config).config))

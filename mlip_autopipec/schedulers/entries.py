@@ -10,4 +10,6 @@ SLURM = SchedulerCode(
     settings=f"{_SECTIONS}:SlurmQueue",
     make=".slurm:make",
     limit=".slurm_limits:ask_array_tasks_max",
+    examine=".slurm_doctor:examine",
+    remedy="Slurm must answer there; site.transport.prologue can put its commands on the path",
 )

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from mlip_autopipec.contract import registry
 from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.data_models.finding import Finding
 from mlip_autopipec.ports import Clock, Scheduler, Transport
 
 if TYPE_CHECKING:  # a schema is made of declarations: they load before it is there
     from mlip_autopipec.config.schemas.schedulers import SchedulerSection
-    from mlip_autopipec.config.schemas.site import ResourcesSection
+    from mlip_autopipec.config.schemas.site import ResourcesSection, SiteSection
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class SchedulerCode:
 
     - `settings`: a SchedulerSection, pydantic's, what stands under site.scheduler.
     - `make`: (Surroundings) → ports.Scheduler, which says what each method promises. tests/contracts holds any to it.
+    - `examine`: (site, transport) → what doctor is to tell of it, as Findings; awaited. Raises AutopipecError.
     - `limit`: (transport) → the tasks of one batch that the site allows, or None; awaited. Raises as a transport does.
     """
 
@@ -41,6 +43,8 @@ class SchedulerCode:
     settings: str
     make: str
     limit: str = ""
+    examine: str = ""
+    remedy: str = ""  # what doctor says to do where it gives no answer
 
     @property
     def section(self) -> "type[SchedulerSection]":
@@ -52,6 +56,14 @@ class SchedulerCode:
         """The scheduler of a site."""
         make: Callable[[Surroundings], Scheduler] = registry.load(self.make, self.package)
         return make(surroundings)
+
+    async def findings(self, site: "SiteSection", transport: Transport) -> Sequence[Finding]:
+        """What doctor is to tell of it."""
+        if not self.examine:
+            return ()
+        ask: Callable[[SiteSection, Transport], Awaitable[Sequence[Finding]]]
+        ask = registry.load(self.examine, self.package)
+        return await ask(site, transport)
 
     async def tasks_max(self, transport: Transport) -> int | None:
         """Tasks of one batch that the site allows; None where it says nothing."""

@@ -26,10 +26,11 @@ from mlip_autopipec.control.watch_screen import Recent, Seen, frame
 from mlip_autopipec.daemon import service
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
+from mlip_autopipec.data_models.finding import Colour, Finding
 from mlip_autopipec.data_models.outcome import Progress
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.terminal import harmless_json, say, say_json
-from mlip_autopipec.doctor.diagnosis import Colour, Finding, render
+from mlip_autopipec.doctor.diagnosis import render
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.report.canvas import svg
 from mlip_autopipec.report.page import report_html

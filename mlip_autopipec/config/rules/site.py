@@ -19,7 +19,7 @@ def _sections() -> Mapping[str, type[SchedulerSection]]:
 
 
 def cores(config: WorkflowConfig) -> Iterator[Mistake]:
-    """What starts tasks without Slurm has so many cores for all of them."""
+    """What starts tasks without a queue has so many cores for all of them."""
     site = config.site
     for phase, asked in site.resources.items():
         cores, bound = asked.cores * asked.ranks, None

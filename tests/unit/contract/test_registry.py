@@ -168,6 +168,19 @@ def test_a_site_file_may_name_a_measure_of_the_gate(outside: Path, tmp_path: Pat
     assert "no package that is installed brings measures" in load_error(site_file(tmp_path, {CUTOFF: SQUEEZE}))
 
 
+@pytest.mark.codes
+@pytest.mark.slow
+def test_doctor_asks_each_of_them(outside: Path, tmp_path: Path) -> None:
+    """Where the jobs run, out of the archive."""
+    path = site_file(tmp_path, {EMT: MORSE, LOCAL: TURNS, CUTOFF: SQUEEZE})
+    done = python(outside, AUTOPIPECCTL, "doctor", "--json", "-c", path)
+    said = {finding["about"]: (finding["colour"], finding["seen"]) for finding in json.loads(done.stdout)}
+    assert said["morse"] == ("green", "two atoms have -0.350 eV")
+    assert said["squeeze"] == ("green", "crystals can be squeezed")
+    assert said["turns"][0] == "green"
+    assert done.returncode == 0, said
+
+
 def load_error(path: Path) -> str:
     """What this very Python, which has no such package, has against a site file."""
     with pytest.raises(ConfigurationError) as raised:

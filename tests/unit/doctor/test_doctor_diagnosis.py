@@ -4,11 +4,13 @@ import asyncio
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mlip_autopipec.doctor.ask import with_partitions
-from mlip_autopipec.doctor.diagnosis import Colour, Examined, Facts, Reply, SlurmFacts, diagnose, render
+from mlip_autopipec.data_models.finding import Colour
+from mlip_autopipec.doctor.diagnosis import Examined, Facts, diagnose, render
+from mlip_autopipec.schedulers.slurm_doctor import Reply, SlurmFacts, judge, with_partitions
 from mlip_autopipec.transports.local import LocalTransport
 
 SLURM = SlurmFacts(
@@ -24,9 +26,15 @@ FACTS = Facts(
     file_system="lustre",
     free_bytes=10**12,
     free_inodes=10**7,
-    slurm=SLURM,
+    queue=tuple(judge(SLURM, array_max=1000, poll_interval_s=30)),
     examined={"gamma": Examined(fit=True, words="γ of a distorted cell is 9.0")},
 )
+
+
+def with_slurm(array_max: int = 1000, poll_interval_s: int = 30, **changes: Any) -> Facts:
+    """The same site with another Slurm."""
+    found = judge(replace(SLURM, **changes), array_max=array_max, poll_interval_s=poll_interval_s)
+    return replace(FACTS, queue=tuple(found))
 
 
 def test_a_site_in_order_is_green() -> None:
@@ -43,17 +51,16 @@ CASES = [
     (replace(FACTS, free_bytes=2**29), "space", Colour.RED, "0.5 GiB free"),
     (replace(FACTS, free_inodes=500), "inodes", Colour.RED, "500 free"),
     (replace(FACTS, quota="/home 12G* 10G 11G"), "quota", Colour.YELLOW, "/home 12G*"),
-    (replace(FACTS, slurm=None, slurm_trouble="timed out"), "slurm", Colour.RED, "timed out"),
-    (replace(FACTS, poll_interval_s=120), "ends", Colour.YELLOW, "sacct does not answer"),
+    (with_slurm(poll_interval_s=120), "ends", Colour.YELLOW, "sacct does not answer"),
     (
-        replace(FACTS, slurm=replace(SLURM, times_s={"MinJobAge": 300, "MessageTimeout": 100})),
+        with_slurm(times_s={"MinJobAge": 300, "MessageTimeout": 100}),
         "timeouts",
         Colour.YELLOW,
         "MessageTimeout 100 s",
     ),
-    (replace(FACTS, slurm=replace(SLURM, array_tasks_max=None)), "arrays", Colour.YELLOW, "no limit is told"),
+    (with_slurm(array_tasks_max=None), "arrays", Colour.YELLOW, "no limit is told"),
     (
-        replace(FACTS, slurm=replace(SLURM, trials={"training": Reply(1, "Invalid partition name specified")})),
+        with_slurm(trials={"training": Reply(1, "Invalid partition name specified")}),
         "sbatch: training",
         Colour.RED,
         "Invalid partition",
@@ -84,8 +91,7 @@ def test_a_root_of_ones_own_and_local_jobs_that_compile_are_green() -> None:
 
 def test_with_sacct_a_slow_poll_is_no_trouble() -> None:
     """The database remembers what the controller forgets."""
-    slurm = replace(SLURM, sacct=Reply(0, ""))
-    findings = diagnose(replace(FACTS, slurm=slurm, poll_interval_s=600))
+    findings = diagnose(with_slurm(sacct=Reply(0, ""), poll_interval_s=600))
     assert {finding.colour for finding in findings} == {Colour.GREEN}
 
 
@@ -98,7 +104,7 @@ def test_without_a_connection_nothing_else_is_judged() -> None:
 
 def test_the_smaller_bound_on_arrays_counts() -> None:
     """The site's, or the user's own."""
-    said = {finding.about: finding.seen for finding in diagnose(replace(FACTS, array_max=50))}
+    said = {finding.about: finding.seen for finding in diagnose(with_slurm(array_max=50))}
     assert said["arrays"].startswith("50 tasks at most")
 
 
@@ -118,5 +124,5 @@ def test_a_misspelt_partition_is_told_with_the_nearest(tmp_path: Path, monkeypat
     assert hint == "The partitions there are main, short. 'mian': did you mean 'main'? "
     assert asked(refused, "echo broken; exit 1") == ""
     assert asked(Reply(1, "Invalid qos specification"), "echo main") == ""
-    found = diagnose(replace(FACTS, slurm=replace(SLURM, trials={"training": replace(refused, hint=hint)})))
+    found = diagnose(with_slurm(trials={"training": replace(refused, hint=hint)}))
     assert next(each.remedy for each in found if each.about == "sbatch: training").startswith(hint)

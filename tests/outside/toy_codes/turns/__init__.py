@@ -2,4 +2,10 @@
 
 from mlip_autopipec.schedulers.seam import SchedulerCode
 
-SCHEDULER = SchedulerCode(package=__name__, settings=".settings:TurnsSection", make=".queue:make", limit=".queue:limit")
+SCHEDULER = SchedulerCode(
+    package=__name__,
+    settings=".settings:TurnsSection",
+    make=".queue:make",
+    limit=".queue:limit",
+    examine=".queue:examine",
+)

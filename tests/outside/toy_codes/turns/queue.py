@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from mlip_autopipec.config.schemas.site import SiteSection
+from mlip_autopipec.data_models.finding import Colour, Finding
 from mlip_autopipec.data_models.state import Batch
 from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.ports import Answer, Transport
@@ -32,6 +34,12 @@ class Turns(LocalScheduler):
 def make(site: Surroundings) -> Turns:
     """Of a site."""
     return Turns(site, site.section.cores_max())
+
+
+async def examine(site: SiteSection, transport: Transport) -> tuple[Finding, ...]:
+    """One line for doctor."""
+    done = await transport.run(["nproc"])
+    return (Finding(about="turns", colour=Colour.GREEN, seen=f"{done.stdout.decode().strip()} cores at {site.root}"),)
 
 
 async def limit(transport: Transport) -> int | None:
