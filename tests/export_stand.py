@@ -14,7 +14,7 @@ from mlip_autopipec.config.loader import LoadedConfig, load_config
 from mlip_autopipec.data_models.events import EVENT_ADAPTER, Event
 from mlip_autopipec.journal.journal import FileJournal
 
-DEMO = Path(__file__).parents[2] / "config" / "demo.yaml"
+DEMO = Path(__file__).parents[1] / "config" / "demo.yaml"
 
 
 def frame(name: str, role: str, cycle: int) -> str:
