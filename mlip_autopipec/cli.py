@@ -632,7 +632,7 @@ def demo(
     say("A first potential is made of generated structures. Then, in cycles: MD looks for")
     say("what it does not know, the oracle labels what teaches most, and it is fitted again,")
     say("until it is right in every condition. Ctrl-C stops it, and --resume goes on.")
-    say(f"In another terminal: autopipecctl status -c {site_file}")
+    say(f"In another terminal: autopipecctl watch -c {site_file}")
     how = [] if resume else ["--fresh"]
     try:
         run_daemon(["--config", str(site_file), "--exit-on-verdict", *how])

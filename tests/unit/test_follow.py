@@ -5,6 +5,7 @@ import fcntl
 import io
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -257,16 +258,24 @@ async def test_a_look_costs_no_reading_where_nothing_was_written(stand: Stand) -
 
 
 class Pty:
-    """`autopipecctl watch` on a terminal of its own."""
+    """A command on a terminal of its own; `watch` unless told."""
 
-    def __init__(self, folder: Path, columns: int, lines: int, **environment: str) -> None:
+    def __init__(self, folder: Path, columns: int, lines: int, *words: str, **environment: str) -> None:
         config = folder / "site.yaml"
         config.write_text(DEMO.read_text().replace("../campaigns/copper", "copper"))
         self.screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self.screen)
+        self.sent = b""
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        command = [sys.executable, "-c", "from mlip_autopipec.cli import main; main()", "watch", "-c", str(config)]
+        command = [
+            sys.executable,
+            "-c",
+            "from mlip_autopipec.cli import main; main()",
+            *(words or ["watch"]),
+            "-c",
+            str(config),
+        ]
         given = {**os.environ, "TERM": "xterm", **environment}
         self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=given)
         os.close(slave)
@@ -294,7 +303,9 @@ class Pty:
         if not select.select([self._master], [], [], wait_s)[0]:
             return False
         try:
-            self._stream.feed(os.read(self._master, 65536))
+            sent = os.read(self._master, 65536)
+            self.sent += sent
+            self._stream.feed(sent)
         except OSError:  # the other side is closed
             return False
         return True
@@ -365,4 +376,19 @@ def test_a_terminal_of_a_verdict_is_left_as_text(tmp_path: Path) -> None:
     code, shown = terminal.end()
     assert code == 0
     assert "copper-3f9a1c" in shown
-    assert "\x1b" not in shown
+    assert b"\x1b" not in terminal.sent
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [["watch"], ["status"], ["explain"], ["tasks"], ["task", "c000.training"]])
+def test_no_colour_and_a_dumb_terminal_are_minded(tmp_path: Path, words: list[str]) -> None:
+    """NO_COLOR: no colour, wherever it is set to anything; TERM=dumb: no escape sequence at all."""
+    journal_of(tmp_path, whole_campaign().events)
+    dumb = Pty(tmp_path, 60, 60, *words, TERM="dumb")
+    assert dumb.end()[0] == 0
+    assert b"\x1b" not in dumb.sent
+    plain = Pty(tmp_path, 60, 60, *words, NO_COLOR="1")
+    code, shown = plain.end()
+    assert code == 0
+    assert not re.search(rb"\x1b\[[0-9;]*(?:3|4|9|10)[0-7][0-9;]*m", plain.sent)
+    assert shown.strip()
