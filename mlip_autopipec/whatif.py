@@ -22,6 +22,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from mlip_autopipec.config.changes import checked, merged, path_of, settings_of, value_at, with_value
 from mlip_autopipec.config.codes import outside
 from mlip_autopipec.config.loader import LoadedConfig, load_changed
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
@@ -112,6 +113,19 @@ class Asked:
     config: WorkflowConfig
     settings: Mapping[str, str]
 
+    def at(self, state: WorkflowState) -> WorkflowConfig:
+        """What was in force there by the journal, with the changes; the site file's where the journal has none.
+
+        Raises ConfigurationError where the changes do not go with what was in force then.
+        """
+        if not state.settings:
+            return self.config
+        before = after = merged(state.settings, state.overrides)
+        for key in self.settings:
+            path = path_of(key)
+            after = with_value(after, path, value_at(settings_of(self.config), path))
+        return checked(after, before, f"with what was in force in cycle {state.cycle_index}")
+
 
 def asked_of(loaded: LoadedConfig, changes: Sequence[str]) -> Asked:
     """The settings of `KEY=VALUE` words, judged as those of a site file.
@@ -177,8 +191,7 @@ def _made(folder: Path) -> None:
 
 def _notes(replay: "Replay") -> Iterator[str]:
     yield "Walks and labels are the journal's: what other potentials would have met is not known."
-    if replay.changed_since:
-        yield "The site file has changed since the last daemon started: both columns judge by it as it is now."
+    yield from replay.notes
 
 
 class Replay:
@@ -187,8 +200,6 @@ class Replay:
     def __init__(self, asked: Asked, folder: Path) -> None:
         self._asked = asked
         self._folder = folder
-        self._policy = Policy.from_config(asked.config)
-        self._training = Training(asked.config)
         self._far = asked.config.site.transport.kind != "local"
         self._python = sys.executable if self._far else python_of(asked.config.site)
         self._payload = pack(outside(asked.config))
@@ -245,9 +256,16 @@ class Replay:
         return self._state.campaign
 
     @property
-    def changed_since(self) -> bool:
-        """Whether the site file is another than that of the last daemon."""
-        return self._state.config_sha256 not in {"", self._asked.loaded.sha256}
+    def notes(self) -> Iterator[str]:
+        """What a reader should know of the settings."""
+        if not self._state.settings:
+            if self._state.config_sha256 != self._asked.loaded.sha256:
+                yield "The site file has changed since the last daemon started: fits are replayed by it as it is now."
+        elif settings_of(self._asked.loaded.config) != dict(self._state.settings):
+            yield (
+                "The site file says something else than the journal has in force: each fit is replayed with what was in"
+                " force as it was made, and with what --set asks for."
+            )
 
     @property
     def _journal(self) -> Path:
@@ -268,7 +286,8 @@ class Replay:
 
     async def _fit(self, transport: Transport, before: WorkflowState, known: TrainingDigest | None) -> ReplayedCycle:
         planned = self._replaced(before)
-        (task,) = self._training.plan(planned)
+        training = Training(self._asked.at(before))
+        (task,) = training.plan(planned)
         await self._bring(transport, task)
         outcome = await asyncio.to_thread(self._run, task)
         labels = sum(item.name == "label" for item in task.inputs)
@@ -279,7 +298,7 @@ class Replay:
             return ReplayedCycle(cycle=task.cycle, labels=labels, journal=journal, what_if=None, failure=words)
         record = TaskRecord(task=task, status=TaskStatus.DONE, outcome=outcome)
         done = planned.model_copy(update={"tasks": {task.id: record}, "current_phase": Phase.TRAINING})
-        digest = self._training.digest(done)
+        digest = training.digest(done)
         self._digest = digest
         self._datasets = (*self._datasets, digest.dataset)
         if digest.promoted:
@@ -292,10 +311,11 @@ class Replay:
         if Phase.TRAINING in digests and self._digest is not None:
             digests[Phase.TRAINING] = self._digest
         state = self._replaced(before).model_copy(update={"digests": digests})
-        self._cycles = (*self._cycles, closed(state, self._policy))
+        config = self._asked.at(before)
+        self._cycles = (*self._cycles, closed(state, Policy.from_config(config)))
         self._digest = None
         if self._ended is None:
-            answer = verdict_of(self._replaced(self._state), self._asked.config.convergence)
+            answer = verdict_of(self._replaced(self._state), config.convergence)
             self._ended = (before.cycle_index, *answer) if answer else None
 
     async def _bring(self, transport: Transport, task: Task) -> None:

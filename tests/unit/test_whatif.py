@@ -8,21 +8,23 @@ from pathlib import Path
 import pytest
 from export_stand import with_files
 from job_stand import CAMPAIGN, Site, training_set
+from sample_campaign import ACTOR, structure
 from sample_campaign import Campaign as Sample
-from sample_campaign import structure
 from typer.testing import CliRunner, Result
 
 from mlip_autopipec.cli import app
-from mlip_autopipec.config.loader import load_config
+from mlip_autopipec.config.changes import settings_of
+from mlip_autopipec.config.loader import load_changed, load_config
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.digest import CalculationDigest
+from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.journal.journal import FileJournal
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.orchestration.strategies import closed
 from mlip_autopipec.phases.training import Training
-from mlip_autopipec.whatif import WhatIf
+from mlip_autopipec.whatif import WhatIf, asked_of
 
 DEMO = Path(__file__).parents[2] / "config" / "demo.yaml"
 
@@ -92,6 +94,21 @@ def test_a_pacemaker_that_is_elsewhere_is_told(config: Path) -> None:
     assert "/no/such/python, which is not on this machine" in done.output
 
 
+def test_what_was_in_force_is_what_is_changed(config: Path) -> None:
+    """A fit of another time had other settings; a journal of before has none, and the site file counts."""
+    loaded = load_config(config)
+    asked = asked_of(loaded, ["training.ridge=1e-5", "training.gate.md_steps=300"])
+    assert asked.at(WorkflowState()) == asked.config
+    then = settings_of(
+        load_changed(config, {("training", "cutoff_angstrom"): "4.7", ("training", "ridge"): "1e-9"}).config
+    )
+    overrides = {"convergence.cycles_max": 40}
+    config_then = asked.at(WorkflowState(settings=then, overrides=overrides))
+    assert (config_then.training.cutoff_angstrom, config_then.training.ridge) == (4.7, 1e-5)
+    assert config_then.training.gate.md_steps == 300
+    assert config_then.convergence.cycles_max == 40
+
+
 def test_an_existing_folder_is_left_alone(config: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     done = ctl(config, "--folder", tmp_path / "mine")
@@ -129,6 +146,8 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = loaded.config.site.root
     site, sample, runner = Site.at(root), Sample(), Training(loaded.config)
     sample.create()
+    in_force = settings_of(loaded.config)
+    sample.add(ev.SettingsTaken(at=sample.now, by=ACTOR, config_sha256=loaded.sha256, settings=in_force))
     sample.generation()
     labels = training_set(root / "labels")
     roles = [Role.TRAIN] * 10 + [Role.TEST] * 4
@@ -179,17 +198,21 @@ def files_of(folder: Path) -> dict[str, bytes]:
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_the_same_settings_give_the_same_potential_byte_for_byte(fitted: Path) -> None:
-    """And nothing of the campaign changes."""
+    """By what was in force as the fit was made, whatever the site file says now; nothing of the campaign changes."""
     assert commands()[2] == []
+    text = fitted.read_text()
+    fitted.write_text(text.replace("element: 20", "element: 15"))  # a change that no daemon has taken
     before = files_of(fitted.parent)
     done = ctl(fitted, "--folder", fitted.parent / "again")
     assert done.exit_code == 0, done.output
+    assert "The site file says something else than the journal has in force" in done.output
     assert "Every potential is that of the journal, byte for byte." in done.output
     again = {name: content for name, content in files_of(fitted.parent).items() if name not in before}
     assert {name: content for name, content in files_of(fitted.parent).items() if name in before} == before
     for name in ("potential.yaml", "potential.asi", "potential.yace"):
         path = f"potentials/000/{name}"
         assert again[f"again/{path}"] == before[f"copper/root/{path}"]
+    fitted.write_text(text)
 
 
 @pytest.mark.codes
