@@ -18,7 +18,7 @@ from mlip_autopipec.config.crystals import atoms_of
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.generate import Prototype
 from mlip_autopipec.contract.mistakes import KeyPath, Mistake, shown
-from mlip_autopipec.contract.values import plain
+from mlip_autopipec.contract.values import given, plain
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.text import answer_in, first_lines
 
@@ -46,10 +46,10 @@ def preview(config: WorkflowConfig, *, with_bootstrap: bool = True) -> Preview:
     Without `with_bootstrap`, a campaign that names no file costs nothing.
     """
     asked = dict(_named(config))
-    if asked or with_bootstrap or config.dataset is not None:
+    if asked or with_bootstrap or config.dataset is not None or config.start is not None:
         judged = _judged(config, sorted({str(file) for file in asked.values()}))
     else:
-        judged = {"files": {}, "dataset": None}
+        judged = {"files": {}, "dataset": None, "start": {}}
     if isinstance(judged, str):
         return Preview((), (f"the structure files were not looked at: {judged}",))
     files: Mapping[str, Mapping[str, Any]] = judged["files"]
@@ -67,6 +67,9 @@ def preview(config: WorkflowConfig, *, with_bootstrap: bool = True) -> Preview:
     if (brought := judged["dataset"]) is not None:
         mistakes += _wrong_set(config, brought)
         notes += _of_the_set(brought)
+    for name, wrong in judged["start"].items():
+        file = getattr(config.start, name)
+        mistakes.append(Mistake(("start", name), shown(file.name), wrong))
     for path, what, atoms in _walkers(config, files):
         mistakes += _too_large(path, what, atoms, _memory_mib(config, Phase.EXPLORATION))
         if _ATOM_BYTES_LEAST * atoms <= _MIB * _memory_mib(config, Phase.EXPLORATION) < _ATOM_BYTES_USUAL * atoms:
@@ -98,6 +101,7 @@ def _judged(config: WorkflowConfig, files: list[str]) -> dict[str, Any] | str:
         "distance_min_angstrom": config.distance_min_angstrom,
         "files": files,
         "dataset": [str(file) for file in config.dataset.files] if config.dataset is not None else [],
+        "start": {name: str(file) for name, file in given(config.start).items() if file} if config.start else {},
         "adopting": plain(adopting(config)),
         "prototypes": [plain(prototype) for prototype in config.generation.prototypes],
         "probes": plain(gate.probes()) if gate.properties else None,

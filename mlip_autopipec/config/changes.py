@@ -55,6 +55,7 @@ _BOOTSTRAP = Rule(May.BOOTSTRAP, "the first structures are made once; `autopipec
 _ORACLE = Rule(
     May.UNTIL_LABELS, "labels of another oracle are never trained on together: begin another campaign for it"
 )
+_ADOPTED = Rule(May.UNTIL_FIT, "the labels of yours are adopted, or there are none")
 _HOW_IT_RUNS = Rule(May.LIVE, "no label's meaning depends on it")
 
 #: By key, as in `exploration.walkers`: of lists and mappings, what stands in them is under the key of the whole.
@@ -84,6 +85,11 @@ RULES: Mapping[str, Rule] = {
     "generation.variations": _BOOTSTRAP,
     "generation.files": _BOOTSTRAP,
     "dataset": Rule(May.BOOTSTRAP, "labels of yours are adopted once, before the first fit"),
+    "dataset.offsets": _ADOPTED,
+    "dataset.energy_max_mev_per_atom": _ADOPTED,
+    "dataset.force_max_mev_per_angstrom": _ADOPTED,
+    "dataset.stress_max_gpa": _ADOPTED,
+    "start": Rule(May.UNTIL_FIT, "another potential has been promoted"),
     "exploration.gamma_select": _LIVE,
     "exploration.gamma_halt": _LIVE,
     "exploration.gamma_halt_first": _LIVE,

@@ -177,7 +177,8 @@ def _laid_out(value: object) -> object:
 
 def _sha256(config: WorkflowConfig) -> str:
     dumped = config.model_dump(mode="json")
-    if config.dataset is None:  # a site file of before there was the section means the same
-        del dumped["dataset"]
+    for name in ("dataset", "start"):
+        if dumped[name] is None:  # a site file of before there was the section means the same
+            del dumped[name]
     content = json.dumps(dumped, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

@@ -49,6 +49,10 @@ def missing_files(right: Mapping[str, Any], base: Path) -> Iterator[Mistake]:
     asked |= {("generation", "files", index): file for index, file in enumerate(right.get("generation.files", ()))}
     dataset = right.get("dataset")
     asked |= {("dataset", "files", index): file for index, file in enumerate(dataset.files if dataset else ())}
+    if (start := right.get("start")) is not None:
+        asked["start", "potential"] = start.potential
+        if start.active_set is not None:
+            asked["start", "active_set"] = start.active_set
     for path, file in asked.items():
         if not (there := absolute_path(str(file), base)).is_file():
             yield Mistake(path, shown(str(file)), f"expected a file; there is none at {there}")

@@ -25,6 +25,8 @@ def supplies(config: WorkflowConfig) -> Mapping[Path, Supply]:
     paths = [walkers.file for walkers in config.exploration.walkers if walkers.file is not None]
     paths += config.generation.files
     paths += config.dataset.files if config.dataset is not None else ()
+    if config.start is not None:
+        paths += filter(None, (config.start.potential, config.start.active_set))
     return {path: _supply(path) for path in paths}
 
 

@@ -333,7 +333,7 @@ class Lesson(Model):
 class FitTried(Model):
     """One way that the fit was made; the better on the test set is the potential."""
 
-    start: Literal["scratch", "warm"]
+    start: Literal["scratch", "warm", "given"]
     force_mev_per_angstrom: float = Field(ge=0, description="on the test set")
 
 

@@ -25,5 +25,5 @@ def phase_runners(
         Phase.EXPLORATION: Exploration(config, files),
         Phase.SELECTION: Selection(config),
         Phase.CALCULATION: Calculation(config),
-        Phase.TRAINING: Training(config),
+        Phase.TRAINING: Training(config, files),
     }

@@ -1,5 +1,9 @@
 """Training: fit to every label so far, and let the gate say whether the fit becomes the current potential."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.train import TrainParameters
 from mlip_autopipec.data_models.base import FileRef, Phase
@@ -22,8 +26,9 @@ _EARLIER_MAX = 12
 class Training:
     """One task that fits, makes the active set and validates."""
 
-    def __init__(self, config: WorkflowConfig) -> None:
+    def __init__(self, config: WorkflowConfig, supplies: Mapping[Path, FileRef] = MappingProxyType({})) -> None:
         self._config = config
+        self._supplies = supplies
 
     def plan(self, state: WorkflowState) -> tuple[Task, ...]:
         """One task over all data sets and this cycle's labels."""
@@ -67,6 +72,10 @@ class Training:
         inputs += [Input(name="label", file=label.file) for label in calculation.labels]
         if calculation.adopted is not None:
             inputs.append(Input(name="adopted", file=calculation.adopted.file))
+        if current is None and (start := self._config.start) is not None:
+            inputs.append(Input(name="given_yaml", file=self._supplies[start.potential]))
+            if start.active_set is not None:
+                inputs.append(Input(name="given_asi", file=self._supplies[start.active_set]))
         inputs += [Input(name="earlier_yaml", file=file) for file in earlier.values()]
         if current is not None:
             inputs += [

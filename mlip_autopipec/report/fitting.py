@@ -15,7 +15,7 @@ from mlip_autopipec.report.markup import element, table
 from mlip_autopipec.telling.words import count, duration, figures3, loss_words
 
 _BY = {"set": "test set", "origin": "origin", "element": "element"}
-_STARTS = {"scratch": "from scratch", "warm": "on from the potential before"}
+_STARTS = {"scratch": "from scratch", "warm": "on from the potential before", "given": "brought by the user"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,7 +244,7 @@ def test_every_block_of_yaml_is_a_part_of_a_site_file(tmp_path: Path, block: str
         with (tmp_path / "merged.yaml").open("w") as stream:
             YAML(typ="safe").dump(merged(base, asked), stream)
         text = (tmp_path / "merged.yaml").read_text()
-    for name in re.findall(r"[\w-]+\.(?:cif|xyz|extxyz)", block):
+    for name in re.findall(r"[\w-]+\.(?:cif|xyz|extxyz|asi)|mine\.yaml", block):
         (tmp_path / name).touch()
     path = tmp_path / "site.yaml"
     path.write_text(text)

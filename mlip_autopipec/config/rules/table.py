@@ -58,6 +58,7 @@ RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
     ),
     _rule(generation.begins, "generation.prototypes", "generation.variations", "dataset", *_STRUCTURES),
     _rule(dataset.names, "dataset"),
+    _rule(dataset.potential, "start", "training.reference_energies_ev"),
     _rule(
         generation.variations,
         *("campaign.elements", "generation.prototypes", "generation.variations"),

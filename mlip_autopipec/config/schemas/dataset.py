@@ -1,4 +1,4 @@
-"""`dataset:` labels that the user has already."""
+"""`dataset:` and `start:`: labels and a potential that the user has already."""
 
 from dataclasses import field
 from pathlib import Path
@@ -6,6 +6,14 @@ from typing import Literal
 
 from mlip_autopipec.contract.dataset import DatasetSettings
 from mlip_autopipec.contract.values import about, value
+
+
+@value
+class StartSection:
+    """`start:` a potential that you have already; the first walkers explore with it."""
+
+    potential: Path = field(metadata=about("python-ace's B-basis, a .yaml; its elements are the campaign's"))
+    active_set: Path | None = field(default=None, metadata=about("its .asi; made from the first labels if left out"))
 
 
 @value

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from mlip_autopipec.config.schemas.campaign import CampaignSection
-from mlip_autopipec.config.schemas.dataset import DatasetSection
+from mlip_autopipec.config.schemas.dataset import DatasetSection, StartSection
 from mlip_autopipec.config.schemas.phases import (
     CalculationSection,
     ConvergenceSection,
@@ -23,6 +23,7 @@ class WorkflowConfig(Model):
     site: SiteSection
     distance_min_angstrom: float = Field(gt=0, description="shorter distances are unphysical, in every phase")
     dataset: DatasetSection | None = Field(default=None, description="labels that you have already")
+    start: StartSection | None = Field(default=None, description="a potential that you have already")
     generation: GenerationSection = GenerationSection()
     exploration: ExplorationSection
     selection: SelectionSettings = SelectionSettings()

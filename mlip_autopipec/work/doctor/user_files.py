@@ -3,6 +3,7 @@
 Also the number of labels that the bootstrap will ask for. It takes a second, and runs before anything is submitted.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from mlip_autopipec.work.job import TaskFailed
 from mlip_autopipec.work.steps.generate import property_cells
 from mlip_autopipec.work.structures import shortest_distance, user_structures
 
+#: Blocks of single elements in a B-basis; of pairs, the name is longer.
+_SPECIES = re.compile(r"^\s*-?\s*speciesblock:\s*\"?([A-Z][a-z]?)\"?\s*$", re.MULTILINE)
 #: Distances are looked at in files up to this size: beyond, it takes longer than a person waits.
 _ATOMS_MAX = 200_000
 
@@ -27,13 +30,46 @@ def judge(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Of each file what it holds and what is wrong with it; of the bootstrap, its cells for properties.
 
     `asked`: elements, distance_min_angstrom, files (a list of paths); prototypes, probes and twins
-    as Generation gets them; dataset (a list of paths) and adopting for labels of the user's.
+    as Generation gets them; dataset (a list of paths) and adopting for labels of the user's; start (potential and
+    active_set) for a potential of his.
     """
     return {
         "files": {path: _judged(Path(path), asked) for path in asked["files"]},
         "dataset": _dataset(asked["dataset"], asked),
+        "start": _start(asked["start"], asked["elements"]),
         "property_cells": _property_cells(asked),
     }
+
+
+def _start(files: Mapping[str, str], elements: Sequence[str]) -> dict[str, str]:
+    """What is wrong with a potential of the user's, by the key of its section."""
+    if not files:
+        return {}
+    path = Path(files["potential"])
+    found = set(_SPECIES.findall(path.read_text(encoding="utf-8", errors="replace")))
+    if not found:
+        return {"potential": f"{path.name} is no B-basis of python-ace: it has no speciesblock"}
+    if found != set(elements):
+        words = f"{path.name} is a potential of {', '.join(sorted(found))}, and the campaign of {', '.join(elements)}"
+        return {"potential": words}
+    return _read_by_its_code(path, files.get("active_set"), elements)
+
+
+def _read_by_its_code(path: Path, active_set: str | None, elements: Sequence[str]) -> dict[str, str]:
+    """The same by python-ace, where it is; Training asks the same where the jobs run."""
+    try:
+        from mlip_autopipec.work.steps.given import checked, graded  # noqa: PLC0415 - a login node may have none
+    except ModuleNotFoundError:
+        return {}
+    key = "potential"
+    try:
+        checked(path, elements)
+        key = "active_set"
+        if active_set is not None:
+            graded(path, Path(active_set))
+    except TaskFailed as error:
+        return {key: str(error)}
+    return {}
 
 
 def _dataset(files: Sequence[str], asked: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -33,6 +33,7 @@ from mlip_autopipec.work.choosing.lessons import lessons
 from mlip_autopipec.work.codes.measuring import Measuring, distinct
 from mlip_autopipec.work.job import Job, Result, TaskFailed, as_json, place_new, write_atomic
 from mlip_autopipec.work.steps.fits import fits
+from mlip_autopipec.work.steps.given import given, given_active_set, graded, references_of
 from mlip_autopipec.work.structures import write_frames
 
 #: A distorted cell must be unknown to the active set, or γ is blind.
@@ -47,10 +48,13 @@ def run(job: Job[TrainParameters]) -> Result:
         if require := measure.code.work("require"):
             require(measure.section)
     labels = read_labels(job, parameters.adopted_offsets_ev)
-    references = parameters.reference_energies_ev or fit_references(labels.train)
+    is_given = "given_yaml" in job.inputs
+    fitted = None if is_given else parameters.reference_energies_ev or fit_references(labels.train)
+    references = fitted if fitted is not None else references_of(job.one("given_yaml"), labels, parameters.elements)
     started = time.monotonic()
-    job.progress(0.1, f"fitting to {len(labels.train)} structures")
-    tried = sorted(fits(job, labels, references), key=lambda fit: float(fit.errors["force_mev_per_angstrom"]))
+    job.progress(0.1, f"{'reading a potential for' if is_given else 'fitting to'} {len(labels.train)} structures")
+    found = [given(job, labels, references)] if is_given else fits(job, labels, references)
+    tried = sorted(found, key=lambda fit: float(fit.errors["force_mev_per_angstrom"]))
     fit_s = time.monotonic() - started
     making = job.workdir / "potential"
     making.mkdir(exist_ok=True)
@@ -58,10 +62,12 @@ def run(job: Job[TrainParameters]) -> Result:
     potential.write_bytes(tried[0].potential.read_bytes())
     started = time.monotonic()
     job.progress(0.5, "making the active set")
-    asi = make_active_set(potential, dataset_for_tools(making, labels.train, references))
+    asi = given_active_set(job, potential)
+    if asi is None:
+        asi = make_active_set(potential, dataset_for_tools(making, labels.train, references))
     make_yace(potential, references)
     active_set_s = time.monotonic() - started
-    evaluator, current = Evaluator(potential, asi), _current(job)
+    evaluator, current = graded(potential, asi), _current(job)
     job.progress(0.8, "measuring")
     if current is not None:
         calibration.note(labels.new, current)

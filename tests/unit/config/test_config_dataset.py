@@ -83,3 +83,26 @@ def test_without_crystals_nothing_can_be_made_of_them(tmp_path: Path) -> None:
 def test_without_a_set_there_are_structures(change: tuple[str, str], words: str, tmp_path: Path) -> None:
     """As before there was a choice."""
     assert any(words in line for line in mistakes(tmp_path, spoiled(change)))
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("{potential: mine.yace}", "start.potential  'mine.yace' → expected python-ace's B-basis, a .yaml"),
+        ("{potential: mine.yaml, active_set: mine.npz}", "start.active_set  'mine.npz' → expected an .asi"),
+        ("{potential: yours.yaml}", "start.potential  'yours.yaml' → expected a file; there is none at"),
+    ],
+)
+def test_a_potential_is_of_two_files(keys: str, words: str, tmp_path: Path) -> None:
+    """Each in its own form."""
+    for name in ("mine.yaml", "mine.yace", "mine.npz", "mine.asi"):
+        (tmp_path / name).write_text("")
+    (line,) = mistakes(tmp_path, f"{SITE}start: {keys}\n")
+    assert words in line
+    config = load_config(write(tmp_path, f"{SITE}start: {{potential: mine.yaml, active_set: mine.asi}}\n")).config
+    assert [path.name for path in supplies(config)] == ["mine.yaml", "mine.asi"]
+    isolated = SITE.replace(
+        "  cutoff_angstrom: 6.0\n", "  cutoff_angstrom: 6.0\n  reference_energies_ev: isolated_atoms\n"
+    )
+    (line,) = mistakes(tmp_path, f"{isolated}start: {{potential: mine.yaml}}\n")
+    assert "training.reference_energies_ev  'isolated_atoms' → expected fitted with start.potential" in line
