@@ -1,4 +1,4 @@
-"""Ports: what the core needs of the outside, each as small as it can be. site.py alone names a site's adapters."""
+"""Ports: what the core needs of the outside, each as small as it can be. site.py makes a site's adapters."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field

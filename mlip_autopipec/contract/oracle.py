@@ -115,6 +115,10 @@ class OracleTrial:
     oracle: Oracle
     cell: Literal["moved", "twin"]  # the cell with a moved atom, or the same twice as large
     cost: float
+    #: The key of calculation.oracle that this kind varies and its value here, where a smaller one is finer; doctor
+    #: then says which is enough. Trials with the site file's own settings have it, too.
+    key: str = ""
+    value: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

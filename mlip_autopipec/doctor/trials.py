@@ -12,9 +12,6 @@ from mlip_autopipec.data_models.outcome import OracleNumbers, PropertyCell
 from mlip_autopipec.orchestration.first_labels import CellLabel, figures
 from mlip_autopipec.telling.words import count, duration
 
-#: How a kind is called whose finest setting the others are held against.
-_KINDS = {"k-mesh": "k-mesh", "smearing": "smearing width", "cutoff": "cutoff"}
-
 
 class Trial(Model):
     """One label to try, as the work half plans it."""
@@ -26,6 +23,8 @@ class Trial(Model):
     about: PropertyCell
     n_atoms: int
     cost: float = Field(gt=0, description="relative to the first trial")
+    key: str = Field(default="", description="that this kind varies, where a smaller value is finer")
+    value: float = Field(default=0.0, description="of that key")
 
 
 class TrialLabel(Model):
@@ -40,6 +39,8 @@ class TrialLabel(Model):
 
 
 Tried = tuple[Trial, TrialLabel]
+#: The kind of a trial with the settings of the site file.
+_AS_ASKED = "as asked"
 
 
 def announced(trials: Sequence[Trial], where: str) -> str:
@@ -62,21 +63,21 @@ def estimated(trials: Sequence[Trial], first: TrialLabel) -> str:
 def told(tried: Sequence[Tried], section: FirstLabelsSection) -> Iterator[str]:
     """Costs of each setting, the oracle against itself, and advice."""
     asked = tried[0]
-    for kind, name in _KINDS.items():
-        of_kind = [one for one in tried if one[0].kind == kind]
-        if of_kind:
-            yield from _table(name, asked, of_kind)
-    labels = [_as_label(one) for one in tried if one[0].kind == "as asked"]
+    kinds = [kind for kind in dict.fromkeys(trial.kind for trial, _ in tried) if kind != _AS_ASKED]
+    for kind in kinds:
+        yield from _table(kind, asked, [one for one in tried if one[0].kind == kind])
+    labels = [_as_label(one) for one in tried if one[0].kind == _AS_ASKED]
     for figure in figures(asked[0].about.crystal, labels, section):
         yield f"{'CONTRADICTION' if figure.contradiction else 'ok'}: {figure.words}"
-    if any(trial.kind == "k-mesh" for trial, _ in tried):
-        yield advice(tried, section)
+    for kind in kinds:
+        if any(trial.kind == kind and trial.key for trial, _ in tried):
+            yield advice(tried, section, kind)
 
 
-def advice(tried: Sequence[Tried], section: FirstLabelsSection) -> str:
-    """Which spacing of the k-mesh is enough: the coarsest from which on all that are finer agree with the finest."""
-    meshes = [tried[0], *(one for one in tried if one[0].kind == "k-mesh")]
-    ordered = sorted(meshes, key=lambda one: -_spacing(one[0]))
+def advice(tried: Sequence[Tried], section: FirstLabelsSection, kind: str) -> str:
+    """Which value of a kind's key is enough: the coarsest from which on all that are finer agree with the finest."""
+    of_kind = [tried[0], *(one for one in tried if one[0].kind == kind)]
+    ordered = sorted(of_kind, key=lambda one: -one[0].value)
     finest, enough = ordered[-1], None
     for one in reversed(ordered[:-1]):
         energy, force, stress = differences(one[1], finest[1])
@@ -89,13 +90,13 @@ def advice(tried: Sequence[Tried], section: FirstLabelsSection) -> str:
         f"{section.energy_max_mev_per_atom:g} meV/atom, {section.force_max_mev_per_angstrom:g} meV/Å and"
         f" {section.pressure_max_gpa:g} GPa"
     )
+    key, least = of_kind[-1][0].key, f"{finest[0].value:g}"
     if enough is None:
-        least = f"{_spacing(finest[0]):g}"
         return (
-            f"no k_spacing_inverse_angstrom that was tried agrees with the finest, {least}, to {limits}:"
+            f"no {key} that was tried agrees with the finest, {least}, to {limits}:"
             f" set it to {least} or less and ask again"
         )
-    return f"k_spacing_inverse_angstrom: {_spacing(enough[0]):g} is enough: it agrees with the finest to {limits}"
+    return f"{key}: {enough[0].value:g} is enough: it agrees with the finest to {limits}"
 
 
 def differences(one: TrialLabel, other: TrialLabel) -> tuple[float, float, float]:
@@ -122,14 +123,10 @@ def _table(name: str, asked: Tried, of_kind: Sequence[Tried]) -> Iterator[str]:
 
 
 def _finest(asked: Tried, of_kind: Sequence[Tried]) -> Tried:
-    """The last of its kind; of meshes the site file's own, where none is finer."""
-    if of_kind[0][0].kind != "k-mesh":
+    """The last of its kind; where a key is varied, the site file's own, if none is finer."""
+    if not of_kind[0][0].key:
         return of_kind[-1]
-    return min((asked, *of_kind), key=lambda one: _spacing(one[0]))
-
-
-def _spacing(trial: Trial) -> float:
-    return float(trial.oracle["k_spacing_inverse_angstrom"])
+    return min((asked, *of_kind), key=lambda one: one[0].value)
 
 
 def _as_label(one: Tried) -> CellLabel:

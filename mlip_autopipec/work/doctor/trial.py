@@ -73,4 +73,6 @@ def _trial(trial: OracleTrial, cell: Cell) -> dict[str, Any]:
         "about": dict(cell.about or {}),
         "n_atoms": len(cell.atoms),
         "cost": round(trial.cost, 3),
+        "key": trial.key,
+        "value": trial.value,
     }

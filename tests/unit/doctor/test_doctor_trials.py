@@ -11,13 +11,16 @@ from mlip_autopipec.doctor.trials import Trial, TrialLabel, Tried, advice, annou
 SECTION = FirstLabelsSection()
 
 
+KEY = "k_spacing_inverse_angstrom"
+
+
 def tried(
     kind: str, words: str, energy_mev: float, *, spacing: float = 0.2, cost: float = 1.0, cell: str = "moved"
 ) -> Tried:
     """A label of a cell of four atoms whose energy per atom is off by so much."""
     about = PropertyCell.model_validate({"crystal": "Mg hcp", "kind": cell})
-    oracle: dict[str, Any] = {"k_spacing_inverse_angstrom": spacing}
-    trial = Trial(kind=kind, words=words, oracle=oracle, cell=cell, about=about, n_atoms=4, cost=cost)
+    setting: dict[str, Any] = {} if kind not in {"as asked", "k-mesh"} else {"key": KEY, "value": spacing}
+    trial = Trial(kind=kind, words=words, oracle={}, cell=cell, about=about, n_atoms=4, cost=cost, **setting)
     label = TrialLabel(
         energy_ev=-100.0 + 0.004 * energy_mev,
         n_atoms=4,
@@ -72,4 +75,4 @@ def test_every_setting_is_told_with_what_it_costs_against_the_finest_of_its_kind
 def test_advice_is_the_coarsest_from_which_on_all_agree(offs: dict[float, float], words: str) -> None:
     """A mesh that agrees by chance, beside a finer one that does not, is none."""
     every = [tried("k-mesh", f"k {spacing}", off, spacing=spacing) for spacing, off in offs.items()]
-    assert words in advice(every, SECTION)
+    assert words in advice(every, SECTION, "k-mesh")

@@ -37,7 +37,7 @@ def test_meshes_widths_and_cutoffs_are_varied_one_by_one(smearing: Smearing | No
     assert (trials[0].about.kind, trials[-1].about.kind) == ("moved", "twin")
     assert trials[0].words.startswith("k 0.4 per Å (6×4×4)")
     kinds = Counter(trial.kind for trial in trials)
-    assert kinds == {"as asked": 2, "k-mesh": 3, "cutoff": 2, **({"smearing": 2} if smearing else {})}
+    assert kinds == {"as asked": 2, "k-mesh": 3, "cutoff": 2, **({"smearing width": 2} if smearing else {})}
     meshes = [trial for trial in trials if trial.kind == "k-mesh"]
     assert len({trial.words for trial in meshes}) == len(meshes)
     assert [trial.cost for trial in meshes] == sorted(trial.cost for trial in meshes)

@@ -49,9 +49,10 @@ def examine(oracle: EspressoOracle, elements: Sequence[str], distance_min_angstr
 def trials(oracle: EspressoOracle, moved: Atoms, twin: Atoms) -> Iterator[OracleTrial]:
     """Every trial in its order, with the k-mesh of the family; the last is of the cell twice as large."""
     oracle = replace(oracle, k_mesh="family")
-    yield OracleTrial("as asked", _words(oracle, moved), oracle, "moved", 1.0)
+    yield OracleTrial("as asked", _words(oracle, moved), oracle, "moved", 1.0, *_mesh_setting(oracle))
     for kind, varied in _varied(oracle, moved):
-        yield OracleTrial(kind, _words(varied, moved, kind), varied, "moved", _cost(varied, oracle, moved))
+        setting = _mesh_setting(varied) if kind == "k-mesh" else ()
+        yield OracleTrial(kind, _words(varied, moved, kind), varied, "moved", _cost(varied, oracle, moved), *setting)
     cost = _TWICE_THE_ATOMS * _points(oracle, twin) / _points(oracle, moved)
     yield OracleTrial("as asked", "", oracle, "twin", cost)
 
@@ -68,12 +69,16 @@ def _varied(oracle: EspressoOracle, cell: Atoms) -> Iterator[tuple[str, Espresso
         for part in _WIDTHS:
             if part != 1.0:
                 width = round(oracle.smearing.width_ry * part, 6)
-                yield "smearing", replace(oracle, smearing=replace(oracle.smearing, width_ry=width))
+                yield "smearing width", replace(oracle, smearing=replace(oracle.smearing, width_ry=width))
     for part in _CUTOFFS[1:]:
         yield (
             "cutoff",
             replace(oracle, ecutwfc_ry=oracle.ecutwfc_ry * part, ecutrho_ry=oracle.ecutrho_ry * part),
         )
+
+
+def _mesh_setting(oracle: EspressoOracle) -> tuple[str, float]:
+    return "k_spacing_inverse_angstrom", oracle.k_spacing_inverse_angstrom
 
 
 def _mesh(oracle: EspressoOracle, cell: Atoms) -> tuple[int, int, int]:
@@ -95,7 +100,7 @@ def _words(oracle: EspressoOracle, cell: Atoms, kind: str = "") -> str:
     width = oracle.smearing.width_ry if oracle.smearing else None
     words = {
         "k-mesh": f"k {oracle.k_spacing_inverse_angstrom:g} per Å ({mesh})",
-        "smearing": f"width {width:g} Ry" if width is not None else "fixed occupations",
+        "smearing width": f"width {width:g} Ry" if width is not None else "fixed occupations",
         "cutoff": f"cutoff {oracle.ecutwfc_ry:g}/{oracle.ecutrho_ry:g} Ry",
     }
     return words[kind] if kind else ", ".join(words.values())
