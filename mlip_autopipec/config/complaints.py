@@ -207,8 +207,11 @@ def _mistake(error: ErrorDetails, place: Place) -> Mistake:
 def _why_not(place: Place, tag: object) -> str:
     """Why a code cannot be used that there is; empty if there is none."""
     choice = next((each for each in place.field.metadata if isinstance(each, OneOf)), None) if place.field else None
-    if choice is None or tag not in registry.entries(choice.seam):
+    entry = registry.entries(choice.seam).get(str(tag)) if choice else None
+    if choice is None or entry is None:
         return ""
+    if entry.refused:
+        return f"expected a code that can be used: {entry.refused}"
     try:
         choice.member(tag)
     except registry.UnknownCode as error:

@@ -83,7 +83,12 @@ def _distribution(point: EntryPoint) -> str:
 
 
 def find(seam: str, name: str) -> Any:
-    """The declaration of a code. Raises UnknownCode with the nearest name, what there is, or why it does not load."""
+    """The declaration of a code. Raises UnknownCode with the nearest name, what there is, or why it does not load.
+
+    For a built-in one nothing else is looked at: a job need not read the metadata of every package on a shared disk.
+    """
+    if (path := BUILT_IN[seam].get(name)) is not None:
+        return load(path)
     known = entries(seam)
     if name not in known:
         near = nearest(name, known)
@@ -98,7 +103,8 @@ def find(seam: str, name: str) -> Any:
 def part(seam: str, name: str, attribute: str) -> type:
     """The class that a declaration has for its values of `kind: NAME`. Raises UnknownCode."""
     declaration = find(seam, name)
-    with _told_of(entries(seam)[name]):
+    built_in = BUILT_IN[seam].get(name)
+    with _told_of(Entry(seam, name, built_in) if built_in else entries(seam)[name]):
         found: type | None = getattr(declaration, attribute)
         if found is None:
             raise TypeError("the site file has keys of its own for it")
@@ -112,6 +118,8 @@ def usable(seam: str, attribute: str) -> Mapping[str, type]:
     """The classes of all codes that load. What does not is of a package of others: it is told of who names it."""
     found = {}
     for name, entry in entries(seam).items():
+        if entry.refused:
+            continue
         try:
             if entry.distribution or getattr(find(seam, name), attribute) is not None:
                 found[name] = part(seam, name, attribute)

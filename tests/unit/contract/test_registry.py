@@ -3,16 +3,20 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import Annotated, get_args, get_type_hints
 
 import pytest
 from outside_stand import CUTOFF, EMT, LOCAL, MORSE, SQUEEZE, TURNS, laid_out, python, site_file
+from pydantic import TypeAdapter, ValidationError
 
 from mlip_autopipec.config.loader import load_config
 from mlip_autopipec.contract import registry
+from mlip_autopipec.contract.label import oracle_from
 from mlip_autopipec.contract.measure import MeasureRules, measure_code
-from mlip_autopipec.contract.oracle import OracleRules, oracle_code
+from mlip_autopipec.contract.oracle import Oracle, OracleRules, oracle_code, rules_of
+from mlip_autopipec.contract.seams import OneOf
 from mlip_autopipec.errors import ConfigurationError
 from mlip_autopipec.schedulers.seam import scheduler_code
 
@@ -72,14 +76,16 @@ def test_the_control_half_loads_no_physics_to_judge_a_site_file() -> None:
 
 
 def test_the_work_half_reads_a_task_without_the_control_half() -> None:
-    """Whichever oracle it names."""
+    """Nor does it look through all packages that are installed, where the oracle is a built-in one."""
     code = (
         "import sys; from mlip_autopipec.contract.label import oracle_from;"
         "oracle_from({'kind': 'ase', 'calculator': 'a.B'});"
-        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'pydantic', 'asyncio', 'numpy'}))"
+        "from mlip_autopipec.contract import registry;"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'pydantic', 'asyncio', 'numpy'}),"
+        "registry.entries.cache_info().misses)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    assert done.stdout == "[] 0\n"
 
 
 @pytest.mark.parametrize(
@@ -94,8 +100,6 @@ def test_the_work_half_reads_a_task_without_the_control_half() -> None:
 )
 def test_a_task_with_another_oracle_is_refused(content: dict[str, str], complaint: str) -> None:
     """By the work half, with the key."""
-    from mlip_autopipec.contract.label import oracle_from  # noqa: PLC0415
-
     with pytest.raises(ValueError, match=r"oracle\.kind") as raised:
         oracle_from(content)
     assert complaint in str(raised.value)
@@ -115,6 +119,34 @@ def test_a_site_file_that_names_no_oracle_there_is_gets_the_nearest(tmp_path: Pa
 def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for Python's path with the package in it."""
     return laid_out(tmp_path_factory.mktemp("outside"))
+
+
+@pytest.fixture
+def beside(outside: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This very process finds the package; it has judged site files before, and goes on judging those as it did."""
+    monkeypatch.syspath_prepend(str(outside))
+    registry.entries.cache_clear()
+    yield
+    registry.entries.cache_clear()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "toy_codes"]:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("beside")
+def test_a_union_made_now_has_it() -> None:
+    """Judged by its bounds, with its schema; read from a task; and asked by its kind."""
+    judged: TypeAdapter[Oracle] = TypeAdapter(Annotated[Oracle, OneOf("oracles", "section")])
+    content = {"kind": "morse", "depth_ev": 0.35, "distance_angstrom": 2.6}
+    assert judged.validate_python(content) == oracle_from(content)
+    with pytest.raises(ValidationError, match="less than or equal to 20"):
+        judged.validate_python({**content, "stiffness": 21})
+    assert sorted(judged.json_schema()["discriminator"]["mapping"]) == ["ase", "espresso", "morse"]
+    (mistake,) = rules_of(oracle_from({**content, "distance_angstrom": 6.0})).mistakes(
+        oracle_from(content), ("Cu", "Au")
+    )
+    assert mistake.path == ("kind",)
+    assert measure_code("squeeze").names == ("squeeze",)
+    assert scheduler_code("turns").section.model_fields["at_a_time"].default == 1
 
 
 @pytest.mark.slow
