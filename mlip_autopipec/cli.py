@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 _PROGRAM = "autopipecctl"
 #: By which a shell asks what may come next.
 _COMPLETE_VARIABLE = "_AUTOPIPECCTL_COMPLETE"
+#: rich takes a dumb terminal for one of 80 columns, unless it is told both; nothing that is printed has a height.
+_HEIGHT = 1000
 #: Between two looks at the end of a log.
 _LOG_INTERVAL_S = 0.5
 #: The same of a file on the site: each look is a command there.
@@ -131,7 +133,7 @@ def status(config: Config = None, socket: Socket = None, *, as_json: Json = Fals
 
     from mlip_autopipec.control.screen import render_status
 
-    Console(markup=False, emoji=False).print(render_status(document))
+    Console(markup=False, emoji=False, width=_width(), height=_HEIGHT).print(render_status(document))
 
 
 @app.command()
@@ -165,7 +167,7 @@ def doctor(config: Config = None, *, oracle: Oracle = False, as_json: Json = Fal
         say_json(json.dumps([finding.model_dump(mode="json") for finding in findings], indent=1, ensure_ascii=False))
     else:
         for line in render(findings):
-            say(line)
+            _say_folded(line, 8)
     if any(finding.colour is Colour.RED for finding in findings):
         raise typer.Exit(1)
 
@@ -606,7 +608,7 @@ def whatif(
         say_json(found.model_dump_json(indent=1))
     else:
         for line in lines(found):
-            say(line)
+            _say_folded(line, 4)
     if any(cycle.what_if is None for cycle in found.cycles):
         raise typer.Exit(1)
 
@@ -870,7 +872,7 @@ def replay(
 
     from mlip_autopipec.control.screen import render_status
 
-    Console(markup=False, emoji=False).print(
+    Console(markup=False, emoji=False, width=_width(), height=_HEIGHT).print(
         render_status(view(state, Policy.from_config(loaded.config), wanted[-1].event.at).status)
     )
 
@@ -1015,7 +1017,7 @@ def _width() -> int | None:
     import shutil
     import sys
 
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else None
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _one_of(option: str, word: str, known: tuple[str, ...]) -> str:
@@ -1091,13 +1093,14 @@ def _say_document(document: "BaseModel") -> None:
     say_json(document.model_dump_json(indent=1))
 
 
-def _say_folded(text: str) -> None:
-    """A sentence, folded between words to the terminal; as it is for a program."""
+def _say_folded(text: str, margin: int = 0) -> None:
+    """Lines, folded between words to the terminal, with a margin where they go on; as they are for a program."""
     from textwrap import wrap
 
     width = _width()
+    whole = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": " " * margin}
     for line in text.splitlines():
-        folded = [line] if width is None else wrap(line, max(width, 20), break_long_words=False, break_on_hyphens=False)
+        folded = [line] if width is None else wrap(line, max(width, 20), **whole)  # type: ignore[arg-type]
         for each in folded or [""]:
             say(each)
 
@@ -1151,4 +1154,4 @@ def _print_event(seq: int, event: "Event", *, as_json: bool) -> None:
     if as_json:
         say_json(f'{{"seq":{seq},"event":{event.model_dump_json()}}}')
     else:
-        say(f"{seq:>6}  {event.at:%Y-%m-%d %H:%M:%S}  {describe(event)}")
+        _say_folded(f"{seq:>6}  {event.at:%Y-%m-%d %H:%M:%S}  {describe(event)}", 8)

@@ -380,6 +380,19 @@ def test_a_terminal_of_a_verdict_is_left_as_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("words", [["events"], ["explain"], ["tasks"], ["task", "c000.training"], ["status"]])
+def test_no_line_breaks_within_a_word_at_60_columns(tmp_path: Path, words: list[str]) -> None:
+    """A terminal that has to break a line by itself does it in the middle of a word."""
+    journal_of(tmp_path, whole_campaign().events)
+    terminal = Pty(tmp_path, 60, 200, *words, TERM="dumb")
+    assert terminal.end()[0] == 0
+    lines = terminal.sent.decode().replace("\r", "").splitlines()
+    assert lines
+    paths = [line for line in lines if any(len(word) > 40 for word in line.split())]  # whole, to be copied
+    assert [line for line in lines if len(line) > 60 and line not in paths] == []
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["watch"], ["status"], ["explain"], ["tasks"], ["task", "c000.training"]])
 def test_no_colour_and_a_dumb_terminal_are_minded(tmp_path: Path, words: list[str]) -> None:
     """NO_COLOR: no colour, wherever it is set to anything; TERM=dumb: no escape sequence at all."""
