@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlip_autopipec.config.changes import value_at
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.mistakes import KeyPath, dotted
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.events import EVENT_ADAPTER
 
@@ -23,6 +25,12 @@ _NOBODYS = frozenset({"root", "localhost", "autopipecd", "local", ""})
 #: An absolute path of two names or more, or what is left of one whose beginning is gone.
 _PART = r"[^\s/\"'`,;:()\[\]{}<>|…]+"
 _ABSOLUTE = re.compile(rf"(?:…|(?<![\w.:/<…])/{_PART})(?:/{_PART})*/((?:{_PART})?)")
+#: Where a site file names machines and people.
+_NAMED: tuple[KeyPath, ...] = (
+    ("site", "transport", "host"),
+    ("site", "transport", "user"),
+    ("site", "scheduler", "account"),
+)
 _ACTOR = frozenset(ev.Actor.model_fields)
 #: Keys whose values are machines, people's accounts or numbers of processes.
 _EMPTIED = frozenset({"host", "node", "kept_as"})
@@ -122,6 +130,9 @@ def _longest_first(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _names_in(event: ev.Event) -> Iterator[str]:
+    by = getattr(event, "by", None)
+    if isinstance(by, ev.Actor):
+        yield by.name
     match event:
         case ev.DaemonStarted():
             yield event.host
@@ -129,10 +140,12 @@ def _names_in(event: ev.Event) -> Iterator[str]:
             yield event.outcome.host
         case ev.AttemptLost():
             yield event.node
-        case ev.Paused() | ev.Resumed() | ev.TaskRetried() | ev.TasksCancelled() | ev.CampaignReopened():
-            yield event.by.name
-        case ev.DaemonStopped() if event.by is not None:
-            yield event.by.name
+        case ev.SettingsTaken():
+            for path in _NAMED:
+                name = value_at(event.settings, path) or event.overrides.get(dotted(path))
+                yield name if isinstance(name, str) else ""
+            keys = set(map(dotted, _NAMED))
+            yield from (str(change.before) for change in event.changes if change.key in keys and change.before)
         case _:
             pass
 

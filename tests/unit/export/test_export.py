@@ -41,7 +41,7 @@ def steered() -> Campaign:
     campaign = Campaign()
     campaign.create()
     campaign.bootstrap()
-    why = "login1 is down, see /home/ada/secret/notes, or ask ada"
+    why = "login1 is down as gate.example is, see /home/ada/secret/notes, or ask ada or lovelace"
     campaign.add(ev.Paused(at=campaign.now, by=ACTOR, reason=why))
     campaign.add(ev.Resumed(at=campaign.now, by=ACTOR))
     site = {"root": "/scratch/ada/x", "transport": {"kind": "ssh", "host": "gate.example"}, "account": "project-0815"}
