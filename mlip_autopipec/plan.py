@@ -20,7 +20,7 @@ from mlip_autopipec.data_models.base import Model, Phase
 from mlip_autopipec.data_models.state import TaskStatus
 from mlip_autopipec.data_models.task import Resources
 from mlip_autopipec.orchestration.needs import RANDOM_MAX
-from mlip_autopipec.preview import Sizes
+from mlip_autopipec.preview import FOR_PROPERTIES, Sizes
 from mlip_autopipec.telling.words import count, figures3
 
 _HOUR_S = 3600.0
@@ -42,7 +42,7 @@ class PlannedPhase(Model):
 
     phase: Phase
     tasks: int = Field(ge=0, description="a bound in cycles to come")
-    jobs: int = Field(ge=0, description="submissions, if none has to be made again")
+    jobs: int = Field(ge=0, description="submissions, if none is made again; more where a queue is kept short")
     asked: Resources = Field(description="by each task")
     core_hours_max: float = Field(ge=0, description="all tasks for the whole of their walltime")
     disk_mib: float = Field(ge=0, description="rough, by formula")
@@ -138,7 +138,10 @@ def plan_of(
 def _bootstrap(config: WorkflowConfig, sizes: Sizes) -> Iterator[PlannedPhase]:
     words = ", ".join(f"{number} {what}" for what, number in sizes.labels.items() if number)
     yield _phase(config, Phase.GENERATION, 1, "structures to begin with")
-    yield _phase(config, Phase.CALCULATION, sum(sizes.labels.values()), words)
+    labels, first = sum(sizes.labels.values()), sizes.labels.get(FOR_PROPERTIES, 0)
+    first = first if config.calculation.first_labels.check else 0  # they are waited for before the others begin
+    part = _phase(config, Phase.CALCULATION, labels, words)
+    yield part.model_copy(update={"jobs": _jobs(config, first) + _jobs(config, labels - first)})
     yield _phase(config, Phase.TRAINING, 1, "the first fit")
 
 
@@ -166,20 +169,25 @@ def _cycle(config: WorkflowConfig, sizes: Sizes) -> Iterator[PlannedPhase]:
 
 
 def _phase(config: WorkflowConfig, phase: Phase, tasks: int, words: str, disk_mib: float = 0.0) -> PlannedPhase:
-    scheduler = config.site.scheduler
-    array_max = scheduler.batch_tasks_max() or tasks
     asked = config.site.resources_of(phase)
     if phase is Phase.CALCULATION:
         disk_mib += tasks * oracle_code(config.calculation.oracle.kind).disk_mib
     return PlannedPhase(
         phase=phase,
         tasks=tasks,
-        jobs=ceil(tasks / max(array_max, 1)),
+        jobs=_jobs(config, tasks),
         asked=asked,
         core_hours_max=tasks * _cores(asked) * asked.walltime_s / _HOUR_S,
         disk_mib=disk_mib + tasks * _TASK_MIB,
         words=words,
     )
+
+
+def _jobs(config: WorkflowConfig, tasks: int) -> int:
+    """Submissions of so many tasks that are ready together; with `queued_max`, at the least."""
+    scheduler = config.site.scheduler
+    bounds = [bound for bound in (scheduler.batch_tasks_max(), scheduler.tasks_max()) if bound is not None]
+    return ceil(tasks / max(min([*bounds, tasks]), 1))
 
 
 def _cores(asked: Resources) -> int:

@@ -22,6 +22,8 @@ from mlip_autopipec.contract.values import given, plain
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.text import answer_in, first_lines
 
+#: What labels are for, of which a campaign with first_labels.check asks first.
+FOR_PROPERTIES = "for the gate's properties"
 _TIMEOUT_S = 60.0
 _MIB = 2**20
 #: Of one atom of a walker: positions, a full neighbour list, basis functions. No engine needs less than the first; with
@@ -199,7 +201,7 @@ def _bootstrap_labels(config: WorkflowConfig, judged: Mapping[str, Any]) -> dict
     return {
         "train": section.structures + sum(variation.count for variation in section.variations) + own,
         "test": section.test_structures if section.prototypes else 0,
-        "for the gate's properties": judged["property_cells"],
+        FOR_PROPERTIES: judged["property_cells"],
         "of isolated atoms": len(config.campaign.elements)
         if config.training.reference_energies_ev == "isolated_atoms"
         else 0,

@@ -1,5 +1,6 @@
 """`autopipecctl plan`: what is counted is right, what is bounded holds, and what is estimated says from what."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +12,7 @@ from mlip_autopipec.config.loader import load_config
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.control.tasks import book_of
+from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
 from mlip_autopipec.data_models.outcome import CalculateMetrics
 from mlip_autopipec.journal.replay import read
@@ -49,7 +51,7 @@ def test_before_a_start_nothing_is_estimated(config: WorkflowConfig) -> None:
     """Core-hours are the bound of what is asked for, and the plan says so."""
     plan = plan_of(config, SIZES)
     labels = phases(plan.bootstrap, Phase.CALCULATION)
-    assert (plan.started, labels.tasks, labels.jobs) == (False, 31, 1)
+    assert (plan.started, labels.tasks, labels.jobs) == (False, 31, 2)
     asked = config.site.resources_of(Phase.CALCULATION)
     assert labels.core_hours_max == pytest.approx(31 * asked.cores * asked.walltime_s / 3600)
     assert phases(plan.cycle, Phase.EXPLORATION).tasks == 4
@@ -135,6 +137,24 @@ def test_a_campaign_that_ran_kept_within_its_bounds(config: WorkflowConfig) -> N
     assert plan.cycle_core_hours is not None
     total = sum(part.core_hours for part in plan.so_far)
     assert 0 < plan.cycle_core_hours < total
+
+
+@pytest.mark.slow
+def test_the_bootstrap_of_a_recorded_campaign_is_as_planned() -> None:
+    """Tasks and submissions of its first cycle, by its own site file; later cycles keep within their bounds."""
+    config = load_config(TOP / "tests" / "campaign" / "small.yaml").config
+    counted = sizes(config)
+    assert isinstance(counted, Sizes)
+    plan = plan_of(config, counted)
+    events = [record.event for record in read(GOLDEN)]
+    planned = Counter({(e.cycle, e.phase): len(e.tasks) for e in events if isinstance(e, ev.PhaseStarted)})
+    begun = Counter(tuple(e.uid.split(".")[1:3]) for e in events if isinstance(e, ev.SubmissionBegun))
+    for part in plan.bootstrap:
+        assert part.tasks == planned[0, part.phase]
+        assert part.jobs == begun["c000", part.phase]
+    for part in plan.cycle:
+        assert 0 < planned[1, part.phase] <= part.tasks
+        assert begun["c001", part.phase] <= part.jobs
 
 
 @pytest.mark.parametrize("width", [60, 80])
