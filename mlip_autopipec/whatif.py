@@ -232,7 +232,7 @@ class Replay:
                 event, before = record.event, self._state
                 self._state = evolve(before, event)
                 if isinstance(event, ev.PhaseStarted) and _is_training(event):
-                    replayed = await self._fit(way.transport, before, fits.get(event.cycle))
+                    replayed = await self._fit(way.transport, before, event.tasks[0], fits.get(event.cycle))
                     yield replayed
                     if self._failed:
                         return
@@ -284,9 +284,11 @@ class Replay:
         update = {"datasets": self._datasets, "potential": self._potential, "cycles": self._cycles}
         return state.model_copy(update=update)
 
-    async def _fit(self, transport: Transport, before: WorkflowState, known: TrainingDigest | None) -> ReplayedCycle:
+    async def _fit(
+        self, transport: Transport, before: WorkflowState, recorded: Task, known: TrainingDigest | None
+    ) -> ReplayedCycle:
         planned = self._replaced(before)
-        training = Training(self._asked.at(before))
+        training = training_as(recorded, self._asked.at(before))
         (task,) = training.plan(planned)
         await self._bring(transport, task)
         outcome = await asyncio.to_thread(self._run, task)
@@ -369,6 +371,18 @@ class Replay:
         if broken := breach(outcome, task):
             raise OperatorError(f"the fit of cycle {task.cycle} is of no use: {broken}")
         return outcome
+
+
+def training_as(recorded: Task, config: WorkflowConfig) -> Training:
+    """The phase as it began then: from a potential of the user's, if the recorded task had one."""
+    given = {item.name: item.file for item in recorded.inputs}
+    start = config.start
+    if start is None or "given_yaml" not in given:
+        return Training(config.model_copy(update={"start": None}))
+    files = {start.potential: given["given_yaml"]}
+    if start.active_set is not None and "given_asi" in given:
+        files[start.active_set] = given["given_asi"]
+    return Training(config, files)
 
 
 def _is_training(event: ev.PhaseStarted) -> bool:

@@ -23,7 +23,7 @@ from mlip_autopipec.contract.dataset import ADOPTED
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import FileRef, Verdict
 from mlip_autopipec.data_models.digest import CalculationDigest, TrainingDigest
-from mlip_autopipec.data_models.outcome import CalculateMetrics
+from mlip_autopipec.data_models.outcome import CalculateMetrics, Outcome, TrainMetrics
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.text import answer_in, first_lines
@@ -191,26 +191,29 @@ class _Export:
         return Exported(whole, tuple(self._doubts()))
 
     async def _potential(self, transport: Transport) -> None:
-        potential = self._gathered.potential
+        potential, outcome = self._gathered.potential, self._outcome()
         wanted = {
             "potential/potential.yace": potential.yace,
             "potential/potential.yaml": potential.yaml,
             "potential/potential.asi": potential.asi,
         }
         for name in ("metrics", "parity"):
-            if (file := self._artefacts().get(name)) is not None:
+            if outcome is not None and (file := outcome.artefacts.get(name)) is not None:
                 wanted[f"potential/{name}.json"] = file
         for path, file in wanted.items():
             (self._folder / path).write_bytes(await _content(transport, file))
 
-    def _artefacts(self) -> dict[str, FileRef]:
-        """Of the outcome that made the current potential."""
-        for _, event in reversed(self._gathered.events):
-            if isinstance(event, ev.TaskEnded):
-                artefacts = event.outcome.artefacts
-                if artefacts.get("potential_yaml") == self._gathered.potential.yaml:
-                    return dict(artefacts)
-        return {}
+    def _outcome(self) -> Outcome | None:
+        """That made the current potential."""
+        outcomes = (event.outcome for _, event in reversed(self._gathered.events) if isinstance(event, ev.TaskEnded))
+        yaml = self._gathered.potential.yaml
+        return next((outcome for outcome in outcomes if outcome.artefacts.get("potential_yaml") == yaml), None)
+
+    def _trainer(self) -> str:
+        """That of the site file, unless the current potential is the one that the user began with."""
+        outcome = self._outcome()
+        fits = outcome.metrics.fits if outcome and isinstance(outcome.metrics, TrainMetrics) else ()
+        return "none: it was given" if fits and fits[0].start == "given" else self._config.training.trainer
 
     async def _labels(self, transport: Transport) -> tuple[Frame, ...]:
         """In the order in which they joined the data set; those that no fit has read yet come last."""
@@ -288,7 +291,7 @@ class _Export:
             potential=ExportedPotential(
                 cycle=potential.cycle,
                 fingerprint=potential.fingerprint,
-                trainer=self._config.training.trainer,
+                trainer=self._trainer(),
                 functions_per_element=potential.functions_per_element,
                 cutoff_angstrom=potential.cutoff_angstrom,
                 reference_energies_ev=potential.reference_energies_ev,

@@ -17,14 +17,15 @@ from mlip_autopipec.config.changes import settings_of
 from mlip_autopipec.config.loader import load_changed, load_config
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.data_models.base import FileRef, Phase
 from mlip_autopipec.data_models.digest import CalculationDigest
 from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.data_models.task import Input
 from mlip_autopipec.journal.journal import FileJournal
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.orchestration.strategies import closed
 from mlip_autopipec.phases.training import Training
-from mlip_autopipec.whatif import WhatIf, asked_of
+from mlip_autopipec.whatif import WhatIf, asked_of, training_as
 
 DEMO = Path(__file__).parents[2] / "config" / "demo.yaml"
 
@@ -107,6 +108,24 @@ def test_what_was_in_force_is_what_is_changed(config: Path) -> None:
     assert (config_then.training.cutoff_angstrom, config_then.training.ridge) == (4.7, 1e-5)
     assert config_then.training.gate.md_steps == 300
     assert config_then.convergence.cycles_max == 40
+
+
+def test_a_potential_of_the_user_s_is_given_again(config: Path, tmp_path: Path) -> None:
+    """The file that the site had then; where the recorded task had none, none is given now."""
+    (tmp_path / "mine.yaml").touch()
+    text = config.read_text()
+    config.write_text(f"{text}\nstart: {{potential: mine.yaml}}\n")
+    asked = asked_of(load_config(config), [])
+    sample = Sample()
+    sample.create()
+    sample.calculation(sample.generation())
+    ref = FileRef(path="inputs/mine.yaml", sha256="a" * 64)
+    (without,) = Training(load_config(config).config.model_copy(update={"start": None})).plan(sample.state)
+    assert "given_yaml" not in [item.name for item in without.inputs]
+    recorded = without.model_copy(update={"inputs": (*without.inputs, Input(name="given_yaml", file=ref))})
+    (again,) = training_as(recorded, asked.config).plan(sample.state)
+    assert [item.file for item in again.inputs if item.name == "given_yaml"] == [ref]
+    assert training_as(without, asked.config).plan(sample.state) == (without,)
 
 
 def test_an_existing_folder_is_left_alone(config: Path, tmp_path: Path) -> None:
