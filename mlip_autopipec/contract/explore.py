@@ -80,15 +80,19 @@ class Walker:
         return f"{self.group}.{self.stage}.{condition}.{self.replica}"
 
     @property
-    def label(self) -> str:
-        """The condition in words, e.g. `Cu fcc 900 K nvt` or `AlNi3 l1_2 300 K npt 10 GPa, stage 2 #3`."""
+    def condition(self) -> str:
+        """What replicas share, e.g. `Cu fcc 900 K nvt` or `AlNi3 l1_2 300 K npt 10 GPa, stage 2`."""
         source = self.prototype or self.file
         structure = source.name if source else ""
         pressure = f" {self.pressure_gpa:g} GPa" if self.ensemble == "npt" else ""
         pressure += " with swaps" if self.swaps else ""
         stage = f", stage {self.stage + 1}" if self.stage else ""
-        replica = f" #{self.replica + 1}" if self.replica else ""
-        return f"{structure} {self.temperature_kelvin:g} K {self.ensemble}{pressure}{stage}{replica}"
+        return f"{structure} {self.temperature_kelvin:g} K {self.ensemble}{pressure}{stage}"
+
+    @property
+    def label(self) -> str:
+        """The condition and the replica, e.g. `Cu fcc 900 K nvt` or `Cu fcc 900 K nvt #2`."""
+        return self.condition + (f" #{self.replica + 1}" if self.replica else "")
 
 
 @value

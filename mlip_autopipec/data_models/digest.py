@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from mlip_autopipec.contract.explore import Continuation
+from mlip_autopipec.contract.origin import Origin, condition_of, is_absent, origin_from
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import FileRef, Model
 from mlip_autopipec.data_models.outcome import (
@@ -19,12 +20,6 @@ from mlip_autopipec.data_models.outcome import (
     Structure,
 )
 from mlip_autopipec.data_models.potential import Potential
-
-
-def condition_of(label: str) -> str:
-    """A walker's label without the number of the replica."""
-    condition, mark, number = label.rpartition(" #")
-    return condition if mark and number.isdigit() else label
 
 
 def _is_nothing(value: object) -> bool:
@@ -149,7 +144,13 @@ class Label(Model):
     file: FileRef
     role: Role
     origin: str
+    came_from: Origin | None = Field(default=None, exclude_if=is_absent)
     settings: str
+
+    @property
+    def where_from(self) -> Origin:
+        """Where its structure came from, of labels of every version."""
+        return self.came_from or origin_from(self.origin)
 
 
 class OracleFigure(Model):

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
+from mlip_autopipec.contract.origin import Origin, is_absent
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import FileRef, Model, Reason
 
@@ -68,6 +69,7 @@ class Structure(Model):
     file: FileRef
     role: Role
     origin: str
+    came_from: Origin | None = Field(default=None, exclude_if=is_absent)
     n_atoms: int = Field(gt=0)
     gamma_max: float | None = Field(default=None, ge=0, description="None where no potential existed yet")
     why: Why

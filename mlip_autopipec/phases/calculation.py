@@ -34,6 +34,7 @@ class Calculation:
                 CalculateParameters(
                     role=structure.role,
                     origin=structure.origin,
+                    came_from=structure.came_from,
                     oracle=oracle_of(section.oracle, self._config.campaign.elements, state.k_mesh),
                     force_max_ev_per_angstrom=section.force_max_ev_per_angstrom,
                     pressure_max_gpa=section.pressure_max_gpa,
@@ -56,11 +57,12 @@ class Calculation:
                     file=artefact(outcome, "label"),
                     role=task.parameters.role,
                     origin=task.parameters.origin,
+                    came_from=task.parameters.came_from,
                     settings=metrics.settings,
                 )
             )
             if task.parameters.role is Role.ISOLATED_ATOM:
-                alone[task.parameters.origin.rpartition(" ")[2]] = metrics.energy_ev
+                alone[labels[-1].where_from.element] = metrics.energy_ev
         return CalculationDigest(
             labels=tuple(labels),
             isolated_atoms_ev=alone,

@@ -241,7 +241,7 @@ def _rung(cycle: int, digest: ExplorationDigest, ladder: Ladder, stage: int) -> 
 def label_origins(events: Iterable[ev.Event]) -> tuple[LabelOrigin, ...]:
     """Labels counted by cycle, kind of origin and role; in that order."""
     counts = Counter(
-        (event.cycle, label.origin.partition(":")[0], label.role)
+        (event.cycle, label.where_from.kind, label.role)
         for event in events
         if isinstance(event, ev.PhaseEnded) and isinstance(event.digest, CalculationDigest)
         for label in event.digest.labels

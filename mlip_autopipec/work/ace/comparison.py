@@ -13,8 +13,9 @@ import numpy as np
 from ase import Atoms, units
 
 from mlip_autopipec.work.ace.evaluator import Evaluator
-from mlip_autopipec.work.ace.labels import cohesive_ev, condition_of, origin_of, stress_ev_per_angstrom3
+from mlip_autopipec.work.ace.labels import cohesive_ev, stress_ev_per_angstrom3
 from mlip_autopipec.work.ace.weights import all_weights
+from mlip_autopipec.work.origins import origin_of
 
 _MEV = 1000.0
 #: xx, yy, zz, yz, xz, xy out of xx, yy, zz, xy, xz, yz.
@@ -73,14 +74,15 @@ class Comparison:
         symbols = np.concatenate([frame.get_chemical_symbols() for frame in self._frames])
         elements = [self._group("element", name, symbols == name, None) for name in sorted(set(symbols))]
         sets = ["fixed" if place < fixed else "growing" for place in range(len(self._frames))]
-        origins = [origin_of(frame) for frame in self._frames]
+        origins = [origin_of(frame).source for frame in self._frames]
         return [*elements, *self._of_frames("set", sets), *self._of_frames("origin", origins)]
 
     def conditions(self, names: Sequence[str], train: "Comparison | None", audits_max: int) -> list[dict[str, Any]]:
         """Errors on the latest audit frames of each condition that has any, as the control half's ConditionErrors."""
         found = []
         for name in names:
-            audits = [place for place in self._of_condition(name) if _is_audit(self._frames[place])][-audits_max:]
+            own = self._of_condition(name)
+            audits = [place for place in own if origin_of(self._frames[place]).kind == "audit"][-audits_max:]
             if audits:
                 learned = train.of_condition(name) if train else {}
                 found.append({"condition": name, **self._one_by_one(audits), **learned})
@@ -98,7 +100,7 @@ class Comparison:
         }
 
     def _of_condition(self, name: str) -> list[int]:
-        return [place for place, frame in enumerate(self._frames) if condition_of(frame.info["origin"]) == name]
+        return [place for place, frame in enumerate(self._frames) if origin_of(frame).condition == name]
 
     def _one_by_one(self, places: Sequence[int]) -> dict[str, Any]:
         squares, labels = self._squares(places)
@@ -193,7 +195,3 @@ class Comparison:
 
 def _rms(pairs: np.ndarray, weights: np.ndarray) -> float:
     return float(np.sqrt(np.average((pairs[:, 1] - pairs[:, 0]) ** 2, weights=weights)))
-
-
-def _is_audit(frame: Atoms) -> bool:
-    return str(frame.info["origin"]).startswith("audit: ")

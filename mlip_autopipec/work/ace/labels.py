@@ -7,6 +7,7 @@ from ase import Atoms
 
 from mlip_autopipec.work.ace.evaluator import reference_energies
 from mlip_autopipec.work.job import TaskFailed
+from mlip_autopipec.work.origins import origin_of
 
 
 def fit_references(train: Sequence[Atoms]) -> dict[str, float]:
@@ -33,19 +34,6 @@ def cohesive_ev(frame: Atoms, references: Mapping[str, float]) -> float:
     return energy_ev(frame) - sum(references[element] * count for element, count in composition(frame).items())
 
 
-def origin_of(frame: Atoms) -> str:
-    """Where a label came from, the same for every step of one trajectory."""
-    origin: str = frame.info["origin"]
-    return origin.partition(", step ")[0]
-
-
-def condition_of(origin: str) -> str:
-    """What the frame's walker walked in, which its replicas share; empty for a structure of no walker."""
-    label, step, _ = origin.partition(": ")[2].rpartition(", step ")
-    condition, mark, number = label.rpartition(" #")
-    return (condition if mark and number.isdigit() else label) if step else ""
-
-
 def stress_ev_per_angstrom3(frame: Atoms) -> np.ndarray | None:
     """The label's stress in Voigt's order with ASE's sign, shape (6,); None if the label has none."""
     stress = (frame.calc.results if frame.calc is not None else {}).get("stress")
@@ -63,8 +51,7 @@ def trajectory_of(frame: Atoms) -> str:
 
     Frames of one condition go together, whatever they were picked for (halted, collected, audit, cloud).
     """
-    origin: str = frame.info.get("origin", "")
-    walk, step, _ = origin.partition(", step ")
-    if not step:
-        return str(frame.info.get("task", "")) or origin
-    return walk.partition(": ")[2] or walk
+    origin = origin_of(frame)
+    if origin.step is None:
+        return str(frame.info.get("task", "")) or origin.sentence
+    return origin.subject or origin.kind

@@ -7,8 +7,10 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from mlip_autopipec.contract.dataset import ADOPTED
+from mlip_autopipec.contract.origin import Origin
 from mlip_autopipec.work import families
 from mlip_autopipec.work.adopting.frames import Frame
+from mlip_autopipec.work.origins import note_origin
 
 #: What a frame's numbers are called in the file of one that is labelled again.
 ENERGY, FORCES, STRESS = "adopted_energy_ev", "adopted_forces", "adopted_stress"
@@ -99,8 +101,8 @@ def as_label(frame: Frame, role: str) -> Atoms:
     if frame.stress is not None:
         numbers["stress"] = frame.stress
     label.calc = SinglePointCalculator(label, **numbers)
-    origin = f"adopted: {frame.name}"
-    label.info = {"role": role, "origin": origin, "settings": ADOPTED}
+    label.info = {"role": role, "settings": ADOPTED}
+    note_origin(label, Origin(kind="adopted", subject=frame.name))
     return label
 
 

@@ -26,7 +26,7 @@ import numpy as np
 from ase import Atoms
 
 from mlip_autopipec.contract.select import SelectParameters
-from mlip_autopipec.work.ace.labels import condition_of
+from mlip_autopipec.work.origins import origin_of
 
 #: Ways of choosing whose frames give way to the floor of an element.
 _GIVE_WAY = ("random", "informed", "farthest", "d_optimal")
@@ -59,7 +59,7 @@ class Candidate:
     @property
     def condition(self) -> str:
         """What the walker walked in, which its replicas share."""
-        return condition_of(self.frame.info["origin"])
+        return origin_of(self.frame).condition
 
     @property
     def centre(self) -> int:

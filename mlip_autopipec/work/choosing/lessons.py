@@ -13,6 +13,7 @@ from ase import Atoms
 from mlip_autopipec.work.ace.calibration import FORCE_ERROR
 from mlip_autopipec.work.ace.evaluator import Evaluator
 from mlip_autopipec.work.ace.weights import core_of
+from mlip_autopipec.work.origins import origin_of
 
 _MEV = 1000.0
 
@@ -29,7 +30,7 @@ def lessons(new: Sequence[Atoms], potential: Evaluator) -> list[dict[str, Any]]:
         core = core_of(frame)
         after = np.square(potential.evaluate(frame, graded=False).forces - frame.get_forces()).sum(axis=1)[core].mean()
         before = np.square(frame.arrays[FORCE_ERROR][core]).mean()
-        found.setdefault(str(frame.info["origin"]).partition(":")[0], []).append((float(before), float(after)))
+        found.setdefault(origin_of(frame).kind, []).append((float(before), float(after)))
     return [
         {"source": source, "labels": len(pairs), **_errors(np.mean(pairs, axis=0))}
         for source, pairs in sorted(found.items())

@@ -1,13 +1,14 @@
 """Exploration: one walker of MD until it completes, meets what the potential does not know, or breaks a guard."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
 from mlip_autopipec.contract.explore import GAMMA_BINS_PER_DECADE, ExploreParameters, NativeSettings, Walker
+from mlip_autopipec.contract.origin import Origin
 from mlip_autopipec.work import families
 from mlip_autopipec.work.ace.evaluator import Evaluator
 from mlip_autopipec.work.ace.potential import checked_potential
@@ -28,6 +29,7 @@ from mlip_autopipec.work.codes.lammps.probe import probe
 from mlip_autopipec.work.codes.lammps.script import needs_tilt, render_input
 from mlip_autopipec.work.codes.lammps.wheel import WheelEngine
 from mlip_autopipec.work.job import AnyJob, Job, Result, TaskFailed
+from mlip_autopipec.work.origins import note_origin, origin_of
 from mlip_autopipec.work.structures import crystal, finite, read_frames, user_structures, write_frames
 
 _TRACE_POINTS_MAX = 200
@@ -222,7 +224,7 @@ def _frames(job: AnyJob, parameters: ExploreParameters, n_atoms: int, halt: Halt
     for frame in audit:
         _describe(job, parameters, frame, "audit")
         if not walk.tells_where_md_goes(parameters):  # a test for the gate, and none of the needs
-            frame.info["origin"] = frame.info["origin"].replace("audit", "stray", 1)
+            note_origin(frame, replace(origin_of(frame), kind="stray"))
     for frame in (*kept.values(), *audit):
         frame.info["apart"] = walk.apart
     return [*(kept[step] for step in sorted(kept)), *audit]
@@ -269,14 +271,20 @@ def _dumped(job: AnyJob, elements: Sequence[str], name: str, n_atoms: int) -> li
 
 def _describe(job: AnyJob, parameters: ExploreParameters, frame: Atoms, kind: str) -> None:
     """What Selection needs to know of a frame."""
-    continued = " of a continuation" if parameters.walker.continues is not None else ""
+    origin = Origin(
+        kind=kind,
+        subject=parameters.label,
+        condition=parameters.walker.condition,
+        step=int(frame.info["step"]),
+        continued=parameters.walker.continues is not None,
+    )
     frame.info.update(
         kind=kind,
         walker=job.task,
         stride=parameters.stride,
-        origin=f"{kind}: {parameters.label}, step {frame.info['step']}{continued}",
         gamma_max=float(frame.arrays["gamma"].max()),
     )
+    note_origin(frame, origin)
 
 
 def _metrics(

@@ -10,6 +10,8 @@ from ase import Atoms
 from mlip_autopipec.contract.dataset import AdoptParameters
 from mlip_autopipec.contract.generate import GateProbes, GenerateParameters, Prototype, Variation
 from mlip_autopipec.contract.measure import asked_of
+from mlip_autopipec.contract.origin import Origin
+from mlip_autopipec.contract.values import plain
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.work import families
 from mlip_autopipec.work.adopting.labels import as_check, as_label, roles, to_check
@@ -51,7 +53,7 @@ def run(job: Job[GenerateParameters]) -> Result:
         redrawn += again
         if role == "train":
             environments.update(atoms.get_chemical_symbols())
-        origin = f"generated: {prototype.name}, rattled by {rattle:g} Å"
+        origin = Origin(kind="generated", subject=f"{prototype.name}, rattled by {rattle:g} Å")
         structures.append(_written(job, number, atoms, role, origin))
     for atoms, origin in (*_variations(parameters), *_files(job, parameters.elements)):
         environments.update(atoms.get_chemical_symbols())
@@ -86,7 +88,7 @@ def _adopted(
     path = job.workdir / "adopted.extxyz"
     write_frames(path, [as_label(frame, role) for frame, role in zip(found.sound, held_out, strict=True)])
     checks = [
-        _written(job, number, as_check(frame), Role.CHECK.value, f"check: {frame.name}", why="check")
+        _written(job, number, as_check(frame), Role.CHECK.value, Origin(kind="check", subject=frame.name), why="check")
         for number, frame in enumerate(to_check(found.sound, asked.checks), len(structures))
     ]
     told = {
@@ -118,11 +120,16 @@ def _for_properties(job: AnyJob, parameters: GenerateParameters, first: int) -> 
     asked = property_cells(parameters.prototypes, parameters.probes, twins=bool(parameters.twins))
     return [
         {
-            **_written(job, number, cell.atoms, "property", cell.name, why="property"),
+            **_written(job, number, cell.atoms, "property", _of_property(cell), why="property"),
             **({"cell": dict(cell.about)} if cell.about else {}),
         }
         for number, cell in enumerate(asked, first)
     ]
+
+
+def _of_property(cell: Cell) -> Origin:
+    """As a value; its sentence is the cell's name, by which its label is found again."""
+    return Origin(kind="property", subject=cell.name.removeprefix("property: "))
 
 
 def _isolated_atoms(job: AnyJob, parameters: GenerateParameters, first: int) -> list[dict[str, Any]]:
@@ -140,7 +147,7 @@ def _isolated_atoms(job: AnyJob, parameters: GenerateParameters, first: int) -> 
             number,
             Atoms(element, positions=[[side / 2] * 3], cell=[side] * 3, pbc=False),
             "isolated_atom",
-            f"isolated atom: {element}",
+            Origin(kind="isolated atom", subject=element),
             why="reference",
         )
         for number, element in enumerate(parameters.elements, first)
@@ -148,27 +155,28 @@ def _isolated_atoms(job: AnyJob, parameters: GenerateParameters, first: int) -> 
 
 
 def _written(
-    job: AnyJob, number: int, atoms: Atoms, role: str, origin: str, *, why: str = "generated"
+    job: AnyJob, number: int, atoms: Atoms, role: str, origin: Origin, *, why: str = "generated"
 ) -> dict[str, Any]:
     path = job.workdir / f"{number:03d}.extxyz"
     write_frames(path, [atoms])
     return {
         "file": job.ref(path),
         "role": role,
-        "origin": origin,
+        "origin": origin.sentence,
+        "came_from": plain(origin),
         "n_atoms": len(atoms),
         "gamma_max": None,
         "why": why,
     }
 
 
-def _variations(parameters: GenerateParameters) -> Iterator[tuple[Atoms, str]]:
+def _variations(parameters: GenerateParameters) -> Iterator[tuple[Atoms, Origin]]:
     """Every variation as often as it was asked for, no structure twice, and none with short distances."""
     seen: set[tuple[Any, ...]] = set()
     for place, variation in enumerate(parameters.variations):
         for turn in range(variation.count):
             rng = np.random.default_rng([parameters.seed, _VARIED, place, turn])
-            yield _varied(variation, parameters, rng, turn, seen), f"generated: {variation.kind}"
+            yield _varied(variation, parameters, rng, turn, seen), Origin(kind="generated", subject=variation.kind)
 
 
 def _varied(
@@ -195,11 +203,14 @@ def _varied(
     )
 
 
-def _files(job: AnyJob, elements: Sequence[str]) -> Iterator[tuple[Atoms, str]]:
+def _files(job: AnyJob, elements: Sequence[str]) -> Iterator[tuple[Atoms, Origin]]:
     """Every structure of the user's files, as it is."""
     for path in job.inputs.get("structure", []):
         for number, atoms in enumerate(user_structures(path, elements), 1):
-            yield families.begin(atoms), f"generated: structure {number} of {path.name.partition('-')[2]}"
+            yield (
+                families.begin(atoms),
+                Origin(kind="generated", subject=f"structure {number} of {path.name.partition('-')[2]}"),
+            )
 
 
 def _draw(

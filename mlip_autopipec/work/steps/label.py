@@ -11,6 +11,7 @@ from mlip_autopipec.contract.oracle import Oracle, oracle_code
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.work.adopting.comparing import difference
 from mlip_autopipec.work.job import AnyJob, Job, Result, TaskFailed
+from mlip_autopipec.work.origins import note_origin
 from mlip_autopipec.work.structures import Numbers, finite, read_frames, write_frames
 
 #: Property cells of unit cells have no more atoms; supercells for phonons have.
@@ -42,6 +43,8 @@ def run(job: Job[CalculateParameters]) -> Result:
         "origin": asked.origin,
         "settings": metrics["settings"],
     }
+    if asked.came_from is not None:
+        note_origin(label, asked.came_from)
     path = job.workdir / "label.extxyz"
     write_frames(path, [label])
     return Result(metrics, {"label": path})

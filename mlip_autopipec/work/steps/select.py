@@ -24,6 +24,7 @@ import json
 import pickle
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
@@ -36,16 +37,18 @@ from ase.geometry import find_mic
 from pyace import ACEBBasisSet
 from pyace.basis import BBasisConfiguration
 
+from mlip_autopipec.contract.origin import Origin
 from mlip_autopipec.contract.select import SelectParameters
+from mlip_autopipec.contract.values import plain
 from mlip_autopipec.work import families
 from mlip_autopipec.work.ace.evaluator import Evaluator, run_tool
-from mlip_autopipec.work.ace.labels import condition_of
 from mlip_autopipec.work.ace.potential import checked_potential
 from mlip_autopipec.work.choosing.acquisition import Candidate, Teacher, by_batch, by_window
 from mlip_autopipec.work.choosing.farthest import Farthest
 from mlip_autopipec.work.choosing.information import Information, is_linear
 from mlip_autopipec.work.embedding.embedder import Embedder
 from mlip_autopipec.work.job import AnyJob, Job, Result, TaskFailed, write_atomic
+from mlip_autopipec.work.origins import note_origin, origin_of
 from mlip_autopipec.work.structures import read_frames, shortest_distance, write_frames
 
 #: Frames of one trajectory closer than this are too alike for one to test what the other taught.
@@ -154,8 +157,9 @@ def _cloud(candidates: Sequence[Candidate], tools: _Tools) -> Iterator[Candidate
             seed = [tools.parameters.seed, int(frame.info["step"]), number]
             frame.positions += np.random.default_rng(seed).normal(0.0, width, frame.positions.shape)
             frame.set_array("gamma", tools.evaluator.gamma(frame))
-            origin = f"cloud: {one.condition}, step {frame.info['step']}"
-            frame.info.update(kind="cloud", origin=origin, gamma_max=float(frame.arrays["gamma"].max()))
+            step = int(frame.info["step"])
+            note_origin(frame, Origin(kind="cloud", subject=one.condition, condition=one.condition, step=step))
+            frame.info.update(kind="cloud", gamma_max=float(frame.arrays["gamma"].max()))
             yield Candidate(frame)
 
 
@@ -253,12 +257,12 @@ def _choose(candidates: Sequence[Candidate], job: AnyJob, tools: _Tools) -> list
         return by_window(candidates, _ranking(job, tools, [one.labelled for one in candidates]), parameters, rng)
     known = [index for index, one in enumerate(candidates) if one.gamma_max >= parameters.gamma_select]
     ranking = [known[place] for place in _ranking(job, tools, [candidates[index].labelled for index in known])]
-    labelled = Counter(condition_of(frame.info["origin"]) for frame in tools.trained)
+    labelled = Counter(origin_of(frame).condition for frame in tools.trained)
     chosen = by_batch(candidates, ranking, lambda: tools.teacher(candidates, rng), parameters, rng, labelled)
     for one in chosen:
-        kind, _, rest = str(one.frame.info["origin"]).partition(": ")
-        if kind == "collected":
-            one.frame.info["origin"] = f"{one.verdict}: {rest}"
+        origin = origin_of(one.frame)
+        if origin.kind == "collected":
+            note_origin(one.frame, replace(origin, kind=one.verdict))
     return chosen
 
 
@@ -373,6 +377,7 @@ def _structure(job: AnyJob, one: Candidate, role: str, path: Path) -> dict[str, 
         "file": job.ref(path),
         "role": role,
         "origin": one.frame.info["origin"],
+        "came_from": plain(origin_of(one.frame)),
         "n_atoms": len(structure),
         "gamma_max": one.gamma_max,
         "why": one.verdict,

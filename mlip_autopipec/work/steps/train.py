@@ -26,12 +26,13 @@ from mlip_autopipec.work.ace import calibration
 from mlip_autopipec.work.ace.basis import count_functions
 from mlip_autopipec.work.ace.comparison import Comparison
 from mlip_autopipec.work.ace.evaluator import Evaluator, make_active_set, make_yace
-from mlip_autopipec.work.ace.labels import condition_of, fit_references
+from mlip_autopipec.work.ace.labels import fit_references
 from mlip_autopipec.work.ace.potential import fingerprint
 from mlip_autopipec.work.ace.training_set import Labels, dataset_for_tools, read_labels
 from mlip_autopipec.work.choosing.lessons import lessons
 from mlip_autopipec.work.codes.measuring import Measuring, distinct
 from mlip_autopipec.work.job import Job, Result, TaskFailed, as_json, place_new, write_atomic
+from mlip_autopipec.work.origins import origin_of
 from mlip_autopipec.work.steps.fits import fits
 from mlip_autopipec.work.steps.given import given, given_active_set, graded, references_of
 from mlip_autopipec.work.structures import write_frames
@@ -117,7 +118,7 @@ def _conditions_of_current(
     names = job.parameters.conditions
     if current is None or test is None or not names:
         return []
-    learned = [frame for frame in labels.train if condition_of(frame.info["origin"]) in names]
+    learned = [frame for frame in labels.train if origin_of(frame).condition in names]
     train = Comparison(current, learned, references, job.parameters.buffer_weight) if learned else None
     return test.conditions(names, train, job.parameters.audits_max)
 

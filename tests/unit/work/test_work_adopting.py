@@ -28,6 +28,7 @@ from job_stand import job_of
 from mlip_autopipec.contract.dataset import ADOPTED, AdoptParameters
 from mlip_autopipec.contract.generate import GenerateParameters
 from mlip_autopipec.contract.label import CalculateParameters
+from mlip_autopipec.contract.origin import Origin
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.outcome import CalculateMetrics, GenerateMetrics
 from mlip_autopipec.work.adopting.comparing import difference
@@ -36,6 +37,7 @@ from mlip_autopipec.work.adopting.labels import as_check, as_label, roles, to_ch
 from mlip_autopipec.work.adopting.set_of_files import read_and_judge
 from mlip_autopipec.work.codes.ase.settings import AseOracle
 from mlip_autopipec.work.job import TaskFailed
+from mlip_autopipec.work.origins import origin_of
 from mlip_autopipec.work.steps import generate as generation
 from mlip_autopipec.work.steps import label as labelling
 from mlip_autopipec.work.structures import Numbers
@@ -214,7 +216,9 @@ def test_a_sound_set_is_adopted_as_it_is(tmp_path: Path) -> None:
     assert found.names == "energy from energy; forces from forces; stress from stress"
     assert len(found.sound) == len(frames)
     adopted = as_label(found.sound[9], "train")
-    assert adopted.info == {"role": "train", "origin": "adopted: frame 10 of mine.extxyz", "settings": ADOPTED}
+    assert (adopted.info["role"], adopted.info["settings"]) == ("train", ADOPTED)
+    assert origin_of(adopted) == Origin(kind="adopted", subject="frame 10 of mine.extxyz")
+    assert adopted.info["origin"] == "adopted: frame 10 of mine.extxyz"
     assert adopted.get_potential_energy() == pytest.approx(frames[9].get_potential_energy())
     assert adopted.get_stress() == pytest.approx(frames[9].get_stress(), abs=1e-7)
 

@@ -8,10 +8,10 @@ pytest.importorskip("pyace", reason="needs the demo extra")
 
 from job_stand import Fitted, copper, fit_once, labelled
 
+from mlip_autopipec.contract.origin import origin_from
 from mlip_autopipec.data_models.outcome import ConditionErrors
 from mlip_autopipec.work.ace.comparison import Comparison
 from mlip_autopipec.work.ace.evaluator import Evaluator
-from mlip_autopipec.work.ace.labels import condition_of
 
 pytestmark = pytest.mark.codes
 
@@ -49,7 +49,7 @@ def compared(fitted: Fitted, frames: list[Atoms]) -> Comparison:
 )
 def test_a_condition_is_what_replicas_share(origin: str, condition: str) -> None:
     """Whatever the frame was kept for, and wherever its walker had begun."""
-    assert condition_of(origin) == condition
+    assert origin_from(origin).condition == condition
 
 
 def test_errors_are_those_of_its_own_audit_frames(fitted: Fitted) -> None:

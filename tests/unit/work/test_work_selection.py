@@ -13,11 +13,13 @@ from ase import Atoms
 from job_stand import Fitted, copper, fit_once, job_of, train_parameters
 
 from mlip_autopipec.contract.label import CalculateParameters
+from mlip_autopipec.contract.origin import Origin, condition_of
 from mlip_autopipec.contract.select import Embedding, SelectParameters
-from mlip_autopipec.data_models.outcome import SelectMetrics
+from mlip_autopipec.data_models.outcome import SelectMetrics, Structure
 from mlip_autopipec.report.choices import FATES, read_candidates
 from mlip_autopipec.work import families
 from mlip_autopipec.work.codes.ase.settings import AseOracle
+from mlip_autopipec.work.origins import note_origin
 from mlip_autopipec.work.structures import read_frames, write_frames
 
 pytest.importorskip("pyace", reason="needs the demo extra")
@@ -54,9 +56,10 @@ def frame(
         "walker": walker,
         "stride": STRIDE,
         "step": step,
-        "origin": f"{kind}: {walker}, step {step}, seed {seed}",
         "gamma_max": gamma_max,
     }
+    origin = Origin(kind=kind, subject=f"{walker}, seed {seed}", condition=condition_of(walker), step=step)
+    note_origin(atoms, origin)
     atoms.set_array("gamma", np.full(len(atoms), gamma_max))
     return atoms
 
@@ -86,7 +89,19 @@ def select(
 
 def seeds(metrics: SelectMetrics, role: str = "train") -> set[int]:
     """Which of the frames were chosen."""
-    return {int(one.origin.rpartition(" ")[2]) for one in metrics.structures if one.role == role}
+    return {_seed(one) for one in metrics.structures if one.role == role}
+
+
+def _seed(one: Structure) -> int:
+    assert one.came_from is not None
+    return int(one.came_from.subject.rpartition(" ")[2])
+
+
+def conditions(metrics: SelectMetrics) -> list[str]:
+    """What the structures walked in; all are audits."""
+    origins = [one.came_from for one in metrics.structures if one.came_from is not None]
+    assert {origin.kind for origin in origins} == {"audit"}
+    return [origin.condition for origin in origins]
 
 
 def test_the_unknown_is_chosen_before_the_known(fitted: Fitted, tmp_path: Path) -> None:
@@ -193,17 +208,11 @@ def test_each_condition_gets_the_audits_it_is_short_of(fitted: Fitted, tmp_path:
     ]
     asked = {"hot": 2, "cold": 3, "unknown": 5}
     metrics, _ = select(tmp_path / "a", fitted, walkers, audit=10, audit_conditions=asked)
-    origins = [one.origin.partition(", step")[0] for one in metrics.structures]
-    assert [sum(origin.startswith(f"audit: {name}") for origin in origins) for name in ("cold", "hot", "warm")] == [
-        3,
-        2,
-        0,
-    ]
+    assert [conditions(metrics).count(name) for name in ("cold", "hot", "warm")] == [3, 2, 0]
     assert not {20, 21} <= seeds(metrics, "test"), "10 steps apart, while there was one 800 steps away"
     metrics, _ = select(tmp_path / "b", fitted, walkers, audit=4, audit_conditions={"hot": 2})
-    origins = [one.origin.partition(", step")[0] for one in metrics.structures]
-    assert sum(origin == "audit: hot" for origin in origins) == 2
-    assert sum(origin == "audit: warm" for origin in origins) == 1
+    assert conditions(metrics).count("hot") == 2
+    assert conditions(metrics).count("warm") == 1
 
 
 def test_quiet_walkers_give_random_frames_to_train_on(fitted: Fitted, tmp_path: Path) -> None:
@@ -216,7 +225,7 @@ def test_quiet_walkers_give_random_frames_to_train_on(fitted: Fitted, tmp_path: 
         settings = {"audit": 1, "audit_conditions": {"hot": 1}, "random_min": 2, "random_conditions": ("hot",)}
         metrics, _ = select(tmp_path / way, fitted, walkers, acquisition=way, **settings)
         assert [(one.role, one.why) for one in metrics.structures] == [("train", "random")] * 2 + [("test", "audit")]
-        drawn = {int(one.origin.rpartition(" ")[2]) for one in metrics.structures}
+        drawn = {_seed(one) for one in metrics.structures}
         assert drawn < {10, 11, 12, 13}
         assert not {11, 12} <= drawn
 
