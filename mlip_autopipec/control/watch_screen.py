@@ -208,17 +208,19 @@ def _walkers(seen: Seen) -> _Part | None:
         asked = next((each.task.parameters for each in records), None)
         if not isinstance(asked, ExploreParameters):
             return None
-        levels = (asked.gamma_select, asked.gamma_halt)
+        levels: _Levels = (asked.gamma_select, asked.gamma_halt, None)
         rows = [_walker(record, seen.progress.get(record.task.id), levels) for record in records]
     else:
         digest = digest_of(state, ExplorationDigest)
         if digest is None:
             return None
-        levels = (digest.levels.select, digest.levels.halt) if digest.levels is not None else (inf, inf)
+        told = digest.levels
+        levels = (told.select, told.halt, told.quiet) if told is not None else (inf, inf, None)
         rows = [_walked(walker, levels) for walker in digest.walkers]
-    known = (
-        f"γ: collects above {figures3(levels[0])}, halts above {figures3(levels[1])}" if isfinite(levels[1]) else "γ"
-    )
+    known = "γ"
+    if isfinite(levels[1]):
+        quiet = f", quiet up to {figures3(levels[2])}" if levels[2] is not None else ""
+        known = f"γ: collects above {figures3(levels[0])}, halts above {figures3(levels[1])}{quiet}"
     width = max(len(label) for label, *_ in rows)
     standings = max(len(standing) for _, standing, *_ in rows)
     drawn = [
@@ -229,9 +231,11 @@ def _walkers(seen: Seen) -> _Part | None:
 
 
 _Walker = tuple[str, str, str, Style, int]
+#: γ select, γ halt, and up to which a walk is quiet, where that is known.
+_Levels = tuple[float, float, float | None]
 
 
-def _walker(record: TaskRecord, told: Progress | None, levels: tuple[float, float]) -> _Walker:
+def _walker(record: TaskRecord, told: Progress | None, levels: _Levels) -> _Walker:
     """Label, how it stands, γ beside its levels, and how much it matters."""
     parameters, outcome = record.task.parameters, record.outcome
     label = parameters.walker.label if isinstance(parameters, ExploreParameters) else record.task.id
@@ -251,7 +255,7 @@ def _walker(record: TaskRecord, told: Progress | None, levels: tuple[float, floa
     return (label, str(record.status), "", Style.PLAIN, 3 if failed else 0)
 
 
-def _walked(walker: WalkerEnd, levels: tuple[float, float]) -> _Walker:
+def _walked(walker: WalkerEnd, levels: _Levels) -> _Walker:
     if walker.ending is None:
         return (walker.label, "given up", "", Style.RED, 3)
     return (
@@ -270,13 +274,17 @@ def _weight(ending: Ending) -> int:
     return 1 if ending is Ending.COMPLETED else 2
 
 
-def _gamma(gamma: float | None, levels: tuple[float, float]) -> tuple[str, Style]:
+def _gamma(gamma: float | None, levels: _Levels) -> tuple[str, Style]:
+    """The highest of the levels that it is above."""
+    select, halt, quiet = levels
     if gamma is None:
         return "", Style.PLAIN
     words = f"γ {figures3(gamma)}"
-    if gamma > levels[1]:
+    if gamma > halt:
         return f"{words} > halt", Style.RED
-    if gamma > levels[0]:
+    if quiet is not None and gamma > quiet:
+        return f"{words} > quiet", Style.YELLOW
+    if gamma > select:
         return f"{words} > select", Style.YELLOW
     return words, Style.GREEN
 

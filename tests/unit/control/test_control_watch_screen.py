@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sample_campaign import BEGAN, Campaign, calculate, structure, train, walk, whole_campaign
@@ -14,7 +15,11 @@ from mlip_autopipec.data_models.base import Phase, Reason, Verdict
 from mlip_autopipec.data_models.digest import Need
 from mlip_autopipec.data_models.outcome import Progress
 from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.journal.replay import fold, read
 from mlip_autopipec.telling.describe import describe
+
+GOLDEN = Path(__file__).parents[2] / "data" / "journal"
+JOURNALS = sorted(path.parent for path in GOLDEN.glob("*/*/expected.json"))
 
 
 def seen(campaign: Campaign, **more: object) -> Seen:
@@ -137,6 +142,19 @@ def test_it_fits_any_terminal(columns: int, lines: int) -> None:
         rows = frame(Seen(part.state, BEGAN, seen(part).recent), columns, lines)
         assert len(rows) <= lines
         assert max(len(plain(row)) for row in rows) <= columns
+
+
+@pytest.mark.parametrize("folder", JOURNALS, ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_journals_of_every_version_are_shown(folder: Path) -> None:
+    """At each of their events: also what earlier versions did not tell."""
+    state = WorkflowState()
+    for record in read(folder):
+        state = fold(state, [record])
+        told = {name: Progress(done=0.5, words="half", gamma_max=3.0) for name in state.tasks}
+        for columns, lines in ((60, 24), (33, 7)):
+            rows = frame(Seen(state, record.event.at, [Recent(1, BEGAN, "x")], told, "gone"), columns, lines)
+            assert len(rows) <= lines
+            assert max(len(plain(row)) for row in rows) <= columns
 
 
 @pytest.mark.parametrize("columns", [60, 80])
