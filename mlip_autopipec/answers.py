@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from mlip_autopipec.control.api import Explanation, Status, Steered
+from mlip_autopipec.control.api import Explanation, Reloaded, Status, Steered
 from mlip_autopipec.control.task_files import FilePart, TaskListing
 from mlip_autopipec.control.tasks import TaskDocument, TaskList
 from mlip_autopipec.data_models.base import FileRef, Model
@@ -100,6 +100,9 @@ ANSWERS: Mapping[str, Any] = {
     "resume": Steered,
     "retry": Steered,
     "cancel": Steered,
+    "reload": Reloaded,
+    "set": Reloaded,
+    "add": Reloaded,
     "cancel --offline": Cancelled,
     "reopen": Steered | Reopened,
     "stop": Stopping,

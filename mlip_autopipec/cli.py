@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from mlip_autopipec.config.loader import LoadedConfig
     from mlip_autopipec.config.schemas.workflow import WorkflowConfig
-    from mlip_autopipec.control.api import Steered
+    from mlip_autopipec.control.api import Reloaded, Steered
     from mlip_autopipec.control.client import ControlClient
     from mlip_autopipec.control.task_files import FilesOfTasks
     from mlip_autopipec.control.tasks import TaskBook
@@ -278,12 +278,21 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would hap
 
 
 @app.command()
-def reload(reason: Reason = "", config: Config = None, socket: Socket = None, *, dry_run: DryRun = False) -> None:
+def reload(
+    reason: Reason = "",
+    config: Config = None,
+    socket: Socket = None,
+    *,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
     """Take the site file as it is now: tell what has changed, and go by it from here on.
 
     Nothing is taken of a file that changes what the campaign cannot change (elements, oracle, name, root). Where no
     daemon runs the difference is told; the next daemon takes it.
     """
+    from mlip_autopipec.control.api import Reloaded
+
     try:
         answer = asyncio.run(_client(config, socket).reload(reason, dry_run=dry_run))
     except DaemonUnreachable:
@@ -291,14 +300,10 @@ def reload(reason: Reason = "", config: Config = None, socket: Socket = None, *,
             raise
         from mlip_autopipec.reopen import difference
 
-        for line in difference(_load(config)):
-            say(line)
-        say("No daemon runs: start autopipecd to take it.")
-        return
-    for line in answer.lines:
-        say(line)
-    if answer.changed:
-        say(f"The campaign is {answer.status} (event {answer.seq}).")
+        state, lines = difference(_load(config))
+        offline = (*lines, "no daemon runs: start autopipecd to take it")
+        answer = Reloaded(changed=False, lines=offline, status=state.status, seq=state.seq)
+    _tell_lines(answer, as_json=as_json)
 
 
 @app.command("set")
@@ -308,13 +313,35 @@ def set_value(
     reason: Reason = "",
     config: Config = None,
     socket: Socket = None,
+    *,
+    as_json: Json = False,
 ) -> None:
     """Give one key another value, until the site file has another one than now; status shows it."""
-    answer = asyncio.run(_client(config, socket).set_value(key, value, reason))
-    for line in answer.lines:
-        say(line)
-    if answer.changed:
-        say(f"The campaign is {answer.status} (event {answer.seq}).")
+    _tell_lines(asyncio.run(_client(config, socket).set_value(key, value, reason)), as_json=as_json)
+
+
+@app.command()
+def add(
+    files: Annotated[list[Path], typer.Argument(help="structures in any format that ASE reads; all frames")],
+    reason: Annotated[str, typer.Option("--reason", "-r", help="Why; it goes into the journal.")],
+    config: Config = None,
+    socket: Socket = None,
+    *,
+    walk: Annotated[
+        bool, typer.Option("--walk/--label", help="Walkers start from them; left out: they are labelled.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring structures while a campaign runs: they are labelled in its next round, or walked from.
+
+    All frames are judged first (elements, cell, periodicity, distances); if any cannot be used, none is taken. Walkers
+    from them have the conditions of the first of exploration.walkers.
+    """
+    from mlip_autopipec.control.api import Add
+
+    paths = tuple(str(file.absolute()) for file in files)
+    asked = Add(files=paths, purpose="walk" if walk else "label", reason=reason)
+    _tell_lines(asyncio.run(_client(config, socket).add(asked)), as_json=as_json)
 
 
 @app.command()
@@ -1111,6 +1138,16 @@ def _tell(steered: "Steered", *, as_json: bool) -> None:
         return
     already = "" if steered.changed else " already"
     say(f"The campaign is {steered.status}{already} (event {steered.seq}).")
+
+
+def _tell_lines(answer: "Reloaded", *, as_json: bool) -> None:
+    if as_json:
+        _say_document(answer)
+        return
+    for line in answer.lines:
+        say(line)
+    if answer.changed:
+        say(f"The campaign is {answer.status} (event {answer.seq}).")
 
 
 def _journalled(loaded: "LoadedConfig", after: int) -> Iterator[tuple[int, "Event"]]:

@@ -2,6 +2,7 @@
 
 from mlip_autopipec.config.loader import LoadedConfig
 from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.errors import OperatorError
 from mlip_autopipec.journal.journal import FileJournal
 from mlip_autopipec.journal.lock import CampaignLock
@@ -31,10 +32,11 @@ async def reopen(loaded: LoadedConfig, reason: str) -> tuple[int, ev.CampaignReo
             await journal.close()
 
 
-def difference(loaded: LoadedConfig) -> tuple[str, ...]:
-    """What the next daemon would take of the site file, one line each; nothing is written."""
+def difference(loaded: LoadedConfig) -> tuple[WorkflowState, tuple[str, ...]]:
+    """The campaign, and what the next daemon would take of the site file, one line each; nothing is written."""
     path = loaded.config.campaign.folder / "journal"
     if not path.is_dir():
         raise OperatorError(f"there is no journal at {path}: no daemon has run for this campaign")
-    change = change_to(replay(path), loaded.config, starting=True)
-    return ("the site file says what is in force",) if change is None else change.words()
+    state = replay(path)
+    change = change_to(state, loaded.config, starting=True)
+    return state, ("the site file says what is in force",) if change is None else change.words()

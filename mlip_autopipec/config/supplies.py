@@ -27,10 +27,11 @@ def supplies(config: WorkflowConfig) -> Mapping[Path, Supply]:
     paths += config.dataset.files if config.dataset is not None else ()
     if config.start is not None:
         paths += filter(None, (config.start.potential, config.start.active_set))
-    return {path: _supply(path) for path in paths}
+    return {path: supply_of(path) for path in paths}
 
 
-def _supply(path: Path) -> Supply:
+def supply_of(path: Path) -> Supply:
+    """One file of this machine. Raises ConfigurationError if it can't be read."""
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -113,6 +113,13 @@ class SetValue(Steer):
     value: str = Field(max_length=2000)
 
 
+class Add(Steer):
+    """Structures to be labelled in the next round, or to be walked from."""
+
+    files: tuple[str, ...] = Field(min_length=1, max_length=200, description="full paths on the daemon's machine")
+    purpose: Literal["label", "walk"] = "label"
+
+
 class Reloaded(Model):
     """What has changed, or would: one line for each key, with the value before and after."""
 

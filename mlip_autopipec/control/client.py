@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from mlip_autopipec.control.address import require_own
 from mlip_autopipec.control.api import (
+    Add,
     Cancel,
     ErrorAnswer,
     ErrorCode,
@@ -82,6 +83,9 @@ class ControlClient:
         return await self._ask(
             Reloaded, "POST", "/v1/reload", Reload(reason=reason, dry_run=dry_run), timeout_s=_SLOW_S
         )
+
+    async def add(self, asked: Add) -> Reloaded:
+        return await self._ask(Reloaded, "POST", "/v1/add", asked, timeout_s=_SLOW_S)
 
     async def set_value(self, key: str, value: str, reason: str = "") -> Reloaded:
         return await self._ask(

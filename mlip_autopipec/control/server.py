@@ -8,11 +8,11 @@ that of two people who pause at once, one is told that the other was first.
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from mlip_autopipec.control import listener
 from mlip_autopipec.control.api import (
     HTTP_STATUS,
+    Add,
     Cancel,
     ErrorCode,
     Info,
@@ -81,10 +82,15 @@ class Workflow(Protocol):
 
 
 class Settings(Protocol):
-    """What the server needs of who reads the site file. Both raise ConfigurationError for what cannot be taken."""
+    """What the server needs of who reads the user's files. All raise ConfigurationError for what cannot be taken."""
 
     async def reload(self, by: ev.Actor, reason: str, *, dry_run: bool) -> tuple[bool, tuple[str, ...]]:
         """Take the site file as it is now, or only compare: whether anything was taken, and the difference in lines."""
+
+    async def add(
+        self, files: Sequence[str], purpose: Literal["label", "walk"], by: ev.Actor, reason: str
+    ) -> tuple[bool, tuple[str, ...]]:
+        """Take structures of these files."""
 
     async def set_value(self, key: str, value: str, by: ev.Actor, reason: str) -> tuple[bool, tuple[str, ...]]:
         """Give one key another value."""
@@ -188,6 +194,7 @@ class ControlServer:
                 web.post("/v1/retry", self._bounded(self._retry)),
                 web.post("/v1/cancel", self._bounded(self._cancel)),
                 web.post("/v1/reopen", self._bounded(self._reopen)),
+                web.post("/v1/add", self._bounded(self._add, self._limits.settings_timeout_s)),
                 web.post("/v1/reload", self._bounded(self._reload, self._limits.settings_timeout_s)),
                 web.post("/v1/set", self._bounded(self._set_value, self._limits.settings_timeout_s)),
                 web.post("/v1/stop", self._bounded(self._stop_daemon)),
@@ -372,6 +379,12 @@ class ControlServer:
         actor, body = await self._actor(request), await _body(request, Reload)
         settings = self._require_settings()
         return await self._taken(settings.reload(actor, body.reason, dry_run=body.dry_run))
+
+    async def _add(self, request: web.Request) -> web.Response:
+        actor, body = await self._actor(request), await _body(request, Add)
+        if self._workflow.state.verdict is not None:
+            raise _ended(self._workflow.state)
+        return await self._taken(self._require_settings().add(body.files, body.purpose, actor, body.reason))
 
     async def _set_value(self, request: web.Request) -> web.Response:
         actor, body = await self._actor(request), await _body(request, SetValue)

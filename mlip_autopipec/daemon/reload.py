@@ -5,21 +5,31 @@ follow the state: there is no moment at which a kill could lose or double anythi
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from pydantic import JsonValue
 
-from mlip_autopipec.config.changes import config_of, merged
+from mlip_autopipec.config.changes import checked, config_of, merged
 from mlip_autopipec.config.loader import LoadedConfig, load_config, refusal
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.config.source import parse
 from mlip_autopipec.config.supplies import Supply, supplies
+from mlip_autopipec.daemon.added import Purpose, keep
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.errors import ConfigurationError
-from mlip_autopipec.orchestration.changing import Change, change_by_hand, change_to, in_force, taking
+from mlip_autopipec.orchestration.changing import (
+    Change,
+    change_by_hand,
+    change_to,
+    in_force,
+    quiet_from,
+    taking,
+    with_walks,
+)
+from mlip_autopipec.orchestration.machine import new_in
 from mlip_autopipec.ports import Clock
 from mlip_autopipec.preview import preview
 
@@ -80,6 +90,36 @@ class SettingsReader:
             self._bring(await asyncio.to_thread(supplies, effect))
             opened = await self._take(change, state.config_sha256, by, reason)
             return True, (*change.words(), *opened)
+
+    async def add(
+        self, files: Sequence[str], purpose: Purpose, by: ev.Actor, reason: str
+    ) -> tuple[bool, tuple[str, ...]]:
+        """Take structures of these files, to be labelled in the next round or to be walked from.
+
+        Raises ConfigurationError, with file and frame, if any cannot be used: nothing is taken then.
+        """
+        async with self._lock:
+            state = self._workflow.state
+            structures, walks, brought = await asyncio.to_thread(keep, in_force(state), files, purpose)
+            if walks:
+                effect = with_walks(merged(state.settings, state.overrides), (*state.walks, *walks))
+                checked(effect, merged(state.settings, state.overrides), "walkers from the added structures")
+            self._bring(brought)
+            now = self._workflow.state
+            event = ev.StructuresAdded(
+                at=self._clock.now(),
+                by=by,
+                reason=reason,
+                structures=structures,
+                walks=walks,
+                quiet_from=quiet_from(now) if walks else None,
+            )
+            known = len(structures) + len(walks) - sum(map(len, new_in(now, event)))
+            told = (f"{known} of them were there already, by their content",) if known else ()
+            if not await self._workflow.record(event):
+                return False, told or ("the campaign has ended: autopipecctl reopen --reason WHY, then add again",)
+            where = {"label": "are labelled in the next round", "walk": "are walked from in the next exploration"}
+            return True, (f"{len(structures) + len(walks) - known} structures {where[purpose]}", *told)
 
     async def _take(self, change: Change, sha256: str, by: ev.Actor, reason: str) -> tuple[str, ...]:
         """Write it down, with what follows: a campaign that has ended goes on where more is asked for."""

@@ -36,6 +36,7 @@ from mlip_autopipec.contract.values import plain
 from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.control.server import ControlServer
 from mlip_autopipec.control.task_files import SiteFiles
+from mlip_autopipec.daemon.added import kept
 from mlip_autopipec.daemon.ending import Ending, signals
 from mlip_autopipec.daemon.notify import SystemdNotifier, status_words
 from mlip_autopipec.daemon.reload import SettingsReader, change_at_start, configuration
@@ -500,6 +501,7 @@ class _Daemon:
     ) -> WorkflowManager:
         self._config = configuration(state, self._loaded)
         self._bring(supplies(self._config))
+        self._bring(kept(self._config, state))
         policy = self._follow(state)
         self._effects = Effects(
             self._runners(),

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, JsonValue, TypeAdapter
 
 from mlip_autopipec.contract.oracle import KMesh
-from mlip_autopipec.data_models.base import Mender, Model, Phase, Place, Reason, Verdict
+from mlip_autopipec.data_models.base import FileRef, Mender, Model, Phase, Place, Reason, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary, Digest, OracleFigure
-from mlip_autopipec.data_models.outcome import Outcome
+from mlip_autopipec.data_models.outcome import Outcome, Structure
 from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.data_models.words import Words
 
@@ -84,6 +84,26 @@ class SettingsTaken(_Event):
     changes: tuple[SettingChange, ...] = Field(default=(), description="empty: the first of a campaign")
     quiet_from: int | None = Field(
         default=None, ge=0, description="no earlier cycle shows that the campaign is quiet: more is asked for now"
+    )
+
+
+class AddedWalk(Model):
+    """A structure of a person's that walkers start from beside those of the site file."""
+
+    file: FileRef
+    name: Words = Field(description="of the file in the campaign's folder `added`")
+
+
+class StructuresAdded(_Event):
+    """A person has brought structures: some to be labelled in the next round, or some to walk from."""
+
+    type: Literal["StructuresAdded"] = "StructuresAdded"
+    by: Actor
+    reason: Words = ""
+    structures: tuple[Structure, ...] = Field(default=(), description="to be labelled")
+    walks: tuple[AddedWalk, ...] = ()
+    quiet_from: int | None = Field(
+        default=None, ge=0, description="no earlier cycle shows that the campaign is quiet: walkers start here, too"
     )
 
 
@@ -341,6 +361,7 @@ Event = (
     | DaemonStarted
     | DaemonStopped
     | SettingsTaken
+    | StructuresAdded
     | PhaseStarted
     | SubmissionBegun
     | SubmissionAccepted

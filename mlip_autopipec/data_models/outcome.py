@@ -55,6 +55,7 @@ Why = Literal[
     "property",
     "check",
     "reference",
+    "added",
 ]
 
 

@@ -12,8 +12,8 @@ from pydantic import AwareDatetime, Field, JsonValue, computed_field
 from mlip_autopipec.contract.oracle import KMesh
 from mlip_autopipec.data_models.base import FileRef, Mender, Model, Phase, Place, Reason, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary, Digest, Ladder, OracleFigure, WalkerEnd
-from mlip_autopipec.data_models.events import Actor, JobState, QueuedJob, SiteHealth
-from mlip_autopipec.data_models.outcome import Outcome, PastErrors
+from mlip_autopipec.data_models.events import Actor, AddedWalk, JobState, QueuedJob, SiteHealth
+from mlip_autopipec.data_models.outcome import Outcome, PastErrors, Structure
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.task import Task
 
@@ -182,6 +182,9 @@ class WorkflowState(Model):
     overrides: Mapping[str, JsonValue] = Field(
         default_factory=dict, description="by key, what `set` has said beside the site file"
     )
+    to_label: tuple[Structure, ...] = Field(default=(), description="that people have added; the next round has them")
+    walks: tuple[AddedWalk, ...] = Field(default=(), description="that people have added, beside the site file's")
+    added: tuple[str, ...] = Field(default=(), description="content hashes of all that people have added")
     era: int = Field(default=0, description="how often settings were taken; what was decided in an earlier one is void")
     quiet_from: int = Field(default=0, description="no cycle before this one shows that the campaign is quiet")
     trouble: Trouble | None = Field(default=None, description="of the site, as jobs have shown it")

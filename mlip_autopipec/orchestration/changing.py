@@ -6,9 +6,11 @@ next one compares the file with what is in force, whatever was lost.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
+from typing import cast
 
 from pydantic import JsonValue
 
@@ -41,6 +43,14 @@ from mlip_autopipec.errors import ConfigurationError
 from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.orchestration.restart import after_change
+
+#: Under the campaign's folder: structures that people have added, one a file.
+ADDED = "added"
+_WALKERS: KeyPath = ("exploration", "walkers")
+#: What walkers from an added structure have of the first of the site file.
+_CONDITIONS = frozenset(
+    {"ensemble", "barostat", "temperatures_kelvin", "pressures_gpa", "replicas", "steps", "timestep_fs"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +211,6 @@ def taken(
     state: WorkflowState, change: Change, config_sha256: str, now: datetime, by: ev.Actor, reason: str
 ) -> ev.SettingsTaken:
     """The event with which a change is in force."""
-    exploring = state.current_phase is Phase.EXPLORATION or Phase.EXPLORATION in state.digests
     return ev.SettingsTaken(
         at=now,
         by=by,
@@ -210,8 +219,14 @@ def taken(
         settings=dict(change.settings),
         overrides=dict(change.overrides),
         changes=change.changes,
-        quiet_from=state.cycle_index + exploring if change.more else None,
+        quiet_from=quiet_from(state) if change.more else None,
     )
+
+
+def quiet_from(state: WorkflowState) -> int:
+    """The first cycle whose walkers are still to be planned."""
+    exploring = state.current_phase is Phase.EXPLORATION or Phase.EXPLORATION in state.digests
+    return state.cycle_index + exploring
 
 
 def taking(
@@ -227,7 +242,21 @@ def in_force(state: WorkflowState) -> WorkflowConfig:
     """The configuration that the journal says. Raises ValueError where it says none, or one of another schema."""
     if not state.settings:
         raise ValueError("no settings are in force yet")
-    return config_of(merged(state.settings, state.overrides))
+    return config_of(with_walks(merged(state.settings, state.overrides), state.walks))
+
+
+def with_walks(settings: Settings, walks: Sequence[ev.AddedWalk]) -> dict[str, JsonValue]:
+    """Settings with walkers from structures that people have added, behind those of the site file.
+
+    They walk under the conditions of the first of these.
+    """
+    if not walks:
+        return dict(settings)
+    walkers = cast("list[dict[str, JsonValue]]", value_at(settings, _WALKERS))
+    conditions = {key: value for key, value in walkers[0].items() if key in _CONDITIONS}
+    folder = Path(str(value_at(settings, ("campaign", "folder")))) / ADDED
+    further = [{**conditions, "file": str(folder / each.name)} for each in walks]
+    return with_value(settings, _WALKERS, cast("JsonValue", [*walkers, *further]))
 
 
 def override_words(state: WorkflowState) -> Iterator[str]:

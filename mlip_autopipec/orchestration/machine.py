@@ -32,7 +32,7 @@ from mlip_autopipec.data_models.base import Mender, Phase, Reason
 from mlip_autopipec.data_models.digest import CalculationDigest, ExplorationDigest, TrainingDigest, WalkerEnd
 from mlip_autopipec.data_models.faults import MENDERS, SUSPECT, signature
 from mlip_autopipec.data_models.ids import batch_uid
-from mlip_autopipec.data_models.outcome import PastErrors
+from mlip_autopipec.data_models.outcome import PastErrors, Structure
 from mlip_autopipec.data_models.state import (
     Batch,
     BatchStatus,
@@ -88,7 +88,7 @@ _UNFIT_S, _UNFIT_MAX_S = 600.0, 14400.0
 #: What is said of a walker's group that leaves the places where its walkers stopped as good as they were.
 _SAME_WALK = frozenset({"temperatures_kelvin", "pressures_gpa", "replicas", "steps", "stages", "timestep_fs", "swaps"})
 #: Keys whose values lie on the site before a task can use them.
-_SHIPPED = ("site.", "exploration.walkers", "generation.files", "dataset", "training.gate")
+_SHIPPED = ("site.", "exploration.walkers", "generation.files", "dataset", "start", "training.gate")
 _GROUP = re.compile(r"exploration\.walkers\[(\d+)\](?:\.(\w+))?")
 
 _WORK_GOES_ON: Mapping[type[ev.Event], None] = dict.fromkeys(
@@ -125,6 +125,7 @@ STAGES: Mapping[Stage, Mapping[type[ev.Event], Stage | None]] = {
     Stage.EMPTY: {ev.CampaignCreated: Stage.BETWEEN, ev.JournalRepaired: None},
     Stage.BETWEEN: {
         ev.PhaseStarted: Stage.WORKING,
+        ev.StructuresAdded: None,
         ev.TaskRetried: None,
         **_WORK_GOES_ON,
         ev.CycleClosed: Stage.BETWEEN,
@@ -132,6 +133,7 @@ STAGES: Mapping[Stage, Mapping[type[ev.Event], Stage | None]] = {
         **_ALWAYS,
     },
     Stage.WORKING: {
+        ev.StructuresAdded: None,
         ev.SubmissionBegun: None,
         ev.TaskQuarantined: None,
         ev.TaskRetried: None,
@@ -155,7 +157,7 @@ def evolve(state: WorkflowState, event: ev.Event) -> WorkflowState:
     return changed.model_copy(update={"seq": state.seq + 1, "stage": stage})
 
 
-def is_stale(state: WorkflowState, event: ev.Event) -> bool:  # noqa: C901, PLR0911 - one per kind of news
+def is_stale(state: WorkflowState, event: ev.Event) -> bool:  # noqa: C901, PLR0911, PLR0912 - one per kind of news
     """Whether `event` is news about a batch or an attempt that is closed already. Such events are not written down."""
     match event:
         case ev.SubmissionAccepted() | ev.SubmissionUnclear():
@@ -175,6 +177,8 @@ def is_stale(state: WorkflowState, event: ev.Event) -> bool:  # noqa: C901, PLR0
             return [(job.uid, job.job_id) for job in event.jobs] == [(job.uid, job.job_id) for job in state.orphans]
         case ev.SiteChanged():
             return (event.health, event.message) == (state.site, state.site_message)
+        case ev.StructuresAdded():
+            return state.stage is Stage.ENDED or not any(new_in(state, event))
         case ev.TaskRetried():
             return not can_retry(state, event.task)
         case ev.CampaignReopened():
@@ -201,6 +205,13 @@ def can_cancel(state: WorkflowState, task: str) -> bool:
 def can_reopen(state: WorkflowState) -> bool:
     """Whether the campaign has a verdict: there is none that it cannot go on from."""
     return state.stage is Stage.ENDED
+
+
+def new_in(state: WorkflowState, event: ev.StructuresAdded) -> tuple[tuple[Structure, ...], tuple[ev.AddedWalk, ...]]:
+    """What nobody has added before, by its content; to be labelled, and to walk from."""
+    structures = {each.file.sha256: each for each in event.structures if each.file.sha256 not in state.added}
+    walks = {each.file.sha256: each for each in event.walks if each.file.sha256 not in state.added}
+    return tuple(structures.values()), tuple(walks.values())
 
 
 def complaint_of(state: WorkflowState) -> str:
@@ -367,13 +378,35 @@ def _settings_taken(state: WorkflowState, event: ev.SettingsTaken) -> WorkflowSt
     return state.model_copy(update=update)
 
 
+def _structures_added(state: WorkflowState, event: ev.StructuresAdded) -> WorkflowState:
+    """Each once, however often it is brought. The site gets their files before anything new begins."""
+    structures, walks = new_in(state, event)
+    hashes = [*(each.file.sha256 for each in structures), *(each.file.sha256 for each in walks)]
+    update: dict[str, object] = {
+        "to_label": (*state.to_label, *structures),
+        "walks": (*state.walks, *walks),
+        "added": (*state.added, *dict.fromkeys(hashes)),
+        "era": state.era + 1,
+        "site_prepared": False,
+    }
+    if event.quiet_from is not None and walks:
+        update["quiet_from"] = event.quiet_from
+    return state.model_copy(update=update)
+
+
 def _still_halted(state: WorkflowState, event: ev.SettingsTaken) -> Mapping[str, WalkerEnd]:
     """Walkers whose group starts from something else now do not go on from where the old ones stopped."""
-    found = (_GROUP.match(change.key) for change in event.changes)
-    others = {f"{group[1]}." for group in found if group is not None and group[2] not in _SAME_WALK}
+    found = [group for change in event.changes if (group := _GROUP.match(change.key)) is not None]
+    others = {int(group[1]) for group in found if group[2] not in _SAME_WALK}
+    #: Of a group that came or went, those behind it have other numbers.
+    moved = min((int(group[1]) for group in found if group[2] is None), default=None)
     if not others:
         return state.halted
-    return {key: end for key, end in state.halted.items() if not key.startswith(tuple(others))}
+
+    def is_other(group: int) -> bool:
+        return group in others or (moved is not None and group >= moved)
+
+    return {key: end for key, end in state.halted.items() if not is_other(int(key.partition(".")[0]))}
 
 
 def _phase_started(state: WorkflowState, event: ev.PhaseStarted) -> WorkflowState:
@@ -391,8 +424,17 @@ def _phase_started(state: WorkflowState, event: ev.PhaseStarted) -> WorkflowStat
             "tasks": together,
             "batches_begun": 0,
             "row": None,
+            "to_label": _left_to_label(state, event),
         }
     )
+
+
+def _left_to_label(state: WorkflowState, event: ev.PhaseStarted) -> tuple[Structure, ...]:
+    """What people have added and this plan has no task for."""
+    if not state.to_label or event.phase is not Phase.CALCULATION:
+        return state.to_label
+    planned = {item.file.sha256 for task in event.tasks for item in task.inputs}
+    return tuple(each for each in state.to_label if each.file.sha256 not in planned)
 
 
 def _submission_begun(state: WorkflowState, event: ev.SubmissionBegun) -> WorkflowState:
@@ -709,6 +751,7 @@ _HANDLERS: Mapping[type[ev.Event], Callable[[WorkflowState, ev.Event], WorkflowS
         ev.JournalRebuilt: _unchanged,
         ev.OrphansSeen: _orphans_seen,
         ev.SettingsTaken: _settings_taken,
+        ev.StructuresAdded: _structures_added,
         ev.PhaseStarted: _phase_started,
         ev.SubmissionBegun: _submission_begun,
         ev.SubmissionAccepted: _submission_accepted,

@@ -65,7 +65,11 @@ def digest_of(state: WorkflowState, kind: type[D]) -> D | None:
 
 
 def structures_to_label(state: WorkflowState) -> tuple[Structure, ...]:
-    """What Generation or Selection of this cycle asks to have labelled."""
+    """What Generation or Selection of this cycle asks to have labelled, and what people have added since."""
+    return (*_chosen(state), *state.to_label)
+
+
+def _chosen(state: WorkflowState) -> tuple[Structure, ...]:
     source = digest_of(state, GenerationDigest) or digest_of(state, SelectionDigest)
     return source.structures if source else ()
 
@@ -215,7 +219,7 @@ def summarise(state: WorkflowState) -> CycleSummary:
         loud=exploration.loud if exploration else 0,
         gamma_completed_max=exploration.gamma_completed_max if exploration else None,
         gamma_exploded_min=exploration.gamma_exploded_min if exploration else None,
-        candidates=sum(structure.role is Role.TRAIN for structure in structures_to_label(state)),
+        candidates=sum(structure.role is Role.TRAIN for structure in _chosen(state)),
         labels_train=sum(label.role is Role.TRAIN for label in labels),
         labels_test=sum(label.role is Role.TEST for label in labels),
         labels_failed=calculation.failed if calculation else 0,
@@ -243,7 +247,7 @@ def verdict_of(state: WorkflowState, rules: ConvergenceSection) -> tuple[Verdict
     for judge, of_these in ((_quiet, asked), (_stalled, cycles), (_spent, cycles)):
         if (answer := judge(of_these, rules)) is None:
             continue
-        if answer[0] in {Verdict.CONVERGED, Verdict.INACCURATE} and state.tasks:
+        if answer[0] in {Verdict.CONVERGED, Verdict.INACCURATE} and (state.tasks or state.to_label):
             continue  # labels that were asked for have not been learned from
         return answer
     return None

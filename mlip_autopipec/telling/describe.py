@@ -37,6 +37,11 @@ def _words(event: ev.Event, state: WorkflowState | None) -> str:  # noqa: C901, 
             return f"daemon stopped{_by(event.by)}: {event.why}"
         case ev.SettingsTaken():
             return _settings(event)
+        case ev.StructuresAdded():
+            labelled = count(len(event.structures), "structure") + " to label"
+            walked = count(len(event.walks), "structure") + " to walk from"
+            what = ", ".join(w for w, n in ((labelled, event.structures), (walked, event.walks)) if n)
+            return f"added{_by(event.by)}{_because(event.reason)}: {what or 'nothing'}"
         case ev.PhaseStarted():
             return f"cycle {event.cycle} {event.phase}: {count(len(event.tasks), 'task')} planned"
         case ev.SubmissionBegun():

@@ -91,7 +91,7 @@ def user_structures(path: Path, elements: Sequence[str]) -> list[Atoms]:
     except Exception as error:  # ASE's readers raise whatever their format makes them stumble over
         raise TaskFailed("bad_input", f"ASE cannot read {path.name}: {type(error).__name__}: {error}") from error
     for atoms in found:
-        if shared := _shared_site(atoms):
+        if shared := shared_site(atoms):
             raise TaskFailed(
                 "bad_input",
                 f"{path.name} has sites that are partly occupied, such as {shared}. A label is of whole atoms: give a"
@@ -113,7 +113,7 @@ def finite(*arrays: object) -> bool:
     return all(bool(np.isfinite(np.asarray(array, dtype=float)).all()) for array in arrays)
 
 
-def _shared_site(atoms: Atoms) -> str:
+def shared_site(atoms: Atoms) -> str:
     """The first site that is not one whole atom, in words; empty if there is none.
 
     CIF readers keep what shares a site in `info`, which other formats hand on; readers of PDB, muSTEM and Prismatic

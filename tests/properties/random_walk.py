@@ -8,9 +8,11 @@ from functools import cache
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Reason
+from mlip_autopipec.data_models.base import FileRef, Reason
+from mlip_autopipec.data_models.outcome import Structure
 from mlip_autopipec.data_models.state import Stage, WorkflowState
 from mlip_autopipec.orchestration.changing import change_to, taking
 from mlip_autopipec.orchestration.machine import can_cancel, can_retry, is_stale
@@ -140,9 +142,13 @@ def _by_people(campaign: Walk, pick: int) -> Iterator[ev.Event]:
         yield ev.CampaignReopened(at=at, by=_ADA, reason="mended", first_cycle=len(state.cycles))
     if given_up and state.stage is not Stage.ENDED:
         yield ev.TaskRetried(at=at, task=given_up[pick % len(given_up)], by=_ADA)
+    if pick % 23 == 0 and state.stage is not Stage.ENDED:
+        file = FileRef(path=f"inputs/{pick % 5}-mine.extxyz", sha256=f"{pick % 5}" * 64)
+        mine = Structure(file=file, role=Role.TRAIN, origin="added: mine.cif frame 1", n_atoms=4, why="added")
+        yield ev.StructuresAdded(at=at, by=_ADA, structures=(mine,))
     if pick % 19 == 0:
-        file = copper_config(calculation={"round": _ROUND}, convergence={"cycles_max": 4 + pick % 5})
-        change = change_to(state, file, starting=False)
+        edited = copper_config(calculation={"round": _ROUND}, convergence={"cycles_max": 4 + pick % 5})
+        change = change_to(state, edited, starting=False)
         if change is not None and change.is_news(state):
             yield from taking(state, change, "1", at, _ADA)
     open_ = [name for name in state.tasks if can_cancel(state, name)]

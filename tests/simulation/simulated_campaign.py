@@ -15,12 +15,20 @@ from mlip_autopipec.config.schemas.schedulers import SlurmQueue
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.explore import ExploreParameters
 from mlip_autopipec.contract.oracle import KMesh
+from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import FileRef, Mender, Phase, Reason, Verdict
 from mlip_autopipec.data_models.digest import CalculationDigest
 from mlip_autopipec.data_models.faults import MENDERS, SUSPECT, signature
-from mlip_autopipec.data_models.outcome import Ending, ExploreMetrics, GenerateMetrics, Outcome, SelectMetrics
+from mlip_autopipec.data_models.outcome import (
+    Ending,
+    ExploreMetrics,
+    GenerateMetrics,
+    Outcome,
+    SelectMetrics,
+    Structure,
+)
 from mlip_autopipec.data_models.state import Stage, TaskStatus, WorkflowState
 from mlip_autopipec.errors import OperatorError
 from mlip_autopipec.orchestration.changing import change_by_hand, change_to, in_force, taken, taking
@@ -211,7 +219,9 @@ class Witness(Effects):
         true: Callable[[], WorkflowState],
         weather: Weather,
         told: list[str],
+        files: Mapping[str, bytes],
     ) -> None:
+        self._files = files
         self._inner = inner
         self._journal = journal
         self._paused = paused
@@ -239,10 +249,18 @@ class Witness(Effects):
             self._told.append(f"{command.uid} has more tasks than the site takes")
         if state.seq > len(self._journal.lines):
             self._told.append(f"{command.type} acts on event {state.seq}, which is not on the disk")
+        if isinstance(command, cm.SubmitBatch) and (lack := self._lacking(state.batches[command.uid].tasks, state)):
+            self._told.append(f"{command.uid} is submitted, and {lack} are not on the site")
         self._die_perhaps(command)
         event = await self._inner.carry_out(command, state)
         self._die_perhaps(command)
         return event
+
+    def _lacking(self, names: Sequence[str], state: WorkflowState) -> list[str]:
+        """Files that people have added, of these tasks, which the site does not have."""
+        tasks = (state.tasks[name].task for name in names)
+        files = (item.file.path for task in tasks for item in task.inputs if item.file.path.startswith("inputs/"))
+        return [path for path in files if path not in self._files]
 
     def _die_perhaps(self, command: cm.Command) -> None:
         if self._weather.strikes("killed"):
@@ -269,6 +287,7 @@ class Simulation:
         )
         self._rounds = {"round": ROUND} if rounds else {}
         self._config = self._file = copper_config(calculation=self._rounds)
+        self._brought: dict[str, bytes] = {}  # what people have added, as it is kept beside the journal
         self._edits = random.Random(-2_000_000 - seed)  # noqa: S311 - the same in every run is the point
         self._lines: list[bytes] = []
         self._state = self._shadow = WorkflowState()
@@ -342,7 +361,7 @@ class Simulation:
         lives = [manager.run(), self._people(manager), self._menders(manager), self._over.wait()]
         if self._site.jobs.mistyped:
             lives.append(self._clock.sleep(self._chance_aside.expovariate(1 / 600)))  # then it is mended
-        lives += [self._reopeners(manager), self._cancellers(manager), self._editors(manager)]
+        lives += [self._reopeners(manager), self._cancellers(manager), self._editors(manager), self._adders(manager)]
         doings = {asyncio.create_task(life) for life in lives}
         await asyncio.wait(doings, timeout=self._span_s(), return_when=asyncio.FIRST_COMPLETED)
         for doing in doings:
@@ -374,6 +393,7 @@ class Simulation:
                 lambda: self._shadow,
                 self._weather,
                 self.findings.violations,
+                self._site.transport.files,
             ),
             scheduler=scheduler,
             transport=self._site.transport,
@@ -489,6 +509,20 @@ class Simulation:
                 events = self._parts.taking(state, change, state.config_sha256, self._clock.now(), _ACTOR)
                 await asyncio.gather(*(manager.record(event) for event in events))
 
+    async def _adders(self, manager: WorkflowManager) -> None:
+        """Bring a structure now and then; some that were brought before, as after an answer that was lost."""
+        while True:
+            await self._clock.sleep(self._edits.expovariate(1 / 1500))
+            if not self._edited or self._weather.is_calm or manager.state.verdict is not None:
+                continue
+            content = f"structure {self._edits.randrange(4)} of a person's".encode()
+            sha256 = hashlib.sha256(content).hexdigest()
+            file = FileRef(path=f"inputs/{sha256[:12]}-mine.extxyz", sha256=sha256)
+            self._brought[file.path] = content
+            mine = Structure(file=file, role=Role.TRAIN, origin="added: mine.cif frame 1", n_atoms=4, why="added")
+            event = ev.StructuresAdded(at=self._clock.now(), by=_ACTOR, reason="a surface", structures=(mine,))
+            await manager.record(event)
+
     async def _until_planned(self, manager: WorkflowManager) -> None:
         """Wait for a moment in which walkers are being planned, for as long as there may be one."""
         while manager.state.verdict is None:
@@ -514,7 +548,7 @@ class Simulation:
 
     async def _prepare(self) -> int | None:
         """Over the same wire as everything else; a site with faults takes no more than four tasks in one array."""
-        await self._site.transport.write({".ap/payload": b"work half"})
+        await self._site.transport.write({".ap/payload": b"work half", **self._brought})
         return 4 if self._parts.crashes else None
 
     async def _disk(self) -> None:
@@ -627,6 +661,7 @@ class Judge:
         self._walking = False
         self._settings: tuple[frozenset[float], int] | None = None  # temperatures and cycles that are in force
         self._explored: list[frozenset[float]] = []  # temperatures by exploration
+        self._wanted: dict[str, str] = {}  # structures that people have added, and the task that labels each
         self._cycles = (0, 0)  # closed that count for the budget, and the first of them
 
     def see(self, event: ev.Event) -> None:
@@ -657,6 +692,24 @@ class Judge:
         self._judge_endings(event)
         self._judge_round(event)
         self._judge_settings(event)
+        self._judge_added(event)
+
+    def _judge_added(self, event: ev.Event) -> None:
+        """What people add is labelled once, before the campaign has converged."""
+        match event:
+            case ev.StructuresAdded():
+                self._wanted |= {each.file.sha256: self._wanted.get(each.file.sha256, "") for each in event.structures}
+            case ev.PhaseStarted(phase=Phase.CALCULATION):
+                for task, sha256 in ((each, item.file.sha256) for each in event.tasks for item in each.inputs):
+                    if self._wanted.get(sha256):
+                        self.violations.append(f"{task.id} labels again what {self._wanted[sha256]} has labelled")
+                    if sha256 in self._wanted:
+                        self._wanted[sha256] = task.id
+            case ev.VerdictReached(verdict=Verdict.CONVERGED):
+                if "" in self._wanted.values():
+                    self.violations.append("converged, and nobody labelled what was added")
+            case _:
+                pass
 
     def _judge_settings(self, event: ev.Event) -> None:
         """What is planned and decided follows the settings that are in force, from the moment when they are."""

@@ -165,6 +165,14 @@ def files(asked: Mapping[str, Any]) -> Seen:
     return {"fit": not wrong, "words": "; ".join(wrong), "judged": judged}
 
 
+def frames(asked: Mapping[str, Any]) -> Seen:
+    """Structures of a person's, each as extended XYZ of its own; `frames` has them, `wrong` what none may be."""
+    from mlip_autopipec.work.doctor.user_files import frames_of  # noqa: PLC0415
+
+    found, wrong = frames_of(asked)
+    return {"fit": not wrong, "words": "; ".join(wrong), "frames": found, "wrong": wrong}
+
+
 def start(asked: Mapping[str, Any]) -> Seen:
     """A structure for LAMMPS: `data` as read_data reads it, and `masses_dalton` of the elements, in their order.
 
@@ -203,6 +211,7 @@ EXAMINATIONS: Mapping[str, Callable[[Mapping[str, Any]], Seen]] = {
     "trials": trials,
     "label": label,
     "files": files,
+    "frames": frames,
     "start": start,
 }
 

@@ -3,6 +3,7 @@
 Also the number of labels that the bootstrap will ask for. It takes a second, and runs before anything is submitted.
 """
 
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ase import Atoms
+from ase.io import read as ase_read
+from ase.io import write as ase_write
 
 from mlip_autopipec.contract.dataset import AdoptParameters
 from mlip_autopipec.contract.generate import GateProbes, Prototype
@@ -18,7 +21,7 @@ from mlip_autopipec.work.adopting.labels import roles, to_check
 from mlip_autopipec.work.adopting.set_of_files import read_and_judge
 from mlip_autopipec.work.job import TaskFailed
 from mlip_autopipec.work.steps.generate import property_cells
-from mlip_autopipec.work.structures import shortest_distance, user_structures
+from mlip_autopipec.work.structures import finite, shared_site, shortest_distance, user_structures
 
 #: Blocks of single elements in a B-basis; of pairs, the name is longer.
 _SPECIES = re.compile(r"^\s*-?\s*speciesblock:\s*\"?([A-Z][a-z]?)\"?\s*$", re.MULTILINE)
@@ -123,3 +126,56 @@ def _property_cells(asked: Mapping[str, Any]) -> int:
         return len(property_cells(prototypes, probes, twins=twins))
     except TaskFailed:
         return len(property_cells(prototypes, replace(probes, phonons=None), twins=twins))
+
+
+def frames_of(asked: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Every frame of these files as extended XYZ, and what is wrong with any, by file and frame (from 1).
+
+    `asked`: elements, distance_min_angstrom, files (a list of paths), frames_max.
+    """
+    found: list[dict[str, Any]] = []
+    wrong: list[str] = []
+    for path in map(Path, asked["files"]):
+        try:
+            read_as_given = ase_read(path, index=":")
+        except Exception as error:  # noqa: BLE001 - ASE's readers raise whatever their format makes them stumble over
+            wrong.append(f"{path.name}: ASE cannot read it: {type(error).__name__}: {error}")
+            continue
+        if not read_as_given:
+            wrong.append(f"{path.name} holds no structure")
+        if len(found) + len(read_as_given) > asked["frames_max"]:
+            wrong.append(f"{path.name}: more than {asked['frames_max']} frames at a time: add them in parts")
+            break
+        for number, atoms in enumerate(read_as_given, 1):
+            objection = _objection(atoms, path, asked)
+            if objection:
+                wrong.append(f"{path.name}, frame {number}: {objection}")
+            else:
+                found.append({"file": str(path), "frame": number, **_bare(atoms)})
+    return found, wrong
+
+
+def _objection(atoms: Atoms, path: Path, asked: Mapping[str, Any]) -> str:  # noqa: PLR0911 - one for each
+    """Why this frame can be neither labelled nor walked from; empty if it can."""
+    if not len(atoms):
+        return "it has no atoms"
+    if not finite(atoms.positions, atoms.cell.array):
+        return "a position or a cell vector is no finite number"
+    if atoms.cell.rank < 3:  # noqa: PLR2004
+        return "it has no cell of three vectors: give it one, with vacuum around what is no crystal"
+    if not all(atoms.pbc):
+        axes = "".join(axis for axis, periodic in zip("xyz", atoms.pbc, strict=True) if not periodic)
+        return f"it is not periodic along {axes}; labels are of periodic cells: set pbc to T T T, with vacuum there"
+    if unknown := sorted(set(atoms.get_chemical_symbols()) - set(asked["elements"])):
+        return f"it has {', '.join(unknown)}, which is not in campaign.elements"
+    if shared := shared_site(atoms):
+        return f"it has sites that are partly occupied, such as {shared}; give one with whole atoms"
+    return _short_distance([atoms], path, asked["distance_min_angstrom"])
+
+
+def _bare(atoms: Atoms) -> dict[str, Any]:
+    """Elements, positions and cell alone, as a task reads them; two frames of one content have one text."""
+    bare = Atoms(atoms.get_chemical_symbols(), positions=atoms.positions, cell=atoms.cell, pbc=True)
+    text = io.StringIO()
+    ase_write(text, bare, format="extxyz")
+    return {"text": text.getvalue(), "atoms": len(bare), "formula": bare.get_chemical_formula()}

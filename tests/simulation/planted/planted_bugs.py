@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from pydantic import ValidationError
 
@@ -375,6 +375,46 @@ class ReadsItsSettingsOnce(WorkflowManager):
 
     def __init__(self, **parts: Any) -> None:
         super().__init__(**{**parts, "configure": None})
+
+
+class LeavesAddedStructuresLying(Calculation):
+    """Plans what was selected, and nothing of what people have added."""
+
+    def plan(self, state: WorkflowState) -> tuple[Task, ...]:
+        return super().plan(state.model_copy(update={"to_label": ()}))
+
+
+class LabelsAddedStructuresAgain(Calculation):
+    """Plans in every round all that people have ever added."""
+
+    _ever: ClassVar[dict[str, Any]] = {}
+
+    def plan(self, state: WorkflowState) -> tuple[Task, ...]:
+        self._ever.update({each.file.sha256: each for each in state.to_label})
+        return super().plan(state.model_copy(update={"to_label": tuple(self._ever.values())}))
+
+
+def negligent_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
+    """Phase runners that leave added structures lying."""
+    return {**phase_runners(config), Phase.CALCULATION: LeavesAddedStructuresLying(config)}
+
+
+def eager_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
+    """Phase runners that label added structures in every round."""
+    runner = type("Eager", (LabelsAddedStructuresAgain,), {"_ever": {}})
+    return {**phase_runners(config), Phase.CALCULATION: runner(config)}
+
+
+class PreparesTheSiteOnce(Effects):
+    """Takes the site for prepared, as it was before somebody brought a file."""
+
+    _done = False
+
+    async def _run(self, command: cm.Command, state: WorkflowState) -> ev.Event:
+        if isinstance(command, cm.PrepareSite) and self._done:
+            return ev.SitePrepared(at=self._clock.now())
+        self._done = isinstance(command, cm.PrepareSite) or self._done
+        return await super()._run(command, state)
 
 
 def leaves_the_file_to_the_next(state: WorkflowState, *others: Any, **_: object) -> tuple[ev.Event, ...]:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ase.build import bulk
+from ase.io import write
 
 from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.data_models import events as ev
@@ -125,3 +127,27 @@ def test_a_start_refuses_what_a_reload_refuses(site_file: Path, daemon: "subproc
     assert done.returncode == 2
     assert "site.root" in done.stderr
     assert "leave a link in its old place" in done.stderr
+
+
+def test_structures_are_added_to_a_running_campaign(
+    site_file: Path, tmp_path: Path, daemon: "subprocess.Popen[str]"
+) -> None:
+    """Labelled or walked from, once, by their content; kept over kill -9; refused by file and frame."""
+    good, wrong = tmp_path / "mine.extxyz", tmp_path / "gold.extxyz"
+    write(good, bulk("Cu", cubic=True), format="extxyz")
+    write(wrong, [bulk("Cu", cubic=True), bulk("Au", cubic=True)], format="extxyz")
+    why = ("--reason", "a reviewer asks")
+    assert "gold.extxyz, frame 2: it has Au" in ctl(site_file, "add", str(wrong), *why, code=5)
+    assert "1 structures are labelled in the next round" in ctl(site_file, "add", str(good), *why)
+    assert "were there already" in ctl(site_file, "add", str(good), *why)
+    write(good, bulk("Cu", cubic=True).repeat((2, 2, 2)), format="extxyz")
+    assert "walked from in the next exploration" in ctl(site_file, "add", str(good), "--walk", *why)
+    daemon.kill()
+    daemon.communicate(timeout=30)
+    good.unlink()
+    later = start(site_file)
+    later.terminate()
+    later.communicate(timeout=60)
+    state = replay(site_file.parent / "campaign" / "journal")
+    assert (len(state.to_label), len(state.walks), len(state.added)) == (1, 1, 2)
+    assert in_force(state).exploration.walkers[-1].temperatures_kelvin == (300, 900)

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
+from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Phase, Reason, Verdict
+from mlip_autopipec.data_models.base import FileRef, Phase, Reason, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary
+from mlip_autopipec.data_models.outcome import Structure
 from mlip_autopipec.data_models.state import Stage, TaskStatus, WorkflowState
 from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.phases import phase_runners
@@ -36,6 +38,13 @@ def always(campaign: Walk) -> Iterator[ev.Event]:
     yield ev.OrphansSeen(at=at, jobs=(ev.QueuedJob(uid="copper-3f9a1c.c000.training.b00", job_id="9"),))
     yield ev.JournalRepaired(at=at, kept_as="journal.torn", bytes_cut=3)
     yield ev.JournalRebuilt(at=at, events=3, kept_as="journal.damaged-1", unused=("copper-3f9a1c.c009.training.b00",))
+
+
+def added(campaign: Walk) -> ev.StructuresAdded:
+    """A structure of a person's, to be labelled."""
+    file = FileRef(path="inputs/abc-mine.extxyz", sha256="a" * 64)
+    mine = Structure(file=file, role=Role.TRAIN, origin="added: mine.cif frame 1", n_atoms=4, why="added")
+    return ev.StructuresAdded(at=campaign.now, by=ADA, reason="a surface", structures=(mine,))
 
 
 def submission_news(campaign: Walk) -> Iterator[tuple[WorkflowState, ev.Event]]:
@@ -77,6 +86,7 @@ def _legal_between() -> Iterator[tuple[WorkflowState, ev.Event]]:
     yield between.state, between.follow(between.commands()[0])
     yield between.state, ev.CycleClosed(at=between.now, summary=CycleSummary(cycle=0, bootstrap=True))
     yield between.state, ev.VerdictReached(at=between.now, verdict=Verdict.FAILED, reason="no potential")
+    yield between.state, added(between)
     yield from ((between.state, event) for event in always(between))
     yield from _late_between()
 
@@ -128,6 +138,7 @@ def _legal_working() -> Iterator[tuple[WorkflowState, ev.Event]]:
     state = working.planned(Phase.CALCULATION)
     yield state, working.follow(working.commands()[0])
     yield state, ev.VerdictReached(at=working.now, verdict=Verdict.FAILED, reason="quorum")
+    yield state, added(working)
     yield from ((state, event) for event in always(working))
     yield from submission_news(walk())
     yield from attempt_news(walk())

@@ -3,16 +3,25 @@
 from typing import Any
 
 import pytest
-from machine_stand import ADA, walk
+from machine_stand import ADA, added, walk
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Phase, Verdict
+from mlip_autopipec.data_models.base import FileRef, Phase, Verdict
 from mlip_autopipec.data_models.state import Stage, WorkflowState
 from mlip_autopipec.errors import ConfigurationError
-from mlip_autopipec.orchestration.changing import change_by_hand, change_to, in_force, override_words, taking
+from mlip_autopipec.orchestration.changing import (
+    change_by_hand,
+    change_to,
+    in_force,
+    override_words,
+    quiet_from,
+    taking,
+)
 from mlip_autopipec.orchestration.explain import explain
+from mlip_autopipec.orchestration.machine import is_stale
 from mlip_autopipec.orchestration.policy import Policy
+from mlip_autopipec.orchestration.restart import reopened
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.testing.examples import copper_config
 from mlip_autopipec.testing.walk import Walk
@@ -214,6 +223,57 @@ def test_set_refuses_in_words(key: str, value: object, words: str) -> None:
     campaign = begun()
     with pytest.raises(ConfigurationError, match=words):
         change_by_hand(campaign.state, key, value)  # type: ignore[arg-type] # JSON, or not
+
+
+def test_an_added_structure_is_labelled_once_in_the_next_round() -> None:
+    """Whatever its file is called the second time; and no campaign converges before it is."""
+    campaign = begun()
+    event = added(campaign)
+    state = campaign.tell(event)
+    assert is_stale(state, event)
+    assert not state.site_prepared
+    assert [each.origin for each in state.to_label] == ["added: mine.cif frame 1"]
+    state = campaign.planned(Phase.CALCULATION, cycle=1)
+    asked = [record.task for record in state.own_tasks if "added" in record.task.parameters.origin]  # type: ignore[union-attr]
+    assert [task.inputs[0].file for task in asked] == [event.structures[0].file]
+    assert state.to_label == ()
+    assert campaign.tell(event.model_copy(update={"at": campaign.now})).to_label == ()
+
+
+def test_a_round_is_made_for_added_structures_alone() -> None:
+    """A cycle that has selected nothing passes no label over that a person wants."""
+    campaign = begun("end")
+    campaign.tell(reopened(campaign.state, campaign.now, ADA, "a surface"))
+    campaign.tell(added(campaign))
+    state = campaign.until(lambda state: state.current_phase is Phase.CALCULATION)
+    assert any("added" in record.task.parameters.origin for record in state.own_tasks)  # type: ignore[union-attr]
+
+
+def test_an_added_structure_is_walked_from_beside_those_of_the_file() -> None:
+    """Under the conditions of the first walkers; the campaign shows anew that it is quiet."""
+    campaign = begun("end")
+    campaign.tell(reopened(campaign.state, campaign.now, ADA, "from the melt"))
+    file = FileRef(path="inputs/abc-melt.extxyz", sha256="b" * 64)
+    walks = (ev.AddedWalk(file=file, name="abc-melt.extxyz"),)
+    state = campaign.tell(
+        ev.StructuresAdded(at=campaign.now, by=ADA, walks=walks, quiet_from=quiet_from(campaign.state))
+    )
+    config = in_force(state)
+    last = config.exploration.walkers[-1]
+    assert last.file == config.campaign.folder / "added" / "abc-melt.extxyz"
+    assert last.temperatures_kelvin == config.exploration.walkers[0].temperatures_kelvin
+    assert last.prototype is None
+    assert change_to(state, file_in_force(), starting=True) is None
+    assert last.file is not None
+    campaign.policy = Policy.from_config(config)
+    campaign.runners = phase_runners(config, {last.file: file})
+    state = campaign.planned(Phase.EXPLORATION, cycle=len(state.cycles))
+    assert len(state.own_tasks) == 6
+
+
+def file_in_force() -> WorkflowConfig:
+    """The site file as it was when the campaign began."""
+    return file()
 
 
 def test_a_campaign_of_before_takes_whatever_its_file_says() -> None:

@@ -47,6 +47,7 @@ OTHERS: list[tuple[ev.Event, str]] = [
         ev.EffectDeferred(at=AT, subject="batch:u", message="limit", until=AT + timedelta(minutes=5)),
         "batch:u is put off until 12:05:00 UTC: limit",
     ),
+    (ev.StructuresAdded(at=AT, by=ACTOR, reason="a surface"), "added by ada: a surface: nothing"),
     (
         ev.SettingsTaken(at=AT, by=ACTOR, config_sha256="c", settings={}),
         "the site file's settings are in force",
