@@ -90,7 +90,6 @@ RULES: Mapping[str, Rule] = {
     "dataset.force_max_mev_per_angstrom": _ADOPTED,
     "dataset.stress_max_gpa": _ADOPTED,
     "start": Rule(May.UNTIL_FIT, "another potential has been promoted"),
-    "start": Rule(May.BOOTSTRAP, "a potential of yours is what the first cycle explores with"),
     "exploration.gamma_select": _LIVE,
     "exploration.gamma_halt": _LIVE,
     "exploration.gamma_halt_first": _LIVE,

@@ -695,7 +695,7 @@ class Judge:
         self._judge_added(event)
 
     def _judge_added(self, event: ev.Event) -> None:
-        """What people add is labelled once, before the campaign has converged."""
+        """What people add is labelled once, in the next round that is planned."""
         match event:
             case ev.StructuresAdded():
                 self._wanted |= {each.file.sha256: self._wanted.get(each.file.sha256, "") for each in event.structures}
@@ -705,9 +705,8 @@ class Judge:
                         self.violations.append(f"{task.id} labels again what {self._wanted[sha256]} has labelled")
                     if sha256 in self._wanted:
                         self._wanted[sha256] = task.id
-            case ev.VerdictReached(verdict=Verdict.CONVERGED):
                 if "" in self._wanted.values():
-                    self.violations.append("converged, and nobody labelled what was added")
+                    self.violations.append(f"the round of cycle {event.cycle} leaves out what was added before it")
             case _:
                 pass
 

@@ -99,7 +99,7 @@ PLANTED = {
         Parts(taking=bugs.counts_quiet_cycles_of_before), "were not walked twice", SEEDS_EDITED
     ),
     "leaves added structures lying": Planted(
-        Parts(runners=bugs.negligent_runners), "nobody labelled what was added", SEEDS_EDITED
+        Parts(runners=bugs.negligent_runners), "leaves out what was added", SEEDS_EDITED
     ),
     "labels added structures again": Planted(Parts(runners=bugs.eager_runners), "labels again", SEEDS_EDITED),
     "prepares the site once": Planted(Parts(effects=bugs.PreparesTheSiteOnce), "not on the site", SEEDS_EDITED),
