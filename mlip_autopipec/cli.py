@@ -991,7 +991,8 @@ async def _task_logs(
     if as_json:
         say_json(part.model_dump_json(indent=1))
         return
-    say(task_logs.for_terminal(task_logs.last_lines(part, lines)), end="")
+    shown = task_logs.for_terminal(task_logs.last_lines(part, lines))
+    say(shown, end="" if follow or shown.endswith("\n") or not shown else "\n")
     if follow:
         async with aclosing(task_logs.follow(site, part, lambda: asyncio.sleep(_TASK_LOG_INTERVAL_S))) as written:
             async for text in written:

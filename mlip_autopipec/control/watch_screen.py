@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from math import inf, isfinite
 from textwrap import wrap
+from typing import Any
 
 from mlip_autopipec.contract.explore import ExploreParameters
 from mlip_autopipec.control.paint import Piece, Row, Style
@@ -29,6 +30,8 @@ _MARGIN = 2
 _BAR = 12
 _EVENTS_MIN = 3
 _REASONS_MAX = 4
+#: Of a message that is longer, the screen says that there is more of it.
+_THREE_LINES: Mapping[str, Any] = {"max_lines": 3, "placeholder": " …"}
 _JOB_STYLES = {str(JobState.HELD): Style.YELLOW}
 _STATUS_STYLES = {"running": Style.GREEN, "paused": Style.YELLOW, "converged": Style.GREEN}
 
@@ -194,7 +197,7 @@ def _alerts(seen: Seen, columns: int) -> Iterator[Row]:
             (f"{count(len(state.orphans), 'job')} in the queue that nobody waits for: see explain", Style.YELLOW)
         )
     for words, style in said:
-        for line in wrap(one_line(words), columns)[:3]:
+        for line in wrap(one_line(words), max(columns, 8), **_THREE_LINES):
             yield [Piece(line, style)]
 
 
@@ -391,7 +394,7 @@ def _events(seen: Seen, columns: int, lines: int) -> list[Row]:
         words = f"{event.at:%H:%M:%S} {one_line(event.words)}"
         rows = [
             [Piece(line, Style.DIM if place == 0 else Style.PLAIN)]
-            for place, line in enumerate(wrap(words, columns, subsequent_indent="  ")[:3])
+            for place, line in enumerate(wrap(words, max(columns, 8), subsequent_indent="  ", **_THREE_LINES))
         ]
         if len(shown) + len(rows) + 1 > lines:
             break

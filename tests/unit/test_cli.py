@@ -489,6 +489,10 @@ def test_what_a_task_s_code_has_written_is_shown(place: Place) -> None:
     assert by_daemon.stdout == here.stdout == "Step 2\n�[2J�]0;t�Step 3\n"
     assert "run-1/log.lammps" in listed.stdout
     assert part.live
+    (place.folder / "root" / "cycles/001/exploration" / name.rpartition(".")[2] / "run-1" / "gamma.csv").write_text(
+        "1,2"
+    )
+    assert ctl(place, "logs", "--task", name, "--file", "gamma.csv").stdout == "1,2\n"  # the prompt begins a line
     wrong = ctl(place, "logs", "--task", name, "--file", "log.lamps")
     assert (wrong.exit_code, wrong.stdout) == (2, "")
     assert "the nearest is run-1/log.lammps" in wrong.stderr

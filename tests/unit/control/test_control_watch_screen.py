@@ -191,3 +191,12 @@ def test_the_newest_events_are_below() -> None:
     assert any("event number 39" in row for row in rows)
     begun = [row for row in rows if row.startswith("12:00:")]
     assert [int(row.split()[3]) for row in begun] == list(range(40 - len(begun), 40))
+
+
+def test_a_message_that_is_too_long_says_that_there_is_more() -> None:
+    """Three lines of it are enough here; `events` has all."""
+    campaign = whole_campaign()
+    rows = text(frame(Seen(campaign.state, BEGAN, [Recent(1, BEGAN, "word " * 70)]), 60, 24)).splitlines()
+    assert rows[-1].endswith("word …")
+    assert len([row for row in rows if "word word" in row]) == 3
+    assert len(frame(Seen(campaign.state, BEGAN, [Recent(1, BEGAN, "word " * 70)], absence="x" * 90), 3, 9)) <= 9
