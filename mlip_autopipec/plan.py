@@ -151,7 +151,7 @@ def _cycle(config: WorkflowConfig, sizes: Sizes) -> Iterator[PlannedPhase]:
     walkers, conditions, disk_mib = 0, 0, 0.0
     for group, atoms in zip(config.exploration.walkers, sizes.walker_atoms, strict=True):
         for stage in group.ladder():
-            number = len(stage.temperatures_kelvin) * len(stage.pressures_gpa) * stage.replicas
+            number = len(stage.conditions)
             walkers += number
             conditions += number // stage.replicas
             looks = stage.steps / config.exploration.stride

@@ -62,7 +62,7 @@ def preview(config: WorkflowConfig, *, with_bootstrap: bool = True) -> Preview:
     ]
     notes = [
         f"{file.name}: {found['structures']} structures, {found['formula']}"
-        + ("; walkers start from the last" if path[0] == "exploration" else "")
+        + ("; walkers start from the last" if path[-1] == "file" else "")
         for path, file in asked.items()
         if (found := files[str(file)])["structures"] > 1 and not found["wrong"]
     ]
@@ -89,8 +89,8 @@ def preview(config: WorkflowConfig, *, with_bootstrap: bool = True) -> Preview:
 
 def _named(config: WorkflowConfig) -> Iterator[tuple[KeyPath, Path]]:
     for index, walkers in enumerate(config.exploration.walkers):
-        if walkers.file is not None:
-            yield ("exploration", "walkers", index, "file"), walkers.file
+        if walkers.source is not None:
+            yield ("exploration", "walkers", index, "file" if walkers.file is not None else "pool"), walkers.source
     for index, file in enumerate(config.generation.files):
         yield ("generation", "files", index), file
 
@@ -147,9 +147,9 @@ def _walkers(config: WorkflowConfig, files: Mapping[str, Mapping[str, Any]]) -> 
         if walkers.prototype is not None:
             prototype: Prototype = walkers.prototype
             yield (*path, "prototype", "repeat"), prototype.name, sum(atoms_of(prototype).values())
-        elif walkers.file is not None and not files[str(walkers.file)]["wrong"]:
-            atoms = files[str(walkers.file)]["atoms"] * prod(walkers.repeat)
-            yield (*path, "repeat"), walkers.file.name, atoms
+        elif walkers.source is not None and not files[str(walkers.source)]["wrong"]:
+            atoms = files[str(walkers.source)]["atoms"] * prod(walkers.repeat)
+            yield (*path, "repeat"), walkers.source.name, atoms
 
 
 def _memory_mib(config: WorkflowConfig, phase: Phase) -> int:

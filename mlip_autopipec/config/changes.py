@@ -321,8 +321,7 @@ def _walks(settings: Settings) -> dict[str, int]:
     for section in config_of(settings).exploration.walkers:
         for stage in section.ladder():
             what = stage.model_dump_json(exclude=_HOW_OFTEN)
-            for kelvin in stage.temperatures_kelvin:
-                for gpa in stage.pressures_gpa:
-                    condition = f"{what} {kelvin} {gpa}"
-                    walks[condition] = walks.get(condition, 0) + stage.steps * stage.replicas
+            for kelvin, gpa, _ in stage.conditions:
+                condition = f"{what} {kelvin} {gpa}"
+                walks[condition] = walks.get(condition, 0) + max(stage.steps, 1)
     return walks

@@ -42,9 +42,9 @@ def unusable_folders(right: Mapping[str, Any], base: Path) -> Iterator[Mistake]:
 def missing_files(right: Mapping[str, Any], base: Path) -> Iterator[Mistake]:
     """Files of this machine that tasks are to read, and that are not there. Looks at the file system."""
     asked: dict[KeyPath, Path] = {
-        ("exploration", "walkers", index, "file"): walkers.file
+        ("exploration", "walkers", index, "file" if walkers.file is not None else "pool"): walkers.source
         for index, walkers in enumerate(right.get("exploration.walkers", ()))
-        if walkers.file is not None
+        if walkers.source is not None
     }
     asked |= {("generation", "files", index): file for index, file in enumerate(right.get("generation.files", ()))}
     dataset = right.get("dataset")

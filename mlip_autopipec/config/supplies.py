@@ -22,7 +22,7 @@ class Supply:
 
 def supplies(config: WorkflowConfig) -> Mapping[Path, Supply]:
     """Every file that site.yaml names for tasks, by its path there. Raises ConfigurationError if one can't be read."""
-    paths = [walkers.file for walkers in config.exploration.walkers if walkers.file is not None]
+    paths = [walkers.source for walkers in config.exploration.walkers if walkers.source is not None]
     paths += config.generation.files
     paths += config.dataset.files if config.dataset is not None else ()
     if config.start is not None:

@@ -10,6 +10,15 @@ from mlip_autopipec.contract.values import about, value
 GAMMA_BINS_PER_DECADE = 8
 
 
+#: What stands for a temperature where there is none.
+POOL_KELVIN = 1.0
+
+
+def _is_of_before(pool: object) -> bool:
+    """A walker of before there were pools keeps its name."""
+    return not pool
+
+
 @value
 class StructureFile:
     """A structure that the user gave, which is the task's input `structure`; its suffix tells the format."""
@@ -67,6 +76,10 @@ class Walker:
     stage: int = field(default=0, metadata=about("place on the ladder of its group", ge=0))
     replica: int = field(default=0, metadata=about(ge=0))
     continues: Continuation | None = None
+    pool: bool = field(
+        default=False,
+        metadata=about("no MD: each frame of the file is graded as it is", exclude_if=_is_of_before),
+    )
 
     def __post_init__(self) -> None:
         """Raises ValueError for a walker that starts nowhere, or at two places."""
@@ -84,6 +97,8 @@ class Walker:
         """What replicas share, e.g. `Cu fcc 900 K nvt` or `AlNi3 l1_2 300 K npt 10 GPa, stage 2`."""
         source = self.prototype or self.file
         structure = source.name if source else ""
+        if self.pool:
+            return f"pool {structure}"
         pressure = f" {self.pressure_gpa:g} GPa" if self.ensemble == "npt" else ""
         pressure += " with swaps" if self.swaps else ""
         stage = f", stage {self.stage + 1}" if self.stage else ""

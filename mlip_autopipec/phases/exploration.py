@@ -121,7 +121,7 @@ class Exploration:
         for ladder in self._ladders(state):
             section = self._config.exploration.walkers[ladder.group]
             for place, stage in enumerate(section.ladder()[: ladder.walked]):
-                for condition in _conditions(stage):
+                for condition in stage.conditions:
                     yield self._start(state, self._walker(state.cycle_index, ladder.group, place, stage, condition))
 
     def _start(self, state: WorkflowState, walker: Walker) -> tuple[Walker, tuple[Input, ...]]:
@@ -130,8 +130,11 @@ class Exploration:
         if before and before.restart and before.resume and before.resume.at_once < bound:
             onward = replace(walker, continues=before.resume)
             return onward, (Input(name="restart", file=before.restart),)
-        file = self._config.exploration.walkers[walker.group].file
-        return walker, (Input(name="structure", file=self._files[file]),) if file else ()
+        file = self._config.exploration.walkers[walker.group].source
+        inputs: tuple[Input, ...] = (Input(name="structure", file=self._files[file]),) if file else ()
+        if walker.pool:  # what is labelled already is offered no more
+            inputs += tuple(Input(name="dataset", file=each) for each in state.datasets)
+        return walker, inputs
 
     def _walker(
         self, cycle: int, group: int, place: int, stage: WalkersSection, condition: tuple[float, float, int]
@@ -140,12 +143,13 @@ class Exploration:
         purpose = ("exploration", cycle, group, *condition, *((f"stage {place}",) if place else ()))
         return Walker(
             prototype=stage.prototype,
-            file=StructureFile(name=stage.file.name, repeat=stage.repeat) if stage.file else None,
+            file=StructureFile(name=stage.source.name, repeat=stage.repeat) if stage.source else None,
+            pool=stage.pool is not None,
             ensemble=stage.ensemble,
             barostat=stage.barostat,
             temperature_kelvin=temperature_kelvin,
             pressure_gpa=pressure_gpa,
-            steps=stage.steps,
+            steps=max(stage.steps, 1),
             timestep_fs=stage.timestep_fs,
             seed=seed_for(self._config.campaign.seed, *purpose),
             deform=stage.deform,
@@ -212,10 +216,3 @@ def _resume(task: Task, walker: Walker, metrics: ExploreMetrics, rethermalise_st
     return Continuation(
         task=task.id, cycle=task.cycle, step=metrics.restart_step, steps_before=steps_before, at_once=at_once
     )
-
-
-def _conditions(section: WalkersSection) -> Iterator[tuple[float, float, int]]:
-    for temperature_kelvin in section.temperatures_kelvin:
-        for pressure_gpa in section.pressures_gpa:
-            for replica in range(section.replicas):
-                yield temperature_kelvin, pressure_gpa, replica

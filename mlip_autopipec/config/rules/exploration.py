@@ -4,17 +4,31 @@ from collections.abc import Iterator
 
 from mlip_autopipec.config.schemas.phases import WalkersSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
-from mlip_autopipec.contract.mistakes import KeyPath, Mistake, nearest, shown
+from mlip_autopipec.contract.mistakes import MISSING, KeyPath, Mistake, nearest, shown
+
+_STARTS = ("prototype", "file", "pool")
 
 
 def starts(config: WorkflowConfig) -> Iterator[Mistake]:
     """Walkers start from a prototype or from a file."""
     for index, walkers in enumerate(config.exploration.walkers):
         path: KeyPath = ("exploration", "walkers", index)
-        if walkers.prototype is None and walkers.file is None:
+        given = [name for name in _STARTS if getattr(walkers, name) is not None]
+        if not given:
             yield Mistake(path, "neither prototype nor file", "expected one of them: where the walkers start from")
-        if walkers.prototype is not None and walkers.file is not None:
+        if "prototype" in given and "file" in given:
             yield Mistake((*path, "file"), shown(str(walkers.file)), "expected no file where there is a prototype")
+        elif walkers.pool is not None:
+            for name, info in WalkersSection.model_fields.items():
+                if name != "pool" and (value := getattr(walkers, name)) != info.default:
+                    yield Mistake(
+                        (*path, name), shown(value), "expected nothing beside pool: its frames are as they are"
+                    )
+            continue
+        for name in ("temperatures_kelvin", "steps"):
+            if not getattr(walkers, name):
+                meaning = WalkersSection.model_fields[name].description
+                yield Mistake((*path, name), MISSING, f"required: {meaning}")
         if walkers.file is None and walkers.repeat != (1, 1, 1):
             expected = "expected only with file; a prototype has a repeat of its own"
             yield Mistake((*path, "repeat"), shown(list(walkers.repeat)), expected)
@@ -42,7 +56,7 @@ def strides(config: WorkflowConfig) -> Iterator[Mistake]:
     """A stage is at least as long as the stride at which γ is looked at."""
     stride = config.exploration.stride
     for path, stage in _stages(config):
-        if stage.steps < stride:
+        if stage.steps and stage.steps < stride:  # one without is a pool, or lacks it, which is told elsewhere
             expected = f"expected at least exploration.stride ({stride}): γ is looked at every so many steps"
             yield Mistake((*path, "steps"), shown(stage.steps), expected)
 

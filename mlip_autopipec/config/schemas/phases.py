@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mlip_autopipec.config.schemas.units import DurationS
-from mlip_autopipec.contract.explore import AnyEngine, Barostat, Deformation, Swaps, WheelSettings
+from mlip_autopipec.contract.explore import POOL_KELVIN, AnyEngine, Barostat, Deformation, Swaps, WheelSettings
 from mlip_autopipec.contract.generate import Prototype, Variation
 from mlip_autopipec.contract.oracle import Oracle
 from mlip_autopipec.contract.seams import OneOf
@@ -38,6 +38,11 @@ class GenerationSection(Model):
     )
 
 
+def _is_nothing(value: object) -> bool:
+    """What a section need not have is left out where it has none."""
+    return not value
+
+
 class StageSection(Model):
     """A further stage of a ladder; what it leaves out is as in the stage before, but for `deform`."""
 
@@ -56,21 +61,43 @@ class WalkersSection(Model):
 
     prototype: Prototype | None = Field(default=None, description="crystal that the walkers start from")
     file: Path | None = Field(default=None, description="or a structure of yours, in any format that ASE reads")
+    pool: Path | None = Field(
+        default=None,
+        exclude_if=_is_nothing,
+        description="or frames of yours, graded by γ as they are; no MD, and no other key of this section",
+    )
     repeat: tuple[int, int, int] = Field(default=(1, 1, 1), description="of `file`, along its cell vectors")
     ensemble: Literal["nvt", "npt"] = "nvt"
     barostat: Barostat = Field(default="anisotropic", description="npt only: which parts of the box may change")
     temperatures_kelvin: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        min_length=1, description="one walker for each, per pressure and replica"
+        default=(), min_length=1, exclude_if=_is_nothing, description="one walker for each, per pressure and replica"
     )
     pressures_gpa: tuple[float, ...] = Field(default=(0.0,), min_length=1, description="npt only")
     replicas: int = Field(default=1, ge=1, description="walkers per condition, each with its own seed")
-    steps: int = Field(gt=0, description="MD steps of each walker")
+    steps: int = Field(default=0, gt=0, exclude_if=_is_nothing, description="MD steps of each walker")
     timestep_fs: float = Field(default=1.0, gt=0, le=10)
     deform: Deformation | None = Field(default=None, description="nvt only: strain the box at a constant rate")
     swaps: Swaps | None = Field(default=None, description="Monte-Carlo exchanges of atoms of two elements")
     stages: tuple[StageSection, ...] = Field(
         default=(), description="further stages; each opens when every walker of the one before has completed"
     )
+
+    @property
+    def source(self) -> Path | None:
+        """The user's file that walkers start from, or that has the frames; None where there is a prototype."""
+        return self.file or self.pool
+
+    @property
+    def conditions(self) -> tuple[tuple[float, float, int], ...]:
+        """Kelvin, GPa and replica of each walker of this stage; a pool is one walk, of no temperature."""
+        if self.pool is not None:
+            return ((POOL_KELVIN, 0.0, 0),)
+        return tuple(
+            (kelvin, gpa, replica)
+            for kelvin in self.temperatures_kelvin
+            for gpa in self.pressures_gpa
+            for replica in range(self.replicas)
+        )
 
     def ladder(self) -> tuple["WalkersSection", ...]:
         """Every stage with all that it has, the first of them being this section's own keys."""

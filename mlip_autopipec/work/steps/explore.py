@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from mlip_autopipec.contract.explore import GAMMA_BINS_PER_DECADE, ExploreParameters, NativeSettings, Walker
+from mlip_autopipec.contract.explore import ExploreParameters, NativeSettings, Walker
 from mlip_autopipec.contract.origin import Origin
 from mlip_autopipec.work import families
 from mlip_autopipec.work.ace.evaluator import Evaluator
@@ -30,17 +30,16 @@ from mlip_autopipec.work.codes.lammps.script import needs_tilt, render_input
 from mlip_autopipec.work.codes.lammps.wheel import WheelEngine
 from mlip_autopipec.work.job import AnyJob, Job, Result, TaskFailed
 from mlip_autopipec.work.origins import note_origin, origin_of
+from mlip_autopipec.work.steps.pool import graded_pool
+from mlip_autopipec.work.steps.traces import counted, thinned
 from mlip_autopipec.work.structures import crystal, finite, read_frames, user_structures, write_frames
 
-_TRACE_POINTS_MAX = 200
 #: Columns of the trace with the temperature and the potential energy.
 _TEMPERATURE, _ENERGY = 2, 4
 #: Looks that an autocorrelation takes; what counts as none.
 _LOOKS_MIN, _UNCORRELATED = 40, 0.1
 #: ps between two frames of a pool, at least and at most.
 _APART_PS = (0.04, 0.5)
-#: The first and the last bin of γ: of 0.1 and below, of 1000 and above.
-_BINS = (-8, 24)
 _FS_IN_PS = 1.0e-3
 #: Guard → what it says, of the value that struck.
 _GUARDS = {
@@ -58,6 +57,8 @@ def run(job: Job[ExploreParameters]) -> Result:
     elements = parameters.elements
     potential = checked_potential(job, parameters.fingerprint)
     evaluator = Evaluator(*potential)
+    if parameters.walker.pool:
+        return graded_pool(job, evaluator)
     settings = parameters.engine
     engine: Engine = WheelEngine(evaluator, elements)
     if isinstance(settings, NativeSettings):
@@ -305,23 +306,7 @@ def _metrics(
         "gamma_max": float(trace[:, 1].max()) if len(trace) else 0.0,
         "frames_collected": sum(frame.info["kind"] != "audit" for frame in frames),
         "temperature_mean_kelvin": float(trace[:, 2].mean()) if len(trace) else 0.0,
-        "gamma_trace": _thinned(trace),
-        "gamma_counts": _counted(trace),
+        "gamma_trace": thinned(trace),
+        "gamma_counts": counted(trace),
         "gamma_selected": int(np.count_nonzero(trace[:, 1] >= parameters.gamma_select)) if len(trace) else 0,
     }
-
-
-def _thinned(trace: np.ndarray) -> list[tuple[int, float]]:
-    """At most 200 points (step, γ max); each is the largest of its stretch, so that no peak is lost."""
-    stretches = np.array_split(trace, min(len(trace), _TRACE_POINTS_MAX)) if len(trace) else []
-    peaks = [stretch[int(np.argmax(stretch[:, 1]))] for stretch in stretches]
-    return [(int(peak[0]), round(float(peak[1]), 4)) for peak in peaks]
-
-
-def _counted(trace: np.ndarray) -> list[tuple[float, int]]:
-    """How often γ was met at which height: every look counts, where the thinned trace keeps the peaks alone."""
-    if not len(trace):
-        return []
-    places = np.floor(GAMMA_BINS_PER_DECADE * np.log10(np.maximum(trace[:, 1], np.finfo(float).tiny)))
-    bins, counts = np.unique(np.clip(places, *_BINS), return_counts=True)
-    return [(round(float(10 ** (b / GAMMA_BINS_PER_DECADE)), 4), int(n)) for b, n in zip(bins, counts, strict=True)]

@@ -106,3 +106,34 @@ def test_a_potential_is_of_two_files(keys: str, words: str, tmp_path: Path) -> N
     )
     (line,) = mistakes(tmp_path, f"{isolated}start: {{potential: mine.yaml}}\n")
     assert "training.reference_energies_ev  'isolated_atoms' → expected fitted with start.potential" in line
+
+
+WALKERS = SITE[SITE.index("    - prototype: {structure: fcc, elements: [Au]") : SITE.index("selection:")]
+
+
+def test_a_pool_stands_in_the_place_of_walkers(tmp_path: Path) -> None:
+    """With nothing beside it: there is no MD."""
+    (tmp_path / "frames.extxyz").write_text("")
+    loaded = load_config(write(tmp_path, SITE.replace(WALKERS, "    - pool: frames.extxyz\n")))
+    (section,) = loaded.config.exploration.walkers
+    assert len(section.conditions) == 1
+    assert [path.name for path in supplies(loaded.config)] == ["frames.extxyz"]
+    assert load_config(write(tmp_path, effective_yaml(loaded.config))).sha256 == loaded.sha256
+
+
+@pytest.mark.parametrize(
+    ("walkers", "words"),
+    [
+        ("{pool: frames.extxyz, steps: 100}", "exploration.walkers[0].steps  100 → expected nothing beside pool"),
+        ("{pool: none.extxyz}", "exploration.walkers[0].pool  'none.extxyz' → expected a file; there is none at"),
+        (
+            "{file: frames.extxyz, steps: 100}",
+            "exploration.walkers[0].temperatures_kelvin  missing → required: one walker",
+        ),
+    ],
+)
+def test_a_pool_has_no_conditions_and_walkers_have(walkers: str, words: str, tmp_path: Path) -> None:
+    """Each mistake names its key."""
+    (tmp_path / "frames.extxyz").write_text("")
+    (line,) = mistakes(tmp_path, SITE.replace(WALKERS, f"    - {walkers}\n"))
+    assert words in line

