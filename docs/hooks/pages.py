@@ -299,40 +299,57 @@ def json_reference() -> str:
         "",
         "With `--json` each command prints one document, or one line for each event or line of a log.",
         "`autopipecctl schema COMMAND` prints the JSON Schema of it (2020-12), made from the models that the",
-        "program itself uses; these are its first fields. Messages for people go to standard error.",
+        "program itself uses; here are its fields. Messages for people go to standard error.",
         "",
     ]
+    told: set[str] = set()
     for command in ANSWERS:
         schema = schema_of(command)
-        said = re.sub(r"\s+", " ", schema.get("description", "")).strip()
-        lines += [f"## {command}", "", *([said, ""] if said else [])]
-        if "properties" not in schema:
-            lines += [f"{_json_type(schema)}.".capitalize(), ""]
-            continue
-        lines += ["| field | type | meaning |", "|---|---|---|"]
-        for name, field in schema["properties"].items():
-            cells = (f"`{name}`", _json_type(field), field.get("description", ""))
-            lines.append("| " + " | ".join(re.sub(r"\s+", " ", cell).replace("|", "\\|") for cell in cells) + " |")
-        lines += [""]
+        lines += [f"## {command}", "", *_json_table(schema, schema.get("$defs", {}), told)]
     return "\n".join(lines)
 
 
-def _json_type(field: Mapping[str, Any]) -> str:  # noqa: PLR0911 - one case for each kind of schema
+def _json_table(schema: Mapping[str, Any], parts: Mapping[str, Any], told: set[str]) -> Iterator[str]:
+    """What a document is, its fields, and those of the parts that it names, each once on the page."""
+    if said := re.sub(r"\s+", " ", schema.get("description", "")).strip():
+        yield from (said, "")
+    if "properties" not in schema:
+        yield from (f"{_json_type(schema, parts)}.".capitalize(), "")
+    else:
+        yield from ("| field | type | meaning |", "|---|---|---|")
+        for name, field in schema["properties"].items():
+            cells = (f"`{name}`", _json_type(field, parts), field.get("description", ""))
+            yield "| " + " | ".join(re.sub(r"\s+", " ", cell).replace("|", "\\|") for cell in cells) + " |"
+        yield ""
+    named = re.findall(r"#/\$defs/(\w+)", str(schema.get("properties", schema.get("items", schema.get("anyOf", "")))))
+    for name in dict.fromkeys(named):
+        if name not in told and "properties" in parts.get(name, {}) and len(set(named)) <= _PARTS_MAX:
+            told.add(name)
+            yield from (f"### {_called(name)}", "")
+            yield from _json_table(parts[name], parts, told)
+
+
+def _called(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", name.strip("_")).lower()
+
+
+def _json_type(field: Mapping[str, Any], parts: Mapping[str, Any]) -> str:  # noqa: PLR0911 - one case for each kind of schema
     """A schema in a few words; what is more stands in the schema itself."""
     match field:
         case {"$ref": ref}:
-            return re.sub(r"(?<!^)(?=[A-Z])", " ", ref.rpartition("/")[2].strip("_")).lower()
-        case {"anyOf": parts} | {"oneOf": parts}:
-            kinds = list(dict.fromkeys(_json_type(part) for part in parts))
+            name = ref.rpartition("/")[2]
+            return _json_type(parts[name], parts) if "enum" in parts.get(name, {}) else _called(name)
+        case {"anyOf": among} | {"oneOf": among}:
+            kinds = list(dict.fromkeys(_json_type(part, parts) for part in among))
             return " or ".join(kinds) if len(kinds) <= _KINDS_MAX else f"one of {len(kinds)} kinds"
         case {"const": value}:
             return f"`{value}`"
         case {"enum": values}:
             return ", ".join(f"`{value}`" for value in values)
         case {"type": "array", "items": items}:
-            return f"list of {_json_type(items)}"
+            return f"list of {_json_type(items, parts)}"
         case {"type": "object", "additionalProperties": {**inner}}:
-            return f"by name: {_json_type(inner)}"
+            return f"by name: {_json_type(inner, parts)}"
         case {"type": "string", "format": "date-time"}:
             return "time"
         case {"type": kind}:
@@ -341,6 +358,8 @@ def _json_type(field: Mapping[str, Any]) -> str:  # noqa: PLR0911 - one case for
 
 
 _KINDS_MAX = 4
+#: Of a document with more, such as the state or an event, the schema alone says it all.
+_PARTS_MAX = 20
 
 
 # --- commands --------------------------------------------------------------------------------------------------------

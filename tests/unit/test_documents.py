@@ -165,6 +165,8 @@ def test_every_answer_in_json_is_in_the_reference() -> None:
     page = hook("pages").json_reference()
     assert all(f"\n## {command}\n" in page for command in ANSWERS)
     assert "| `active_tasks_count` | whole number | all live attempts |" in page
+    assert "\n### task attempt\n\nOne submission of a task.\n" in page  # the parts of a document, too
+    assert "| `phase` | `generation`, `exploration`, `selection`, `calculation`, `training` or null |" in page
     takes = {" ".join(path) for path, command in commands() for each in command.params if "--json" in each.opts}
     named = {command.partition(" --")[0] for command in ANSWERS}
     assert takes - named == set()
