@@ -131,8 +131,9 @@ def post_mortem(root: Path, asked: Mapping[str, Any]) -> Answer:
     folder, index = folder_of(root, asked["uid"]), asked["index"]
     claims = _claims(root, folder)
     if index < len(claims) and _lives(read_json(folder / "runner.json")) is False:
-        with contextlib.suppress(FileExistsError):  # it has begun
-            claims[index].mkdir()
+        # It has begun; or its folder has become something else, and it can't.
+        with contextlib.suppress(FileExistsError, NotADirectoryError):
+            claims[index].mkdir(parents=True)  # its folder may be gone, with all that a purge has taken
     state, detail = _state(folder, index, claims)
     if state == "absent" and (left := _left(root, asked["uid"], [index])):
         end_processes(left)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import time
@@ -178,6 +179,30 @@ async def test_a_walltime_that_is_over_is_a_timeout(queue: Queue) -> None:
     for index in (0, 1):
         assert await queue.scheduler.post_mortem(batch, index) == PostMortem(Reason.TIMEOUT, "its walltime was over")
         assert queue.outcome(index) is None
+    said = (queue.root / tasks[1].workdir / f"job-{batch.uid}.out").read_text()
+    assert said.count("asked to stop") == 1  # ahead of the kill: a walker leaves a checkpoint then
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [lambda _: None, Path.touch])
+async def test_a_task_whose_folder_is_gone_is_lost_and_the_others_run(
+    make_queue: Callable[..., Queue], make: Callable[[Path], None]
+) -> None:
+    """Purged, or something else has its name; the runner says why, and its end is known when the runner is gone."""
+    queue = make_queue(1)
+    tasks = [quick(0), quick(1)]
+    batch = queue.batch(tasks)
+    assert queue.stage(batch, tasks)
+    folder = queue.root / tasks[0].workdir
+    shutil.rmtree(folder)
+    make(folder)
+    assert run_now(queue.runner_command()) == 0
+    assert await queue.states(batch) == [ENDED, ENDED]
+    end = await queue.scheduler.post_mortem(batch, 0)
+    assert isinstance(end, PostMortem)
+    assert end.reason is Reason.LOST
+    assert end.message.startswith("it cannot begin: ")
+    assert queue.outcome(1) is not None
 
 
 @pytest.mark.slow

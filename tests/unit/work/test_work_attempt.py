@@ -741,6 +741,13 @@ def test_names_that_something_else_has_are_gone_round(tmp_path: Path, make: Call
     assert place_new(made / "label.extxyz", tmp_path / "potentials" / "003.extxyz").name == "003.2.extxyz"
 
 
+def test_what_cannot_be_placed_under_any_name_is_an_error(tmp_path: Path) -> None:
+    """Only a name that is taken leads to the next."""
+    with pytest.raises(FileNotFoundError):
+        place_new(tmp_path / "nothing", tmp_path / "potentials" / "003")
+    assert list((tmp_path / "potentials").iterdir()) == []
+
+
 @pytest.mark.parametrize("make", IN_THE_WAY)
 def test_a_claim_that_nobody_can_read_is_somebody_elses(tmp_path: Path, make: Callable[[Path], None]) -> None:
     """Nothing waits for it, and nothing is taken for a life of this job."""

@@ -8,7 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from mlip_autopipec.work.queue.processes import ATTEMPT_VARIABLE, ProcessTable, end_processes, of_attempt, own_mib
+from mlip_autopipec.work.queue.processes import (
+    ATTEMPT_VARIABLE,
+    Process,
+    ProcessTable,
+    end_processes,
+    of_attempt,
+    own_mib,
+)
 
 ATTEMPT = "stand-0a1b2c.c000.calculation.b00.0@/a/root"
 
@@ -42,3 +49,31 @@ def test_nobody_is_ended_who_has_got_the_number_of_another(child: "subprocess.Po
     end_processes([found], signal.SIGTERM)
     assert child.wait(20) == -signal.SIGTERM
     end_processes([found])
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError, ProcessLookupError, PermissionError])
+def test_a_process_that_ends_as_it_is_looked_at_hides_no_other(
+    child: "subprocess.Popen[bytes]", error: type[OSError]
+) -> None:
+    """Or one that is nobody's to look at: all the others are found."""
+
+    class Vanishing(ProcessTable):
+        def _read(self, pid: int) -> Process | None:
+            if pid == os.getpid():
+                raise error(pid)
+            return super()._read(pid)
+
+    found = Vanishing().look()
+    assert os.getpid() not in [each.pid for each in found]
+    assert [each.pid for each in of_attempt(found, ATTEMPT)] == [child.pid]
+
+
+def test_names_of_processes_that_are_gone_are_forgotten(child: "subprocess.Popen[bytes]") -> None:
+    """A runner looks once a second for weeks, and codes start many thousands."""
+    table = ProcessTable()
+    table.look()
+    assert ATTEMPT in table._attempts.values()
+    child.kill()
+    child.wait()
+    table.look()
+    assert ATTEMPT not in table._attempts.values()
