@@ -157,6 +157,8 @@ def _models(annotation: Any) -> Iterator[type]:
     if get_origin(annotation) is Annotated and (choice := _choice(get_args(annotation)[1:])):
         yield from choice.members().values()
         return
+    if get_origin(annotation) in {Union, types.UnionType} and str in get_args(annotation):
+        return  # what may be a word is no section, and what else it may be has been told
     for argument in get_args(annotation):
         yield from _models(argument)
 
@@ -243,7 +245,8 @@ def _type(annotation: Any, metadata: Any = ()) -> str:  # noqa: C901, PLR0911 - 
             inner, [each for note in more for each in (note.metadata if isinstance(note, FieldInfo) else [note])]
         )
     if choice := _choice(metadata):
-        return " or ".join(_type(member) for member in choice.members().values())
+        words = [f"`{word}`" for word in choice.words]
+        return " or ".join([*words, *(_type(member) for member in choice.members().values())])
     if _is(metadata, parse_duration_s):
         return "time"
     if _is(metadata, parse_memory_mib):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract import registry
+from mlip_autopipec.contract.trainer import name_of
 
 
 def outside(config: WorkflowConfig) -> tuple[registry.Entry, ...]:
@@ -15,5 +16,6 @@ def outside(config: WorkflowConfig) -> tuple[registry.Entry, ...]:
 def _named(config: WorkflowConfig) -> Iterator[tuple[str, str]]:
     yield "oracles", config.calculation.oracle.kind
     yield "schedulers", config.site.scheduler.kind
+    yield "trainers", name_of(config.training.trainer)
     for measure in config.training.gate.measures:
         yield "measures", measure.kind

@@ -200,7 +200,8 @@ def _mistake(error: ErrorDetails, place: Place) -> Mistake:
     if kind == "union_tag_invalid":
         tag = error["ctx"]["tag"]
         expected = _why_not(place, tag) or _expected(error)
-        return Mistake((*path, KIND), shown(tag), expected, nearest(tag, _words(error)))
+        named = path if isinstance(error["input"], str) else (*path, KIND)  # some may be named by a word
+        return Mistake(named, shown(tag), expected, nearest(tag, _words(error)))
     return Mistake(path, shown(error["input"]), _expected(error), nearest(error["input"], _words(error)))
 
 

@@ -31,6 +31,10 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "local": "mlip_autopipec.schedulers.entries:LOCAL",
         "slurm": "mlip_autopipec.schedulers.entries:SLURM",
     },
+    "trainers": {
+        "linear": "mlip_autopipec.work.codes.linear:TRAINER",
+        "pacemaker": "mlip_autopipec.work.codes.pacemaker:TRAINER",
+    },
     "measures": {
         "elastic": "mlip_autopipec.work.codes.elastic:MEASURE",
         "phonopy": "mlip_autopipec.work.codes.phonopy:MEASURE",

@@ -17,6 +17,7 @@ class OneOf:
 
     seam: str
     part: str
+    words: tuple[str, ...] = ()  # that may stand for codes which have no such value
 
     def members(self) -> Mapping[str, type]:
         """The class for each `kind` that can be loaded."""
@@ -34,7 +35,17 @@ class OneOf:
         """Pydantic's schema of the union, which is a mapping, so that nothing of pydantic is needed here."""
         make = handler.generate_schema  # type: ignore[attr-defined] # of pydantic's GetCoreSchemaHandler
         choices = {name: make(member) for name, member in self.members().items()}
+        if self.words:
+            words = {word: {"type": "literal", "expected": [word]} for word in self.words}
+            return {"type": "tagged-union", "choices": {**words, **choices}, "discriminator": _tag}
         if not choices:
             refused = {"type": "no-info", "function": self._refuse}
             return {"type": "function-before", "function": refused, "schema": {"type": "dict"}}
         return {"type": "tagged-union", "choices": choices, "discriminator": "kind"}
+
+
+def _tag(given: object) -> object:
+    """By which a value is told from others: a word is its own, else its kind."""
+    if isinstance(given, str):
+        return given
+    return given.get("kind") if isinstance(given, Mapping) else getattr(given, "kind", None)

@@ -5,6 +5,7 @@ from dataclasses import field
 from typing import Annotated, Literal
 
 from mlip_autopipec.contract.generate import GateProbes, Prototype
+from mlip_autopipec.contract.trainer import AnyTrainer
 from mlip_autopipec.contract.values import Within, about, value
 
 #: The most functions per element of the linear basis, by the number of elements.
@@ -98,7 +99,7 @@ class TrainParameters(FitSettings):
     """Fit the next potential to every label so far, make its active set, and compare it with the current one."""
 
     kind: Literal["train"] = "train"
-    trainer: Literal["linear", "pacemaker"] = "linear"
+    trainer: AnyTrainer = "linear"
     pacemaker: PacemakerSettings = PacemakerSettings()
     from_scratch: bool = field(default=False, metadata=about("pacemaker: fit from scratch too, and keep the better"))
     core_repulsion_angstrom: float | None = field(

@@ -121,10 +121,12 @@ def _read(kind: Any, content: Any, where: str) -> Any:
 
 
 def _chosen(members: tuple[Any, ...], content: Any, where: str) -> Any:
-    """The type that an annotation is about; of a value of any code, the one that its `kind` names."""
+    """The type that an annotation is about; of a value of any code, the one that its `kind` names, or a word."""
     choice = next((each for each in members[1:] if hasattr(each, "member")), None)
     if choice is None:
         return members[0]
+    if isinstance(content, str) and choice.words:
+        return Literal[choice.words]
     named = _expect(dict, "a mapping", content, where)
     try:
         return choice.member(named.get("kind"))

@@ -16,6 +16,7 @@ from mlip_autopipec.contract.explore import ExploreParameters
 from mlip_autopipec.contract.generate import GenerateParameters
 from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.select import SelectParameters
+from mlip_autopipec.contract.trainer import name_of
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Mender, Model, Phase, Place, Reason
@@ -289,7 +290,7 @@ def what_of(task: Task) -> str:
         case SelectParameters():
             return "choice of frames to label"
         case trained:
-            return f"fit by {trained.trainer}"
+            return f"fit by {name_of(trained.trainer)}"
 
 
 def _begun(event: ev.SubmissionBegun, index: int, record: TaskRecord) -> TaskAttempt:

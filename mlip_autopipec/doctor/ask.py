@@ -17,6 +17,7 @@ from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.measure import asked_of
 from mlip_autopipec.contract.mistakes import dotted
 from mlip_autopipec.contract.oracle import oracle_code, oracle_of
+from mlip_autopipec.contract.trainer import trainer_code
 from mlip_autopipec.contract.values import plain
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.finding import Colour, Finding
@@ -48,6 +49,7 @@ _PREPARED_AS = {
     "oracle": Phase.CALCULATION,
     "pacemaker": Phase.TRAINING,
     "measure": Phase.TRAINING,
+    "trainer": Phase.TRAINING,
     "trials": Phase.CALCULATION,
     "label": Phase.CALCULATION,
 }
@@ -216,6 +218,10 @@ class _Codes:
         yield code.about, replace(await self._examine("oracle", asked), remedy=code.remedy)
         if self.config.training.trainer == "pacemaker":
             yield "pacemaker", await self._examine("pacemaker", {"python": self.config.training.pacemaker.python})
+        trainer = self.config.training.trainer
+        if not isinstance(trainer, str) and (declared := trainer_code(trainer)).examine:
+            seen = await self._examine("trainer", {"trainer": plain(trainer)})
+            yield declared.about or trainer.kind, replace(seen, remedy=declared.remedy)
         for measure in asked_of(self.config.training.gate):
             if measure.code.examine:
                 seen = await self._examine("measure", {"kind": measure.kind})

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.measure import asked_of
 from mlip_autopipec.contract.oracle import rules_of
+from mlip_autopipec.contract.trainer import trainer_code
 
 _ENTRIES: Mapping[str, str] = {
     "ace": """\
@@ -81,6 +82,8 @@ def keys(config: WorkflowConfig) -> tuple[str, ...]:
     used = ["ace", "pace", "ace_active", "lammps", "ase"]
     if config.training.trainer == "pacemaker":
         used.append("pacemaker")
+    trainer = config.training.trainer
+    used += trainer_code(trainer).control().citations(trainer)
     oracle = config.calculation.oracle
     used += rules_of(oracle).citations(oracle)
     for measure in asked_of(config.training.gate):
@@ -91,7 +94,9 @@ def keys(config: WorkflowConfig) -> tuple[str, ...]:
 def bibtex(config: WorkflowConfig, version: str) -> str:
     """citations.bib."""
     oracle = config.calculation.oracle
-    entries = {**_ENTRIES, **rules_of(oracle).citations(oracle)}
+    trainer = config.training.trainer
+    entries = {**_ENTRIES, **trainer_code(trainer).control().citations(trainer)}
+    entries |= rules_of(oracle).citations(oracle)
     for measure in asked_of(config.training.gate):
         entries |= measure.code.control().citations(measure.section)
     own = f"""\

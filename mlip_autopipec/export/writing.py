@@ -20,6 +20,7 @@ from typing import Any
 
 from mlip_autopipec.config.loader import LoadedConfig, yaml_of
 from mlip_autopipec.contract.dataset import ADOPTED
+from mlip_autopipec.contract.trainer import name_of
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import FileRef, Verdict
 from mlip_autopipec.data_models.digest import CalculationDigest, TrainingDigest
@@ -213,7 +214,7 @@ class _Export:
         """That of the site file, unless the current potential is the one that the user began with."""
         outcome = self._outcome()
         fits = outcome.metrics.fits if outcome and isinstance(outcome.metrics, TrainMetrics) else ()
-        return "none: it was given" if fits and fits[0].start == "given" else self._config.training.trainer
+        return "none: it was given" if fits and fits[0].start == "given" else name_of(self._config.training.trainer)
 
     async def _labels(self, transport: Transport) -> tuple[Frame, ...]:
         """In the order in which they joined the data set; those that no fit has read yet come last."""

@@ -8,7 +8,7 @@ from typing import Any
 import ase.io
 import pytest
 from campaign_stand import Campaign
-from outside_stand import CUTOFF, EMT, LOCAL, MORSE, SQUEEZE, TURNS, installed, site_file
+from outside_stand import CUTOFF, EMT, LOCAL, MORSE, QUICK, SQUEEZE, TURNS, installed, site_file
 
 
 def judged(campaign: Campaign) -> list[dict[str, Any]]:
@@ -29,6 +29,7 @@ def test_a_campaign_runs_to_its_verdict_with_them(tmp_path: Path, monkeypatch: p
     jobs_python.chmod(0o755)
     monkeypatch.setenv("PYTHONPATH", str(packages))
     changes = {EMT: MORSE, LOCAL: TURNS, CUTOFF: SQUEEZE, "  root: site\n": f"  root: site\n  python: {jobs_python}\n"}
+    changes[CUTOFF] = changes[CUTOFF].replace(CUTOFF, QUICK)
     path = site_file(tmp_path, changes)
     campaign = Campaign(path, tmp_path / "campaign", tmp_path / "site")
     code = campaign.to_verdict(timeout_s=800)
@@ -39,6 +40,8 @@ def test_a_campaign_runs_to_its_verdict_with_them(tmp_path: Path, monkeypatch: p
     labels = [ase.io.read(label) for label in (campaign.root / "cycles").rglob("label.extxyz")]
     assert {label.info["settings"] for label in labels} == {"morse 0.35 2.6"}
     fits = [json.loads(path.read_text()) for path in (campaign.root / "potentials").rglob("metrics.json")]
+    assert {fit["fit"] for fit in fits} == {None}, "the report of the linear trainer"
+    assert list((campaign.root / "cycles").rglob("quick.yaml"))
     squeezed = [measure for fit in fits for measure in fit["measures"] if measure["rule"] == "squeeze"]
     assert len(squeezed) == len(fits)
     assert all(isinstance(measure["oracle"], float) for measure in squeezed)

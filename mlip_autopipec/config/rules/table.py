@@ -76,7 +76,7 @@ RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
         *("generation.files", "training.functions_per_element", "dataset"),
     ),
     _rule(
-        training.functions,
+        training.trainer,
         *("training.trainer", "training.functions_per_element", "training.cutoff_angstrom", "campaign.elements"),
     ),
     _rule(training.measures, "training.gate", "generation.prototypes"),

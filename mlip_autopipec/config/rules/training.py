@@ -17,7 +17,7 @@ from mlip_autopipec.contract.generate import Dimer, PointDefect, Squeezed, Surfa
 from mlip_autopipec.contract.measure import Gate, asked_of
 from mlip_autopipec.contract.mistakes import KeyPath, Mistake, nearest, shown
 from mlip_autopipec.contract.oracle import rules_of
-from mlip_autopipec.contract.train import functions_max
+from mlip_autopipec.contract.trainer import Basis, trainer_code
 
 
 def cutoff(config: WorkflowConfig) -> Iterator[Mistake]:
@@ -83,20 +83,12 @@ def _atoms_in_turn(config: WorkflowConfig, structures: int) -> Counter[str]:
     return atoms
 
 
-def functions(config: WorkflowConfig) -> Iterator[Mistake]:
-    """No more functions than the basis has; pacemaker has a basis of its own, which it can't choose the size of."""
-    training, elements = config.training, len(config.campaign.elements)
-    asked, largest = training.functions_per_element, functions_max(elements)
-    if training.trainer == "linear":
-        if asked != "auto" and asked > largest:
-            of = "one element" if elements == 1 else f"{elements} elements"
-            expected = f"expected no more than {largest}: the linear basis of {of} ends there"
-            yield Mistake(("training", "functions_per_element"), shown(asked), expected)
-        return
-    for name in ("cutoff_angstrom", "functions_per_element"):
-        if getattr(training, name) == "auto":
-            expected = "expected a number with trainer: pacemaker; only the linear trainer chooses by itself"
-            yield Mistake(("training", name), shown("auto"), expected)
+def trainer(config: WorkflowConfig) -> Iterator[Mistake]:
+    """What the trainer has against its settings and the basis."""
+    training = config.training
+    basis = Basis(config.campaign.elements, training.cutoff_angstrom, training.functions_per_element)
+    for mistake in trainer_code(training.trainer).control().mistakes(training.trainer, basis):
+        yield replace(mistake, path=("training", *mistake.path))
 
 
 def measures(config: WorkflowConfig) -> Iterator[Mistake]:

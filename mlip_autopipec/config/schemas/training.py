@@ -9,6 +9,7 @@ from mlip_autopipec.contract.generate import GateProbes, PhononProbes
 from mlip_autopipec.contract.measure import MeasureSettings, measure_code
 from mlip_autopipec.contract.seams import OneOf
 from mlip_autopipec.contract.train import Auto, NotNegative, PacemakerSettings, Positive, PositiveInt
+from mlip_autopipec.contract.trainer import AnyTrainer
 from mlip_autopipec.contract.values import about, given, value
 from mlip_autopipec.data_models.base import Model
 
@@ -98,8 +99,10 @@ class Balance(NamedTuple):
 class TrainingSection(Model):
     """`training:` the fit and its gate."""
 
-    trainer: Literal["linear", "pacemaker"] = Field(
-        default="linear", description="linear: a ridge regression, seconds; pacemaker: nonlinear, minutes to hours"
+    trainer: AnyTrainer = Field(
+        default="linear",
+        description="linear: a ridge regression, seconds; pacemaker: nonlinear, minutes to hours; or {kind: …} of a"
+        " code that another package brings",
     )
     cutoff_angstrom: Positive | Auto = Field(
         default="auto", description="atoms farther apart do not interact; auto: by cross-validation, anew at each fit"

@@ -18,6 +18,7 @@ from mlip_autopipec.contract.label import oracle_from
 from mlip_autopipec.contract.measure import measure_code
 from mlip_autopipec.contract.oracle import oracle_code
 from mlip_autopipec.contract.train import FitSettings
+from mlip_autopipec.contract.trainer import trainer_code, trainer_from
 from mlip_autopipec.work.job import TaskFailed
 from mlip_autopipec.work.programs import said_by, short
 
@@ -142,6 +143,13 @@ def measure(asked: Mapping[str, Any]) -> Seen:
     return examined() if examined else {"fit": True, "words": "nothing is asked"}
 
 
+def trainer(asked: Mapping[str, Any]) -> Seen:
+    """A trainer of another package, in its own way."""
+    settings = trainer_from(asked["trainer"])
+    seen: Seen = trainer_code(settings).work("examine")(settings)
+    return seen
+
+
 def trials(asked: Mapping[str, Any]) -> Seen:
     """What `doctor --oracle` is to try; nothing is labelled yet."""
     from mlip_autopipec.work.doctor import trial  # noqa: PLC0415
@@ -208,6 +216,7 @@ EXAMINATIONS: Mapping[str, Callable[[Mapping[str, Any]], Seen]] = {
     "oracle": oracle,
     "pacemaker": pacemaker,
     "measure": measure,
+    "trainer": trainer,
     "trials": trials,
     "label": label,
     "files": files,

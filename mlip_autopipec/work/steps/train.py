@@ -7,8 +7,8 @@ The fit itself is `work/steps/fits.py`; all else is the same for every trainer. 
 - **Reference energies** are settled once and pinned: refitted, they would shift energies between cycles, and a warm
   start would begin by unlearning that shift. They are given, such as those of isolated atoms, or fitted here; fitted,
   they contradict labels of atoms with few neighbours, for a potential is zero where there are none.
-- **A warm start can be a trap**: it stays in the valley of its first data. So every few cycles pacemaker fits from
-  scratch as well, and the better of the two on the test set is kept; both are told.
+- **A warm start can be a trap**: it stays in the valley of its first data. So a trainer may give several fits, warm and
+  from scratch. The best on the test set is kept, and all are told.
 """
 
 import time

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, get_args, get_type_hints
 
 import pytest
-from outside_stand import CUTOFF, EMT, LOCAL, MORSE, SQUEEZE, TURNS, laid_out, python, site_file
+from outside_stand import CUTOFF, EMT, LOCAL, MORSE, QUICK, SQUEEZE, TURNS, laid_out, python, site_file
 from pydantic import TypeAdapter, ValidationError
 
 from mlip_autopipec.config.loader import load_config
@@ -17,6 +17,8 @@ from mlip_autopipec.contract.label import oracle_from
 from mlip_autopipec.contract.measure import MeasureRules, measure_code
 from mlip_autopipec.contract.oracle import Oracle, OracleRules, oracle_code, rules_of
 from mlip_autopipec.contract.seams import OneOf
+from mlip_autopipec.contract.trainer import TrainerRules, trainer_code, trainer_from
+from mlip_autopipec.contract.values import plain
 from mlip_autopipec.errors import ConfigurationError
 from mlip_autopipec.schedulers.seam import scheduler_code
 
@@ -54,6 +56,15 @@ def test_a_measure_has_all_that_it_declares(name: str) -> None:
     assert callable(code.work("measure"))
     for path in filter(None, (code.cells, code.require, code.examine)):
         assert callable(registry.load(path, code.package))
+
+
+@pytest.mark.parametrize("name", sorted(registry.BUILT_IN["trainers"]))
+def test_a_trainer_has_all_that_it_declares(name: str) -> None:
+    """Those that are built in have keys of their own under `training`, and are named by a word."""
+    code = trainer_code(name)
+    assert code.settings_class is None
+    assert isinstance(code.control(), TrainerRules)
+    assert trainer_from(name) == name
 
 
 def test_what_nobody_has_is_told_with_what_there_is() -> None:
@@ -218,6 +229,60 @@ def load_error(path: Path) -> str:
     with pytest.raises(ConfigurationError) as raised:
         load_config(path)
     return str(raised.value)
+
+
+@pytest.mark.slow
+def test_a_site_file_may_name_a_trainer(outside: Path, tmp_path: Path) -> None:
+    """By its settings, where the others are named by a word; judged by its own bounds and rules."""
+    path = site_file(tmp_path, {CUTOFF: QUICK})
+    done = python(outside, AUTOPIPECCTL, "config", "check", "--effective", "-c", path)
+    assert done.returncode == 0, done.stderr
+    assert "kind: quick" in done.stdout
+    wrong = site_file(tmp_path, {CUTOFF: QUICK.replace("1e-7", "1e7, penality: 3")})
+    done = python(outside, AUTOPIPECCTL, "config", "check", "-c", wrong)
+    assert "training.trainer.penalty  10000000.0 → expected 1 or less" in done.stderr
+    assert "did you mean 'penalty'?" in done.stderr
+    wrong = site_file(tmp_path, {CUTOFF: QUICK, "functions_per_element: 20": "functions_per_element: 300"})
+    done = python(outside, AUTOPIPECCTL, "config", "check", "-c", wrong)
+    assert "training.functions_per_element  300 → expected no more than 200 with trainer: quick" in done.stderr
+    error = load_error(site_file(tmp_path, {CUTOFF: QUICK}))
+    assert "training.trainer.kind  'quick' → expected 'linear', 'pacemaker'" in error
+    error = load_error(site_file(tmp_path, {CUTOFF: "  trainer: linaer\n" + CUTOFF}))
+    assert "training.trainer  'linaer' → expected 'linear', 'pacemaker'" in error
+    assert "did you mean 'linear'?" in error
+
+
+_FIT = """
+import json, sys
+from pathlib import Path
+from mlip_autopipec.contract.tasks import parameters_from
+from mlip_autopipec.work.job import Job
+from mlip_autopipec.work.steps import train
+root, asked, labels = Path(sys.argv[1]), json.loads(sys.argv[2]), [Path(path) for path in sys.argv[3:]]
+folder = root / "fit"
+folder.mkdir(parents=True)
+job = Job(root=root, workdir=folder, task="one", parameters=parameters_from(asked), inputs={"label": labels}, cores=1)
+metrics = train.run(job).metrics
+print(json.dumps([metrics["functions"], metrics["test"]["force_mev_per_angstrom"], metrics["probe_gamma"]]))
+"""
+
+
+@pytest.mark.codes
+@pytest.mark.slow
+def test_a_trainer_from_outside_fits_a_potential(outside: Path, tmp_path: Path) -> None:
+    """Active set, γ, errors and all else that follows a fit are those of any other trainer."""
+    pytest.importorskip("pyace", reason="needs the demo extra")
+    from job_stand import train_parameters, training_set  # noqa: PLC0415
+
+    asked = plain(train_parameters()) | {"trainer": {"kind": "quick", "penalty": 1e-8}}
+    labels = training_set(tmp_path / "labels")
+    done = python(outside, "-c", _FIT, tmp_path / "root", json.dumps(asked), *labels)
+    assert done.returncode == 0, done.stderr
+    functions, force, gamma = json.loads(done.stdout.splitlines()[-1])
+    assert functions == 20
+    assert force < 10
+    assert gamma > 1
+    assert (tmp_path / "root/potentials/001/potential.asi").exists()
 
 
 @pytest.mark.slow

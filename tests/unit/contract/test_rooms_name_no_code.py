@@ -14,6 +14,7 @@ ROOMS = {
         *("work/steps", "config/rules", "config/oracles.py", "config/loader.py", "doctor", "phases", "plan.py"),
         *("orchestration", "site.py", "starter.py", "daemon", "work/doctor/trial.py", "work/attempt.py", "report"),
     ),
+    r"pacemaker|codes\.linear|linear trainer": ("work/steps", "config/rules"),
     "k_spacing|smearing": ("doctor", "work/doctor/trial.py", "starter.py"),
     r"\bkind [!=]= |\bkind in ": ("phases", "orchestration/gate.py", "orchestration/policy.py", "plan.py"),
     r"SlurmQueue|slurm_|\"slurm\"": ("doctor", "daemon", "site.py", "phases", "orchestration", "plan.py", "export"),

@@ -1,0 +1,5 @@
+"""pacemaker's nonlinear fit, as a trainer."""
+
+from mlip_autopipec.contract.trainer import TrainerCode
+
+TRAINER = TrainerCode(package=__name__, rules=".rules:Rules", run=".fits:fits")

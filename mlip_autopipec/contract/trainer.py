@@ -1,0 +1,116 @@
+"""The seam of trainers: what a code declares that fits a potential to labels.
+
+A folder of such a code has `__init__.py` with a TrainerCode; `settings.py` with what a site file says and a task
+carries; `rules.py` for the control half; `run.py` for the work half. All but the last import the standard library and
+`contract/` alone.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from mlip_autopipec.contract import registry
+from mlip_autopipec.contract.mistakes import Mistake
+from mlip_autopipec.contract.seams import OneOf
+from mlip_autopipec.contract.values import read, value
+
+
+@value
+class TrainerSettings:
+    """What a trainer is told. `kind` is its name in the registry; each has a `kind` of its own, with that default."""
+
+    kind: str
+
+
+S = TypeVar("S")
+
+#: Those that have keys of their own under `training`, and so are named by a word.
+WORDS = tuple(registry.BUILT_IN["trainers"])
+#: By a word, or by the settings of a code that another package brings.
+AnyTrainer = Annotated[TrainerSettings | str, OneOf("trainers", "settings_class", WORDS)]
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Of a site file what a trainer may look at beside its own settings; `auto` is chosen by the fit."""
+
+    elements: tuple[str, ...]
+    cutoff_angstrom: float | str
+    functions_per_element: int | str
+
+
+class TrainerRules(Generic[S]):
+    """What the control half asks of a trainer. Each method has an answer for trainers that have nothing to add.
+
+    `section` is what stands as training.trainer. A mistake's path is relative to `training`.
+    """
+
+    def mistakes(self, section: S, basis: Basis) -> Iterator[Mistake]:
+        """What is wrong in the section, by itself and beside the basis that is asked for.
+
+        By default no basis can be chosen by the fit, as most codes want it given.
+        """
+        del section
+        for name in ("cutoff_angstrom", "functions_per_element"):
+            if getattr(basis, name) == "auto":
+                expected = "expected a number with this trainer; only the linear trainer chooses by itself"
+                yield Mistake((name,), "'auto'", expected)
+
+    def citations(self, section: S) -> Mapping[str, str]:
+        """What a paper cites that has used it: BibTeX entries by their keys."""
+        del section
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerCode:
+    """The declaration of a trainer. Paths are `.module:ATTRIBUTE`, relative to `package`, and loaded when needed.
+
+    Of the work half (Fitted is in work/codes/fitting.py, Labels in work/ace/training_set.py, Job in work/job.py):
+
+    - `run`: (job, labels, references in eV by element) → at least one Fitted, each with the .yaml of a B-basis that
+      explains the labels' energies less their references. Raises TaskFailed. What it keeps in `job.workdir` lies there
+      for a person.
+    - `examine`: (settings) → {"fit": bool, "words": str}, for doctor.
+    """
+
+    package: str
+    settings: str = ""  # empty: `training` has keys of its own for it
+    rules: str
+    run: str
+    examine: str = ""
+    about: str = ""  # how doctor's line about it begins
+    remedy: str = ""  # what doctor says to do where it is not fit
+
+    @property
+    def settings_class(self) -> type[TrainerSettings] | None:
+        """What stands as training.trainer, and what tasks carry; None: a word."""
+        return registry.load(self.settings, self.package) if self.settings else None
+
+    def control(self) -> TrainerRules[Any]:
+        """Its rules, for the control half."""
+        found: TrainerRules[Any] = registry.load(self.rules, self.package)()
+        return found
+
+    def work(self, part: Literal["run", "examine"]) -> Callable[..., Any]:
+        """One of its parts of the work half."""
+        found: Callable[..., Any] = registry.load(getattr(self, part), self.package)
+        return found
+
+
+def name_of(trainer: TrainerSettings | str) -> str:
+    """Its name in the registry."""
+    return trainer if isinstance(trainer, str) else trainer.kind
+
+
+def trainer_code(trainer: TrainerSettings | str) -> TrainerCode:
+    """The declaration of a trainer. Raises UnknownCode."""
+    found: TrainerCode = registry.find("trainers", name_of(trainer))
+    return found
+
+
+def trainer_from(content: object) -> TrainerSettings | str:
+    """A trainer from JSON, whichever it is. Raises ValueError."""
+    kind: Any = AnyTrainer
+    found: TrainerSettings | str = read(kind, content, "trainer")
+    return found
