@@ -41,7 +41,7 @@ _Cell = tuple[str, Style]
 _BLANK: _Cell = (" ", Style.PLAIN)
 #: To go on over letters that have not changed is shorter than to move the cursor, up to so many.
 _GAP_MAX = 6
-_ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l\x1b[2J", "\x1b[0m\x1b[?25h\x1b[?1049l"
+_ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l\x1b[2J", "\x1b[?25h\x1b[?1049l"
 
 
 def cell(letter: str) -> str:
@@ -82,10 +82,10 @@ class Painter:
         return len(sent)
 
     def leave(self) -> None:
-        """Give the terminal back as it was."""
+        """Give the terminal back as it was; one that has no second screen goes on below what was painted."""
         if self._shown is not None:
             self._shown = None
-            self._write(_LEAVE)
+            self._write(f"\x1b[0m\x1b[{self._size[1]};1H\n{_LEAVE}")
 
     def _cells(self, row: Row, columns: int) -> list[_Cell]:
         cells = [(cell(letter), self._allowed(piece.style)) for piece in row for letter in piece.text][:columns]

@@ -72,7 +72,8 @@ def test_what_is_left_is_the_terminal_of_before() -> None:
     assert glass.written[0].startswith("\x1b[?1049h\x1b[?25l")
     glass.painter.leave()
     glass.painter.leave()
-    assert glass.written[1:] == ["\x1b[0m\x1b[?25h\x1b[?1049l"]
+    assert glass.written[1:] == ["\x1b[0m\x1b[5;1H\n\x1b[?25h\x1b[?1049l"]
+    assert glass.screen.cursor.y == 4  # pyte has no second screen: what comes now stands below
 
 
 def test_without_colour_there_is_none() -> None:
