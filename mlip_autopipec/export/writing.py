@@ -15,9 +15,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from mlip_autopipec.config.codes import outside
 from mlip_autopipec.config.loader import LoadedConfig, yaml_of
 from mlip_autopipec.contract.dataset import ADOPTED
 from mlip_autopipec.contract.trainer import name_of
@@ -249,7 +251,8 @@ class _Export:
         answer = answer_in(done.stdout)
         if answer is None:
             return {}, self._redaction.text(first_lines(done.stderr.decode("utf-8", "replace")))
-        return {str(name): str(version) for name, version in answer.items()}, ""
+        shipped = {entry.distribution: version(entry.distribution) for entry in outside(self._config)}
+        return {**{str(name): str(number) for name, number in answer.items()}, **shipped}, ""
 
     def _examples(self, labels: Sequence[Frame]) -> None:
         offered = [frame for frame in labels if frame.role in {"train", "test"}]
