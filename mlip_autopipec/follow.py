@@ -205,16 +205,33 @@ async def _painted(follower: Follower, terminal: Terminal, clock: Clock) -> int:
 
     seen, code = await follower.look(), follower.end()
     painter = Painter(write, colour=terminal.colour)
-    try:
-        while code is None:
-            columns, lines = terminal.size()
-            painter.paint(frame(seen, columns, lines), columns, lines)
-            await clock.sleep(LOOK_S)
-            seen, code = await follower.look(), follower.end()
-    finally:
-        painter.leave()
-        _print(seen, terminal)
+    with _suspended_by(painter.leave):
+        try:
+            while code is None:
+                columns, lines = terminal.size()
+                painter.paint(frame(seen, columns, lines), columns, lines)
+                await clock.sleep(LOOK_S)
+                seen, code = await follower.look(), follower.end()
+        finally:
+            painter.leave()
+            _print(seen, terminal)
     return code
+
+
+@contextmanager
+def _suspended_by(leave: Callable[[], object]) -> Iterator[None]:
+    """^Z gives the terminal back before the process stops; the next paint after `fg` is whole."""
+
+    def suspend() -> None:
+        leave()
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTSTP, suspend)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTSTP)
 
 
 async def _printed(follower: Follower, terminal: Terminal, clock: Clock) -> int:

@@ -369,6 +369,30 @@ def test_a_real_terminal_shows_it_and_has_its_screen_back_after_an_interrupt(ans
 
 
 @pytest.mark.slow
+def test_a_suspended_watch_gives_the_terminal_back_and_comes_again(answered: Path) -> None:
+    """^Z: the shell has its own screen; `fg`: all of it is painted anew."""
+    terminal = Pty(answered, 80, 24)
+    terminal.until("last events")
+    terminal.process.send_signal(signal.SIGTSTP)
+    stat = Path(f"/proc/{terminal.process.pid}/stat")
+    until = time.monotonic() + 15
+    while stat.read_text().rpartition(")")[2].split()[0] != "T":
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    while terminal._feed(0.1):
+        pass
+    assert terminal.sent.endswith(b"\x1b[?25h\x1b[?1049l")
+    before = terminal.sent.count(b"copper-3f9a1c")
+    terminal.process.send_signal(signal.SIGCONT)
+    until = time.monotonic() + 15
+    while terminal.sent.count(b"copper-3f9a1c") == before:
+        assert time.monotonic() < until
+        terminal._feed(0.2)
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.end()[0] == 0
+
+
+@pytest.mark.slow
 def test_a_terminal_of_a_verdict_is_left_as_text(tmp_path: Path) -> None:
     """No daemon, and TERM=dumb: plain lines."""
     journal_of(tmp_path, whole_campaign().events)
