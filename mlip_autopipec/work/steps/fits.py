@@ -26,6 +26,11 @@ class Tried:
     loss: Sequence[Any] = ()
     report: dict[str, Any] | None = None  # as the control half's FitReport
 
+    @property
+    def force_mev_per_angstrom(self) -> float:
+        """The root-mean-square force error on the test set, which decides between fits."""
+        return float(self.errors["force_mev_per_angstrom"])
+
 
 def fits(job: Job[TrainParameters], labels: Labels, references: Mapping[str, float]) -> list[Tried]:
     """What the trainer of the task makes of the labels. Raises TaskFailed."""

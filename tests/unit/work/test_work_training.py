@@ -33,6 +33,7 @@ from pyace import ACEBBasisSet, PyACECalculator
 
 from mlip_autopipec.work.ace.comparison import Comparison
 from mlip_autopipec.work.ace.evaluator import Evaluator
+from mlip_autopipec.work.steps import judging
 from mlip_autopipec.work.steps import train as training
 
 pytestmark = pytest.mark.codes
@@ -117,7 +118,7 @@ def test_a_blind_gamma_is_refused(fitted: Fitted) -> None:
             return np.zeros(len(atoms))
 
     with pytest.raises(TaskFailed, match=r"γ is blind") as failed:
-        training._probe(Blind(fitted.yaml, fitted.asi), [seen], 5)
+        judging._probe(Blind(fitted.yaml, fitted.asi), [seen], 5)
     assert failed.value.reason == "numerical"
 
 
