@@ -16,6 +16,7 @@ from mlip_autopipec.config.complaints import read, validated
 from mlip_autopipec.config.rules.table import broken_rules
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.mistakes import KeyPath, Mistake, dotted, shown
+from mlip_autopipec.contract.oracle import keys_of_running
 from mlip_autopipec.errors import ConfigurationError
 
 Settings = Mapping[str, JsonValue]
@@ -118,11 +119,7 @@ RULES: Mapping[str, Rule] = {
     "selection.cloud_angstrom": _LIVE,
     "selection.embedding": _LIVE,
     "calculation.oracle": _ORACLE,
-    "calculation.oracle.command": _HOW_IT_RUNS,
-    "calculation.oracle.pseudo_folder": _HOW_IT_RUNS,
-    "calculation.oracle.mixing_beta": _HOW_IT_RUNS,
-    "calculation.oracle.electron_maxstep": _HOW_IT_RUNS,
-    "calculation.oracle.tries_max": _HOW_IT_RUNS,
+    **{f"calculation.oracle.{key}": _HOW_IT_RUNS for key in keys_of_running()},
     "calculation.force_max_ev_per_angstrom": _LIVE,
     "calculation.pressure_max_gpa": _LIVE,
     "calculation.round": _LIVE,

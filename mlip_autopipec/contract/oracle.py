@@ -5,8 +5,8 @@ carries; `rules.py` for the control half; `run.py` and `doctor.py` for the work 
 three import the standard library and `contract/` alone.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -143,6 +143,7 @@ class OracleCode:
     trials: str = ""  # empty: the site file's own settings in every cell of the first crystal
     about: str  # how doctor's line about it begins
     remedy: str  # what doctor says to do where it is not fit
+    running: tuple[str, ...] = ()  # keys of its section that may change under way: no label's meaning depends on them
     disk_mib: float = 0.0  # that one label leaves on the site's disk, beside what any task does
     tried_at_start: bool = False  # examined before a campaign's first label; what is sure is refused
 
@@ -173,6 +174,18 @@ def oracle_code(kind: str) -> OracleCode:
     """The declaration of an oracle by its kind. Raises UnknownCode."""
     found: OracleCode = registry.find("oracles", kind)
     return found
+
+
+def keys_of_running() -> tuple[str, ...]:
+    """Keys of calculation.oracle that say how it runs and not what a label means."""
+    return free_keys((oracle_code(name).running, kind) for name, kind in registry.usable("oracles", "section").items())
+
+
+def free_keys(oracles: Iterable[tuple[Sequence[str], type]]) -> tuple[str, ...]:
+    """Keys that each oracle which has them lets go, of what each lets go and its section: none frees another's."""
+    every = list(oracles)
+    held = {each.name for running, section in every for each in fields(section) if each.name not in running}
+    return tuple(dict.fromkeys(key for running, _ in every for key in running if key not in held))
 
 
 def rules_of(section: Oracle) -> OracleRules[Any, Any]:

@@ -15,7 +15,7 @@ from mlip_autopipec.config.loader import load_config
 from mlip_autopipec.contract import registry
 from mlip_autopipec.contract.label import oracle_from
 from mlip_autopipec.contract.measure import MeasureRules, measure_code
-from mlip_autopipec.contract.oracle import Oracle, OracleRules, oracle_code, rules_of
+from mlip_autopipec.contract.oracle import Oracle, OracleRules, free_keys, oracle_code, rules_of
 from mlip_autopipec.contract.seams import OneOf
 from mlip_autopipec.contract.trainer import TrainerRules, trainer_code, trainer_from
 from mlip_autopipec.contract.values import plain
@@ -158,6 +158,15 @@ def test_a_union_made_now_has_it() -> None:
     assert mistake.path == ("kind",)
     assert measure_code("squeeze").names == ("squeeze",)
     assert scheduler_code("turns").section.model_fields["at_a_time"].default == 1
+
+
+def test_no_package_frees_a_key_of_another_s_oracle() -> None:
+    """What every oracle with such a key lets go may change under way, and no other."""
+    ours = (oracle_code("espresso").running, oracle_code("espresso").section)
+    assert set(free_keys([ours])) == set(ours[0])
+    others = (("command", "ecutwfc_ry"), oracle_code("espresso").section)
+    assert free_keys([ours, others]) == ("command",)
+    assert free_keys([((), oracle_code("ase").section), (("arguments",), oracle_code("ase").section)]) == ()
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ ORACLE = OracleCode(
     run=".run:label",
     examine=".doctor:examine",
     trials=".doctor:trials",
+    running=("command", "pseudo_folder", "mixing_beta", "electron_maxstep", "tries_max"),
     disk_mib=0.5,
     about="espresso",
     remedy="mend calculation.oracle (command, pseudo_folder, pseudopotentials), or load its module in"
