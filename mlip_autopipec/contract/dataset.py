@@ -10,7 +10,7 @@ EnergyUnit = Literal["eV", "meV", "Ha", "Ry", "kcal/mol", "kJ/mol"]
 ForceUnit = Literal["eV/angstrom", "meV/angstrom", "Ha/bohr", "Ry/bohr", "kcal/mol/angstrom", "kJ/mol/angstrom"]
 StressUnit = Literal["eV/angstrom3", "GPa", "kbar", "Ha/bohr3", "Ry/bohr3"]
 
-_HARTREE_EV, _BOHR_ANGSTROM, _KCAL_PER_MOL_EV, _GPA_EV = 27.211386, 0.52917721, 0.043364104, 0.0062415091  # CODATA 2018
+_HARTREE_EV, BOHR_ANGSTROM, _KCAL_PER_MOL_EV, _GPA_EV = 27.211386, 0.52917721, 0.043364104, 0.0062415091  # CODATA 2018
 #: Each unit in eV.
 ENERGY_EV: Mapping[str, float] = {
     "eV": 1.0,
@@ -24,8 +24,8 @@ ENERGY_EV: Mapping[str, float] = {
 FORCE_EV_PER_ANGSTROM: Mapping[str, float] = {
     "eV/angstrom": 1.0,
     "meV/angstrom": 1e-3,
-    "Ha/bohr": _HARTREE_EV / _BOHR_ANGSTROM,
-    "Ry/bohr": _HARTREE_EV / 2 / _BOHR_ANGSTROM,
+    "Ha/bohr": _HARTREE_EV / BOHR_ANGSTROM,
+    "Ry/bohr": _HARTREE_EV / 2 / BOHR_ANGSTROM,
     "kcal/mol/angstrom": _KCAL_PER_MOL_EV,
     "kJ/mol/angstrom": _KCAL_PER_MOL_EV / 4.184,
 }
@@ -34,8 +34,8 @@ STRESS_EV_PER_ANGSTROM3: Mapping[str, float] = {
     "eV/angstrom3": 1.0,
     "GPa": _GPA_EV,
     "kbar": _GPA_EV / 10,
-    "Ha/bohr3": _HARTREE_EV / _BOHR_ANGSTROM**3,
-    "Ry/bohr3": _HARTREE_EV / 2 / _BOHR_ANGSTROM**3,
+    "Ha/bohr3": _HARTREE_EV / BOHR_ANGSTROM**3,
+    "Ry/bohr3": _HARTREE_EV / 2 / BOHR_ANGSTROM**3,
 }
 
 #: The settings of labels that no oracle of the campaign has made.
@@ -63,6 +63,9 @@ class DatasetSettings:
     stress_unit: StressUnit = field(default="eV/angstrom3", metadata=about("of the stress; a virial has energy_unit"))
     stress_sign: Literal["ase", "opposite"] = field(
         default="ase", metadata=about("opposite: positive under pressure, as most codes print it; of a virial as well")
+    )
+    length_unit: Literal["angstrom", "bohr"] = field(
+        default="angstrom", metadata=about("of positions and cells, in formats that do not say it themselves")
     )
     faulty_frames: Literal["refuse", "leave_out"] = field(
         default="refuse", metadata=about("refuse: one faulty frame refuses the set; leave_out: go on without these")

@@ -15,6 +15,7 @@ from ase.io import read
 from ase.io.formats import UnknownFileTypeError, filetype
 
 from mlip_autopipec.contract.dataset import (
+    BOHR_ANGSTROM,
     ENERGY_EV,
     FORCE_EV_PER_ANGSTROM,
     STRESS_EV_PER_ANGSTROM3,
@@ -105,7 +106,9 @@ def _known(atoms: Atoms) -> dict[str, Any]:
 def _frame(
     file: str, number: int, atoms: Atoms, values: Mapping[str, Any], form: str, settings: DatasetSettings
 ) -> Frame:
-    bare = Atoms(atoms.get_chemical_symbols(), positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    size = BOHR_ANGSTROM if settings.length_unit == "bohr" and form in _PLAIN else 1.0
+    cell, positions = size * atoms.cell.array, size * atoms.positions
+    bare = Atoms(atoms.get_chemical_symbols(), positions=positions, cell=cell, pbc=atoms.pbc)
     frame = Frame(file, number, bare, None, None, None, [], {})
     names: dict[str, str] = {}
     energy = _found("energy", settings.energy, values, frame, form, names)

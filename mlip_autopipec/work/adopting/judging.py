@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms, units
+from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 
 from mlip_autopipec.contract.dataset import AdoptParameters
@@ -31,6 +32,10 @@ _SAME = 1e-5
 _SEEN_ANGSTROM = 5.0
 _NUMBERS_MAX = 8
 _KINDS_MAX = 8
+#: Of bound atoms it is 0.9 to 1.2; in Bohr 1.7 to 2.3.
+_FAR_IN_RADII = 1.55
+_MOST = 0.9
+_NOBLE = frozenset({2, 10, 18, 36, 54, 86})
 #: Per-atom energies show where cells differ by this factor in size.
 _SIZES_APART = 1.5
 #: Energies are per atom where a fit by composition alone leaves no more than this part of what one by numbers leaves.
@@ -60,7 +65,13 @@ def judge(
     _find_duplicates(whole, tests)
     whole = [frame for frame in whole if not frame.faults]
     groups = pairs_of(whole)
-    wrong = [*_of_all_forces(whole), *_per_atom(whole), *contradictions(groups), *_between_files(whole)]
+    wrong = [
+        *_of_lengths(whole),
+        *_of_all_forces(whole),
+        *_per_atom(whole),
+        *contradictions(groups),
+        *_between_files(whole),
+    ]
     if not wrong:
         for number, words in outliers(groups).items():
             next(frame for frame in whole if id(frame) == number).faults.append(words)
@@ -208,6 +219,29 @@ def _of_all_forces(frames: Sequence[Frame]) -> Iterator[str]:
             f"all forces of all frames are zero ({frames[0].name} and every other): they are missing, not small; name"
             " the ones to read in dataset.forces, or calculate them"
         )
+
+
+def _of_lengths(frames: Sequence[Frame]) -> Iterator[str]:
+    """Neighbours nearly twice as far apart as atoms that are bound are lengths in Bohr."""
+    far = [frame for frame in frames if _nearest_in_radii(frame.atoms) > _FAR_IN_RADII]
+    if len(frames) < _NEVER_MOVED_FRAMES_MIN or len(far) < _MOST * len(frames):
+        return
+    yield (
+        f"{far[0].name} and {len(far) - 1} more frames: no two atoms are nearer than {_FAR_IN_RADII:g} times their"
+        " covalent radii, as if positions and cells were in Bohr. If they are, say `dataset: {length_unit: bohr}`; else"
+        " mend the file"
+    )
+
+
+def _nearest_in_radii(atoms: Atoms) -> float:
+    """The shortest distance in sums of covalent radii; 0 where there are atoms that are never bound."""
+    if set(atoms.numbers) & _NOBLE:
+        return 0.0
+    first, second, distances = neighbor_list("ijd", atoms, _SEEN_ANGSTROM)
+    if not len(distances):
+        return 0.0
+    radii = covalent_radii[atoms.numbers]
+    return float((distances / (radii[first] + radii[second])).min())
 
 
 def _per_atom(frames: Sequence[Frame]) -> Iterator[str]:

@@ -76,6 +76,11 @@ def as_virial(frames: Sequence[Atoms], sign: int = -1) -> None:
         results(frame)["stress"] = sign * results(frame)["stress"] * frame.get_volume()
 
 
+def in_bohr(frames: Sequence[Atoms]) -> None:
+    for frame in frames:
+        frame.set_cell(frame.cell.array / BOHR, scale_atoms=True)
+
+
 def in_atomic_units(frames: Sequence[Atoms]) -> None:
     scale(frames, "energy", 1 / HARTREE)
     scale(frames, "forces", BOHR / HARTREE)
@@ -132,6 +137,7 @@ WRONG: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     ),
     "gradients": (lambda them: scale(them, "forces", -1), ("`forces_sign: gradient`",)),
     "atomic units": (in_atomic_units, ("`energy_unit: Ha` and `forces_unit: Ha/bohr`",)),
+    "lengths in Bohr": (in_bohr, ("`dataset: {length_unit: bohr}`",)),
     "stress in GPa": (lambda them: scale(them, "stress", 1 / GPA), ("`stress_unit: GPa`",)),
     "stress in kbar, as VASP prints it": (
         lambda them: scale(them, "stress", -10 / GPA),
@@ -242,6 +248,7 @@ def test_a_wrong_file_ends_in_words(name: str, tmp_path: Path) -> None:
         ("energies per atom", {"energy_per_atom": True}),
         ("forces in Ry/Bohr", {"forces_unit": "Ry/bohr"}),
         ("gradients", {"forces_sign": "gradient"}),
+        ("lengths in Bohr", {"length_unit": "bohr"}),
         ("atomic units", {"energy_unit": "Ha", "forces_unit": "Ha/bohr"}),
         ("stress in kbar, as VASP prints it", {"stress_unit": "kbar", "stress_sign": "opposite"}),
         ("a virial as stress", {"virial": "stress"}),
@@ -360,6 +367,20 @@ def test_virial_and_stress_that_differ_are_asked_about(tmp_path: Path) -> None:
         frame.info["virial"] = -frame.info["virial"]
     assert "the virial is not -volume x stress" in judged(tmp_path, frames).refused
     assert judged(tmp_path, frames, stress="stress").refused == ""
+
+
+def test_what_pw_x_has_printed_is_read(tmp_path: Path) -> None:
+    """The energy that its forces belong to, in eV, and ASE's sign of the stress; what did not converge has no label."""
+    outputs = Path(__file__).parents[2] / "data" / "espresso"
+    for name in ("converged", "not_converged"):
+        (tmp_path / f"{name}.pwo").write_bytes((outputs / f"{name}.out").read_bytes())
+    found = read_and_judge({"al.pwo": tmp_path / "converged.pwo"}, asked(), ("Al",), 1.5, {})
+    assert (found.refused, len(found.sound)) == ("", 1)
+    assert found.names == "energy from free_energy; forces from forces; stress from stress"
+    right = read(tmp_path / "converged.pwo")
+    assert found.sound[0].energy_ev == pytest.approx(right.get_potential_energy(force_consistent=True))
+    refused = read_and_judge({"al.pwo": tmp_path / "not_converged.pwo"}, asked(), ("Al",), 1.5, {}).refused
+    assert "al.pwo" in refused
 
 
 def test_what_is_no_file_of_labels_is_refused(tmp_path: Path) -> None:
