@@ -1,5 +1,6 @@
 """Labels that a user has already begin a campaign: it converges with fewer new ones than from nothing."""
 
+import re
 import shutil
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from campaign_stand import Campaign, assert_replays
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Mender
 from mlip_autopipec.data_models.digest import CalculationDigest
-from mlip_autopipec.data_models.outcome import CalculateMetrics
+from mlip_autopipec.data_models.outcome import CalculateMetrics, TrainMetrics
 
 pytestmark = [pytest.mark.codes, pytest.mark.campaign, pytest.mark.timeout(900)]
 
@@ -43,19 +44,55 @@ def new_labels(campaign: Campaign) -> int:
 
 
 @pytest.fixture(scope="module")
-def from_nothing(tmp_path_factory: pytest.TempPathFactory) -> int:
-    """New labels of the campaign that makes its first structures itself."""
+def from_nothing(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
+    """The campaign that makes its first structures itself."""
     campaign = Campaign.small(tmp_path_factory.mktemp("nothing"))
     assert campaign.to_verdict(timeout_s=300) == 0, campaign.output()
-    return new_labels(campaign)
+    return campaign
+
+
+def test_a_potential_of_the_user_s_explores_first(from_nothing: Campaign, tmp_path: Path) -> None:
+    """With its own active set; the first fit is made when something new was labelled."""
+    campaign = from_labels(tmp_path, "reference_names.extxyz", "")
+    for suffix in ("yaml", "asi"):
+        shutil.copy(from_nothing.root / "potentials" / "000" / f"potential.{suffix}", tmp_path / f"mine.{suffix}")
+    text = campaign.config.read_text()
+    campaign.config.write_text(f"{text}\nstart: {{potential: mine.yaml, active_set: mine.asi}}\n")
+    assert campaign.to_verdict(timeout_s=300) == 0, campaign.output()
+    fits = [event.outcome.metrics for event in campaign.events() if isinstance(event, ev.TaskEnded)]
+    first, *others = [metrics for metrics in fits if isinstance(metrics, TrainMetrics)]
+    assert [one.start for one in first.fits] == ["given"]
+    assert all("given" not in [one.start for one in metrics.fits] for metrics in others)
+    given = campaign.root / "potentials" / "000" / "potential.yaml"
+    assert given.read_bytes() == (tmp_path / "mine.yaml").read_bytes()
+    assert_replays(campaign)
+
+
+def test_a_pool_is_labelled_until_it_is_quiet_and_right(tmp_path: Path) -> None:
+    """Without a step of MD; no frame is labelled twice, and none of those that test is trained on."""
+    campaign = Campaign.small(tmp_path)
+    shutil.copy(LABELS / "reference_names.extxyz", tmp_path / "frames.extxyz")
+    text = campaign.config.read_text()
+    old = text[
+        text.index("    - prototype: {structure: fcc, elements: [Cu], lattice_constant_angstrom: 3.61, repeat: [2") :
+    ]
+    campaign.config.write_text(text.replace(old[: old.index("selection:")], "    - pool: frames.extxyz\n\n"))
+    assert campaign.to_verdict(timeout_s=300) == 0, campaign.output()
+    labels = [label for text in campaign.datasets().values() for label in text.splitlines() if "pool frames" in label]
+    numbers = [int(re.findall(r'origin="[^"]*, step (\d+)"', label)[0]) for label in labels]
+    assert numbers
+    assert len(numbers) == len(set(numbers))
+    assert all(("role=test" in label) is (number % 5 == 0) for label, number in zip(labels, numbers, strict=True))
+    assert not list(campaign.root.rglob("in.lammps"))
+    assert_replays(campaign)
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_set_of_the_user_s_saves_labels(name: str, from_nothing: int, tmp_path: Path) -> None:
+def test_a_set_of_the_user_s_saves_labels(name: str, from_nothing: Campaign, tmp_path: Path) -> None:
     """Whichever tool has written it: its 60 labels are trained on by the oracle's zeros, and a few are made again."""
     campaign = from_labels(tmp_path, name, KINDS[name])
     assert campaign.to_verdict(timeout_s=300) == 0, campaign.output()
-    assert new_labels(campaign) < from_nothing
+    assert new_labels(campaign) < new_labels(from_nothing)
     ended = [event.digest for event in campaign.events() if isinstance(event, ev.PhaseEnded)]
     first = next(digest for digest in ended if isinstance(digest, CalculationDigest))
     assert first.adopted is not None
