@@ -207,18 +207,18 @@ async def test_a_task_whose_folder_is_gone_is_lost_and_the_others_run(
 
 @pytest.mark.slow
 async def test_cancel_ends_what_runs_and_what_waits(make_queue: Callable[..., Queue]) -> None:
-    """Both are told as cancelled, and what waited has never begun."""
-    queue = make_queue(1)
-    tasks = [odd(0, "WithTool"), quick(1)]
+    """Also what nothing but SIGKILL ends; all are told as cancelled, and what waited has never begun."""
+    queue = make_queue(2)
+    tasks = [odd(0, "WithTool"), slow(1, 600.0), quick(2)]
     batch = queue.batch(tasks)
     await queue.accepted(batch, tasks)
-    await until(lambda: queue.has_begun(tasks[0]))
+    await until(lambda: queue.has_begun(tasks[0]) and queue.has_begun(tasks[1]))
     await queue.scheduler.cancel(batch)
-    await queue.until_states(batch, ENDED, ENDED)
-    ends = [await queue.scheduler.post_mortem(batch, index) for index in (0, 1)]
-    assert [end.reason if isinstance(end, PostMortem) else end for end in ends] == [Reason.CANCELLED] * 2
-    assert ends[1] == PostMortem(Reason.CANCELLED, "cancelled before it began")
-    assert [queue.outcome(index) for index in (0, 1)] == [None, None]
+    await queue.until_states(batch, ENDED, ENDED, ENDED)
+    ends = [await queue.scheduler.post_mortem(batch, index) for index in range(3)]
+    assert [end.reason if isinstance(end, PostMortem) else end for end in ends] == [Reason.CANCELLED] * 3
+    assert ends[2] == PostMortem(Reason.CANCELLED, "cancelled before it began")
+    assert [queue.outcome(index) for index in range(3)] == [None] * 3
 
 
 @pytest.mark.slow
