@@ -715,6 +715,17 @@ def test_a_disk_that_takes_no_outcome_is_told_by_the_exit_status(site: Site) -> 
     assert list((site.root / "outbox").iterdir()) == []
 
 
+def test_what_no_file_system_is_to_blame_for_is_told_as_it_is(site: Site) -> None:
+    """A task that is not there is no full disk: its last words name the file."""
+    task = calculation(site, "no.such.Calculator")
+    (site.place(task) / "task.json").unlink()
+    done = site.run(task)
+    assert done.returncode == 1
+    assert (
+        done.stderr.strip().rpartition("\n")[2].startswith("FileNotFoundError: [Errno 2] No such file or directory: ")
+    )
+
+
 #: What somebody may have made of a name before the program needs it.
 IN_THE_WAY = [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere"), lambda path: path.write_text("{")]
 
