@@ -103,6 +103,8 @@ ANSWERS: Mapping[str, Any] = {
     "reload": Reloaded,
     "set": Reloaded,
     "add": Reloaded,
+    "restart": Reloaded,
+    "skip": Steered,
     "cancel --offline": Cancelled,
     "reopen": Steered | Reopened,
     "stop": Stopping,

@@ -345,6 +345,46 @@ def add(
 
 
 @app.command()
+def restart(
+    cycle: Annotated[int, typer.Option("--cycle", metavar="N", help="whose phase")],
+    phase: Annotated[str, typer.Option("--from", metavar="PHASE", help="the first that is done again")],
+    reason: Reason = "",
+    config: Config = None,
+    socket: Socket = None,
+    *,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Go back to the begin of a phase and do it again, in a cycle of its own; nothing may be at work.
+
+    Data sets and potential are those of before it; what came of it is set aside. Every file and event stays.
+    """
+    from mlip_autopipec.control.api import Redo
+    from mlip_autopipec.data_models.base import Phase
+
+    if cycle < 0:
+        raise typer.BadParameter(f"{cycle} is no cycle: they count from 0", param_hint="--cycle")
+    named = Phase(_one_of("--from", phase, tuple(str(each) for each in Phase)))
+    asked = Redo(cycle=cycle, phase=named, dry_run=dry_run, reason=reason)
+    _tell_lines(asyncio.run(_client(config, socket).restart(asked)), as_json=as_json)
+
+
+@app.command()
+def skip(
+    task: Annotated[str, typer.Argument(help="a task that runs, waits or has failed; tasks lists them")],
+    reason: Reason = "",
+    config: Config = None,
+    socket: Socket = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Go on without one task: nothing more is tried of it. A calculation is brought back by `retry TASK`."""
+    from mlip_autopipec.control.api import Cancel
+
+    _tell(asyncio.run(_client(config, socket).cancel(Cancel(tasks=(task,), reason=reason))), as_json=as_json)
+
+
+@app.command()
 def stop(reason: Reason = "", config: Config = None, socket: Socket = None, *, as_json: Json = False) -> None:
     """Stop the daemon; running jobs go on, and the next daemon takes them over."""
     asyncio.run(_client(config, socket).stop(reason))

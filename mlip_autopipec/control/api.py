@@ -120,6 +120,14 @@ class Add(Steer):
     purpose: Literal["label", "walk"] = "label"
 
 
+class Redo(Steer):
+    """Which phase of which cycle is to be done again, and whether that is only to be told."""
+
+    cycle: int = Field(ge=0)
+    phase: Phase
+    dry_run: bool = False
+
+
 class Reloaded(Model):
     """What has changed, or would: one line for each key, with the value before and after."""
 

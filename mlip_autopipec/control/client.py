@@ -24,6 +24,7 @@ from mlip_autopipec.control.api import (
     ErrorCode,
     Explanation,
     Info,
+    Redo,
     Refused,
     Reload,
     Reloaded,
@@ -86,6 +87,9 @@ class ControlClient:
 
     async def add(self, asked: Add) -> Reloaded:
         return await self._ask(Reloaded, "POST", "/v1/add", asked, timeout_s=_SLOW_S)
+
+    async def restart(self, asked: Redo) -> Reloaded:
+        return await self._ask(Reloaded, "POST", "/v1/restart", asked, timeout_s=_SLOW_S)
 
     async def set_value(self, key: str, value: str, reason: str = "") -> Reloaded:
         return await self._ask(

@@ -24,6 +24,7 @@ from mlip_autopipec.control.api import (
     Cancel,
     ErrorCode,
     Info,
+    Redo,
     Refused,
     Reload,
     Reloaded,
@@ -45,6 +46,7 @@ from mlip_autopipec.errors import ConfigurationError, OperatorError, TransientEr
 from mlip_autopipec.orchestration.cancelling import cancelled
 from mlip_autopipec.orchestration.machine import can_retry, is_resumable
 from mlip_autopipec.orchestration.policy import Policy
+from mlip_autopipec.orchestration.redoing import redone, same_work
 from mlip_autopipec.orchestration.restart import onward_words, reopened
 from mlip_autopipec.ports import Clock
 
@@ -195,6 +197,7 @@ class ControlServer:
                 web.post("/v1/cancel", self._bounded(self._cancel)),
                 web.post("/v1/reopen", self._bounded(self._reopen)),
                 web.post("/v1/add", self._bounded(self._add, self._limits.settings_timeout_s)),
+                web.post("/v1/restart", self._bounded(self._restart, self._limits.settings_timeout_s)),
                 web.post("/v1/reload", self._bounded(self._reload, self._limits.settings_timeout_s)),
                 web.post("/v1/set", self._bounded(self._set_value, self._limits.settings_timeout_s)),
                 web.post("/v1/stop", self._bounded(self._stop_daemon)),
@@ -386,6 +389,32 @@ class ControlServer:
             raise _ended(self._workflow.state)
         return await self._taken(self._require_settings().add(body.files, body.purpose, actor, body.reason))
 
+    async def _restart(self, request: web.Request) -> web.Response:
+        """Go back to the begin of a phase. Nothing may be steered meanwhile: what is set aside is counted once."""
+        actor, body = await self._actor(request), await _body(request, Redo)
+        async with self._steering:
+            if self._workflow.state.batches and not body.dry_run:
+                raise Refused(ErrorCode.CONFLICT, "attempts are at work: wait for them, or autopipecctl cancel --all")
+
+            def read() -> tuple[ev.PhaseRedone, tuple[str, ...]]:
+                past = (event for _, event in self._history(0))
+                now, reason = self._clock.now(), body.reason
+                return redone(past, body.cycle, body.phase, at=now, by=actor, reason=reason)
+
+            before = self._workflow.state
+            try:
+                event, lines = await asyncio.to_thread(read)
+            except OperatorError as error:
+                raise Refused(ErrorCode.CONFLICT, str(error)) from error
+            if body.dry_run:
+                return self._lines(lines, changed=False)
+            if not same_work(before, self._workflow.state):
+                raise Refused(ErrorCode.CONFLICT, "the campaign went on meanwhile: pause it, then try again")
+            changed = await self._workflow.record(event)
+            return self._lines(
+                lines if changed else ("the campaign has gone on meanwhile: pause it, then try again",), changed=changed
+            )
+
     async def _set_value(self, request: web.Request) -> web.Response:
         actor, body = await self._actor(request), await _body(request, SetValue)
         settings = self._require_settings()
@@ -401,6 +430,9 @@ class ControlServer:
             changed, lines = await taking
         except ConfigurationError as error:
             raise Refused(ErrorCode.CONFLICT, str(error)) from error
+        return self._lines(lines, changed=changed)
+
+    def _lines(self, lines: tuple[str, ...], *, changed: bool) -> web.Response:
         state = self._workflow.state
         return _json(Reloaded(changed=changed, lines=lines, status=state.status, seq=state.seq))
 

@@ -10,8 +10,9 @@ from pydantic import AwareDatetime, Field, JsonValue, TypeAdapter
 
 from mlip_autopipec.contract.oracle import KMesh
 from mlip_autopipec.data_models.base import FileRef, Mender, Model, Phase, Place, Reason, Verdict
-from mlip_autopipec.data_models.digest import CycleSummary, Digest, OracleFigure
-from mlip_autopipec.data_models.outcome import Outcome, Structure
+from mlip_autopipec.data_models.digest import CycleSummary, Digest, Ladder, OracleFigure, WalkerEnd
+from mlip_autopipec.data_models.outcome import Outcome, PastErrors, Structure
+from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.data_models.words import Words
 
@@ -286,6 +287,32 @@ class SiteHealth(StrEnum):
     AUTH_REQUIRED = "auth_required"  # a person must log in
 
 
+class LateLabel(Model):
+    """A label that no fit has read yet."""
+
+    task: Task
+    outcome: Outcome
+
+
+class PhaseRedone(_Event):
+    """A person goes back to the begin of a phase. What came of it is set aside; it is done again in a new cycle."""
+
+    type: Literal["PhaseRedone"] = "PhaseRedone"
+    by: Actor
+    reason: Words = ""
+    cycle: int = Field(description="whose phase is done again")
+    phase: Phase
+    summary: CycleSummary | None = Field(default=None, description="of the cycle that is left unfinished by it")
+    digests: tuple[Digest, ...] = Field(description="of the phases before it, in their order")
+    potential: Potential | None
+    datasets: tuple[FileRef, ...]
+    measured: tuple[PastErrors, ...]
+    halted: dict[str, WalkerEnd]
+    ladders: tuple[Ladder, ...]
+    labels: tuple[LateLabel, ...] = Field(default=(), description="that awaited a fit then")
+    to_label: tuple[Structure, ...] = Field(default=(), description="that people have added, and only then")
+
+
 class EffectDeferred(_Event):
     """An effect could not be done for a passing fault; it is tried again at `until`."""
 
@@ -379,6 +406,7 @@ Event = (
     | CycleClosed
     | VerdictReached
     | CampaignReopened
+    | PhaseRedone
     | EffectDeferred
     | SiteChanged
     | SitePrepared

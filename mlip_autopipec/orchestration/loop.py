@@ -43,6 +43,7 @@ _TRANSITIONS = (
     ev.CycleClosed,
     ev.VerdictReached,
     ev.CampaignReopened,
+    ev.PhaseRedone,
     ev.Paused,
     ev.Resumed,
 )

@@ -129,6 +129,7 @@ STAGES: Mapping[Stage, Mapping[type[ev.Event], Stage | None]] = {
         ev.TaskRetried: None,
         **_WORK_GOES_ON,
         ev.CycleClosed: Stage.BETWEEN,
+        ev.PhaseRedone: Stage.BETWEEN,
         ev.VerdictReached: Stage.ENDED,
         **_ALWAYS,
     },
@@ -138,12 +139,18 @@ STAGES: Mapping[Stage, Mapping[type[ev.Event], Stage | None]] = {
         ev.TaskQuarantined: None,
         ev.TaskRetried: None,
         ev.PhaseEnded: Stage.BETWEEN,
+        ev.PhaseRedone: Stage.BETWEEN,
         ev.VerdictReached: Stage.ENDED,
         **_WORK_GOES_ON,
         **_ALWAYS,
     },
     # Jobs that outlive the verdict still end; nothing new begins unless it is reopened (WORKING, if a phase was open).
-    Stage.ENDED: {ev.CampaignReopened: Stage.BETWEEN, **_WORK_GOES_ON, **_ALWAYS},
+    Stage.ENDED: {
+        ev.CampaignReopened: Stage.BETWEEN,
+        ev.PhaseRedone: Stage.BETWEEN,
+        **_WORK_GOES_ON,
+        **_ALWAYS,
+    },
 }
 
 
@@ -183,6 +190,8 @@ def is_stale(state: WorkflowState, event: ev.Event) -> bool:  # noqa: C901, PLR0
             return not can_retry(state, event.task)
         case ev.CampaignReopened():
             return not can_reopen(state)
+        case ev.PhaseRedone():
+            return not _can_go_back(state, event)
         case ev.Paused():
             of_complaint = event.by == ev.DAEMON
             return event.mender is not None and (state.pause is not None or (of_complaint and not complaint_of(state)))
@@ -212,6 +221,12 @@ def new_in(state: WorkflowState, event: ev.StructuresAdded) -> tuple[tuple[Struc
     structures = {each.file.sha256: each for each in event.structures if each.file.sha256 not in state.added}
     walks = {each.file.sha256: each for each in event.walks if each.file.sha256 not in state.added}
     return tuple(structures.values()), tuple(walks.values())
+
+
+def _can_go_back(state: WorkflowState, event: ev.PhaseRedone) -> bool:
+    """Whether nothing is at work, and the cycle that is left unfinished is the one that the event was made for."""
+    unfinished = state.cycle_index if state.current_phase is not None else None
+    return not state.batches and unfinished == (event.summary.cycle if event.summary is not None else None)
 
 
 def complaint_of(state: WorkflowState) -> str:
@@ -640,6 +655,42 @@ def _campaign_reopened(state: WorkflowState, event: ev.CampaignReopened) -> Work
     )
 
 
+def _phase_redone(state: WorkflowState, event: ev.PhaseRedone) -> WorkflowState:
+    """Go on in a new cycle from what was there before that phase; bounds of convergence count from it."""
+    _require(_can_go_back(state, event), state, event, "attempts are at work, or the campaign has gone on")
+    cycles = state.cycles if event.summary is None else (*state.cycles, event.summary)
+    index = len(cycles)
+    late = {
+        label.task.id: TaskRecord(task=label.task, status=TaskStatus.DONE, outcome=label.outcome)
+        for label in event.labels
+    }
+    digests = {Phase(digest.phase): digest for digest in event.digests}
+    # More was asked for since those walkers walked: how they ended shows nothing of it.
+    outdated = Phase.EXPLORATION in digests and event.cycle < state.quiet_from
+    return state.model_copy(
+        update={
+            "cycles": cycles,
+            "cycle_index": index,
+            "current_phase": next(reversed(digests), None),
+            "digests": digests,
+            "tasks": late,
+            "quarantine": {name: each for name, each in state.quarantine.items() if name not in late},
+            "potential": event.potential,
+            "datasets": event.datasets,
+            "measured": event.measured,
+            "halted": event.halted,
+            "ladders": event.ladders,
+            "to_label": tuple({each.file.sha256: each for each in (*event.to_label, *state.to_label)}.values()),
+            "verdict": None,
+            "verdict_reason": "",
+            "first_cycle": index,
+            "quiet_from": index + outdated,
+            "era": state.era + 1,
+            "row": None,
+        }
+    )
+
+
 def _effect_deferred(state: WorkflowState, event: ev.EffectDeferred) -> WorkflowState:
     earlier = state.deferrals.get(event.subject)
     deferral = Deferral(
@@ -768,6 +819,7 @@ _HANDLERS: Mapping[type[ev.Event], Callable[[WorkflowState, ev.Event], WorkflowS
         ev.CycleClosed: _cycle_closed,
         ev.VerdictReached: _verdict_reached,
         ev.CampaignReopened: _campaign_reopened,
+        ev.PhaseRedone: _phase_redone,
         ev.EffectDeferred: _effect_deferred,
         ev.SiteChanged: _site_changed,
         ev.SitePrepared: _site_prepared,

@@ -79,6 +79,9 @@ def _words(event: ev.Event, state: WorkflowState | None) -> str:  # noqa: C901, 
             return f"verdict {event.verdict}: {event.reason}{'. ' if onward else ''}{onward}"
         case ev.CampaignReopened():
             return f"the campaign is reopened{_by(event.by)}{_because(event.reason)}"
+        case ev.PhaseRedone():
+            again = f"{event.phase} of cycle {event.cycle}"
+            return f"going back{_by(event.by)}{_because(event.reason)}: {again} is done again, in a new cycle"
         case ev.EffectDeferred():
             return f"{event.subject} is put off until {event.until:%H:%M:%S} UTC: {event.message}"
         case ev.SiteChanged():

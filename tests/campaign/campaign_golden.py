@@ -30,7 +30,7 @@ from mlip_autopipec.process import VERSION
 _SEGMENT_BYTES_MAX = 32 * 2**10
 #: What no walk tells, or none so short: three come of the campaign, two are added to the walk.
 _NOT_WALKED = {ev.DaemonStopped, ev.VerdictReached, ev.CampaignReopened, ev.JournalRebuilt, ev.JournalRepaired}
-_WALK_EVENTS = 100
+_WALK_EVENTS = 300
 
 
 def main() -> None:

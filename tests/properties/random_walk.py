@@ -12,10 +12,12 @@ from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import FileRef, Reason
+from mlip_autopipec.data_models.base import Phase as Work
 from mlip_autopipec.data_models.outcome import Structure
 from mlip_autopipec.data_models.state import Stage, WorkflowState
 from mlip_autopipec.orchestration.changing import change_to, taking
 from mlip_autopipec.orchestration.machine import can_cancel, can_retry, is_stale
+from mlip_autopipec.orchestration.strategies import summarise
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.testing.examples import copper_config
 from mlip_autopipec.testing.walk import Walk
@@ -142,21 +144,41 @@ def _by_people(campaign: Walk, pick: int) -> Iterator[ev.Event]:
         yield ev.CampaignReopened(at=at, by=_ADA, reason="mended", first_cycle=len(state.cycles))
     if given_up and state.stage is not Stage.ENDED:
         yield ev.TaskRetried(at=at, task=given_up[pick % len(given_up)], by=_ADA)
-    if pick % 23 == 0 and state.stage is not Stage.ENDED:
-        file = FileRef(path=f"inputs/{pick % 5}-mine.extxyz", sha256=f"{pick % 5}" * 64)
-        mine = Structure(file=file, role=Role.TRAIN, origin="added: mine.cif frame 1", n_atoms=4, why="added")
-        yield ev.StructuresAdded(at=at, by=_ADA, structures=(mine,))
-    if pick % 19 == 0:
-        edited = copper_config(calculation={"round": _ROUND}, convergence={"cycles_max": 4 + pick % 5})
-        change = change_to(state, edited, starting=False)
-        if change is not None and change.is_news(state):
-            yield from taking(state, change, "1", at, _ADA)
+    yield from _changing_their_minds(campaign, pick)
     open_ = [name for name in state.tasks if can_cancel(state, name)]
     if open_ and pick % 17 == 0:
         yield ev.TasksCancelled(at=at, tasks=(open_[pick % len(open_)],), by=_ADA, reason="enough")
     if pick % 11 == 0:
         yield ev.ClockStepped(at=at, by_s=-400.0)
         yield ev.DaemonStarted(at=at, version="0", host="login1", pid=1, config_sha256="0", payload_sha256="0")
+
+
+def _changing_their_minds(campaign: Walk, pick: int) -> Iterator[ev.Event]:
+    """What people do once they see how it goes: bring structures, go back, edit the site file."""
+    state, at = campaign.state, campaign.now
+    if pick % 59 == 0 and state.stage is not Stage.ENDED:
+        file = FileRef(path=f"inputs/{pick % 5}-mine.extxyz", sha256=f"{pick % 5}" * 64)
+        mine = Structure(file=file, role=Role.TRAIN, origin="added: mine.cif frame 1", n_atoms=4, why="added")
+        yield ev.StructuresAdded(at=at, by=_ADA, structures=(mine,))
+    if pick % 97 == 0 and not state.batches:
+        yield ev.PhaseRedone(
+            at=at,
+            by=_ADA,
+            cycle=state.cycle_index,
+            phase=Work.EXPLORATION if state.potential is not None else Work.GENERATION,
+            summary=summarise(state) if state.current_phase is not None else None,
+            digests=(),
+            potential=state.potential,
+            datasets=state.datasets,
+            measured=state.measured,
+            halted=dict(state.halted),
+            ladders=state.ladders,
+        )
+    if pick % 53 == 0:
+        edited = copper_config(calculation={"round": _ROUND}, convergence={"cycles_max": 4 + pick % 5})
+        change = change_to(state, edited, starting=False)
+        if change is not None and change.is_news(state):
+            yield from taking(state, change, "1", at, _ADA)
 
 
 def _answers(campaign: Walk, command: cm.Command, pick: int) -> Iterator[ev.Event]:

@@ -36,6 +36,7 @@ from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.loop import WorkflowManager
 from mlip_autopipec.orchestration.machine import can_cancel, can_reopen, can_retry, complaint_of, evolve
 from mlip_autopipec.orchestration.policy import Policy
+from mlip_autopipec.orchestration.redoing import redone
 from mlip_autopipec.orchestration.restart import after_change, reopened
 from mlip_autopipec.orchestration.strategies import next_phase
 from mlip_autopipec.phases import phase_runners
@@ -90,6 +91,8 @@ _VERBS = {
 _BY_HAND, _LEFT = 0.3, 0.3
 #: And those that are made while walkers are being planned.
 _AMID_PLANS = 0.5
+#: So often is a phase done again in one campaign.
+_RETURNS_MAX = 2
 
 
 def edited(chance: random.Random, rounds: Mapping[str, object]) -> WorkflowConfig:
@@ -184,6 +187,7 @@ class Parts:
     replay: Callable[[Sequence[ev.Event], WorkflowState], WorkflowState] | None = None
     restart: Callable[..., Iterable[ev.Event]] = after_change
     taking: Callable[..., Iterable[ev.Event]] = taking
+    returning: Callable[[ev.PhaseRedone, WorkflowState], ev.PhaseRedone] = lambda event, _: event
     rates: FaultRates | None = None
     rounds: bool = True  # every third campaign closes its rounds early
     crashes: bool = True
@@ -287,6 +291,7 @@ class Simulation:
         )
         self._rounds = {"round": ROUND} if rounds else {}
         self._config = self._file = copper_config(calculation=self._rounds)
+        self._returned = 0
         self._brought: dict[str, bytes] = {}  # what people have added, as it is kept beside the journal
         self._edits = random.Random(-2_000_000 - seed)  # noqa: S311 - the same in every run is the point
         self._lines: list[bytes] = []
@@ -362,6 +367,7 @@ class Simulation:
         if self._site.jobs.mistyped:
             lives.append(self._clock.sleep(self._chance_aside.expovariate(1 / 600)))  # then it is mended
         lives += [self._reopeners(manager), self._cancellers(manager), self._editors(manager), self._adders(manager)]
+        lives.append(self._returners(manager))
         doings = {asyncio.create_task(life) for life in lives}
         await asyncio.wait(doings, timeout=self._span_s(), return_when=asyncio.FIRST_COMPLETED)
         for doing in doings:
@@ -523,6 +529,24 @@ class Simulation:
             event = ev.StructuresAdded(at=self._clock.now(), by=_ACTOR, reason="a surface", structures=(mine,))
             await manager.record(event)
 
+    async def _returners(self, manager: WorkflowManager) -> None:
+        """Go back to the begin of a phase, once or twice in a campaign, when nothing is at work."""
+        while True:
+            await self._clock.sleep(self._edits.expovariate(1 / 1200))
+            while manager.state.batches:
+                await self._clock.sleep(5.0)
+            begun = [(at.cycle, at.phase) for at in self._events() if isinstance(at, ev.PhaseStarted)]
+            if not self._edited or self._weather.is_calm or not begun or self._returned >= _RETURNS_MAX:
+                continue
+            cycle, phase = self._edits.choice(begun[-6:])
+            before = manager.state
+            event, _ = redone(self._events(), cycle, phase, at=self._clock.now(), by=_ACTOR, reason="once more")
+            self._returned += await manager.record(self._parts.returning(event, before))
+
+    def _events(self) -> tuple[ev.Event, ...]:
+        """What the disk has, which is what the daemon has published: nothing is awaited in between."""
+        return MemoryJournal(self._lines).events()[: self._shadow.seq]
+
     async def _until_planned(self, manager: WorkflowManager) -> None:
         """Wait for a moment in which walkers are being planned, for as long as there may be one."""
         while manager.state.verdict is None:
@@ -622,6 +646,18 @@ class _Row:
         return _Row(words, self.tasks | {task} if words == self.words else frozenset({task}))
 
 
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What there was as a phase began."""
+
+    labels: dict[str, int]
+    used: frozenset[str]
+    datasets: tuple[str, ...]
+    endings: tuple[frozenset[Ending | None], ...]
+    explored: tuple[frozenset[float], ...]
+    wanted: dict[str, str]
+
+
 class Judge:
     """Holds the journal, event by event, against what the cluster knows and against what was labelled."""
 
@@ -661,11 +697,13 @@ class Judge:
         self._walking = False
         self._settings: tuple[frozenset[float], int] | None = None  # temperatures and cycles that are in force
         self._explored: list[frozenset[float]] = []  # temperatures by exploration
+        self._past: dict[tuple[int, Phase], _Standing] = {}  # as each phase began
         self._wanted: dict[str, str] = {}  # structures that people have added, and the task that labels each
         self._cycles = (0, 0)  # closed that count for the budget, and the first of them
 
     def see(self, event: ev.Event) -> None:
         """One event, as soon as it is known to be durable."""
+        self._go_back(event)
         self._judge_faults(event)
         self._judge_outcome(event)
         if isinstance(event, ev.TaskEnded):
@@ -693,6 +731,32 @@ class Judge:
         self._judge_round(event)
         self._judge_settings(event)
         self._judge_added(event)
+
+    def _go_back(self, event: ev.Event) -> None:
+        """Remember what there was as a phase began; what is done again begins from there, and from nothing else."""
+        if isinstance(event, ev.PhaseStarted):
+            self._past[event.cycle, event.phase] = _Standing(
+                labels=dict(self._labels),
+                used=frozenset(self._used),
+                datasets=tuple(self._datasets),
+                endings=tuple(frozenset(each) for each in self._endings),
+                explored=tuple(self._explored),
+                wanted=dict(self._wanted),
+            )
+        if not isinstance(event, ev.PhaseRedone):
+            return
+        then = self._past[event.cycle, event.phase]
+        kept = {label.outcome.artefacts["label"].path for label in event.labels}
+        kept |= {
+            label.file.path for each in event.digests if isinstance(each, CalculationDigest) for label in each.labels
+        }
+        if lost := sorted(then.labels.keys() - kept):
+            self.violations.append(f"on the way back to {event.phase} of cycle {event.cycle} {lost} were lost")
+        self._labels = dict.fromkeys(kept, 0)
+        self._used, self._datasets = set(then.used), list(then.datasets)
+        self._endings, self._explored = [set(each) for each in then.endings], list(then.explored)
+        self._wanted = {sha256: then.wanted.get(sha256, "") for sha256 in self._wanted}
+        self._cycles, self._walking, self._late = (0, 0), False, 1
 
     def _judge_added(self, event: ev.Event) -> None:
         """What people add is labelled once, in the next round that is planned."""
@@ -869,7 +933,7 @@ class Judge:
     def _forgive(self, event: ev.Event) -> None:
         """What begins anew, or was seen to by a person."""
         match event:
-            case ev.PhaseStarted() | ev.PhaseEnded() | ev.Resumed():
+            case ev.PhaseStarted() | ev.PhaseEnded() | ev.PhaseRedone() | ev.Resumed():
                 self._row, self._riddles = _Row(), 0
                 if isinstance(event, ev.PhaseStarted):
                     self._alone = event.tasks[0].id if len(event.tasks) == 1 else ""

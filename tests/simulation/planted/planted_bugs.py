@@ -377,6 +377,20 @@ class ReadsItsSettingsOnce(WorkflowManager):
         super().__init__(**{**parts, "configure": None})
 
 
+def keeps_what_was_set_aside(event: ev.PhaseRedone, state: WorkflowState) -> ev.PhaseRedone:
+    """A way back on which the data sets of after come along."""
+    return event.model_copy(update={"datasets": state.datasets})
+
+
+def loses_labels_on_the_way(event: ev.PhaseRedone, _: WorkflowState) -> ev.PhaseRedone:
+    """A way back on which labels that no fit had read are left behind."""
+    digests = (
+        each.model_copy(update={"labels": each.labels[1:]}) if isinstance(each, CalculationDigest) else each
+        for each in event.digests
+    )
+    return event.model_copy(update={"labels": (), "digests": tuple(digests)})
+
+
 class LeavesAddedStructuresLying(Calculation):
     """Plans what was selected, and nothing of what people have added."""
 

@@ -103,6 +103,10 @@ PLANTED = {
     ),
     "labels added structures again": Planted(Parts(runners=bugs.eager_runners), "labels again", SEEDS_EDITED),
     "prepares the site once": Planted(Parts(effects=bugs.PreparesTheSiteOnce), "not on the site", SEEDS_EDITED),
+    "keeps what was set aside": Planted(Parts(returning=bugs.keeps_what_was_set_aside), ", expected [", SEEDS_EDITED),
+    "loses labels on the way back": Planted(
+        Parts(returning=bugs.loses_labels_on_the_way), "on the way back to", SEEDS_EDITED
+    ),
     "counts a halt as completion": Planted(Parts(runners=bugs.hasty_runners), "converged, and walkers ended so"),
 }
 

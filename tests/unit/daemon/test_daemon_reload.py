@@ -43,6 +43,7 @@ def daemon(site_file: Path) -> Iterator["subprocess.Popen[str]"]:
 
 
 def start(site_file: Path) -> "subprocess.Popen[str]":
+    socket_path(site_file.parent / "campaign").unlink(missing_ok=True)  # of a daemon that was killed
     process = subprocess.Popen(
         [AUTOPIPECD, "--config", site_file], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -151,3 +152,27 @@ def test_structures_are_added_to_a_running_campaign(
     state = replay(site_file.parent / "campaign" / "journal")
     assert (len(state.to_label), len(state.walks), len(state.added)) == (1, 1, 2)
     assert in_force(state).exploration.walkers[-1].temperatures_kelvin == (300, 900)
+
+
+def test_a_phase_is_done_again_and_survives_kill_9(site_file: Path, daemon: "subprocess.Popen[str]") -> None:
+    """Told first, refused while something is at work, taken once, and gone on with by the next daemon."""
+    journal = site_file.parent / "campaign" / "journal"
+    ctl(site_file, "resume")
+    wait_for(lambda: bool(replay(journal).digests) or bool(replay(journal).cycles))
+    ctl(site_file, "pause", "--reason", "go back")
+    wait_for(lambda: not replay(journal).batches)
+    words = ("restart", "--cycle", "0", "--from", "generation")
+    assert "done again: generation of cycle 0" in ctl(site_file, *words, "--dry-run")
+    assert "no training of cycle 9 has begun" in ctl(site_file, "restart", "--cycle", "9", "--from", "training", code=5)
+    before = replay(journal)
+    assert "set aside" in ctl(site_file, *words, "--reason", "once more")
+    daemon.kill()
+    daemon.communicate(timeout=30)
+    later = start(site_file)
+    ctl(site_file, "resume")
+    wait_for(lambda: replay(journal).current_phase is not None)
+    later.terminate()
+    later.communicate(timeout=60)
+    state = replay(journal)
+    assert state.cycle_index == len(before.cycles) + 1
+    assert all(record.task.cycle == state.cycle_index for record in state.tasks.values())

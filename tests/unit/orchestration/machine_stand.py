@@ -9,6 +9,7 @@ from mlip_autopipec.data_models.digest import CycleSummary
 from mlip_autopipec.data_models.outcome import Structure
 from mlip_autopipec.data_models.state import Stage, TaskStatus, WorkflowState
 from mlip_autopipec.orchestration.machine import evolve
+from mlip_autopipec.orchestration.strategies import summarise
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.testing.examples import copper_config
 from mlip_autopipec.testing.walk import Walk
@@ -47,6 +48,25 @@ def added(campaign: Walk) -> ev.StructuresAdded:
     return ev.StructuresAdded(at=campaign.now, by=ADA, reason="a surface", structures=(mine,))
 
 
+def redone_now(campaign: Walk) -> ev.PhaseRedone:
+    """The current cycle from its begin, with what there is."""
+    state = campaign.state
+    return ev.PhaseRedone(
+        at=campaign.now,
+        by=ADA,
+        reason="another trainer",
+        cycle=state.cycle_index,
+        phase=Phase.EXPLORATION if state.potential is not None else Phase.GENERATION,
+        summary=summarise(state) if state.current_phase is not None else None,
+        digests=(),
+        potential=state.potential,
+        datasets=state.datasets,
+        measured=state.measured,
+        halted=dict(state.halted),
+        ladders=state.ladders,
+    )
+
+
 def submission_news(campaign: Walk) -> Iterator[tuple[WorkflowState, ev.Event]]:
     """News about a batch that is begun but not accepted yet."""
     state, at = campaign.until(lambda state: bool(state.batches)), campaign.now
@@ -78,6 +98,7 @@ def legal() -> Iterator[tuple[WorkflowState, ev.Event]]:
         yield evolve(state, over), event
     ended = walk().tell(over)
     yield from ((ended, event) for event in always(walk()))
+    yield ended, redone_now(walk())
     yield ended, ev.CampaignReopened(at=at, by=ADA, reason="a mended site", first_cycle=0)
 
 
@@ -87,6 +108,7 @@ def _legal_between() -> Iterator[tuple[WorkflowState, ev.Event]]:
     yield between.state, ev.CycleClosed(at=between.now, summary=CycleSummary(cycle=0, bootstrap=True))
     yield between.state, ev.VerdictReached(at=between.now, verdict=Verdict.FAILED, reason="no potential")
     yield between.state, added(between)
+    yield between.state, redone_now(between)
     yield from ((between.state, event) for event in always(between))
     yield from _late_between()
 
@@ -139,6 +161,7 @@ def _legal_working() -> Iterator[tuple[WorkflowState, ev.Event]]:
     yield state, working.follow(working.commands()[0])
     yield state, ev.VerdictReached(at=working.now, verdict=Verdict.FAILED, reason="quorum")
     yield state, added(working)
+    yield state, redone_now(working)
     yield from ((state, event) for event in always(working))
     yield from submission_news(walk())
     yield from attempt_news(walk())

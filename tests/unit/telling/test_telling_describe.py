@@ -47,6 +47,22 @@ OTHERS: list[tuple[ev.Event, str]] = [
         ev.EffectDeferred(at=AT, subject="batch:u", message="limit", until=AT + timedelta(minutes=5)),
         "batch:u is put off until 12:05:00 UTC: limit",
     ),
+    (
+        ev.PhaseRedone(
+            at=AT,
+            by=ACTOR,
+            reason="another trainer",
+            cycle=3,
+            phase=Phase.TRAINING,
+            digests=(),
+            potential=None,
+            datasets=(),
+            measured=(),
+            halted={},
+            ladders=(),
+        ),
+        "going back by ada: another trainer: training of cycle 3 is done again, in a new cycle",
+    ),
     (ev.StructuresAdded(at=AT, by=ACTOR, reason="a surface"), "added by ada: a surface: nothing"),
     (
         ev.SettingsTaken(at=AT, by=ACTOR, config_sha256="c", settings={}),
