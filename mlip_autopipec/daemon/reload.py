@@ -25,11 +25,10 @@ from mlip_autopipec.orchestration.changing import (
     change_by_hand,
     change_to,
     in_force,
-    quiet_from,
     taking,
     with_walks,
 )
-from mlip_autopipec.orchestration.machine import new_in
+from mlip_autopipec.orchestration.machine import new_in, unexplored
 from mlip_autopipec.ports import Clock
 from mlip_autopipec.preview import preview
 
@@ -112,7 +111,7 @@ class SettingsReader:
                 reason=reason,
                 structures=structures,
                 walks=walks,
-                quiet_from=quiet_from(now) if walks else None,
+                quiet_from=unexplored(now) if walks else None,
             )
             known = len(structures) + len(walks) - sum(map(len, new_in(now, event)))
             told = (f"{known} of them were there already, by their content",) if known else ()

@@ -40,7 +40,7 @@ from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.errors import ConfigurationError
-from mlip_autopipec.orchestration.machine import evolve
+from mlip_autopipec.orchestration.machine import evolve, unexplored
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.orchestration.restart import after_change
 
@@ -219,14 +219,8 @@ def taken(
         settings=dict(change.settings),
         overrides=dict(change.overrides),
         changes=change.changes,
-        quiet_from=quiet_from(state) if change.more else None,
+        quiet_from=unexplored(state) if change.more else None,
     )
-
-
-def quiet_from(state: WorkflowState) -> int:
-    """The first cycle whose walkers are still to be planned."""
-    exploring = state.current_phase is Phase.EXPLORATION or Phase.EXPLORATION in state.digests
-    return state.cycle_index + exploring
 
 
 def taking(

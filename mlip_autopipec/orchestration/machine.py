@@ -223,6 +223,12 @@ def new_in(state: WorkflowState, event: ev.StructuresAdded) -> tuple[tuple[Struc
     return tuple(structures.values()), tuple(walks.values())
 
 
+def unexplored(state: WorkflowState) -> int:
+    """The first cycle whose walkers are still to be planned."""
+    explored = state.current_phase is Phase.EXPLORATION or Phase.EXPLORATION in state.digests
+    return state.cycle_index + explored
+
+
 def _can_go_back(state: WorkflowState, event: ev.PhaseRedone) -> bool:
     """Whether nothing is at work, and the cycle that is left unfinished is the one that the event was made for."""
     unfinished = state.cycle_index if state.current_phase is not None else None
@@ -389,7 +395,7 @@ def _settings_taken(state: WorkflowState, event: ev.SettingsTaken) -> WorkflowSt
     if any(change.key.startswith(_SHIPPED) for change in event.changes):
         update["site_prepared"] = False
     if event.quiet_from is not None:
-        update["quiet_from"] = event.quiet_from
+        update["quiet_from"] = max(event.quiet_from, unexplored(state))
     return state.model_copy(update=update)
 
 
@@ -405,7 +411,7 @@ def _structures_added(state: WorkflowState, event: ev.StructuresAdded) -> Workfl
         "site_prepared": False,
     }
     if event.quiet_from is not None and walks:
-        update["quiet_from"] = event.quiet_from
+        update["quiet_from"] = max(event.quiet_from, unexplored(state))
     return state.model_copy(update=update)
 
 

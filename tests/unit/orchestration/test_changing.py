@@ -15,11 +15,10 @@ from mlip_autopipec.orchestration.changing import (
     change_to,
     in_force,
     override_words,
-    quiet_from,
     taking,
 )
 from mlip_autopipec.orchestration.explain import explain
-from mlip_autopipec.orchestration.machine import is_stale
+from mlip_autopipec.orchestration.machine import is_stale, unexplored
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.orchestration.restart import reopened
 from mlip_autopipec.phases import phase_runners
@@ -171,6 +170,18 @@ def test_a_converged_campaign_stays_so_where_nothing_more_is_asked_for() -> None
     assert take(campaign, file(300, 900, convergence={"cycles_max": 9})).verdict is Verdict.CONVERGED
 
 
+def test_walkers_that_were_planned_meanwhile_do_not_count_as_asked() -> None:
+    """A change is worked out for one state, and folded into a later one, in which the old walkers walk already."""
+    campaign = begun("end")
+    campaign.tell(reopened(campaign.state, campaign.now, ADA, "more"))
+    change = change_to(campaign.state, file(300, 900, 1500, 1800, convergence={"cycles_max": 9}), starting=False)
+    assert change is not None
+    events = taking(campaign.state, change, "1", campaign.now, ADA)
+    cycle = campaign.state.cycle_index
+    campaign.planned(Phase.EXPLORATION, cycle=cycle)
+    assert campaign.tell(*events).quiet_from == cycle + 1
+
+
 def test_tighter_needs_reopen_a_converged_campaign() -> None:
     """Bounds count as before."""
     campaign = begun("end")
@@ -256,7 +267,7 @@ def test_an_added_structure_is_walked_from_beside_those_of_the_file() -> None:
     file = FileRef(path="inputs/abc-melt.extxyz", sha256="b" * 64)
     walks = (ev.AddedWalk(file=file, name="abc-melt.extxyz"),)
     state = campaign.tell(
-        ev.StructuresAdded(at=campaign.now, by=ADA, walks=walks, quiet_from=quiet_from(campaign.state))
+        ev.StructuresAdded(at=campaign.now, by=ADA, walks=walks, quiet_from=unexplored(campaign.state))
     )
     config = in_force(state)
     last = config.exploration.walkers[-1]
