@@ -21,7 +21,9 @@ SQUEEZE = f"  gate: {{measures: [{{kind: squeeze, part: 0.96}}]}}\n{CUTOFF}"
 MORSE = "{kind: morse, depth_ev: 0.35, distance_angstrom: 2.6}"
 
 
-def laid_out(folder: Path, changes: Mapping[str, str] | None = None, name: str = "toy-codes") -> Path:
+def laid_out(
+    folder: Path, changes: Mapping[str, str] | None = None, name: str = "toy-codes", seam: str = "oracles"
+) -> Path:
     """What an installer leaves in a folder for Python's path: the package, and its entry points with changes."""
     project = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]
     shutil.copytree(
@@ -31,7 +33,7 @@ def laid_out(folder: Path, changes: Mapping[str, str] | None = None, name: str =
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {project['version']}\n")
     points = {group: dict(entries) for group, entries in project["entry-points"].items()}
-    points["mlip_autopipec.oracles"] |= changes or {}
+    points[f"mlip_autopipec.{seam}"] |= changes or {}
     lines = [f"[{group}]\n" + "".join(f"{key} = {path}\n" for key, path in of.items()) for group, of in points.items()]
     (info / "entry_points.txt").write_text("\n".join(lines))
     return folder

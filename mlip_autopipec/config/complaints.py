@@ -18,7 +18,6 @@ from pydantic_core import ErrorDetails
 from mlip_autopipec.config.shape import KEY, KIND, Place, fields_of, is_model, keys, kinds, locate
 from mlip_autopipec.contract import registry
 from mlip_autopipec.contract.mistakes import MISSING, KeyPath, Mistake, dotted, nearest, shown
-from mlip_autopipec.contract.seams import OneOf
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -199,15 +198,17 @@ def _mistake(error: ErrorDetails, place: Place) -> Mistake:
         return Mistake((*path, KIND), MISSING, f"required: {', '.join(map(repr, kinds(place.members)))}")
     if kind == "union_tag_invalid":
         tag = error["ctx"]["tag"]
-        expected = _why_not(place, tag) or _expected(error)
+        near, expected = nearest(tag, _words(error)), _why_not(place, tag) or _expected(error)
+        if place.choice is not None and near is None and str(tag) not in registry.entries(place.choice.seam):
+            expected += f", or one of {place.choice.seam} that a package brings which is installed here"
         named = path if isinstance(error["input"], str) else (*path, KIND)  # some may be named by a word
-        return Mistake(named, shown(tag), expected, nearest(tag, _words(error)))
+        return Mistake(named, shown(tag), expected, near)
     return Mistake(path, shown(error["input"]), _expected(error), nearest(error["input"], _words(error)))
 
 
 def _why_not(place: Place, tag: object) -> str:
     """Why a code cannot be used that there is; empty if there is none."""
-    choice = next((each for each in place.field.metadata if isinstance(each, OneOf)), None) if place.field else None
+    choice = place.choice
     entry = registry.entries(choice.seam).get(str(tag)) if choice else None
     if choice is None or entry is None:
         return ""

@@ -32,6 +32,7 @@ class Place:
     field: FieldInfo | None  # None: the section has no such key, or the place is no key
     members: tuple[Any, ...]  # what may stand here, `X | None` and unions taken apart
     items: int | None = None  # how many items the list around has, where that is fixed
+    choice: OneOf | None = None  # of codes, where one of those stands here
 
 
 def locate(root: type, location: Sequence[str | int]) -> Place:
@@ -51,13 +52,15 @@ def _step(place: Place, part: str | int) -> Place:
     path = (*place.path, part)
     if is_model(here):
         field = fields_of(here).get(str(part))
-        return Place(path, here, field, _members(field.rebuild_annotation()) if field else ())
+        annotation = field.rebuild_annotation() if field else types.NoneType
+        return Place(path, here, field, _members(annotation), choice=_choice(annotation))
     if get_origin(here) is dict:
         return Place(path, None, None, _members(get_args(here)[1]))
     if get_origin(here) in {tuple, list}:
         items = get_args(here)
         fixed = len(items) if get_origin(here) is tuple and Ellipsis not in items else None
-        return Place(path, None, None, _members(_item(items, part)), fixed)
+        item = _item(items, part)
+        return Place(path, None, None, _members(item), fixed, _choice(item))
     return Place(path, None, None, ())
 
 
@@ -87,12 +90,17 @@ def kinds(members: tuple[Any, ...]) -> tuple[str, ...]:
 
 def _members(annotation: Any) -> tuple[Any, ...]:
     if get_origin(annotation) is Annotated:
-        inner, *notes = get_args(annotation)
-        choice = next((note for note in notes if isinstance(note, OneOf)), None)
-        return tuple(choice.members().values()) if choice else _members(inner)
+        choice = _choice(annotation)
+        return tuple(choice.members().values()) if choice else _members(get_args(annotation)[0])
     if get_origin(annotation) in _UNIONS:
         return tuple(member for kind in get_args(annotation) for member in _members(kind))
     return () if annotation is types.NoneType else (annotation,)
+
+
+def _choice(annotation: Any) -> OneOf | None:
+    """Of codes, where the annotation is of one of them."""
+    notes = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
+    return next((note for note in notes if isinstance(note, OneOf)), None)
 
 
 def is_model(kind: Any) -> TypeGuard[type]:

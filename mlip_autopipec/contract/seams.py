@@ -28,7 +28,9 @@ class OneOf:
         return registry.part(self.seam, str(kind), self.part)
 
     def _refuse(self, given: object) -> object:
-        del given
+        kind = given.get("kind") if isinstance(given, dict) else None
+        if kind in registry.entries(self.seam):
+            self.member(kind)  # says why it cannot be used
         raise ValueError(f"expected nothing here: no package that is installed brings {self.seam}")
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[..., Any]) -> dict[str, Any]:

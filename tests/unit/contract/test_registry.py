@@ -182,7 +182,7 @@ def test_a_site_file_may_name_it(outside: Path, tmp_path: Path) -> None:
     assert "calculation.oracle.distance_angstrom  26.0 → expected no more than 5" in done.stderr
     assert "did you mean 'stiffness'?" in done.stderr
     without = load_error(site_file(tmp_path, {EMT: MORSE}))
-    assert "calculation.oracle.kind  'morse' → expected 'ase', 'espresso'" in without
+    assert "calculation.oracle.kind  'morse' → expected 'ase', 'espresso', or one of oracles that a package" in without
 
 
 @pytest.mark.slow
@@ -329,6 +329,16 @@ def test_a_package_that_cannot_be_loaded_is_told_of_where_it_is_named(tmp_path: 
     assert done.returncode == 2
     assert "calculation.oracle.kind  'morse' → expected a code that can be used" in done.stderr
     assert "brought by toy-codes" in done.stderr
+    assert "No module named 'toy_codes.nowhere'" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_measure_that_cannot_be_loaded_is_told_too(tmp_path: Path) -> None:
+    """Where it is the only one that there is."""
+    outside = laid_out(tmp_path / "outside", {"squeeze": "toy_codes.nowhere:MEASURE"}, seam="measures")
+    done = python(outside, AUTOPIPECCTL, "config", "check", "-c", site_file(tmp_path, {CUTOFF: SQUEEZE}))
+    assert done.returncode == 2
+    assert "training.gate.measures[0]" in done.stderr
     assert "No module named 'toy_codes.nowhere'" in done.stderr
 
 
