@@ -25,6 +25,8 @@ from mlip_autopipec.data_models.text import answer_in, first_lines
 #: What labels are for, of which a campaign with first_labels.check asks first.
 FOR_PROPERTIES = "for the gate's properties"
 _TIMEOUT_S = 60.0
+#: Ten thousand labels take minutes.
+_DATASET_TIMEOUT_S = 600.0
 _MIB = 2**20
 #: Of one atom of a walker: positions, a full neighbour list, basis functions. No engine needs less than the first; with
 #: the second, ACE of a usual size fits.
@@ -110,12 +112,13 @@ def _judged(config: WorkflowConfig, files: list[str]) -> dict[str, Any] | str:
         "twins": gate.properties and config.calculation.first_labels.check,
     }
     command = [sys.executable, "-m", "mlip_autopipec.work", "examine", "files"]
+    timeout_s = _TIMEOUT_S if config.dataset is None else _DATASET_TIMEOUT_S
     try:
         done = subprocess.run(
-            command, input=json.dumps(asked).encode(), capture_output=True, timeout=_TIMEOUT_S, check=False
+            command, input=json.dumps(asked).encode(), capture_output=True, timeout=timeout_s, check=False
         )
     except subprocess.TimeoutExpired:
-        return f"it took more than {_TIMEOUT_S:g} s"
+        return f"it took more than {timeout_s:g} s"
     answer = answer_in(done.stdout)
     if done.returncode != 0 or answer is None:
         return first_lines(done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2])
