@@ -99,7 +99,8 @@ def agreement(state: WorkflowState, section: DatasetSection) -> Agreement:
 
 _ONWARD = (
     "What the site file says of how the files are read (names, units, signs) counts from the begin of a campaign: mend"
-    " file or section, and begin a new one. Tolerances and `offsets` count at once: start the daemon again with them"
+    " file or section, and begin a new one. Tolerances and `offsets` count at once: start the daemon again with them,"
+    " or autopipecctl reload and resume"
 )
 
 
