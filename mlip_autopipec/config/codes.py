@@ -16,6 +16,7 @@ def outside(config: WorkflowConfig) -> tuple[registry.Entry, ...]:
 def _named(config: WorkflowConfig) -> Iterator[tuple[str, str]]:
     yield "oracles", config.calculation.oracle.kind
     yield "schedulers", config.site.scheduler.kind
+    yield "engines", config.exploration.engine.kind
     yield "trainers", name_of(config.training.trainer)
     for measure in config.training.gate.measures:
         yield "measures", measure.kind

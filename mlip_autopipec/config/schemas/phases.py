@@ -144,9 +144,7 @@ class ExplorationSection(Model):
     pressure_max_gpa: float = Field(default=200.0, gt=0, description="exploded beyond it, of either sign")
     volume_factor_max: float = Field(default=2.0, gt=1, description="exploded beyond it, larger or smaller")
     continuation: ContinuationSection = ContinuationSection()
-    engine: Annotated[AnyEngine, Field(discriminator="kind")] = Field(
-        default=WheelSettings(), description="what runs the MD"
-    )
+    engine: AnyEngine = Field(default=WheelSettings(), description="what runs the MD")
     walkers: tuple[WalkersSection, ...] = Field(min_length=1, description="where MD starts, and under what conditions")
 
     def gamma_select_bounds(self) -> tuple[float, float]:

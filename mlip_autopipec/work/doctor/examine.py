@@ -14,11 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mlip_autopipec.contract.engine import engine_code
+from mlip_autopipec.contract.explore import AnyEngine
 from mlip_autopipec.contract.label import oracle_from
 from mlip_autopipec.contract.measure import measure_code
 from mlip_autopipec.contract.oracle import oracle_code
 from mlip_autopipec.contract.train import FitSettings
 from mlip_autopipec.contract.trainer import trainer_code, trainer_from
+from mlip_autopipec.contract.values import read
 from mlip_autopipec.work.job import TaskFailed
 from mlip_autopipec.work.programs import said_by, short
 
@@ -143,6 +146,13 @@ def measure(asked: Mapping[str, Any]) -> Seen:
     return examined() if examined else {"fit": True, "words": "nothing is asked"}
 
 
+def engine(asked: Mapping[str, Any]) -> Seen:
+    """An engine of another package, in its own way."""
+    settings = read(AnyEngine, asked["engine"], "engine")
+    seen: Seen = engine_code(settings.kind).work("examine")(settings)
+    return seen
+
+
 def trainer(asked: Mapping[str, Any]) -> Seen:
     """A trainer of another package, in its own way."""
     settings = trainer_from(asked["trainer"])
@@ -216,6 +226,7 @@ EXAMINATIONS: Mapping[str, Callable[[Mapping[str, Any]], Seen]] = {
     "oracle": oracle,
     "pacemaker": pacemaker,
     "measure": measure,
+    "engine": engine,
     "trainer": trainer,
     "trials": trials,
     "label": label,

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from mlip_autopipec.contract.explore import ExploreParameters, NativeSettings, Walker
+from mlip_autopipec.contract.engine import engine_code
+from mlip_autopipec.contract.explore import ExploreParameters, Walker
 from mlip_autopipec.contract.origin import Origin
 from mlip_autopipec.work import families
 from mlip_autopipec.work.ace.evaluator import Evaluator
@@ -24,10 +25,8 @@ from mlip_autopipec.work.codes.lammps.files import (
     remains,
     write_data,
 )
-from mlip_autopipec.work.codes.lammps.native import NativeEngine
 from mlip_autopipec.work.codes.lammps.probe import probe
 from mlip_autopipec.work.codes.lammps.script import needs_tilt, render_input
-from mlip_autopipec.work.codes.lammps.wheel import WheelEngine
 from mlip_autopipec.work.job import AnyJob, Job, Result, TaskFailed
 from mlip_autopipec.work.origins import note_origin, origin_of
 from mlip_autopipec.work.steps.pool import graded_pool
@@ -60,9 +59,7 @@ def run(job: Job[ExploreParameters]) -> Result:
     if parameters.walker.pool:
         return graded_pool(job, evaluator)
     settings = parameters.engine
-    engine: Engine = WheelEngine(evaluator, elements)
-    if isinstance(settings, NativeSettings):
-        engine = NativeEngine(settings, potential, elements)
+    engine: Engine = engine_code(settings.kind).work("make")(settings, potential, evaluator, elements)
     structure = in_lammps_axes(_start(job, parameters))
     reference = _reference(parameters.walker, structure)
     write_data(job.workdir / "structure.data", structure, elements, tilt=needs_tilt(parameters.walker))

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mlip_autopipec.config.loader import load_config
 from mlip_autopipec.contract import registry
+from mlip_autopipec.contract.engine import engine_code
 from mlip_autopipec.contract.label import oracle_from
 from mlip_autopipec.contract.measure import MeasureRules, measure_code
 from mlip_autopipec.contract.oracle import Oracle, OracleRules, free_keys, oracle_code, rules_of
@@ -65,6 +66,13 @@ def test_a_trainer_has_all_that_it_declares(name: str) -> None:
     assert code.settings_class is None
     assert isinstance(code.control(), TrainerRules)
     assert trainer_from(name) == name
+
+
+@pytest.mark.parametrize("name", sorted(registry.BUILT_IN["engines"]))
+def test_an_engine_has_all_that_it_declares(name: str) -> None:
+    """Its settings answer to its name."""
+    code = engine_code(name)
+    assert get_args(get_type_hints(code.settings_class)["kind"]) == (name,)
 
 
 def test_what_nobody_has_is_told_with_what_there_is() -> None:
@@ -224,11 +232,15 @@ def test_a_site_file_may_name_a_measure_of_the_gate(outside: Path, tmp_path: Pat
 @pytest.mark.slow
 def test_doctor_asks_each_of_them(outside: Path, tmp_path: Path) -> None:
     """Where the jobs run, out of the archive."""
-    path = site_file(tmp_path, {EMT: MORSE, LOCAL: TURNS, CUTOFF: SQUEEZE})
+    changes = {EMT: MORSE, LOCAL: TURNS, CUTOFF: SQUEEZE.replace(CUTOFF, QUICK)}
+    engine = {"  gamma_select: ": "  engine: {kind: counted}\n  gamma_select: "}
+    path = site_file(tmp_path, {**changes, **engine})
     done = python(outside, AUTOPIPECCTL, "doctor", "--json", "-c", path)
     said = {finding["about"]: (finding["colour"], finding["seen"]) for finding in json.loads(done.stdout)}
     assert said["morse"] == ("green", "two atoms have -0.350 eV")
     assert said["squeeze"] == ("green", "crystals can be squeezed")
+    assert said["counted"] == ("green", "up to 10 runs of the wheel")
+    assert said["quick"][1].endswith("solves with a penalty of 1e-07")
     assert said["turns"][0] == "green"
     assert done.returncode == 0, said
 
@@ -292,6 +304,45 @@ def test_a_trainer_from_outside_fits_a_potential(outside: Path, tmp_path: Path) 
     assert force < 10
     assert gamma > 1
     assert (tmp_path / "root/potentials/001/potential.asi").exists()
+
+
+_WALK = """
+import json, os, sys
+from pathlib import Path
+from mlip_autopipec.contract.tasks import parameters_from
+from mlip_autopipec.work.job import Job
+from mlip_autopipec.work.steps import explore
+root, asked, yaml, asi = Path(sys.argv[1]), json.loads(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4])
+folder = root / "walk"
+folder.mkdir(parents=True)
+os.chdir(folder)
+inputs = {"potential_yaml": [yaml], "potential_asi": [asi]}
+job = Job(root=root, workdir=folder, task="one", parameters=parameters_from(asked), inputs=inputs, cores=1)
+print(explore.run(job).metrics["ending"])
+"""
+
+
+@pytest.mark.codes
+@pytest.mark.slow
+def test_an_engine_from_outside_runs_a_walker(
+    outside: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The site file names it by its kind, and the walk is told as any other."""
+    pytest.importorskip("pyace", reason="needs the demo extra")
+    from job_stand import explore_parameters, fit_once  # noqa: PLC0415
+
+    engine = "  engine: {kind: counted, runs_max: 7}\n  gamma_select: "
+    done = python(outside, AUTOPIPECCTL, "config", "check", "-c", site_file(tmp_path, {"  gamma_select: ": engine}))
+    assert done.returncode == 0, done.stderr
+    wrong = site_file(tmp_path, {"  gamma_select: ": engine.replace("7", "0")})
+    done = python(outside, AUTOPIPECCTL, "config", "check", "-c", wrong)
+    assert "exploration.engine.runs_max  0 → expected 1 or more" in done.stderr
+    fitted = fit_once(tmp_path_factory)
+    asked = plain(explore_parameters()) | {"engine": {"kind": "counted", "runs_max": 7}}
+    done = python(outside, "-c", _WALK, tmp_path / "root", json.dumps(asked), fitted.yaml, fitted.asi)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "completed"
+    assert (tmp_path / "root/walk/runs.txt").read_text().splitlines()[-1] == "lammps"
 
 
 @pytest.mark.slow

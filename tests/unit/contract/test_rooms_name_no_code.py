@@ -15,6 +15,7 @@ ROOMS = {
         *("orchestration", "site.py", "starter.py", "daemon", "work/doctor/trial.py", "work/attempt.py", "report"),
     ),
     r"pacemaker|codes\.linear|linear trainer": ("work/steps", "config/rules"),
+    r"NativeSettings|WheelSettings|WheelEngine|NativeEngine": ("work/steps",),
     "k_spacing|smearing": ("doctor", "work/doctor/trial.py", "starter.py"),
     r"\bkind [!=]= |\bkind in ": ("phases", "orchestration/gate.py", "orchestration/policy.py", "plan.py"),
     r"SlurmQueue|slurm_|\"slurm\"": ("doctor", "daemon", "site.py", "phases", "orchestration", "plan.py", "export"),

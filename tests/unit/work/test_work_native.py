@@ -16,7 +16,6 @@ from job_stand import Fitted, explore_parameters, fit_once, job_of, start_of
 from ruamel.yaml import YAML
 
 from mlip_autopipec.contract.explore import ExploreParameters, NativeSettings, WheelSettings
-from mlip_autopipec.contract.values import plain
 from mlip_autopipec.data_models.outcome import ExploreMetrics
 from mlip_autopipec.work.codes.lammps.files import (
     find_checkpoint,
@@ -169,7 +168,7 @@ def test_a_program_that_is_asked_to_stop_leaves_a_checkpoint_to_go_on_from(
     stopping.clear()
     prepare(one.workdir, "checkpoint.last")
     asked = one.parameters
-    more = replace(one, parameters=plain(replace(asked, walker=replace(asked.walker, steps=halt.step + 20))))
+    more = replace(one, parameters=replace(asked, walker=replace(asked.walker, steps=halt.step + 20)))
     engine.run(more, more.parameters, script(more, engine, "checkpoint.last"), "lammps")
     assert read_trace(one.workdir / "gamma.csv")[-5:, 0].tolist() == [halt.step + 5 * more for more in range(5)]
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlip_autopipec.contract.explore import ExploreParameters, NativeSettings
+from mlip_autopipec.work.ace.evaluator import Evaluator
 from mlip_autopipec.work.codes.engine import Ran
 from mlip_autopipec.work.codes.lammps.files import ASTRAY, STOP_FILE, read_trace
 from mlip_autopipec.work.job import AnyJob, TaskFailed
@@ -18,6 +19,14 @@ _TICK_S = 0.2
 _TAIL_BYTES = 1500
 _TIMED_STEPS = 10
 _LOOP_TIME = re.compile(r"^Loop time of (\S+) on", re.MULTILINE)
+
+
+def make(
+    settings: NativeSettings, potential: tuple[Path, Path], evaluator: Evaluator, elements: Sequence[str]
+) -> "NativeEngine":
+    """The engine of a walker."""
+    del evaluator
+    return NativeEngine(settings, potential, elements)
 
 
 class NativeEngine:

@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from mlip_autopipec.contract.explore import ExploreParameters
+from mlip_autopipec.contract.explore import ExploreParameters, WheelSettings
 from mlip_autopipec.work.ace.evaluator import Evaluator
 from mlip_autopipec.work.codes.engine import Ran
 from mlip_autopipec.work.codes.lammps.files import ASTRAY, STOP_FILE, box_cell
@@ -25,6 +25,14 @@ from mlip_autopipec.work.structures import finite
 
 #: Strides between two notes of progress.
 _PROGRESS_EVERY = 50
+
+
+def make(
+    settings: WheelSettings, potential: tuple[Path, Path], evaluator: Evaluator, elements: Sequence[str]
+) -> "WheelEngine":
+    """The engine of a walker."""
+    del settings, potential
+    return WheelEngine(evaluator, elements)
 
 
 class WheelEngine:
