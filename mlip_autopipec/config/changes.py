@@ -210,11 +210,16 @@ def config_of(settings: Settings) -> WorkflowConfig:
 
 
 def whole(settings: Settings) -> dict[str, JsonValue]:
-    """Settings with every default; as they are, if they are of an earlier schema that had other keys."""
-    try:
-        return cast("dict[str, JsonValue]", config_of(settings).model_dump(mode="json"))
-    except ValueError:
-        return dict(settings)
+    """Settings with every default, and without keys of an earlier schema that there are no more.
+
+    As they are, where even so nobody can read them.
+    """
+    for said in (settings, read(WorkflowConfig, settings).data):
+        try:
+            return cast("dict[str, JsonValue]", config_of(said).model_dump(mode="json"))
+        except ValueError:
+            continue
+    return dict(settings)
 
 
 def differences(before: JsonValue, after: JsonValue, path: KeyPath = ()) -> Iterator[Difference]:

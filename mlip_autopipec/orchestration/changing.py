@@ -139,18 +139,39 @@ def change_to(state: WorkflowState, config: WorkflowConfig, *, starting: bool) -
     for change, _ in waiting:
         path = _settled(path_of(change.key))
         taken = with_value(taken, path, value_at(old, path))
-    kept = {key: value for key, value in state.overrides.items() if _untouched(key, old, whole(settings), value)}
+    kept = {
+        key: value
+        for key, value in state.overrides.items()
+        if _untouched(key, old, whole(settings), value) and _reads(taken, key, value)
+    }
     given_way = tuple(key for key in state.overrides if key not in kept)
     if not waiting and not refused and not given_way and settings == state.settings:
         return None
-    effect = merged(taken, kept)
-    more = asks_for_more(merged(state.settings, state.overrides), effect) if not refused else False
+    more = not refused and _more(state, merged(taken, kept))
     return Change(taken, kept, tuple(changes), tuple(waiting), tuple(refused), given_way, tuple(notes), more)
 
 
 def _settled(path: KeyPath) -> KeyPath:
     """Of a section with kinds the whole is kept: one kind's keys mean nothing beside another's."""
     return path[:2] if path[:2] in {("site", "transport"), ("site", "scheduler")} else path
+
+
+def _reads(settings: Settings, key: str, value: JsonValue) -> bool:
+    """Whether a value that was set by hand can still be read beside the file: a later schema may lack its key."""
+    try:
+        config_of(with_value(settings, path_of(key), value))
+    except ValueError:
+        return False
+    return True
+
+
+def _more(state: WorkflowState, effect: Settings) -> bool:
+    """Whether walkers go where none went before; not where nobody can read any more where they went."""
+    try:
+        before = config_of(merged(state.settings, state.overrides))
+    except ValueError:
+        return False
+    return asks_for_more(settings_of(before), effect)
 
 
 def _untouched(key: str, old: Settings, new: Settings, value: JsonValue) -> bool:

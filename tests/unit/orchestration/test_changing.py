@@ -287,6 +287,20 @@ def file_in_force() -> WorkflowConfig:
     return file()
 
 
+def test_settings_of_an_earlier_schema_stop_no_daemon() -> None:
+    """A key that is gone since, in the file of then or set by hand then, gives way and is told."""
+    campaign = begun()
+    put(campaign, "convergence.cycles_max", 7)
+    old = {**campaign.state.settings, "selektion": {"cloud": 3}}
+    hand = {**campaign.state.overrides, "convergence.cycles_least": 2}
+    state = campaign.state.model_copy(update={"settings": old, "overrides": hand})
+    change = change_to(state, file(), starting=True)
+    assert change is not None
+    assert not change.more
+    assert change.given_way == ("convergence.cycles_least",)
+    assert dict(change.overrides) == {"convergence.cycles_max": 7}
+
+
 def test_a_campaign_of_before_takes_whatever_its_file_says() -> None:
     """There is nothing to compare with; from then on there is."""
     campaign = walk()
