@@ -82,5 +82,6 @@ class DatasetSettings:
 class AdoptParameters(DatasetSettings):
     """Read the labels of the inputs `labelled`, judge them, and hand them on."""
 
+    files: tuple[str, ...] = field(metadata=about("what the user calls the inputs `labelled`, in their order"))
     force_max_ev_per_angstrom: float = field(metadata=about("a frame with a larger force is faulty", gt=0))
     pressure_max_gpa: float = field(metadata=about("the same for its pressure, of either sign", gt=0))

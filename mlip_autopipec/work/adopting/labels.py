@@ -23,7 +23,7 @@ _TESTS_MIN = 2
 def roles(frames: Sequence[Frame], part: float) -> list[str]:
     """`train` or `test` of each frame. Walks stay whole, and every so-manieth is held out: at least two, if any."""
     walks = _walks(frames)
-    wanted = max(_TESTS_MIN, round(part * len(frames))) if part > 0 else 0
+    wanted = min(max(_TESTS_MIN, round(part * len(frames))), len(frames) // 2) if part > 0 else 0
     found = ["train"] * len(frames)
     if len(walks) < 2 * _TESTS_MIN or not wanted:
         # One long walk: its end is held out, as far from its begin as it gets.

@@ -80,7 +80,7 @@ def _dataset(files: Sequence[str], asked: Mapping[str, Any]) -> dict[str, Any] |
     if not files:
         return None
     parameters = read(AdoptParameters, asked["adopting"])
-    paths = {Path(path).name: Path(path) for path in files}
+    paths = dict(zip(parameters.files, map(Path, files), strict=True))
     found = read_and_judge(paths, parameters, asked["elements"], asked["distance_min_angstrom"], {})
     held_out = roles(found.sound, parameters.test_part) if found.sound else []
     return {

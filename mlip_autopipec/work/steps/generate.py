@@ -80,7 +80,7 @@ def _adopted(
         if one["role"] == "test"
         for atoms in read_frames(job.root / one["file"]["path"])
     }
-    paths = {path.name.partition("-")[2]: path for path in job.inputs.get("labelled", [])}
+    paths = dict(zip(asked.files, job.inputs.get("labelled", []), strict=True))
     found = read_and_judge(paths, asked, parameters.elements, parameters.distance_min_angstrom, tests)
     if found.refused:
         raise TaskFailed("bad_input", f"the data set is refused: {found.refused}")

@@ -34,6 +34,19 @@ def test_a_set_may_stand_in_for_generation(tmp_path: Path) -> None:
     assert load_config(again).sha256 == loaded.sha256
 
 
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    """As many of these as it takes, and no more."""
+    for folder in ("a/md", "b/md", "b/relax", "."):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / "OUTCAR").write_text(folder)
+    (tmp_path / "more.xyz").write_text("")
+    keys = "  files: [a/md/OUTCAR, b/md/OUTCAR, b/relax/OUTCAR, more.xyz]\n"
+    config = load_config(write(tmp_path, with_set(tmp_path, keys))).config
+    told = adopting(config)
+    assert told is not None
+    assert told.files == ("a/md/OUTCAR", "b/md/OUTCAR", "relax/OUTCAR", "more.xyz")
+
+
 def test_without_a_set_the_file_means_what_it_meant(tmp_path: Path) -> None:
     """The hash of a site file of before has not changed with the new section."""
     loaded = load_config(write(tmp_path, SITE))

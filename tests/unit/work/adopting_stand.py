@@ -52,7 +52,9 @@ def results(frame: Atoms) -> dict[str, Any]:
 
 def asked(**changes: Any) -> AdoptParameters:
     """As a site file without a word about the set would have it."""
-    return AdoptParameters(**{"force_max_ev_per_angstrom": 50.0, "pressure_max_gpa": 1000.0, **changes})
+    return AdoptParameters(
+        **{"files": ("mine.extxyz",), "force_max_ev_per_angstrom": 50.0, "pressure_max_gpa": 1000.0, **changes}
+    )
 
 
 def judged(

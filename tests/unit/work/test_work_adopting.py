@@ -1,5 +1,6 @@
 """Files of labels as users bring them: each wrong one ends in words with file, frame and remedy, and is not adopted."""
 
+import json
 import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ from mlip_autopipec.contract.dataset import ADOPTED, AdoptParameters
 from mlip_autopipec.contract.generate import GenerateParameters
 from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.origin import Origin
+from mlip_autopipec.contract.values import plain
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.outcome import CalculateMetrics, GenerateMetrics
 from mlip_autopipec.work.adopting.comparing import difference
@@ -36,6 +38,7 @@ from mlip_autopipec.work.adopting.frames import Frame
 from mlip_autopipec.work.adopting.labels import as_check, as_label, roles, to_check
 from mlip_autopipec.work.adopting.set_of_files import read_and_judge
 from mlip_autopipec.work.codes.ase.settings import AseOracle
+from mlip_autopipec.work.doctor.user_files import judge
 from mlip_autopipec.work.job import TaskFailed
 from mlip_autopipec.work.origins import origin_of
 from mlip_autopipec.work.steps import generate as generation
@@ -457,6 +460,29 @@ def test_walks_are_not_split_between_training_and_test(tmp_path: Path) -> None:
     assert all(len(one) == 1 for one in by_walk)
     assert 4 <= held_out.count("test") <= 8
     assert set(roles(found.sound[:8], 0.0)) == {"train"}
+    assert roles(found.sound[:3], 0.1) == ["train", "train", "test"]
+    assert roles(found.sound[:1], 0.1) == ["train"]
+
+
+def test_files_of_one_name_are_all_read(tmp_path: Path) -> None:
+    """Outputs of a code lie in folders of their own, under one name."""
+    paths = {}
+    for number, frames in enumerate((sound_set(4, 1), sound_set(4, 2))):
+        (tmp_path / str(number)).mkdir()
+        write(tmp_path / str(number) / "out.extxyz", frames, format="extxyz")
+        paths[f"{number}/out.extxyz"] = tmp_path / str(number) / "out.extxyz"
+    judge_asked = {
+        "elements": ["Cu", "Au"],
+        "distance_min_angstrom": 1.5,
+        "files": [],
+        "dataset": [str(path) for path in paths.values()],
+        "adopting": plain(asked(files=tuple(paths))),
+        "start": {},
+        "prototypes": [],
+        "probes": None,
+    }
+    told = judge(json.loads(json.dumps(judge_asked)))["dataset"]
+    assert (told["wrong"], told["train"] + told["test"]) == ("", 8)
 
 
 def test_frames_to_check_differ_in_file_and_composition(tmp_path: Path) -> None:
