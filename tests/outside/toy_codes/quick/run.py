@@ -26,7 +26,7 @@ def fits(job: Job[TrainParameters], labels: Labels, references: Mapping[str, flo
     design, rows, targets = DesignMatrix(basis), [], []
     for frame in labels.train:
         energy, forces = design.rows(frame)
-        rows += [10 * energy[None] / len(frame), forces]
+        rows += [10 * energy[None], forces]
         targets += [np.array([10 * cohesive_ev(frame, references) / len(frame)]), frame.get_forces().ravel()]
     matrix, target = np.vstack(rows), np.concatenate(targets)
     penalty = asked.trainer.penalty * len(target) * np.eye(matrix.shape[1])
