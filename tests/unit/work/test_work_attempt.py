@@ -742,6 +742,7 @@ def test_names_that_something_else_has_are_gone_round(tmp_path: Path, make: Call
     assert made.name == "run-2"
     job = Job(root=tmp_path, workdir=made, task="t", parameters=None, inputs={}, cores=1, task_folder=folder)
     job.progress(0.5, "half")
+    assert not job.stopping.is_set()
     (made / "fit").mkdir()
     (made / "fit" / "potential.yaml").touch()
     (made / "label.extxyz").touch()
@@ -755,8 +756,8 @@ def test_names_that_something_else_has_are_gone_round(tmp_path: Path, make: Call
 def test_what_cannot_be_placed_under_any_name_is_an_error(tmp_path: Path) -> None:
     """Only a name that is taken leads to the next."""
     with pytest.raises(FileNotFoundError):
-        place_new(tmp_path / "nothing", tmp_path / "potentials" / "003")
-    assert list((tmp_path / "potentials").iterdir()) == []
+        place_new(tmp_path / "nothing", tmp_path / "new" / "potentials" / "003")
+    assert list((tmp_path / "new" / "potentials").iterdir()) == []
 
 
 @pytest.mark.parametrize("make", IN_THE_WAY)
