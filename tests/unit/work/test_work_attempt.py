@@ -726,6 +726,15 @@ def test_what_no_file_system_is_to_blame_for_is_told_as_it_is(site: Site) -> Non
     )
 
 
+def test_a_folder_where_progress_is_told_ends_no_attempt(site: Site) -> None:
+    """It is for people only: the outcome comes all the same."""
+    task = calculation(site, "no.such.Calculator")
+    (site.place(task) / "progress.json").mkdir()
+    done = site.run(task)
+    assert done.returncode == 0, done.stderr
+    assert site.outcome().reason is Reason.BAD_INPUT
+
+
 #: What somebody may have made of a name before the program needs it.
 IN_THE_WAY = [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere"), lambda path: path.write_text("{")]
 
