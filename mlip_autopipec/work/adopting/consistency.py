@@ -36,6 +36,8 @@ _RIGHT = 0.4
 #: Of the same, and it says the less of which unit it is.
 _MATCH = 0.25
 _REWEIGHTED = 15
+#: A correlation of energies and forces below it is none, if so many pairs show it.
+_UNRELATED, _UNRELATED_PAIRS_MIN = 0.3, 15
 _GRADIENT = "`forces_sign: gradient`"
 #: What codes of atomic units write together.
 _ATOMIC = frozenset({"`energy_unit: Ha`", "`energy_unit: Ry`", "`forces_unit: Ha/bohr`", "`forces_unit: Ry/bohr`"})
@@ -125,12 +127,30 @@ def _contradictions(pairs: Sequence[Pair]) -> Iterator[tuple[str, str]]:
         if words:
             told = f"the energy changes {both[0]:.3g} times as much as the forces say (force = -dE/dx)"
             yield f"{told}. {_remedy(words)}", _names(displaced)
+    if both is None and _are_unrelated(displaced):
+        yield (
+            (
+                "energies change as if they had nothing to do with the forces (force = -dE/dx), here and in other near"
+                " frames: they are of other frames, other axes or another calculation; mend the file"
+            ),
+            _names(displaced),
+        )
     alone = _fitted(strained, np.array([[pair.by_stress] for pair in strained]), energies_small)
     if alone is not None and not _is_right(alone[0]):
         words = _of_stress(alone[0], float(strained[0].first.atoms.get_volume()), forces_agree=both is not None)
         if words:
             told = f"the energy changes {alone[0]:.3g} times as much as stress and strain say"
             yield f"{told}. {_remedy(words)}", _names(strained)
+
+
+def _are_unrelated(pairs: Sequence[Pair]) -> bool:
+    """Whether energies go their own way; sound sets have a correlation of nearly one."""
+    if len(pairs) < _UNRELATED_PAIRS_MIN:
+        return False
+    energies = np.array([pair.energy for pair in pairs])
+    told = np.array([pair.by_forces + pair.by_stress for pair in pairs])
+    size = float(np.linalg.norm(energies) * np.linalg.norm(told))
+    return size > 0 and abs(float(energies @ told)) < _UNRELATED * size
 
 
 def _is_displaced(pair: Pair) -> bool:

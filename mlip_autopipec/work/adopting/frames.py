@@ -181,7 +181,7 @@ def _same(first: Any, second: Any) -> bool:
 
 def _scalar(value: Any, frame: Frame, scale: float) -> float | None:
     try:
-        number = float(np.asarray(value, dtype=float).reshape(()))
+        number = float(np.asarray("" if isinstance(value, bool | np.bool_) else value, dtype=float).reshape(()))
     except (TypeError, ValueError):
         frame.faults.append(f"an energy that is no number: {value!r:.40}")
         return None

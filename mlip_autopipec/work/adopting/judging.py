@@ -30,6 +30,8 @@ _NEVER_MOVED_FRAMES_MIN = 3
 #: Two structures are one where the surroundings of all atoms are the same to this part.
 _SAME = 1e-5
 _SEEN_ANGSTROM = 5.0
+#: Atoms see the same to this part.
+_ALIKE = 1e-4
 _NUMBERS_MAX = 8
 _KINDS_MAX = 8
 #: Of bound atoms it is 0.9 to 1.2; in Bohr 1.7 to 2.3.
@@ -197,15 +199,36 @@ def _surroundings(atoms: Atoms) -> np.ndarray:
 
     Of each pair the nearest image alone is seen: enough to know a structure again, and quick.
     """
-    places = atoms.get_scaled_positions(wrap=False)
-    apart = places[:, None] - places[None]
-    distances = np.linalg.norm((apart - np.rint(apart)) @ atoms.cell.array, axis=2)
-    parts = np.clip(1 - distances / _SEEN_ANGSTROM, 0.0, None) ** 2 * np.sqrt(atoms.numbers)[None]
+    distances = _nearest_images(atoms)
+    parts = _parts(atoms, distances)
     sums = parts.sum(axis=1) * np.sqrt(atoms.numbers)
     densest = (parts * np.exp(-distances)).sum(axis=1)
     marks = np.sort(sums) / max(float(sums.max(initial=0.0)), 1e-9)
     size = [atoms.get_volume() / 10 / len(atoms), *np.sort(atoms.cell.lengths()) / 10]
     return np.concatenate([marks, np.sort(densest), size])
+
+
+def _nearest_images(atoms: Atoms) -> np.ndarray:
+    places = atoms.get_scaled_positions(wrap=False)
+    apart = places[:, None] - places[None]
+    distances: np.ndarray = np.linalg.norm((apart - np.rint(apart)) @ atoms.cell.array, axis=2)
+    return distances
+
+
+def _parts(atoms: Atoms, distances: np.ndarray) -> np.ndarray:
+    parts: np.ndarray = np.clip(1 - distances / _SEEN_ANGSTROM, 0.0, None) ** 2 * np.sqrt(atoms.numbers)[None]
+    return parts
+
+
+def _sums(atoms: Atoms) -> np.ndarray:
+    sums: np.ndarray = _parts(atoms, _nearest_images(atoms)).sum(axis=1)
+    return sums
+
+
+def _is_symmetric(atoms: Atoms) -> bool:
+    """Whether all atoms of an element see the same, as in a crystal at rest, whose forces are zero."""
+    sums = _sums(atoms)
+    return all(float(np.ptp(sums[atoms.numbers == kind])) < _ALIKE * float(sums.max()) for kind in set(atoms.numbers))
 
 
 def _same_energy(one: Frame, other: Frame) -> bool:
@@ -220,7 +243,14 @@ def _of_all_forces(frames: Sequence[Frame]) -> Iterator[str]:
     """Forces that are all zero were never calculated."""
     if len(frames) < _NEVER_MOVED_FRAMES_MIN:
         return
-    if all(frame.forces is not None and not frame.forces.any() for frame in frames):
+    energies = np.array([(frame.energy_ev or 0.0) / len(frame.atoms) for frame in frames])
+    moved = any(frame.forces is not None and frame.forces.any() for frame in frames)
+    if moved and float(np.ptp(energies)) == 0:
+        yield (
+            f"all energies of all frames are {energies[0]:g} eV/atom ({frames[0].name} and every other): they are"
+            " missing; name the ones to read in dataset.energy, or calculate them"
+        )
+    if not moved and not all(_is_symmetric(frame.atoms) for frame in frames[:_LOOKED_AT_MAX]):
         yield (
             f"all forces of all frames are zero ({frames[0].name} and every other): they are missing, not small; name"
             " the ones to read in dataset.forces, or calculate them"

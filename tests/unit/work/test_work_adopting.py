@@ -21,9 +21,11 @@ from adopting_stand import (
     scale,
     sound_set,
 )
-from ase import Atoms
-from ase.build import bulk
+from ase import Atoms, units
+from ase.build import bulk, fcc111
+from ase.calculators.emt import EMT
 from ase.io import read, write
+from ase.md.verlet import VelocityVerlet
 from job_stand import job_of
 
 from mlip_autopipec.contract.dataset import ADOPTED, AdoptParameters
@@ -77,6 +79,20 @@ def per_atom(frames: Sequence[Atoms]) -> None:
 def as_virial(frames: Sequence[Atoms], sign: int = -1) -> None:
     for frame in frames:
         results(frame)["stress"] = sign * results(frame)["stress"] * frame.get_volume()
+
+
+def exchanged(frames: Sequence[Atoms], name: str) -> None:
+    """Of each frame of one kind the number of another."""
+    for kind in {str(frame.symbols) for frame in frames}:
+        alike = [frame for frame in frames if str(frame.symbols) == kind]
+        values = [results(frame)[name] for frame in alike]
+        for frame, value in zip(alike, [*values[3:], *values[:3]], strict=True):
+            results(frame)[name] = value
+
+
+def put_word(frame: Atoms) -> None:
+    lacks(frame, "energy")
+    frame.info["energy"] = True
 
 
 def in_bohr(frames: Sequence[Atoms]) -> None:
@@ -157,6 +173,18 @@ WRONG: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     "no forces at all but zeros": (
         lambda them: scale(them, "forces", 0),
         ("all forces of all frames are zero", "dataset.forces"),
+    ),
+    "no energies but zeros": (
+        lambda them: scale(them, "energy", 0),
+        ("all energies of all frames are 0 eV/atom", "dataset.energy"),
+    ),
+    "energies of other frames": (
+        lambda them: exchanged(them, "energy"),
+        ("nothing to do with the forces", "of mine.extxyz", "mend the file"),
+    ),
+    "a word for an energy": (
+        lambda them: put_word(them[3]),
+        ("frame 4 of mine.extxyz: an energy that is no number: True",),
     ),
     "forces of one frame with the wrong sign": (
         lambda them: scale(them[11:12], "forces", -1),
@@ -580,3 +608,42 @@ def test_a_wrong_set_fails_its_task_with_the_words(tmp_path: Path) -> None:
     ) as failed:
         generate(tmp_path, frames)
     assert failed.value.reason == "bad_input"
+
+
+# --- sound sets ---------------------------------------------------------------------------------------------------
+
+
+def defects() -> list[Atoms]:
+    """Vacancies and slabs of copper."""
+    frames = []
+    for number in range(6):
+        rng = np.random.default_rng([6, number])
+        vacancy = bulk("Cu", "fcc", a=3.61, cubic=True).repeat(2)
+        del vacancy[number]
+        slab = fcc111("Cu", (2, 2, 3), vacuum=6, periodic=True)
+        slab.info.clear()
+        for atoms in (vacancy, slab):
+            atoms.positions += rng.normal(0.0, 0.08, atoms.positions.shape)
+            frames.append(label(atoms))
+    return frames
+
+
+def walk() -> list[Atoms]:
+    """MD of copper at 900 K."""
+    atoms = bulk("Cu", "fcc", a=3.65, cubic=True).repeat((1, 2, 2))
+    atoms.calc = EMT()
+    rng = np.random.default_rng(900)
+    atoms.set_velocities(rng.normal(0.0, np.sqrt(units.kB * 1800 / 63.5), atoms.positions.shape))
+    frames = []
+    for _ in range(16):
+        VelocityVerlet(atoms, 3 * units.fs).run(12)
+        frames.append(label(atoms.copy()))
+    return frames
+
+
+@pytest.mark.parametrize(
+    "make", [defects, walk, volumes, lambda: sound_set(30, 7, strain=0.05), lambda: sound_set(12, 8, strain=0.0)]
+)
+def test_a_sound_set_of_any_kind_is_not_refused(make: Callable[[], list[Atoms]], tmp_path: Path) -> None:
+    """Wrong refusals would be worse than none: a person can only argue with a program."""
+    assert judged(tmp_path, make()).refused == ""
