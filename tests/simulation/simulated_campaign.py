@@ -191,6 +191,7 @@ class Parts:
     rates: FaultRates | None = None
     rounds: bool = True  # every third campaign closes its rounds early
     crashes: bool = True
+    edits: bool = True  # in two campaigns of seven people change their minds
     k_mesh: KMesh = "cell"  # family: as a campaign of today begins, whose first labels check the oracle
 
 
@@ -483,7 +484,7 @@ class Simulation:
     @property
     def _edited(self) -> bool:
         """Whether people change the site file of this campaign while it goes on."""
-        return self.findings.seed % 7 in {2, 5}
+        return self._parts.edits and self.findings.seed % 7 in {2, 5}
 
     def _in_force(self, state: WorkflowState) -> WorkflowConfig:
         return in_force(state) if state.settings else self._file
