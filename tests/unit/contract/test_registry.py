@@ -218,7 +218,7 @@ def test_a_site_file_may_name_a_measure_of_the_gate(outside: Path, tmp_path: Pat
     done = python(outside, AUTOPIPECCTL, "config", "check", "--effective", "-c", path)
     assert done.returncode == 0, done.stderr
     assert "error_max_mev_per_atom: 20.0" in done.stdout
-    wrong = site_file(tmp_path, {CUTOFF: SQUEEZE.replace("0.96", "1.96, eror_max_mev_per_atom: 1")})
+    wrong = site_file(tmp_path, {CUTOFF: SQUEEZE.replace("0.98", "1.96, eror_max_mev_per_atom: 1")})
     done = python(outside, AUTOPIPECCTL, "config", "check", "-c", wrong)
     assert "training.gate.measures[0].part  1.96 → expected less than 1" in done.stderr
     assert "did you mean 'error_max_mev_per_atom'?" in done.stderr
