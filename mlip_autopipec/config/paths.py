@@ -79,8 +79,9 @@ def _anchored(value: Any, base: Path) -> Any:
     if isinstance(value, Path):
         return absolute_path(str(value), base)
     if isinstance(value, BaseModel):
-        names = type(value).model_fields
-        return value.model_copy(update={name: _anchored(getattr(value, name), base) for name in names})
+        # What stays as it is counts as given no more than before.
+        now = {name: (getattr(value, name), _anchored(getattr(value, name), base)) for name in type(value).model_fields}
+        return value.model_copy(update={name: after for name, (before, after) in now.items() if after != before})
     if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{each.name: _anchored(getattr(value, each.name), base) for each in fields(value)})
     if isinstance(value, tuple):

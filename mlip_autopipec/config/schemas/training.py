@@ -15,6 +15,8 @@ from mlip_autopipec.data_models.base import Model
 
 #: A stress weighs so much beside an energy.
 STRESS_SHARE = 0.01
+#: Where the basis is named, and they are not.
+_ENERGY_WEIGHT, _RIDGE = 100.0, 1e-8
 
 
 @value
@@ -111,10 +113,10 @@ class TrainingSection(Model):
         default="auto",
         description="size of the ACE basis of each element; auto: the smallest within a tenth of the best error",
     )
-    energy_weight: Positive | Auto = Field(
-        default=100.0,
+    energy_weight: Positive | Auto | None = Field(
+        default=None,
         description="linear fit: 100 beside a force_weight of 1 makes 2 meV/atom as bad as 20 meV/Å. Left out: auto"
-        " where functions_per_element is",
+        " where functions_per_element is, else 100",
     )
     force_weight: float = Field(default=1.0, gt=0, description="linear fit: of the mean square over force components")
     stress_weight: NotNegative | Auto | None = Field(
@@ -122,8 +124,8 @@ class TrainingSection(Model):
         description="linear fit: of the mean square of the energy per atom's derivative by strain; 0: not fitted."
         " Left out: a hundredth of energy_weight",
     )
-    ridge: Positive | Auto = Field(
-        default=1e-8, description="L2 penalty of the fit. Left out: auto where functions_per_element is"
+    ridge: Positive | Auto | None = Field(
+        default=None, description="L2 penalty of the fit. Left out: auto where functions_per_element is, else 1e-8"
     )
     smoothness: NotNegative | Auto | None = Field(
         default=None,
@@ -157,11 +159,11 @@ class TrainingSection(Model):
     def balance(self) -> Balance:
         """Weights and penalty as a task carries them: what is left out is chosen where the basis is, else fixed."""
         chosen = self.functions_per_element == "auto"
-        energy = "auto" if chosen and "energy_weight" not in self.model_fields_set else self.energy_weight
+        energy = self.energy_weight or ("auto" if chosen else _ENERGY_WEIGHT)
         stress: float | Auto = "auto" if energy == "auto" else STRESS_SHARE * energy
         return Balance(
             energy_weight=energy,
             stress_weight=stress if self.stress_weight is None else self.stress_weight,
-            ridge="auto" if chosen and "ridge" not in self.model_fields_set else self.ridge,
+            ridge=self.ridge or ("auto" if chosen else _RIDGE),
             smoothness=("auto" if chosen else 0.0) if self.smoothness is None else self.smoothness,
         )

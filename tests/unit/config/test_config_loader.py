@@ -256,3 +256,12 @@ def test_reading_a_site_file_loads_no_physics_and_no_event_loop() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert answer.stdout.strip() == "[]"
+
+
+def test_what_a_file_leaves_out_is_left_out_of_what_is_loaded(tmp_path: Path) -> None:
+    """Weights and penalty follow the basis: absolute paths are no reason to take a default for a wish."""
+    named = loaded(tmp_path).config.training.balance()
+    assert (named.energy_weight, named.ridge) == (100.0, 1e-8)
+    chosen = loaded(tmp_path, ("functions_per_element: 100", "functions_per_element: auto")).config.training
+    assert chosen.balance() == ("auto",) * 4
+    assert chosen.model_fields_set < set(type(chosen).model_fields)
