@@ -15,7 +15,7 @@ LOCAL = "{kind: local, cores: 2}"
 TURNS = "{kind: turns, at_a_time: 2}"
 #: Keys of `training:` before and behind.
 CUTOFF = "  cutoff_angstrom: 4.5\n"
-QUICK = f"  trainer: {{kind: quick, penalty: 1e-7}}\n{CUTOFF}"
+QUICK = f"  trainer: {{kind: quick, penalty: 1e-8}}\n{CUTOFF}"
 SQUEEZE = f"  gate: {{measures: [{{kind: squeeze, part: 0.98}}]}}\n{CUTOFF}"
 #: A Morse potential whose copper has the lattice constant of the site file.
 MORSE = "{kind: morse, depth_ev: 0.35, distance_angstrom: 2.6}"

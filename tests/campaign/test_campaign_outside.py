@@ -30,6 +30,7 @@ def test_a_campaign_runs_to_its_verdict_with_them(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("PYTHONPATH", str(packages))
     changes = {EMT: MORSE, LOCAL: TURNS, CUTOFF: SQUEEZE, "  root: site\n": f"  root: site\n  python: {jobs_python}\n"}
     changes[CUTOFF] = changes[CUTOFF].replace(CUTOFF, QUICK)
+    changes["  gamma_select: "] = "  engine: {kind: counted}\n  gamma_select: "
     path = site_file(tmp_path, changes)
     campaign = Campaign(path, tmp_path / "campaign", tmp_path / "site")
     code = campaign.to_verdict(timeout_s=800)
@@ -42,6 +43,7 @@ def test_a_campaign_runs_to_its_verdict_with_them(tmp_path: Path, monkeypatch: p
     fits = [json.loads(path.read_text()) for path in (campaign.root / "potentials").rglob("metrics.json")]
     assert {fit["fit"] for fit in fits} == {None}, "the report of the linear trainer"
     assert list((campaign.root / "cycles").rglob("quick.yaml"))
+    assert list((campaign.root / "cycles").rglob("runs.txt")), "of the engine"
     squeezed = [measure for fit in fits for measure in fit["measures"] if measure["rule"] == "squeeze"]
     assert len(squeezed) == len(fits)
     assert all(isinstance(measure["oracle"], float) for measure in squeezed)

@@ -14,6 +14,9 @@ from mlip_autopipec.work.codes.fitting import Fitted
 from mlip_autopipec.work.job import Job
 from toy_codes.quick.settings import QuickTrainer
 
+#: Of a row of an energy per atom, so that the few of them weigh as much as they do in the linear trainer.
+_ENERGIES = 100.0
+
 
 def fits(job: Job[TrainParameters], labels: Labels, references: Mapping[str, float]) -> list[Fitted]:
     """Energies per atom and forces, all rows at once."""
@@ -26,8 +29,8 @@ def fits(job: Job[TrainParameters], labels: Labels, references: Mapping[str, flo
     design, rows, targets = DesignMatrix(basis), [], []
     for frame in labels.train:
         energy, forces = design.rows(frame)
-        rows += [10 * energy[None], forces]
-        targets += [np.array([10 * cohesive_ev(frame, references) / len(frame)]), frame.get_forces().ravel()]
+        rows += [_ENERGIES * energy[None], forces]
+        targets += [np.array([_ENERGIES * cohesive_ev(frame, references) / len(frame)]), frame.get_forces().ravel()]
     matrix, target = np.vstack(rows), np.concatenate(targets)
     penalty = asked.trainer.penalty * len(target) * np.eye(matrix.shape[1])
     basis.basis_coeffs = np.linalg.solve(matrix.T @ matrix + penalty, matrix.T @ target)
