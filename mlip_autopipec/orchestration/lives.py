@@ -11,10 +11,12 @@ from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.state import BatchStatus, TaskStatus
 
 TASK_LIFE: Mapping[TaskStatus | None, Mapping[type[ev.Event], tuple[TaskStatus | None, ...]]] = {
-    None: {ev.PhaseStarted: (TaskStatus.READY,)},
+    # A way back brings the labels that no fit had read then, and leaves out whatever came after.
+    None: {ev.PhaseStarted: (TaskStatus.READY,), ev.PhaseRedone: (TaskStatus.DONE,)},
     TaskStatus.READY: {
         ev.SubmissionBegun: (TaskStatus.SUBMITTED,),
         ev.TasksCancelled: (TaskStatus.FAILED,),
+        ev.PhaseRedone: (None,),
     },
     TaskStatus.SUBMITTED: {
         ev.JobsSighted: (TaskStatus.SUBMITTED,),
@@ -32,16 +34,19 @@ TASK_LIFE: Mapping[TaskStatus | None, Mapping[type[ev.Event], tuple[TaskStatus |
         ev.TasksCancelled: (TaskStatus.FAILED,),
         # Where a person has mended the cause of all of its failures; FAILED if a person has cancelled it, too.
         ev.Resumed: (TaskStatus.READY, TaskStatus.FAILED),
+        ev.PhaseRedone: (None,),
     },
     # Calculations stay until a fit has read them, and where they are given up, for good.
     TaskStatus.DONE: {
         ev.TaskQuarantined: (TaskStatus.QUARANTINED,),
         ev.PhaseEnded: (TaskStatus.DONE, None),
+        ev.PhaseRedone: (None,),
     },
     TaskStatus.QUARANTINED: {
         ev.TaskRetried: (TaskStatus.READY,),
         ev.CampaignReopened: (TaskStatus.READY,),
         ev.PhaseEnded: (TaskStatus.QUARANTINED, None),
+        ev.PhaseRedone: (TaskStatus.DONE, None),
     },
 }
 

@@ -443,6 +443,8 @@ RARE = {
     (TaskStatus.FAILED, ev.Resumed, TaskStatus.FAILED),
     (TaskStatus.DONE, ev.TaskQuarantined, TaskStatus.QUARANTINED),
     (TaskStatus.QUARANTINED, ev.CampaignReopened, TaskStatus.READY),
+    (TaskStatus.QUARANTINED, ev.PhaseRedone, TaskStatus.DONE),
+    (None, ev.PhaseRedone, TaskStatus.DONE),
     (BatchStatus.BEGUN, ev.AttemptLost, None),
     (BatchStatus.UNCLEAR, ev.SubmissionRejected, None),
     (BatchStatus.UNCLEAR, ev.AttemptLost, BatchStatus.UNCLEAR),

@@ -12,6 +12,7 @@ from mlip_autopipec.data_models.state import BatchStatus, TaskStatus, WorkflowSt
 from mlip_autopipec.errors import IllegalTransition
 from mlip_autopipec.orchestration.lives import BATCH_LIFE, TASK_LIFE
 from mlip_autopipec.orchestration.machine import ENDED, evolve, is_stale
+from mlip_autopipec.orchestration.strategies import summarise
 from mlip_autopipec.testing.walk import Walk
 
 UID = "copper-3f9a1c.c000.calculation.b00"
@@ -91,7 +92,7 @@ def test_a_task_takes_what_its_row_names_and_refuses_the_rest(status: TaskStatus
             assert evolve(state, event).tasks[name].status in allowed
 
 
-def rare_steps() -> Iterator[tuple[TaskStatus | BatchStatus, ev.Event, TaskStatus | BatchStatus | None]]:
+def rare_steps() -> Iterator[tuple[TaskStatus | BatchStatus | None, ev.Event, TaskStatus | BatchStatus | None]]:
     """Steps that a walk at random comes by too seldom: the status before, the event, the status after."""
     at = walk().now
     over = ev.VerdictReached(at=at, verdict=Verdict.FAILED, reason="quorum")
@@ -124,6 +125,43 @@ def rare_steps() -> Iterator[tuple[TaskStatus | BatchStatus, ev.Event, TaskStatu
         for index in (1, 2):
             small.tell(small.ended(UID, index))
         yield _step_of_batch(small, lost)
+    for forgotten in (False, True):
+        yield _label_brought_back(forgotten=forgotten)
+
+
+def _label_brought_back(*, forgotten: bool) -> tuple[TaskStatus | None, ev.Event, TaskStatus | None]:
+    """A way back to when a label awaited its fit: it has been given up since, or a way back before has dropped it."""
+    campaign = batch_of(BatchStatus.ACCEPTED)
+    for index in range(3):
+        campaign.tell(campaign.ended(UID, index))
+    name, record = next(iter(campaign.state.tasks.items()))
+    assert record.outcome is not None
+    label = ev.LateLabel(task=record.task, outcome=record.outcome)
+    if forgotten:
+        campaign.tell(_back(campaign))
+    else:
+        campaign.tell(ev.TaskQuarantined(at=campaign.now, task=name, message="nothing can be made of it"))
+    before, event = campaign.state.tasks.get(name), _back(campaign, label)
+    return before.status if before is not None else None, event, campaign.tell(event).tasks[name].status
+
+
+def _back(campaign: Walk, *labels: ev.LateLabel) -> ev.PhaseRedone:
+    """To the begin of Calculation in the first cycle."""
+    state = campaign.state
+    return ev.PhaseRedone(
+        at=campaign.now,
+        by=ADA,
+        cycle=0,
+        phase=Phase.CALCULATION,
+        summary=summarise(state) if state.current_phase is not None else None,
+        digests=(state.digests[Phase.GENERATION],),
+        potential=None,
+        datasets=(),
+        measured=(),
+        halted={},
+        ladders=(),
+        labels=labels,
+    )
 
 
 def _step_of_task(campaign: Walk, event: ev.Event) -> tuple[TaskStatus, ev.Event, TaskStatus]:
@@ -137,7 +175,7 @@ def _step_of_batch(campaign: Walk, event: ev.Event) -> tuple[BatchStatus, ev.Eve
     return before, event, after.status if after is not None else None
 
 
-@pytest.mark.parametrize("number", range(9))
+@pytest.mark.parametrize("number", range(11))
 def test_rare_steps_are_as_the_tables_have_them(number: int) -> None:
     """With those that random walks meet, these are all."""
     before, event, after = list(rare_steps())[number]
