@@ -35,7 +35,7 @@ tell() {
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class CommandOutput:
     """What one command printed, and its exit status."""
 
     text: str
@@ -52,20 +52,20 @@ def framed(nonce: str, section: str, text: str, status: int = 0) -> str:
     return f"\nAP {nonce} {section} {status} {len(text.encode())}\n{text}\n"
 
 
-def sections(nonce: str, stdout: bytes) -> dict[str, Section]:
+def sections(nonce: str, stdout: bytes) -> dict[str, CommandOutput]:
     """The whole sections of an answer, by name; of two with one name, the first.
 
     Bytes that are no UTF-8 come out as U+FFFD.
     """
     header = re.compile(rb"^AP %b (\w{1,40}) (\d{1,3}) (\d{1,12})\n" % re.escape(nonce.encode()), re.MULTILINE)
-    found: dict[str, Section] = {}
+    found: dict[str, CommandOutput] = {}
     begin = 0
     while match := header.search(stdout, begin):
         end = match.end() + int(match[3])
         if stdout[end : end + 1] != b"\n":
             break  # cut
         found.setdefault(
-            match[1].decode(), Section(stdout[match.end() : end].decode("utf-8", "replace"), int(match[2]))
+            match[1].decode(), CommandOutput(stdout[match.end() : end].decode("utf-8", "replace"), int(match[2]))
         )
         begin = end
     return found

@@ -21,8 +21,7 @@ from mlip_autopipec.contract import registry
 from mlip_autopipec.contract.elements import SYMBOLS
 from mlip_autopipec.contract.generate import Prototype
 from mlip_autopipec.contract.mistakes import nearest
-from mlip_autopipec.contract.oracle import OracleRules, oracle_code
-from mlip_autopipec.contract.oracle import Wishes as OracleWishes
+from mlip_autopipec.contract.oracle import OracleRules, OracleWishes, oracle_code
 from mlip_autopipec.errors import ConfigurationError
 
 #: Crystals of one element that a site file can name.

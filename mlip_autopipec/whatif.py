@@ -56,7 +56,7 @@ _WORDS_MAX = 500
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-class Fit(Model):
+class ReplayedFit(Model):
     """One fit and what the gate said of it."""
 
     functions: int | None
@@ -74,8 +74,8 @@ class ReplayedCycle(Model):
 
     cycle: int
     labels: int = Field(description="files of labels that it added")
-    journal: Fit | None = Field(description="None: the journal has no fit of this cycle")
-    what_if: Fit | None = Field(description="None: this fit failed")
+    journal: ReplayedFit | None = Field(description="None: the journal has no fit of this cycle")
+    what_if: ReplayedFit | None = Field(description="None: this fit failed")
     failure: str = Field(default="", description="in the work half's words")
 
     @property
@@ -84,7 +84,7 @@ class ReplayedCycle(Model):
         return bool(self.journal and self.what_if and self.journal.sha256 == self.what_if.sha256)
 
 
-class Judged(Model):
+class JudgedFit(Model):
     """How the campaign ends by its rules, and its errors after the last closed cycle."""
 
     verdict: Verdict | None = Field(description="None: by these cycles the campaign goes on")
@@ -99,14 +99,14 @@ class WhatIf(Model):
     campaign: str
     settings: dict[str, str] = Field(description="what was asked for, by key")
     cycles: tuple[ReplayedCycle, ...]
-    journal: Judged
-    what_if: Judged
+    journal: JudgedFit
+    what_if: JudgedFit
     folder: str = Field(default="", description="where the potentials are kept; empty: nowhere")
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Asked:
+class WhatIfQuestion:
     """The site file as it is, and with the changes."""
 
     loaded: LoadedConfig
@@ -127,7 +127,7 @@ class Asked:
         return checked(after, before, f"with what was in force in cycle {state.cycle_index}")
 
 
-def asked_of(loaded: LoadedConfig, changes: Sequence[str]) -> Asked:
+def asked_of(loaded: LoadedConfig, changes: Sequence[str]) -> WhatIfQuestion:
     """The settings of `KEY=VALUE` words, judged as those of a site file.
 
     Raises ConfigurationError, naming the key, the value and what was expected, with the nearest key.
@@ -149,12 +149,12 @@ def asked_of(loaded: LoadedConfig, changes: Sequence[str]) -> Asked:
             raise ConfigurationError(f"--set {change}: {key} is given twice")
         settings[key] = value.strip()
     if not settings:
-        return Asked(loaded, loaded.config, settings)
+        return WhatIfQuestion(loaded, loaded.config, settings)
     changed = load_changed(loaded.path, {tuple(key.split(".")): value for key, value in settings.items()})
-    return Asked(loaded, changed.config, settings)
+    return WhatIfQuestion(loaded, changed.config, settings)
 
 
-async def kept_in(asked: Asked, scratch: Path, folder: Path | None, told: Callable[[str], None]) -> WhatIf:
+async def kept_in(asked: WhatIfQuestion, scratch: Path, folder: Path | None, told: Callable[[str], None]) -> WhatIf:
     """Replay in `scratch`, which is empty; the potentials go to `folder`, if there is to be one.
 
     `told` hears what is going on. Raises OperatorError if `folder` is there already.
@@ -197,7 +197,7 @@ def _notes(replay: "Replay") -> Iterator[str]:
 class Replay:
     """One replay. `folder` is empty, and takes all that the fits read and write."""
 
-    def __init__(self, asked: Asked, folder: Path) -> None:
+    def __init__(self, asked: WhatIfQuestion, folder: Path) -> None:
         self._asked = asked
         self._folder = folder
         self._far = asked.config.site.transport.kind != "local"
@@ -243,7 +243,7 @@ class Replay:
         finally:
             await way.close()
 
-    def judged(self) -> tuple[Judged, Judged]:
+    def judged(self) -> tuple[JudgedFit, JudgedFit]:
         """The journal's end, and what the rules that were asked for say of the replay."""
         journal = None
         if self._state.verdict is not None:
@@ -394,8 +394,8 @@ def _fits(events: Iterable[ev.Event]) -> dict[int, TrainingDigest]:
     return {event.cycle: event.digest for event in ended if isinstance(event.digest, TrainingDigest)}
 
 
-def _fit(digest: TrainingDigest) -> Fit:
-    return Fit(
+def _fit(digest: TrainingDigest) -> ReplayedFit:
+    return ReplayedFit(
         functions=digest.functions,
         cutoff_angstrom=digest.potential.cutoff_angstrom,
         train=digest.train,
@@ -407,9 +407,9 @@ def _fit(digest: TrainingDigest) -> Fit:
     )
 
 
-def _judged(answer: tuple[int, Verdict, str] | None, cycles: Sequence[CycleSummary]) -> Judged:
+def _judged(answer: tuple[int, Verdict, str] | None, cycles: Sequence[CycleSummary]) -> JudgedFit:
     cycle, verdict, reason = answer or (None, None, "")
-    return Judged(verdict=verdict, reason=reason, cycle=cycle, needs=cycles[-1].needs if cycles else ())
+    return JudgedFit(verdict=verdict, reason=reason, cycle=cycle, needs=cycles[-1].needs if cycles else ())
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -444,7 +444,7 @@ def _row(cycle: ReplayedCycle) -> tuple[str, ...]:
     def both(value: str, replayed: str) -> str:
         return f"{value} → {replayed}"
 
-    def shown(fit: Fit | None, kind: str) -> str:
+    def shown(fit: ReplayedFit | None, kind: str) -> str:
         if fit is None:
             return "–"
         values = {
@@ -468,7 +468,7 @@ def _gate_words(cycle: ReplayedCycle) -> str:
     return cycle.what_if.gate_words
 
 
-def _verdict_words(judged: Judged) -> str:
+def _verdict_words(judged: JudgedFit) -> str:
     if judged.verdict is None:
         return "no verdict: by these cycles the campaign goes on"
     return f"{judged.verdict} after cycle {judged.cycle}: {judged.reason}"

@@ -41,7 +41,7 @@ class Rule(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class CampaignProgress:
     """How far a campaign is, as far as the table asks."""
 
     has_labels: bool
@@ -174,7 +174,7 @@ def rule_of(path: KeyPath) -> Rule | None:
     return next((row for row in rows if row is not None), None)
 
 
-def objection(path: KeyPath, progress: Progress) -> str | None:
+def objection(path: KeyPath, progress: CampaignProgress) -> str | None:
     """Why this key may not change now, or None. A key that waits for the next start is none's objection."""
     rule = rule_of(path) or Rule(May.NEVER, "it has no row among the rules of what may change")
     refused = {
@@ -185,13 +185,13 @@ def objection(path: KeyPath, progress: Progress) -> str | None:
     return rule.why if refused else None
 
 
-def waits(path: KeyPath, progress: Progress) -> bool:
+def waits(path: KeyPath, progress: CampaignProgress) -> bool:
     """Whether a running daemon leaves this key to the next one."""
     rule = rule_of(path)
     return rule is not None and rule.may is May.START and not progress.starting
 
 
-def note_of(path: KeyPath, progress: Progress) -> str:
+def note_of(path: KeyPath, progress: CampaignProgress) -> str:
     """What a person should know of a key that has changed; empty if nothing."""
     rule = rule_of(path)
     if rule is not None and rule.may is May.BOOTSTRAP and progress.has_potential:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from mlip_autopipec.config.shape import KEY, KIND, Place, fields_of, is_model, keys, kinds, locate
+from mlip_autopipec.config.shape import KEY, KIND, SourcePlace, fields_of, is_model, keys, kinds, locate
 from mlip_autopipec.contract import registry
 from mlip_autopipec.contract.mistakes import MISSING, KeyPath, Mistake, dotted, nearest, shown
 
@@ -188,7 +188,7 @@ def _primary(errors: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
         yield error
 
 
-def _mistake(error: ErrorDetails, place: Place) -> Mistake:
+def _mistake(error: ErrorDetails, place: SourcePlace) -> Mistake:
     path, kind = place.path, error["type"]
     if kind == "missing" and path and isinstance(path[-1], int):
         return Mistake(path[:-1], shown(error["input"]), f"expected a list of {place.items}")
@@ -206,7 +206,7 @@ def _mistake(error: ErrorDetails, place: Place) -> Mistake:
     return Mistake(path, shown(error["input"]), _expected(error), nearest(error["input"], _words(error)))
 
 
-def _why_not(place: Place, tag: object) -> str:
+def _why_not(place: SourcePlace, tag: object) -> str:
     """Why a code cannot be used that there is; empty if there is none."""
     choice = place.choice
     entry = registry.entries(choice.seam).get(str(tag)) if choice else None
@@ -234,7 +234,7 @@ def _words(error: ErrorDetails) -> Sequence[str]:
     return re.findall(r"'([^']*)'", str(ctx.get("expected") or ctx.get("expected_tags") or ""))
 
 
-def _required(place: Place) -> str:
+def _required(place: SourcePlace) -> str:
     """What a missing key is for: its description, else that of the section that it holds."""
     purpose = (place.field and place.field.description) or ""
     if not purpose and place.members and is_model(place.members[0]):

@@ -24,7 +24,7 @@ _UNIONS = (Union, types.UnionType)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourcePlace:
     """Where one of pydantic's locations is in the file, and what the models say of it."""
 
     path: KeyPath
@@ -35,36 +35,36 @@ class Place:
     choice: OneOf | None = None  # of codes, where one of those stands here
 
 
-def locate(root: type, location: Sequence[str | int]) -> Place:
+def locate(root: type, location: Sequence[str | int]) -> SourcePlace:
     """Walk down the models. Parts that are only in pydantic's location (tags of unions, KEY) have no key."""
-    place = Place((), None, None, (root,))
+    place = SourcePlace((), None, None, (root,))
     for part in location:
         place = _step(place, part)
     return place
 
 
-def _step(place: Place, part: str | int) -> Place:
+def _step(place: SourcePlace, part: str | int) -> SourcePlace:
     if part == KEY or _is_tag_of_one(place, part):
         return place
     if len(place.members) > 1:
-        return Place(place.path, None, place.field, _chosen(place.members, part))
+        return SourcePlace(place.path, None, place.field, _chosen(place.members, part))
     [here] = place.members or (None,)
     path = (*place.path, part)
     if is_model(here):
         field = fields_of(here).get(str(part))
         annotation = field.rebuild_annotation() if field else types.NoneType
-        return Place(path, here, field, _members(annotation), choice=_choice(annotation))
+        return SourcePlace(path, here, field, _members(annotation), choice=_choice(annotation))
     if get_origin(here) is dict:
-        return Place(path, None, None, _members(get_args(here)[1]))
+        return SourcePlace(path, None, None, _members(get_args(here)[1]))
     if get_origin(here) in {tuple, list}:
         items = get_args(here)
         fixed = len(items) if get_origin(here) is tuple and Ellipsis not in items else None
         item = _item(items, part)
-        return Place(path, None, None, _members(item), fixed, _choice(item))
-    return Place(path, None, None, ())
+        return SourcePlace(path, None, None, _members(item), fixed, _choice(item))
+    return SourcePlace(path, None, None, ())
 
 
-def _is_tag_of_one(place: Place, part: str | int) -> bool:
+def _is_tag_of_one(place: SourcePlace, part: str | int) -> bool:
     """Whether this is the tag of a union that has one member: of codes, only one may be installed."""
     if len(place.members) != 1 or not is_model(place.members[0]):
         return False

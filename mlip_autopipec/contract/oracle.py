@@ -40,7 +40,7 @@ class SiteFile:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class OracleWishes:
     """What a person asked of the oracle in a first site file."""
 
     elements: tuple[str, ...]
@@ -91,7 +91,7 @@ class OracleRules(Generic[S, T]):
         del section
         return {}
 
-    def first_section(self, wishes: Wishes) -> str:
+    def first_section(self, wishes: OracleWishes) -> str:
         """The lines of `calculation.oracle` in a first site file, two blanks in. Raises ValueError for no such wish."""
         del wishes
         raise ValueError("there is no first site file with this oracle: write calculation.oracle by hand")
@@ -100,7 +100,7 @@ class OracleRules(Generic[S, T]):
         """The line `calculation: {…}` of site.resources in a first site file; empty where there is none."""
         return "    calculation: {memory: 4 GiB, walltime: 1 h}" if cluster else ""
 
-    def is_quick(self, wishes: Wishes) -> bool:
+    def is_quick(self, wishes: OracleWishes) -> bool:
         """Whether a label costs next to nothing, so that the walks should be short, too."""
         del wishes
         return False

@@ -26,7 +26,7 @@ def functions_max(elements: int) -> int:
 
 
 @value
-class Stage:
+class PacemakerStage:
     """One run of pacemaker."""
 
     kappa: float = field(metadata=about("share of the forces in the loss, energies have the rest", ge=0, le=1))
@@ -43,8 +43,8 @@ class PacemakerSettings:
     densities: Literal[1, 2] = field(
         default=2, metadata=about("of Finnis-Sinclair's embedding; 1 is a linear potential")
     )
-    stages: tuple[Stage, ...] = field(
-        default=(Stage(kappa=0.95, iterations=400), Stage(kappa=0.1, iterations=200)),
+    stages: tuple[PacemakerStage, ...] = field(
+        default=(PacemakerStage(kappa=0.95, iterations=400), PacemakerStage(kappa=0.1, iterations=200)),
         metadata=about("one after the other: forces first, then energies", min_length=1),
     )
     ladder_step: int | None = field(

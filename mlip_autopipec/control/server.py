@@ -83,7 +83,7 @@ class Workflow(Protocol):
         """Hand an event in and wait until it is durable and folded in; False if it was stale and not written."""
 
 
-class Settings(Protocol):
+class SettingsPort(Protocol):
     """What the server needs of who reads the user's files. All raise ConfigurationError for what cannot be taken."""
 
     async def reload(self, by: ev.Actor, reason: str, *, dry_run: bool) -> tuple[bool, tuple[str, ...]]:
@@ -119,7 +119,7 @@ class ControlServer:
         limits: Limits | None = None,
         names: UserNames | None = None,
         files: SiteFiles | None = None,
-        settings: Settings | None = None,
+        settings: SettingsPort | None = None,
     ) -> None:
         self._files = files
         self._reading = asyncio.Lock()
@@ -420,7 +420,7 @@ class ControlServer:
         settings = self._require_settings()
         return await self._taken(settings.set_value(body.key, body.value, actor, body.reason))
 
-    def _require_settings(self) -> Settings:
+    def _require_settings(self) -> SettingsPort:
         if self._settings is None:
             raise Refused(ErrorCode.CONFLICT, "this daemon reads no site file")
         return self._settings

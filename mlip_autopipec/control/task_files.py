@@ -16,7 +16,7 @@ from pydantic import AwareDatetime, Field
 
 from mlip_autopipec.data_models.base import Model, Phase
 from mlip_autopipec.errors import FileUnusable, OperatorError, TransientError
-from mlip_autopipec.framing import SHELL, TELL, Nonce, Section, scripted, sections
+from mlip_autopipec.framing import SHELL, TELL, CommandOutput, Nonce, scripted, sections
 from mlip_autopipec.ports import Transport
 
 #: A call brings no more of a file.
@@ -57,7 +57,7 @@ _OF_CODES = re.compile(r"pw\.\d+\.out|log\.lammps|pacemaker\.out")
 _OF_TASKS = re.compile(r"log\.txt|job-.*\.out")
 
 
-class SiteFile(Model):
+class TaskOutput(Model):
     """A file in a task's folder."""
 
     name: str = Field(description="relative to the task's folder, such as run-1/log.lammps")
@@ -72,7 +72,7 @@ class TaskListing(Model):
     task: str
     folder: str = Field(description="relative to the site's root")
     live: bool = Field(description="whether an attempt may still write there")
-    files: tuple[SiteFile, ...] = Field(description="by name")
+    files: tuple[TaskOutput, ...] = Field(description="by name")
     more: bool = Field(default=False, description="whether there are more than are named here")
 
 
@@ -151,7 +151,7 @@ class SiteFiles:
             text=text,
         )
 
-    async def _asked(self, script: str, *words: str) -> dict[str, Section]:
+    async def _asked(self, script: str, *words: str) -> dict[str, CommandOutput]:
         nonce = self._nonce()
         done = await self._transport.run((*SHELL, *words), stdin=scripted(nonce, script), timeout_s=_TIMEOUT_S)
         return sections(nonce, done.stdout)
@@ -180,21 +180,21 @@ def _folder(task: str) -> str:
     return folder
 
 
-def _decoded(section: Section) -> bytes:
+def _decoded(section: CommandOutput) -> bytes:
     try:
         return base64.b64decode(section.text.strip(), validate=True)
     except ValueError as error:
         raise TransientError(f"the site's answer cannot be read: {error}") from error
 
 
-def _site_file(entry: bytes) -> SiteFile | None:
+def _site_file(entry: bytes) -> TaskOutput | None:
     """None for a name that is no text."""
     size, _, rest = entry.partition(b" ")
     changed, _, name = rest.partition(b" ")
     try:
         text = name.decode()
         at = datetime.fromtimestamp(float(changed), UTC)
-        return SiteFile(name=text, size=int(size), changed_at=at) if text.isprintable() else None
+        return TaskOutput(name=text, size=int(size), changed_at=at) if text.isprintable() else None
     except (ValueError, OverflowError, OSError):
         return None
 
@@ -211,7 +211,7 @@ def _whole_letters(content: bytes) -> bytes:
     return content
 
 
-def main_output(files: Sequence[SiteFile]) -> SiteFile | None:
+def main_output(files: Sequence[TaskOutput]) -> TaskOutput | None:
     """What a person would look at first: the newest output of a code, else of what has run it."""
     for kind in (_OF_CODES, _OF_TASKS):
         found = [file for file in files if kind.fullmatch(PurePosixPath(file.name).name) and file.size]
@@ -220,7 +220,7 @@ def main_output(files: Sequence[SiteFile]) -> SiteFile | None:
     return None
 
 
-def file_named(listing: TaskListing, name: str | None) -> SiteFile:
+def file_named(listing: TaskListing, name: str | None) -> TaskOutput:
     """The file that is meant: by its name, or by the last part of it in the newest run.
 
     Raises NoSuchFile, naming the nearest and what there is.

@@ -10,7 +10,7 @@ from mlip_autopipec.data_models import events as ev
 
 
 @dataclass
-class Ending:
+class DaemonEnding:
     """Why the daemon is to end; set once."""
 
     asked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -24,7 +24,7 @@ class Ending:
 
 
 @contextlib.contextmanager
-def signals(ending: Ending, hung_up: asyncio.Event | None = None) -> Iterator[None]:
+def signals(ending: DaemonEnding, hung_up: asyncio.Event | None = None) -> Iterator[None]:
     """The first SIGTERM or SIGINT asks for a good end; a second one has its usual effect. SIGHUP sets `hung_up`."""
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGTERM, signal.SIGINT)

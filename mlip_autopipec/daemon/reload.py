@@ -33,7 +33,7 @@ from mlip_autopipec.ports import Clock
 from mlip_autopipec.preview import preview
 
 
-class Workflow(Protocol):
+class ReloadedWorkflow(Protocol):
     """What is needed of WorkflowManager."""
 
     @property
@@ -48,7 +48,7 @@ class SettingsReader:
     """Takes the site file again while the campaign goes on. One call at a time."""
 
     def __init__(
-        self, path: Path, workflow: Workflow, clock: Clock, bring: Callable[[Mapping[Path, Supply]], None]
+        self, path: Path, workflow: ReloadedWorkflow, clock: Clock, bring: Callable[[Mapping[Path, Supply]], None]
     ) -> None:
         """`bring` is told the files that the settings name before these are in force."""
         self._path = path

@@ -37,7 +37,7 @@ from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.control.server import ControlServer
 from mlip_autopipec.control.task_files import SiteFiles
 from mlip_autopipec.daemon.added import kept
-from mlip_autopipec.daemon.ending import Ending, signals
+from mlip_autopipec.daemon.ending import DaemonEnding, signals
 from mlip_autopipec.daemon.notify import SystemdNotifier, status_words
 from mlip_autopipec.daemon.reload import SettingsReader, change_at_start, configuration
 from mlip_autopipec.daemon.reporter import LAST_REPORT_TIMEOUT_S, VERDICT_FETCH_TIMEOUT_S, Reporter
@@ -330,7 +330,7 @@ class _Daemon:
         )
         self._logger = logger
         self._awaits_first_label = state.cycle_index == 0 and state.current_phase in {None, Phase.GENERATION}
-        ending = Ending()
+        ending = DaemonEnding()
         reader = ProgressReader(self._site.way.transport, self._clock, self._config.site.poll_interval)
         progress = ConsoleProgress(
             sys.stdout, interactive=sys.stdout.isatty(), clock=self._clock, running=reader.current
@@ -398,7 +398,7 @@ class _Daemon:
         server: ControlServer,
         reporter: Reporter,
         reader: ProgressReader,
-        ending: Ending,
+        ending: DaemonEnding,
         logger: FilteringBoundLogger,
         settings: SettingsReader,
     ) -> AsyncIterator[None]:

@@ -340,7 +340,7 @@ class FitTried(Model):
     force_mev_per_angstrom: float = Field(ge=0, description="on the test set")
 
 
-class FitSettings(Model):
+class FittedSettings(Model):
     """What decides a linear fit."""
 
     cutoff_angstrom: float = Field(gt=0)
@@ -356,7 +356,7 @@ class FitTrial(Model):
     """Settings that were tried, with their errors in cross-validation over trajectories."""
 
     why: Literal["cutoff", "functions", "weights", "evidence"] = Field(description="what the trial was to decide")
-    settings: FitSettings
+    settings: FittedSettings
     energy_mev_per_atom: float = Field(ge=0)
     energy_mae_mev_per_atom: float = Field(ge=0, description="mean absolute error; what is compared")
     force_mev_per_angstrom: float = Field(ge=0)
@@ -379,7 +379,7 @@ class FitChoice(Model):
 class FitReport(Model):
     """The fit that became the potential."""
 
-    settings: FitSettings
+    settings: FittedSettings
     choice: FitChoice | None = Field(default=None, description="None: the site file pins every setting")
     cost_us: float | None = Field(default=None, ge=0, description="µs per atom and step on one core, measured")
     condition: float = Field(ge=0, description="of the scaled normal equations")

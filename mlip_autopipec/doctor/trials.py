@@ -13,7 +13,7 @@ from mlip_autopipec.orchestration.first_labels import CellLabel, figures
 from mlip_autopipec.telling.words import count, duration
 
 
-class Trial(Model):
+class OracleTrialResult(Model):
     """One label to try, as the work half plans it."""
 
     kind: str = Field(description="what is varied; `as asked` where nothing is")
@@ -38,12 +38,12 @@ class TrialLabel(Model):
     wall_s: float
 
 
-Tried = tuple[Trial, TrialLabel]
+Tried = tuple[OracleTrialResult, TrialLabel]
 #: The kind of a trial with the settings of the site file.
 _AS_ASKED = "as asked"
 
 
-def announced(trials: Sequence[Trial], where: str) -> str:
+def announced(trials: Sequence[OracleTrialResult], where: str) -> str:
     """What it will cost, before anything runs."""
     sizes = sorted({trial.n_atoms for trial in trials})
     atoms = " and ".join(map(str, sizes))
@@ -54,7 +54,7 @@ def announced(trials: Sequence[Trial], where: str) -> str:
     )
 
 
-def estimated(trials: Sequence[Trial], first: TrialLabel) -> str:
+def estimated(trials: Sequence[OracleTrialResult], first: TrialLabel) -> str:
     """How long the rest takes, by the first."""
     rest_s = sum(trial.cost for trial in trials[1:]) * first.wall_s
     return f"the first took {duration(first.wall_s)}: about {duration(rest_s)} for the other {len(trials) - 1}"
@@ -139,6 +139,6 @@ def _as_label(one: Tried) -> CellLabel:
     return CellLabel(trial.about, label.energy_ev, label.n_atoms, numbers)
 
 
-def read_trials(content: Sequence[Mapping[str, Any]]) -> tuple[Trial, ...]:
+def read_trials(content: Sequence[Mapping[str, Any]]) -> tuple[OracleTrialResult, ...]:
     """What the work half plans, checked."""
-    return tuple(Trial.model_validate(one) for one in content)
+    return tuple(OracleTrialResult.model_validate(one) for one in content)

@@ -13,7 +13,7 @@ _ROLE = re.compile(r'(?<!\S)role="?([^"\s]+)')
 
 
 @dataclass(frozen=True)
-class Frame:
+class ExportedFrame:
     """One label as text."""
 
     text: str
@@ -21,7 +21,7 @@ class Frame:
     atoms: int
 
 
-def frames(content: bytes, path: str, cycle: int, redact: Callable[[str], str]) -> Iterator[Frame]:
+def frames(content: bytes, path: str, cycle: int, redact: Callable[[str], str]) -> Iterator[ExportedFrame]:
     """Every frame of a file. Raises OperatorError, naming file and frame, for what is no extended XYZ."""
     lines = content.decode("utf-8").splitlines()
     at = number = 0
@@ -34,5 +34,5 @@ def frames(content: bytes, path: str, cycle: int, redact: Callable[[str], str]) 
         comment = lines[at + 1]
         role = _ROLE.search(comment)
         text = "\n".join((count, f"{redact(comment)} cycle={cycle}", *atoms, ""))
-        yield Frame(text, role[1] if role else "", int(count))
+        yield ExportedFrame(text, role[1] if role else "", int(count))
         at += 2 + int(count)

@@ -32,7 +32,7 @@ from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.text import answer_in, first_lines
 from mlip_autopipec.errors import AutopipecError, OperatorError
 from mlip_autopipec.export import citations, texts
-from mlip_autopipec.export.labels import Frame, frames
+from mlip_autopipec.export.labels import ExportedFrame, frames
 from mlip_autopipec.export.manifest import (
     MANIFEST,
     SUMS,
@@ -218,9 +218,9 @@ class _Export:
         fits = outcome.metrics.fits if outcome and isinstance(outcome.metrics, TrainMetrics) else ()
         return "none: it was given" if fits and fits[0].start == "given" else name_of(self._config.training.trainer)
 
-    async def _labels(self, transport: Transport) -> tuple[Frame, ...]:
+    async def _labels(self, transport: Transport) -> tuple[ExportedFrame, ...]:
         """In the order in which they joined the data set; those that no fit has read yet come last."""
-        found: list[Frame] = []
+        found: list[ExportedFrame] = []
         for cycle, file in _label_files(self._gathered):
             content = await _content(transport, file)
             found += frames(content, file.path, cycle, self._redaction.text)
@@ -254,7 +254,7 @@ class _Export:
         shipped = {entry.distribution: version(entry.distribution) for entry in outside(self._config)}
         return {**{str(name): str(number) for name, number in answer.items()}, **shipped}, ""
 
-    def _examples(self, labels: Sequence[Frame]) -> None:
+    def _examples(self, labels: Sequence[ExportedFrame]) -> None:
         offered = [frame for frame in labels if frame.role in {"train", "test"}]
         small = [frame for frame in offered if frame.atoms <= _START_ATOMS_MAX]
         start = max(small, key=lambda frame: frame.atoms) if small else min(offered, key=lambda frame: frame.atoms)
@@ -275,7 +275,7 @@ class _Export:
         self._write("settings.yaml", yaml_of(settings))
         self._write("citations.bib", citations.bibtex(self._config, VERSION))
 
-    def _manifest(self, labels: Sequence[Frame], codes: dict[str, str], unknown: str) -> Manifest:
+    def _manifest(self, labels: Sequence[ExportedFrame], codes: dict[str, str], unknown: str) -> Manifest:
         state, potential, created = self._gathered.state, self._gathered.potential, self._gathered.created
         fit = _fit_of(self._gathered)
         told = [event for _, event in self._gathered.events if isinstance(event, ev.CampaignCreated | ev.DaemonStarted)]
@@ -378,7 +378,7 @@ async def _content(transport: Transport, file: FileRef) -> bytes:
     return content
 
 
-def _start_of(frame: Frame, elements: Sequence[str]) -> dict[str, Any]:
+def _start_of(frame: ExportedFrame, elements: Sequence[str]) -> dict[str, Any]:
     """A label as LAMMPS reads it, by the work half in a process of its own: physics stays out of this one."""
     asked = json.dumps({"frame": frame.text, "elements": elements})
     command = [sys.executable, "-m", "mlip_autopipec.work", "examine", "start"]

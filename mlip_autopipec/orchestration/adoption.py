@@ -47,7 +47,7 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class SetAgreement:
     """What came of the check: `refusal` is empty where the set may be trained on."""
 
     refusal: str
@@ -78,23 +78,23 @@ def refusal(state: WorkflowState, section: DatasetSection | None) -> str:
     return agreement(state, section).refusal
 
 
-def agreement(state: WorkflowState, section: DatasetSection) -> Agreement:
+def agreement(state: WorkflowState, section: DatasetSection) -> SetAgreement:
     """What the oracle says of the set, once its check is over."""
     records = check_tasks(state)
     checked = list(_checked(records))
     if not checked:
         last = next((record.failures[-1].message for record in records.values() if record.failures), "no reason")
-        return Agreement(
+        return SetAgreement(
             f"the oracle labelled none of the {len(records)} frames of the data set that were to show whether it agrees"
             f" with them: {last}. None of its labels is trained on. {_ONWARD}"
         )
     offsets = _offsets(checked) if section.offsets == "fit" else {}
     wrong = [*_energies(checked, section, offsets), *_forces(checked, section), *_stresses(checked, section)]
     if wrong:
-        return Agreement(
+        return SetAgreement(
             f"the data set disagrees with the oracle: {'; '.join(wrong)}. None of it is trained on. {_ONWARD}"
         )
-    return Agreement("", offsets, _words(checked, offsets))
+    return SetAgreement("", offsets, _words(checked, offsets))
 
 
 _ONWARD = (

@@ -15,8 +15,8 @@ from typing import cast
 from pydantic import JsonValue
 
 from mlip_autopipec.config.changes import (
+    CampaignProgress,
     Difference,
-    Progress,
     Settings,
     asks_for_more,
     checked,
@@ -103,12 +103,12 @@ def _shown(value: JsonValue) -> str:
     return "nothing" if value is None else clipped(value if isinstance(value, str) else json.dumps(value))
 
 
-def progress_of(state: WorkflowState, *, starting: bool) -> Progress:
+def progress_of(state: WorkflowState, *, starting: bool) -> CampaignProgress:
     """How far the campaign is, as far as changes ask."""
     calculations = (record.task.phase is Phase.CALCULATION for record in state.tasks.values())
     planned = state.current_phase is Phase.CALCULATION or Phase.CALCULATION in state.digests
     labels = bool(state.datasets or state.cycles or state.quarantine) or planned or any(calculations)
-    return Progress(has_labels=labels, has_potential=state.potential is not None, starting=starting)
+    return CampaignProgress(has_labels=labels, has_potential=state.potential is not None, starting=starting)
 
 
 def change_to(state: WorkflowState, config: WorkflowConfig, *, starting: bool) -> Change | None:
@@ -209,7 +209,7 @@ def change_by_hand(state: WorkflowState, key: str, value: JsonValue) -> Change |
     return Change(state.settings, overrides, tuple(_change(each) for each in found), more=more)
 
 
-def _require_free(path: KeyPath, progress: Progress) -> None:
+def _require_free(path: KeyPath, progress: CampaignProgress) -> None:
     """Raise ConfigurationError for a key that there is not, or that a running campaign cannot change."""
     if rule_of(path) is None:
         raise ConfigurationError(f"{dotted(path)}: no such key{_meant(dotted(path))}")

@@ -28,7 +28,7 @@ _WORSE_FACTOR = 2.0
 
 
 @dataclass(frozen=True)
-class Answer:
+class GateAnswer:
     """What the gate says."""
 
     verdict: Verdict
@@ -41,7 +41,7 @@ class Answer:
         return self.verdict != "fail"
 
 
-def gate(metrics: TrainMetrics, training: TrainingSection) -> Answer:
+def gate(metrics: TrainMetrics, training: TrainingSection) -> GateAnswer:
     """The verdict on a new potential, and why."""
     rules = (
         *_error_rules(metrics, training),
@@ -51,13 +51,13 @@ def gate(metrics: TrainMetrics, training: TrainingSection) -> Answer:
     worse = [rule for rule in rules if rule.answer == "worse"]
     broken = [rule for rule in rules if rule.answer == "broken"]
     if worse:
-        return Answer("fail", rules, "; ".join([*map(_told, worse[:_ORIGINS_NAMED_MAX]), *_needed(metrics)]))
+        return GateAnswer("fail", rules, "; ".join([*map(_told, worse[:_ORIGINS_NAMED_MAX]), *_needed(metrics)]))
     words = _progress(metrics)
     if broken:
         told = "; ".join(map(_told, broken[:_ORIGINS_NAMED_MAX]))
         more = f"; and {len(broken) - _ORIGINS_NAMED_MAX} more" if len(broken) > _ORIGINS_NAMED_MAX else ""
-        return Answer("conditional", rules, "; ".join([f"{words}, though {told}{more}", *_needed(metrics)]))
-    return Answer("pass", rules, words)
+        return GateAnswer("conditional", rules, "; ".join([f"{words}, though {told}{more}", *_needed(metrics)]))
+    return GateAnswer("pass", rules, words)
 
 
 def _progress(metrics: TrainMetrics) -> str:

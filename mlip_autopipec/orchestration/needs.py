@@ -52,7 +52,7 @@ _UNITS: Mapping[Quantity, str] = {"force": "meV/Å", "energy": "meV/atom", "stre
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedNeed:
     """One error of one condition beside its need, all in `unit`."""
 
     condition: str
@@ -108,7 +108,7 @@ class Judged:
 class Shortcoming:
     """Why a campaign that is quiet has not converged."""
 
-    judged: tuple[Judged, ...] = ()  # needs that are not met
+    judged: tuple[JudgedNeed, ...] = ()  # needs that are not met
     unmeasured: tuple[str, ...] = ()  # conditions with no audit frame compared
     gate: str = ""  # what the gate had to say against the current potential
 
@@ -117,7 +117,7 @@ class Shortcoming:
         return bool(self.judged or self.unmeasured or self.gate)
 
     @property
-    def wrong(self) -> tuple[Judged, ...]:
+    def wrong(self) -> tuple[JudgedNeed, ...]:
         """Those that more audits would not help."""
         return tuple(each for each in self.judged if each.wrong)
 
@@ -149,7 +149,7 @@ class Shortcoming:
         return "; ".join(parts)
 
 
-class Basis(Model):
+class PinnedBasis(Model):
     """What the site file pins of the basis; None is chosen by the fit."""
 
     functions: int | None = Field(default=None, description="for each element")
@@ -180,7 +180,7 @@ def _number(value: object) -> float | None:
     return value if isinstance(value, int | float) else None
 
 
-def judge(errors: ConditionErrors, needs: NeedsSection) -> Iterator[Judged]:
+def judge(errors: ConditionErrors, needs: NeedsSection) -> Iterator[JudgedNeed]:
     """Every error of a condition that something is asked of, beside its need."""
     force = _need((needs.force_mev_per_angstrom, needs.force_part), errors.force_spread_mev_per_angstrom, FORCE_NEED)
     energy = _need((needs.energy_mev_per_atom, needs.energy_part), errors.energy_spread_mev_per_atom, ENERGY_NEED)
@@ -197,7 +197,7 @@ def judge(errors: ConditionErrors, needs: NeedsSection) -> Iterator[Judged]:
         found.append(("stress", errors.stress_gpa, stress_bound, stress, None))
     for quantity, error, bound, need, train in found:
         if error is not None and need is not None:
-            yield Judged(errors.condition, quantity, n, error, bound, need, train, needs.audits_min)
+            yield JudgedNeed(errors.condition, quantity, n, error, bound, need, train, needs.audits_min)
 
 
 def _need(
@@ -282,7 +282,7 @@ def _missing(errors: ConditionErrors | None, needs: NeedsSection) -> int:
     return min(_AUDITS_MORE, AUDITS_MAX - errors.frames)
 
 
-def remedy_of(cycles: Sequence[CycleSummary], rules: ConvergenceSection, basis: Basis) -> Remedy | None:
+def remedy_of(cycles: Sequence[CycleSummary], rules: ConvergenceSection, basis: PinnedBasis) -> Remedy | None:
     """What the last closed cycle calls for: None unless it was quiet and its potential is not right."""
     if not cycles or not cycles[-1].quiet:
         return None
@@ -303,7 +303,7 @@ def remedy_of(cycles: Sequence[CycleSummary], rules: ConvergenceSection, basis: 
 
 
 def _pinned(
-    cycles: Sequence[CycleSummary], basis: Basis, lack: Shortcoming, conditions: tuple[str, ...], why: str
+    cycles: Sequence[CycleSummary], basis: PinnedBasis, lack: Shortcoming, conditions: tuple[str, ...], why: str
 ) -> Remedy:
     """The cutoff that errs least, if that is free; else words alone."""
     if basis.cutoff_angstrom is None and not at_any_cost(cycles):
@@ -317,7 +317,7 @@ def _pinned(
 
 
 def _larger(
-    cycles: Sequence[CycleSummary], basis: Basis, lack: Shortcoming, conditions: tuple[str, ...], why: str
+    cycles: Sequence[CycleSummary], basis: PinnedBasis, lack: Shortcoming, conditions: tuple[str, ...], why: str
 ) -> Remedy:
     """More functions, as long as the fit takes them and the basis has them; then the cutoff that errs least."""
     before = max(cycle.functions or 0 for cycle in cycles) / basis.elements
@@ -358,7 +358,7 @@ def _labels(lack: Shortcoming, conditions: tuple[str, ...], why: str) -> Remedy:
     )
 
 
-def _beside(one: Judged) -> str:
+def _beside(one: JudgedNeed) -> str:
     """How the errors on training frames compare, in words."""
     if one.train is None:
         return f"no training frame is from {one.condition}"

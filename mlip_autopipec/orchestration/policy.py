@@ -11,7 +11,7 @@ from mlip_autopipec.config.schemas.phases import ConvergenceSection, FirstLabels
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import Model, Phase, Place
 from mlip_autopipec.data_models.task import Resources
-from mlip_autopipec.orchestration.needs import Basis
+from mlip_autopipec.orchestration.needs import PinnedBasis
 
 
 class Policy(Model):
@@ -25,7 +25,7 @@ class Policy(Model):
     round_deadline: timedelta | None = Field(
         default=None, description="from the begin of a round; None: no end by time"
     )
-    basis: Basis = Field(default=Basis(), description="what the site file pins of the basis")
+    basis: PinnedBasis = Field(default=PinnedBasis(), description="what the site file pins of the basis")
     first_labels: FirstLabelsSection = FirstLabelsSection()
     dataset: DatasetSection | None = Field(default=None, description="how far the user's labels may differ")
     resources: Mapping[Phase, Resources] = Field(default_factory=dict, description="of a first attempt, today")
@@ -40,7 +40,7 @@ class Policy(Model):
             bounds["batch_tasks_max"] = of_batch
         return cls(
             convergence=config.convergence,
-            basis=Basis.of(config),
+            basis=PinnedBasis.of(config),
             first_labels=config.calculation.first_labels,
             dataset=config.dataset,
             grace=timedelta(seconds=config.site.grace),

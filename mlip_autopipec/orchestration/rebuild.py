@@ -114,13 +114,13 @@ def rebuild(
     Each is dated with the last outcome before it, and with `created.at` before the first. Raises OperatorError if the
     relics contradict the site file.
     """
-    walk = _Walk(state, relics, phases, policy, created)
+    walk = _Rebuild(state, relics, phases, policy, created)
     while (event := walk.next_event()) is not None:
         walk.state = evolve(walk.state, event)
         yield event
 
 
-class _Walk:
+class _Rebuild:
     """The core, walked along the relics."""
 
     def __init__(

@@ -24,7 +24,7 @@ from mlip_autopipec.report.canvas import (
 )
 from mlip_autopipec.report.durations import PhaseTime
 from mlip_autopipec.report.parity import Pairs, Parity
-from mlip_autopipec.report.projections import Fit, LabelOrigin, on_last_test_set
+from mlip_autopipec.report.projections import LabelOrigin, LineFit, on_last_test_set
 from mlip_autopipec.telling.words import figures3
 
 _MANY_DECADES = 300  # a logarithmic axis that spans more is labelled at powers of ten only
@@ -60,7 +60,7 @@ _ORIGINS: Mapping[tuple[str, Role], tuple[str, str]] = {
 # --- learning curves ---------------------------------------------------------------------------------------------
 
 
-def learning_curves(fits: Sequence[Fit]) -> Drawing:
+def learning_curves(fits: Sequence[LineFit]) -> Drawing:
     """Errors of force and energy against training labels; at least one fit."""
 
     def draw(figure: Figure) -> None:
@@ -72,7 +72,7 @@ def learning_curves(fits: Sequence[Fit]) -> Drawing:
     return draw
 
 
-def _learning(axes: Any, fits: Sequence[Fit], title: str, unit: str, pick: Callable[[Errors], float]) -> None:
+def _learning(axes: Any, fits: Sequence[LineFit], title: str, unit: str, pick: Callable[[Errors], float]) -> None:
     train = [max(pick(fit.train), _ERROR_FLOOR) for fit in fits]
     axes.plot(
         [fit.labels_train for fit in fits], train, color=GREY, linestyle=(0, (4, 2)), linewidth=1.2, label=_TRAINING
@@ -186,7 +186,7 @@ def _time_unit(longest_s: float) -> tuple[float, str]:
 # --- parity ------------------------------------------------------------------------------------------------------
 
 
-def parity_panels(columns: Sequence[tuple[str, Parity, Fit]]) -> Drawing:
+def parity_panels(columns: Sequence[tuple[str, Parity, LineFit]]) -> Drawing:
     """Prediction against label: energies of each potential, then forces; below them the residuals, on their own scale.
 
     Each quantity has the same limits throughout. The errors written into the panels are those of the fit, over all

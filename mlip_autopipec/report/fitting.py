@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.outcome import FitReport, FitSettings, GroupErrors, TrainMetrics
+from mlip_autopipec.data_models.outcome import FitReport, FittedSettings, GroupErrors, TrainMetrics
 from mlip_autopipec.report.blocks import figure, quiet
 from mlip_autopipec.report.canvas import BLUE, GREY, MUTED, VERMILLION, Drawing, plain_log
 from mlip_autopipec.report.markup import element, table
@@ -76,7 +76,7 @@ def _made_of(metrics: TrainMetrics) -> str:
     return element("p", words)
 
 
-def _settings(one: FitSettings) -> str:
+def _settings(one: FittedSettings) -> str:
     return (
         f"Cutoff {one.cutoff_angstrom:g} Å; weights of energy, force and stress {one.energy_weight:g},"
         f" {one.force_weight:g} and {one.stress_weight:g}; penalty {one.ridge:.0e}, smoothness {one.smoothness:g}"

@@ -14,7 +14,7 @@ from mlip_autopipec.data_models.task import Task
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class LineFit:
     """One point of the learning curve."""
 
     cycle: int
@@ -88,7 +88,7 @@ class Potentials:
         return tuple(dict.fromkeys((*self.promoted[:1], *self.promoted[-1:])))
 
 
-def on_last_test_set(fits: Sequence[Fit]) -> tuple[tuple[Fit, Errors], ...]:
+def on_last_test_set(fits: Sequence[LineFit]) -> tuple[tuple[LineFit, Errors], ...]:
     """The fits whose potentials were measured on the last fit's test set, each with those errors; at least the last.
 
     Errors of different cycles are on different test sets, for the set grows with what MD meets. Only these compare.
@@ -98,7 +98,7 @@ def on_last_test_set(fits: Sequence[Fit]) -> tuple[tuple[Fit, Errors], ...]:
     return (*((fit, past[fit.cycle]) for fit in fits[:-1] if fit.cycle in past), (last, last.test))
 
 
-def learning_curve(events: Iterable[ev.Event]) -> tuple[Fit, ...]:
+def learning_curve(events: Iterable[ev.Event]) -> tuple[LineFit, ...]:
     """One point per fit, promoted or not."""
     labels: Counter[Role] = Counter()
     fits = []
@@ -108,7 +108,7 @@ def learning_curve(events: Iterable[ev.Event]) -> tuple[Fit, ...]:
                 labels.update(label.role for label in digest.labels)
             case ev.PhaseEnded(digest=TrainingDigest() as digest):
                 fits.append(
-                    Fit(
+                    LineFit(
                         cycle=event.cycle,
                         labels_train=labels[Role.TRAIN],
                         labels_test=labels[Role.TEST],

@@ -17,10 +17,10 @@ from mlip_autopipec.report.overview import Overview
 from mlip_autopipec.report.parity import Parity, read_parity
 from mlip_autopipec.report.projections import (
     Attempts,
-    Fit,
     GammaHistogram,
     LabelOrigin,
     LadderRung,
+    LineFit,
     Potentials,
     WalkerTrace,
     on_last_test_set,
@@ -38,7 +38,9 @@ _HEADLINES = {
 _GAMMA_SHARE_MAX = 0.1
 
 
-def headline(about: Overview, fits: Sequence[Fit], cycles: Sequence[CycleSummary], times: Sequence[PhaseTime]) -> str:
+def headline(
+    about: Overview, fits: Sequence[LineFit], cycles: Sequence[CycleSummary], times: Sequence[PhaseTime]
+) -> str:
     """The verdict, its reason, and the numbers to remember."""
     if about.verdict is None:
         state = "Paused" if about.paused else "Under way"
@@ -57,7 +59,7 @@ def headline(about: Overview, fits: Sequence[Fit], cycles: Sequence[CycleSummary
 
 
 def _numbers(
-    about: Overview, fits: Sequence[Fit], cycles: Sequence[CycleSummary], times: Sequence[PhaseTime]
+    about: Overview, fits: Sequence[LineFit], cycles: Sequence[CycleSummary], times: Sequence[PhaseTime]
 ) -> Iterable[tuple[str, str, str]]:
     test = about.potential.test if about.potential else None
     yield "Test force error", _force(test) if test else "–", "meV/Å"
@@ -70,7 +72,7 @@ def _numbers(
     yield "CPU time of tasks", duration(sum(time.task_cpu_s for time in times)), ""
 
 
-def learning(fits: Sequence[Fit]) -> str:
+def learning(fits: Sequence[LineFit]) -> str:
     """Errors against labels."""
     if not fits:
         return quiet("No potential has been fitted yet.")
@@ -270,12 +272,12 @@ def lessons(cycles: Sequence[CycleSummary]) -> str:
     return element("p", words) + details("What labels taught", table(head, rows[-ROWS_MAX:]), len(rows))
 
 
-def parity(found: Potentials, fits: Sequence[Fit], root: Path) -> str:
+def parity(found: Potentials, fits: Sequence[LineFit], root: Path) -> str:
     """Prediction against label, of the first and the current potential."""
     by_cycle = {fit.cycle: fit for fit in fits}
     if not found.shown:
         return quiet("No potential has been promoted yet.")
-    columns: list[tuple[str, Parity, Fit]] = []
+    columns: list[tuple[str, Parity, LineFit]] = []
     missing = []
     for cycle in found.shown:
         file = found.parity.get(cycle)

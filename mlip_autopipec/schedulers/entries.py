@@ -4,7 +4,7 @@ from mlip_autopipec.schedulers.seam import SchedulerCode
 
 _SECTIONS = "mlip_autopipec.config.schemas.schedulers"
 
-LOCAL = SchedulerCode(package=__package__, settings=f"{_SECTIONS}:LocalScheduler", make=".local:make")
+LOCAL = SchedulerCode(package=__package__, settings=f"{_SECTIONS}:LocalQueue", make=".local:make")
 SLURM = SchedulerCode(
     package=__package__,
     settings=f"{_SECTIONS}:SlurmQueue",

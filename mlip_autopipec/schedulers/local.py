@@ -16,7 +16,7 @@ from mlip_autopipec.data_models.text import answer_in, first_lines
 from mlip_autopipec.errors import TransientError
 from mlip_autopipec.ports import Accepted, PostMortem, Rejected, Transport, Unclear, Void
 from mlip_autopipec.ports import Answer as SubmitAnswer
-from mlip_autopipec.schedulers.local_text import Answer, read_answer
+from mlip_autopipec.schedulers.local_text import RunnerAnswer, read_answer
 from mlip_autopipec.schedulers.seam import Surroundings
 
 _TIMEOUT_S = 60.0
@@ -98,7 +98,7 @@ class LocalScheduler:
             ],
         }
 
-    async def _ask(self, verb: str, question: Mapping[str, Any], prologue: Sequence[str] = ()) -> Answer:
+    async def _ask(self, verb: str, question: Mapping[str, Any], prologue: Sequence[str] = ()) -> RunnerAnswer:
         """The queue's answer. Raises TransientError if there is none: whether it has done anything is not known."""
         command = [self._python, f"{self._root}/{self._payload}", "queue", "--root", self._root, verb]
         if prologue:
@@ -138,7 +138,7 @@ def runners(site: Surroundings, cores: int | None) -> LocalScheduler:
     )
 
 
-def _accepted(said: Answer) -> Accepted | Unclear:
+def _accepted(said: RunnerAnswer) -> Accepted | Unclear:
     return Accepted(said.accepted) if said.accepted is not None else Unclear(said.unclear or "the queue did not say")
 
 

@@ -12,7 +12,7 @@ from mlip_autopipec.errors import TransientError
 from mlip_autopipec.ports import PostMortem
 
 
-class Answer(BaseModel):
+class RunnerAnswer(BaseModel):
     """One answer of the work half's `queue` command; what is not said is None."""
 
     model_config = ConfigDict(frozen=True)
@@ -36,10 +36,10 @@ class Answer(BaseModel):
             return PostMortem(Reason.LOST, f"it ended for a reason that is not known, {self.reason!r}: {self.message}")
 
 
-def read_answer(said: Mapping[str, Any]) -> Answer:
+def read_answer(said: Mapping[str, Any]) -> RunnerAnswer:
     """Raises TransientError, with what is wrong, for an answer that is none of ours."""
     try:
-        return Answer.model_validate(said)
+        return RunnerAnswer.model_validate(said)
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         where = ".".join(map(str, first["loc"]))

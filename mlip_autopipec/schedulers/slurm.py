@@ -176,7 +176,7 @@ class SlurmScheduler:
     async def _hand_over(self, batch: Batch, *, after: str) -> "_Report":
         return _Report.read(await self._ask(script.SUBMIT, _folder(batch), after, str(_TURNS)))
 
-    async def _look_up(self, batch: Batch, said: text.Answer) -> Accepted | Void | Unclear:
+    async def _look_up(self, batch: Batch, said: text.FramedAnswer) -> Accepted | Void | Unclear:
         """By name, where no answer of sbatch is left; that nothing is found counts only once it has stayed so."""
         timeout_s = text.message_timeout_s(said.whole("config") or "")
         self._quiet = max(self._quiet, timedelta(seconds=2 * (timeout_s or 0)))
@@ -207,7 +207,7 @@ class SlurmScheduler:
         now = self._clock.now()
         return now < self._forgotten_since.setdefault(key, now) + RUNAWAY
 
-    async def _ask(self, command: str, *words: str) -> text.Answer:
+    async def _ask(self, command: str, *words: str) -> text.FramedAnswer:
         """Run one of the scripts. Raises TransientError if the shell could not do its work."""
         nonce = self._nonce()
         stdin = framing.scripted(nonce, command)
@@ -228,7 +228,7 @@ class _Report:
     answer: Answer
 
     @classmethod
-    def read(cls, said: text.Answer) -> "_Report":
+    def read(cls, said: text.FramedAnswer) -> "_Report":
         """Raises TransientError if the answer is torn."""
         if not {"gate", "try", "rc", "out", "err"} <= said.sections.keys():
             raise TransientError(f"the site's answer is torn; it begins: {said.begin}")
@@ -236,7 +236,7 @@ class _Report:
         return cls(said.word("try"), said.word("begun") == "yes", gate, _answer(gate, said))
 
 
-def _answer(gate: str, said: text.Answer) -> Answer:
+def _answer(gate: str, said: text.FramedAnswer) -> Answer:
     """The gate knows best; then sbatch's own words."""
     if gate.startswith(script.BEGUN):
         return Accepted(gate.removeprefix(script.BEGUN))
@@ -252,7 +252,7 @@ def _folder(batch: Batch) -> str:
     return f".ap/submit/{batch.uid}"
 
 
-def _queued(said: text.Answer) -> list[text.Element] | None:
+def _queued(said: text.FramedAnswer) -> list[text.Element] | None:
     """What squeue shows; None if its answer was cut.
 
     Raises TransientError with its words if it failed, and with its first lines if it can't be read.
@@ -269,13 +269,13 @@ def _queued(said: text.Answer) -> list[text.Element] | None:
     return elements
 
 
-def _roll(said: text.Answer, campaign: str) -> tuple[QueuedJob, ...] | None:
+def _roll(said: text.FramedAnswer, campaign: str) -> tuple[QueuedJob, ...] | None:
     """The jobs of a campaign; None if squeue's answer is not whole. Raises as `_queued` does."""
     elements = _queued(said)
     return None if elements is None else text.queued_jobs(elements, campaign)
 
 
-def _sightings(said: text.Answer, batches: Sequence[Batch]) -> dict[tuple[str, int], Sighting] | None:
+def _sightings(said: text.FramedAnswer, batches: Sequence[Batch]) -> dict[tuple[str, int], Sighting] | None:
     """Every live attempt as squeue shows it; None if its answer is not whole. Raises as `_queued` does."""
     elements = _queued(said)
     if elements is None:
@@ -285,7 +285,7 @@ def _sightings(said: text.Answer, batches: Sequence[Batch]) -> dict[tuple[str, i
     return {key: _sighting(*key, shown.get(key)) for key in asked}
 
 
-def _signs(said: text.Answer) -> text.Signs:
+def _signs(said: text.FramedAnswer) -> text.Signs:
     claimed, disk = said.word("claimed"), said.sections.get("disk")
     return text.Signs(
         claimed=claimed == "yes" if claimed else None,
@@ -294,7 +294,7 @@ def _signs(said: text.Answer) -> text.Signs:
     )
 
 
-def _accounted(said: text.Answer) -> list[text.Element]:
+def _accounted(said: text.FramedAnswer) -> list[text.Element]:
     """What the database shows; nothing where there is none, or it does not answer."""
     return text.parse_sacct(said.whole("sacct") or "") or []
 

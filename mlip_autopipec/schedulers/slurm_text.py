@@ -71,10 +71,10 @@ LIFE_MARK = "AP_LIFE"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class FramedAnswer:
     """The commands that came to their end, by name, and what was said on standard error."""
 
-    sections: Mapping[str, framing.Section]
+    sections: Mapping[str, framing.CommandOutput]
     errors: str
     begin: str = ""  # the first lines of all that came, for messages
 
@@ -92,10 +92,10 @@ _ERRORS_MAX = 500
 _BEGIN_BYTES = 2000
 
 
-def parse_answer(nonce: str, stdout: bytes, stderr: bytes) -> Answer:
+def parse_answer(nonce: str, stdout: bytes, stderr: bytes) -> FramedAnswer:
     """Take an answer apart that was framed with this nonce."""
     errors = " ".join(stderr.decode("utf-8", "replace").split())[-_ERRORS_MAX:]
-    return Answer(
+    return FramedAnswer(
         framing.sections(nonce, stdout), errors, first_lines(stdout[:_BEGIN_BYTES].decode("utf-8", "replace"))
     )
 

@@ -21,7 +21,7 @@ from mlip_autopipec.testing.jobs import (
     QUIET_S,
     REFUSED,
     UNKNOWN,
-    Job,
+    PretendedJob,
     SimulatedJobs,
     none_is_left,
 )
@@ -167,8 +167,8 @@ class SimulatedCluster(SimulatedJobs):
         submission.job_id = str(1000 + len(self._submissions) % _JOB_IDS)
         self.jobs |= {(job.uid, job.index): job for job in self._queue(uid, submission.job_id, tasks)}
 
-    def _has_claim(self, job: Job) -> bool:
+    def _has_claim(self, job: PretendedJob) -> bool:
         return (job.uid, job.index) not in self._sealed
 
-    def _visible_state(self, job: Job) -> JobState:
+    def _visible_state(self, job: PretendedJob) -> JobState:
         return JobState.ABSENT if self._forgotten(job) else job.state

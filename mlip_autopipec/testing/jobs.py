@@ -60,7 +60,7 @@ _GARBAGE = (b"", b"{", b"\xff\xfe", b"[]", b'{"version": 1}', b'{"version": 99, 
 
 
 @dataclass(slots=True)
-class Job:
+class PretendedJob:
     """One array element as the cluster has it."""
 
     uid: str
@@ -85,7 +85,7 @@ class SimulatedJobs:
     def __init__(
         self, transport: MemoryTransport, clock: SimulatedClock, weather: Weather, chance: random.Random
     ) -> None:
-        self.jobs: dict[tuple[str, int], Job] = {}
+        self.jobs: dict[tuple[str, int], PretendedJob] = {}
         self.violations: list[str] = []
         self._transport = transport
         self._clock = clock
@@ -116,22 +116,23 @@ class SimulatedJobs:
 
     # --- the life of a job ---------------------------------------------------------------------------------------
 
-    def _queue(self, uid: str, job_id: str, tasks: Sequence[Task]) -> list[Job]:
+    def _queue(self, uid: str, job_id: str, tasks: Sequence[Task]) -> list[PretendedJob]:
         """An array waits for its nodes."""
         exclude = self.exclusions.get(uid, frozenset())
         jobs = [
-            Job(uid=uid, index=index, job_id=job_id, task=task, exclude=exclude) for index, task in enumerate(tasks)
+            PretendedJob(uid=uid, index=index, job_id=job_id, task=task, exclude=exclude)
+            for index, task in enumerate(tasks)
         ]
         for job in jobs:
             self._later(_QUEUE_S, self._start, job)
         return jobs
 
-    def _may_work(self, job: Job) -> bool:
+    def _may_work(self, job: PretendedJob) -> bool:
         """Whether the guards in the job let it do anything."""
         del job
         return True
 
-    def _start(self, job: Job) -> None:
+    def _start(self, job: PretendedJob) -> None:
         job.starts.append(self._clock.now())
         job.starts_s.append(self._clock.elapsed_s)
         job.idle = not self._may_work(job)
@@ -177,7 +178,7 @@ class SimulatedJobs:
         self._runs[task.id] += 1
         return f"{task.workdir}/run-{self._runs[task.id]}"
 
-    def _judge_start(self, job: Job) -> None:
+    def _judge_start(self, job: PretendedJob) -> None:
         """What no daemon may ever bring about."""
         for other in self._all():
             if other is job or other.task.id != job.task.id:
@@ -189,19 +190,19 @@ class SimulatedJobs:
         if self._staged(job) != job.task:
             self.violations.append(f"{job.uid}.{job.index} starts and its task.json is not what was submitted")
 
-    def _all(self) -> Sequence[Job]:
+    def _all(self) -> Sequence[PretendedJob]:
         """Every job that ever was."""
         return tuple(self.jobs.values())
 
-    def _staged(self, job: Job) -> Task | None:
+    def _staged(self, job: PretendedJob) -> Task | None:
         content = self._transport.files.get(f"{job.task.workdir}/task.json")
         if content is None:
             return None
         staged = TaskFile.model_validate_json(content)
         return Task(**{name: getattr(staged, name) for name in Task.model_fields})
 
-    def _fate(self) -> Callable[[Job], None]:
-        fates: dict[str, Callable[[Job], None]] = {
+    def _fate(self) -> Callable[[PretendedJob], None]:
+        fates: dict[str, Callable[[PretendedJob], None]] = {
             "preempted": self._requeue,
             "dies": self._die,
             "node_dies": self._lose_node,
@@ -212,28 +213,28 @@ class SimulatedJobs:
         }
         return next((fate for fault, fate in fates.items() if self._weather.strikes(fault)), self._finish)
 
-    def _requeue(self, job: Job) -> None:
+    def _requeue(self, job: PretendedJob) -> None:
         job.state = JobState.WAITING
         self._later(_QUEUE_S, self._start, job)
 
-    def _die(self, job: Job) -> None:
+    def _die(self, job: PretendedJob) -> None:
         reason = self._chance.choice(_DEATHS)
         self._end(job, PostMortem(reason, f"simulated: {reason}"))
         self._outlive(job)
 
-    def _lose_node(self, job: Job) -> None:
+    def _lose_node(self, job: PretendedJob) -> None:
         for other in self._all():
             if other.state is JobState.RUNNING and other.node == job.node:
                 self._end(other, PostMortem(Reason.NODE_FAILURE, f"node {job.node} failed"))
                 self._outlive(other)
 
-    def _outlive(self, job: Job) -> None:
+    def _outlive(self, job: PretendedJob) -> None:
         """What the scheduler says is over may go on for a while."""
         if self._weather.strikes("lives_on"):
             for _ in range(_HAUNTS):
                 asyncio.get_running_loop().call_later(self._aside.uniform(*_HAUNTS_S), self._haunt, job)
 
-    def _haunt(self, job: Job) -> None:
+    def _haunt(self, job: PretendedJob) -> None:
         """What was given up lives: it writes its files once more, and its outcome if its claim still holds."""
         outcome = self._result(job, self._aside)
         if job.done or not self._has_claim(job) or outbox_file(job) in self._transport.files:
@@ -246,20 +247,20 @@ class SimulatedJobs:
         job.done = True
         self._write(job, outcome)
 
-    def _has_claim(self, job: Job) -> bool:
+    def _has_claim(self, job: PretendedJob) -> bool:
         """Whether a life that was given up would still be let leave its outcome."""
         raise NotImplementedError
 
-    def _cancel_batch(self, job: Job) -> None:
+    def _cancel_batch(self, job: PretendedJob) -> None:
         for other in self._all():
             if other.uid == job.uid and other.end is None:
                 self._end(other, PostMortem(Reason.CANCELLED, "CANCELLED by 1000"))
 
-    def _fail(self, job: Job) -> None:
+    def _fail(self, job: PretendedJob) -> None:
         self._write(job, failed_outcome(self._attempt(job), self._chance.choice(tuple(Reason))))
         self._end(job, PostMortem(Reason.CRASHED, "ended with exit code 1"))
 
-    def _garble(self, job: Job) -> None:
+    def _garble(self, job: PretendedJob) -> None:
         whole = self._result(job, self._chance).model_dump_json().encode()
         half = whole[: self._chance.randrange(len(whole))]
         garbage = self._chance.choice((*_GARBAGE, half))
@@ -267,7 +268,7 @@ class SimulatedJobs:
         self._transport.files[outbox_file(job)] = _soiled(whole, aside) if aside.random() < _SOILED else garbage
         self._end(job, PostMortem(Reason.CRASHED, "ended with exit code 1"))
 
-    def _finish(self, job: Job) -> None:
+    def _finish(self, job: PretendedJob) -> None:
         if self._weather.lasts("storage_full"):
             self._end(job, PostMortem(Reason.STORAGE, "No space left on device"))
             return
@@ -278,7 +279,7 @@ class SimulatedJobs:
         job.done = True
         self._end(job, PostMortem(Reason.LOST, "ended with exit code 0"))
 
-    def _finish_unseen(self, job: Job) -> None:
+    def _finish_unseen(self, job: PretendedJob) -> None:
         """Done; but the file system shows the outcome only later than the scheduler shows the end."""
         outcome = self._result(job, self._chance)
         job.done = True
@@ -286,7 +287,7 @@ class SimulatedJobs:
         delay_s = self._chance.uniform(*_LATE_S)
         asyncio.get_running_loop().call_later(delay_s, self._write, job, outcome)
 
-    def _result(self, job: Job, chance: random.Random) -> Outcome:
+    def _result(self, job: PretendedJob, chance: random.Random) -> Outcome:
         """The outcome of a job that is done, whose files are in place."""
         life = f"{job.uid}.{job.index}, life {len(job.starts)}"
         outcome, contents = written(
@@ -295,7 +296,7 @@ class SimulatedJobs:
         self._transport.files |= contents
         return outcome
 
-    def _placed(self, path: str, job: Job) -> str:
+    def _placed(self, path: str, job: PretendedJob) -> str:
         """Where a life puts a file: in its own folder, or where the campaign keeps such, under a name that is free."""
         if path.startswith(job.task.workdir):
             return f"{job.run}{path.removeprefix(job.task.workdir)}"
@@ -303,7 +304,7 @@ class SimulatedJobs:
         run = job.run.removeprefix(job.task.workdir)
         return path if run in {"", "/run-1"} else f"{folder}{run}/{name}"
 
-    def _attempt(self, job: Job) -> Attempt:
+    def _attempt(self, job: PretendedJob) -> Attempt:
         return Attempt(
             campaign=job.uid.partition(".")[0],
             task=job.task,
@@ -314,7 +315,7 @@ class SimulatedJobs:
             ended_at=max(self._clock.now(), job.starts[-1]),
         )
 
-    def _write(self, job: Job, outcome: Outcome) -> None:
+    def _write(self, job: PretendedJob, outcome: Outcome) -> None:
         name, content = outbox_file(job), outcome.model_dump_json().encode()
         self._transport.files[name] = content
         if self._weather.strikes("outcome_twice"):
@@ -325,14 +326,14 @@ class SimulatedJobs:
         self._transport.files[name] = content
         self._listed -= {name.removeprefix("outbox/")}
 
-    def _end(self, job: Job, end: PostMortem) -> None:
+    def _end(self, job: PretendedJob, end: PostMortem) -> None:
         job.state, job.end, job.ended_at_s = JobState.ENDED, end, self._clock.elapsed_s
 
-    def _forgotten(self, job: Job) -> bool:
+    def _forgotten(self, job: PretendedJob) -> bool:
         """Whether the scheduler has purged it."""
         return job.ended_at_s is not None and self._clock.elapsed_s - job.ended_at_s > _FORGET_S
 
-    def _later(self, span_s: tuple[float, float], happening: Callable[[Job], None], job: Job) -> None:
+    def _later(self, span_s: tuple[float, float], happening: Callable[[PretendedJob], None], job: PretendedJob) -> None:
         """Let something happen to a job in some time from `span_s`, unless it has ended by then."""
         delay_s = self._chance.uniform(*span_s)
         asyncio.get_running_loop().call_later(delay_s, lambda: None if job.end else happening(job))
@@ -354,6 +355,6 @@ def _soiled(whole: bytes, chance: random.Random) -> bytes:
     return json.dumps({**json.loads(whole), **lie}).encode()
 
 
-def outbox_file(job: Job) -> str:
+def outbox_file(job: PretendedJob) -> str:
     """Where a job's outcome goes."""
     return f"outbox/{attempt_file(job.uid, job.index)}"

@@ -27,7 +27,7 @@ from mlip_autopipec.testing.jobs import (
     QUIET_S,
     REFUSED,
     UNKNOWN,
-    Job,
+    PretendedJob,
     SimulatedJobs,
     none_is_left,
 )
@@ -60,7 +60,7 @@ _WORDS: Mapping[Reason, str] = {
     Reason.NODE_UNFIT: "FAILED",
 }
 _LIMITED = (
-    "sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: Job violates "
+    "sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: PretendedJob violates "
     "accounting/QOS policy (job submit limit, user's size and/or time limits)\n"
 )
 _FAILED = "sbatch: error: Batch job submission failed: "
@@ -104,9 +104,9 @@ class SimulatedSlurm(SimulatedJobs):
     ) -> None:
         super().__init__(transport, clock, weather, chance)
         self._folders: dict[str, _Folder] = {}
-        self._arrays: list[list[Job]] = []
+        self._arrays: list[list[PretendedJob]] = []
         self._has_database = chance.random() < 0.5  # noqa: PLR2004 - every second
-        self._shown: list[tuple[Job, JobState]] = []
+        self._shown: list[tuple[PretendedJob, JobState]] = []
         self._lie = ""
         self._lie_until_s = self._lie_next_s = 0.0
 
@@ -259,10 +259,10 @@ class SimulatedSlurm(SimulatedJobs):
         staged = [TaskFile.model_validate_json(self._transport.files[name]) for name in files]
         return [Task(**{name: getattr(each, name) for name in Task.model_fields}) for each in staged]
 
-    def _all(self) -> list[Job]:
+    def _all(self) -> list[PretendedJob]:
         return [job for array in self._arrays for job in array]
 
-    def _may_work(self, job: Job) -> bool:
+    def _may_work(self, job: PretendedJob) -> bool:
         """The gate, then the claim."""
         folder = self._folders[job.uid]
         me = f"begun.{job.job_id}"
@@ -271,7 +271,7 @@ class SimulatedSlurm(SimulatedJobs):
             return False
         return folder.gate == me and folder.claims.setdefault(job.index, job.job_id) == job.job_id
 
-    def _has_claim(self, job: Job) -> bool:
+    def _has_claim(self, job: PretendedJob) -> bool:
         return job.index not in self._folders[job.uid].sealed
 
     def _squeue(self, uids: Collection[str], *, ended: bool = True) -> Told:
@@ -284,7 +284,7 @@ class SimulatedSlurm(SimulatedJobs):
         heading = f"{notices}{_HEADING}\n" if notices else ""
         if self._lies("sight_empty"):
             return Told("squeue", heading)
-        arrays: dict[tuple[str, str], list[tuple[Job, JobState]]] = {}
+        arrays: dict[tuple[str, str], list[tuple[PretendedJob, JobState]]] = {}
         for job, state in self._shown:
             if job.uid in uids and (ended or state is not JobState.ENDED):
                 arrays.setdefault((job.uid, job.job_id), []).append((job, state))
@@ -339,7 +339,7 @@ class SlurmTransport(MemoryTransport):
         return Completed(0, said.encode(), b"")
 
 
-def _queue_lines(array: Sequence[tuple[Job, JobState]]) -> Iterator[str]:
+def _queue_lines(array: Sequence[tuple[PretendedJob, JobState]]) -> Iterator[str]:
     """One array: a line per element that has begun, one for those that wait, one for those that never began."""
     waiting = [str(job.index) for job, state in array if state is JobState.WAITING and not job.starts]
     counts = Counter(state for _, state in array)
@@ -357,5 +357,5 @@ def _queue_lines(array: Sequence[tuple[Job, JobState]]) -> Iterator[str]:
         yield f"{job_id}|N/A|CANCELLED|None||{uid}"
 
 
-def _word(job: Job) -> str:
+def _word(job: PretendedJob) -> str:
     return _WORDS[job.end.reason] if job.end else "RUNNING"

@@ -41,7 +41,7 @@ _PROGRAM = (
 )
 
 
-class Dialogue(Protocol):
+class LineDialogue(Protocol):
     """A far process that answers lines with lines."""
 
     def say(self, line: str) -> None:
@@ -54,7 +54,7 @@ class Dialogue(Protocol):
 class Far(Protocol):
     """What the watcher needs of a transport. Every call raises TransientError on a passing fault."""
 
-    def converse(self, argv: Sequence[str]) -> AbstractAsyncContextManager[Dialogue]:
+    def converse(self, argv: Sequence[str]) -> AbstractAsyncContextManager[LineDialogue]:
         """Keep a command running that ends with its input."""
 
     async def names(self, folder: str) -> tuple[str, ...]:
@@ -157,7 +157,7 @@ def _monotonic_s() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def _ask(dialogue: Dialogue, question: str, mark: str) -> frozenset[str]:
+async def _ask(dialogue: LineDialogue, question: str, mark: str) -> frozenset[str]:
     """One question and its whole answer, which ends with the mark."""
     names = set()
     try:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlip_autopipec.framing import SHELL, TELL, Section, framed, scripted, sections
+from mlip_autopipec.framing import SHELL, TELL, CommandOutput, framed, scripted, sections
 
 NONCE = "5eed"
 #: Answers within answers, also with a nonce that was guessed right.
@@ -33,7 +33,7 @@ def test_what_was_framed_comes_back(parts: dict[str, tuple[str, int]], noise: st
         for name, (text, status) in parts.items()
     )
     expected = {
-        name: Section(text.encode("utf-8", "replace").decode(), status) for name, (text, status) in parts.items()
+        name: CommandOutput(text.encode("utf-8", "replace").decode(), status) for name, (text, status) in parts.items()
     }
 
     assert sections(NONCE, whole) == expected
@@ -46,7 +46,7 @@ def test_the_first_of_two_sections_counts_and_another_nonce_is_none() -> None:
     """So what comes later replaces nothing."""
     said = framed("other", "gate", "void") + framed(NONCE, "gate", "begun.1") + framed(NONCE, "gate", "void")
 
-    assert sections(NONCE, said.encode()) == {"gate": Section("begun.1", 0)}
+    assert sections(NONCE, said.encode()) == {"gate": CommandOutput("begun.1", 0)}
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -62,6 +62,6 @@ def test_every_shell_frames_bytes(tmp_path: Path, shell: str) -> None:
     )
 
     assert sections(NONCE, done.stdout) == {
-        "one": Section(content.decode("utf-8", "replace"), 0),
-        "two": Section("a  b\n", 7),
+        "one": CommandOutput(content.decode("utf-8", "replace"), 0),
+        "two": CommandOutput("a  b\n", 7),
     }

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from mlip_autopipec.config.schemas.schedulers import LocalScheduler as LocalSection
-from mlip_autopipec.config.schemas.schedulers import SlurmQueue
+from mlip_autopipec.config.schemas.schedulers import LocalQueue, SlurmQueue
 from mlip_autopipec.config.schemas.site import ResourcesSection, SiteSection
 from mlip_autopipec.data_models.base import Phase, Place
 from mlip_autopipec.process import SystemClock
@@ -15,7 +14,7 @@ from mlip_autopipec.site import adapters
 
 def test_without_a_queue_every_task_runs_on_the_machine(tmp_path: Path) -> None:
     """On as many cores as the section names."""
-    site = SiteSection(root=tmp_path, scheduler=LocalSection(cores=3))
+    site = SiteSection(root=tmp_path, scheduler=LocalQueue(cores=3))
     made = adapters(site, ".ap/payload.pyz", SystemClock()).scheduler
     assert isinstance(made, LocalScheduler)
     assert made._cores == 3

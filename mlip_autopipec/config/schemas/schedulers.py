@@ -45,7 +45,7 @@ class SchedulerSection(Model):
         return ()
 
 
-class LocalScheduler(SchedulerSection):
+class LocalQueue(SchedulerSection):
     """Jobs are detached processes of the machine that the transport leads to."""
 
     is_the_machine: ClassVar[bool] = True

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 
 from mlip_autopipec.config.schemas.schedulers import (
     Line,
-    LocalScheduler,
+    LocalQueue,
     SchedulerSection,
     SlurmQueue,
     Word,
@@ -19,7 +19,7 @@ from mlip_autopipec.data_models.base import Model, Phase, Place
 from mlip_autopipec.data_models.task import Resources
 
 
-class LocalTransport(Model):
+class LocalTransportSection(Model):
     """The jobs' file system is this machine's."""
 
     kind: Literal["local"] = "local"
@@ -36,7 +36,7 @@ class _FarTransport(Model):
     config_file: Path | None = Field(default=None, description="read in place of ~/.ssh/config")
 
 
-class SshTransport(_FarTransport):
+class SshTransportSection(_FarTransport):
     """The site is reached by SSH, with a key or an agent."""
 
     kind: Literal["ssh"] = "ssh"
@@ -44,7 +44,7 @@ class SshTransport(_FarTransport):
     known_hosts: Path | None = Field(default=None, description="host keys; ~/.ssh/known_hosts if left out")
 
 
-class OpensshTransport(_FarTransport):
+class OpensshTransportSection(_FarTransport):
     """The site is reached through an `ssh` connection that the user has opened, as with a second factor."""
 
     kind: Literal["openssh"] = "openssh"
@@ -54,7 +54,9 @@ class OpensshTransport(_FarTransport):
     require_master: bool = Field(default=True, description="false: one may be opened, with a key or an agent")
 
 
-AnyTransport = Annotated[LocalTransport | SshTransport | OpensshTransport, Field(discriminator="kind")]
+AnyTransport = Annotated[
+    LocalTransportSection | SshTransportSection | OpensshTransportSection, Field(discriminator="kind")
+]
 
 
 class ResourcesSection(Model):
@@ -103,8 +105,8 @@ class SiteSection(Model):
     """One place that runs jobs."""
 
     root: Path = Field(description="folder on the site that holds every file of the campaign")
-    transport: AnyTransport = LocalTransport()
-    scheduler: Annotated[SchedulerSection, OneOf("schedulers", "section")] = LocalScheduler()
+    transport: AnyTransport = LocalTransportSection()
+    scheduler: Annotated[SchedulerSection, OneOf("schedulers", "section")] = LocalQueue()
     others_may_write: bool = Field(
         default=False,
         description="run although the folder of the jobs' program, `.ap`, is not yours alone",

@@ -84,7 +84,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Trial:
+class TriedFit:
     """Settings with their errors in cross-validation: eV/atom, eV/Å, and eV/atom of strain; 0 without rows."""
 
     settings: Settings
@@ -105,7 +105,7 @@ class Chosen:
     """What was chosen, the trials that it was chosen from, and the sums of all labels where they were made."""
 
     settings: Settings
-    trials: Sequence[Trial]
+    trials: Sequence[TriedFit]
     groups: int
     folds: int
     seconds: float
@@ -169,7 +169,7 @@ class _Search:
         self._cores, self._progress = cores, progress
         self._elements = tuple(sorted(asked.elements))
         self._named = named_of(asked)
-        self._trials: list[Trial] = []
+        self._trials: list[TriedFit] = []
 
     def run(self, started: float) -> Chosen:
         folds = folds_of(self._frames)
@@ -224,7 +224,9 @@ class _Search:
         best = min(trial.score for trial in found)
         return next(trial for trial in found if trial.score <= _CUTOFF_TOLERANCE * best).settings.cutoff_angstrom
 
-    def _grow(self, cutoff: float, frames: Sequence[Atoms], folds: Sequence[int]) -> tuple[Trial, Grid, Sequence[Fold]]:
+    def _grow(
+        self, cutoff: float, frames: Sequence[Atoms], folds: Sequence[int]
+    ) -> tuple[TriedFit, Grid, Sequence[Fold]]:
         most, named = self._most(), self._named.get("functions_per_element")
         stages = [named] if named else sorted({min(stage, most) for stage in _STAGES})
         for stage in stages:
@@ -253,8 +255,8 @@ class _Search:
         return min(finals, key=lambda trial: trial.score), grid, sums
 
     def _farther(
-        self, best: Trial, grid: Grid, sums: Sequence[Fold], frames: Sequence[Atoms], folds: Sequence[int]
-    ) -> tuple[Trial, Grid, Sequence[Fold]]:
+        self, best: TriedFit, grid: Grid, sums: Sequence[Fold], frames: Sequence[Atoms], folds: Sequence[int]
+    ) -> tuple[TriedFit, Grid, Sequence[Fold]]:
         """The next cutoffs, where the largest basis was taken: it has use for more than those that chose the cutoff."""
         for cutoff in cutoffs(self._frames):
             if cutoff <= best.settings.cutoff_angstrom:
@@ -272,11 +274,11 @@ class _Search:
             best, grid, sums = trial, longer, made
         return best, grid, sums
 
-    def _worth(self, best: Trial) -> float:
+    def _worth(self, best: TriedFit) -> float:
         """What a longer cutoff has to make of the error: it costs time in every step of MD, as a larger basis does."""
         return 1 / _TOLERANCE if self._is_enough(best) else _WORTH_MORE
 
-    def _is_enough(self, trial: Trial) -> bool:
+    def _is_enough(self, trial: TriedFit) -> bool:
         """Whether the errors are below the needs, which are in meV/atom and meV/Å; None asks nothing."""
         asked = self._asked
         needs = {"energy": asked.energy_need_mev_per_atom, "force": asked.force_need_mev_per_angstrom}
@@ -284,7 +286,7 @@ class _Search:
             need is None or trial.errors.get(kind, 0.0) <= need / 1000 for kind, need in needs.items()
         )
 
-    def _smallest(self, best: Trial, trials: Sequence[Trial]) -> Trial:
+    def _smallest(self, best: TriedFit, trials: Sequence[TriedFit]) -> TriedFit:
         rising = sorted(trials, key=lambda trial: trial.settings.functions_per_element)
         near = [trial for trial in rising if trial.score <= _TOLERANCE * best.score]
         large = [trial for trial in near if trial.settings.functions_per_element >= self._asked.functions_min]
@@ -293,7 +295,7 @@ class _Search:
             return enough
         return next((trial for trial in rising if self._is_enough(trial)), best)
 
-    def _costed(self, trial: Trial) -> Trial:
+    def _costed(self, trial: TriedFit) -> TriedFit:
         chosen = trial.settings
         basis = linear_basis(self._elements, chosen.cutoff_angstrom, chosen.functions_per_element)
         return replace(trial, cost_us=microseconds_per_atom(basis, max(self._frames, key=len)))
@@ -312,9 +314,9 @@ class _Sized:
         self._functions = functions_of.columns(
             linear_basis(grid.elements, grid.cutoff_angstrom, grid.functions_per_element)
         )
-        self._known: dict[Settings, Trial] = {}
+        self._known: dict[Settings, TriedFit] = {}
 
-    def trial(self, settings: Settings, why: str) -> Trial:
+    def trial(self, settings: Settings, why: str) -> TriedFit:
         """Errors on the folds, each by a fit to all others."""
         if settings not in self._known:
             columns, penalty = self._penalty(settings)
@@ -328,10 +330,10 @@ class _Sized:
                     weights[kind] += fold[kind].weight
             errors = {kind: float(np.sqrt(squares[kind] / weights[kind])) for kind in KINDS if weights[kind]}
             rows = sum(fold["energy"].rows for fold in self._folds)
-            self._known[settings] = Trial(settings, errors, why, absolute / rows)
+            self._known[settings] = TriedFit(settings, errors, why, absolute / rows)
         return replace(self._known[settings], why=why)
 
-    def tuned(self, start: Settings, named: Mapping[str, Any], order: Sequence[str], why: str) -> Trial:
+    def tuned(self, start: Settings, named: Mapping[str, Any], order: Sequence[str], why: str) -> TriedFit:
         """The best of a walk along one setting after the other; those that are named are not touched."""
         best = self.trial(start, why)
         for name in order:
@@ -339,7 +341,7 @@ class _Sized:
                 best = min((best, *self._along(best.settings, name, named, why)), key=lambda trial: trial.score)
         return best
 
-    def by_evidence(self, start: Settings, named: Mapping[str, Any]) -> Trial | None:
+    def by_evidence(self, start: Settings, named: Mapping[str, Any]) -> TriedFit | None:
         """The same with the strength of the prior that maximises the evidence of all labels."""
         if "ridge" in named:
             return None
@@ -360,7 +362,7 @@ class _Sized:
             ridge = float(np.clip(noise / max(prior, 1e-300), *_RIDGE_BOUNDS))
         return self.trial(replace(start, ridge=ridge), "evidence")
 
-    def _along(self, start: Settings, name: str, named: Mapping[str, Any], why: str) -> Iterator[Trial]:
+    def _along(self, start: Settings, name: str, named: Mapping[str, Any], why: str) -> Iterator[TriedFit]:
         if name == "ridge":
             yield from self._ridges(start, why)
         elif name == "smoothness":
@@ -372,7 +374,7 @@ class _Sized:
                 stress = named.get("stress_weight", STRESS_SHARE * weight)
                 yield self.trial(replace(start, energy_weight=weight, stress_weight=stress), why)
 
-    def _ridges(self, start: Settings, why: str) -> Iterator[Trial]:
+    def _ridges(self, start: Settings, why: str) -> Iterator[TriedFit]:
         """Downhill by factors of ten, either way."""
         first = self.trial(start, why)
         yield first

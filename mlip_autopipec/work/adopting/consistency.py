@@ -16,7 +16,7 @@ from itertools import combinations, product
 import numpy as np
 
 from mlip_autopipec.contract.dataset import ENERGY_EV, FORCE_EV_PER_ANGSTROM, STRESS_EV_PER_ANGSTROM3
-from mlip_autopipec.work.adopting.frames import Frame
+from mlip_autopipec.work.adopting.frames import OfferedFrame
 
 #: Of one kind of cell, so many frames are compared with each other.
 _FRAMES_MAX = 50
@@ -57,8 +57,8 @@ _NEIGHBOURS_MIN = 4
 class Pair:
     """Two near frames: how the energy changes from one to the other, and what forces and stress say of that (eV)."""
 
-    first: Frame
-    second: Frame
+    first: OfferedFrame
+    second: OfferedFrame
     energy: float
     by_forces: float
     by_stress: float
@@ -66,22 +66,22 @@ class Pair:
     strained: float
 
 
-def pairs_of(frames: Sequence[Frame]) -> list[list[Pair]]:
+def pairs_of(frames: Sequence[OfferedFrame]) -> list[list[Pair]]:
     """Every pair of near frames, by kinds of cells. Frames have energies, forces and whole cells."""
-    groups: dict[tuple[str, ...], list[Frame]] = {}
+    groups: dict[tuple[str, ...], list[OfferedFrame]] = {}
     for frame in frames:
         groups.setdefault(tuple(frame.atoms.get_chemical_symbols()), []).append(frame)
     largest = sorted(groups.values(), key=len, reverse=True)[:_GROUPS_MAX]
     return [list(_pairs(group[:: -(-len(group) // _FRAMES_MAX)])) for group in largest]
 
 
-def _pairs(frames: Sequence[Frame]) -> Iterator[Pair]:
+def _pairs(frames: Sequence[OfferedFrame]) -> Iterator[Pair]:
     for first, second in combinations(frames, 2):
         if (pair := _pair(first, second)) is not None:
             yield pair
 
 
-def _pair(first: Frame, second: Frame) -> Pair | None:
+def _pair(first: OfferedFrame, second: OfferedFrame) -> Pair | None:
     cells = first.atoms.cell.array, second.atoms.cell.array
     deformation = np.linalg.solve(*cells)
     if np.abs(deformation - deformation.T).max() / 2 > _ROTATION_MAX:

@@ -44,7 +44,7 @@ class Unreadable(Exception):  # noqa: N818 - the name is the fact
 
 
 @dataclass
-class Frame:
+class OfferedFrame:
     """One labelled structure of the user's; what could not be read is None, and `faults` has why."""
 
     file: str
@@ -62,12 +62,12 @@ class Frame:
         return f"frame {self.number} of {self.file}"
 
 
-def read_files(paths: Mapping[str, Path], settings: DatasetSettings) -> list[Frame]:
+def read_files(paths: Mapping[str, Path], settings: DatasetSettings) -> list[OfferedFrame]:
     """Every frame of every file, by the name that the user gave the file. Raises Unreadable."""
     return [frame for name, path in paths.items() for frame in _read_file(name, path, settings)]
 
 
-def _read_file(name: str, path: Path, settings: DatasetSettings) -> Iterator[Frame]:
+def _read_file(name: str, path: Path, settings: DatasetSettings) -> Iterator[OfferedFrame]:
     found, form = _raw(name, path)
     if not found:
         raise Unreadable(f"{name} holds no frame: take it out of dataset.files")
@@ -105,11 +105,11 @@ def _known(atoms: Atoms) -> dict[str, Any]:
 
 def _frame(
     file: str, number: int, atoms: Atoms, values: Mapping[str, Any], form: str, settings: DatasetSettings
-) -> Frame:
+) -> OfferedFrame:
     size = BOHR_ANGSTROM if settings.length_unit == "bohr" and form in _PLAIN else 1.0
     cell, positions = size * atoms.cell.array, size * atoms.positions
     bare = Atoms(atoms.get_chemical_symbols(), positions=positions, cell=cell, pbc=atoms.pbc)
-    frame = Frame(file, number, bare, None, None, None, [], {})
+    frame = OfferedFrame(file, number, bare, None, None, None, [], {})
     names: dict[str, str] = {}
     energy = _found("energy", settings.energy, values, frame, form, names)
     forces = _found("forces", settings.forces, values, frame, form, names)
@@ -125,7 +125,7 @@ def _frame(
 
 
 def _found(
-    quantity: str, asked: str | None, values: Mapping[str, Any], frame: Frame, form: str, names: dict[str, str]
+    quantity: str, asked: str | None, values: Mapping[str, Any], frame: OfferedFrame, form: str, names: dict[str, str]
 ) -> Any:
     """The value of a quantity; None, with a fault where it must be there, if the frame has none."""
     must = quantity in {"energy", "forces"}
@@ -153,7 +153,7 @@ def _is_name_of(quantity: str, name: str) -> bool:
     return any(plain == f"{source}{word}" for source in _SOURCES for word in _NAMES[quantity])
 
 
-def _chosen(quantity: str, candidates: Mapping[str, Any], frame: Frame, form: str) -> str:
+def _chosen(quantity: str, candidates: Mapping[str, Any], frame: OfferedFrame, form: str) -> str:
     """The one name, or one of several that say the same. Raises Unreadable where they differ."""
     names = list(candidates)
     if form not in _PLAIN and "free_energy" in names:
@@ -179,7 +179,7 @@ def _same(first: Any, second: Any) -> bool:
     return bool(np.abs(one - other).max(initial=0.0) <= _SAME * scale) or bool(np.isnan(one).all())
 
 
-def _scalar(value: Any, frame: Frame, scale: float) -> float | None:
+def _scalar(value: Any, frame: OfferedFrame, scale: float) -> float | None:
     try:
         number = float(np.asarray("" if isinstance(value, bool | np.bool_) else value, dtype=float).reshape(()))
     except (TypeError, ValueError):
@@ -191,7 +191,7 @@ def _scalar(value: Any, frame: Frame, scale: float) -> float | None:
     return number * scale
 
 
-def _per_atom(value: Any, frame: Frame, scale: float) -> np.ndarray | None:
+def _per_atom(value: Any, frame: OfferedFrame, scale: float) -> np.ndarray | None:
     try:
         forces = np.asarray(value, dtype=float)
     except (TypeError, ValueError):
@@ -207,7 +207,7 @@ def _per_atom(value: Any, frame: Frame, scale: float) -> np.ndarray | None:
 
 
 def _stress(
-    values: Mapping[str, Any], frame: Frame, form: str, settings: DatasetSettings, names: dict[str, str]
+    values: Mapping[str, Any], frame: OfferedFrame, form: str, settings: DatasetSettings, names: dict[str, str]
 ) -> np.ndarray | None:
     """In eV/Å³, Voigt's order, ASE's sign; None where the frame has none."""
     volume = abs(float(np.linalg.det(frame.atoms.cell.array)))
@@ -235,7 +235,7 @@ def _stress(
     return next(iter(found.values()), None)
 
 
-def _tensor(value: Any, frame: Frame, quantity: str) -> np.ndarray | None:
+def _tensor(value: Any, frame: OfferedFrame, quantity: str) -> np.ndarray | None:
     """Six components in Voigt's order; None, with a fault, if it is no symmetric tensor."""
     try:
         given = np.asarray(value, dtype=float)
@@ -261,7 +261,7 @@ def _listed(values: Mapping[str, Any]) -> str:
     return ", ".join(sorted(values)[:8]) or "nothing but positions"
 
 
-def shown_names(frames: Sequence[Frame]) -> str:
+def shown_names(frames: Sequence[OfferedFrame]) -> str:
     """What was taken for what, for a person to look at."""
     taken: dict[str, set[str]] = {}
     for frame in frames:

@@ -14,7 +14,7 @@ from ase.neighborlist import neighbor_list
 
 from mlip_autopipec.contract.dataset import AdoptParameters
 from mlip_autopipec.work.adopting.consistency import contradictions, outliers, pairs_of
-from mlip_autopipec.work.adopting.frames import Frame
+from mlip_autopipec.work.adopting.frames import OfferedFrame
 from mlip_autopipec.work.structures import finite, shortest_distance
 
 _ANGLE_MIN_DEGREES = 15.0
@@ -47,20 +47,20 @@ _FRAMES_FOR_SIZES = 4
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedSet:
     """Frames that may be labels, frames that may not, and what a person should know of the set."""
 
-    sound: list[Frame]
-    faulty: list[Frame]
+    sound: list[OfferedFrame]
+    faulty: list[OfferedFrame]
 
 
 def judge(
-    frames: Sequence[Frame],
+    frames: Sequence[OfferedFrame],
     asked: AdoptParameters,
     elements: Sequence[str],
     distance_min_angstrom: float,
     tests: Mapping[str, Atoms],
-) -> tuple[Judged, str]:
+) -> tuple[JudgedSet, str]:
     """The frames, judged, and why the set is refused; empty if it is not. `tests`: structures that no fit may see."""
     for frame in frames:
         frame.faults += _of_structure(frame, elements, distance_min_angstrom)
@@ -81,7 +81,7 @@ def judge(
         _find_far_energies(whole)
     for frame in whole:
         frame.faults += _of_size(frame, asked)
-    judged = Judged([frame for frame in frames if not frame.faults], [frame for frame in frames if frame.faults])
+    judged = JudgedSet([frame for frame in frames if not frame.faults], [frame for frame in frames if frame.faults])
     if judged.faulty and asked.faulty_frames == "refuse":
         count = f"{len(judged.faulty)} of {len(frames)} frames are faulty"
         remedy = "mend or remove them, or go on without them by `dataset: {faulty_frames: leave_out}`"
@@ -91,7 +91,7 @@ def judge(
     return judged, "; ".join(wrong)
 
 
-def listed(faulty: Sequence[Frame]) -> str:
+def listed(faulty: Sequence[OfferedFrame]) -> str:
     """Faults by kind, each with its files and numbers."""
     kinds: dict[str, dict[str, list[int]]] = {}
     for frame in faulty:
@@ -114,7 +114,7 @@ def _where(files: Mapping[str, Sequence[int]]) -> str:
 # --- one frame ----------------------------------------------------------------------------------------------------
 
 
-def _of_structure(frame: Frame, elements: Sequence[str], distance_min_angstrom: float) -> Iterator[str]:
+def _of_structure(frame: OfferedFrame, elements: Sequence[str], distance_min_angstrom: float) -> Iterator[str]:
     """Whether it is a periodic cell of the campaign's elements."""
     atoms = frame.atoms
     if not len(atoms):
@@ -142,7 +142,7 @@ def _of_structure(frame: Frame, elements: Sequence[str], distance_min_angstrom: 
         yield f"two atoms closer than distance_min_angstrom ({distance_min_angstrom:g})"
 
 
-def _of_size(frame: Frame, asked: AdoptParameters) -> Iterator[str]:
+def _of_size(frame: OfferedFrame, asked: AdoptParameters) -> Iterator[str]:
     """Forces and pressures that no label of this campaign may have, and forces that do not add up to nothing."""
     if frame.forces is None:
         return
@@ -165,9 +165,9 @@ def _of_size(frame: Frame, asked: AdoptParameters) -> Iterator[str]:
 # --- duplicates ---------------------------------------------------------------------------------------------------
 
 
-def _find_duplicates(frames: Sequence[Frame], tests: Mapping[str, Atoms]) -> None:
+def _find_duplicates(frames: Sequence[OfferedFrame], tests: Mapping[str, Atoms]) -> None:
     """The later of two that are one structure is faulty; both are where their labels differ."""
-    seen: dict[tuple[object, ...], list[tuple[np.ndarray, Frame | str]]] = {}
+    seen: dict[tuple[object, ...], list[tuple[np.ndarray, OfferedFrame | str]]] = {}
     for name, atoms in tests.items():
         mark = _surroundings(atoms)
         seen.setdefault((_formula(atoms), _bucket(mark)), []).append((mark, name))
@@ -231,7 +231,7 @@ def _is_symmetric(atoms: Atoms) -> bool:
     return all(float(np.ptp(sums[atoms.numbers == kind])) < _ALIKE * float(sums.max()) for kind in set(atoms.numbers))
 
 
-def _same_energy(one: Frame, other: Frame) -> bool:
+def _same_energy(one: OfferedFrame, other: OfferedFrame) -> bool:
     apart = abs((one.energy_ev or 0.0) - (other.energy_ev or 0.0)) / len(one.atoms)
     return apart < 1e-3  # noqa: PLR2004 - eV/atom, of one calculation made twice
 
@@ -239,7 +239,7 @@ def _same_energy(one: Frame, other: Frame) -> bool:
 # --- the whole set ------------------------------------------------------------------------------------------------
 
 
-def _of_all_forces(frames: Sequence[Frame]) -> Iterator[str]:
+def _of_all_forces(frames: Sequence[OfferedFrame]) -> Iterator[str]:
     """Forces that are all zero were never calculated."""
     if len(frames) < _NEVER_MOVED_FRAMES_MIN:
         return
@@ -257,7 +257,7 @@ def _of_all_forces(frames: Sequence[Frame]) -> Iterator[str]:
         )
 
 
-def _of_lengths(frames: Sequence[Frame]) -> Iterator[str]:
+def _of_lengths(frames: Sequence[OfferedFrame]) -> Iterator[str]:
     """Neighbours nearly twice as far apart as atoms that are bound are lengths in Bohr."""
     some = frames[:: max(1, -(-len(frames) // _LOOKED_AT_MAX))]
     far = [frame for frame in some if _nearest_in_radii(frame.atoms) > _FAR_IN_RADII]
@@ -281,7 +281,7 @@ def _nearest_in_radii(atoms: Atoms) -> float:
     return float((distances / (radii[first] + radii[second])).min())
 
 
-def _per_atom(frames: Sequence[Frame]) -> Iterator[str]:
+def _per_atom(frames: Sequence[OfferedFrame]) -> Iterator[str]:
     """Energies that do not grow with the number of atoms are those of one atom."""
     sizes = np.array([len(frame.atoms) for frame in frames])
     if len(frames) < _FRAMES_FOR_SIZES or sizes.max() < _SIZES_APART * sizes.min():
@@ -297,7 +297,7 @@ def _per_atom(frames: Sequence[Frame]) -> Iterator[str]:
         )
 
 
-def _fractions(frames: Sequence[Frame]) -> np.ndarray:
+def _fractions(frames: Sequence[OfferedFrame]) -> np.ndarray:
     kinds = sorted({symbol for frame in frames for symbol in frame.atoms.get_chemical_symbols()})
     counts = [[frame.atoms.get_chemical_symbols().count(kind) for kind in kinds] for frame in frames]
     table = np.array(counts, dtype=float)
@@ -316,7 +316,7 @@ def _beyond_composition(fractions: np.ndarray, energies: np.ndarray) -> np.ndarr
     return left
 
 
-def _between_files(frames: Sequence[Frame]) -> Iterator[str]:
+def _between_files(frames: Sequence[OfferedFrame]) -> Iterator[str]:
     """Files whose energies lie apart have other references, another functional or other units."""
     files = sorted({frame.file for frame in frames})
     kinds = {symbol for frame in frames for symbol in frame.atoms.get_chemical_symbols()}
@@ -337,12 +337,12 @@ def _between_files(frames: Sequence[Frame]) -> Iterator[str]:
         )
 
 
-def _energies_beyond_composition(frames: Sequence[Frame]) -> np.ndarray:
+def _energies_beyond_composition(frames: Sequence[OfferedFrame]) -> np.ndarray:
     sizes = np.array([len(frame.atoms) for frame in frames])
     return _beyond_composition(_fractions(frames), np.array([frame.energy_ev for frame in frames], dtype=float) / sizes)
 
 
-def _find_far_energies(frames: Sequence[Frame]) -> None:
+def _find_far_energies(frames: Sequence[OfferedFrame]) -> None:
     """A frame whose energy lies far from those of the same composition is of something else."""
     frames = [frame for frame in frames if not frame.faults]
     if len(frames) < _FRAMES_FOR_SIZES:

@@ -9,7 +9,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from mlip_autopipec.contract.dataset import ADOPTED
 from mlip_autopipec.contract.origin import Origin
 from mlip_autopipec.work import families
-from mlip_autopipec.work.adopting.frames import Frame
+from mlip_autopipec.work.adopting.frames import OfferedFrame
 from mlip_autopipec.work.origins import note_origin
 
 #: What a frame's numbers are called in the file of one that is labelled again.
@@ -20,7 +20,7 @@ _SAME_CELL = 0.05
 _TESTS_MIN = 2
 
 
-def roles(frames: Sequence[Frame], part: float) -> list[str]:
+def roles(frames: Sequence[OfferedFrame], part: float) -> list[str]:
     """`train` or `test` of each frame. Walks stay whole, and every so-manieth is held out: at least two, if any."""
     walks = _walks(frames)
     wanted = min(max(_TESTS_MIN, round(part * len(frames))), len(frames) // 2) if part > 0 else 0
@@ -41,7 +41,7 @@ def roles(frames: Sequence[Frame], part: float) -> list[str]:
     return found
 
 
-def _walks(frames: Sequence[Frame]) -> list[list[int]]:
+def _walks(frames: Sequence[OfferedFrame]) -> list[list[int]]:
     """Frames by number, those together that follow each other closely."""
     walks: list[list[int]] = []
     for place, frame in enumerate(frames):
@@ -52,7 +52,7 @@ def _walks(frames: Sequence[Frame]) -> list[list[int]]:
     return walks
 
 
-def _goes_on(before: Frame, after: Frame) -> bool:
+def _goes_on(before: OfferedFrame, after: OfferedFrame) -> bool:
     one, other = before.atoms, after.atoms
     if before.file != after.file or not np.array_equal(one.numbers, other.numbers):
         return False
@@ -63,7 +63,7 @@ def _goes_on(before: Frame, after: Frame) -> bool:
     return bool(np.sqrt((moved**2).sum(axis=1).mean()) < _WALK_ANGSTROM)
 
 
-def to_check(frames: Sequence[Frame], count: int) -> list[Frame]:
+def to_check(frames: Sequence[OfferedFrame], count: int) -> list[OfferedFrame]:
     """The frames to label again: as different as can be in file, composition, volume and forces; enough for offsets.
 
     One more than there are independent compositions, so that energies are also held against each other.
@@ -94,7 +94,7 @@ def to_check(frames: Sequence[Frame], count: int) -> list[Frame]:
     return [frames[place] for place in sorted(chosen)]
 
 
-def as_label(frame: Frame, role: str) -> Atoms:
+def as_label(frame: OfferedFrame, role: str) -> Atoms:
     """The frame as Training reads it."""
     label = _bare(frame)
     numbers = {"energy": frame.energy_ev, "forces": frame.forces}
@@ -106,7 +106,7 @@ def as_label(frame: Frame, role: str) -> Atoms:
     return label
 
 
-def as_check(frame: Frame) -> Atoms:
+def as_check(frame: OfferedFrame) -> Atoms:
     """The frame as Calculation labels it again, with the numbers of the set beside it."""
     atoms = families.begin(_bare(frame))
     atoms.info[ENERGY] = frame.energy_ev
@@ -116,5 +116,5 @@ def as_check(frame: Frame) -> Atoms:
     return atoms
 
 
-def _bare(frame: Frame) -> Atoms:
+def _bare(frame: OfferedFrame) -> Atoms:
     return Atoms(frame.atoms.get_chemical_symbols(), frame.atoms.positions, cell=frame.atoms.cell, pbc=True)

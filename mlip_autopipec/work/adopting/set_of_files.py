@@ -7,7 +7,7 @@ from pathlib import Path
 from ase import Atoms
 
 from mlip_autopipec.contract.dataset import AdoptParameters
-from mlip_autopipec.work.adopting.frames import Frame, Unreadable, read_files, shown_names
+from mlip_autopipec.work.adopting.frames import OfferedFrame, Unreadable, read_files, shown_names
 from mlip_autopipec.work.adopting.judging import judge, listed
 
 
@@ -15,7 +15,7 @@ from mlip_autopipec.work.adopting.judging import judge, listed
 class SetOfFiles:
     """`refused` is empty where the sound frames may be adopted; `left_out` has the others, in words."""
 
-    sound: list[Frame]
+    sound: list[OfferedFrame]
     refused: str
     left_out: str = ""
     names: str = ""

@@ -95,7 +95,7 @@ class Teacher(Protocol):
         """Count the candidate as labelled."""
 
 
-class Batch:
+class ChosenBatch:
     """What is chosen so far, under the caps."""
 
     def __init__(self, parameters: SelectParameters) -> None:
@@ -136,7 +136,7 @@ def by_window(
 
     But for `random_min` of those that passed the window, by chance.
     """
-    batch = Batch(parameters)
+    batch = ChosenBatch(parameters)
     _anchors(batch, candidates, ranking)
     for one in (candidates[index] for index in ranking):
         if not one.halts and not batch.is_full:
@@ -157,7 +157,7 @@ def by_batch(
 
     `labelled` are the training labels so far, by condition.
     """
-    batch, most, shares = Batch(parameters), parameters.candidates_max, parameters.shares
+    batch, most, shares = ChosenBatch(parameters), parameters.candidates_max, parameters.shares
     _anchors(batch, candidates, ranking)
     room = most - len(batch.chosen)
     for one in (candidates[index] for index in ranking):
@@ -176,7 +176,7 @@ def by_batch(
     return _with_floors(batch.chosen, candidates, parameters)
 
 
-def _anchors(batch: Batch, candidates: Sequence[Candidate], ranking: Sequence[int]) -> None:
+def _anchors(batch: ChosenBatch, candidates: Sequence[Candidate], ranking: Sequence[int]) -> None:
     """The halting frames, those that rank high first."""
     rank = {index: number for number, index in enumerate(ranking)}
     halting = sorted((rank.get(index, len(ranking)), index) for index, one in enumerate(candidates) if one.halts)
@@ -186,7 +186,7 @@ def _anchors(batch: Batch, candidates: Sequence[Candidate], ranking: Sequence[in
 
 
 def _informed(
-    batch: Batch, candidates: Sequence[Candidate], make: Callable[[], Teacher], most: int, gain_min: float
+    batch: ChosenBatch, candidates: Sequence[Candidate], make: Callable[[], Teacher], most: int, gain_min: float
 ) -> int:
     """Choose greedily up to so many; how many were chosen."""
     left = [index for index, one in enumerate(candidates) if one not in batch.chosen]
@@ -207,7 +207,7 @@ def _informed(
 
 
 def _random(
-    batch: Batch,
+    batch: ChosenBatch,
     candidates: Sequence[Candidate],
     most: int,
     conditions: Sequence[str],

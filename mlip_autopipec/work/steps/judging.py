@@ -27,7 +27,7 @@ _PROBE_GAMMA_MIN = 1.0
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedPotential:
     """Parts of the control half's TrainMetrics, and the points of a parity plot by set."""
 
     metrics: dict[str, Any]
@@ -36,7 +36,7 @@ class Judged:
 
 def judge(
     job: Job[TrainParameters], labels: Labels, references: Mapping[str, float], yaml: Path, potential: Evaluator
-) -> Judged:
+) -> JudgedPotential:
     """Everything is measured of the potential and of the current one. Raises TaskFailed (numerical) if γ is blind."""
     asked, current = job.parameters, _current(job)
     if current is not None:
@@ -61,7 +61,7 @@ def judge(
         "history": _history(job, labels.test, references),
         "probe_gamma": _probe(potential, labels.train, asked.seed),
     }
-    return Judged(metrics, {"train": train.parity(), "test": test.parity()})
+    return JudgedPotential(metrics, {"train": train.parity(), "test": test.parity()})
 
 
 def _functions(yaml: Path) -> dict[str, int]:

@@ -30,7 +30,7 @@ from mlip_autopipec.phases.training import Training
 from mlip_autopipec.ports import Accepted, Limited, PhaseRunner, Transport, Unclear, Void
 from mlip_autopipec.schedulers import slurm_script
 from mlip_autopipec.schedulers.slurm import SlurmScheduler
-from mlip_autopipec.schedulers.slurm_text import Answer
+from mlip_autopipec.schedulers.slurm_text import FramedAnswer
 from mlip_autopipec.testing.cluster import SimulatedCluster
 from mlip_autopipec.testing.memory import MemoryJournal
 
@@ -182,8 +182,8 @@ class WritesWhereOthersWrite(SimulatedCluster):
 class SealsTooLate(SlurmScheduler):
     """Gives attempts up at once, and shuts the door behind them when nobody can say any more which they were."""
 
-    async def _ask(self, command: str, *words: str) -> Answer:
-        return Answer({}, "") if command == slurm_script.SEAL else await super()._ask(command, *words)
+    async def _ask(self, command: str, *words: str) -> FramedAnswer:
+        return FramedAnswer({}, "") if command == slurm_script.SEAL else await super()._ask(command, *words)
 
 
 class LeavesTheGateOpen(SlurmScheduler):
@@ -355,7 +355,7 @@ class ReadsTheSiteFileOnce(SlurmScheduler):
 class ReadsNoForeignLines(SlurmScheduler):
     """Takes a whole answer for worthless that has one line in it which is none of Slurm's."""
 
-    async def _ask(self, command: str, *words: str) -> Answer:
+    async def _ask(self, command: str, *words: str) -> FramedAnswer:
         said = await super()._ask(command, *words)
         section = said.sections.get("squeue")
         if section is not None and any(line.startswith("Notice") for line in section.text.splitlines()):

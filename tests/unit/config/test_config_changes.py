@@ -7,8 +7,8 @@ import pytest
 
 from mlip_autopipec.config.changes import (
     RULES,
+    CampaignProgress,
     May,
-    Progress,
     asks_for_more,
     config_of,
     differences,
@@ -29,9 +29,9 @@ from mlip_autopipec.contract.mistakes import dotted
 from mlip_autopipec.testing.examples import copper_config
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "config").glob("*.yaml"))
-BEGUN = Progress(has_labels=True, has_potential=True, starting=False)
-STARTING = Progress(has_labels=True, has_potential=True, starting=True)
-NEW = Progress(has_labels=False, has_potential=False, starting=False)
+BEGUN = CampaignProgress(has_labels=True, has_potential=True, starting=False)
+STARTING = CampaignProgress(has_labels=True, has_potential=True, starting=True)
+NEW = CampaignProgress(has_labels=False, has_potential=False, starting=False)
 
 
 def test_every_key_of_the_schema_has_its_row() -> None:
@@ -67,7 +67,7 @@ def test_every_row_is_of_a_key_that_there_is() -> None:
         ("nonsense.key", BEGUN, False),
     ],
 )
-def test_what_may_change_and_when(key: str, progress: Progress, may: bool) -> None:  # noqa: FBT001 - a table
+def test_what_may_change_and_when(key: str, progress: CampaignProgress, may: bool) -> None:  # noqa: FBT001 - a table
     """A reason stands where it may not."""
     why = objection(path_of(key), progress)
     assert (why is None) is may

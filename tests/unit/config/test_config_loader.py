@@ -12,7 +12,7 @@ from config_samples import SITE, mistakes, spoiled, write
 
 from mlip_autopipec.config.loader import LoadedConfig, effective_yaml, json_schema, load_config
 from mlip_autopipec.config.paths import anchored, unusable_folders
-from mlip_autopipec.config.schemas.site import LocalTransport
+from mlip_autopipec.config.schemas.site import LocalTransportSection
 from mlip_autopipec.config.schemas.units import parse_duration_s, parse_memory_mib
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models.base import Phase
@@ -93,7 +93,7 @@ def test_the_sites_python_is_a_command_or_a_path(tmp_path: Path, written: str, m
 def test_the_root_of_another_machine_is_left_as_it_is(tmp_path: Path) -> None:
     """Only that machine knows where it is; the campaign's folder is still here."""
     config = loaded(tmp_path).config
-    elsewhere = LocalTransport.model_construct(kind="ssh")  # type: ignore[arg-type] # stands for any other kind
+    elsewhere = LocalTransportSection.model_construct(kind="ssh")  # type: ignore[arg-type] # stands for any other kind
     changes = {"transport": elsewhere, "root": Path("scratch/$USER"), "python": "env/bin/python"}
     site = config.site.model_copy(update=changes)
     right = {"site.transport": elsewhere, "site.root": site.root}

@@ -6,7 +6,7 @@ import pytest
 from config_samples import mistakes, spoiled, write
 
 from mlip_autopipec.config.loader import load_config
-from mlip_autopipec.config.schemas.site import AnyTransport, OpensshTransport, SshTransport
+from mlip_autopipec.config.schemas.site import AnyTransport, OpensshTransportSection, SshTransportSection
 
 LOCAL = "{kind: local}"
 
@@ -31,7 +31,7 @@ def test_the_root_of_a_site_that_is_far_is_left_as_it_is(tmp_path: Path) -> None
     """It is a path there."""
     transport, far_root = loaded(tmp_path, "{kind: ssh, host: cluster}")
     assert far_root == Path("/scratch/me/alloy")
-    assert transport == SshTransport(host="cluster")
+    assert transport == SshTransportSection(host="cluster")
 
 
 @pytest.mark.parametrize("root", ["~/alloy", "alloy"])
@@ -45,7 +45,7 @@ def test_files_of_a_transport_are_files_of_this_machine(tmp_path: Path) -> None:
     """Relative to the site file, or to the user's home here."""
     text = "{kind: ssh, host: c, port: 2222, user: me, identity_file: keys/id, known_hosts: ~/hosts, config_file: conf}"
     transport, _ = loaded(tmp_path, text)
-    assert transport == SshTransport(
+    assert transport == SshTransportSection(
         host="c",
         port=2222,
         user="me",
@@ -58,7 +58,9 @@ def test_files_of_a_transport_are_files_of_this_machine(tmp_path: Path) -> None:
 def test_an_open_connection_is_wanted_unless_said_otherwise(tmp_path: Path) -> None:
     """The path of its socket is ssh's own, with the marks that ssh fills in."""
     transport, _ = loaded(tmp_path, "{kind: openssh, host: c, control_path: '~/.ssh/cm-%C', long_lived: false}")
-    assert transport == OpensshTransport(host="c", control_path="~/.ssh/cm-%C", require_master=True, long_lived=False)
+    assert transport == OpensshTransportSection(
+        host="c", control_path="~/.ssh/cm-%C", require_master=True, long_lived=False
+    )
 
 
 @pytest.mark.parametrize(

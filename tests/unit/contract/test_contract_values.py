@@ -22,7 +22,7 @@ from mlip_autopipec.contract.label import CalculateParameters, oracle_from
 from mlip_autopipec.contract.oracle import Oracle
 from mlip_autopipec.contract.select import Embedding, SelectionSettings, SelectParameters, Shares
 from mlip_autopipec.contract.tasks import parameters_from
-from mlip_autopipec.contract.train import PacemakerSettings, Stage, TrainParameters
+from mlip_autopipec.contract.train import PacemakerSettings, PacemakerStage, TrainParameters
 from mlip_autopipec.contract.values import given, plain, read
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import Phase
@@ -143,7 +143,7 @@ PACEMAKER = TrainParameters(
     force_weight=1,
     ridge=1e-8,
     pacemaker=PacemakerSettings(
-        python="/opt/py", densities=1, stages=(Stage(kappa=0.5, iterations=12),), ladder_step=10
+        python="/opt/py", densities=1, stages=(PacemakerStage(kappa=0.5, iterations=12),), ladder_step=10
     ),
     from_scratch=True,
     potential_folder="potentials/000",
@@ -224,7 +224,9 @@ def test_what_stands_in_a_mapping_has_bounds_too() -> None:
         judged.validate_python({**plain(ORACLE), "starting_magnetization": {"Al": 1.5}})
 
 
-@pytest.mark.parametrize("kind", [Embedding, Shares, SelectionSettings, SelectParameters, PacemakerSettings, Stage])
+@pytest.mark.parametrize(
+    "kind", [Embedding, Shares, SelectionSettings, SelectParameters, PacemakerSettings, PacemakerStage]
+)
 def test_every_field_says_what_it_is(kind: type) -> None:
     """The reference is made of it; what a task alone has may go without."""
     schema = TypeAdapter(kind).json_schema()["properties"]

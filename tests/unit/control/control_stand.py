@@ -12,7 +12,7 @@ import aiohttp
 from mlip_autopipec.config.schemas.phases import ConvergenceSection
 from mlip_autopipec.contract.generate import GenerateParameters, Prototype
 from mlip_autopipec.control.limits import Limits
-from mlip_autopipec.control.server import ControlServer, Settings
+from mlip_autopipec.control.server import ControlServer, SettingsPort
 from mlip_autopipec.control.task_files import SiteFiles
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase
@@ -82,7 +82,7 @@ class Stand:
         limits: Limits | None = None,
         clock: StandClock | None = None,
         files: SiteFiles | None = None,
-        settings: Settings | None = None,
+        settings: SettingsPort | None = None,
     ) -> None:
         self.socket = socket
         self.workflow = workflow
@@ -124,7 +124,7 @@ async def running(
     limits: Limits | None = None,
     clock: StandClock | None = None,
     files: SiteFiles | None = None,
-    settings: Settings | None = None,
+    settings: SettingsPort | None = None,
 ) -> AsyncIterator[Stand]:
     """A stand whose server answers; it is stopped in good order at the end."""
     stand = Stand(folder / "control" / "socket", workflow or SmallWorkflow(), limits, clock, files, settings)

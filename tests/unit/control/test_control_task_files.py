@@ -17,9 +17,9 @@ from mlip_autopipec.control.task_files import (
     FilePart,
     FilesHere,
     NoSuchFile,
-    SiteFile,
     SiteFiles,
     TaskListing,
+    TaskOutput,
     checked_name,
     file_named,
     folder_of,
@@ -54,7 +54,7 @@ async def part(files: SiteFiles, name: str, begin: int | None = None) -> FilePar
 
 def listing(*names: str) -> TaskListing:
     """Each a second later than the one before."""
-    made = [SiteFile(name=name, size=1, changed_at=f"2026-01-31T12:00:{n:02d}Z") for n, name in enumerate(names)]
+    made = [TaskOutput(name=name, size=1, changed_at=f"2026-01-31T12:00:{n:02d}Z") for n, name in enumerate(names)]
     return TaskListing(task=TASK.id, folder=TASK.workdir, live=False, files=tuple(made))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from mlip_autopipec.config.schemas.phases import FirstLabelsSection
 from mlip_autopipec.data_models.outcome import PropertyCell
-from mlip_autopipec.doctor.trials import Trial, TrialLabel, Tried, advice, announced, estimated, told
+from mlip_autopipec.doctor.trials import OracleTrialResult, TrialLabel, Tried, advice, announced, estimated, told
 
 SECTION = FirstLabelsSection()
 
@@ -20,7 +20,9 @@ def tried(
     """A label of a cell of four atoms whose energy per atom is off by so much."""
     about = PropertyCell.model_validate({"crystal": "Mg hcp", "kind": cell})
     setting: dict[str, Any] = {} if kind not in {"as asked", "k-mesh"} else {"key": KEY, "value": spacing}
-    trial = Trial(kind=kind, words=words, oracle={}, cell=cell, about=about, n_atoms=4, cost=cost, **setting)
+    trial = OracleTrialResult(
+        kind=kind, words=words, oracle={}, cell=cell, about=about, n_atoms=4, cost=cost, **setting
+    )
     label = TrialLabel(
         energy_ev=-100.0 + 0.004 * energy_mev,
         n_atoms=4,

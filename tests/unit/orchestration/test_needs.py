@@ -8,13 +8,13 @@ from mlip_autopipec.data_models.digest import CycleSummary, ExplorationDigest, R
 from mlip_autopipec.data_models.outcome import ConditionErrors, Ending, Errors
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.orchestration.needs import Basis, at_any_cost, audits_wanted, judge, remedy_of, shortcoming_of
+from mlip_autopipec.orchestration.needs import PinnedBasis, at_any_cost, audits_wanted, judge, remedy_of, shortcoming_of
 from mlip_autopipec.orchestration.strategies import verdict_of
 from mlip_autopipec.testing.physics import file_ref
 
 COLD, LIQUID = "Si diamond 300 K nvt", "liquid.xyz 2000 K nvt"
-PINNED, FREE = Basis(functions=143, cutoff_angstrom=5.0), Basis()
-PINNED_CUTOFF, PINNED_FUNCTIONS = Basis(cutoff_angstrom=5.0), Basis(functions=1000)
+PINNED, FREE = PinnedBasis(functions=143, cutoff_angstrom=5.0), PinnedBasis()
+PINNED_CUTOFF, PINNED_FUNCTIONS = PinnedBasis(cutoff_angstrom=5.0), PinnedBasis(functions=1000)
 RULES = ConvergenceSection(quiet_cycles=1, cycles_max=9)
 
 
@@ -173,7 +173,7 @@ def test_a_condition_of_the_gate_holds_it_open() -> None:
 # --- when it is not ----------------------------------------------------------------------------------------------
 
 
-def with_remedies(*cycles: CycleSummary, basis: Basis = PINNED) -> tuple[CycleSummary, ...]:
+def with_remedies(*cycles: CycleSummary, basis: PinnedBasis = PINNED) -> tuple[CycleSummary, ...]:
     """As they are closed one after the other."""
     done: tuple[CycleSummary, ...] = ()
     for each in cycles:
@@ -248,7 +248,7 @@ def test_a_basis_grows_no_further_than_it_can() -> None:
 
 
 @pytest.mark.parametrize(("basis", "functions"), [(FREE, 1000), (PINNED_FUNCTIONS, None)])
-def test_where_the_basis_ends_the_cutoff_is_chosen_at_any_cost(basis: Basis, functions: int | None) -> None:
+def test_where_the_basis_ends_the_cutoff_is_chosen_at_any_cost(basis: PinnedBasis, functions: int | None) -> None:
     """Once; then it is for a person to decide."""
     wrong = WRONG.model_copy(update={"functions": 1000})
     longer = remedy_of((wrong,), RULES, basis)

@@ -244,7 +244,7 @@ def test_what_was_fitted_and_why_is_told(campaign: Campaign) -> None:
     """Functions by element, settings and cost; and every trial of `auto` with its errors."""
     plain = last_fit(campaign.events)
     assert plain is not None
-    settings = oc.FitSettings(
+    settings = oc.FittedSettings(
         cutoff_angstrom=5.25,
         functions_per_element=140,
         energy_weight=300,

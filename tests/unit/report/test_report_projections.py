@@ -20,8 +20,8 @@ from mlip_autopipec.data_models.outcome import Ending, PastErrors
 from mlip_autopipec.report.durations import PhaseTime, phase_times
 from mlip_autopipec.report.overview import overview
 from mlip_autopipec.report.projections import (
-    Fit,
     LabelOrigin,
+    LineFit,
     attempts,
     closed_cycles,
     gamma_traces,
@@ -67,9 +67,9 @@ def test_learning_curve(events: tuple[ev.Event, ...]) -> None:
     past = (PastErrors(cycle=0, errors=errors(88)), PastErrors(cycle=1, errors=errors(44)))
     fits = learning_curve(events)
     assert fits == (
-        Fit(0, 4, 2, errors(40), errors(80), None, promoted=True),
-        Fit(1, 6, 3, errors(20), errors(40), errors(90), promoted=True, history=past[:1]),
-        Fit(2, 8, 4, errors(10), errors(20), errors(45), promoted=True, history=past),
+        LineFit(0, 4, 2, errors(40), errors(80), None, promoted=True),
+        LineFit(1, 6, 3, errors(20), errors(40), errors(90), promoted=True, history=past[:1]),
+        LineFit(2, 8, 4, errors(10), errors(20), errors(45), promoted=True, history=past),
     )
     assert on_last_test_set(fits) == ((fits[0], errors(88)), (fits[1], errors(44)), (fits[2], errors(20)))
     assert on_last_test_set(fits[:1]) == ((fits[0], errors(80)),)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mlip_autopipec.config.schemas.schedulers import LocalScheduler, SlurmQueue
+from mlip_autopipec.config.schemas.schedulers import LocalQueue, SlurmQueue
 from mlip_autopipec.config.schemas.site import SiteSection
 from mlip_autopipec.data_models.finding import Colour
 from mlip_autopipec.doctor.ask import queue_findings
@@ -24,5 +24,5 @@ def test_a_site_without_slurm_is_red_with_the_remedy(tmp_path: Path, monkeypatch
 
 def test_a_scheduler_without_questions_has_no_finding(tmp_path: Path) -> None:
     """The local one needs nothing that doctor does not ask of every site."""
-    site = SiteSection(root=tmp_path, scheduler=LocalScheduler())
+    site = SiteSection(root=tmp_path, scheduler=LocalQueue())
     assert asyncio.run(queue_findings(site, LocalTransport(tmp_path))) == ()

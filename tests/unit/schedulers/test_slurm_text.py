@@ -344,8 +344,8 @@ def test_frames_are_found_in_the_noise_of_a_login() -> None:
     )
 
     assert said.sections == {
-        "squeue": framing.Section("1|0|RUNNING|None|n1|x\n", 0),
-        "gate": framing.Section("", 1),
+        "squeue": framing.CommandOutput("1|0|RUNNING|None|n1|x\n", 0),
+        "gate": framing.CommandOutput("", 1),
     }
     assert said.whole("squeue") == "1|0|RUNNING|None|n1|x\n"
     assert said.whole("gate") is None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlip_autopipec.config.schemas.schedulers import LocalScheduler, SlurmQueue
+from mlip_autopipec.config.schemas.schedulers import LocalQueue, SlurmQueue
 from mlip_autopipec.config.schemas.site import ResourcesSection, SiteSection
 from mlip_autopipec.data_models.base import Phase, Place
 from mlip_autopipec.schedulers.surroundings import as_a_task
@@ -48,10 +48,10 @@ def test_words_come_through_as_they_are(home: Path) -> None:
 
 def test_tasks_without_a_job_run_as_the_queue_of_this_machine_runs_them(home: Path) -> None:
     """A login shell where there are preparations, and else none."""
-    plain = SiteSection(root=home, scheduler=LocalScheduler())
+    plain = SiteSection(root=home, scheduler=LocalQueue())
     assert as_a_task(plain, Phase.TRAINING, ["true"]) == ["true"]
     resources = {Phase.TRAINING: ResourcesSection(where=Place.LOGIN)}
     login = SiteSection(root=home, scheduler=SlurmQueue(), resources=resources)
     assert as_a_task(login, Phase.TRAINING, ["true"]) == ["true"]
-    prepared = SiteSection(root=home, scheduler=LocalScheduler(prologue=("export PREPARED=1",)))
+    prepared = SiteSection(root=home, scheduler=LocalQueue(prologue=("export PREPARED=1",)))
     assert said(prepared, Phase.TRAINING, ["sh", "-c", "echo $PREPARED$OF_SESSION"], home).splitlines()[-1] == "11"

@@ -7,7 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 
 from mlip_autopipec.errors import TransientError
 from mlip_autopipec.testing.clock import SimulatedClock, run_simulated
-from mlip_autopipec.watch.remote import Dialogue, RemoteWatcher
+from mlip_autopipec.watch.remote import LineDialogue, RemoteWatcher
 
 
 class FarSide:
@@ -24,7 +24,7 @@ class FarSide:
         self.notices: list[str] = []  # what others write into its answers
 
     @asynccontextmanager
-    async def converse(self, argv: Sequence[str]) -> AsyncIterator[Dialogue]:
+    async def converse(self, argv: Sequence[str]) -> AsyncIterator[LineDialogue]:
         assert argv[-1] == "outbox"
         self.begun += 1
         if self.down:

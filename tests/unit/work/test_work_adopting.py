@@ -36,7 +36,7 @@ from mlip_autopipec.contract.values import plain
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.outcome import CalculateMetrics, GenerateMetrics
 from mlip_autopipec.work.adopting.comparing import difference
-from mlip_autopipec.work.adopting.frames import Frame
+from mlip_autopipec.work.adopting.frames import OfferedFrame
 from mlip_autopipec.work.adopting.labels import as_check, as_label, roles, to_check
 from mlip_autopipec.work.adopting.set_of_files import read_and_judge
 from mlip_autopipec.work.codes.ase.settings import AseOracle
@@ -592,7 +592,7 @@ def test_a_frame_labelled_again_tells_how_its_numbers_are_meant(quantity: str, f
     """Whatever near frames could not tell, as there were none."""
     frame = sound_set(1)[0]
     right = Numbers(frame.get_potential_energy(), frame.get_forces(), frame.get_stress())
-    given = Frame("mine.extxyz", 1, frame, right.energy_ev, right.forces, right.stress, [], {})
+    given = OfferedFrame("mine.extxyz", 1, frame, right.energy_ev, right.forces, right.stress, [], {})
     setattr(given, quantity, getattr(given, quantity) * factor)
     told = difference(as_check(given), right)
     assert told is not None

@@ -36,7 +36,7 @@ def parameters(**changes: Any) -> TrainParameters:
     return train_parameters(elements=("Cu",), **changes)
 
 
-def stress_error(fit: linear.Fit, frames: list[Atoms]) -> float:
+def stress_error(fit: linear.LinearFit, frames: list[Atoms]) -> float:
     """Root-mean-square of ∂(energy per atom)/∂strain, in eV."""
     design, coefficients = DesignMatrix(fit.basis), np.array(fit.basis.basis_coeffs)
     wrong = []
@@ -171,7 +171,7 @@ def test_a_need_may_ask_for_more_than_the_smallest() -> None:
 def test_a_longer_cutoff_is_worth_a_tenth_unless_a_need_is_not_met() -> None:
     """Each step of MD pays for it, as it does for a larger basis."""
     settings = choice.Settings(5.0, 50, 100.0, 1.0, 1.0, 1.0, 1e-8)
-    best = choice.Trial(settings, {"energy": 0.002, "force": 0.050}, "weights", 0.002)
+    best = choice.TriedFit(settings, {"energy": 0.002, "force": 0.050}, "weights", 0.002)
     asked = [
         choice._Search([], {}, parameters(force_need_mev_per_angstrom=need), 1, print)._worth(best)
         for need in (None, 60.0, 40.0)

@@ -15,7 +15,7 @@ import pytest
 from ase import Atoms
 from job_stand import Site, copper, job_of, labelled, ref, task_of, train_parameters
 
-from mlip_autopipec.contract.train import PacemakerSettings, Stage
+from mlip_autopipec.contract.train import PacemakerSettings, PacemakerStage
 from mlip_autopipec.data_models.outcome import Progress, TrainMetrics
 from mlip_autopipec.work.job import Result, TaskFailed
 from mlip_autopipec.work.structures import write_frames
@@ -41,7 +41,8 @@ needs_pacemaker = [
 def small(*stages: tuple[float, int], **more: Any) -> dict[str, Any]:
     """A fit of 15 functions; stages are (kappa, iterations)."""
     settings = PacemakerSettings(
-        python=str(PYTHON), stages=tuple(Stage(kappa=kappa, iterations=n) for kappa, n in stages or [(0.5, 12)])
+        python=str(PYTHON),
+        stages=tuple(PacemakerStage(kappa=kappa, iterations=n) for kappa, n in stages or [(0.5, 12)]),
     )
     return {"trainer": "pacemaker", "functions_per_element": 15, "pacemaker": settings, **more}
 
@@ -235,7 +236,7 @@ def test_only_a_potential_of_the_same_shape_is_a_warm_start(tmp_path: Path) -> N
 def test_energies_that_pacemaker_would_shift_are_refused(tmp_path: Path) -> None:
     """Below -20 eV/atom it fits references of its own, and says so only in its log."""
     label = cell(1)
-    told = pacemaker.Labels([label], [-90.0], [1.0], [np.ones(4)])
+    told = pacemaker.WeightedLabels([label], [-90.0], [1.0], [np.ones(4)])
     job = job_of(tmp_path, train_parameters(**small()))
     with pytest.raises(TaskFailed, match=r"c000.calculation.0001-abcdef: -22.5 eV/atom .* outside -20 … 250") as failed:
         pacemaker.fit(job, "scratch", told, None)
@@ -246,7 +247,7 @@ def test_every_row_has_its_weights(tmp_path: Path) -> None:
     """The two tables agree in their index; the buffer of an embedded cell counts less, atom by atom."""
     frames = [cell(1), cell(2)]
     weights = [np.ones(4), np.array([1.0, 1.0, 0.3, 0.3])]
-    told = pacemaker.Labels(frames, [-1.0, -2.0], [1.0, 0.65], weights)
+    told = pacemaker.WeightedLabels(frames, [-1.0, -2.0], [1.0, 0.65], weights)
     pacemaker._tabulate(tmp_path, told, None)
     pd = pytest.importorskip("pandas")
     data, table = (

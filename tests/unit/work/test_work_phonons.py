@@ -19,7 +19,7 @@ from job_stand import job_of, labelled, train_parameters
 from mlip_autopipec.config.schemas.training import GateSection, PhononsSection, TrainingSection
 from mlip_autopipec.contract.generate import GateProbes, GenerateParameters, PhononProbes, Prototype
 from mlip_autopipec.data_models.outcome import GenerateMetrics, Measure, TrainMetrics
-from mlip_autopipec.orchestration.gate import Answer, gate
+from mlip_autopipec.orchestration.gate import GateAnswer, gate
 from mlip_autopipec.work.codes.phonopy import doctor, phonons
 from mlip_autopipec.work.doctor import examine
 from mlip_autopipec.work.job import TaskFailed
@@ -81,7 +81,7 @@ def turned(found: tuple[Measure, ...]) -> tuple[Measure, ...]:
     return tuple(one.model_copy(update={"potential": one.current, "current": one.potential}) for one in found)
 
 
-def judged(found: tuple[Measure, ...], **section: Any) -> Answer:
+def judged(found: tuple[Measure, ...], **section: Any) -> GateAnswer:
     """The gate over these measures alone."""
     errors = {"structures": 4, "energy_mev_per_atom": 1.0, "force_mev_per_angstrom": 5.0}
     whole = {"functions": 20, "train": errors, "test": errors, "test_of_current": errors, "measures": found}

@@ -5,7 +5,7 @@ from mlip_autopipec.contract.oracle import OracleCode
 ORACLE = OracleCode(
     package=__name__,
     settings=".settings:AseOracle",
-    rules=".rules:Rules",
+    rules=".rules:AseRules",
     run=".run:label",
     examine=".doctor:examine",
     about="calculator",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from mlip_autopipec.contract.mistakes import Mistake, shown
-from mlip_autopipec.contract.oracle import KMesh, OracleRules, Wishes
+from mlip_autopipec.contract.oracle import KMesh, OracleRules, OracleWishes
 from mlip_autopipec.work.codes.ase.citations import ENTRIES
 from mlip_autopipec.work.codes.ase.settings import AseOracle
 
@@ -12,7 +12,7 @@ EMT_ELEMENTS = frozenset({"Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au"})
 _EMT = "ase.calculators.emt.EMT"
 
 
-class Rules(OracleRules[AseOracle, AseOracle]):
+class AseRules(OracleRules[AseOracle, AseOracle]):
     """Of an ASE calculator."""
 
     def mistakes(self, section: AseOracle, elements: tuple[str, ...]) -> Iterator[Mistake]:
@@ -32,7 +32,7 @@ class Rules(OracleRules[AseOracle, AseOracle]):
         """Of the calculators that are known here; ASE itself is cited anyhow."""
         return ENTRIES if section.calculator.rpartition(".")[2] == "EMT" else {}
 
-    def first_section(self, wishes: Wishes) -> str:
+    def first_section(self, wishes: OracleWishes) -> str:
         """EMT where it knows the elements, and no calculator was named."""
         if wishes.calculator is None and not set(wishes.elements) <= EMT_ELEMENTS:
             others = ", ".join(element for element in wishes.elements if element not in EMT_ELEMENTS)
@@ -43,6 +43,6 @@ class Rules(OracleRules[AseOracle, AseOracle]):
         calculator = wishes.calculator or _EMT
         return f"  oracle: {{kind: ase, calculator: {calculator}}}   # any ASE calculator, with `arguments: {{…}}`\n"
 
-    def is_quick(self, wishes: Wishes) -> bool:
+    def is_quick(self, wishes: OracleWishes) -> bool:
         """EMT is for trying things out."""
         return wishes.calculator in {None, _EMT}

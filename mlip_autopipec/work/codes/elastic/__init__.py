@@ -5,7 +5,7 @@ from mlip_autopipec.contract.measure import MeasureCode
 MEASURE = MeasureCode(
     package=__name__,
     names=("lattice_constant", "bulk_modulus", "elastic_constant", "wall", "md"),
-    rules=".rules:Rules",
+    rules=".rules:ElasticRules",
     cells=".run:cells",
     measure=".run:measure",
 )

@@ -25,7 +25,7 @@ class Tolerances(Protocol):
         """By which the energy may fall as atoms are pushed together."""
 
 
-class Rules(MeasureRules[Tolerances]):
+class ElasticRules(MeasureRules[Tolerances]):
     """Each is asked of every prototype."""
 
     def expected(self, section: Tolerances, measured: Measured) -> Expected | None:

@@ -70,7 +70,7 @@ _INPUT = re.compile(
 
 
 @dataclass(frozen=True)
-class Ending:
+class PwxEnding:
     """How a run of pw.x ended: its class, and the words that tell it."""
 
     kind: str
@@ -87,23 +87,23 @@ def read_text(path: Path) -> str:
         return stream.read(OUTPUT_MAX_BYTES).decode("utf-8", errors="replace")
 
 
-def ending(output: str, errors: str, status: int) -> Ending:
+def ending(output: str, errors: str, status: int) -> PwxEnding:
     """Class the end of a run by exit status and what was written; a signal has a negative status."""
     achieved, done = "convergence has been achieved in" in output, "JOB DONE." in output
     if status == 0 and achieved and done and "convergence NOT achieved" not in output:
-        return Ending(CONVERGED, "")
+        return PwxEnding(CONVERGED, "")
     if "Maximum CPU time exceeded" in output or "Program stopped by user request" in output:
-        return Ending(OUT_OF_TIME, "stopped for want of time")
+        return PwxEnding(OUT_OF_TIME, "stopped for want of time")
     if status in _KILLED or _SHORT_OF_MEMORY.search(output + errors):
-        return Ending(OUT_OF_MEMORY, f"exit status {status}, short of memory")
+        return PwxEnding(OUT_OF_MEMORY, f"exit status {status}, short of memory")
     if error := _ERROR.search(output):
-        return Ending(_class_of(error[1], error[2]), f"{error[1]}: {error[2].strip()}")
+        return PwxEnding(_class_of(error[1], error[2]), f"{error[1]}: {error[2].strip()}")
     if given_up := _GIVEN_UP.search(output):
-        return Ending(NOT_CONVERGED, given_up[0])
+        return PwxEnding(NOT_CONVERGED, given_up[0])
     said = (errors.strip() or output.strip()).splitlines()
     telling = [line.strip() for line in (*errors.splitlines(), *output.splitlines()) if _TELLING.search(line)]
     last = telling[:1] or said[-1:]
-    return Ending(CRASHED, f"exit status {status}{', '.join(['', *last])}")
+    return PwxEnding(CRASHED, f"exit status {status}{', '.join(['', *last])}")
 
 
 def _class_of(routine: str, words: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mlip_autopipec.contract.elements import CLOSED_SHELLS, SYMBOLS
 from mlip_autopipec.contract.mistakes import Mistake, nearest, shown
-from mlip_autopipec.contract.oracle import KMesh, OracleRules, SiteFile, Wishes
+from mlip_autopipec.contract.oracle import KMesh, OracleRules, OracleWishes, SiteFile
 from mlip_autopipec.contract.values import check, given, read
 from mlip_autopipec.work.codes.espresso.citations import ENTRIES
 from mlip_autopipec.work.codes.espresso.settings import (
@@ -30,7 +30,7 @@ _FILES_ALIKE = 0.6
 _PSEUDO_FOLDER = Path("/usr/share/espresso/pseudo")
 
 
-class Rules(OracleRules[EspressoSection, EspressoOracle]):
+class EspressoRules(OracleRules[EspressoSection, EspressoOracle]):
     """Of pw.x."""
 
     def mistakes(self, section: EspressoSection, elements: tuple[str, ...]) -> Iterator[Mistake]:
@@ -111,7 +111,7 @@ class Rules(OracleRules[EspressoSection, EspressoOracle]):
         del section
         return ENTRIES
 
-    def first_section(self, wishes: Wishes) -> str:
+    def first_section(self, wishes: OracleWishes) -> str:
         """With the files of the folder that are named for the elements, if it is here."""
         where = wishes.pseudo_folder or _PSEUDO_FOLDER
         lines = [

@@ -34,7 +34,7 @@ from mlip_autopipec.work.codes.espresso.output import (
     CRASHED,
     OUT_OF_MEMORY,
     OUT_OF_TIME,
-    Ending,
+    PwxEnding,
     UnreadableError,
     ending,
     numbers,
@@ -117,7 +117,7 @@ def _run(
     number: int,
     until: float | None,
     tries: list[dict[str, Any]],
-) -> Ending:
+) -> PwxEnding:
     """One run of pw.x, noted in `tries`."""
     left = math.inf if until is None else until - time.monotonic()
     if left < _RUN_MIN_S:

@@ -6,7 +6,7 @@ from typing import Any
 
 from mlip_autopipec.contract.train import TrainParameters
 from mlip_autopipec.work.ace.basis import linear_basis
-from mlip_autopipec.work.ace.choice import Chosen, Trial, named_of
+from mlip_autopipec.work.ace.choice import Chosen, TriedFit, named_of
 from mlip_autopipec.work.ace.cost import microseconds_per_atom
 from mlip_autopipec.work.ace.moments import available_cores
 from mlip_autopipec.work.ace.training_set import Labels, check_environments
@@ -52,7 +52,7 @@ def _choice(chosen: Chosen, parameters: TrainParameters) -> dict[str, Any]:
     }
 
 
-def _trial(trial: Trial) -> dict[str, Any]:
+def _trial(trial: TriedFit) -> dict[str, Any]:
     stress = trial.errors.get("stress")
     return {
         "why": trial.why,

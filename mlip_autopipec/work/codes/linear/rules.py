@@ -7,7 +7,7 @@ from mlip_autopipec.contract.train import functions_max
 from mlip_autopipec.contract.trainer import Basis, TrainerRules
 
 
-class Rules(TrainerRules[str]):
+class LinearRules(TrainerRules[str]):
     """Of the linear trainer, which chooses what is `auto`."""
 
     def mistakes(self, section: str, basis: Basis) -> Iterator[Mistake]:

@@ -32,7 +32,7 @@ from mlip_autopipec.work.job import TaskFailed
 
 
 @dataclass(frozen=True)
-class Fit:
+class LinearFit:
     """A basis with its coefficients, and how it came to them."""
 
     basis: ACEBBasisSet
@@ -53,7 +53,7 @@ def chosen_fit(
     asked: FitSettings,
     cores: int = 1,
     progress: Callable[[str], None] = lambda _: None,
-) -> Fit:
+) -> LinearFit:
     """Fit to labels; settings that are `auto` are chosen first.
 
     Raises TaskFailed: bad_input for a basis that is larger than there is, numerical if no coefficients come out.
@@ -70,7 +70,7 @@ def chosen_fit(
     columns = functions_of.first_columns(made, settings.functions_per_element)
     penalty = penalty_of(functions_of.roughness(made)[columns], settings)
     found = solve(sums, settings.weights, penalty, columns)
-    return Fit(_with(grid, settings, found), settings, chosen, found.condition, found.left_out)
+    return LinearFit(_with(grid, settings, found), settings, chosen, found.condition, found.left_out)
 
 
 def _with(grid: Grid, settings: Settings, found: Solution) -> ACEBBasisSet:

@@ -2,4 +2,4 @@
 
 from mlip_autopipec.contract.trainer import TrainerCode
 
-TRAINER = TrainerCode(package=__name__, rules=".rules:Rules", run=".fits:fits")
+TRAINER = TrainerCode(package=__name__, rules=".rules:PacemakerRules", run=".fits:fits")

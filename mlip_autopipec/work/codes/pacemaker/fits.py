@@ -25,7 +25,7 @@ def fits(job: Job[TrainParameters], labels: Labels, references: Mapping[str, flo
     if start is None or parameters.from_scratch:
         starts["scratch"] = None
     weight = parameters.buffer_weight
-    told = pacemaker.Labels(
+    told = pacemaker.WeightedLabels(
         frames=labels.train,
         energies_ev=[cohesive_ev(frame, references) for frame in labels.train],
         energy_weights=[energy_weight(frame, weight) for frame in labels.train],

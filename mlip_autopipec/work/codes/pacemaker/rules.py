@@ -6,7 +6,7 @@ from mlip_autopipec.contract.mistakes import Mistake, shown
 from mlip_autopipec.contract.trainer import Basis, TrainerRules
 
 
-class Rules(TrainerRules[str]):
+class PacemakerRules(TrainerRules[str]):
     """Of pacemaker, which has a basis of its own and cannot choose its size."""
 
     def mistakes(self, section: str, basis: Basis) -> Iterator[Mistake]:

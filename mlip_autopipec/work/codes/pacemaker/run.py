@@ -34,7 +34,7 @@ from ase import Atoms
 from pyace import create_multispecies_basis_config
 from pyace.basis import BBasisConfiguration
 
-from mlip_autopipec.contract.train import Stage, TrainParameters
+from mlip_autopipec.contract.train import PacemakerStage, TrainParameters
 from mlip_autopipec.work.job import Job, TaskFailed, as_json, write_atomic
 from mlip_autopipec.work.structures import read_frames, write_frames
 
@@ -60,7 +60,7 @@ Shape = list[tuple[str, int, float, int]]
 
 
 @dataclass(frozen=True)
-class Labels:
+class WeightedLabels:
     """What the fit is to explain: structures, cohesive energies in eV, and weights per structure and per atom."""
 
     frames: Sequence[Atoms]
@@ -70,14 +70,14 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class Fit:
+class PacemakerFit:
     """A fitted potential, and the loss on the way to it: stage, iteration, loss, meV/atom, meV/Å."""
 
     potential: Path
     loss: tuple[tuple[int, int, float, float, float], ...]
 
 
-def fit(job: Job[TrainParameters], name: str, labels: Labels, start: Path | None) -> Fit:
+def fit(job: Job[TrainParameters], name: str, labels: WeightedLabels, start: Path | None) -> PacemakerFit:
     """Fit in `<workdir>/<name>/`, from the potential `start` or from scratch; finished stages are not run again."""
     folder = job.workdir / name
     folder.mkdir(exist_ok=True)
@@ -97,7 +97,7 @@ def fit(job: Job[TrainParameters], name: str, labels: Labels, start: Path | None
         start = fitted
     if start is None:
         raise TaskFailed("bad_input", "training.pacemaker.stages is empty")
-    return Fit(start, tuple(_thinned(curve)))
+    return PacemakerFit(start, tuple(_thinned(curve)))
 
 
 def _remains(run: Path, name: str) -> list[str]:
@@ -107,7 +107,7 @@ def _remains(run: Path, name: str) -> list[str]:
     return [path.relative_to(run).as_posix() for path in (*goes_on, *told)]
 
 
-def render(parameters: TrainParameters, stage: Stage, *, from_nothing: bool) -> dict[str, Any]:
+def render(parameters: TrainParameters, stage: PacemakerStage, *, from_nothing: bool) -> dict[str, Any]:
     """input.yaml of one stage. A ladder is for a start from nothing: given a potential, it would throw that away."""
     settings = parameters.pacemaker
     fitting: dict[str, Any] = {
@@ -177,7 +177,7 @@ def _shape(basis: BBasisConfiguration) -> Shape:
     )
 
 
-def _tabulate(folder: Path, labels: Labels, python: str | None) -> None:
+def _tabulate(folder: Path, labels: WeightedLabels, python: str | None) -> None:
     """The tables that pacemaker reads, pickled by its own Python: pickles of one pandas are no other's."""
     frames = []
     for frame, energy_ev, weights in zip(labels.frames, labels.energies_ev, labels.force_weights, strict=True):

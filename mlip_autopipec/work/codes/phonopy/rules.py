@@ -13,7 +13,7 @@ from mlip_autopipec.contract.mistakes import Mistake, nearest, shown
 from mlip_autopipec.work.codes.phonopy.citations import ENTRIES
 
 
-class Section(Protocol):
+class PhononsGate(Protocol):
     """training.gate.phonons."""
 
     @property
@@ -33,10 +33,10 @@ class Section(Protocol):
         """From the oracle's."""
 
 
-class Rules(MeasureRules[Section]):
+class PhonopyRules(MeasureRules[PhononsGate]):
     """Of the phonons of each prototype."""
 
-    def mistakes(self, section: Section, gate: Gate) -> Iterator[Mistake]:
+    def mistakes(self, section: PhononsGate, gate: Gate) -> Iterator[Mistake]:
         """The oracle's own are among its properties; stable ones are prototypes."""
         if section.oracle and not gate.properties:
             expected = "expected only with training.gate.properties: the oracle's own are among them"
@@ -47,7 +47,7 @@ class Rules(MeasureRules[Section]):
                 expected = f"expected one of generation.prototypes ({', '.join(dict.fromkeys(known))})"
                 yield Mistake(("stable", index), shown(name), expected, nearest(name, known))
 
-    def expected(self, section: Section, measured: Measured) -> Expected | None:
+    def expected(self, section: PhononsGate, measured: Measured) -> Expected | None:
         """A frequency below zero is an error where there should be none."""
         if measured.rule == "frequencies":
             return Expected("phonon frequencies", section.frequency_rms_max_thz, "THz RMS")
@@ -55,13 +55,13 @@ class Rules(MeasureRules[Section]):
             return None
         return Expected("lowest phonon frequency", section.imaginary_max_thz, "THz", oracle=0.0)
 
-    def citations(self, section: Section) -> Mapping[str, str]:
+    def citations(self, section: PhononsGate) -> Mapping[str, str]:
         """As its authors ask."""
         del section
         return ENTRIES
 
 
-def _is_stable(section: Section, lowest: Measured) -> bool:
+def _is_stable(section: PhononsGate, lowest: Measured) -> bool:
     if lowest.oracle is not None:
         return lowest.oracle >= -section.imaginary_max_thz
     return section.stable is None or crystal_name(lowest.subject) in map(crystal_name, section.stable)
