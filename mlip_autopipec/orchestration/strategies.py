@@ -265,7 +265,9 @@ def _quiet(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> tuple[V
     if settled is None:
         return None
     walkers = sum(cycle.walkers for cycle in last)
-    quiet = f"all {walkers} walkers of the last {len(last)} cycles completed without a halt"
+    whose = "the one walker" if walkers == 1 else f"all {walkers} walkers"
+    when = "the last cycle" if len(last) == 1 else f"the last {len(last)} cycles"
+    quiet = f"{whose} of {when} completed without a halt"
     if lack := shortcoming_of(cycles, rules):
         return _inaccurate(cycles, rules, lack, quiet)
     return Verdict.CONVERGED, f"{quiet}, and {settled}{_right_words(cycles, rules)}"

@@ -244,6 +244,24 @@ def test_the_verdict(cycles: tuple[CycleSummary, ...], verdict: Verdict | None) 
     assert answer is None or answer[1]
 
 
+@pytest.mark.parametrize(
+    ("walkers", "quiet_cycles", "whose"),
+    [
+        (3, 2, "all 6 walkers of the last 2 cycles "),
+        (3, 1, "all 3 walkers of the last cycle "),
+        (1, 1, "the one walker "),
+    ],
+)
+def test_a_verdict_counts_as_a_person_does(walkers: int, quiet_cycles: int, whose: str) -> None:
+    """No reason speaks of the last 1 cycles."""
+    potential = walk().until(lambda state: state.potential is not None).potential
+    quiet = QUIET.model_copy(update={"walkers": walkers})
+    rules = RULES.model_copy(update={"quiet_cycles": quiet_cycles})
+    answer = verdict_of(WorkflowState(cycles=(BOOTSTRAP, quiet, quiet), potential=potential), rules)
+    assert answer is not None
+    assert answer[1].startswith(whose)
+
+
 def test_a_bootstrap_without_a_potential_has_failed() -> None:
     """There is nothing to explore with."""
     answer = verdict_of(WorkflowState(cycles=(BOOTSTRAP.model_copy(update={"promoted": False}),)), RULES)
