@@ -14,6 +14,7 @@ from mlip_autopipec.data_models.events import SiteHealth
 from mlip_autopipec.data_models.outcome import Errors, PastErrors
 from mlip_autopipec.data_models.state import ActiveTask
 from mlip_autopipec.data_models.text import printable
+from mlip_autopipec.telling.words import beside
 
 #: What fits on a screen; `--json` has more.
 CYCLES_MAX = 12
@@ -118,8 +119,8 @@ def _cycle_table(cycles: tuple[CycleSummary, ...], measured: tuple[PastErrors, .
             str(cycle.cycle),
             "–" if cycle.bootstrap else str(cycle.walkers),
             "–" if cycle.bootstrap else str(cycle.halts),
-            str(cycle.labels_train),
-            str(cycle.labels_test),
+            beside(cycle.labels_train, cycle.adopted_train),
+            beside(cycle.labels_test, cycle.adopted_test),
             *_errors(errors.get(cycle.cycle) if cycle.test else None),
             "promoted" if cycle.promoted else "–",
         )

@@ -27,6 +27,11 @@ def _is_nothing(value: object) -> bool:
     return value is None
 
 
+def _is_zero(value: object) -> bool:
+    """The same of a count."""
+    return value == 0
+
+
 class GenerationDigest(Model):
     """The structures that a campaign begins with."""
 
@@ -289,6 +294,8 @@ class CycleSummary(Model):
     labels_train: int = 0
     labels_test: int = 0
     labels_failed: int = 0
+    adopted_train: int = Field(default=0, exclude_if=_is_zero, description="labels of the user's, not asked for here")
+    adopted_test: int = Field(default=0, exclude_if=_is_zero, description="the same")
     promoted: bool = False
     potential: FileRef | None = Field(default=None, description="the promoted potential's B-basis .yaml")
     test: Errors | None = None

@@ -222,6 +222,8 @@ def summarise(state: WorkflowState) -> CycleSummary:
         candidates=sum(structure.role is Role.TRAIN for structure in _chosen(state)),
         labels_train=sum(label.role is Role.TRAIN for label in labels),
         labels_test=sum(label.role is Role.TEST for label in labels),
+        adopted_train=calculation.adopted.train if calculation and calculation.adopted else 0,
+        adopted_test=calculation.adopted.test if calculation and calculation.adopted else 0,
         labels_failed=calculation.failed if calculation else 0,
         promoted=training.promoted if training else False,
         potential=training.potential.yaml if training and training.promoted else None,

@@ -106,6 +106,8 @@ def learning_curve(events: Iterable[ev.Event]) -> tuple[LineFit, ...]:
         match event:
             case ev.PhaseEnded(digest=CalculationDigest() as digest):
                 labels.update(label.role for label in digest.labels)
+                if (brought := digest.adopted) is not None:
+                    labels.update({Role.TRAIN: brought.train, Role.TEST: brought.test})
             case ev.PhaseEnded(digest=TrainingDigest() as digest):
                 fits.append(
                     LineFit(

@@ -25,7 +25,7 @@ from mlip_autopipec.report.projections import (
     WalkerTrace,
     on_last_test_set,
 )
-from mlip_autopipec.telling.words import count, duration, figures3, one_line
+from mlip_autopipec.telling.words import beside, count, duration, figures3, one_line
 
 _HEADLINES = {
     Verdict.CONVERGED: "Converged",
@@ -353,10 +353,12 @@ def cycles(closed: Sequence[CycleSummary]) -> str:
 
 def _cycle(cycle: CycleSummary) -> tuple[str, ...]:
     fate = "no fit" if cycle.test is None else "promoted" if cycle.promoted else "not promoted"
-    numbers = (cycle.walkers, cycle.halts, cycle.candidates, cycle.labels_train, cycle.labels_test, cycle.labels_failed)
     return (
         f"{cycle.cycle}{' (bootstrap)' if cycle.bootstrap else ''}",
-        *map(str, numbers),
+        *map(str, (cycle.walkers, cycle.halts, cycle.candidates)),
+        beside(cycle.labels_train, cycle.adopted_train),
+        beside(cycle.labels_test, cycle.adopted_test),
+        str(cycle.labels_failed),
         _change(cycle.test_of_current, cycle.test, _force),
         _change(cycle.test_of_current, cycle.test, _energy),
         fate,

@@ -20,7 +20,7 @@ from mlip_autopipec.orchestration.needs import need_words
 from mlip_autopipec.orchestration.restart import onward_words
 from mlip_autopipec.ports import Clock
 from mlip_autopipec.telling.describe import describe
-from mlip_autopipec.telling.words import elapsed, one_line
+from mlip_autopipec.telling.words import beside, elapsed, one_line
 
 #: Events that are right and tell a person nothing new.
 _BORING = (ev.SubmissionBegun,)
@@ -227,4 +227,5 @@ def _cells(cycle: CycleSummary, test: Errors | None) -> tuple[str, ...]:
     energy = f"{test.energy_mev_per_atom:.2f}" if test else "–"
     force = f"{test.force_mev_per_angstrom:.1f}" if test else "–"
     fate = "no fit" if cycle.test is None else "promoted" if cycle.promoted else "kept the old"
-    return (str(cycle.cycle), str(cycle.labels_train + cycle.labels_test), halts, energy, force, fate)
+    labels = beside(cycle.labels_train + cycle.labels_test, cycle.adopted_train + cycle.adopted_test)
+    return (str(cycle.cycle), labels, halts, energy, force, fate)

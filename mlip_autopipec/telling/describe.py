@@ -183,6 +183,8 @@ def _levels(levels: dg.GammaLevels | None) -> str:
 
 def _summary(summary: dg.CycleSummary) -> str:
     labels = count(summary.labels_train + summary.labels_test, "label")
+    if adopted := summary.adopted_train + summary.adopted_test:
+        labels += f" and {adopted} of the data set"
     walkers = f", {summary.halts} of {count(summary.walkers, 'walker')} halted" if summary.walkers else ""
     fit = f", {_force_error(summary.test)}" if summary.test else ", no fit"
     return f"cycle {summary.cycle} closed: {labels}{walkers}{fit}{_needs(summary)}"

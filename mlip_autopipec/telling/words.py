@@ -15,6 +15,11 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun if number == 1 else plural}"
 
 
+def beside(labels: int, adopted: int) -> str:
+    """Labels of the campaign, and those that the user has brought: `7`, `0 + 60`."""
+    return f"{labels} + {adopted}" if adopted else str(labels)
+
+
 def duration(seconds: float) -> str:
     """A time span, with the precision that a reader wants: `0.8 s`, `12 s`, `3 min 05 s`, `2 h 10 min`, `4 d 06 h`."""
     if seconds < 10:  # noqa: PLR2004 - below it, tenths are worth reading

@@ -15,6 +15,7 @@ from mlip_autopipec.orchestration.machine import is_stale
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.orchestration.restart import after_change
 from mlip_autopipec.phases import phase_runners
+from mlip_autopipec.report.projections import learning_curve
 from mlip_autopipec.telling.describe import describe
 from mlip_autopipec.testing.examples import copper_config
 from mlip_autopipec.testing.physics import file_ref
@@ -87,6 +88,11 @@ def test_a_set_may_be_the_whole_bootstrap() -> None:
     walk.planned(Phase.TRAINING, 1)
     (training,) = walk.state.own_tasks
     assert "adopted" not in [item.name for item in training.task.inputs]
+    (first, *_) = walk.state.cycles
+    assert (first.labels_train + first.labels_test, first.adopted_train, first.adopted_test) == (0, 18, 2)
+    (closed, *_) = (e for e in walk.events if isinstance(e, ev.CycleClosed))
+    assert "0 labels and 20 of the data set" in describe(closed)
+    assert next(fit.labels_train + fit.labels_test for fit in learning_curve(walk.events)) == 20
     assert walk.state.check() == ()
 
 
