@@ -13,6 +13,7 @@ from mlip_autopipec.orchestration.contract import readable
 from mlip_autopipec.report import sections
 from mlip_autopipec.report.agreement import agreement, oracle
 from mlip_autopipec.report.choices import candidates, choices
+from mlip_autopipec.report.deeds import deeds, people
 from mlip_autopipec.report.durations import phase_times
 from mlip_autopipec.report.fitting import fitting, last_fit
 from mlip_autopipec.report.judgement import gate, last_judgement, needs
@@ -74,6 +75,7 @@ def report_html(events: Sequence[ev.Event], root: Path, *, others_may_write: boo
         ("time", "Where the time went", sections.time(times)),
         ("cycles", "Cycles", sections.cycles(cycles)),
         ("failures", "Failures", sections.failures(tries)),
+        ("people", "What people did", people(deeds(events))),
         ("provenance", "Provenance", sections.provenance(about, others_may_write=others_may_write)),
     )
     title = f"{about.campaign or 'campaign'} – report"

@@ -27,7 +27,7 @@ from mlip_autopipec.testing.walk import Walk
 
 SECTIONS = [
     *("learning", "gamma", "candidates", "origins", "labels", "fit", "parity", "needs", "gate"),
-    *("time", "cycles", "failures", "provenance"),
+    *("time", "cycles", "failures", "people", "provenance"),
 ]
 _VOID = {"meta", "link", "br", "img", "hr"}
 
