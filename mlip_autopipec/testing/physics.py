@@ -220,7 +220,8 @@ def _generated(task: Task, parameters: GenerateParameters) -> GenerateMetrics:
         )
         for number in (range(1, parameters.dataset.checks + 1) if parameters.dataset else ())
     )
-    environments = {parameters.elements[0]: _N_ATOMS * parameters.structures}
+    (element, *_) = parameters.prototypes[0].elements if parameters.prototypes else parameters.elements
+    environments = {element: _N_ATOMS * parameters.structures}
     return GenerateMetrics(
         structures=(*structures, *alone, *first, *again),
         environments=environments,
