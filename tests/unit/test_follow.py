@@ -276,7 +276,8 @@ class Pty:
             "-c",
             str(config),
         ]
-        given = {**os.environ, "TERM": "xterm", **environment}
+        own = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+        given = {**own, "TERM": "xterm", **environment}
         self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=given)
         os.close(slave)
 
