@@ -32,7 +32,7 @@ from mlip_autopipec.data_models.state import Batch, BatchStatus, Stage, TaskReco
 from mlip_autopipec.orchestration.adoption import check_tasks, refusal
 from mlip_autopipec.orchestration.census import census
 from mlip_autopipec.orchestration.first_labels import check, contradiction, property_tasks
-from mlip_autopipec.orchestration.machine import ENDED, ROW_MAX, complaint_of, unknown_attempts
+from mlip_autopipec.orchestration.machine import ENDED, ROW_MAX, alone, complaint_of, unknown_attempts
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.orchestration.strategies import (
     closed,
@@ -165,19 +165,20 @@ def _begin_open(state: WorkflowState, open_tasks: list[TaskRecord], policy: Poli
 
 def _in_doubt(state: WorkflowState) -> frozenset[str]:
     """Tasks whose failures may be no fault of theirs: equal ones in a row, while others may still show whose it is."""
+    lonely = frozenset(record.task.id for record in alone(state))
     if state.row is None:
-        return frozenset()
+        return lonely
     tasks = frozenset(state.row.tasks)
     others = (record for record in state.tasks.values() if record.task.id not in tasks)
     undecided = complaint_of(state) or any(record.status in _UNDECIDED for record in others)
-    return tasks if undecided else frozenset()
+    return lonely | (tasks if undecided else frozenset())
 
 
 def _tried_all_the_same(state: WorkflowState) -> frozenset[str]:
     """Tasks beyond their bounds that are all of a phase: a person is asked after as many attempts as of a whole row."""
-    return (
-        frozenset(state.row.tasks) if state.row is not None and 0 < unknown_attempts(state) < ROW_MAX else frozenset()
-    )
+    if unknown_attempts(state) >= ROW_MAX:
+        return frozenset()
+    return frozenset(record.task.id for record in alone(state))
 
 
 def _begin(state: WorkflowState, open_tasks: list[TaskRecord], policy: Policy) -> Iterator[BeginBatch]:

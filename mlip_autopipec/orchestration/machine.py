@@ -23,7 +23,7 @@ what is closed already is stale, not illegal: the shell asks `is_stale` before i
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar, cast
 
@@ -237,17 +237,19 @@ def _can_go_back(state: WorkflowState, event: ev.PhaseRedone) -> bool:
 
 def complaint_of(state: WorkflowState) -> str:
     """What a person must mend before anything new is submitted, in words; empty if there is nothing."""
-    if state.complaint or state.row is None:
+    if state.complaint:
         return state.complaint
     onward = "Mend what it names, then autopipecctl resume, or start again with a mended site file"
     if (attempts := unknown_attempts(state)) >= ROW_MAX:
-        tasks = state.row.tasks
-        whose = f"{tasks[0]}, the only task" if len(tasks) == 1 else f"{', '.join(tasks)}, all the tasks"
+        tasks = alone(state)
+        whose = f"{tasks[0].task.id}, the only task"
+        if len(tasks) > 1:
+            whose = f"{', '.join(record.task.id for record in tasks)}, all the tasks"
         return (
             f"{attempts} attempts of {whose} of its phase, ended in words that nobody knows, so that it may be no fault"
-            f" of the task. The last: {state.row.message}. {onward}"
+            f" of the task. The last: {tasks[0].failures[-1].message}. {onward}"
         )
-    if len(state.row.sources) < ROW_MAX:
+    if state.row is None or len(state.row.sources) < ROW_MAX:
         return ""
     return (
         f"{len(state.row.sources)} attempts in a row ended the same way, so that it is no task's own fault:"
@@ -256,22 +258,28 @@ def complaint_of(state: WorkflowState) -> str:
 
 
 def unknown_attempts(state: WorkflowState) -> int:
-    """Attempts in a row of unknown causes, where every task of the phase had one: no other can tell whose they are.
+    """Attempts in a row of unknown causes of tasks that are alone in their phase; 0 where another task could tell."""
+    return sum(_unknown_at_the_end(record, _alike(alone(state))) for record in alone(state))
 
-    0 where another could. What the work half itself has refused (`bad_input`) it has explained, and a second attempt
-    would say it again.
+
+def alone(state: WorkflowState) -> tuple[TaskRecord, ...]:
+    """All tasks of the phase, where they are few, and the last attempt of each ended for the same unknown cause.
+
+    No other can tell whose fault that is; what late calculations come to tells nothing of a fit. What the work half
+    itself has refused (`bad_input`) it has explained, and a second attempt would say it again.
     """
-    if state.row is None or len(state.row.tasks) >= ROW_MAX:
-        return 0
-    if sum(census(state).own.values()) != len(state.row.tasks):
-        return 0
-    records = [state.tasks.get(name) for name in state.row.tasks]
-    here = (state.cycle_index, state.current_phase)
-    own = [record for record in records if record and (record.task.cycle, record.task.phase) == here]
-    if len(own) < len(records) or any(record.cancelled for record in own):
-        return 0
-    alike = None if len(own) == 1 else state.row.signature
-    return sum(_unknown_at_the_end(record, alike) for record in own)
+    if not 0 < sum(census(state).own.values()) < ROW_MAX:
+        return ()
+    own = state.own_tasks
+    over = {TaskStatus.DONE, TaskStatus.QUARANTINED}
+    if any(record.cancelled or record.status in over or not record.failures for record in own):
+        return ()
+    return own if all(_unknown_at_the_end(record, _alike(own)) for record in own) else ()
+
+
+def _alike(own: Sequence[TaskRecord]) -> str | None:
+    """The words that several have to share; None: one task alone may end in any."""
+    return _signature(own[0].failures[-1]) if len(own) > 1 else None
 
 
 def _unknown_at_the_end(record: TaskRecord, words: str | None) -> int:
@@ -686,7 +694,7 @@ def _phase_redone(state: WorkflowState, event: ev.PhaseRedone) -> WorkflowState:
             "measured": event.measured,
             "halted": event.halted,
             "ladders": event.ladders,
-            "to_label": tuple({each.file.sha256: each for each in (*event.to_label, *state.to_label)}.values()),
+            "to_label": event.to_label,
             "verdict": None,
             "verdict_reason": "",
             "first_cycle": index,
@@ -746,11 +754,12 @@ def _resumed(state: WorkflowState, event: ev.Resumed) -> WorkflowState:
     if state.doubt is not None and state.doubt.accepted_by is None:
         accepted = {"accepted_by": event.by, "accepted_because": event.reason}
         update |= {"doubt": state.doubt.model_copy(update=accepted), "phase_started_at": event.at}
-    tasks, anyhow = dict(state.tasks), unknown_attempts(state) > 0
+    tasks = dict(state.tasks)
     for name in state.row.tasks if state.row is not None else ():
         if name in tasks:
-            words = None if anyhow else cast("FailureRow", state.row).signature
-            tasks[name] = _forgiven(state, event, tasks[name], words)
+            tasks[name] = _forgiven(state, event, tasks[name], cast("FailureRow", state.row).signature)
+    for record in alone(state):
+        tasks[record.task.id] = _forgiven(state, event, record, None)
     return _mended(state).model_copy(update={**update, "tasks": tasks})
 
 

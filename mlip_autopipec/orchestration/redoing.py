@@ -28,6 +28,7 @@ class _Past:
     now: WorkflowState = field(default_factory=WorkflowState)
     phases: list[tuple[int, Phase]] = field(default_factory=list)
     added: dict[str, Structure] = field(default_factory=dict)  # by content: wanted then, or brought since
+    ever_added: dict[str, Structure] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     after: list[Outcome] = field(default_factory=list)
     cpu_s: float = 0.0
@@ -54,6 +55,8 @@ def redone(
     labels = tuple(
         ev.LateLabel(task=task, outcome=past.outcomes[task.id]) for task in awaiting if task.id in past.outcomes
     )
+    without = [item.file.sha256 for task in awaiting if task.id not in past.outcomes for item in task.inputs]
+    unlabelled = {sha256: past.ever_added[sha256] for sha256 in without if sha256 in past.ever_added}
     event = ev.PhaseRedone(
         at=at,
         by=by,
@@ -68,7 +71,7 @@ def redone(
         halted=dict(then.halted),
         ladders=then.ladders,
         labels=labels,
-        to_label=tuple(past.added.values()),
+        to_label=tuple((unlabelled | past.added).values()),
     )
     return event, tuple(_words(past, then, event))
 
@@ -78,7 +81,9 @@ def _read(events: Iterable[ev.Event], cycle: int, phase: Phase) -> _Past:
     for event in events:
         match event:
             case ev.StructuresAdded():
-                past.added |= {each.file.sha256: each for each in new_in(past.now, event)[0]}
+                brought = {each.file.sha256: each for each in new_in(past.now, event)[0]}
+                past.added |= brought
+                past.ever_added |= brought
             case ev.PhaseStarted():
                 past.phases.append((event.cycle, event.phase))
                 if (event.cycle, event.phase) == (cycle, phase):
@@ -116,6 +121,7 @@ def same_work(before: WorkflowState, now: WorkflowState) -> bool:
 
     def mark(state: WorkflowState) -> tuple[object, ...]:
         ends = tuple(record.status for record in state.tasks.values())
-        return state.cycle_index, state.current_phase, state.stage, state.era, state.batches_begun, ends
+        where = (state.cycle_index, state.current_phase, state.stage, state.era, state.batches_begun)
+        return *where, ends, state.to_label
 
     return mark(before) == mark(now)

@@ -701,6 +701,8 @@ class Judge:
         self._past: dict[tuple[int, Phase], _Standing] = {}  # as each phase began
         self._wanted: dict[str, str] = {}  # structures that people have added, and the task that labels each
         self._cycles = (0, 0)  # closed that count for the budget, and the first of them
+        self._closed = 0  # or left unfinished by a way back
+        self._labelled: set[str] = set()  # tasks with a result
 
     def see(self, event: ev.Event) -> None:
         """One event, as soon as it is known to be durable."""
@@ -744,6 +746,8 @@ class Judge:
                 explored=tuple(self._explored),
                 wanted=dict(self._wanted),
             )
+        if isinstance(event, ev.CycleClosed) or (isinstance(event, ev.PhaseRedone) and event.summary is not None):
+            self._closed += 1
         if not isinstance(event, ev.PhaseRedone):
             return
         then = self._past[event.cycle, event.phase]
@@ -756,8 +760,10 @@ class Judge:
         self._labels = dict.fromkeys(kept, 0)
         self._used, self._datasets = set(then.used), list(then.datasets)
         self._endings, self._explored = [set(each) for each in then.endings], list(then.explored)
-        self._wanted = {sha256: then.wanted.get(sha256, "") for sha256 in self._wanted}
-        self._cycles, self._walking, self._late = (0, 0), False, 1
+        # A calculation that had given no label is left behind, and what it was for is wanted still.
+        planned = {sha256: then.wanted.get(sha256, "") for sha256 in self._wanted}
+        self._wanted = {sha256: task if task in self._labelled else "" for sha256, task in planned.items()}
+        self._cycles, self._walking, self._late = (0, self._closed), False, 1
 
     def _judge_added(self, event: ev.Event) -> None:
         """What people add is labelled once, in the next round that is planned."""
@@ -772,6 +778,8 @@ class Judge:
                         self._wanted[sha256] = task.id
                 if "" in self._wanted.values():
                     self.violations.append(f"the round of cycle {event.cycle} leaves out what was added before it")
+            case ev.TaskEnded(outcome=outcome) if outcome.status == "done":
+                self._labelled.add(outcome.task)
             case _:
                 pass
 
@@ -790,7 +798,7 @@ class Judge:
                     self.violations.append(f"walkers are planned at {planned} K, and {wanted} K are in force")
             case ev.CycleClosed(summary=summary) if not summary.bootstrap:
                 self._cycles = (self._cycles[0] + 1, self._cycles[1])
-            case ev.CampaignReopened() if event.first_cycle:
+            case ev.CampaignReopened() if event.first_cycle != self._cycles[1]:
                 self._cycles = (0, event.first_cycle)
             case ev.VerdictReached(verdict=Verdict.BUDGET_EXHAUSTED) if self._settings is not None:
                 if self._cycles[0] < self._settings[1]:

@@ -339,7 +339,10 @@ class BlamesWhoIsAlone(WorkflowManager):
     def _start_due(self, *args: object) -> None:
         puzzled = self.state
         if len(puzzled.own_tasks) == 1:
-            self.state = puzzled.model_copy(update={"row": None})
+            (record,) = puzzled.own_tasks
+            blamed = tuple(each.model_copy(update={"reason": Reason.NUMERICAL}) for each in record.failures)
+            tasks = {**puzzled.tasks, record.task.id: record.model_copy(update={"failures": blamed})}
+            self.state = puzzled.model_copy(update={"row": None, "tasks": tasks})
         super()._start_due(*args)  # type: ignore[arg-type] # whatever it takes
         self.state = puzzled
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from machine_stand import ADA, walk
+from machine_stand import ADA, late_round, walk
 
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
@@ -362,6 +362,34 @@ def test_two_tasks_that_are_all_of_a_phase_and_die_alike_are_for_a_person() -> N
     state = lost(campaign, 0, Reason.CRASHED, "undefined symbol")
     assert "3 attempts" in complaint_of(state)
     assert "QuarantineTask" not in kinds(campaign)
+
+
+@pytest.mark.parametrize("late", ["dies alike", "dies otherwise", "is labelled"])
+def test_late_labels_tell_nothing_of_a_fit_that_is_alone(late: str) -> None:
+    """Whatever becomes of a calculation of the round before, three attempts of the fit are for a person."""
+    campaign = late_round()
+    round_ = next(iter(campaign.state.batches.values()))
+    campaign.until(lambda state: len(state.batches) == 2)
+    (task,) = (record.task.id for record in campaign.state.own_tasks)
+    for number in range(3):
+        if number == 1 and late == "is labelled":
+            campaign.tell(campaign.ended(round_.uid, 1))
+        elif number == 1:
+            message = "undefined symbol" if late == "dies alike" else "Segmentation fault"
+            lost_late = ev.AttemptLost(at=campaign.now, uid=round_.uid, index=1, reason=Reason.CRASHED, message=message)
+            campaign.tell(lost_late)
+        while not any(batch.tasks == (task,) for batch in campaign.state.batches.values()):
+            (begin, *_) = (each for each in campaign.commands() if each.type in {"BeginBatch", "SubmitBatch"})
+            campaign.tell(campaign.follow(begin))
+        (fit,) = (batch for batch in campaign.state.batches.values() if batch.tasks == (task,))
+        campaign.tell(
+            ev.AttemptLost(at=campaign.now, uid=fit.uid, index=0, reason=Reason.CRASHED, message="undefined symbol")
+        )
+        assert not {"QuarantineTask", "ReachVerdict"} & set(kinds(campaign))
+    assert f"3 attempts of {task}" in complaint_of(campaign.state)
+    campaign.tell(campaign.follow(next(each for each in campaign.commands() if each.type == "PauseCampaign")))
+    state = campaign.tell(ev.Resumed(at=campaign.now, by=ADA))
+    assert [record.failures for record in state.own_tasks] == [()]
 
 
 def test_a_task_alone_that_cannot_be_done_as_asked_is_given_up() -> None:

@@ -4,7 +4,7 @@ import pytest
 from machine_stand import ADA, added, walk
 
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Phase, Verdict
+from mlip_autopipec.data_models.base import Phase, Reason, Verdict
 from mlip_autopipec.data_models.state import Stage, WorkflowState
 from mlip_autopipec.errors import IllegalTransition, OperatorError
 from mlip_autopipec.orchestration.machine import evolve, is_stale
@@ -118,12 +118,50 @@ def test_what_people_have_added_since_is_labelled_again() -> None:
     assert later.to_label == ()
 
 
+def test_what_a_second_way_back_restores_is_not_labelled_again() -> None:
+    """The first way back set its label aside; the second goes back to where that label had been learned from."""
+    campaign = walk()
+    campaign.planned(Phase.EXPLORATION, cycle=1)
+    campaign.tell(added(campaign))
+    campaign.until(lambda state: state.cycle_index == 2 and state.current_phase is Phase.EXPLORATION)
+    campaign.until(lambda state: state.stage is Stage.ENDED)
+    first, _ = back(campaign, 1, Phase.EXPLORATION)
+    assert len(campaign.tell(first).to_label) == 1
+    second, _ = back(campaign, 2, Phase.EXPLORATION)
+    assert second.to_label == ()
+    state = campaign.tell(second)
+    assert state.to_label == ()
+    assert state.datasets == standing(campaign, 2, Phase.EXPLORATION).datasets
+
+
+def test_what_was_added_and_gave_no_label_yet_is_wanted_still() -> None:
+    """Its calculation was late, and had failed, as the phase began; a way back leaves that task out."""
+    campaign = walk()
+    campaign.planned(Phase.EXPLORATION, cycle=1)
+    structure = added(campaign)
+    campaign.tell(structure)
+    batch = campaign.submitted(Phase.CALCULATION, cycle=1)
+    wanted = structure.structures[0].file.sha256
+    records = campaign.state.tasks
+    (own,) = (i for i, name in enumerate(batch.tasks) if records[name].task.inputs[0].file.sha256 == wanted)
+    campaign.policy = campaign.policy.model_copy(update={"round_quorum": 0.3})
+    for index in sorted(batch.live - {own}):
+        campaign.tell(campaign.ended(batch.uid, index))
+    campaign.until(lambda state: state.current_phase is Phase.TRAINING)
+    campaign.tell(ev.AttemptLost(at=campaign.now, uid=batch.uid, index=own, reason=Reason.PREEMPTED, message="gone"))
+    event, _ = back(campaign, 1, Phase.TRAINING)
+    assert [each.file.sha256 for each in event.to_label] == [wanted]
+
+
 def test_work_that_went_on_meanwhile_is_seen() -> None:
     """A way back is worked out aside; it holds for the state that it was worked out for."""
     campaign = walk()
     before = campaign.state
     assert same_work(before, campaign.state)
     campaign.planned(Phase.GENERATION)
+    assert not same_work(before, campaign.state)
+    before = campaign.state
+    campaign.tell(added(campaign))
     assert not same_work(before, campaign.state)
 
 
