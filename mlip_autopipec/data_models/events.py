@@ -17,6 +17,11 @@ from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.data_models.words import Words
 
 
+def _is_empty(value: object) -> bool:
+    """What was not there before is left out where there is none."""
+    return not value
+
+
 class _Event(Model):
     at: AwareDatetime
 
@@ -311,6 +316,9 @@ class PhaseRedone(_Event):
     ladders: tuple[Ladder, ...]
     labels: tuple[LateLabel, ...] = Field(default=(), description="that awaited a fit then")
     to_label: tuple[Structure, ...] = Field(default=(), description="that people have added, and only then")
+    labelled: tuple[str, ...] = Field(
+        default=(), exclude_if=_is_empty, description="SHA-256 of what people had added, and that had its label then"
+    )
 
 
 class EffectDeferred(_Event):

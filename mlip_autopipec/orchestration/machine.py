@@ -694,7 +694,7 @@ def _phase_redone(state: WorkflowState, event: ev.PhaseRedone) -> WorkflowState:
             "measured": event.measured,
             "halted": event.halted,
             "ladders": event.ladders,
-            "to_label": event.to_label,
+            "to_label": _wanted_after(state, event),
             "verdict": None,
             "verdict_reason": "",
             "first_cycle": index,
@@ -703,6 +703,12 @@ def _phase_redone(state: WorkflowState, event: ev.PhaseRedone) -> WorkflowState:
             "row": None,
         }
     )
+
+
+def _wanted_after(state: WorkflowState, event: ev.PhaseRedone) -> tuple[Structure, ...]:
+    """What is to be labelled, with what was added while the way back was worked out; not what has its label again."""
+    wanted = {each.file.sha256: each for each in (*event.to_label, *state.to_label)}
+    return tuple(each for sha256, each in wanted.items() if sha256 not in event.labelled)
 
 
 def _effect_deferred(state: WorkflowState, event: ev.EffectDeferred) -> WorkflowState:

@@ -29,6 +29,7 @@ class _Past:
     phases: list[tuple[int, Phase]] = field(default_factory=list)
     added: dict[str, Structure] = field(default_factory=dict)  # by content: wanted then, or brought since
     ever_added: dict[str, Structure] = field(default_factory=dict)
+    planned: set[str] = field(default_factory=set)  # of these, what had its calculation by then
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     after: list[Outcome] = field(default_factory=list)
     cpu_s: float = 0.0
@@ -72,6 +73,7 @@ def redone(
         ladders=then.ladders,
         labels=labels,
         to_label=tuple((unlabelled | past.added).values()),
+        labelled=tuple(sorted(past.planned - unlabelled.keys())),
     )
     return event, tuple(_words(past, then, event))
 
@@ -89,6 +91,7 @@ def _read(events: Iterable[ev.Event], cycle: int, phase: Phase) -> _Past:
                 if (event.cycle, event.phase) == (cycle, phase):
                     past.then = past.now
                     past.added = {each.file.sha256: each for each in past.now.to_label}
+                    past.planned = past.ever_added.keys() - past.added.keys()
             case ev.TaskEnded(outcome=Outcome(status="done") as outcome):
                 past.outcomes[outcome.task] = outcome
                 if past.then is not None:

@@ -134,6 +134,18 @@ def test_what_a_second_way_back_restores_is_not_labelled_again() -> None:
     assert state.datasets == standing(campaign, 2, Phase.EXPLORATION).datasets
 
 
+def test_what_is_added_while_a_way_back_is_worked_out_is_wanted_too() -> None:
+    """The event was made before; the state has it."""
+    campaign = walk()
+    campaign.until(lambda state: state.stage is Stage.ENDED)
+    event, _ = back(campaign, 1, Phase.EXPLORATION)
+    structure = added(campaign)
+    again = len(campaign.state.cycles)
+    campaign.tell(ev.CampaignReopened(at=campaign.now, by=ADA, reason="more", first_cycle=again))
+    campaign.tell(structure)
+    assert campaign.tell(event).to_label == structure.structures
+
+
 def test_what_was_added_and_gave_no_label_yet_is_wanted_still() -> None:
     """Its calculation was late, and had failed, as the phase began; a way back leaves that task out."""
     campaign = walk()
