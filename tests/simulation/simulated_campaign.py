@@ -657,6 +657,7 @@ class _Standing:
     endings: tuple[frozenset[Ending | None], ...]
     explored: tuple[frozenset[float], ...]
     wanted: dict[str, str]
+    over: frozenset[str]  # tasks that had their result, or were given up
 
 
 class Judge:
@@ -703,6 +704,7 @@ class Judge:
         self._cycles = (0, 0)  # closed that count for the budget, and the first of them
         self._closed = 0  # or left unfinished by a way back
         self._labelled: set[str] = set()  # tasks with a result
+        self._left: set[str] = set()  # tasks that are given up, and not brought back
 
     def see(self, event: ev.Event) -> None:
         """One event, as soon as it is known to be durable."""
@@ -745,6 +747,7 @@ class Judge:
                 endings=tuple(frozenset(each) for each in self._endings),
                 explored=tuple(self._explored),
                 wanted=dict(self._wanted),
+                over=frozenset(self._labelled | self._left),
             )
         if isinstance(event, ev.CycleClosed) or (isinstance(event, ev.PhaseRedone) and event.summary is not None):
             self._closed += 1
@@ -762,7 +765,8 @@ class Judge:
         self._endings, self._explored = [set(each) for each in then.endings], list(then.explored)
         # A calculation that had given no label is left behind, and what it was for is wanted still.
         planned = {sha256: then.wanted.get(sha256, "") for sha256 in self._wanted}
-        self._wanted = {sha256: task if task in self._labelled else "" for sha256, task in planned.items()}
+        over = self._labelled | then.over
+        self._wanted = {sha256: task if task in over else "" for sha256, task in planned.items()}
         self._cycles, self._walking, self._late = (0, self._closed), False, 1
 
     def _judge_added(self, event: ev.Event) -> None:
@@ -780,6 +784,10 @@ class Judge:
                     self.violations.append(f"the round of cycle {event.cycle} leaves out what was added before it")
             case ev.TaskEnded(outcome=outcome) if outcome.status == "done":
                 self._labelled.add(outcome.task)
+            case ev.TaskQuarantined():
+                self._left.add(event.task)
+            case ev.TaskRetried():
+                self._left.discard(event.task)
             case _:
                 pass
 
