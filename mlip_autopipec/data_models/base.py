@@ -108,6 +108,11 @@ def _below_the_root(path: str) -> str:
     return path
 
 
+def is_nothing(value: object) -> bool:
+    """Of a field that need not be there, or that earlier versions had not: None, 0 or empty is not written."""
+    return not value
+
+
 class FileRef(Model):
     """One file under the site's root, by path and content."""
 

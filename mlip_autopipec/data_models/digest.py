@@ -7,7 +7,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from mlip_autopipec.contract.explore import Continuation
 from mlip_autopipec.contract.origin import Origin, condition_of, is_absent, origin_from
 from mlip_autopipec.contract.words import Role
-from mlip_autopipec.data_models.base import FileRef, Model
+from mlip_autopipec.data_models.base import FileRef, Model, is_nothing
 from mlip_autopipec.data_models.outcome import (
     AdoptedSet,
     Calibration,
@@ -22,22 +22,12 @@ from mlip_autopipec.data_models.outcome import (
 from mlip_autopipec.data_models.potential import Potential
 
 
-def _is_nothing(value: object) -> bool:
-    """What was not there in an earlier version is left out where there is none."""
-    return value is None
-
-
-def _is_zero(value: object) -> bool:
-    """The same of a count."""
-    return value == 0
-
-
 class GenerationDigest(Model):
     """The structures that a campaign begins with."""
 
     phase: Literal["generation"] = "generation"
     structures: tuple[Structure, ...]
-    dataset: AdoptedSet | None = Field(default=None, exclude_if=_is_nothing, description="labels of the user's")
+    dataset: AdoptedSet | None = Field(default=None, exclude_if=is_nothing, description="labels of the user's")
 
 
 class WalkerEnd(Model):
@@ -194,7 +184,7 @@ class CalculationDigest(Model):
         default_factory=dict, description="energy of one atom alone, by element; pinned for the campaign"
     )
     oracle: tuple[OracleFigure, ...] = Field(default=(), description="of the first labels: the oracle against itself")
-    adopted: Adopted | None = Field(default=None, exclude_if=_is_nothing, description="labels of the user's")
+    adopted: Adopted | None = Field(default=None, exclude_if=is_nothing, description="labels of the user's")
 
 
 class GateRule(Model):
@@ -294,8 +284,8 @@ class CycleSummary(Model):
     labels_train: int = 0
     labels_test: int = 0
     labels_failed: int = 0
-    adopted_train: int = Field(default=0, exclude_if=_is_zero, description="labels of the user's, not asked for here")
-    adopted_test: int = Field(default=0, exclude_if=_is_zero, description="the same")
+    adopted_train: int = Field(default=0, exclude_if=is_nothing, description="labels of the user's, not asked for here")
+    adopted_test: int = Field(default=0, exclude_if=is_nothing, description="the same")
     promoted: bool = False
     potential: FileRef | None = Field(default=None, description="the promoted potential's B-basis .yaml")
     test: Errors | None = None

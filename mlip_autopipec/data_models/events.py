@@ -9,17 +9,12 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, JsonValue, TypeAdapter
 
 from mlip_autopipec.contract.oracle import KMesh
-from mlip_autopipec.data_models.base import FileRef, Mender, Model, Phase, Place, Reason, Verdict
+from mlip_autopipec.data_models.base import FileRef, Mender, Model, Phase, Place, Reason, Verdict, is_nothing
 from mlip_autopipec.data_models.digest import CycleSummary, Digest, Ladder, OracleFigure, WalkerEnd
 from mlip_autopipec.data_models.outcome import Outcome, PastErrors, Structure
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.data_models.words import Words
-
-
-def _is_empty(value: object) -> bool:
-    """What was not there before is left out where there is none."""
-    return not value
 
 
 class _Event(Model):
@@ -317,7 +312,7 @@ class PhaseRedone(_Event):
     labels: tuple[LateLabel, ...] = Field(default=(), description="that awaited a fit then")
     to_label: tuple[Structure, ...] = Field(default=(), description="that people have added, and only then")
     labelled: tuple[str, ...] = Field(
-        default=(), exclude_if=_is_empty, description="SHA-256 of what people had added, and that had its label then"
+        default=(), exclude_if=is_nothing, description="SHA-256 of what people had added, and that had its label then"
     )
 
 

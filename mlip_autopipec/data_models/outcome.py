@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from mlip_autopipec.contract.origin import Origin, is_absent
 from mlip_autopipec.contract.words import Role
-from mlip_autopipec.data_models.base import FileRef, Model, Reason
+from mlip_autopipec.data_models.base import FileRef, Model, Reason, is_nothing
 
 PROGRESS_WORDS_MAX = 1000
 
@@ -59,11 +59,6 @@ Why = Literal[
 ]
 
 
-def _is_nothing(value: object) -> bool:
-    """What was not there in an earlier version is left out where there is none."""
-    return value is None
-
-
 class Structure(Model):
     """A structure offered for labelling, as one extended-XYZ file of one frame."""
 
@@ -94,7 +89,7 @@ class GenerateMetrics(Model):
     structures: tuple[Structure, ...]
     environments: dict[str, int] = Field(description="atoms per element over the training structures")
     redrawn: int = Field(ge=0, description="structures drawn again for a short distance")
-    dataset: AdoptedSet | None = Field(default=None, exclude_if=_is_nothing, description="labels of the user's")
+    dataset: AdoptedSet | None = Field(default=None, exclude_if=is_nothing, description="labels of the user's")
 
 
 class Ending(StrEnum):
@@ -242,7 +237,7 @@ class CalculateMetrics(Model):
     magnetization_bohr: float | None = Field(default=None, description="of the cell, in μB; None without spin")
     numbers: OracleNumbers | None = Field(default=None, description="of a small property cell")
     difference: LabelDifference | None = Field(
-        default=None, exclude_if=_is_nothing, description="of a frame of the user's, labelled again"
+        default=None, exclude_if=is_nothing, description="of a frame of the user's, labelled again"
     )
 
 

@@ -259,7 +259,8 @@ def complaint_of(state: WorkflowState) -> str:
 
 def unknown_attempts(state: WorkflowState) -> int:
     """Attempts in a row of unknown causes of tasks that are alone in their phase; 0 where another task could tell."""
-    return sum(_unknown_at_the_end(record, _alike(alone(state))) for record in alone(state))
+    own = alone(state)
+    return sum(_unknown_at_the_end(record, _alike(own)) for record in own)
 
 
 def alone(state: WorkflowState) -> tuple[TaskRecord, ...]:

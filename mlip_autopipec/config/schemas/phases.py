@@ -11,7 +11,7 @@ from mlip_autopipec.contract.explore import POOL_KELVIN, AnyEngine, Barostat, De
 from mlip_autopipec.contract.generate import Prototype, Variation
 from mlip_autopipec.contract.oracle import Oracle
 from mlip_autopipec.contract.seams import OneOf
-from mlip_autopipec.data_models.base import Model
+from mlip_autopipec.data_models.base import Model, is_nothing
 
 
 class GenerationSection(Model):
@@ -38,11 +38,6 @@ class GenerationSection(Model):
     )
 
 
-def _is_nothing(value: object) -> bool:
-    """What a section need not have is left out where it has none."""
-    return not value
-
-
 class StageSection(Model):
     """A further stage of a ladder; what it leaves out is as in the stage before, but for `deform`."""
 
@@ -63,18 +58,18 @@ class WalkersSection(Model):
     file: Path | None = Field(default=None, description="or a structure of yours, in any format that ASE reads")
     pool: Path | None = Field(
         default=None,
-        exclude_if=_is_nothing,
+        exclude_if=is_nothing,
         description="or frames of yours, graded by γ as they are; no MD, and no other key of this section",
     )
     repeat: tuple[int, int, int] = Field(default=(1, 1, 1), description="of `file`, along its cell vectors")
     ensemble: Literal["nvt", "npt"] = "nvt"
     barostat: Barostat = Field(default="anisotropic", description="npt only: which parts of the box may change")
     temperatures_kelvin: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        default=(), min_length=1, exclude_if=_is_nothing, description="one walker for each, per pressure and replica"
+        default=(), min_length=1, exclude_if=is_nothing, description="one walker for each, per pressure and replica"
     )
     pressures_gpa: tuple[float, ...] = Field(default=(0.0,), min_length=1, description="npt only")
     replicas: int = Field(default=1, ge=1, description="walkers per condition, each with its own seed")
-    steps: int = Field(default=0, gt=0, exclude_if=_is_nothing, description="MD steps of each walker")
+    steps: int = Field(default=0, gt=0, exclude_if=is_nothing, description="MD steps of each walker")
     timestep_fs: float = Field(default=1.0, gt=0, le=10)
     deform: Deformation | None = Field(default=None, description="nvt only: strain the box at a constant rate")
     swaps: Swaps | None = Field(default=None, description="Monte-Carlo exchanges of atoms of two elements")
