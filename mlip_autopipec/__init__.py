@@ -1,3 +1,3 @@
 """Active learning of Atomic Cluster Expansion potentials, unattended."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

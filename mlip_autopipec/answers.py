@@ -1,6 +1,7 @@
 """What each command of autopipecctl answers with `--json`: one model for each, and its JSON schema.
 
-A command that prints a line for each of many things (events, lines of a log) has the model of one line.
+A command that prints a line for each of many things (events, lines of a log) has the model of one
+line.
 """
 
 from collections.abc import Mapping
@@ -8,10 +9,11 @@ from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from mlip_autopipec.contract.files import FileRef
 from mlip_autopipec.control.api import Explanation, Reloaded, Status, Steered
 from mlip_autopipec.control.task_files import FilePart, TaskListing
 from mlip_autopipec.control.tasks import TaskDocument, TaskList
-from mlip_autopipec.data_models.base import FileRef, Model
+from mlip_autopipec.data_models.base import Model
 from mlip_autopipec.data_models.events import Event
 from mlip_autopipec.data_models.finding import Finding
 from mlip_autopipec.data_models.state import WorkflowState
@@ -49,7 +51,7 @@ class Reopened(Model):
 
 
 class SiteFileChecked(Model):
-    """A site file that is in order; one that is not ends with 2 and its mistakes on standard error."""
+    """A site file in order; one that is not ends with 2 and its mistakes on standard error."""
 
     version: Literal[1] = 1
     path: str

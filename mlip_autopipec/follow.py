@@ -1,7 +1,8 @@
-"""`autopipecctl watch`: a campaign as it goes, from its journal on this disk and its daemon's word on running tasks.
+"""`autopipecctl watch`: a campaign as it goes, from its journal on this disk and its daemon's word.
 
-The journal is what is shown, so there is something to see before a daemon answers and after it has gone. The daemon is
-asked for what no journal has: how far running tasks are, and whether it is there.
+The journal is what is shown, so there is something to see before a daemon answers and after it has
+gone. The daemon is asked for what no journal has: how far running tasks are, and whether it is
+there.
 """
 
 import asyncio
@@ -17,11 +18,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
+from mlip_autopipec.contract.results.label import CalculateMetrics
+from mlip_autopipec.contract.results.progress import Progress
 from mlip_autopipec.control.api import Status
 from mlip_autopipec.control.paint import Painter, plain
 from mlip_autopipec.control.watch_screen import Recent, Seen, frame
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.outcome import CalculateMetrics, Outcome, Progress
+from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.terminal import say
 from mlip_autopipec.errors import DaemonUnreachable
@@ -43,7 +46,10 @@ _BORING = (ev.SubmissionBegun, ev.JobsSighted)
 
 
 def _is_counted(event: ev.Event) -> bool:
-    """Whether the screen counts it anyhow: a label that was made. A line for each would push all others out."""
+    """Whether the screen counts it anyhow: a label that was made.
+
+    A line for each would push all others out.
+    """
     match event:
         case ev.TaskEnded(outcome=Outcome(status="done", metrics=CalculateMetrics())):
             return True
@@ -63,7 +69,10 @@ class Journalled:
     _written: tuple[tuple[str, int], ...] = ()
 
     def read(self) -> tuple[Recent, ...]:
-        """Fold what has been written since, and give its events; nothing is read where nothing was written."""
+        """Fold what has been written since, and give its events.
+
+        Nothing is read where nothing was written.
+        """
         files = sorted(self.folder.glob("journal-*.jsonl")) if self.folder.is_dir() else []
         written = tuple((file.name, file.stat().st_size) for file in files)
         if written == self._written:
@@ -105,7 +114,10 @@ class Follower:
         self.fresh: tuple[Recent, ...] = ()
 
     async def look(self) -> Seen:
-        """Read what is new, and ask the daemon. Raises DaemonUnreachable where there is no journal."""
+        """Read what is new, and ask the daemon.
+
+        Raises DaemonUnreachable where there is no journal.
+        """
         if self._looks % _ASK_EVERY == 0:
             await self._ask_daemon()
         self._looks += 1
@@ -117,7 +129,7 @@ class Follower:
             at=self._journal.at,
             recent=tuple(self._journal.recent),
             progress=self._progress,
-            absence=await asyncio.to_thread(self._absence_words),
+            absence=await asyncio.to_thread(self._absence_text),
         )
 
     def end(self) -> int | None:
@@ -129,7 +141,11 @@ class Follower:
         if self._looks == 1:  # none to begin with: as `status`
             return 0
         silent_s = (self._clock.now() - self._silent_since).total_seconds()
-        return DaemonUnreachable.exit_code if self._journal.stopped or silent_s >= GONE_AFTER_S else None
+        return (
+            DaemonUnreachable.exit_code
+            if self._journal.stopped or silent_s >= GONE_AFTER_S
+            else None
+        )
 
     async def _ask_daemon(self) -> None:
         try:
@@ -140,7 +156,7 @@ class Follower:
             return
         self._absence, self._silent_since, self._progress = None, None, status.progress
 
-    def _absence_words(self) -> str:
+    def _absence_text(self) -> str:
         if self._absence is None:
             return ""
         as_of = f"as of event {self._journal.state.seq}"
@@ -183,10 +199,11 @@ def this_terminal() -> Terminal:
 
 
 async def watch(follower: Follower, terminal: Terminal, clock: Clock) -> int:
-    """Show the campaign until it has a verdict, its daemon has gone, or the task is cancelled. Returns the exit code.
+    """Show the campaign until a verdict, its daemon's end or cancellation; return the exit code.
 
-    0: a verdict, or no daemon ran to begin with; 3: the daemon has gone. Where nobody reads any more it ends with 0, as
-    nobody is left to be told. Raises DaemonUnreachable where there is no journal.
+    0: a verdict, or no daemon ran to begin with; 3: the daemon has gone. Where nobody reads any
+    more it ends with 0, as nobody is left to be told. Raises DaemonUnreachable where there is no
+    journal.
     """
     try:
         return await (_painted if terminal.live else _printed)(follower, terminal, clock)
@@ -235,7 +252,10 @@ def _suspended_by(leave: Callable[[], object]) -> Iterator[None]:
 
 
 async def _printed(follower: Follower, terminal: Terminal, clock: Clock) -> int:
-    """Where nothing can be painted: one screen, then a line for each event, and a screen at the end."""
+    """Where nothing can be painted.
+
+    One screen, then a line for each event, and a screen at the end.
+    """
     seen, code = await follower.look(), follower.end()
     _print(seen, terminal)
     if code is not None:
@@ -245,7 +265,7 @@ async def _printed(follower: Follower, terminal: Terminal, clock: Clock) -> int:
         seen, code = await follower.look(), follower.end()
         with _written():
             for event in follower.fresh:
-                line = f"{event.seq:>6}  {event.at:%Y-%m-%d %H:%M:%S}  {event.words}"
+                line = f"{event.seq:>6}  {event.at:%Y-%m-%d %H:%M:%S}  {event.message}"
                 say(line, stream=terminal.stream)
     _print(seen, terminal)
     return code

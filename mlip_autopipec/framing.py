@@ -4,10 +4,11 @@ Each section is one header line and so many bytes as the header says:
 
     AP NONCE SECTION STATUS BYTES
 
-The nonce is new for each call. It travels with the script on standard input, never on a command line, where others on
-the site could read it. What a section holds is skipped by its length and is never searched for headers. So text of a
-job (the tail of its output) can't begin a section, nor replace one: the first of a name counts. What stands between
-sections, such as greetings of the login, is passed over, and a section that was cut is none.
+The nonce is new for each call. It travels with the script on standard input, never on a command
+line, where others on the site could read it. What a section holds is skipped by its length and is
+never searched for headers. So text of a job (the tail of its output) can't begin a section, nor
+replace one: the first of a name counts. What stands between sections, such as greetings of the
+login, is passed over, and a section that was cut is none.
 """
 
 import re
@@ -20,8 +21,8 @@ Nonce = Callable[[], str]
 #: The interpreter that reads a script from `scripted`. In the C locale each shell counts bytes.
 SHELL = ("env", "LC_ALL=C", "sh", "-s", "--")
 
-#: `tell SECTION COMMAND…`: run a command, and frame what it prints with its exit status. The `x` keeps the newlines at
-#: the end, which a shell drops.
+#: `tell SECTION COMMAND…`: run a command, and frame what it prints with its exit status. The `x`
+#: keeps the newlines at the end, which a shell drops.
 TELL = r"""
 tell() {
   section=$1
@@ -57,7 +58,9 @@ def sections(nonce: str, stdout: bytes) -> dict[str, CommandOutput]:
 
     Bytes that are no UTF-8 come out as U+FFFD.
     """
-    header = re.compile(rb"^AP %b (\w{1,40}) (\d{1,3}) (\d{1,12})\n" % re.escape(nonce.encode()), re.MULTILINE)
+    header = re.compile(
+        rb"^AP %b (\w{1,40}) (\d{1,3}) (\d{1,12})\n" % re.escape(nonce.encode()), re.MULTILINE
+    )
     found: dict[str, CommandOutput] = {}
     begin = 0
     while match := header.search(stdout, begin):
@@ -65,7 +68,8 @@ def sections(nonce: str, stdout: bytes) -> dict[str, CommandOutput]:
         if stdout[end : end + 1] != b"\n":
             break  # cut
         found.setdefault(
-            match[1].decode(), CommandOutput(stdout[match.end() : end].decode("utf-8", "replace"), int(match[2]))
+            match[1].decode(),
+            CommandOutput(stdout[match.end() : end].decode("utf-8", "replace"), int(match[2])),
         )
         begin = end
     return found

@@ -1,4 +1,7 @@
-"""Ports: what the core needs of the outside, each as small as it can be. site.py makes a site's adapters."""
+"""Ports: what the core needs of the outside, each as small as it can be.
+
+A site's adapters are made by site.py.
+"""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +14,11 @@ from mlip_autopipec.data_models.events import Event, QueuedJob, Sighting
 from mlip_autopipec.data_models.state import Batch, WorkflowState
 from mlip_autopipec.data_models.task import Task
 
-#: A file that is larger is no small file: nothing of ours writes it, and it is not taken into memory among others.
+#: A file that is larger is no small file: nothing of ours writes it, and it is not taken into
+#: memory among others.
 SMALL_FILE_BYTES_MAX = 16 * 2**20
-#: One call of `read_many` brings no more: outcomes that are all as large as may be are read in pages.
+#: One call of `read_many` brings no more: outcomes that are all as large as may be are read in
+#: pages.
 READ_BYTES_MAX = 64 * 2**20
 
 
@@ -33,8 +38,8 @@ class Journal(Protocol):
     async def append(self, events: Sequence[Event]) -> int:
         """Make events durable, in order, and return the sequence number of the last.
 
-        Returns only after they are on the disk. Raises OperatorError when that can no longer be promised; the journal
-        takes nothing after that.
+        Returns only after they are on the disk. Raises OperatorError when that can no longer be
+        promised; the journal takes nothing after that.
         """
 
 
@@ -48,28 +53,38 @@ class Completed:
 
 
 class Transport(Protocol):
-    """Files and commands on the site. Paths are relative to the site's root. A passing fault raises TransientError."""
+    """Files and commands on the site. Paths are relative to the site's root.
 
-    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
+    A passing fault raises TransientError.
+    """
+
+    async def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0
+    ) -> Completed:
         """Run a command in the root folder and wait for its end.
 
-        Raises TransientError when the end is not known: the command may or may not have run, or may still be running.
+        Raises TransientError when the end is not known: the command may or may not have run, or may
+        still be running.
         """
 
     async def write(self, files: Mapping[str, bytes]) -> None:
-        """Place files whole (temporary name, fsync, rename), making folders as needed. Existing files are replaced."""
+        """Place files whole (temporary name, fsync, rename), making folders as needed.
+
+        Existing files are replaced.
+        """
 
     async def read(self, path: str, *, size_max: int = 64 * 2**20) -> bytes | None:
         """The content of one file, or None if there is none.
 
-        Raises FileUnusable if the name is no regular file (no link is followed), FileTooLarge above `size_max` bytes.
+        Raises FileUnusable if the name is no regular file (no link is followed), FileTooLarge above
+        `size_max` bytes.
         """
 
     async def read_many(self, paths: Sequence[str]) -> Mapping[str, bytes]:
-        """The content of many small files in one round trip; what is no small regular file is left out.
+        """Content of many small files in one round trip; what is no small regular file is left out.
 
-        So is what is more than READ_BYTES_MAX in all: ask again for the rest (`read_pages`). Where any of the files is
-        there, at least one is in the answer.
+        So is what is more than READ_BYTES_MAX in all: ask again for the rest (`read_pages`). Where
+        any of the files is there, at least one is in the answer.
         """
 
     async def names(self, folder: str) -> tuple[str, ...]:
@@ -98,7 +113,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """Nothing was submitted, try again later: a submit limit is reached, or (`degraded`) the site is in trouble.
+    """Not submitted, try again later: at a submit limit, or (`degraded`) with the site in trouble.
 
     `known` is False where nobody knows these words.
     """
@@ -117,7 +132,7 @@ class Unclear:
 
 @dataclass(frozen=True, slots=True)
 class Void:
-    """Proved: the batch was not submitted and never will be under this uid."""
+    """Proved: the batch was not submitted and never will be under this job name."""
 
     message: str
 
@@ -138,8 +153,10 @@ Answer = Accepted | Rejected | Limited | Unclear
 class Scheduler(Protocol):
     """A queue of jobs. One batch is one job (an array where it has more than one task)."""
 
-    async def submit(self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()) -> Answer:
-        """Stage the batch and hand it over, at most once ever for one uid, however often this is called.
+    async def submit(
+        self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()
+    ) -> Answer:
+        """Stage the batch and hand it over, at most once ever for a job name, however often called.
 
         It does not run on the nodes in `exclude`.
         """
@@ -148,13 +165,19 @@ class Scheduler(Protocol):
         """Whether the scheduler has the batch. Void only when that is proved for all time."""
 
     async def sight(self, batches: Sequence[Batch]) -> Mapping[tuple[str, int], Sighting] | None:
-        """All live attempts, seen at once; None is no information, an attempt left out is no information about it."""
+        """All live attempts, seen at once.
+
+        None is no information, and an attempt left out is no information about it.
+        """
 
     async def post_mortem(self, batch: Batch, index: int) -> PostMortem | Sighting | None:
         """How an attempt ended; a Sighting if it has not; None if that is not known (yet)."""
 
     async def roll(self, campaign: str) -> tuple[QueuedJob, ...] | None:
-        """All jobs in the queue whose names begin with the campaign's, in order; None is no information."""
+        """All jobs in the queue whose names begin with the campaign's, in order.
+
+        None is no information.
+        """
 
     async def cancel(self, batch: Batch, only: frozenset[int] | None = None) -> None:
         """End a batch, or those of its elements. Only ever on a person's word."""
@@ -164,7 +187,7 @@ class Watcher(Protocol):
     """Where ended attempts show up."""
 
     def names(self) -> AsyncGenerator[frozenset[str], None]:
-        """Names in the outbox, each set whole or only what is new. A name may come twice; none is lost for good.
+        """Outbox names, each set whole or only the new; one may come twice, none is lost for good.
 
         It may hold a connection: whoever stops before it ends closes it (contextlib.aclosing).
         """

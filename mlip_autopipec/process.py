@@ -25,7 +25,7 @@ class SystemClock:
 
 
 def may_run_what_it_wrote() -> bool:
-    """Whether memory may be both written and run here, as codes that compile as they run need it."""
+    """Whether memory may be both written and run here, as codes that compile as they run need."""
     try:
         mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC).close()
     except OSError:

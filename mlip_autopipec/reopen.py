@@ -1,9 +1,12 @@
-"""Steering where no daemon runs: a campaign is made to go on, or its site file compared with what is in force."""
+"""Steering where no daemon runs.
+
+A campaign is made to go on, or its site file is compared with what is in force.
+"""
 
 from mlip_autopipec.config.loader import LoadedConfig
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.errors import OperatorError
+from mlip_autopipec.errors import NoJournal
 from mlip_autopipec.journal.journal import FileJournal
 from mlip_autopipec.journal.lock import CampaignLock
 from mlip_autopipec.journal.replay import replay
@@ -20,7 +23,7 @@ async def reopen(loaded: LoadedConfig, reason: str) -> tuple[int, ev.CampaignReo
     folder, now = loaded.config.campaign.folder, SystemClock().now()
     path = folder / "journal"
     if not path.is_dir():
-        raise OperatorError(f"there is no journal at {path}: no daemon has run for this campaign")
+        raise NoJournal(path)
     with CampaignLock(folder, now=now):
         journal, state = FileJournal.open(path, now=now)
         try:
@@ -33,10 +36,13 @@ async def reopen(loaded: LoadedConfig, reason: str) -> tuple[int, ev.CampaignReo
 
 
 def difference(loaded: LoadedConfig) -> tuple[WorkflowState, tuple[str, ...]]:
-    """The campaign, and what the next daemon would take of the site file, one line each; nothing is written."""
+    """The campaign, and what the next daemon would take of the site file, one line each.
+
+    Nothing is written.
+    """
     path = loaded.config.campaign.folder / "journal"
     if not path.is_dir():
-        raise OperatorError(f"there is no journal at {path}: no daemon has run for this campaign")
+        raise NoJournal(path)
     state = replay(path)
     change = change_to(state, loaded.config, starting=True)
-    return state, ("the site file says what is in force",) if change is None else change.words()
+    return state, ("the site file says what is in force",) if change is None else change.lines()

@@ -1,4 +1,7 @@
-"""From a site file to its transport, watcher and scheduler. It names transports; a scheduler is looked up."""
+"""From a site file to its transport, watcher and scheduler.
+
+It names transports; a scheduler is looked up.
+"""
 
 import random
 import secrets
@@ -7,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from mlip_autopipec.config.schemas import site as sections
-from mlip_autopipec.data_models.base import Place
+from mlip_autopipec.data_models.base import RunsOn
 from mlip_autopipec.ports import Clock, Scheduler, Transport, Watcher
 from mlip_autopipec.schedulers.local import runners
 from mlip_autopipec.schedulers.routing import RoutingScheduler
@@ -72,7 +75,9 @@ def queues(site: sections.SiteSection, way: Way, payload: str, clock: Clock) -> 
     queue = scheduler_code(site.scheduler.kind).made_of(surroundings)
     if site.scheduler.is_the_machine:
         return queue
-    return RoutingScheduler({Place.QUEUE: queue, Place.LOGIN: runners(surroundings, site.login_cores)})
+    return RoutingScheduler(
+        {RunsOn.QUEUE: queue, RunsOn.LOGIN: runners(surroundings, site.login_cores)}
+    )
 
 
 def way_there(site: sections.SiteSection, clock: Clock) -> Way:
@@ -80,7 +85,9 @@ def way_there(site: sections.SiteSection, clock: Clock) -> Way:
     rng = random.Random()  # noqa: S311 - spreads retries, nothing secret
     far = site.transport
     if far.kind == "local":
-        return Way(LocalTransport(site.root), LocalWatcher(site.root / "outbox", rescan_s=_RESCAN_S))
+        return Way(
+            LocalTransport(site.root), LocalWatcher(site.root / "outbox", rescan_s=_RESCAN_S)
+        )
     ssh: SshTransport | OpensshTransport
     if far.kind == "ssh":
         ssh = SshTransport(

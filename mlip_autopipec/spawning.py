@@ -10,9 +10,9 @@ T = TypeVar("T")
 async def begun(starting: Coroutine[Any, Any, T], end: Callable[[T], Awaitable[object]]) -> T:
     """Await the begin of a process. Raises what `starting` raises.
 
-    Cancelled itself, asyncio kills that one process, not its children, and then waits for pipes that it has not
-    connected yet, and which the children may hold open for as long as they live. So the begin is waited for, a few
-    turns of the loop, and `end` is called with what has begun.
+    Cancelled itself, asyncio kills that one process, not its children, and then waits for pipes
+    that it has not connected yet, and which the children may hold open for as long as they live. So
+    the begin is waited for, a few turns of the loop, and `end` is called with what has begun.
     """
     task = asyncio.ensure_future(starting)
     try:

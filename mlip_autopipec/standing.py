@@ -27,13 +27,16 @@ class Standing:
     """The campaign after the last event of its journal, and why no daemon was asked."""
 
     view: View
-    words: str
+    message: str
 
 
-def standing(folder: Path, unreachable: DaemonUnreachable, policy: Policy | None = None) -> Standing:
-    """The campaign whose files are in `folder`, read from the disk. A second or two for a long journal.
+def standing(
+    folder: Path, unreachable: DaemonUnreachable, policy: Policy | None = None
+) -> Standing:
+    """The campaign whose files are in `folder`, read from disk. A second or two for a long journal.
 
-    Raises `unreachable` where there is no journal, JournalDamaged and StateUnreadable as a start would.
+    Raises `unreachable` where there is no journal, JournalDamaged and StateUnreadable as a start
+    would.
     """
     last: list[datetime] = []
 
@@ -50,8 +53,11 @@ def standing(folder: Path, unreachable: DaemonUnreachable, policy: Policy | None
         state = fold(WorkflowState(), noted(read(journal)))
     if not last:
         raise unreachable
-    words = f"{_why(read_holder(folder), unreachable)}; as of event {state.seq}, {last[0]:%Y-%m-%d %H:%M:%S} UTC"
-    return Standing(view(state, policy or _ANY_POLICY, last[0]), words)
+    message = (
+        f"{_why(read_holder(folder), unreachable)}; as of event {state.seq},"
+        f" {last[0]:%Y-%m-%d %H:%M:%S} UTC"
+    )
+    return Standing(view(state, policy or _ANY_POLICY, last[0]), message)
 
 
 def _why(holder: Holder | None, unreachable: DaemonUnreachable) -> str:

@@ -1,7 +1,8 @@
-"""A first site file: commented, checked, and ready to be changed. `autopipecctl config init` writes it.
+"""A first site file: commented, checked, ready to be changed. `autopipecctl config init` writes it.
 
-Lattice constants are the experimental ones that ASE knows (C. Kittel, Introduction to Solid State Physics); an ordered
-alloy gets that of its average volume per atom (Vegard's law, by volume). Lengths are in Å.
+Lattice constants are the experimental ones that ASE knows (C. Kittel, Introduction to Solid State
+Physics); an ordered alloy gets that of its average volume per atom (Vegard's law, by volume).
+Lengths are in Å.
 """
 
 import os.path
@@ -16,9 +17,15 @@ from typing import Any, Literal, get_args, get_type_hints
 
 from pydantic import TypeAdapter
 
-from mlip_autopipec.config.crystals import atoms_of, element_slots, nearest_neighbour_angstrom, volume_angstrom3
+from mlip_autopipec.config.crystals import (
+    atoms_of,
+    element_slots,
+    nearest_neighbour_angstrom,
+    volume_angstrom3,
+)
 from mlip_autopipec.contract import registry
 from mlip_autopipec.contract.elements import SYMBOLS
+from mlip_autopipec.contract.evaluator import EvaluatorCode
 from mlip_autopipec.contract.generate import Prototype
 from mlip_autopipec.contract.mistakes import nearest
 from mlip_autopipec.contract.oracle import OracleRules, OracleWishes, oracle_code
@@ -57,21 +64,30 @@ class Wishes:
 
 
 def site_file(wishes: Wishes, path: Path) -> str:
-    """The text of a site file that lies at `path`. Raises ConfigurationError where nobody but a person can choose."""
+    """The text of a site file that lies at `path`.
+
+    Raises ConfigurationError where nobody but a person can choose.
+    """
     folder = path.absolute().parent
     given = tuple(map(_prototype, wishes.prototypes))
     elements = _elements(wishes, given)
     crystals = given or tuple(_crystals(elements))
     if not crystals:
         raise ConfigurationError(
-            f"no simple crystal is known of {' and '.join(elements)}, and a campaign begins with at least one."
-            " Name it: --prototype rocksalt:Mg,O:4.21 (structure, elements, lattice constant in Å)"
+            f"no simple crystal is known of {' and '.join(elements)}, and a campaign begins with"
+            " at least one. Name it: --prototype rocksalt:Mg,O:4.21 (structure, elements, lattice"
+            " constant in Å)"
         )
-    missing = [element for element in elements if all(element not in crystal.elements for crystal in crystals)]
+    missing = [
+        element
+        for element in elements
+        if all(element not in crystal.elements for crystal in crystals)
+    ]
     if missing and not wishes.structures:
         raise ConfigurationError(
-            f"no simple crystal of {', '.join(missing)} is known. Give structures of yours that hold it (--structure"
-            " FILE), or name a crystal: --prototype rocksalt:Mg,O:4.21 (structure, elements, lattice constant in Å)"
+            f"no simple crystal of {', '.join(missing)} is known. Give structures of yours that"
+            " hold it (--structure FILE), or name a crystal: --prototype rocksalt:Mg,O:4.21"
+            " (structure, elements, lattice constant in Å)"
         )
     name = _job_name(wishes.name or "".join(elements))
     rules = _rules(wishes.oracle)
@@ -86,10 +102,14 @@ def site_file(wishes: Wishes, path: Path) -> str:
     quick = rules.is_quick(of_oracle)
     parts = (
         _campaign(name, elements),
-        *_site(name, cluster=wishes.cluster, calculation=rules.first_resources(cluster=wishes.cluster)),
+        *_site(
+            name, cluster=wishes.cluster, calculation=rules.first_resources(cluster=wishes.cluster)
+        ),
         _distance(crystals),
         *_generation(crystals, elements, [_relative(path, folder) for path in wishes.structures]),
-        *_exploration(crystals, elements, [_relative(path, folder) for path in wishes.structures], quick=quick),
+        *_exploration(
+            crystals, elements, [_relative(path, folder) for path in wishes.structures], quick=quick
+        ),
         _SELECTION,
         _calculation(rules, of_oracle),
         _TRAINING_BY_HAND if quick else _TRAINING,
@@ -101,27 +121,38 @@ def site_file(wishes: Wishes, path: Path) -> str:
 def _aligned(text: str) -> str:
     """Comments behind keys begin in one column, where the keys leave room for it."""
     return re.sub(
-        r"^( *[^\s#].*?) {2,}(# .*)$", lambda line: f"{line[1]:<{_COMMENT_COLUMN}} {line[2]}", text, flags=re.MULTILINE
+        r"^( *[^\s#].*?) {2,}(# .*)$",
+        lambda line: f"{line[1]:<{_COMMENT_COLUMN}} {line[2]}",
+        text,
+        flags=re.MULTILINE,
     )
 
 
-# --- the system ------------------------------------------------------------------------------------------------------
+# --- the system -----------------------------------------------------------------------------------
 
 
 def _elements(wishes: Wishes, given: Sequence[Prototype]) -> tuple[str, ...]:
     """As they were named, else as prototypes and structures have them."""
-    named = list(wishes.elements) or [element for prototype in given for element in prototype.elements]
+    named = list(wishes.elements) or [
+        element for prototype in given for element in prototype.elements
+    ]
     for symbol in named:
         if symbol not in SYMBOLS:
             near = nearest(symbol.capitalize(), SYMBOLS, 0.5)
-            raise ConfigurationError(f"{symbol!r} is no chemical symbol{f'; did you mean {near!r}?' if near else ''}")
+            raise ConfigurationError(
+                f"{symbol!r} is no chemical symbol{f'; did you mean {near!r}?' if near else ''}"
+            )
     found = [element for path in wishes.structures for element in _elements_in(path)]
     strangers = [element for element in dict.fromkeys(found) if element not in named]
     if wishes.elements and strangers:
-        raise ConfigurationError(f"the structures hold {', '.join(strangers)}, and --elements names {', '.join(named)}")
+        raise ConfigurationError(
+            f"the structures hold {', '.join(strangers)}, and --elements names {', '.join(named)}"
+        )
     elements = tuple(dict.fromkeys((*named, *found)))
     if not elements:
-        raise ConfigurationError("which elements? Give --elements Al,Cu, a structure (--structure FILE), or both")
+        raise ConfigurationError(
+            "which elements? Give --elements Al,Cu, a structure (--structure FILE), or both"
+        )
     return elements
 
 
@@ -132,7 +163,9 @@ def _elements_in(path: Path) -> tuple[str, ...]:
         frames = ase.io.read(path, index=":")
     except Exception as error:  # any reader of ASE's, any error: told in its own words
         raise ConfigurationError(f"{path} cannot be read as a structure: {error}") from error
-    return tuple(dict.fromkeys(symbol for frame in frames for symbol in frame.get_chemical_symbols()))
+    return tuple(
+        dict.fromkeys(symbol for frame in frames for symbol in frame.get_chemical_symbols())
+    )
 
 
 def _prototype(text: str) -> Prototype:
@@ -149,16 +182,18 @@ def _prototype(text: str) -> Prototype:
     except ValueError:
         kinds = get_args(get_type_hints(Prototype)["structure"])
         raise ConfigurationError(
-            f"--prototype {text}: expected structure:elements:lattice constant, such as rocksalt:Mg,O:4.21; structures"
-            f" are {', '.join(kinds)}"
+            f"--prototype {text}: expected structure:elements:lattice constant, such as"
+            f" rocksalt:Mg,O:4.21; structures are {', '.join(kinds)}"
         ) from None
     if len(crystal.elements) != element_slots(structure):
-        raise ConfigurationError(f"--prototype {text}: {structure} takes {element_slots(structure)} elements")
+        raise ConfigurationError(
+            f"--prototype {text}: {structure} takes {element_slots(structure)} elements"
+        )
     return crystal
 
 
 def _crystals(elements: Sequence[str]) -> Iterator[Prototype]:
-    """The crystal of each element that has a simple one, then an ordered alloy of each two that have."""
+    """The crystal of each element with a simple one, then an ordered alloy of each two of them."""
     pure = {element: crystal for element in elements if (crystal := _pure(element)) is not None}
     yield from pure.values()
     for first, second in combinations(pure, 2):
@@ -168,14 +203,21 @@ def _crystals(elements: Sequence[str]) -> Iterator[Prototype]:
             kind = "l1_0"
         elif structures == {"diamond"}:
             kind = "zincblende"
-        volume = sum(volume_angstrom3(pure[each]) / atoms_of(pure[each]).total() for each in (first, second)) / 2
+        volume = (
+            sum(
+                volume_angstrom3(pure[each]) / atoms_of(pure[each]).total()
+                for each in (first, second)
+            )
+            / 2
+        )
         unit = Prototype(structure=kind, elements=(first, second), lattice_constant_angstrom=1.0)
         constant = (volume * atoms_of(unit).total() / volume_angstrom3(unit)) ** (1 / 3)
         yield replace(unit, lattice_constant_angstrom=round(constant, 2))
 
 
 def _pure(element: str) -> Prototype | None:
-    from ase.data import atomic_numbers, reference_states  # noqa: PLC0415 - only this command needs it
+    # Only this command needs it.
+    from ase.data import atomic_numbers, reference_states  # noqa: PLC0415
 
     state = reference_states[atomic_numbers[element]] or {}
     if state.get("symmetry") not in _CRYSTALS or "a" not in state:
@@ -196,8 +238,9 @@ def _repeated(crystal: Prototype, atoms: int) -> str:
     repeat = [times + 1, times, times] if crystal.structure == "hcp" else [times, times, times]
     c_over_a = f", c_over_a: {crystal.c_over_a:g}" if crystal.c_over_a else ""
     return (
-        f"{{structure: {crystal.structure}, elements: [{', '.join(crystal.elements)}], lattice_constant_angstrom:"
-        f" {crystal.lattice_constant_angstrom:g}{c_over_a}, repeat: {repeat}}}"
+        f"{{structure: {crystal.structure}, elements: [{', '.join(crystal.elements)}],"
+        f" lattice_constant_angstrom: {crystal.lattice_constant_angstrom:g}{c_over_a}, repeat:"
+        f" {repeat}}}"
     )
 
 
@@ -205,16 +248,16 @@ def _relative(path: Path, folder: Path) -> str:
     return os.path.relpath(path, folder)
 
 
-# --- the sections ----------------------------------------------------------------------------------------------------
+# --- the sections ---------------------------------------------------------------------------------
 
 
 def _campaign(name: str, elements: Sequence[str]) -> str:
     return f"""\
 # A campaign that learns an ACE potential. Everything that is left out has a default:
-#   autopipecctl config check -c THIS_FILE                what is wrong in it; counts its first labels
-#   autopipecctl config check -c THIS_FILE --effective    all of it, with every default
-#   autopipecctl doctor -c THIS_FILE                      whether the site can run it
-#   autopipecd --config THIS_FILE                         run it
+#   autopipecctl config check -c THIS_FILE              what is wrong in it; counts first labels
+#   autopipecctl config check -c THIS_FILE --effective  all of it, with every default
+#   autopipecctl doctor -c THIS_FILE                    whether the site can run it
+#   autopipecd --config THIS_FILE                       run it
 campaign:
   name: {name}   # job names begin with it
   elements: [{", ".join(elements)}]   # in LAMMPS's order of types
@@ -224,7 +267,9 @@ campaign:
 
 def _job_name(name: str) -> str:
     """Of small letters, digits and hyphens, and no longer than a job's name may be."""
-    letters = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name.lower())
+    letters = "".join(
+        letter if letter.isascii() and letter.isalnum() else "-" for letter in name.lower()
+    )
     return (letters if letters[:1].isalpha() else f"c-{letters}")[:31]
 
 
@@ -234,11 +279,11 @@ def _site(name: str, *, cluster: bool, calculation: str) -> Iterator[str]:
 site:                         # this machine; --cluster writes one for Slurm behind SSH
   root: campaigns/{name}/root   # where the jobs run
   scheduler: {{kind: local}}    # detached processes on all cores but one
-  # python: /path/to/python   # with python-ace, lammps and mpich; left out: the Python of autopipecd
+  # python: /path/to/python   # with python-ace, lammps and mpich; left out: autopipecd's own
 """
         if calculation:
             yield f"""\
-  resources:                  # of the oracle; with more cores: ranks: 4, launcher: "mpirun -np {{ranks}}"
+  resources:                  # of the oracle; or ranks: 4, launcher: "mpirun -np {{ranks}}"
 {calculation}
 """
         return
@@ -264,28 +309,44 @@ site:                         # the five lines to change come first
 def _distance(crystals: Sequence[Prototype]) -> str:
     shortest = min(map(nearest_neighbour_angstrom, crystals))
     return (
-        f"distance_min_angstrom: {_DISTANCE_MIN_PART * shortest:.1f}    # shorter ones are unphysical; nearest"
-        f" neighbours are {shortest:.2f} apart\n"
+        f"distance_min_angstrom: {_DISTANCE_MIN_PART * shortest:.1f}    # shorter ones are"
+        f" unphysical; nearest neighbours are {shortest:.2f} apart\n"
     )
 
 
-def _generation(crystals: Sequence[Prototype], elements: Sequence[str], files: Sequence[str]) -> Iterator[str]:
+def _generation(
+    crystals: Sequence[Prototype], elements: Sequence[str], files: Sequence[str]
+) -> Iterator[str]:
     yield """\
 generation:                   # the structures to begin with, strained and rattled
-  prototypes:                 # check the lattice constants: the oracle's own should be within 2 %"""
-    missing = [element for element in elements if all(element not in crystal.elements for crystal in crystals)]
+  prototypes:                 # check their lattice constants: the oracle's should be within 2 %"""
+    missing = [
+        element
+        for element in elements
+        if all(element not in crystal.elements for crystal in crystals)
+    ]
     if missing:
-        yield f"    # {', '.join(missing)} is in `files` alone: if your compound is one of these crystals, name it here"
+        yield (
+            f"    # {', '.join(missing)} is in `files` alone: if your compound is one of these"
+            " crystals, name it here"
+        )
     for crystal in crystals:
         yield f"    - {_repeated(crystal, _LABEL_ATOMS)}"
     yield f"""\
   structures: {max(16, _STRUCTURES_PER_PROTOTYPE * len(crystals))}
   test_structures: {max(6, 2 * len(crystals))}          # held out from the first day"""
-    pure = {element for crystal in crystals if len(crystal.elements) == 1 for element in crystal.elements}
+    pure = {
+        element
+        for crystal in crystals
+        if len(crystal.elements) == 1
+        for element in crystal.elements
+    }
     if files:
         yield "  files:                      # yours, labelled as they are"
         yield from (f"    - {file}" for file in files)
-    yield "  variations:                 # also surface, dimer, interstitial, antisite, special (SQS)"
+    yield (
+        "  variations:                 # also surface, dimer, interstitial, antisite, special (SQS)"
+    )
     if len(elements) > 1 and len(pure) > 1:
         alloyed = ", ".join(element for element in elements if element in pure)
         yield f"    - {{kind: alloy, elements: [{alloyed}], count: {6 * len(pure)}}}"
@@ -310,8 +371,15 @@ exploration:                  # MD that looks for what the potential does not kn
         yield "      temperatures_kelvin: [300, 600, 900]   # and beyond what it is for"
         yield f"      steps: {steps}"
         yield f"      timestep_fs: {timestep_fs}"
-        if len(crystal.elements) > 1 and len(elements) > 1 and crystal.structure not in {"rocksalt", "zincblende"}:
-            yield "      swaps: {every_steps: 10, attempts: 10}   # Monte-Carlo exchanges: from order to solution"
+        if (
+            len(crystal.elements) > 1
+            and len(elements) > 1
+            and crystal.structure not in {"rocksalt", "zincblende"}
+        ):
+            yield (
+                "      swaps: {every_steps: 10, attempts: 10}   # Monte-Carlo exchanges: from"
+                " order to solution"
+            )
     for file in files:
         yield f"    - file: {file}"
         yield "      temperatures_kelvin: [300, 600]"
@@ -330,7 +398,10 @@ selection:                    # what is labelled of what was met
 
 def _calculation(rules: OracleRules[Any, Any], wishes: OracleWishes) -> str:
     try:
-        return f"calculation:                  # the oracle: energy, forces and stress\n{rules.first_section(wishes)}"
+        return (
+            "calculation:                  # the oracle: energy, forces and"
+            f" stress\n{rules.first_section(wishes)}"
+        )
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
 
@@ -343,7 +414,7 @@ def _rules(oracle: str) -> OracleRules[Any, Any]:
 
 
 _TRAINING = """\
-training:                     # cutoff, basis and weights are chosen by cross-validation unless they are named here
+training:                     # cutoff, basis, weights: by cross-validation, unless named here
   trainer: linear             # or pacemaker, nonlinear, which wants a Python of its own
 """
 #: Where a label costs nothing, a choice by cross-validation would take most of the time.
@@ -357,10 +428,10 @@ _CONVERGENCE = """\
 convergence:                  # quiet, settled, and right on random frames in every condition
   quiet_cycles: 2
   cycles_max: 30
-  # needs: {energy_mev_per_atom: 2, force_mev_per_angstrom: 30}   # left out: 5 and 30, or a tenth of RMS"""
+  # needs: {energy_mev_per_atom: 2, force_mev_per_angstrom: 30}   # default: 5 and 30"""
 
 
-# --- the demo --------------------------------------------------------------------------------------------------------
+# --- the demo -------------------------------------------------------------------------------------
 
 
 def demo_file(folder: Path) -> Path:
@@ -373,17 +444,17 @@ def demo_file(folder: Path) -> Path:
     return site_file
 
 
-def use_of(potential: Path, elements: Sequence[str]) -> str:
+def use_of(potential: Path, code: EvaluatorCode, elements: Sequence[str]) -> str:
     """Lines for LAMMPS and for ASE that use the potential in this folder."""
-    types = " ".join(elements)
-    return f"""\
-
-To use it in LAMMPS, built with ML-PACE:
-  pair_style pace
-  pair_coeff * * {potential}/potential.yace {types}
-With the extrapolation grade of every atom:
-  pair_style pace/extrapolation
-  pair_coeff * * {potential}/potential.yaml {potential}/potential.asi {types}
-In Python:
-  from pyace import PyACECalculator
-  atoms.calc = PyACECalculator("{potential}/potential.yace")"""
+    rules, paths = code.control(), {each.name: f"{potential}/{each.file}" for each in code.files}
+    lines = [""]
+    if lammps := rules.lammps_lines(paths, elements):
+        lines += [
+            f"To use it in LAMMPS, with {rules.needs()[0]}:",
+            *(f"  {line}" for line in lammps),
+        ]
+    if graded := rules.graded_lines(paths, elements, 10, "gamma"):
+        lines += ["With the extrapolation grade of every atom:", *(f"  {line}" for line in graded)]
+    if (ase := rules.ase({name: f'"{path}"' for name, path in paths.items()})) is not None:
+        lines += ["In Python:", f"  {ase.imports}", f"  atoms.calc = {ase.calculator}"]
+    return "\n".join(lines)

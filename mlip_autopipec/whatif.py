@@ -1,12 +1,14 @@
-"""whatif: the fits of a campaign made again over its recorded labels, with other settings. No label is bought.
+"""whatif: a campaign's fits redone on its recorded labels with other settings. No label is bought.
 
-Each fit of the journal is planned by the same code from the same state, but for what the fits before it have changed:
-the data set (labels and what γ meant for them), the current potential, and what the gate said. Walks are not walked
-again: which labels there are, and which cycles were quiet, stays as the journal has it.
+Each fit of the journal is planned by the same code from the same state, but for what the fits
+before it have changed: the data set (labels and what γ meant for them), the current potential, and
+what the gate said. Walks are not walked again: which labels there are, and which cycles were quiet,
+stays as the journal has it.
 
-Fits run on this machine, in a folder of their own; of the campaign's files labels are read, over its transport.
-A linear fit is the same byte for byte as long as the settings, the number of its cores, numpy's BLAS and the kind of
-processor are: rows are folded in an order that depends on the cores, and rounding on the rest.
+Fits run on this machine, in a folder of their own; of the campaign's files labels are read, over
+its transport. A linear fit is the same byte for byte as long as the settings, the number of its
+cores, numpy's BLAS and the kind of processor are: rows are folded in an order that depends on the
+cores, and rounding on the rest.
 """
 
 import asyncio
@@ -22,16 +24,26 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from mlip_autopipec.config.changes import checked, merged, path_of, settings_of, value_at, with_value
+from mlip_autopipec.config.changes import (
+    checked,
+    merged,
+    path_of,
+    settings_of,
+    value_at,
+    with_value,
+)
 from mlip_autopipec.config.codes import outside
 from mlip_autopipec.config.loader import LoadedConfig, load_changed
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.files import FileRef
 from mlip_autopipec.contract.mistakes import nearest
+from mlip_autopipec.contract.results.train import Errors
+from mlip_autopipec.contract.trainer import evaluator_of, trainer_code
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import FileRef, Model, Phase, Verdict
+from mlip_autopipec.data_models.base import Model, Phase, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary, Need, TrainingDigest
-from mlip_autopipec.data_models.ids import attempt_file, batch_uid
-from mlip_autopipec.data_models.outcome import Errors, Outcome
+from mlip_autopipec.data_models.ids import attempt_file, batch_name
+from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.state import TaskRecord, TaskStatus, WorkflowState
 from mlip_autopipec.data_models.task import Task, TaskFile
@@ -51,7 +63,7 @@ from mlip_autopipec.site import python_of, way_there
 #: Of the site file, what may be asked for: all else decides which labels there are.
 SECTIONS = ("training", "convergence")
 _BYTES_MAX = 2**30
-_WORDS_MAX = 500
+_TEXT_MAX = 500
 #: Libraries that take every core of the machine unless they are told.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -64,9 +76,9 @@ class ReplayedFit(Model):
     train: Errors
     test: Errors
     gate: str = Field(description="pass, conditional or fail")
-    gate_words: str
+    gate_message: str = Field(alias="gate_words")
     promoted: bool
-    sha256: str = Field(description="of potential.yaml")
+    sha256: str = Field(description="of the potential's first file")
 
 
 class ReplayedCycle(Model):
@@ -114,7 +126,7 @@ class WhatIfQuestion:
     settings: Mapping[str, str]
 
     def at(self, state: WorkflowState) -> WorkflowConfig:
-        """What was in force there by the journal, with the changes; the site file's where the journal has none.
+        """What was in force there by the journal, with the changes; the site file's if it has none.
 
         Raises ConfigurationError where the changes do not go with what was in force then.
         """
@@ -130,31 +142,42 @@ class WhatIfQuestion:
 def asked_of(loaded: LoadedConfig, changes: Sequence[str]) -> WhatIfQuestion:
     """The settings of `KEY=VALUE` words, judged as those of a site file.
 
-    Raises ConfigurationError, naming the key, the value and what was expected, with the nearest key.
+    Raises ConfigurationError, naming the key, the value and what was expected, with the nearest
+    key.
     """
     settings: dict[str, str] = {}
     for change in changes:
         key, mark, value = change.partition("=")
         if not mark or not value.strip():
-            raise ConfigurationError(f"--set {change}: expected KEY=VALUE, such as training.ridge=1e-6")
+            raise ConfigurationError(
+                f"--set {change}: expected KEY=VALUE, such as training.ridge=1e-6"
+            )
         section = key.partition(".")[0]
         if section not in SECTIONS or "." not in key:
             near = nearest(section, SECTIONS)
-            question = f"; did you mean {key.replace(section, near, 1)!r}?" if near and near != section else ""
+            question = (
+                f"; did you mean {key.replace(section, near, 1)!r}?"
+                if near and near != section
+                else ""
+            )
             raise ConfigurationError(
-                f"--set {change}: {key} is no setting of a fit or of how it is judged; there are training.… and"
-                f" convergence.…, as a site file has them{question}"
+                f"--set {change}: {key} is no setting of a fit or of how it is judged; there are"
+                f" training.… and convergence.…, as a site file has them{question}"
             )
         if key in settings:
             raise ConfigurationError(f"--set {change}: {key} is given twice")
         settings[key] = value.strip()
     if not settings:
         return WhatIfQuestion(loaded, loaded.config, settings)
-    changed = load_changed(loaded.path, {tuple(key.split(".")): value for key, value in settings.items()})
+    changed = load_changed(
+        loaded.path, {tuple(key.split(".")): value for key, value in settings.items()}
+    )
     return WhatIfQuestion(loaded, changed.config, settings)
 
 
-async def kept_in(asked: WhatIfQuestion, scratch: Path, folder: Path | None, told: Callable[[str], None]) -> WhatIf:
+async def kept_in(
+    asked: WhatIfQuestion, scratch: Path, folder: Path | None, report: Callable[[str], None]
+) -> WhatIf:
     """Replay in `scratch`, which is empty; the potentials go to `folder`, if there is to be one.
 
     `told` hears what is going on. Raises OperatorError if `folder` is there already.
@@ -165,7 +188,7 @@ async def kept_in(asked: WhatIfQuestion, scratch: Path, folder: Path | None, tol
     async with aclosing(replay.run()) as fits:
         async for cycle in fits:
             cycles.append(cycle)
-            told(f"cycle {cycle.cycle}: {'fitted' if cycle.what_if else 'the fit failed'}")
+            report(f"cycle {cycle.cycle}: {'fitted' if cycle.what_if else 'the fit failed'}")
     if folder is not None and (scratch / "potentials").is_dir():
         await asyncio.to_thread(shutil.copytree, scratch / "potentials", folder / "potentials")
     journal, what_if = replay.judged()
@@ -184,7 +207,9 @@ def _made(folder: Path) -> None:
     try:
         folder.mkdir()
     except FileExistsError:
-        raise OperatorError(f"{folder} is there already, and is left as it is: name another folder") from None
+        raise OperatorError(
+            f"{folder} is there already, and is left as it is: name another folder"
+        ) from None
     except OSError as error:
         raise OperatorError(f"{folder} cannot be made: {error.strerror}") from error
 
@@ -216,14 +241,19 @@ class Replay:
     async def run(self) -> AsyncGenerator[ReplayedCycle, None]:
         """Each fit in its turn, as it ends; a fit that fails is the last.
 
-        Raises OperatorError where there is no journal or no fit in it, ConfigurationError for a fit by pacemaker whose
-        Python is not on this machine, and what the transport raises.
+        Raises OperatorError where there is no journal or no fit in it, ConfigurationError for a fit
+        by a program that is not on this machine, and what the transport raises.
         """
-        self._check_python()
+        self._check_programs()
         records = await asyncio.to_thread(lambda: tuple(read(self._journal)))
         fits = _fits(record.event for record in records)
-        if not any(isinstance(record.event, ev.PhaseStarted) and _is_training(record.event) for record in records):
-            raise OperatorError(f"there is no fit in the journal at {self._journal}: nothing to replay")
+        if not any(
+            isinstance(record.event, ev.PhaseStarted) and _is_training(record.event)
+            for record in records
+        ):
+            raise OperatorError(
+                f"there is no fit in the journal at {self._journal}: nothing to replay"
+            )
         payload = self._folder / self._payload.path
         await asyncio.to_thread(_write, payload, self._payload.content)
         way = way_there(self._asked.loaded.config.site, SystemClock())
@@ -232,7 +262,9 @@ class Replay:
                 event, before = record.event, self._state
                 self._state = evolve(before, event)
                 if isinstance(event, ev.PhaseStarted) and _is_training(event):
-                    replayed = await self._fit(way.transport, before, event.tasks[0], fits.get(event.cycle))
+                    replayed = await self._fit(
+                        way.transport, before, event.tasks[0], fits.get(event.cycle)
+                    )
                     yield replayed
                     if self._failed:
                         return
@@ -260,24 +292,29 @@ class Replay:
         """What a reader should know of the settings."""
         if not self._state.settings:
             if self._state.config_sha256 != self._asked.loaded.sha256:
-                yield "The site file has changed since the last daemon started: fits are replayed by it as it is now."
+                yield (
+                    "The site file has changed since the last daemon started: fits are replayed by"
+                    " it as it is now."
+                )
         elif settings_of(self._asked.loaded.config) != dict(self._state.settings):
             yield (
-                "The site file says something else than the journal has in force: each fit is replayed with what was in"
-                " force as it was made, and with what --set asks for."
+                "The site file says something else than the journal has in force: each fit is"
+                " replayed with what was in force as it was made, and with what --set asks for."
             )
 
     @property
     def _journal(self) -> Path:
         return self._asked.loaded.config.campaign.folder / "journal"
 
-    def _check_python(self) -> None:
-        pacemaker = self._asked.config.training.pacemaker.python
-        if self._asked.config.training.trainer == "pacemaker" and pacemaker and not Path(pacemaker).exists():
-            raise ConfigurationError(
-                f"training.pacemaker.python is {pacemaker}, which is not on this machine, and fits are replayed here:"
-                " give one that is, by --set training.pacemaker.python=PATH"
-            )
+    def _check_programs(self) -> None:
+        training = self._asked.config.training
+        programs = trainer_code(training.trainer).control().programs(training.keys_of_trainer())
+        for key, path in programs.items():
+            if not Path(path).exists():
+                raise ConfigurationError(
+                    f"training.{key} is {path}, which is not on this machine, and fits are"
+                    f" replayed here: give one that is, by --set training.{key}=PATH"
+                )
 
     def _replaced(self, state: WorkflowState) -> WorkflowState:
         """A state of the journal with what the replay has in its place."""
@@ -285,7 +322,11 @@ class Replay:
         return state.model_copy(update=update)
 
     async def _fit(
-        self, transport: Transport, before: WorkflowState, recorded: Task, known: TrainingDigest | None
+        self,
+        transport: Transport,
+        before: WorkflowState,
+        recorded: Task,
+        known: TrainingDigest | None,
     ) -> ReplayedCycle:
         planned = self._replaced(before)
         training = training_as(recorded, self._asked.at(before))
@@ -296,10 +337,14 @@ class Replay:
         journal = _fit(known) if known else None
         if outcome.status != "done":
             self._failed = True
-            words = f"{outcome.reason}: {outcome.message}"
-            return ReplayedCycle(cycle=task.cycle, labels=labels, journal=journal, what_if=None, failure=words)
+            message = f"{outcome.reason}: {outcome.message}"
+            return ReplayedCycle(
+                cycle=task.cycle, labels=labels, journal=journal, what_if=None, failure=message
+            )
         record = TaskRecord(task=task, status=TaskStatus.DONE, outcome=outcome)
-        done = planned.model_copy(update={"tasks": {task.id: record}, "current_phase": Phase.TRAINING})
+        done = planned.model_copy(
+            update={"tasks": {task.id: record}, "current_phase": Phase.TRAINING}
+        )
         digest = training.digest(done)
         self._digest = digest
         self._datasets = (*self._datasets, digest.dataset)
@@ -328,20 +373,41 @@ class Replay:
                 continue
             content = await transport.read(item.file.path, size_max=_BYTES_MAX)
             if content is None:
-                raise OperatorError(f"{item.file.path} is not on the site any more, and the journal names it")
+                raise OperatorError(
+                    f"{item.file.path} is not on the site any more, and the journal names it"
+                )
             if (found := _sha256(content)) != item.file.sha256:
-                words = f"its sha256 is {found}, in the journal {item.file.sha256}"
-                raise OperatorError(f"{item.file.path} on the site has changed: {words}")
+                message = f"its sha256 is {found}, in the journal {item.file.sha256}"
+                raise OperatorError(f"{item.file.path} on the site has changed: {message}")
             await asyncio.to_thread(_write, path, content)
 
     def _run(self, task: Task) -> Outcome:
-        """Run the task as its job would. Raises OperatorError where it leaves no outcome within its walltime."""
+        """Run the task as its job would.
+
+        Raises OperatorError where it leaves no outcome within its walltime.
+        """
         workdir = self._folder / task.workdir
         content = TaskFile(campaign=self._state.campaign, **dict(task)).model_dump_json(indent=1)
         _write(workdir / "task.json", content.encode())
-        uid = batch_uid(self._state.campaign, task.cycle, Phase.TRAINING, 0)
-        words = ["--root", self._folder, "--workdir", task.workdir, "--uid", uid, "--index", 0, "--job-id", "whatif"]
-        command = [self._python, str(self._folder / self._payload.path), "task", *map(str, words)]
+        job_name = batch_name(self._state.campaign, task.cycle, Phase.TRAINING, 0)
+        arguments = [
+            "--root",
+            self._folder,
+            "--workdir",
+            task.workdir,
+            "--uid",
+            job_name,
+            "--index",
+            0,
+            "--job-id",
+            "whatif",
+        ]
+        command = [
+            self._python,
+            str(self._folder / self._payload.path),
+            "task",
+            *map(str, arguments),
+        ]
         site = self._asked.config.site.model_copy(update={"root": self._folder})
         if not self._far and site.scheduler.is_the_machine:
             command = as_a_task(site, Phase.TRAINING, command)
@@ -358,16 +424,18 @@ class Replay:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            words_s = f"{task.resources.walltime_s} s, the walltime of training"
-            raise OperatorError(f"the fit of cycle {task.cycle} took more than {words_s}") from None
+            limit = f"{task.resources.walltime_s} s, the walltime of training"
+            raise OperatorError(f"the fit of cycle {task.cycle} took more than {limit}") from None
         except OSError as error:
             raise OperatorError(f"{self._python} cannot be run: {error.strerror}") from error
-        placed = self._folder / "outbox" / attempt_file(uid, 0)
+        placed = self._folder / "outbox" / attempt_file(job_name, 0)
         try:
             outcome = Outcome.model_validate_json(placed.read_bytes())
         except (OSError, ValidationError):
-            last = done.stdout.decode("utf-8", "replace").strip()[-_WORDS_MAX:]
-            raise OperatorError(f"the fit of cycle {task.cycle} left no outcome; its last words: {last}") from None
+            last = done.stdout.decode("utf-8", "replace").strip()[-_TEXT_MAX:]
+            raise OperatorError(
+                f"the fit of cycle {task.cycle} left no outcome; its last words: {last}"
+            ) from None
         if broken := breach(outcome, task):
             raise OperatorError(f"the fit of cycle {task.cycle} is of no use: {broken}")
         return outcome
@@ -377,11 +445,12 @@ def training_as(recorded: Task, config: WorkflowConfig) -> Training:
     """The phase as it began then: from a potential of the user's, if the recorded task had one."""
     given = {item.name: item.file for item in recorded.inputs}
     start = config.start
-    if start is None or "given_yaml" not in given:
+    names = [f"given_{name}" for name in evaluator_of(config.training.trainer).graded]
+    if start is None or names[0] not in given:
         return Training(config.model_copy(update={"start": None}))
-    files = {start.potential: given["given_yaml"]}
-    if start.active_set is not None and "given_asi" in given:
-        files[start.active_set] = given["given_asi"]
+    files = {start.potential: given[names[0]]}
+    if start.active_set is not None and len(names) > 1 and names[1] in given:
+        files[start.active_set] = given[names[1]]
     return Training(config, files)
 
 
@@ -391,7 +460,9 @@ def _is_training(event: ev.PhaseStarted) -> bool:
 
 def _fits(events: Iterable[ev.Event]) -> dict[int, TrainingDigest]:
     ended = (event for event in events if isinstance(event, ev.PhaseEnded))
-    return {event.cycle: event.digest for event in ended if isinstance(event.digest, TrainingDigest)}
+    return {
+        event.cycle: event.digest for event in ended if isinstance(event.digest, TrainingDigest)
+    }
 
 
 def _fit(digest: TrainingDigest) -> ReplayedFit:
@@ -401,15 +472,17 @@ def _fit(digest: TrainingDigest) -> ReplayedFit:
         train=digest.train,
         test=digest.potential.test,
         gate=digest.verdict,
-        gate_words=digest.gate,
+        gate_message=digest.gate,
         promoted=digest.promoted,
-        sha256=digest.potential.yaml.sha256,
+        sha256=digest.potential.file.sha256,
     )
 
 
 def _judged(answer: tuple[int, Verdict, str] | None, cycles: Sequence[CycleSummary]) -> JudgedFit:
     cycle, verdict, reason = answer or (None, None, "")
-    return JudgedFit(verdict=verdict, reason=reason, cycle=cycle, needs=cycles[-1].needs if cycles else ())
+    return JudgedFit(
+        verdict=verdict, reason=reason, cycle=cycle, needs=cycles[-1].needs if cycles else ()
+    )
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -426,16 +499,24 @@ def lines(found: WhatIf) -> list[str]:
     heads = ("cycle", "labels", "functions", "energy, meV/atom", "force, meV/Å", "gate")
     rows = [heads, *(_row(cycle) for cycle in found.cycles)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
-    told = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    told += [f"cycle {cycle.cycle}: {_gate_words(cycle)}" for cycle in found.cycles if _gate_words(cycle)]
+    text = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    text += [
+        f"cycle {cycle.cycle}: {_gate_text(cycle)}" for cycle in found.cycles if _gate_text(cycle)
+    ]
     if found.cycles and all(cycle.same for cycle in found.cycles):
-        told.append("Every potential is that of the journal, byte for byte.")
-    told += [f"by the journal  {_verdict_words(found.journal)}", f"what if         {_verdict_words(found.what_if)}"]
-    told += _needs_rows(found)
-    told += found.notes
+        text.append("Every potential is that of the journal, byte for byte.")
+    text += [
+        f"by the journal  {_verdict_text(found.journal)}",
+        f"what if         {_verdict_text(found.what_if)}",
+    ]
+    text += _needs_rows(found)
+    text += found.notes
     if found.folder:
-        told.append(f"The potentials are in {found.folder}/potentials.")
-    return told
+        text.append(f"The potentials are in {found.folder}/potentials.")
+    return text
 
 
 def _row(cycle: ReplayedCycle) -> tuple[str, ...]:
@@ -460,15 +541,15 @@ def _row(cycle: ReplayedCycle) -> tuple[str, ...]:
     return (str(cycle.cycle), str(cycle.labels), *pairs)
 
 
-def _gate_words(cycle: ReplayedCycle) -> str:
+def _gate_text(cycle: ReplayedCycle) -> str:
     if cycle.what_if is None:
         return f"the fit failed, {cycle.failure}"
     if cycle.journal is not None and cycle.what_if.gate == cycle.journal.gate:
         return ""
-    return cycle.what_if.gate_words
+    return cycle.what_if.gate_message
 
 
-def _verdict_words(judged: JudgedFit) -> str:
+def _verdict_text(judged: JudgedFit) -> str:
     if judged.verdict is None:
         return "no verdict: by these cycles the campaign goes on"
     return f"{judged.verdict} after cycle {judged.cycle}: {judged.reason}"
@@ -477,8 +558,11 @@ def _verdict_words(judged: JudgedFit) -> str:
 def _needs_rows(found: WhatIf) -> list[str]:
     before = {(need.condition, need.quantity): need for need in found.journal.needs}
     return [
-        f"{need.condition}, {need.quantity}: {_bound(before.get((need.condition, need.quantity)))} →"
-        f" {_bound(need)} {need.unit} of {need.need:.2f} needed"
+        (
+            f"{need.condition}, {need.quantity}:"
+            f" {_bound(before.get((need.condition, need.quantity)))} → {_bound(need)} {need.unit}"
+            f" of {need.need:.2f} needed"
+        )
         for need in found.what_if.needs
     ]
 

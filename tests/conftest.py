@@ -1,4 +1,4 @@
-"""What every test shares: how a run is spread over processes, and that `--no-skips` lets nothing be skipped."""
+"""What every test shares: how a run spreads over processes, and that `--no-skips` skips nothing."""
 
 import os
 import tempfile
@@ -10,24 +10,27 @@ import pytest
 from hypothesis import settings
 
 TOP = Path(__file__).resolve().parents[1]
-#: What other tests give up to the lab while both run: pw.x under srun starves easily. More, and they would starve
-#: themselves where the machine has other work.
+#: What other tests give up to the lab while both run: pw.x under srun starves easily. More, and
+#: they would starve themselves where the machine has other work.
 BESIDE_THE_LAB_NICENESS = 3
 
 settings.register_profile("quick", max_examples=20)
 
 
 def pytest_configure() -> None:
-    """Campaigns of these tests share the machine's cores among themselves, and with nobody else's."""
+    """Campaigns of these tests share the machine's cores among them, and with nobody else's."""
     os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="autopipec-tests-")
 
 
-# --- over several processes (pytest -n): the lab's tests, which wait more than they work, beside all others -----------
+# --- over several processes (pytest -n): the lab's tests, which wait more than they work, beside al
 
 
 @cache
 def rank_of(file: str) -> int:
-    """When the tests of a file begin: the lab first, short ones last, so that both processes end at about one time."""
+    """When the tests of a file begin: the lab first, short ones last.
+
+    So both processes end at about one time.
+    """
     if file.startswith("tests/lab/"):
         return 0
     text = (TOP / file).read_text(encoding="utf-8")
@@ -39,7 +42,10 @@ def rank_of(file: str) -> int:
 
 
 def scope_of(nodeid: str) -> str:
-    """What one process runs in one go: a file, for its fixtures; and all that uses the lab, for there is one lab."""
+    """What one process runs in one go: a file, for its fixtures.
+
+    All that uses the lab runs in one go too, for there is one lab.
+    """
     file = nodeid.partition("::")[0]
     return "the lab" if rank_of(file) <= 1 else file
 
@@ -50,7 +56,10 @@ def is_worker(config: pytest.Config) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Sort for several processes; each must come to the same order. One alone goes as it was asked to."""
+    """Sort for several processes; each must come to the same order.
+
+    One alone goes as it was asked to.
+    """
     if is_worker(config):
         items.sort(key=lambda item: rank_of(item.nodeid.partition("::")[0]))
 
@@ -71,20 +80,29 @@ _gives_way = pytest.StashKey[bool]()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Lower this process's priority, and that of all it starts, before the first test that does not use the lab."""
+    """Lower this process's priority, and that of all it starts.
+
+    This is done before the first test that does not use the lab.
+    """
     stash = item.config.stash
-    if is_worker(item.config) and scope_of(item.nodeid) != "the lab" and not stash.get(_gives_way, False):
+    if (
+        is_worker(item.config)
+        and scope_of(item.nodeid) != "the lab"
+        and not stash.get(_gives_way, False)
+    ):
         os.nice(BESIDE_THE_LAB_NICENESS)
         stash[_gives_way] = True
 
 
-# --- nothing skipped --------------------------------------------------------------------------------------------------
+# --- nothing skipped ------------------------------------------------------------------------------
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--no-skips` is for machines that are to run everything but what needs Debian's servers."""
     parser.addoption(
-        "--no-skips", action="store_true", help="fail if a test was skipped that needs no lab and no native LAMMPS"
+        "--no-skips",
+        action="store_true",
+        help="fail if a test was skipped that needs no lab and no native LAMMPS",
     )
 
 
@@ -111,4 +129,6 @@ def _marks(report: pytest.TestReport | pytest.CollectReport) -> set[str]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say at the end what was not run; the reasons stand above in pytest's own summary."""
     skipped = len(terminalreporter.stats.get("skipped", []))
-    terminalreporter.write_line(f"{skipped} tests skipped: see the reasons above" if skipped else "no test was skipped")
+    terminalreporter.write_line(
+        f"{skipped} tests skipped: see the reasons above" if skipped else "no test was skipped"
+    )

@@ -1,7 +1,7 @@
-"""What of a site file may change while its campaign goes on: one table, a word and a reason for each key.
+"""What of a site file may change during its campaign: one table, a word and a reason for each key.
 
-A row holds for its key and for all that stands under it, unless a longer one says otherwise. Every key of every section
-has its row; a test walks the schema.
+A row holds for its key and for all that stands under it, unless a longer one says otherwise. Every
+key of every section has its row; a test walks the schema.
 """
 
 import re
@@ -27,7 +27,8 @@ class May(StrEnum):
 
     LIVE = "live"  # what is decided and planned from now on follows it
     START = "start"  # a running daemon goes on with the old value; the next one takes the new one
-    BOOTSTRAP = "bootstrap"  # taken at any time; matters only to a bootstrap cycle that is still to be planned
+    # taken at any time; matters only to a bootstrap cycle that is still to be planned
+    BOOTSTRAP = "bootstrap"
     UNTIL_LABELS = "until labels"  # until the first labels are planned
     UNTIL_FIT = "until the fit"  # until there is a potential
     NEVER = "never"
@@ -52,22 +53,35 @@ class CampaignProgress:
 
 _LIVE = Rule(May.LIVE)
 _WAY = Rule(May.START, "the daemon is connected by it")
-_BOOTSTRAP = Rule(May.BOOTSTRAP, "the first structures are made once; `autopipecctl add` brings further ones")
+_BOOTSTRAP = Rule(
+    May.BOOTSTRAP, "the first structures are made once; `autopipecctl add` brings further ones"
+)
 _ORACLE = Rule(
-    May.UNTIL_LABELS, "labels of another oracle are never trained on together: begin another campaign for it"
+    May.UNTIL_LABELS,
+    "labels of another oracle are never trained on together: begin another campaign for it",
 )
 _ADOPTED = Rule(May.UNTIL_FIT, "the labels of yours are adopted, or there are none")
 _HOW_IT_RUNS = Rule(May.LIVE, "no label's meaning depends on it")
 
-#: By key, as in `exploration.walkers`: of lists and mappings, what stands in them is under the key of the whole.
+#: By key, as in `exploration.walkers`: of lists and mappings, what stands in them is under the key
+#: of the whole.
 RULES: Mapping[str, Rule] = {
-    "campaign.name": Rule(May.NEVER, "jobs and journal bear it: begin another campaign with another campaign.folder"),
-    "campaign.elements": Rule(May.NEVER, "every label and potential has them in this order: begin another campaign"),
+    "campaign.name": Rule(
+        May.NEVER, "jobs and journal bear it: begin another campaign with another campaign.folder"
+    ),
+    "campaign.elements": Rule(
+        May.NEVER, "every label and potential has them in this order: begin another campaign"
+    ),
     "campaign.seed": _LIVE,
-    "campaign.folder": Rule(May.START, "the daemon holds its lock: stop it, move the folder, and start it again"),
+    "campaign.folder": Rule(
+        May.START, "the daemon holds its lock: stop it, move the folder, and start it again"
+    ),
     "campaign.log_max": Rule(May.START, "the log is open"),
     "campaign.logs_kept": Rule(May.START, "the log is open"),
-    "site.root": Rule(May.NEVER, "every file of the campaign lies there: to move it, leave a link in its old place"),
+    "site.root": Rule(
+        May.NEVER,
+        "every file of the campaign lies there: to move it, leave a link in its old place",
+    ),
     "site.transport": _WAY,
     "site.scheduler": _LIVE,
     "site.scheduler.kind": Rule(May.START, "jobs that run are looked for there"),
@@ -83,6 +97,7 @@ RULES: Mapping[str, Rule] = {
     "generation.test_structures": _BOOTSTRAP,
     "generation.strain_max": _BOOTSTRAP,
     "generation.rattle_angstrom": _BOOTSTRAP,
+    "generation.teacher": _BOOTSTRAP,
     "generation.variations": _BOOTSTRAP,
     "generation.files": _BOOTSTRAP,
     "dataset": Rule(May.BOOTSTRAP, "labels of yours are adopted once, before the first fit"),
@@ -138,7 +153,9 @@ RULES: Mapping[str, Rule] = {
     "training.isolated_atom_box_angstrom": _BOOTSTRAP,
     "training.pacemaker": _LIVE,
     "training.gate": _LIVE,
-    "training.gate.measures": Rule(May.START, "the program of the jobs has been shipped with the codes that it names"),
+    "training.gate.measures": Rule(
+        May.START, "the program of the jobs has been shipped with the codes that it names"
+    ),
     "training.worse_max": _LIVE,
     "training.worse_force_max_mev_per_angstrom": _LIVE,
     "training.worse_energy_max_mev_per_atom": _LIVE,
@@ -175,7 +192,10 @@ def rule_of(path: KeyPath) -> Rule | None:
 
 
 def objection(path: KeyPath, progress: CampaignProgress) -> str | None:
-    """Why this key may not change now, or None. A key that waits for the next start is none's objection."""
+    """Why this key may not change now, or None.
+
+    That a key waits for the next start is no objection.
+    """
     rule = rule_of(path) or Rule(May.NEVER, "it has no row among the rules of what may change")
     refused = {
         May.NEVER: True,
@@ -223,7 +243,10 @@ def whole(settings: Settings) -> dict[str, JsonValue]:
 
 
 def differences(before: JsonValue, after: JsonValue, path: KeyPath = ()) -> Iterator[Difference]:
-    """Every value that is not the same in both, in the order of the file. Lists of sections are taken item by item."""
+    """Every value that is not the same in both, in the order of the file.
+
+    Lists of sections are taken item by item.
+    """
     if before == after:
         return
     if isinstance(before, dict) and isinstance(after, dict):
@@ -262,7 +285,10 @@ def value_at(settings: Settings, path: KeyPath) -> JsonValue:
 
 
 def with_value(settings: Settings, path: KeyPath, value: JsonValue) -> dict[str, JsonValue]:
-    """The same with another value there; sections that are not there are made. Raises ValueError for no such place."""
+    """The same with another value there; sections that are not there are made.
+
+    Raises ValueError where there is no such place.
+    """
     return cast("dict[str, JsonValue]", _put(dict(settings), path, value))
 
 
@@ -273,7 +299,10 @@ def _put(here: JsonValue, path: KeyPath, value: JsonValue) -> JsonValue:
     if isinstance(part, int):
         if not isinstance(here, list) or part >= len(here):
             raise ValueError(f"there is no item {part}")
-        return [_put(item, tuple(rest), value) if index == part else item for index, item in enumerate(here)]
+        return [
+            _put(item, tuple(rest), value) if index == part else item
+            for index, item in enumerate(here)
+        ]
     if not isinstance(here, dict | None):
         raise ValueError(f"nothing stands under {shown(here)}")  # noqa: TRY004 - a person's word, no type of ours
     inside = here or {}
@@ -294,9 +323,11 @@ def checked(settings: Settings, before: Settings, source: str) -> WorkflowConfig
     Raises ConfigurationError with all of them.
     """
     known = {(mistake.path, mistake.expected) for mistake in _mistakes(before)}
-    mistakes = [mistake for mistake in _mistakes(settings) if (mistake.path, mistake.expected) not in known]
+    mistakes = [
+        mistake for mistake in _mistakes(settings) if (mistake.path, mistake.expected) not in known
+    ]
     if mistakes:
-        found = "; ".join(_told(mistake) for mistake in mistakes)
+        found = "; ".join(_message(mistake) for mistake in mistakes)
         raise ConfigurationError(f"{source}: {found}")
     return config_of(settings)
 
@@ -306,13 +337,13 @@ def _mistakes(settings: Settings) -> Sequence[Mistake]:
     return reading.mistakes or list(broken_rules(reading.right()))
 
 
-def _told(mistake: Mistake) -> str:
+def _message(mistake: Mistake) -> str:
     nearest = f"; did you mean {mistake.suggestion!r}?" if mistake.suggestion else ""
     return f"{dotted(mistake.path)}: {mistake.given} → {mistake.expected}{nearest}"
 
 
 def asks_for_more(before: Settings, after: Settings) -> bool:
-    """Whether walkers go, under `after`, where none of those under `before` went, or more often or for longer."""
+    """Whether walkers of `after` go where none of `before` went, or more often or for longer."""
     old, new = _walks(before), _walks(after)
     return any(steps > old.get(condition, 0) for condition, steps in new.items())
 

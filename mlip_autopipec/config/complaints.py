@@ -1,7 +1,8 @@
 """What pydantic has against a site file, in the words of this project.
 
-A misspelled key hides what stands under it. So it is taken for the key that it was most likely meant to be, and the
-file is looked at again, until no key is unknown: one message holds every mistake.
+A misspelled key hides what stands under it. So it is taken for the key that it was most likely
+meant to be, and the file is looked at again, until no key is unknown: one message holds every
+mistake.
 """
 
 import copy
@@ -15,13 +16,23 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from mlip_autopipec.config.shape import KEY, KIND, SourcePlace, fields_of, is_model, keys, kinds, locate
+from mlip_autopipec.config.shape import (
+    KEY,
+    KIND,
+    SchemaPosition,
+    fields_of,
+    is_model,
+    keys,
+    kinds,
+    locate,
+)
 from mlip_autopipec.contract import registry
 from mlip_autopipec.contract.mistakes import MISSING, KeyPath, Mistake, dotted, nearest, shown
 
 M = TypeVar("M", bound=BaseModel)
 
-#: How alike (0 to 1) two keys must be for one to be read as the other; a mere suggestion may be less alike.
+#: How alike (0 to 1) two keys must be for one to be read as the other; a mere suggestion may be
+#: less alike.
 _MEANT = 0.75
 #: pydantic's type of error → what was expected instead; the names in braces are pydantic's own.
 _EXPECTED: Mapping[str, str] = {
@@ -68,7 +79,10 @@ class Reading(Generic[M]):
         return tuple(self.written.get(path[: index + 1], part) for index, part in enumerate(path))
 
     def right(self) -> dict[str, Any]:
-        """`section.key`, or the key of a section that is none → its value, for all that are right in themselves."""
+        """`section.key` → its value, for all that are right in themselves.
+
+        A section that is none goes by its own key.
+        """
         values: dict[str, Any] = {}
         for name, info in self.model.model_fields.items():
             section = info.annotation
@@ -78,7 +92,9 @@ class Reading(Generic[M]):
                 values |= self._right((name,), self.data.get(name, {}), fields_of(section))
         return values
 
-    def _right(self, around: KeyPath, data: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
+    def _right(
+        self, around: KeyPath, data: Mapping[str, Any], fields: Mapping[str, FieldInfo]
+    ) -> dict[str, Any]:
         wrong = {path[: len(around) + 1] for path in self.wrong}
         return {
             dotted((*around, name)): _value(data, name, info)
@@ -108,7 +124,8 @@ def read(model: type[M], data: Mapping[str, object]) -> Reading[M]:
 def validated(kind: Any, value: object) -> Any:
     """A plain value as what it is in the models. Raises pydantic's ValidationError.
 
-    Strict, as YAML has types: a number in quotes is text. As JSON, where a list may become a tuple even so.
+    Strict, as YAML has types: a number in quotes is text. As JSON, where a list may become a tuple
+    even so.
     """
     return TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
 
@@ -127,15 +144,23 @@ def _errors(model: type[BaseModel], data: object) -> Sequence[ErrorDetails]:
     return ()
 
 
-def _unknown_key(model: type[BaseModel], error: ErrorDetails) -> tuple[KeyPath, Sequence[str]] | None:
-    """The key that this error is about, and the names that it might have; None if keys are not the matter."""
-    place = locate(model, error["loc"])
-    if error["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:  # of a model, of a value of the contract
-        return place.path, tuple(fields_of(place.section)) if place.section else ()
+def _unknown_key(
+    model: type[BaseModel], error: ErrorDetails
+) -> tuple[KeyPath, Sequence[str]] | None:
+    """The key that this error is about, and the names it might have; None if it is about no key."""
+    position = locate(model, error["loc"])
+    # of a model, of a value of the contract
+    if error["type"] in {
+        "extra_forbidden",
+        "unexpected_keyword_argument",
+    }:
+        return position.path, tuple(fields_of(position.section)) if position.section else ()
     if error["loc"] and error["loc"][-1] == KEY:
-        return place.path, _words(error)
-    if error["type"] == "union_tag_not_found" and (written := nearest(KIND, error["input"], _MEANT)):
-        return (*place.path, written), (KIND,)
+        return position.path, _expected_values(error)
+    if error["type"] == "union_tag_not_found" and (
+        written := nearest(KIND, error["input"], _MEANT)
+    ):
+        return (*position.path, written), (KIND,)
     return None
 
 
@@ -157,7 +182,10 @@ def _respell(reading: Reading[Any], path: KeyPath, names: Sequence[str]) -> None
 
 
 def _elsewhere(model: type[BaseModel], path: KeyPath) -> str | None:
-    """Where a right key belongs that stands in the wrong section; None for one of this section's other kind."""
+    """Where a right key belongs that stands in the wrong section.
+
+    None for a key of this section's other kind.
+    """
     homes = [home for home in keys(model) if home[-1] == path[-1]]
     here = tuple(part for part in path if isinstance(part, str))
     return dotted(homes[0]) if homes and here not in homes else None
@@ -171,13 +199,15 @@ def _translated(model: type[BaseModel], errors: Sequence[ErrorDetails]) -> Itera
         earlier = mistakes.get(mistake.path, mistake)
         if mistake.expected not in earlier.expected:
             expected = f"{earlier.expected} or {mistake.expected.removeprefix('expected ')}"
-            mistake = replace(earlier, expected=expected, suggestion=earlier.suggestion or mistake.suggestion)
+            mistake = replace(
+                earlier, expected=expected, suggestion=earlier.suggestion or mistake.suggestion
+            )
         mistakes[mistake.path] = mistake
     return mistakes.values()
 
 
 def _primary(errors: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
-    """Without the lists that are too short only because an item in them is wrong, and words where a mapping stands."""
+    """Without lists too short only because an item is wrong, and words where a mapping stands."""
     inner = {error["loc"][:depth] for error in errors for depth in range(len(error["loc"]))}
     for error in errors:
         of_union = error["loc"] and str(error["loc"][-1]).startswith("literal[")
@@ -188,27 +218,44 @@ def _primary(errors: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
         yield error
 
 
-def _mistake(error: ErrorDetails, place: SourcePlace) -> Mistake:
-    path, kind = place.path, error["type"]
+def _mistake(error: ErrorDetails, position: SchemaPosition) -> Mistake:
+    path, kind = position.path, error["type"]
     if kind == "missing" and path and isinstance(path[-1], int):
-        return Mistake(path[:-1], shown(error["input"]), f"expected a list of {place.items}")
+        return Mistake(path[:-1], shown(error["input"]), f"expected a list of {position.items}")
     if kind == "missing":
-        return Mistake(path, MISSING, _required(place))
+        return Mistake(path, MISSING, _required(position))
     if kind == "union_tag_not_found":
-        return Mistake((*path, KIND), MISSING, f"required: {', '.join(map(repr, kinds(place.members)))}")
+        return Mistake(
+            (*path, KIND), MISSING, f"required: {', '.join(map(repr, kinds(position.members)))}"
+        )
     if kind == "union_tag_invalid":
         tag = error["ctx"]["tag"]
-        near, expected = nearest(tag, _words(error)), _why_not(place, tag) or _expected(error)
-        if place.choice is not None and near is None and str(tag) not in registry.entries(place.choice.seam):
-            expected += f", or one of {place.choice.seam} that a package brings which is installed here"
-        named = path if isinstance(error["input"], str) else (*path, KIND)  # some may be named by a word
+        near, expected = (
+            nearest(tag, _expected_values(error)),
+            _why_not(position, tag) or _expected(error),
+        )
+        if (
+            position.choice is not None
+            and near is None
+            and str(tag) not in registry.entries(position.choice.seam)
+        ):
+            expected += (
+                f", or one of {position.choice.seam} that a package brings which is installed here"
+            )
+        # some may be named by a word
+        named = path if isinstance(error["input"], str) else (*path, KIND)
         return Mistake(named, shown(tag), expected, near)
-    return Mistake(path, shown(error["input"]), _expected(error), nearest(error["input"], _words(error)))
+    return Mistake(
+        path,
+        shown(error["input"]),
+        _expected(error),
+        nearest(error["input"], _expected_values(error)),
+    )
 
 
-def _why_not(place: SourcePlace, tag: object) -> str:
+def _why_not(position: SchemaPosition, tag: object) -> str:
     """Why a code cannot be used that there is; empty if there is none."""
-    choice = place.choice
+    choice = position.choice
     entry = registry.entries(choice.seam).get(str(tag)) if choice else None
     if choice is None or entry is None:
         return ""
@@ -228,16 +275,17 @@ def _expected(error: ErrorDetails) -> str:
     return f"expected {template.format(**error.get('ctx', {})).removeprefix('expected ')}"
 
 
-def _words(error: ErrorDetails) -> Sequence[str]:
+def _expected_values(error: ErrorDetails) -> Sequence[str]:
     """The closed set of words that pydantic names in this error; empty if there is none."""
     ctx = error.get("ctx", {})
     return re.findall(r"'([^']*)'", str(ctx.get("expected") or ctx.get("expected_tags") or ""))
 
 
-def _required(place: SourcePlace) -> str:
+def _required(position: SchemaPosition) -> str:
     """What a missing key is for: its description, else that of the section that it holds."""
-    purpose = (place.field and place.field.description) or ""
-    if not purpose and place.members and is_model(place.members[0]):
-        first_line = (place.members[0].__doc__ or "").partition("\n")[0]
-        purpose = first_line.partition(":` ")[2] or first_line  # a section's docstring may begin with its key
+    purpose = (position.field and position.field.description) or ""
+    if not purpose and position.members and is_model(position.members[0]):
+        first_line = (position.members[0].__doc__ or "").partition("\n")[0]
+        # a section's docstring may begin with its key
+        purpose = first_line.partition(":` ")[2] or first_line
     return f"required: {purpose}" if purpose else "required"

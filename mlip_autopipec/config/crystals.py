@@ -1,6 +1,7 @@
-"""What site.yaml's prototypes imply, by formula: atoms of each element, volume, and the shortest distance of two.
+"""What site.yaml's prototypes imply by formula: atoms by element, volume and the shortest distance.
 
-The cells are the conventional ones that the work half builds, so the counts are those of the structures to come.
+The cells are the conventional ones that the work half builds, so the counts are those of the
+structures to come.
 """
 
 from collections import Counter
@@ -22,7 +23,8 @@ _ATOMS: Mapping[str, tuple[int, ...]] = {
     "l1_0": (2, 2),
     "l1_2": (1, 3),
 }
-#: Structure → nearest-neighbour distance in lattice constants; those with a c axis are worked out below.
+#: Structure → nearest-neighbour distance in lattice constants; those with a c axis are worked out
+#: below.
 _NEAREST: Mapping[str, float] = {
     "sc": 1.0,
     "bcc": sqrt(3) / 2,
@@ -43,7 +45,10 @@ def element_slots(structure: str) -> int:
 
 
 def atoms_of(prototype: Prototype) -> Counter[str]:
-    """Atoms of each element in the repeated cell. The prototype names as many elements as its structure takes."""
+    """Atoms of each element in the repeated cell.
+
+    The prototype names as many elements as its structure takes.
+    """
     cells = prod(prototype.repeat)
     slots = zip(prototype.elements, _ATOMS[prototype.structure], strict=True)
     return Counter({element: atoms * cells for element, atoms in slots})
@@ -62,7 +67,7 @@ def nearest_neighbour_angstrom(prototype: Prototype) -> float:
 
 
 def _nearest(prototype: Prototype) -> float:
-    """In lattice constants: within a layer, to the layer above, and along the c axis, whichever is shortest."""
+    """In lattice constants: the shortest within a layer, to the layer above or along the c axis."""
     if prototype.structure not in C_OVER_A:
         return _NEAREST[prototype.structure]
     c = prototype.c_over_a or C_OVER_A[prototype.structure]

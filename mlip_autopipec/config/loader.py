@@ -1,4 +1,4 @@
-"""site.yaml: read it, tell every mistake in it at once, and write it out again with every default filled in."""
+"""site.yaml: read it, tell every mistake at once, and write it out with every default filled in."""
 
 import copy
 import hashlib
@@ -34,12 +34,13 @@ class LoadedConfig:
 
     config: WorkflowConfig
     path: Path
-    #: Of what the file means: spacing, comments, the order of keys and spelled-out defaults do not change it.
+    #: Of what the file means: spacing, comments, the order of keys and spelled-out defaults do not
+    #: change it.
     sha256: str
 
 
 def load_config(path: Path) -> LoadedConfig:
-    """Read a site file. Raises ConfigurationError, whose message has one line for every mistake in it.
+    """Read a site file. Raises ConfigurationError, whose message has a line for each mistake in it.
 
     Relative paths are relative to the folder of the file, `~` is the user's home.
     """
@@ -48,7 +49,7 @@ def load_config(path: Path) -> LoadedConfig:
 
 
 def load_changed(path: Path, changes: Mapping[KeyPath, str]) -> LoadedConfig:
-    """Read a site file with some of its values changed; each new one is text, as it would stand in the file.
+    """Read a site file with some values changed; each new one is text, as it would stand there.
 
     Raises ConfigurationError as load_config does: the file is judged whole.
     """
@@ -68,7 +69,10 @@ def load_changed(path: Path, changes: Mapping[KeyPath, str]) -> LoadedConfig:
             if not isinstance(section, dict):
                 raise ConfigurationError(f"{dotted(where)}={text}: {part} is no section of keys")
         section[where[-1]] = value.data["value"]
-        lines.setdefault(where, next((lines[where[:n]] for n in range(len(where), 0, -1) if where[:n] in lines), 1))
+        lines.setdefault(
+            where,
+            next((lines[where[:n]] for n in range(len(where), 0, -1) if where[:n] in lines), 1),
+        )
     return _judged(path, replace(source, data=data, lines=lines), f"{path.name}, changed")
 
 
@@ -96,13 +100,15 @@ def refusal(path: Path, mistakes: Sequence[Mistake]) -> ConfigurationError:
     return _refusal(path, mistakes, path.name, parse(_text(path)).lines)
 
 
-def _refusal(path: Path, mistakes: Sequence[Mistake], name: str, lines: Mapping[KeyPath, int]) -> ConfigurationError:
+def _refusal(
+    path: Path, mistakes: Sequence[Mistake], name: str, lines: Mapping[KeyPath, int]
+) -> ConfigurationError:
     count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
     return ConfigurationError(f"{path} has {count}:\n{report(name, mistakes, lines)}")
 
 
 def effective_yaml(config: WorkflowConfig) -> str:
-    """The whole configuration, defaults and all, as a site file that load_config reads back to the same."""
+    """The configuration, defaults and all, as a site file that load_config reads back the same."""
     return yaml_of(config.model_dump(mode="json"))
 
 
@@ -134,7 +140,9 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         byte = content[error.start]
-        raise ConfigurationError(f"{path.name}:{line}  byte 0x{byte:02x} → expected text in UTF-8 ({path})") from None
+        raise ConfigurationError(
+            f"{path.name}:{line}  byte 0x{byte:02x} → expected text in UTF-8 ({path})"
+        ) from None
     except FileNotFoundError:
         raise ConfigurationError(f"{path} does not exist{_neighbour(path)}") from None
     except IsADirectoryError:
@@ -144,14 +152,21 @@ def _text(path: Path) -> str:
 
 
 def _neighbour(path: Path) -> str:
-    """A question, if a file of nearly this name is there."""
+    """A question, if a file of nearly this name is there; else how to get one."""
     names = [entry.name for entry in path.parent.glob("*.y*ml")]
     suggestion = nearest(path.name, names, _ALIKE)
-    return f"; did you mean {suggestion!r}?" if suggestion else ""
+    return (
+        f"; did you mean {suggestion!r}?"
+        if suggestion
+        else "; `autopipecctl config init` writes a first one"
+    )
 
 
 class _Representer(RoundTripRepresenter):
-    """Says `null` where ruamel would leave the value out, and escapes a line break that it takes for a plain letter."""
+    """Says `null` where ruamel would leave the value out.
+
+    Escapes a line break that ruamel takes for a plain letter.
+    """
 
     def text(self, value: str) -> ScalarNode:
         style = '"' if _NEXT_LINE in value else None
@@ -159,7 +174,9 @@ class _Representer(RoundTripRepresenter):
         return node
 
 
-_Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
+_Representer.add_representer(
+    type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null")
+)
 _Representer.add_representer(str, _Representer.text)
 
 

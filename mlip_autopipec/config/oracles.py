@@ -1,4 +1,7 @@
-"""The oracle's section of a site file, held against the files that it names; what is in it, its own folder knows."""
+"""The oracle's section of a site file, held against the files that it names.
+
+What is in it, the oracle's own folder knows.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -21,7 +24,10 @@ def settled(config: WorkflowConfig) -> WorkflowConfig:
 
 
 def wrong_oracle(right: Mapping[str, Any], base: Path) -> Iterator[Mistake]:
-    """What is wrong in its section and in files that it names. Values are keyed `section.key`; reads the files."""
+    """What is wrong in its section and in files that it names.
+
+    Values are keyed `section.key`. Reads the files.
+    """
     oracle = right.get("calculation.oracle")
     if oracle is None:
         return

@@ -1,6 +1,7 @@
 """The paths of a site file: relative to the folder that it is in, and fit for use.
 
-A Path in a section is a file of this machine. Only `site.root`, and what stands under it, may be another machine's.
+A Path in a section is a file of this machine. Only `site.root`, and what stands under it, may be
+another machine's.
 """
 
 import os.path
@@ -22,13 +23,17 @@ def anchored(config: WorkflowConfig, base: Path) -> WorkflowConfig:
     changes: dict[str, object] = {}
     if not is_here(config.site.transport):
         changes["root"] = config.site.root
-    elif config.site.python and "/" in config.site.python:  # else a command, looked up where jobs run
+    # else a command, looked up where jobs run
+    elif config.site.python and "/" in config.site.python:
         changes["python"] = str(absolute_path(config.site.python, base))
     return absolute.model_copy(update={"site": absolute.site.model_copy(update=changes)})
 
 
 def unusable_folders(right: Mapping[str, Any], base: Path) -> Iterator[Mistake]:
-    """Folders of this machine that could not be made. Values are keyed `section.key`; looks at the file system."""
+    """Folders of this machine that could not be made.
+
+    Values are keyed `section.key`. Looks at the file system.
+    """
     folders: dict[KeyPath, Path] = {}
     if "campaign.folder" in right:
         folders["campaign", "folder"] = right["campaign.folder"]
@@ -40,15 +45,29 @@ def unusable_folders(right: Mapping[str, Any], base: Path) -> Iterator[Mistake]:
 
 
 def missing_files(right: Mapping[str, Any], base: Path) -> Iterator[Mistake]:
-    """Files of this machine that tasks are to read, and that are not there. Looks at the file system."""
+    """Files of this machine that tasks are to read, and that are not there.
+
+    Looks at the file system.
+    """
     asked: dict[KeyPath, Path] = {
-        ("exploration", "walkers", index, "file" if walkers.file is not None else "pool"): walkers.source
+        (
+            "exploration",
+            "walkers",
+            index,
+            "file" if walkers.file is not None else "pool",
+        ): walkers.source
         for index, walkers in enumerate(right.get("exploration.walkers", ()))
         if walkers.source is not None
     }
-    asked |= {("generation", "files", index): file for index, file in enumerate(right.get("generation.files", ()))}
+    asked |= {
+        ("generation", "files", index): file
+        for index, file in enumerate(right.get("generation.files", ()))
+    }
     dataset = right.get("dataset")
-    asked |= {("dataset", "files", index): file for index, file in enumerate(dataset.files if dataset else ())}
+    asked |= {
+        ("dataset", "files", index): file
+        for index, file in enumerate(dataset.files if dataset else ())
+    }
     if (start := right.get("start")) is not None:
         asked["start", "potential"] = start.potential
         if start.active_set is not None:
@@ -80,10 +99,18 @@ def _anchored(value: Any, base: Path) -> Any:
         return absolute_path(str(value), base)
     if isinstance(value, BaseModel):
         # What stays as it is counts as given no more than before.
-        now = {name: (getattr(value, name), _anchored(getattr(value, name), base)) for name in type(value).model_fields}
-        return value.model_copy(update={name: after for name, (before, after) in now.items() if after != before})
+        now = {
+            name: (getattr(value, name), _anchored(getattr(value, name), base))
+            for name in type(value).model_fields
+        }
+        return value.model_copy(
+            update={name: after for name, (before, after) in now.items() if after != before}
+        )
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{each.name: _anchored(getattr(value, each.name), base) for each in fields(value)})
+        return replace(
+            value,
+            **{each.name: _anchored(getattr(value, each.name), base) for each in fields(value)},
+        )
     if isinstance(value, tuple):
         return tuple(_anchored(item, base) for item in value)
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""The shape of site.yaml, read off its models: which keys stand where, for any section that is ever added.
+"""The shape of site.yaml, read off its models: which keys stand where, for any section ever added.
 
-Handles what sections are made of: models, lists (tuples), mappings, optional values, and unions, with a discriminator
-or without. A discriminator is always called `kind`.
+Handles what sections are made of: models, lists (tuples), mappings, optional values, and unions,
+with a discriminator or without. A discriminator is always called `kind`.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ _UNIONS = (Union, types.UnionType)
 
 
 @dataclass(frozen=True, slots=True)
-class SourcePlace:
+class SchemaPosition:
     """Where one of pydantic's locations is in the file, and what the models say of it."""
 
     path: KeyPath
@@ -35,40 +35,43 @@ class SourcePlace:
     choice: OneOf | None = None  # of codes, where one of those stands here
 
 
-def locate(root: type, location: Sequence[str | int]) -> SourcePlace:
-    """Walk down the models. Parts that are only in pydantic's location (tags of unions, KEY) have no key."""
-    place = SourcePlace((), None, None, (root,))
+def locate(root: type, location: Sequence[str | int]) -> SchemaPosition:
+    """Walk down the models.
+
+    Parts that are only in pydantic's location (tags of unions, KEY) have no key.
+    """
+    position = SchemaPosition((), None, None, (root,))
     for part in location:
-        place = _step(place, part)
-    return place
+        position = _step(position, part)
+    return position
 
 
-def _step(place: SourcePlace, part: str | int) -> SourcePlace:
-    if part == KEY or _is_tag_of_one(place, part):
-        return place
-    if len(place.members) > 1:
-        return SourcePlace(place.path, None, place.field, _chosen(place.members, part))
-    [here] = place.members or (None,)
-    path = (*place.path, part)
+def _step(position: SchemaPosition, part: str | int) -> SchemaPosition:
+    if part == KEY or _is_tag_of_one(position, part):
+        return position
+    if len(position.members) > 1:
+        return SchemaPosition(position.path, None, position.field, _chosen(position.members, part))
+    [here] = position.members or (None,)
+    path = (*position.path, part)
     if is_model(here):
         field = fields_of(here).get(str(part))
         annotation = field.rebuild_annotation() if field else types.NoneType
-        return SourcePlace(path, here, field, _members(annotation), choice=_choice(annotation))
+        return SchemaPosition(path, here, field, _members(annotation), choice=_choice(annotation))
     if get_origin(here) is dict:
-        return SourcePlace(path, None, None, _members(get_args(here)[1]))
+        return SchemaPosition(path, None, None, _members(get_args(here)[1]))
     if get_origin(here) in {tuple, list}:
         items = get_args(here)
         fixed = len(items) if get_origin(here) is tuple and Ellipsis not in items else None
         item = _item(items, part)
-        return SourcePlace(path, None, None, _members(item), fixed, _choice(item))
-    return SourcePlace(path, None, None, ())
+        return SchemaPosition(path, None, None, _members(item), fixed, _choice(item))
+    return SchemaPosition(path, None, None, ())
 
 
-def _is_tag_of_one(place: SourcePlace, part: str | int) -> bool:
-    """Whether this is the tag of a union that has one member: of codes, only one may be installed."""
-    if len(place.members) != 1 or not is_model(place.members[0]):
+def _is_tag_of_one(position: SchemaPosition, part: str | int) -> bool:
+    """Whether this is the tag of a union of one member: of codes, only one may be installed."""
+    if len(position.members) != 1 or not is_model(position.members[0]):
         return False
-    return part in kinds(place.members) and part not in fields_of(place.members[0])
+    return part in kinds(position.members) and part not in fields_of(position.members[0])
 
 
 def _item(items: tuple[Any, ...], index: str | int) -> Any:
@@ -79,12 +82,20 @@ def _item(items: tuple[Any, ...], index: str | int) -> Any:
 
 def _chosen(members: tuple[Any, ...], tag: str | int) -> tuple[Any, ...]:
     """The member of a union that pydantic's tag stands for; none if it is no model."""
-    return tuple(member for member in members if is_model(member) and tag in {member.__name__, *kinds((member,))})
+    return tuple(
+        member
+        for member in members
+        if is_model(member) and tag in {member.__name__, *kinds((member,))}
+    )
 
 
 def kinds(members: tuple[Any, ...]) -> tuple[str, ...]:
     """The values of `kind` that these members of a union answer to."""
-    fields = [fields_of(member)[KIND] for member in members if is_model(member) and KIND in fields_of(member)]
+    fields = [
+        fields_of(member)[KIND]
+        for member in members
+        if is_model(member) and KIND in fields_of(member)
+    ]
     return tuple(word for field in fields for word in get_args(field.annotation))
 
 
@@ -105,7 +116,9 @@ def _choice(annotation: Any) -> OneOf | None:
 
 def is_model(kind: Any) -> TypeGuard[type]:
     """Whether this kind of value is a section of keys: a model, or a value of the contract."""
-    return isinstance(kind, type) and (issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind))
+    return isinstance(kind, type) and (
+        issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind)
+    )
 
 
 @functools.cache
@@ -121,7 +134,10 @@ def fields_of(section: type) -> Mapping[str, FieldInfo]:
 
 
 def keys(root: type, path: KeyPath = ()) -> Iterator[KeyPath]:
-    """Every key that a file may have, by path; a list's items and a mapping's values are under the path of it."""
+    """Every key that a file may have, by path.
+
+    A list's items and a mapping's values are under its path.
+    """
     for name, field in fields_of(root).items():
         yield (*path, name)
         for model in _models(field.rebuild_annotation()):

@@ -1,7 +1,8 @@
 """The text of a site file as plain values, each with the line it stands in.
 
-Values are taken from ruamel's node tree, not constructed by it: nothing in the file can name a type. What JSON has no
-word for (tags, keys that are no words, numbers without end) is a mistake; a date is its text.
+Values are taken from ruamel's node tree, not constructed by it: nothing in the file can name a
+type. What JSON has no word for (tags, keys that are no words, numbers without end) is a mistake; a
+date is its text.
 """
 
 import math
@@ -36,9 +37,16 @@ class Source:
 
 
 def parse(text: str) -> Source:
-    """Read a whole site file; never raises for what the text says. A text that cannot be read has no data."""
+    """Read a whole site file; never raises for what the text says.
+
+    A text that cannot be read has no data.
+    """
     if directive := _DIRECTIVE.search(text):
-        return _unreadable(directive[0], "expected YAML 1.2; leave this line out", _line_at(text, directive.start()))
+        return _unreadable(
+            directive[0],
+            "expected YAML 1.2; leave this line out",
+            _line_at(text, directive.start()),
+        )
     try:
         root = _compose(text)
         if not isinstance(root, MappingNode):
@@ -47,7 +55,9 @@ def parse(text: str) -> Source:
         data = reader.mapping(root, ())
     except ReaderError as error:
         line = _line_at(text, error.position)
-        return _unreadable(f"the character {chr(error.character)!r}", "expected printable text", line)
+        return _unreadable(
+            f"the character {chr(error.character)!r}", "expected printable text", line
+        )
     except MarkedYAMLError as error:
         return _unreadable("YAML", _complaint(error), _line_of(error))
     except RecursionError:
@@ -57,7 +67,9 @@ def parse(text: str) -> Source:
 
 def _compose(text: str) -> Node | None:
     yaml = YAML(typ="rt", pure=True)
-    yaml.composer.warn_double_anchors = False  # a name may be used again; a library's warning is nobody's business
+    yaml.composer.warn_double_anchors = (
+        False  # a name may be used again; a library's warning is nobody's business
+    )
     root: Node | None = yaml.compose(text)
     return root
 
@@ -66,7 +78,9 @@ def _no_mapping(root: Node | None) -> Source:
     if root is None or _kind(root) == "null":
         return _unreadable("an empty file", "expected sections such as `campaign:` and `site:`", 1)
     line = root.start_mark.line + 1
-    return _unreadable(_brief(root), "expected sections such as `campaign:` and `site:` at the top", line)
+    return _unreadable(
+        _brief(root), "expected sections such as `campaign:` and `site:` at the top", line
+    )
 
 
 def _unreadable(given: str, expected: str, line: int) -> Source:
@@ -75,12 +89,12 @@ def _unreadable(given: str, expected: str, line: int) -> Source:
 
 def _complaint(error: MarkedYAMLError) -> str:
     """The library's own words, in one line, with where the trouble began."""
-    words = " ".join(str(error.problem or error.context).split()).removeprefix("but ")
-    if "'\\t'" in words:
-        words += " (indent with spaces, not tabs)"
+    message = " ".join(str(error.problem or error.context).split()).removeprefix("but ")
+    if "'\\t'" in message:
+        message += " (indent with spaces, not tabs)"
     if error.problem and error.context_mark and str(error.context).startswith("while "):
-        words += f", {error.context} that begins in line {error.context_mark.line + 1}"
-    return f"is broken here: {words}"
+        message += f", {error.context} that begins in line {error.context_mark.line + 1}"
+    return f"is broken here: {message}"
 
 
 def _line_of(error: MarkedYAMLError) -> int:
@@ -98,7 +112,9 @@ def _kind(node: Node) -> str:
 
 
 def _is_text(node: Node) -> bool:
-    return isinstance(node, ScalarNode) and _kind(node) in _TEXT and not _SURROGATE.search(node.value)
+    return (
+        isinstance(node, ScalarNode) and _kind(node) in _TEXT and not _SURROGATE.search(node.value)
+    )
 
 
 class _Reader:
@@ -113,13 +129,13 @@ class _Reader:
         """A section. A key that is given again is a mistake, and its first value counts."""
         values: dict[str, object] = {}
         for key, value in self._entries(node, path):
-            place, line = (*path, key.value), key.start_mark.line + 1
+            index, line = (*path, key.value), key.start_mark.line + 1
             if key.value in values:
-                expected = f"expected only once; line {self.lines[place]} has it too"
-                self.mistakes.append(Mistake(place, _brief(value), expected, line=line))
+                expected = f"expected only once; line {self.lines[index]} has it too"
+                self.mistakes.append(Mistake(index, _brief(value), expected, line=line))
             else:
-                self.lines[place] = line
-                values[key.value] = self._value(value, place)
+                self.lines[index] = line
+                values[key.value] = self._value(value, index)
         return values
 
     def _entries(self, node: MappingNode, path: KeyPath) -> list[tuple[Node, Node]]:
@@ -138,7 +154,9 @@ class _Reader:
                 self._refuse(path, other, "expected a section to merge in")
                 continue
             names = {key.value for key, _ in entries}
-            entries += [entry for entry in self._entries(other, path) if entry[0].value not in names]
+            entries += [
+                entry for entry in self._entries(other, path) if entry[0].value not in names
+            ]
         return entries
 
     def _value(self, node: Node, path: KeyPath) -> object:
@@ -150,7 +168,11 @@ class _Reader:
             return _plain(node)
         except (ValueError, OverflowError):
             self.refused.add(path)
-            self._refuse(path, node, "expected text, a finite number, true, false, a list or a section, without a tag")
+            self._refuse(
+                path,
+                node,
+                "expected text, a finite number, true, false, a list or a section, without a tag",
+            )
             return None
 
     def _item(self, node: Node, path: KeyPath) -> object:
@@ -194,5 +216,7 @@ def _brief(node: Node) -> str:
         return shown(node.value)
     if kind == "null":
         return shown(None)
-    tag = "" if kind in {"bool", *_NUMBERS} else f"{kind} " if kind.startswith("!") else f"!!{kind} "
+    tag = (
+        "" if kind in {"bool", *_NUMBERS} else f"{kind} " if kind.startswith("!") else f"!!{kind} "
+    )
     return clipped(f"{tag}{node.value}")

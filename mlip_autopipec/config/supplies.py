@@ -1,4 +1,4 @@
-"""Files of this machine that tasks read: shipped to the site under a name that tells their content."""
+"""Files of this machine that tasks read: sent to the site under a name that tells their content."""
 
 import hashlib
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
-from mlip_autopipec.data_models.base import FileRef
+from mlip_autopipec.contract.files import FileRef
 from mlip_autopipec.errors import ConfigurationError
 
 _NAME_DIGITS = 12
@@ -21,7 +21,10 @@ class Supply:
 
 
 def supplies(config: WorkflowConfig) -> Mapping[Path, Supply]:
-    """Every file that site.yaml names for tasks, by its path there. Raises ConfigurationError if one can't be read."""
+    """Every file that site.yaml names for tasks, by its path there.
+
+    Raises ConfigurationError if one can't be read.
+    """
     paths = [walkers.source for walkers in config.exploration.walkers if walkers.source is not None]
     paths += config.generation.files
     paths += config.dataset.files if config.dataset is not None else ()
@@ -37,4 +40,6 @@ def supply_of(path: Path) -> Supply:
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
     sha256 = hashlib.sha256(content).hexdigest()
-    return Supply(FileRef(path=f"inputs/{sha256[:_NAME_DIGITS]}-{path.name}", sha256=sha256), content)
+    return Supply(
+        FileRef(path=f"inputs/{sha256[:_NAME_DIGITS]}-{path.name}", sha256=sha256), content
+    )

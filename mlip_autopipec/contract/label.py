@@ -27,7 +27,13 @@ class CalculateParameters:
     kind: Literal["calculate"] = "calculate"
     role: Role
     origin: str = field(metadata=about("where the structure came from, for the data set"))
-    came_from: Origin | None = field(default=None, metadata=about("the same as a value", exclude_if=is_absent))
+    came_from: Origin | None = field(
+        default=None, metadata=about("the same as a value", exclude_if=is_absent)
+    )
     oracle: AnyOracle
-    force_max_ev_per_angstrom: float = field(metadata=about("a label with a larger force is refused", gt=0))
-    pressure_max_gpa: float = field(default=1000.0, metadata=about("the same for its pressure, of either sign", gt=0))
+    force_max_ev_per_angstrom: float = field(
+        metadata=about("a label with a larger force is refused", gt=0)
+    )
+    pressure_max_gpa: float = field(
+        default=1000.0, metadata=about("the same for its pressure, of either sign", gt=0)
+    )

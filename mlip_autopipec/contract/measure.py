@@ -1,8 +1,9 @@
 """The seam of measures: rules of the gate, with what each of them measures.
 
-A folder of such a code has `__init__.py` with a MeasureCode; `settings.py` with what a site file says and what tasks
-carry; `rules.py` for the control half, which says what is expected of each number; `run.py` for the work half, which
-finds the numbers. All but the last import the standard library and `contract/` alone.
+A folder of such a code has `__init__.py` with a MeasureCode; `settings.py` with what a site file
+says and what tasks carry; `rules.py` for the control half, which says what is expected of each
+number; `run.py` for the work half, which finds the numbers. All but the last import the standard
+library and `contract/` alone.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,12 +12,16 @@ from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from mlip_autopipec.contract import registry
 from mlip_autopipec.contract.mistakes import Mistake
+from mlip_autopipec.contract.results.train import Measure
 from mlip_autopipec.contract.values import value
 
 
 @value
 class MeasureSettings:
-    """What a measure is told. `kind` is its name in the registry; each has a `kind` of its own, with that default."""
+    """What a measure is told.
+
+    `kind` is its name in the registry; each has a `kind` of its own, with that default.
+    """
 
     kind: str
 
@@ -24,25 +29,9 @@ class MeasureSettings:
 S = TypeVar("S")
 
 
-class Measured(Protocol):
-    """One number of oracle, potential and current potential; None where one has none. See data_models/outcome.py."""
-
-    @property
-    def rule(self) -> str:
-        """Its name, one of those that the declaration has."""
-
-    @property
-    def subject(self) -> str:
-        """Of what, such as `Cu fcc C44`."""
-
-    @property
-    def oracle(self) -> float | None:
-        """The oracle's own."""
-
-
 @dataclass(frozen=True)
 class Expected:
-    """What is expected of the error of a number, which is its distance from the oracle's, by its scale."""
+    """What is expected of a number's error: its distance from the oracle's, by its scale."""
 
     called: str  # in messages: `bulk modulus`
     allowed: float
@@ -60,7 +49,7 @@ class Gate:
 
 
 class MeasureRules(Generic[S]):
-    """What the control half asks of a measure. Each method has an answer for measures that have nothing to add.
+    """What the control half asks of a measure. Each method answers for one with nothing to add.
 
     `section` is what stands for it under training.gate. A mistake's path is relative to that.
     """
@@ -74,9 +63,11 @@ class MeasureRules(Generic[S]):
         """What tasks carry."""
         return section
 
-    def expected(self, section: S, measured: Measured) -> Expected | None:
-        """What is expected of a number that was measured; None: it breaks no rule, whatever it is."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what is expected of {measured.rule}")
+    def expected(self, section: S, measured: Measure) -> Expected | None:
+        """What is expected of a measured number; None: it breaks no rule, whatever it is."""
+        raise NotImplementedError(
+            f"{type(self).__name__} does not say what is expected of {measured.rule}"
+        )
 
     def citations(self, section: S) -> Mapping[str, str]:
         """What a paper cites that has used it: BibTeX entries by their keys."""
@@ -86,21 +77,24 @@ class MeasureRules(Generic[S]):
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureCode:
-    """The declaration of a measure. Paths are `.module:ATTRIBUTE`, relative to `package`, and loaded when needed.
+    """A measure's declaration. Paths are `.module:ATTRIBUTE` from `package`, loaded when needed.
 
     Of the work half (Cell and Measuring are in work/codes/measuring.py):
 
-    - `cells`: (prototype, probes, settings) → the Cells that the oracle labels once, in the bootstrap cycle.
-    - `measure`: (Measuring) → one mapping for each number, which measuring.measured() makes.
-    - `require`: (settings) → None. Raises TaskFailed (bad_input) where this Python has not what it needs.
-    - `examine`: () → {"fit": bool, "words": str}, for doctor.
+    - `cells`: (prototype, probes, settings) → the Cells that the oracle labels once, in the
+      bootstrap cycle.
+    - `measure`: (Measuring) → one Measure for each number, which measuring.measured() makes.
+    - `require`: (settings) → None. Raises TaskFailed (bad_input) where this Python has not what it
+      needs.
+    - `examine`: () → an Examined (contract/doctor.py), for doctor.
     """
 
     package: str
     names: tuple[str, ...]  # of its numbers, as `rule` of a Measure
     settings: str = ""  # empty: training.gate has keys of its own for it
     task_settings: str = ""  # as `settings` if left out
-    #: Where those keys stand under training.gate, and under the probes of a task: in one of this name, or in it itself.
+    #: Where those keys stand under training.gate, and under the probes of a task: in one of this
+    #: name, or in it itself.
     key: str = ""
     rules: str
     cells: str = ""
@@ -127,7 +121,9 @@ class MeasureCode:
         found: MeasureRules[Any] = registry.load(self.rules, self.package)()
         return found
 
-    def work(self, part: Literal["cells", "measure", "require", "examine"]) -> Callable[..., Any] | None:
+    def work(
+        self, part: Literal["cells", "measure", "require", "examine"]
+    ) -> Callable[..., Any] | None:
         """One of its parts of the work half; None if it has none."""
         path = getattr(self, part)
         return registry.load(path, self.package) if path else None

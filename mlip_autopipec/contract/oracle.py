@@ -1,8 +1,8 @@
 """The seam of oracles: what a code declares that gives energy, forces and stress of a structure.
 
-A folder of such a code has `__init__.py` with an OracleCode; `settings.py` with what a site file says and what a task
-carries; `rules.py` for the control half; `run.py` and `doctor.py` for the work half, where the jobs run. The first
-three import the standard library and `contract/` alone.
+A folder of such a code has `__init__.py` with an OracleCode; `settings.py` with what a site file
+says and what a task carries; `rules.py` for the control half; `run.py` and `doctor.py` for the work
+half, where the jobs run. The first three import the standard library and `contract/` alone.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,13 +14,17 @@ from mlip_autopipec.contract import registry
 from mlip_autopipec.contract.mistakes import Mistake
 from mlip_autopipec.contract.values import value
 
-#: What a k-mesh is counted from: the cell at hand, as it was before there was a choice, or the family's reference.
+#: What a k-mesh is counted from: the cell at hand, as it was before there was a choice, or the
+#: family's reference.
 KMesh = Literal["cell", "family"]
 
 
 @value
 class Oracle:
-    """What an oracle is told. `kind` is its name in the registry; each has a `kind` of its own, with that default."""
+    """What an oracle is told.
+
+    `kind` is its name in the registry; each has a `kind` of its own, with that default.
+    """
 
     kind: str
 
@@ -53,14 +57,17 @@ class OracleWishes:
 
 
 class OracleRules(Generic[S, T]):
-    """What the control half asks of an oracle. Each method has an answer for oracles that have nothing to add.
+    """What the control half asks of an oracle. Each method answers for one with nothing to add.
 
-    `section` is calculation.oracle of a site file whose values are right in themselves. A mistake's path is relative
-    to that section.
+    `section` is calculation.oracle of a site file whose values are right in themselves. A mistake's
+    path is relative to that section.
     """
 
     def mistakes(self, section: S, elements: tuple[str, ...]) -> Iterator[Mistake]:
-        """What is wrong in the section, by itself and beside the campaign's elements (none where those are wrong)."""
+        """What is wrong in the section, by itself and beside the campaign's elements.
+
+        No elements are given where those are wrong.
+        """
         del section, elements
         yield from ()
 
@@ -70,7 +77,7 @@ class OracleRules(Generic[S, T]):
         yield from ()
 
     def settled(self, section: S, elements: tuple[str, ...]) -> S:
-        """The section with what stands in those files, so that a file that is changed later changes nothing unseen.
+        """The section with what is in those files, so a file changed later changes nothing unseen.
 
         Paths in it are absolute.
         """
@@ -82,7 +89,10 @@ class OracleRules(Generic[S, T]):
         raise NotImplementedError(f"{type(self).__name__} does not say what tasks carry")
 
     def no_isolated_atoms(self, section: S, elements: Sequence[str]) -> Iterator[str]:
-        """Why it cannot calculate an atom alone in a box, in the words of what was expected; nothing if it can."""
+        """Why it cannot calculate an atom alone in a box; nothing if it can.
+
+        It is said in the words of what was expected.
+        """
         del section, elements
         yield from ()
 
@@ -92,12 +102,17 @@ class OracleRules(Generic[S, T]):
         return {}
 
     def first_section(self, wishes: OracleWishes) -> str:
-        """The lines of `calculation.oracle` in a first site file, two blanks in. Raises ValueError for no such wish."""
+        """The lines of `calculation.oracle` in a first site file, two blanks in.
+
+        Raises ValueError for no such wish.
+        """
         del wishes
-        raise ValueError("there is no first site file with this oracle: write calculation.oracle by hand")
+        raise ValueError(
+            "there is no first site file with this oracle: write calculation.oracle by hand"
+        )
 
     def first_resources(self, *, cluster: bool) -> str:
-        """The line `calculation: {…}` of site.resources in a first site file; empty where there is none."""
+        """The line `calculation: {…}` of site.resources in a first site file; empty without one."""
         return "    calculation: {memory: 4 GiB, walltime: 1 h}" if cluster else ""
 
     def is_quick(self, wishes: OracleWishes) -> bool:
@@ -111,27 +126,30 @@ class OracleTrial:
     """One label for `doctor --oracle`: what is varied, and what it costs beside the first trial."""
 
     kind: str  # what is varied; `as asked` where nothing is
-    words: str
+    description: str
     oracle: Oracle
     cell: Literal["moved", "twin"]  # the cell with a moved atom, or the same twice as large
     cost: float
-    #: The key of calculation.oracle that this kind varies and its value here, where a smaller one is finer; doctor
-    #: then says which is enough. Trials with the site file's own settings have it, too.
+    #: The key of calculation.oracle that this kind varies and its value here, where a smaller one
+    #: is finer; doctor then says which is enough. Trials with the site file's own settings have it,
+    #: too.
     key: str = ""
     value: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class OracleCode:
-    """The declaration of an oracle. Paths are `.module:ATTRIBUTE`, relative to `package`, and loaded when needed.
+    """An oracle's declaration. Paths are `.module:ATTRIBUTE` from `package`, loaded when needed.
 
-    Of the work half, `Atoms` are ASE's, Numbers those of work/structures.py, Job that of work/job.py:
+    Of the work half, `Atoms` are ASE's, Numbers those of work/structures.py, Job that of
+    work/job.py:
 
-    - `run`: (job, oracle, atoms) → (Numbers, metrics with `settings`, which names all that gives a label its meaning).
-      Raises TaskFailed.
-    - `examine`: (oracle, elements, distance_min_angstrom) → {"fit": bool, "words": str, "sure": bool}; not sure is what
-      may be otherwise where jobs run. Raises TaskFailed.
-    - `trials`: (oracle, moved, twin) → the OracleTrials of `doctor --oracle`, the site file's own settings first.
+    - `run`: (job, oracle, atoms) → (Numbers, OracleNotes, whose `settings` name all that gives a
+      label its meaning). Raises TaskFailed.
+    - `examine`: (oracle, elements, distance_min_angstrom) → an Examined (contract/doctor.py); not
+      sure is what may be otherwise where jobs run. Raises TaskFailed.
+    - `trials`: (oracle, moved, twin) → the OracleTrials of `doctor --oracle`, the site file's own
+      settings first.
     """
 
     package: str
@@ -143,9 +161,12 @@ class OracleCode:
     trials: str = ""  # empty: the site file's own settings in every cell of the first crystal
     about: str  # how doctor's line about it begins
     remedy: str  # what doctor says to do where it is not fit
-    running: tuple[str, ...] = ()  # keys of its section that may change under way: no label's meaning depends on them
+    # keys of its section that may change under way: no label's meaning depends on them
+    running: tuple[str, ...] = ()
     disk_mib: float = 0.0  # that one label leaves on the site's disk, beside what any task does
-    tried_at_start: bool = False  # examined before a campaign's first label; what is sure is refused
+    tried_at_start: bool = (
+        False  # examined before a campaign's first label; what is sure is refused
+    )
 
     @property
     def section(self) -> type[Oracle]:
@@ -178,13 +199,24 @@ def oracle_code(kind: str) -> OracleCode:
 
 def keys_of_running() -> tuple[str, ...]:
     """Keys of calculation.oracle that say how it runs and not what a label means."""
-    return free_keys((oracle_code(name).running, kind) for name, kind in registry.usable("oracles", "section").items())
+    return free_keys(
+        (oracle_code(name).running, kind)
+        for name, kind in registry.usable("oracles", "section").items()
+    )
 
 
 def free_keys(oracles: Iterable[tuple[Sequence[str], type]]) -> tuple[str, ...]:
-    """Keys that each oracle which has them lets go, of what each lets go and its section: none frees another's."""
+    """Keys that each oracle which has them lets go: none frees another's.
+
+    Given is what each lets go, and its section.
+    """
     every = list(oracles)
-    held = {each.name for running, section in every for each in fields(section) if each.name not in running}
+    held = {
+        each.name
+        for running, section in every
+        for each in fields(section)
+        if each.name not in running
+    }
     return tuple(dict.fromkeys(key for running, _ in every for key in running if key not in held))
 
 
@@ -194,6 +226,9 @@ def rules_of(section: Oracle) -> OracleRules[Any, Any]:
 
 
 def oracle_of(section: Oracle, elements: Sequence[str], k_mesh: KMesh = "cell") -> Oracle:
-    """What tasks of a campaign carry that began with this rule for k-meshes. What stands in files has been read."""
+    """What tasks of a campaign carry that began with this rule for k-meshes.
+
+    What stands in files has been read.
+    """
     found: Oracle = rules_of(section).oracle(section, elements, k_mesh)
     return found

@@ -1,6 +1,7 @@
-"""Where a structure came from, as a value; the sentence beside it in files and journals is for people.
+"""Where a structure came from, as a value; the sentence by it in files and journals is for people.
 
-Up to version 0.1 there was the sentence alone. Only `origin_from` reads one, where nothing else is left to go by.
+Up to version 0.1 there was the sentence alone. Only `origin_from` reads one, where nothing else is
+left to go by.
 """
 
 import re
@@ -13,7 +14,7 @@ _STEP = re.compile(r", step (\d+)( of a continuation)?$")
 
 @value
 class Origin:
-    """Where a structure came from: what it was kept or made for, and the walk or the crystal that it is of."""
+    """Where a structure came from: what it was kept or made for, and its walk or crystal."""
 
     kind: str
     subject: str = ""
@@ -50,7 +51,10 @@ def condition_of(label: str) -> str:
 
 
 def origin_from(sentence: str) -> Origin:
-    """What an earlier version meant by a sentence. It is a guess where a name in it looks like a part of it."""
+    """What an earlier version meant by a sentence.
+
+    It is a guess where a name in it looks like a part of it.
+    """
     found = _STEP.search(sentence)
     kind, _, subject = (sentence[: found.start()] if found else sentence).partition(": ")
     if found is None:

@@ -1,12 +1,13 @@
 """Which codes there are: of each seam the names, and where the declaration of each stands.
 
-A code is built in, or it is brought by a package of its own, as an entry point of the group `mlip_autopipec.SEAM`:
+A code is built in, or it is brought by a package of its own, as an entry point of the group
+`mlip_autopipec.SEAM`:
 
     [project.entry-points."mlip_autopipec.oracles"]
     mycode = "my_package.mycode:ORACLE"
 
-Standard library only, and nothing is imported before it is asked for by name: the control half must load no physics,
-and the work half nothing of the control half.
+Standard library only, and nothing is imported before it is asked for by name: the control half must
+load no physics, and the work half nothing of the control half.
 """
 
 import contextlib
@@ -21,7 +22,8 @@ from typing import Any
 from mlip_autopipec.contract.mistakes import nearest
 
 PACKAGE = "mlip_autopipec"
-#: Seam → name → where the declaration stands. Others are entry points of the group `mlip_autopipec.SEAM`.
+#: Seam → name → where the declaration stands. Others are entry points of the group
+#: `mlip_autopipec.SEAM`.
 BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "oracles": {
         "ase": "mlip_autopipec.work.codes.ase:ORACLE",
@@ -39,6 +41,9 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "wheel": "mlip_autopipec.work.codes.lammps:WHEEL",
         "native": "mlip_autopipec.work.codes.lammps:NATIVE",
     },
+    "evaluators": {
+        "pyace": "mlip_autopipec.work.codes.pyace:EVALUATOR",
+    },
     "measures": {
         "elastic": "mlip_autopipec.work.codes.elastic:MEASURE",
         "phonopy": "mlip_autopipec.work.codes.phonopy:MEASURE",
@@ -49,7 +54,7 @@ DEFAULT_ORACLE = "espresso"
 
 
 class UnknownCode(ValueError):  # noqa: N818 - the name is the fact
-    """No code of this name is there, or its package cannot be loaded; the message says what there is."""
+    """No code has this name, or its package cannot be loaded; the message says what there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +75,22 @@ class Entry:
 
 @functools.cache
 def entries(seam: str) -> Mapping[str, Entry]:
-    """Every code of a seam by its name, the built-in ones first. A name that is taken twice is nobody's."""
+    """Every code of a seam by name, built-in ones first. A name that is taken twice is nobody's."""
     found = {name: Entry(seam, name, path) for name, path in BUILT_IN[seam].items()}
-    outside = sorted(entry_points(group=f"{PACKAGE}.{seam}"), key=lambda point: (point.name, point.value))
+    outside = sorted(
+        entry_points(group=f"{PACKAGE}.{seam}"), key=lambda point: (point.name, point.value)
+    )
     for point in outside:
         entry = Entry(seam, point.name, point.value, _distribution(point))
         earlier = found.setdefault(point.name, entry)
         if earlier.path != entry.path:
-            words = (
-                f"two packages bring {seam} of the name {entry.name!r}: {earlier.distribution or PACKAGE} has"
-                f" {earlier.path}, and {entry.distribution} has {entry.path}. Uninstall one of them, or rename one in"
-                f" its entry points (group {PACKAGE}.{seam})"
+            message = (
+                f"two packages bring {seam} of the name {entry.name!r}:"
+                f" {earlier.distribution or PACKAGE} has {earlier.path}, and {entry.distribution}"
+                f" has {entry.path}. Uninstall one of them, or rename one in its entry points"
+                f" (group {PACKAGE}.{seam})"
             )
-            found[point.name] = replace(entry, refused=words)
+            found[point.name] = replace(entry, refused=message)
     return found
 
 
@@ -91,9 +99,10 @@ def _distribution(point: EntryPoint) -> str:
 
 
 def find(seam: str, name: str) -> Any:
-    """The declaration of a code. Raises UnknownCode with the nearest name, what there is, or why it does not load.
+    """A code's declaration. Raises UnknownCode: the nearest name, what there is, why it won't load.
 
-    For a built-in one nothing else is looked at: a job need not read the metadata of every package on a shared disk.
+    For a built-in one nothing else is looked at: a job need not read the metadata of every package
+    on a shared disk.
     """
     if (path := BUILT_IN[seam].get(name)) is not None:
         return load(path)
@@ -101,10 +110,12 @@ def find(seam: str, name: str) -> Any:
     if name not in known:
         near = nearest(name, known)
         question = f"; did you mean {near!r}?" if near else ""
-        raise UnknownCode(f"there is no {name!r} among {seam}: there are {', '.join(known)}{question}")
+        raise UnknownCode(
+            f"there is no {name!r} among {seam}: there are {', '.join(known)}{question}"
+        )
     if known[name].refused:
         raise UnknownCode(known[name].refused)
-    with _told_of(known[name]):
+    with _attributed_to(known[name]):
         return load(known[name].path)
 
 
@@ -112,18 +123,24 @@ def part(seam: str, name: str, attribute: str) -> type:
     """The class that a declaration has for its values of `kind: NAME`. Raises UnknownCode."""
     declaration = find(seam, name)
     built_in = BUILT_IN[seam].get(name)
-    with _told_of(Entry(seam, name, built_in) if built_in else entries(seam)[name]):
+    with _attributed_to(Entry(seam, name, built_in) if built_in else entries(seam)[name]):
         found: type | None = getattr(declaration, attribute)
         if found is None:
             raise TypeError("the site file has keys of its own for it")
         kinds = typing.get_args(typing.get_type_hints(found)["kind"])
         if name not in kinds:
-            raise TypeError(f"the kind of {found.__name__} is {', '.join(map(repr, kinds))}, and should be {name!r}")
+            raise TypeError(
+                f"the kind of {found.__name__} is {', '.join(map(repr, kinds))}, and should be"
+                f" {name!r}"
+            )
     return found
 
 
 def usable(seam: str, attribute: str) -> Mapping[str, type]:
-    """The classes of all codes that load. What does not is of a package of others: it is told of who names it."""
+    """The classes of all codes that load.
+
+    What does not is of a package of others: who names it is told.
+    """
     found = {}
     for name, entry in entries(seam).items():
         if entry.refused:
@@ -138,20 +155,20 @@ def usable(seam: str, attribute: str) -> Mapping[str, type]:
 
 
 @contextlib.contextmanager
-def _told_of(entry: Entry) -> Iterator[None]:
+def _attributed_to(entry: Entry) -> Iterator[None]:
     """What goes wrong within, told of the package that it is in."""
     try:
         yield
     except Exception as error:  # what a package of others raises as it is imported may be anything
         raise UnknownCode(
-            f"{entry.name!r} among {entry.seam} is brought by {entry.distribution or PACKAGE} and cannot be loaded"
-            f" ({entry.path}): {type(error).__name__}: {error}"
+            f"{entry.name!r} among {entry.seam} is brought by {entry.distribution or PACKAGE} and"
+            f" cannot be loaded ({entry.path}): {type(error).__name__}: {error}"
         ) from error
 
 
 @functools.cache
 def load(path: str, package: str | None = None) -> Any:
-    """What stands at `package.module:ATTRIBUTE`; a path that begins with a dot is relative to `package`.
+    """What stands at `package.module:ATTRIBUTE`; a first dot makes a path relative to `package`.
 
     Raises whatever the import does, and AttributeError.
     """

@@ -11,13 +11,13 @@ from mlip_autopipec.contract import registry
 class OneOf:
     """In an annotation: a value of any code of the seam, which its `kind` names.
 
-    `part` is the attribute of a declaration that has the class of such a value. The union is looked up when it is
-    asked for, so that whoever has this annotation imports no code.
+    `part` is the attribute of a declaration that has the class of such a value. The union is looked
+    up when it is asked for, so that whoever has this annotation imports no code.
     """
 
     seam: str
     part: str
-    words: tuple[str, ...] = ()  # that may stand for codes which have no such value
+    literals: tuple[str, ...] = ()  # that may stand for codes which have no such value
 
     def members(self) -> Mapping[str, type]:
         """The class for each `kind` that can be loaded."""
@@ -33,13 +33,19 @@ class OneOf:
             self.member(kind)  # says why it cannot be used
         raise ValueError(f"expected nothing here: no package that is installed brings {self.seam}")
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[..., Any]) -> dict[str, Any]:
-        """Pydantic's schema of the union, which is a mapping, so that nothing of pydantic is needed here."""
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: Callable[..., Any]
+    ) -> dict[str, Any]:
+        """Pydantic's schema of the union: a mapping, so that nothing of pydantic is needed here."""
         make = handler.generate_schema  # type: ignore[attr-defined] # of pydantic's GetCoreSchemaHandler
         choices = {name: make(member) for name, member in self.members().items()}
-        if self.words:
-            words = {word: {"type": "literal", "expected": [word]} for word in self.words}
-            return {"type": "tagged-union", "choices": {**words, **choices}, "discriminator": _tag}
+        if self.literals:
+            literals = {word: {"type": "literal", "expected": [word]} for word in self.literals}
+            return {
+                "type": "tagged-union",
+                "choices": {**literals, **choices},
+                "discriminator": _tag,
+            }
         if not choices:
             refused = {"type": "no-info", "function": self._refuse}
             return {"type": "function-before", "function": refused, "schema": {"type": "dict"}}

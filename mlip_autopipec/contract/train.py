@@ -29,8 +29,12 @@ def functions_max(elements: int) -> int:
 class PacemakerStage:
     """One run of pacemaker."""
 
-    kappa: float = field(metadata=about("share of the forces in the loss, energies have the rest", ge=0, le=1))
-    iterations: int = field(metadata=about("of BFGS at most; on a ladder, for each step of it", gt=0))
+    kappa: float = field(
+        metadata=about("share of the forces in the loss, energies have the rest", ge=0, le=1)
+    )
+    iterations: int = field(
+        metadata=about("of BFGS at most; on a ladder, for each step of it", gt=0)
+    )
 
 
 @value
@@ -38,21 +42,28 @@ class PacemakerSettings:
     """How pacemaker fits."""
 
     python: str | None = field(
-        default=None, metadata=about("Python of the site with tensorpotential; that of the jobs if left out")
+        default=None,
+        metadata=about("Python of the site with tensorpotential; that of the jobs if left out"),
     )
     densities: Literal[1, 2] = field(
         default=2, metadata=about("of Finnis-Sinclair's embedding; 1 is a linear potential")
     )
     stages: tuple[PacemakerStage, ...] = field(
-        default=(PacemakerStage(kappa=0.95, iterations=400), PacemakerStage(kappa=0.1, iterations=200)),
+        default=(
+            PacemakerStage(kappa=0.95, iterations=400),
+            PacemakerStage(kappa=0.1, iterations=200),
+        ),
         metadata=about("one after the other: forces first, then energies", min_length=1),
     )
     ladder_step: int | None = field(
-        default=None, metadata=about("functions by which the basis grows; all at once if left out", gt=0)
+        default=None,
+        metadata=about("functions by which the basis grows; all at once if left out", gt=0),
     )
     l1: float = field(default=1e-8, metadata=about("L1 penalty on the coefficients", ge=0))
     l2: float = field(default=1e-8, metadata=about("L2 penalty on the coefficients", ge=0))
-    batch_structures: int = field(default=100, metadata=about("evaluated at once; fewer take less memory", ge=1))
+    batch_structures: int = field(
+        default=100, metadata=about("evaluated at once; fewer take less memory", ge=1)
+    )
 
 
 def _is_of_before(choice: object) -> bool:
@@ -62,7 +73,7 @@ def _is_of_before(choice: object) -> bool:
 
 @value
 class FitSettings:
-    """A fit to labels: its basis, weights and penalty, and what a basis that is chosen has to reach."""
+    """A fit to labels: its basis, weights and penalty, and what a chosen basis has to reach."""
 
     elements: tuple[str, ...]
     cutoff_angstrom: Positive | Auto
@@ -71,15 +82,20 @@ class FitSettings:
     force_weight: float = field(metadata=about(gt=0))
     stress_weight: NotNegative | Auto = field(
         default=0.0,
-        metadata=about("of the mean square of ∂(energy per atom)/∂strain; 0: labels' stress is not fitted"),
+        metadata=about(
+            "of the mean square of ∂(energy per atom)/∂strain; 0: labels' stress is not fitted"
+        ),
     )
     ridge: Positive | Auto = field(metadata=about("L2 penalty of the linear fit"))
     smoothness: NotNegative | Auto = field(
         default=0.0,
-        metadata=about("power with which the penalty rises with the roughness of a function; 0: all alike"),
+        metadata=about(
+            "power with which the penalty rises with the roughness of a function; 0: all alike"
+        ),
     )
     energy_need_mev_per_atom: Positive | None = field(
-        default=None, metadata=about("a basis that is chosen may be larger to meet it; None: nothing is asked")
+        default=None,
+        metadata=about("a basis that is chosen may be larger to meet it; None: nothing is asked"),
     )
     force_need_mev_per_angstrom: Positive | None = field(default=None, metadata=about("the same"))
     buffer_weight: float = field(
@@ -90,33 +106,47 @@ class FitSettings:
     )
     any_cost: bool = field(
         default=False,
-        metadata=about("what is chosen errs least, however slow MD by it is", exclude_if=_is_of_before),
+        metadata=about(
+            "what is chosen errs least, however slow MD by it is", exclude_if=_is_of_before
+        ),
     )
 
 
 @value
 class TrainParameters(FitSettings):
-    """Fit the next potential to every label so far, make its active set, and compare it with the current one."""
+    """Fit the next potential to every label so far.
+
+    Make its active set, and compare it with the current one.
+    """
 
     kind: Literal["train"] = "train"
     trainer: AnyTrainer = "linear"
     pacemaker: PacemakerSettings = PacemakerSettings()
-    from_scratch: bool = field(default=False, metadata=about("pacemaker: fit from scratch too, and keep the better"))
+    from_scratch: bool = field(
+        default=False, metadata=about("pacemaker: fit from scratch too, and keep the better")
+    )
     core_repulsion_angstrom: float | None = field(
         default=None, metadata=about("ZBL below it; None: no such thing", gt=0)
     )
-    prototypes: tuple[Prototype, ...] = field(default=(), metadata=about("crystals whose properties are measured"))
+    prototypes: tuple[Prototype, ...] = field(
+        default=(), metadata=about("crystals whose properties are measured")
+    )
     probes: GateProbes = GateProbes()
     distance_min_angstrom: float = field(default=1.0, metadata=about(gt=0))
     potential_folder: str = field(metadata=about("where the potential goes, relative to the root"))
     dataset_file: str = field(metadata=about("where this cycle's labels go, relative to the root"))
-    conditions: tuple[str, ...] = field(default=(), metadata=about("whose audit frames are compared one by one"))
+    conditions: tuple[str, ...] = field(
+        default=(), metadata=about("whose audit frames are compared one by one")
+    )
     audits_max: int = field(default=16, metadata=about("of one condition: the latest count", ge=2))
-    earlier_cycles: tuple[int, ...] = field(default=(), metadata=about("of the inputs `earlier_yaml`, in their order"))
+    earlier_cycles: tuple[int, ...] = field(
+        default=(), metadata=about("of the inputs `earlier_yaml`, in their order")
+    )
     adopted_offsets_ev: dict[str, float] = field(
         default_factory=dict,
         metadata=about(
-            "added to energies of the input `adopted`, for each atom of an element", exclude_if=_is_of_before
+            "added to energies of the input `adopted`, for each atom of an element",
+            exclude_if=_is_of_before,
         ),
     )
     reference_energies_ev: dict[str, float] | None = field(

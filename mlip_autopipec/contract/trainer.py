@@ -1,8 +1,8 @@
 """The seam of trainers: what a code declares that fits a potential to labels.
 
-A folder of such a code has `__init__.py` with a TrainerCode; `settings.py` with what a site file says and a task
-carries; `rules.py` for the control half; `run.py` for the work half. All but the last import the standard library and
-`contract/` alone.
+A folder of such a code has `__init__.py` with a TrainerCode; `settings.py` with what a site file
+says and a task carries; `rules.py` for the control half; `run.py` for the work half. All but the
+last import the standard library and `contract/` alone.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from mlip_autopipec.contract import registry
+from mlip_autopipec.contract.evaluator import DEFAULT_EVALUATOR, EvaluatorCode, evaluator_code
 from mlip_autopipec.contract.mistakes import Mistake
 from mlip_autopipec.contract.seams import OneOf
 from mlip_autopipec.contract.values import read, value
@@ -17,7 +18,10 @@ from mlip_autopipec.contract.values import read, value
 
 @value
 class TrainerSettings:
-    """What a trainer is told. `kind` is its name in the registry; each has a `kind` of its own, with that default."""
+    """What a trainer is told.
+
+    `kind` is its name in the registry; each has a `kind` of its own, with that default.
+    """
 
     kind: str
 
@@ -25,14 +29,14 @@ class TrainerSettings:
 S = TypeVar("S")
 
 #: Those that have keys of their own under `training`, and so are named by a word.
-WORDS = tuple(registry.BUILT_IN["trainers"])
+LITERALS = tuple(registry.BUILT_IN["trainers"])
 #: By a word, or by the settings of a code that another package brings.
-AnyTrainer = Annotated[TrainerSettings | str, OneOf("trainers", "settings_class", WORDS)]
+AnyTrainer = Annotated[TrainerSettings | str, OneOf("trainers", "settings_class", LITERALS)]
 
 
 @dataclass(frozen=True)
 class Basis:
-    """Of a site file what a trainer may look at beside its own settings; `auto` is chosen by the fit."""
+    """What of a site file a trainer may look at beside its own settings; the fit chooses `auto`."""
 
     elements: tuple[str, ...]
     cutoff_angstrom: float | str
@@ -40,7 +44,7 @@ class Basis:
 
 
 class TrainerRules(Generic[S]):
-    """What the control half asks of a trainer. Each method has an answer for trainers that have nothing to add.
+    """What the control half asks of a trainer. Each method answers for one with nothing to add.
 
     `section` is what stands as training.trainer. A mistake's path is relative to `training`.
     """
@@ -53,8 +57,18 @@ class TrainerRules(Generic[S]):
         del section
         for name in ("cutoff_angstrom", "functions_per_element"):
             if getattr(basis, name) == "auto":
-                expected = "expected a number with this trainer; only the linear trainer chooses by itself"
+                expected = (
+                    "expected a number with this trainer; only the linear trainer chooses by itself"
+                )
                 yield Mistake((name,), "'auto'", expected)
+
+    def programs(self, keys: Any) -> Mapping[str, str]:
+        """Paths of programs of the site that a fit runs, by their keys below `training`.
+
+        `keys` is what `training` has for it under its word, as tasks carry it; None: nothing.
+        """
+        del keys
+        return {}
 
     def citations(self, section: S) -> Mapping[str, str]:
         """What a paper cites that has used it: BibTeX entries by their keys."""
@@ -64,20 +78,24 @@ class TrainerRules(Generic[S]):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerCode:
-    """The declaration of a trainer. Paths are `.module:ATTRIBUTE`, relative to `package`, and loaded when needed.
+    """A trainer's declaration. Paths are `.module:ATTRIBUTE` from `package`, loaded when needed.
 
-    Of the work half (Fitted is in work/codes/fitting.py, Labels in work/ace/training_set.py, Job in work/job.py):
+    Of the work half (Fitted is in work/codes/fitting.py, Labels in work/ace/training_set.py, Job in
+    work/job.py):
 
-    - `run`: (job, labels, references in eV by element) → at least one Fitted, each with the .yaml of a B-basis that
-      explains the labels' energies less their references. Raises TaskFailed. What it keeps in `job.workdir` lies there
-      for a person.
-    - `examine`: (settings) → {"fit": bool, "words": str}, for doctor.
+    - `run`: (job, labels, references in eV by element) → at least one Fitted, each with the first
+      file of a potential of `evaluator` that explains the labels' energies less their references.
+      Raises TaskFailed. What it keeps in `job.workdir` lies there for a person.
+    - `examine`: (settings) → an Examined (contract/doctor.py), for doctor; the settings are
+      those of `keys`, where it has some.
     """
 
     package: str
-    settings: str = ""  # empty: `training` has keys of its own for it
+    settings: str = ""  # empty: it is named by a word
+    keys: str = ""  # of what `training` has for it under that word, as tasks carry it
     rules: str
     run: str
+    evaluator: str = DEFAULT_EVALUATOR  # the name of the code that evaluates its potentials
     examine: str = ""
     about: str = ""  # how doctor's line about it begins
     remedy: str = ""  # what doctor says to do where it is not fit
@@ -86,6 +104,11 @@ class TrainerCode:
     def settings_class(self) -> type[TrainerSettings] | None:
         """What stands as training.trainer, and what tasks carry; None: a word."""
         return registry.load(self.settings, self.package) if self.settings else None
+
+    @property
+    def keys_class(self) -> type[Any] | None:
+        """What `training` has for it under its word, as tasks carry it; None: nothing."""
+        return registry.load(self.keys, self.package) if self.keys else None
 
     def control(self) -> TrainerRules[Any]:
         """Its rules, for the control half."""
@@ -107,6 +130,11 @@ def trainer_code(trainer: TrainerSettings | str) -> TrainerCode:
     """The declaration of a trainer. Raises UnknownCode."""
     found: TrainerCode = registry.find("trainers", name_of(trainer))
     return found
+
+
+def evaluator_of(trainer: TrainerSettings | str) -> EvaluatorCode:
+    """The declaration of the code that evaluates what this trainer fits. Raises UnknownCode."""
+    return evaluator_code(trainer_code(trainer).evaluator)
 
 
 def trainer_from(content: object) -> TrainerSettings | str:

@@ -9,5 +9,8 @@ class Role(StrEnum):
     TRAIN = "train"
     TEST = "test"
     PROPERTY = "property"  # for the gate alone: neither trained on, nor in any error
-    CHECK = "check"  # a frame of the user's data set, labelled again: neither trained on, nor in any error
-    ISOLATED_ATOM = "isolated_atom"  # its energy is its element's zero: neither trained on, nor in any error
+    # a frame of the user's data set, labelled again: neither trained on, nor in any error
+    CHECK = "check"
+    ISOLATED_ATOM = (
+        "isolated_atom"  # its energy is its element's zero: neither trained on, nor in any error
+    )

@@ -1,4 +1,4 @@
-"""Where the control socket of a campaign is: the same path for the daemon and for everyone who asks it."""
+"""Where a campaign's control socket is: the same path for the daemon and everyone who asks it."""
 
 import hashlib
 import os
@@ -15,8 +15,8 @@ PATH_BYTES_MAX = 100
 def socket_path(folder: Path) -> Path:
     """The control socket of the campaign whose files are in `folder`. Touches nothing.
 
-    `<folder>/control/socket`; where that is longer than a socket's address may be, a name made of the folder's hash
-    under the temporary folder of this user.
+    `<folder>/control/socket`; where that is longer than a socket's address may be, a name made of
+    the folder's hash under the temporary folder of this user.
     """
     folder = folder.resolve()
     path = folder / "control" / "socket"
@@ -27,7 +27,10 @@ def socket_path(folder: Path) -> Path:
 
 
 def make_private(folder: Path) -> None:
-    """Make the folder of a socket, open to its owner only. Raises OperatorError if it is another's."""
+    """Make the folder of a socket, open to its owner only.
+
+    Raises OperatorError if it is another's.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     require_own(folder)
     folder.chmod(0o700)
@@ -40,7 +43,11 @@ def require_own(folder: Path) -> None:
     """
     facts = folder.lstat()
     if not stat.S_ISDIR(facts.st_mode):
-        raise OperatorError(f"{folder} is not a folder; the control socket cannot be there. Remove it.")
+        raise OperatorError(
+            f"{folder} is not a folder; the control socket cannot be there. Remove it."
+        )
     uid = os.geteuid()
     if uid not in {0, facts.st_uid}:
-        raise OperatorError(f"{folder} belongs to uid {facts.st_uid}, not to you (uid {uid}): it is not trusted.")
+        raise OperatorError(
+            f"{folder} belongs to uid {facts.st_uid}, not to you (uid {uid}): it is not trusted."
+        )

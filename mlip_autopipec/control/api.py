@@ -1,4 +1,4 @@
-"""What the control socket says: the documents of `/v1`, and the errors, as values that both ends share."""
+"""What the control socket says: documents of `/v1` and errors, as values that both ends share."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -7,10 +7,11 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
+from mlip_autopipec.contract.results.progress import Progress
+from mlip_autopipec.contract.results.train import Errors, PastErrors
 from mlip_autopipec.data_models.base import Model, Phase, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary
 from mlip_autopipec.data_models.events import SiteHealth
-from mlip_autopipec.data_models.outcome import Errors, PastErrors, Progress
 from mlip_autopipec.data_models.state import ActiveTask, Pause, Stage, TaskStatus
 from mlip_autopipec.errors import OperatorError
 
@@ -33,7 +34,9 @@ class PotentialBrief(Model):
     cycle: int
     folder: str
     test: Errors
-    functions_per_element: dict[str, int] = Field(default_factory=dict, description="empty where nobody told")
+    functions_per_element: dict[str, int] = Field(
+        default_factory=dict, description="empty where nobody told"
+    )
     cutoff_angstrom: float | None = None
     cost_us: float | None = Field(default=None, description="µs per atom and step on one core")
 
@@ -52,7 +55,9 @@ class Status(Model):
     pause: Pause | None
     site: SiteHealth
     site_message: str
-    tasks: Mapping[TaskStatus, int] = Field(description="of the current phase, by status; every status is there")
+    tasks: Mapping[TaskStatus, int] = Field(
+        description="of the current phase, by status; every status is there"
+    )
     active_tasks: tuple[ActiveTask, ...] = Field(description="the first live attempts")
     active_tasks_count: int = Field(ge=0, description="all live attempts")
     progress: Mapping[str, Progress] = Field(
@@ -64,11 +69,14 @@ class Status(Model):
     measured: tuple[PastErrors, ...] = Field(
         default=(), description="errors of potentials by cycle, all on the test set of the last fit"
     )
-    explain: tuple[str, ...] = Field(description="what the campaign does and waits for, one sentence each")
+    explain: tuple[str, ...] = Field(
+        description="what the campaign does and waits for, one sentence each"
+    )
     seq: int = Field(ge=0, description="journal sequence number that this document shows")
     now: AwareDatetime
     standstill: str = Field(
-        default="", description="why this is of the journal alone, and of when; empty in a daemon's own answer"
+        default="",
+        description="why this is of the journal alone, and of when; empty in a daemon's own answer",
     )
 
 
@@ -116,7 +124,9 @@ class SetValue(Steer):
 class Add(Steer):
     """Structures to be labelled in the next round, or to be walked from."""
 
-    files: tuple[str, ...] = Field(min_length=1, max_length=200, description="full paths on the daemon's machine")
+    files: tuple[str, ...] = Field(
+        min_length=1, max_length=200, description="full paths on the daemon's machine"
+    )
     purpose: Literal["label", "walk"] = "label"
 
 
@@ -139,7 +149,10 @@ class Reloaded(Model):
 
 
 class Steered(Model):
-    """The answer to a steering call; what it says is in the journal. `changed`: False if it was so already."""
+    """The answer to a steering call; what it says is in the journal.
+
+    `changed` is False if it was so already.
+    """
 
     version: Literal[1] = 1
     changed: bool
@@ -174,7 +187,11 @@ HTTP_STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.TIMEOUT: HTTPStatus.GATEWAY_TIMEOUT,
     ErrorCode.SITE: HTTPStatus.BAD_GATEWAY,
 }
-_EXIT_CODES: Mapping[ErrorCode, int] = {ErrorCode.DENIED: 4, ErrorCode.CONFLICT: 5, ErrorCode.SITE: 75}
+_EXIT_CODES: Mapping[ErrorCode, int] = {
+    ErrorCode.DENIED: 4,
+    ErrorCode.CONFLICT: 5,
+    ErrorCode.SITE: 75,
+}
 
 
 class ErrorBody(Model):
@@ -191,7 +208,10 @@ class ErrorAnswer(Model):
 
 
 class Refused(OperatorError):  # noqa: N818 - the name is the fact
-    """The daemon, or the way to it, refuses a request: `code` says why. The daemon goes on unharmed."""
+    """The daemon, or the way to it, refuses a request: `code` says why.
+
+    The daemon goes on unharmed.
+    """
 
     def __init__(self, code: ErrorCode, message: str) -> None:
         self.code = code

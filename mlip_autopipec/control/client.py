@@ -1,7 +1,7 @@
-"""ControlClient: the other end of the control socket, for autopipecctl and whoever wants to script it.
+"""ControlClient: the other end of the control socket, for autopipecctl and whoever scripts it.
 
-What goes wrong is told by who must act: DaemonUnreachable if nothing answers, Refused with its code if the daemon (or
-the file system on the way to it) refuses.
+What goes wrong is told by who must act: DaemonUnreachable if nothing answers, Refused with its code
+if the daemon (or the file system on the way to it) refuses.
 """
 
 import asyncio
@@ -82,7 +82,11 @@ class ControlClient:
 
     async def reload(self, reason: str = "", *, dry_run: bool = False) -> Reloaded:
         return await self._ask(
-            Reloaded, "POST", "/v1/reload", Reload(reason=reason, dry_run=dry_run), timeout_s=_SLOW_S
+            Reloaded,
+            "POST",
+            "/v1/reload",
+            Reload(reason=reason, dry_run=dry_run),
+            timeout_s=_SLOW_S,
         )
 
     async def add(self, asked: Add) -> Reloaded:
@@ -93,27 +97,38 @@ class ControlClient:
 
     async def set_value(self, key: str, value: str, reason: str = "") -> Reloaded:
         return await self._ask(
-            Reloaded, "POST", "/v1/set", SetValue(key=key, value=value, reason=reason), timeout_s=_SLOW_S
+            Reloaded,
+            "POST",
+            "/v1/set",
+            SetValue(key=key, value=value, reason=reason),
+            timeout_s=_SLOW_S,
         )
 
     async def stop(self, reason: str = "") -> Steered:
         return await self._ask(Steered, "POST", "/v1/stop", Steer(reason=reason))
 
     async def task_files(self, task: str) -> TaskListing:
-        return await self._ask(TaskListing, "GET", f"/v1/tasks/{quote(task, safe='')}/files", timeout_s=_SITE_TIMEOUT_S)
+        return await self._ask(
+            TaskListing, "GET", f"/v1/tasks/{quote(task, safe='')}/files", timeout_s=_SITE_TIMEOUT_S
+        )
 
     async def task_file(self, task: str, name: str, begin: int | None = None) -> FilePart:
         asked = urlencode({"name": name} | ({} if begin is None else {"begin": begin}))
         path = f"/v1/tasks/{quote(task, safe='')}/file?{asked}"
         return await self._ask(FilePart, "GET", path, timeout_s=_SITE_TIMEOUT_S)
 
-    async def events(self, after: int = 0, *, follow: bool = False) -> AsyncGenerator[tuple[int, Event], None]:
+    async def events(
+        self, after: int = 0, *, follow: bool = False
+    ) -> AsyncGenerator[tuple[int, Event], None]:
         """Events behind sequence number `after`, in order and without gap.
 
-        Without `follow` it ends with the journal. With it, it goes on until it is closed; when the daemon ends the
-        stream (it stops, or this reader was too slow), DaemonUnreachable says where to go on.
+        Without `follow` it ends with the journal. With it, it goes on until it is closed; when the
+        daemon ends the stream (it stops, or this reader was too slow), DaemonUnreachable says where
+        to go on.
         """
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout_s, sock_read=_SILENCE_MAX_S)
+        limits = aiohttp.ClientTimeout(
+            total=None, sock_connect=self._timeout_s, sock_read=_SILENCE_MAX_S
+        )
         path = f"/v1/events?after={after}&follow={int(follow)}"
         async with self._exchange("GET", path, limits=limits) as response:
             try:
@@ -122,13 +137,22 @@ class ControlClient:
                     yield after, event
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise DaemonUnreachable(
-                    f"the stream of events broke after event {after}: {_words(error)}", streamed=True
+                    f"the stream of events broke after event {after}: {_message(error)}",
+                    streamed=True,
                 ) from error
             if follow:
-                raise DaemonUnreachable(f"the daemon ended the stream of events after event {after}", streamed=True)
+                raise DaemonUnreachable(
+                    f"the daemon ended the stream of events after event {after}", streamed=True
+                )
 
     async def _ask(
-        self, answer: type[M], method: str, path: str, body: BaseModel | None = None, *, timeout_s: float = 0.0
+        self,
+        answer: type[M],
+        method: str,
+        path: str,
+        body: BaseModel | None = None,
+        *,
+        timeout_s: float = 0.0,
     ) -> M:
         limits = aiohttp.ClientTimeout(total=max(timeout_s, self._timeout_s))
         async with self._exchange(method, path, limits=limits, body=body) as response:
@@ -136,9 +160,17 @@ class ControlClient:
 
     @asynccontextmanager
     async def _exchange(
-        self, method: str, path: str, *, limits: aiohttp.ClientTimeout, body: BaseModel | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        limits: aiohttp.ClientTimeout,
+        body: BaseModel | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """One request over one connection. Raises DaemonUnreachable, or Refused for any answer but 200."""
+        """One request over one connection.
+
+        Raises DaemonUnreachable, or Refused for any answer but 200.
+        """
         data = body.model_dump_json().encode() if body else None
         try:
             await asyncio.to_thread(self._require_own)
@@ -152,8 +184,12 @@ class ControlClient:
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if isinstance(error, OSError) and error.errno in {errno.EACCES, errno.EPERM}:
-                raise Refused(ErrorCode.DENIED, f"the control socket {self._socket} is not yours to use") from error
-            raise DaemonUnreachable(f"no daemon answers on {self._socket}: {_words(error)}") from error
+                raise Refused(
+                    ErrorCode.DENIED, f"the control socket {self._socket} is not yours to use"
+                ) from error
+            raise DaemonUnreachable(
+                f"no daemon answers on {self._socket}: {_message(error)}"
+            ) from error
 
     def _require_own(self) -> None:
         try:
@@ -162,7 +198,12 @@ class ControlClient:
             raise Refused(ErrorCode.DENIED, str(error)) from error
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
+    found = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(found, FileNotFoundError):
+        return "there is no such socket; `autopipecd --config site.yaml` starts a daemon"
+    if isinstance(found, ConnectionRefusedError):
+        return "the daemon that made it has ended; `autopipecd --config site.yaml` goes on"
     if isinstance(error, TimeoutError):
         return "it took too long"
     if isinstance(error, aiohttp.ClientConnectorError):  # whose own text is of hosts and ssl
@@ -182,11 +223,16 @@ def _read(answer: type[M], body: bytes) -> M:
     try:
         return answer.model_validate_json(body)
     except ValidationError as error:
-        raise OperatorError(f"the daemon's answer is of another version than this program: {error}") from error
+        raise OperatorError(
+            f"the daemon's answer is of another version than this program: {error}"
+        ) from error
 
 
 async def _frames(chunks: AsyncIterator[bytes]) -> AsyncIterator[dict[str, bytes]]:
-    """Frames of server-sent events, by field; comments are left out. A frame may be many megabytes."""
+    """Frames of server-sent events, by field; comments are left out.
+
+    A frame may be many megabytes.
+    """
     buffer = bytearray()
     async for chunk in chunks:
         searched = max(len(buffer) - 1, 0)

@@ -1,4 +1,4 @@
-"""State → documents: what `/v1/status`, `/v1/explain` and `/metrics` say. Pure, so it may run in any thread.
+"""State → documents: what `/v1/status`, `/v1/explain` and `/metrics` say. Pure: runs in any thread.
 
 With 10,000 tasks a view takes tens of milliseconds, so it is kept for as long as it cannot change.
 """
@@ -82,23 +82,36 @@ def _status(state: WorkflowState, lines: Sequence[str], now: datetime) -> Status
 
 
 def metrics_text(state: WorkflowState) -> str:
-    """The campaign as Prometheus reads it (text format 0.0.4). Labels and halts are of the closed cycles."""
+    """The campaign as Prometheus reads it (text format 0.0.4).
+
+    Labels and halts are of the closed cycles.
+    """
     counts = _task_counts(state)
     return "".join(
         (
             _gauge("seq", "Journal sequence number of the last event.", [("", state.seq)]),
             _gauge("cycle", "Index of the current cycle.", [("", state.cycle_index)]),
-            _gauge("phase", "1 for the current phase.", _one_hot("phase", Phase, state.current_phase)),
-            _gauge("paused", "1 while nothing new is submitted.", [("", int(state.pause is not None))]),
+            _gauge(
+                "phase", "1 for the current phase.", _one_hot("phase", Phase, state.current_phase)
+            ),
+            _gauge(
+                "paused", "1 while nothing new is submitted.", [("", int(state.pause is not None))]
+            ),
             _gauge("ended", "1 when a verdict is reached.", [("", int(state.verdict is not None))]),
-            _gauge("site", "1 for how the site answers.", _one_hot("health", SiteHealth, state.site)),
+            _gauge(
+                "site", "1 for how the site answers.", _one_hot("health", SiteHealth, state.site)
+            ),
             _gauge(
                 "tasks",
                 "Tasks of the current phase by status.",
                 [(f'{{status="{status}"}}', count) for status, count in counts.items()],
             ),
             _gauge("labels", "Labels of the closed cycles by role.", _labels(state)),
-            _gauge("halts", "Walkers halted in the closed cycles.", [("", sum(c.halts for c in state.cycles))]),
+            _gauge(
+                "halts",
+                "Walkers halted in the closed cycles.",
+                [("", sum(c.halts for c in state.cycles))],
+            ),
         )
     )
 
@@ -108,13 +121,16 @@ def _task_counts(state: WorkflowState) -> dict[TaskStatus, int]:
 
 
 def _active_tasks(state: WorkflowState) -> Iterator[ActiveTask]:
-    """As WorkflowState.active_tasks, one at a time: making 10,000 to show 100 would take most of an answer's time."""
+    """As WorkflowState.active_tasks, one at a time.
+
+    Making 10,000 to show 100 would take most of an answer's time.
+    """
     for batch in state.batches.values():
         for index in sorted(batch.live):
             record = state.tasks.get(batch.tasks[index])
             yield ActiveTask(
                 task=batch.tasks[index],
-                uid=batch.uid,
+                job_name=batch.job_name,
                 index=index,
                 job_id=batch.job_id,
                 job_state=record.job_state if record else None,
@@ -135,11 +151,17 @@ def _labels(state: WorkflowState) -> list[tuple[str, int]]:
     ]
 
 
-def _one_hot(label: str, words: type[Phase | SiteHealth], current: str | None) -> list[tuple[str, int]]:
-    return [(f'{{{label}="{word}"}}', int(word == current)) for word in words]
+def _one_hot(
+    label: str, values: type[Phase | SiteHealth], current: str | None
+) -> list[tuple[str, int]]:
+    return [(f'{{{label}="{word}"}}', int(word == current)) for word in values]
 
 
-def _gauge(name: str, words: str, samples: Sequence[tuple[str, int]]) -> str:
+def _gauge(name: str, description: str, samples: Sequence[tuple[str, int]]) -> str:
     name = f"autopipec_{name}"
-    lines = [f"# HELP {name} {words}", f"# TYPE {name} gauge", *(f"{name}{label} {value}" for label, value in samples)]
+    lines = [
+        f"# HELP {name} {description}",
+        f"# TYPE {name} gauge",
+        *(f"{name}{label} {value}" for label, value in samples),
+    ]
     return "\n".join(lines) + "\n"

@@ -1,7 +1,7 @@
 """Feed: events on their way to live subscribers.
 
-The loop publishes and never waits. Each subscriber has a bounded queue; one that does not keep up is dropped, and may
-come back with the number of the last event it saw: the journal has the rest.
+The loop publishes and never waits. Each subscriber has a bounded queue; one that does not keep up
+is dropped, and may come back with the number of the last event it saw: the journal has the rest.
 """
 
 import asyncio
@@ -14,7 +14,10 @@ from mlip_autopipec.data_models.state import WorkflowState
 
 
 class Subscription:
-    """One subscriber's queue. `on_drop` is called at most once, from the publisher: it must be quick."""
+    """One subscriber's queue.
+
+    `on_drop` is called at most once, from the publisher: it must be quick.
+    """
 
     def __init__(self, on_drop: Callable[[], None], queue_max: int) -> None:
         self._on_drop = on_drop
@@ -41,7 +44,10 @@ class Subscription:
         self._wake.set()
 
     async def take(self) -> tuple[tuple[int, Event], ...]:
-        """All that is waiting, at least one; empty only when the subscription has ended. Waits without bound."""
+        """All that is waiting, at least one; empty only when the subscription has ended.
+
+        Waits without bound.
+        """
         await self._wake.wait()
         taken = tuple(self._queue)
         self._queue.clear()

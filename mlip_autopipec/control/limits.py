@@ -1,4 +1,4 @@
-"""Bounds of the control socket: nothing a client does or leaves undone may cost the daemon more than this."""
+"""Bounds of the control socket: nothing a client does or leaves undone may cost the daemon more."""
 
 from mlip_autopipec.data_models.base import Model
 
@@ -18,6 +18,7 @@ class Limits(Model):
     heartbeat_s: float = 5.0
     #: A client of a stream that takes nothing for so long is dropped.
     write_timeout_s: float = 30.0
-    #: Live events that a client may be behind before it is dropped; one turn of the loop may publish thousands.
+    #: Live events that a client may be behind before it is dropped; one turn of the loop may
+    #: publish thousands.
     queue_max: int = 10_000
     shutdown_timeout_s: float = 2.0

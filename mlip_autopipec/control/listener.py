@@ -1,4 +1,4 @@
-"""The listening end of the control socket: who may reach it, and who is on the other side of a connection."""
+"""The listening end of the control socket: who may reach it, and who is behind a connection."""
 
 import os
 import pwd
@@ -18,8 +18,9 @@ _PROBE_TIMEOUT_S = 2.0
 def open_listener(path: Path, backlog: int) -> socket.socket:
     """A listening socket at `path`, mode 0600 in a folder of mode 0700.
 
-    Raises CampaignLocked if a daemon answers there already, OperatorError if something that is no socket is in the
-    way. Blocks for at most two seconds. To end, remove the name first and close then: while it listens, it is ours.
+    Raises CampaignLocked if a daemon answers there already, OperatorError if something that is no
+    socket is in the way. Blocks for at most two seconds. To end, remove the name first and close
+    then: while it listens, it is ours.
     """
     make_private(path.parent)
     _clear(path)
@@ -37,7 +38,9 @@ def open_listener(path: Path, backlog: int) -> socket.socket:
 
 def peer(connection: socket.socket) -> tuple[int, int]:
     """Uid and pid of who connected, as the kernel tells it."""
-    pid, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    pid, uid, _ = _UCRED.unpack(
+        connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    )
     return uid, pid
 
 
@@ -61,7 +64,9 @@ def _clear(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise OperatorError(f"{path} is in the way of the control socket and is no socket. Move it away.")
+        raise OperatorError(
+            f"{path} is in the way of the control socket and is no socket. Move it away."
+        )
     if _answers(path):
         raise CampaignLocked(f"another daemon answers on {path}")
     path.unlink(missing_ok=True)

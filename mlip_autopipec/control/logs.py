@@ -1,4 +1,7 @@
-"""The daemon's log as a person reads it: JSON lines to words, and the tail of a file that may be rotated."""
+"""The daemon's log as a person reads it.
+
+JSON lines become words; the tail is of a file that may be rotated.
+"""
 
 import json
 import os
@@ -21,16 +24,16 @@ _BLOCK_BYTES = 2**20
 
 
 def render_line(line: str) -> str:
-    """`2026-01-31T12:00:00Z warning  words  key=value …`; what is no JSON object is given back as it is."""
+    """`2026-01-31T12:00:00Z warning  words  key=value …`; what is no JSON object stays as it is."""
     try:
         entry = json.loads(line)
     except ValueError:
         return line
     if not isinstance(entry, dict):
         return line
-    timestamp, level, words = (str(entry.pop(key, "")) for key in _FIRST)
+    timestamp, level, message = (str(entry.pop(key, "")) for key in _FIRST)
     below = entry.pop(_BELOW, None)
-    head = f"{timestamp[:19]} {level:<8} {words}"
+    head = f"{timestamp[:19]} {level:<8} {message}"
     fields = "  ".join(f"{key}={value}" for key, value in entry.items())
     return printable("\n".join(part for part in (f"{head}  {fields}".rstrip(), below) if part))
 
@@ -44,7 +47,9 @@ async def last_lines(path: Path, count: int) -> list[str]:
     return lines
 
 
-async def follow(path: Path, count: int, wait: Callable[[], Awaitable[None]]) -> AsyncGenerator[str, None]:
+async def follow(
+    path: Path, count: int, wait: Callable[[], Awaitable[None]]
+) -> AsyncGenerator[str, None]:
     """The last `count` lines, then every new one, for ever; `wait` is awaited when there is none.
 
     A file that was replaced or cut short (rotation) is read from its beginning.
@@ -65,7 +70,7 @@ async def follow(path: Path, count: int, wait: Callable[[], Awaitable[None]]) ->
 
 
 class _Growing:
-    """The lines of a file that is still written; a last line without its end is left for the next time."""
+    """Lines of a file that is still written; a last line without its end is left for next time."""
 
     def __init__(self, stream: AsyncBufferedReader) -> None:
         self._stream = stream

@@ -1,7 +1,7 @@
 """Names of users, from a directory service that may hang.
 
-NSS has no time limit. So it is asked in threads of its own, few of them, that neither a stop of the daemon nor anything
-else waits for; where no name comes in time, the number stands alone.
+NSS has no time limit. So it is asked in threads of its own, few of them, that neither a stop of the
+daemon nor anything else waits for; where no name comes in time, the number stands alone.
 """
 
 import asyncio
@@ -50,11 +50,13 @@ class UserNames:
         return self._known.get(uid, "")
 
     def _ask(self, uid: int, tell: Callable[[], object]) -> bool:
-        """Begin to look; False where as many as may be are looking already, and have not come back."""
+        """Begin to look; False if as many as may be are looking already, and have not come back."""
         if not self._free.acquire(blocking=False):
             return False
         # No pool: the interpreter would wait for its threads as it ends.
-        threading.Thread(target=self._look, args=(uid, tell), name="user names", daemon=True).start()
+        threading.Thread(
+            target=self._look, args=(uid, tell), name="user names", daemon=True
+        ).start()
         return True
 
     def _look(self, uid: int, tell: Callable[[], object]) -> None:

@@ -1,7 +1,7 @@
-"""A terminal that is painted in place, with few bytes: only letters that differ from what is there are sent.
+"""A terminal painted in place, with few bytes: only letters that differ from those there are sent.
 
-What is painted is rows of text with a style, never escape sequences: every letter of others goes through `cell`, which
-lets none through that is a control character or not one column wide.
+What is painted is rows of text with a style, never escape sequences: every letter of others goes
+through `cell`, which lets none through that is a control character or not one column wide.
 """
 
 from collections.abc import Callable, Sequence
@@ -65,7 +65,10 @@ class Painter:
         self._size = (0, 0)
 
     def paint(self, rows: Sequence[Row], columns: int, lines: int) -> int:
-        """Show the rows; what is beyond the terminal's size is left out. Returns the letters that were sent."""
+        """Show the rows; what is beyond the terminal's size is left out.
+
+        Returns the letters that were sent.
+        """
         screen = [self._cells(row, columns) for row in rows[:lines]]
         screen += [[_BLANK] * columns for _ in range(lines - len(screen))]
         sent = "" if self._shown is not None else _ENTER
@@ -82,13 +85,18 @@ class Painter:
         return len(sent)
 
     def leave(self) -> None:
-        """Give the terminal back as it was; one that has no second screen goes on below what was painted."""
+        """Give the terminal back as it was.
+
+        One that has no second screen goes on below what was painted.
+        """
         if self._shown is not None:
             self._shown = None
             self._write(f"\x1b[0m\x1b[{self._size[1]};1H\n{_LEAVE}")
 
     def _cells(self, row: Row, columns: int) -> list[_Cell]:
-        cells = [(cell(letter), self._allowed(piece.style)) for piece in row for letter in piece.text][:columns]
+        cells = [
+            (cell(letter), self._allowed(piece.style)) for piece in row for letter in piece.text
+        ][:columns]
         return cells + [_BLANK] * (columns - len(cells))
 
     def _allowed(self, style: Style) -> Style:
@@ -108,11 +116,11 @@ class Painter:
 def _runs(was: Sequence[_Cell], now: Sequence[_Cell]) -> list[tuple[int, int]]:
     """Begin and end of what differs, small gaps included."""
     runs: list[tuple[int, int]] = []
-    for place, (before, after) in enumerate(zip(was, now, strict=True)):
+    for index, (before, after) in enumerate(zip(was, now, strict=True)):
         if before == after:
             continue
-        if runs and place - runs[-1][1] <= _GAP_MAX:
-            runs[-1] = (runs[-1][0], place + 1)
+        if runs and index - runs[-1][1] <= _GAP_MAX:
+            runs[-1] = (runs[-1][0], index + 1)
         else:
-            runs.append((place, place + 1))
+            runs.append((index, index + 1))
     return runs

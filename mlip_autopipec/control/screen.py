@@ -8,10 +8,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from mlip_autopipec.contract.results.train import Errors, PastErrors
 from mlip_autopipec.control.api import Status
 from mlip_autopipec.data_models.digest import CycleSummary
 from mlip_autopipec.data_models.events import SiteHealth
-from mlip_autopipec.data_models.outcome import Errors, PastErrors
 from mlip_autopipec.data_models.state import ActiveTask
 from mlip_autopipec.data_models.text import printable
 from mlip_autopipec.telling.words import beside
@@ -32,7 +32,9 @@ _STYLES = {
 
 def render_status(status: Status) -> RenderableType:
     """A header, the closed cycles, the active tasks, and what the campaign waits for."""
-    parts: list[RenderableType] = [_text(f"{status.standstill}.", "bold yellow")] if status.standstill else []
+    parts: list[RenderableType] = (
+        [_text(f"{status.standstill}.", "bold yellow")] if status.standstill else []
+    )
     parts.append(_header(status))
     if status.cycles:
         parts.append(_cycles(status.cycles, status.measured))
@@ -47,44 +49,68 @@ def _header(status: Status) -> Panel:
     title = Text("  ").join((campaign, _text(status.status, _STYLES.get(status.status, "cyan"))))
     body = Text("\n").join(_facts(status))
     return Panel(
-        body, title=title, title_align="left", subtitle=f"event {status.seq}, {status.now:%Y-%m-%d %H:%M:%S} UTC"
+        body,
+        title=title,
+        title_align="left",
+        subtitle=f"event {status.seq}, {status.now:%Y-%m-%d %H:%M:%S} UTC",
     )
 
 
 def _facts(status: Status) -> Iterator[Text]:
     counts = ", ".join(f"{count} {word}" for word, count in status.tasks.items() if count)
-    yield _text(f"cycle {status.cycle}, {status.phase or 'no phase yet'} ({status.stage})" + (counts and f": {counts}"))
+    yield _text(
+        f"cycle {status.cycle}, {status.phase or 'no phase yet'} ({status.stage})"
+        + (counts and f": {counts}")
+    )
     if status.verdict is not None:
-        yield _text(f"verdict {status.verdict}: {status.verdict_reason}", _STYLES.get(status.verdict, "cyan"))
+        yield _text(
+            f"verdict {status.verdict}: {status.verdict_reason}",
+            _STYLES.get(status.verdict, "cyan"),
+        )
     if status.pause is not None:
-        who, why = status.pause.by.name or f"uid {status.pause.by.uid}", status.pause.reason or "no reason given"
-        yield _text(f"paused by {who} since {status.pause.at:%Y-%m-%d %H:%M:%S} UTC: {why}", "yellow")
+        who, why = (
+            status.pause.by.name or f"uid {status.pause.by.uid}",
+            status.pause.reason or "no reason given",
+        )
+        yield _text(
+            f"paused by {who} since {status.pause.at:%Y-%m-%d %H:%M:%S} UTC: {why}", "yellow"
+        )
     if status.site is not SiteHealth.OK:
         yield _text(f"site {status.site}: {status.site_message}", "red")
     if status.potential is not None:
         energy, force = _errors(status.potential.test)
-        yield _text(f"potential {status.potential.folder}: test errors {energy} meV/atom, {force} meV/Å{_size(status)}")
+        yield _text(
+            f"potential {status.potential.folder}: test errors {energy} meV/atom, {force}"
+            f" meV/Å{_size(status)}"
+        )
     if status.cycles and (needs := status.cycles[-1].needs):
         met = sum(need.met for need in needs)
         yield _text(f"needs: {met} of {len(needs)} met", "green" if met == len(needs) else "yellow")
 
 
 def _size(status: Status) -> str:
-    """The stress error where labels have stress, and what the potential is made of where the journal tells it."""
+    """The stress error where labels have stress, and what the potential is made of.
+
+    The latter is there where the journal tells it.
+    """
     potential = status.potential
     if potential is None:
         return ""
     stress = potential.test.stress_gpa
-    words = [] if stress is None else [f", {stress:.3f} GPa"]
+    parts = [] if stress is None else [f", {stress:.3f} GPa"]
     if counts := potential.functions_per_element:
         alike = len(set(counts.values())) == 1
-        told = f"{next(iter(counts.values()))}" if alike else ", ".join(f"{name} {n}" for name, n in counts.items())
-        words.append(f"; functions per element {told}")
+        sizes = (
+            f"{next(iter(counts.values()))}"
+            if alike
+            else ", ".join(f"{name} {n}" for name, n in counts.items())
+        )
+        parts.append(f"; functions per element {sizes}")
     if potential.cutoff_angstrom is not None:
-        words.append(f", cutoff {potential.cutoff_angstrom:g} Å")
+        parts.append(f", cutoff {potential.cutoff_angstrom:g} Å")
     if potential.cost_us is not None:
-        words.append(f", {potential.cost_us:.0f} µs per atom and step")
-    return "".join(words)
+        parts.append(f", {potential.cost_us:.0f} µs per atom and step")
+    return "".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +128,16 @@ def _cycles(cycles: tuple[CycleSummary, ...], measured: tuple[PastErrors, ...]) 
     return _Fitting(_cycle_table(cycles, measured), _cycle_table(cycles, measured, ruled=False))
 
 
-def _cycle_table(cycles: tuple[CycleSummary, ...], measured: tuple[PastErrors, ...], *, ruled: bool = True) -> Table:
-    """Errors are all on the test set of the last fit: those of each cycle's own would not compare."""
+def _cycle_table(
+    cycles: tuple[CycleSummary, ...], measured: tuple[PastErrors, ...], *, ruled: bool = True
+) -> Table:
+    """Errors are all on the last fit's test set: those of each cycle's own would not compare."""
     left_out = max(len(cycles) - CYCLES_MAX, 0)
     errors = {past.cycle: past.errors for past in measured}
     title = f"Cycles (the first {left_out} left out)" if left_out else "Cycles"
-    table = Table(title=title, title_justify="left", caption="test E, F: on the test set of the last fit")
+    table = Table(
+        title=title, title_justify="left", caption="test E, F: on the test set of the last fit"
+    )
     if not ruled:
         table.box, table.pad_edge, table.padding = None, False, (0, 1, 0, 0)
     table.add_column("cycle", justify="right")
@@ -139,9 +169,12 @@ def _active(status: Status) -> _Fitting:
     title = f"Active tasks ({len(shown)} of {status.active_tasks_count})"
     lines = [_text(title, "italic")]
     for task in shown:
-        told = status.progress.get(task.task)
-        far = f", {told.done:.0%}, {told.words}" if told else ""
-        lines += [_text(task.task), _text(f"  {_job(task)}, {task.job_state or 'not seen yet'}{far}")]
+        progress = status.progress.get(task.task)
+        far = f", {progress.done:.0%}, {progress.message}" if progress else ""
+        lines += [
+            _text(task.task),
+            _text(f"  {_job(task)}, {task.job_state or 'not seen yet'}{far}"),
+        ]
     return _Fitting(_active_table(status, title), Group(*lines))
 
 
@@ -151,8 +184,8 @@ def _active_table(status: Status, title: str) -> Table:
     for name in ("task", "job", "state", *(("how far",) if status.progress else ())):
         table.add_column(name, no_wrap=name != "how far")
     for task in shown:
-        told = status.progress.get(task.task)
-        far = _text(f"{told.done:.0%}, {told.words}" if told else "")
+        progress = status.progress.get(task.task)
+        far = _text(f"{progress.done:.0%}, {progress.message}" if progress else "")
         cells = map(_text, (task.task, _job(task), task.job_state or "not seen yet"))
         table.add_row(*cells, *((far,) if status.progress else ()))
     return table
@@ -162,6 +195,6 @@ def _job(task: ActiveTask) -> str:
     return f"{task.job_id}_{task.index}" if task.job_id is not None else "being submitted"
 
 
-def _text(words: str, style: str = "") -> Text:
+def _text(text: str, style: str = "") -> Text:
     """Words as words: neither markup nor control characters have a meaning in them."""
-    return Text(printable(words), style)
+    return Text(printable(text), style)

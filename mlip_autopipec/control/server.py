@@ -1,8 +1,9 @@
 """ControlServer: HTTP/1.1 over a Unix socket, versioned under `/v1`.
 
-It reads the published state and hands events in; it owns nothing. Who may ask is decided by the kernel's word on the
-peer, never by the message. A steering call is answered when its event is durable. All steering goes one at a time, so
-that of two people who pause at once, one is told that the other was first.
+It reads the published state and hands events in; it owns nothing. Who may ask is decided by the
+kernel's word on the peer, never by the message. A steering call is answered when its event is
+durable. All steering goes one at a time, so that of two people who pause at once, one is told that
+the other was first.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from typing import Literal, Protocol, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from mlip_autopipec.contract.results.progress import Progress
 from mlip_autopipec.control import listener
 from mlip_autopipec.control.api import (
     HTTP_STATUS,
@@ -40,14 +42,13 @@ from mlip_autopipec.control.names import UserNames
 from mlip_autopipec.control.stream import EventStream
 from mlip_autopipec.control.task_files import SiteFiles, checked_name, folder_of
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.outcome import Progress
 from mlip_autopipec.data_models.state import Stage, TaskStatus, WorkflowState
 from mlip_autopipec.errors import ConfigurationError, OperatorError, TransientError
 from mlip_autopipec.orchestration.cancelling import cancelled
 from mlip_autopipec.orchestration.machine import can_retry, is_resumable
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.orchestration.redoing import redone, same_work
-from mlip_autopipec.orchestration.restart import onward_words, reopened
+from mlip_autopipec.orchestration.restart import onward_text, reopened
 from mlip_autopipec.ports import Clock
 
 S = TypeVar("S", bound=Steer)
@@ -73,37 +74,54 @@ class Workflow(Protocol):
 
     @property
     def state(self) -> WorkflowState:
-        """The published state. It is replaced, and the observers are called, with no await in between."""
+        """The published state.
+
+        It is replaced, and the observers are called, with no await in between.
+        """
 
     @property
     def policy(self) -> Policy:
         """The numbers that decide needs."""
 
     async def record(self, event: ev.Event, subject: str | None = None) -> bool:
-        """Hand an event in and wait until it is durable and folded in; False if it was stale and not written."""
+        """Hand an event in and wait until it is durable and folded in.
+
+        Returns False if it was stale and not written.
+        """
 
 
 class SettingsPort(Protocol):
-    """What the server needs of who reads the user's files. All raise ConfigurationError for what cannot be taken."""
+    """What the server needs of who reads the user's files.
 
-    async def reload(self, by: ev.Actor, reason: str, *, dry_run: bool) -> tuple[bool, tuple[str, ...]]:
-        """Take the site file as it is now, or only compare: whether anything was taken, and the difference in lines."""
+    All raise ConfigurationError for what cannot be taken.
+    """
+
+    async def reload(
+        self, by: ev.Actor, reason: str, *, dry_run: bool
+    ) -> tuple[bool, tuple[str, ...]]:
+        """Take the site file as it is now, or only compare.
+
+        Returns whether anything was taken, and the difference in lines.
+        """
 
     async def add(
         self, files: Sequence[str], purpose: Literal["label", "walk"], by: ev.Actor, reason: str
     ) -> tuple[bool, tuple[str, ...]]:
         """Take structures of these files."""
 
-    async def set_value(self, key: str, value: str, by: ev.Actor, reason: str) -> tuple[bool, tuple[str, ...]]:
+    async def set_value(
+        self, key: str, value: str, by: ev.Actor, reason: str
+    ) -> tuple[bool, tuple[str, ...]]:
         """Give one key another value."""
 
 
 class ControlServer:
     """The control socket of one campaign. `observe` is an orchestration Observer.
 
-    `history(after)` reads the journal's events behind sequence number `after`, in order; it is called and read in
-    threads. `stop(reason, actor)` asks the daemon to stop and `progress()` tells of running tasks; neither may block.
-    `files` reads what tasks have left on the site; without it such calls are refused.
+    `history(after)` reads the journal's events behind sequence number `after`, in order; it is
+    called and read in threads. `stop(reason, actor)` asks the daemon to stop and `progress()` tells
+    of running tasks; neither may block. `files` reads what tasks have left on the site; without it
+    such calls are refused.
     """
 
     def __init__(
@@ -148,9 +166,10 @@ class ControlServer:
         self._feed.observe(event, state)
 
     async def serve(self, started: asyncio.Event | None = None) -> None:
-        """Answer until cancelled; `started` is set when the socket is open. The socket's name goes at the end.
+        """Answer until cancelled; `started` is set when the socket opens. Its name goes at the end.
 
-        Raises CampaignLocked if another daemon answers on the socket, OperatorError if its place is not safe.
+        Raises CampaignLocked if another daemon answers on the socket, OperatorError if its place is
+        not safe.
         """
         backlog = 4 * self._limits.clients_max
         listening = await asyncio.to_thread(listener.open_listener, self._socket, backlog)
@@ -182,7 +201,7 @@ class ControlServer:
 
     def _application(self) -> web.Application:
         application = web.Application(
-            client_max_size=self._limits.request_bytes_max, middlewares=[_in_words, self._admit]
+            client_max_size=self._limits.request_bytes_max, middlewares=[_explained, self._admit]
         )
         application.add_routes(
             [
@@ -197,9 +216,15 @@ class ControlServer:
                 web.post("/v1/cancel", self._bounded(self._cancel)),
                 web.post("/v1/reopen", self._bounded(self._reopen)),
                 web.post("/v1/add", self._bounded(self._add, self._limits.settings_timeout_s)),
-                web.post("/v1/restart", self._bounded(self._restart, self._limits.settings_timeout_s)),
-                web.post("/v1/reload", self._bounded(self._reload, self._limits.settings_timeout_s)),
-                web.post("/v1/set", self._bounded(self._set_value, self._limits.settings_timeout_s)),
+                web.post(
+                    "/v1/restart", self._bounded(self._restart, self._limits.settings_timeout_s)
+                ),
+                web.post(
+                    "/v1/reload", self._bounded(self._reload, self._limits.settings_timeout_s)
+                ),
+                web.post(
+                    "/v1/set", self._bounded(self._set_value, self._limits.settings_timeout_s)
+                ),
                 web.post("/v1/stop", self._bounded(self._stop_daemon)),
                 web.get("/v1/events", self._events, allow_head=False),
                 web.get("/metrics", self._bounded(self._metrics)),
@@ -215,8 +240,11 @@ class ControlServer:
                 async with asyncio.timeout(limit_s):
                     return await handler(request)
             except TimeoutError:
-                words = f"no answer within {limit_s:g} s; a steering call may still take effect: look at status"
-                raise Refused(ErrorCode.TIMEOUT, words) from None
+                message = (
+                    f"no answer within {limit_s:g} s; a steering call may still take effect: look"
+                    " at status"
+                )
+                raise Refused(ErrorCode.TIMEOUT, message) from None
 
         return answer
 
@@ -225,15 +253,22 @@ class ControlServer:
         """Let in whom the kernel vouches for, and no more than `clients_max` at a time."""
         uid, _ = _peer(request)
         if not listener.is_admitted(uid):
-            raise Refused(ErrorCode.DENIED, f"uid {uid} may not use this socket: it is of uid {os.geteuid()}")
+            raise Refused(
+                ErrorCode.DENIED, f"uid {uid} may not use this socket: it is of uid {os.geteuid()}"
+            )
         if self._server is not None and len(self._server.connections) > self._limits.clients_max:
-            raise Refused(ErrorCode.BUSY, f"{self._limits.clients_max} clients are connected already; try again later")
+            raise Refused(
+                ErrorCode.BUSY,
+                f"{self._limits.clients_max} clients are connected already; try again later",
+            )
         return await handler(request)
 
-    # --- looking -----------------------------------------------------------------------------------------------------
+    # --- looking ----------------------------------------------------------------------------------
 
     async def _info(self, _: web.Request) -> web.Response:
-        return _json(Info(version=self._version, campaign=self._workflow.state.campaign, pid=os.getpid()))
+        return _json(
+            Info(version=self._version, campaign=self._workflow.state.campaign, pid=os.getpid())
+        )
 
     async def _status(self, _: web.Request) -> web.Response:
         now = self._clock.now()
@@ -262,13 +297,14 @@ class ControlServer:
         return _json(part)
 
     def _task(self, request: web.Request) -> tuple[str, str, bool]:
-        """Id and folder of a task, of whatever cycle, and whether an attempt at it may still write."""
+        """Id and folder of a task of any cycle, and whether an attempt at it may still write."""
         task, state = request.match_info["task"], self._workflow.state
         record = state.tasks.get(task) or state.quarantine.get(task)
         folder = record.task.workdir if record is not None else folder_of(task)
         if folder is None:
             raise Refused(
-                ErrorCode.NOT_FOUND, f"{task[:_TEXT_MAX]!r} is no id of a task; `autopipecctl tasks` lists them"
+                ErrorCode.NOT_FOUND,
+                f"{task[:_TEXT_MAX]!r} is no id of a task; `autopipecctl tasks` lists them",
             )
         return task, folder, record is not None and record.status is TaskStatus.SUBMITTED
 
@@ -297,14 +333,16 @@ class ControlServer:
 
     async def _metrics(self, _: web.Request) -> web.Response:
         text = await asyncio.to_thread(metrics_text, self._workflow.state)
-        return web.Response(body=text.encode(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        return web.Response(
+            body=text.encode(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         after, follow = _number(request, "after"), _number(request, "follow")
         stream = EventStream(request, self._workflow, self._history, self._feed, self._limits)
         return await stream.send(after=after, follow=bool(follow))
 
-    # --- steering ----------------------------------------------------------------------------------------------------
+    # --- steering ---------------------------------------------------------------------------------
 
     async def _pause(self, request: web.Request) -> web.Response:
         actor, reason = await self._actor(request), await _reason(request)
@@ -315,7 +353,10 @@ class ControlServer:
             return self._steered(changed=await self._workflow.record(event))
 
     def _is_paused_so(self, reason: str) -> bool:
-        """Whether there is nothing to do. Raises Refused where a pause has no meaning, or would hide another's."""
+        """Whether there is nothing to do.
+
+        Raises Refused where a pause has no meaning, or would hide another's.
+        """
         state = self._workflow.state
         if state.stage is Stage.EMPTY:
             raise Refused(ErrorCode.CONFLICT, "no campaign has been created yet")
@@ -324,9 +365,15 @@ class ControlServer:
         if state.pause is None:
             return False
         if reason not in {"", state.pause.reason}:
-            who, since = state.pause.by.name or f"uid {state.pause.by.uid}", f"{state.pause.at:%Y-%m-%d %H:%M:%S} UTC"
+            who, since = (
+                state.pause.by.name or f"uid {state.pause.by.uid}",
+                f"{state.pause.at:%Y-%m-%d %H:%M:%S} UTC",
+            )
             why = state.pause.reason or "none was given"
-            raise Refused(ErrorCode.CONFLICT, f"already paused by {who} since {since} for another reason: {why}")
+            raise Refused(
+                ErrorCode.CONFLICT,
+                f"already paused by {who} since {since} for another reason: {why}",
+            )
         return True
 
     async def _resume(self, request: web.Request) -> web.Response:
@@ -344,7 +391,9 @@ class ControlServer:
         actor, body = await self._actor(request), await _body(request, Retry)
         async with self._steering:
             self._check_retry(body.task)
-            event = ev.TaskRetried(at=self._clock.now(), task=body.task, by=actor, reason=body.reason)
+            event = ev.TaskRetried(
+                at=self._clock.now(), task=body.task, by=actor, reason=body.reason
+            )
             return self._steered(changed=await self._workflow.record(event))
 
     def _check_retry(self, task: str) -> None:
@@ -354,19 +403,27 @@ class ControlServer:
             raise _ended(state)
         if not can_retry(state, task):
             names = [name for name in (*state.quarantine, *state.tasks) if can_retry(state, name)]
-            there = f"; given up are {', '.join(names[:_NAMES_MAX])}" if names else "; nothing has been given up"
+            there = (
+                f"; given up are {', '.join(names[:_NAMES_MAX])}"
+                if names
+                else "; nothing has been given up"
+            )
             raise Refused(ErrorCode.CONFLICT, f"{task} is no calculation that was given up{there}")
 
     async def _cancel(self, request: web.Request) -> web.Response:
         actor, body = await self._actor(request), await _body(request, Cancel)
         async with self._steering:
             try:
-                names = cancelled(self._workflow.state, body.tasks, body.phase, everything=body.everything)
+                names = cancelled(
+                    self._workflow.state, body.tasks, body.phase, everything=body.everything
+                )
             except OperatorError as error:
                 raise Refused(ErrorCode.CONFLICT, str(error)) from error
             if not names:
                 return self._steered(changed=False)
-            event = ev.TasksCancelled(at=self._clock.now(), tasks=names, by=actor, reason=body.reason)
+            event = ev.TasksCancelled(
+                at=self._clock.now(), tasks=names, by=actor, reason=body.reason
+            )
             return self._steered(changed=await self._workflow.record(event))
 
     async def _reopen(self, request: web.Request) -> web.Response:
@@ -387,14 +444,22 @@ class ControlServer:
         actor, body = await self._actor(request), await _body(request, Add)
         if self._workflow.state.verdict is not None:
             raise _ended(self._workflow.state)
-        return await self._taken(self._require_settings().add(body.files, body.purpose, actor, body.reason))
+        return await self._taken(
+            self._require_settings().add(body.files, body.purpose, actor, body.reason)
+        )
 
     async def _restart(self, request: web.Request) -> web.Response:
-        """Go back to the begin of a phase. Nothing may be steered meanwhile: what is set aside is counted once."""
+        """Go back to the begin of a phase.
+
+        Nothing may be steered meanwhile: what is set aside is counted once.
+        """
         actor, body = await self._actor(request), await _body(request, Redo)
         async with self._steering:
             if self._workflow.state.batches and not body.dry_run:
-                raise Refused(ErrorCode.CONFLICT, "attempts are at work: wait for them, or autopipecctl cancel --all")
+                raise Refused(
+                    ErrorCode.CONFLICT,
+                    "attempts are at work: wait for them, or autopipecctl cancel --all",
+                )
 
             def read() -> tuple[ev.PhaseRedone, tuple[str, ...]]:
                 past = (event for _, event in self._history(0))
@@ -409,10 +474,15 @@ class ControlServer:
             if body.dry_run:
                 return self._lines(lines, changed=False)
             if not same_work(before, self._workflow.state):
-                raise Refused(ErrorCode.CONFLICT, "the campaign went on meanwhile: pause it, then try again")
+                raise Refused(
+                    ErrorCode.CONFLICT, "the campaign went on meanwhile: pause it, then try again"
+                )
             changed = await self._workflow.record(event)
             return self._lines(
-                lines if changed else ("the campaign has gone on meanwhile: pause it, then try again",), changed=changed
+                lines
+                if changed
+                else ("the campaign has gone on meanwhile: pause it, then try again",),
+                changed=changed,
             )
 
     async def _set_value(self, request: web.Request) -> web.Response:
@@ -447,12 +517,15 @@ class ControlServer:
 
 
 def _ended(state: WorkflowState) -> Refused:
-    onward = onward_words(state.verdict)
-    return Refused(ErrorCode.CONFLICT, f"the campaign has ended: {state.verdict}{'. ' if onward else ''}{onward}")
+    onward = onward_text(state.verdict)
+    return Refused(
+        ErrorCode.CONFLICT,
+        f"the campaign has ended: {state.verdict}{'. ' if onward else ''}{onward}",
+    )
 
 
 @web.middleware
-async def _in_words(request: web.Request, handler: _Handler) -> web.StreamResponse:
+async def _explained(request: web.Request, handler: _Handler) -> web.StreamResponse:
     """Every refusal as the same JSON document."""
     try:
         return await handler(request)
@@ -476,7 +549,9 @@ def _refusal(refusal: Refused) -> web.Response:
 
 
 def _json(document: BaseModel, status: int = 200) -> web.Response:
-    return web.Response(body=document.model_dump_json().encode(), status=status, content_type="application/json")
+    return web.Response(
+        body=document.model_dump_json().encode(), status=status, content_type="application/json"
+    )
 
 
 def _peer(request: web.Request) -> tuple[int, int]:
@@ -498,8 +573,10 @@ async def _body(request: web.Request, kind: type[S]) -> S:
     try:
         return kind.model_validate_json(body or b"{}")
     except ValidationError as error:
-        words = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors())
-        raise Refused(ErrorCode.BAD_REQUEST, words) from error
+        message = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors()
+        )
+        raise Refused(ErrorCode.BAD_REQUEST, message) from error
 
 
 def _number(request: web.Request, name: str) -> int:

@@ -1,8 +1,9 @@
-"""One stream of server-sent events: first what the journal holds, then what happens, without gap or duplicate.
+"""A stream of server-sent events: first the journal's, then live ones, without gap or duplicate.
 
-The journal is read until it has caught up with the published state; then, with no await in between, the stream
-subscribes. So every event is either in what was read or comes live. The journal may be a little ahead of the state
-(an event is durable before it is published): what was sent from there is skipped when it comes.
+The journal is read until it has caught up with the published state; then, with no await in between,
+the stream subscribes. So every event is either in what was read or comes live. The journal may be a
+little ahead of the state (an event is durable before it is published): what was sent from there is
+skipped when it comes.
 """
 
 import asyncio
@@ -54,9 +55,10 @@ class EventStream:
         self._cursor = 0
 
     async def send(self, *, after: int, follow: bool) -> web.StreamResponse:
-        """Send events with a sequence number above `after`; with `follow`, until the client or the daemon goes.
+        """Send events numbered above `after`; with `follow`, until the client or the daemon goes.
 
-        An error while reading the journal ends the stream with an `error` event: its head has been sent by then.
+        An error while reading the journal ends the stream with an `error` event: its head has been
+        sent by then.
         """
         self._cursor = after
         await self._response.prepare(self._request)
@@ -64,7 +66,11 @@ class EventStream:
             await self._send_all(follow=follow)
             async with asyncio.timeout(self._limits.write_timeout_s):
                 await self._response.write_eof()
-        except (TimeoutError, ConnectionError):  # the client is too slow, or gone: nothing of ours is wrong
+        # the client is too slow, or gone: nothing of ours is wrong
+        except (
+            TimeoutError,
+            ConnectionError,
+        ):
             self._abort()
         return self._response
 
@@ -89,7 +95,10 @@ class EventStream:
                 await self._write(piece[0])
                 self._cursor = piece[1]
             if self._cursor == before:
-                raise BugError(f"the journal ends at {before}, before the state it gave ({self._published.state.seq})")
+                raise BugError(
+                    f"the journal ends at {before}, before the state it gave"
+                    f" ({self._published.state.seq})"
+                )
 
     async def _follow(self) -> None:
         with self._feed.subscribe(self._abort) as subscription:
@@ -104,7 +113,8 @@ class EventStream:
                     return
                 fresh = [item for item in events if item[0] > self._cursor]
                 made: Iterable[tuple[bytes, int]] = _pieces(fresh)
-                if any(holds_many(event) for _, event in fresh):  # the plan of 10,000 tasks takes a tenth of a second
+                # the plan of 10,000 tasks takes a tenth of a second
+                if any(holds_many(event) for _, event in fresh):
                     made = await asyncio.to_thread(list, made)
                 for frames, seq in made:
                     await self._write(frames)
@@ -122,7 +132,7 @@ class EventStream:
 
 
 def _pieces(records: Iterable[tuple[int, Event]]) -> Iterator[tuple[bytes, int]]:
-    """Frames of events, gathered to pieces of about _CHUNK_BYTES, each with the number of its last event.
+    """Frames of events in pieces of about _CHUNK_BYTES, each with the number of its last event.
 
     If reading fails, what was read before comes first.
     """

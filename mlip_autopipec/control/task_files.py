@@ -1,7 +1,8 @@
-"""Files that a task has on the site: their names, and parts of them, read with the least that can be.
+"""Files of a task on the site: their names, and parts of them, read with the least that can be.
 
-One command of the site's own shell for each call, over the transport that is there anyway. What comes back is bounded,
-whatever the file is: no link at its end is followed, and no pipe or device is opened.
+One command of the site's own shell for each call, over the transport that is there anyway. What
+comes back is bounded, whatever the file is: no link at its end is followed, and no pipe or device
+is opened.
 """
 
 import base64
@@ -50,11 +51,11 @@ elif [ -e "./$1" ]; then
 else
   tell gone echo
 fi
-"""
+"""  # noqa: E501 - text for another program
 )
-#: Outputs of the codes themselves: pw.x's, LAMMPS' and pacemaker's; then of what runs them.
-_OF_CODES = re.compile(r"pw\.\d+\.out|log\.lammps|pacemaker\.out")
+#: What runs the codes writes the first; outputs of codes, whichever they are, are called so.
 _OF_TASKS = re.compile(r"log\.txt|job-.*\.out")
+_OF_CODES = re.compile(rf"(?!{_OF_TASKS.pattern})(.+\.(out|log)|log\..+|OUTCAR|OSZICAR)")
 
 
 class TaskOutput(Model):
@@ -84,7 +85,9 @@ class FilePart(Model):
     name: str
     live: bool = Field(description="whether an attempt may still write there")
     size: int = Field(ge=0, description="of the whole file, in bytes")
-    begin: int = Field(ge=0, description="of this part; 0 where the file has become shorter than was asked for")
+    begin: int = Field(
+        ge=0, description="of this part; 0 where the file has become shorter than was asked for"
+    )
     end: int = Field(ge=0, description="where the next part begins")
     text: str = Field(description="U+FFFD for bytes that are no UTF-8")
 
@@ -108,13 +111,22 @@ def folder_of(task: str) -> str | None:
 def checked_name(name: str) -> str:
     """A name below a task's folder. Raises ValueError for any other."""
     parts = PurePosixPath(name).parts
-    if not parts or len(name) > _TEXT_MAX or not name.isprintable() or name.startswith("/") or ".." in parts:
+    if (
+        not parts
+        or len(name) > _TEXT_MAX
+        or not name.isprintable()
+        or name.startswith("/")
+        or ".." in parts
+    ):
         raise ValueError("expected a name below the task's folder, such as run-1/log.lammps")
     return str(PurePosixPath(name))
 
 
 class SiteFiles:
-    """Reads files of tasks over a transport. Raises TransientError and OperatorError as the transport does."""
+    """Reads files of tasks over a transport.
+
+    Raises TransientError and OperatorError as the transport does.
+    """
 
     def __init__(self, transport: Transport, nonce: Nonce) -> None:
         self._transport, self._nonce = transport, nonce
@@ -126,12 +138,21 @@ class SiteFiles:
         *entries, rest = listed.split(b"\0")
         files = sorted(filter(None, map(_site_file, entries)), key=lambda file: file.name)
         more = bool(rest) or len(files) > FILES_MAX
-        return TaskListing(task=task, folder=folder, live=live, files=tuple(files[:FILES_MAX]), more=more)
+        return TaskListing(
+            task=task, folder=folder, live=live, files=tuple(files[:FILES_MAX]), more=more
+        )
 
-    async def part(self, task: str, folder: str, name: str, begin: int | None, *, live: bool) -> FilePart | None:
-        """A part of a file; its end if `begin` is None, and None if there is no such file. Raises FileUnusable."""
+    async def part(
+        self, task: str, folder: str, name: str, begin: int | None, *, live: bool
+    ) -> FilePart | None:
+        """A part of a file; its end if `begin` is None, and None if there is no such file.
+
+        Raises FileUnusable.
+        """
         path = f"{folder}/{checked_name(name)}"
-        answer = await self._asked(_PART, path, "end" if begin is None else str(begin), str(PART_BYTES_MAX))
+        answer = await self._asked(
+            _PART, path, "end" if begin is None else str(begin), str(PART_BYTES_MAX)
+        )
         if "odd" in answer:
             raise FileUnusable(f"{path}: {answer['odd'].text.strip()}")
         if "gone" in answer:
@@ -151,14 +172,19 @@ class SiteFiles:
             text=text,
         )
 
-    async def _asked(self, script: str, *words: str) -> dict[str, CommandOutput]:
+    async def _asked(self, script: str, *arguments: str) -> dict[str, CommandOutput]:
         nonce = self._nonce()
-        done = await self._transport.run((*SHELL, *words), stdin=scripted(nonce, script), timeout_s=_TIMEOUT_S)
+        done = await self._transport.run(
+            (*SHELL, *arguments), stdin=scripted(nonce, script), timeout_s=_TIMEOUT_S
+        )
         return sections(nonce, done.stdout)
 
 
 class FilesHere:
-    """FilesOfTasks without a daemon, of a site that can be reached from here. Nothing is known to be at work."""
+    """FilesOfTasks without a daemon, of a site that can be reached from here.
+
+    Nothing is known to be at work.
+    """
 
     def __init__(self, files: SiteFiles) -> None:
         self._files = files
@@ -214,7 +240,9 @@ def _whole_letters(content: bytes) -> bytes:
 def main_output(files: Sequence[TaskOutput]) -> TaskOutput | None:
     """What a person would look at first: the newest output of a code, else of what has run it."""
     for kind in (_OF_CODES, _OF_TASKS):
-        found = [file for file in files if kind.fullmatch(PurePosixPath(file.name).name) and file.size]
+        found = [
+            file for file in files if kind.fullmatch(PurePosixPath(file.name).name) and file.size
+        ]
         if found:
             return max(found, key=lambda file: (file.changed_at, file.name))
     return None
@@ -249,4 +277,8 @@ class NoSuchFile(OperatorError):  # noqa: N818 - the name is the fact
 def _there(listing: TaskListing) -> str:
     if not listing.files:
         return f". There is nothing in {listing.folder}"
-    return ". There are " + ", ".join(file.name for file in listing.files) + (" and more" if listing.more else "")
+    return (
+        ". There are "
+        + ", ".join(file.name for file in listing.files)
+        + (" and more" if listing.more else "")
+    )

@@ -1,4 +1,7 @@
-"""The output of a task's code as a person reads it: the end of a file on the site, and what is written behind it."""
+"""The output of a task's code as a person reads it.
+
+It is the end of a file on the site, and what is written behind it.
+"""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 
@@ -6,7 +9,8 @@ from mlip_autopipec.control.task_files import FilePart, FilesOfTasks, TaskListin
 from mlip_autopipec.telling.words import count
 
 _KIB = 1024
-#: Looks that found nothing new, of a task whose attempts are over, before its output counts as whole.
+#: Looks that found nothing new, of a task whose attempts are over, before its output counts as
+#: whole.
 _LAST_LOOKS = 2
 
 
@@ -20,14 +24,16 @@ def listing_lines(listing: TaskListing) -> Iterator[str]:
 
 
 def last_lines(part: FilePart, number: int) -> str:
-    """The last lines of a file's end; the first of them is whole, unless it is longer than a part."""
+    """The last lines of a file's end; the first is whole, unless it is longer than a part."""
     lines = part.text.splitlines(keepends=True)
     if part.begin and len(lines) > 1:
         lines = lines[1:]
     return "".join(lines[-number:] if number else [])
 
 
-async def follow(files: FilesOfTasks, part: FilePart, wait: Callable[[], Awaitable[None]]) -> AsyncGenerator[str, None]:
+async def follow(
+    files: FilesOfTasks, part: FilePart, wait: Callable[[], Awaitable[None]]
+) -> AsyncGenerator[str, None]:
     """What is written behind a part, until no attempt of the task may write any more.
 
     A file that has become shorter was begun anew, and is read from its beginning.
@@ -43,9 +49,18 @@ async def follow(files: FilesOfTasks, part: FilePart, wait: Callable[[], Awaitab
 
 
 def for_terminal(text: str) -> str:
-    """Tabs as spaces, and a line that a code has overwritten as one more line; what else is odd, `say` sees to."""
+    """Tabs as spaces, and a line that a code has overwritten as one more line.
+
+    What else is odd, `say` sees to.
+    """
     return text.replace("\r\n", "\n").replace("\r", "\n").expandtabs(8)
 
 
 def _size(size: int) -> str:
-    return f"{size} B" if size < _KIB else f"{size / _KIB:.0f} KiB" if size < _KIB**2 else f"{size / _KIB**2:.1f} MiB"
+    return (
+        f"{size} B"
+        if size < _KIB
+        else f"{size / _KIB:.0f} KiB"
+        if size < _KIB**2
+        else f"{size / _KIB**2:.1f} MiB"
+    )

@@ -1,7 +1,7 @@
 """Tasks as people ask for them: what each is, where it ran, and how each attempt at it ended. Pure.
 
-All of it is in the journal, so no daemon is needed. The whole journal is folded, as tasks of earlier cycles are in no
-state any more: a second for some thousand events.
+All of it is in the journal, so no daemon is needed. The whole journal is folded, as tasks of
+earlier cycles are in no state any more: a second for some thousand events.
 """
 
 from collections.abc import Iterable
@@ -15,15 +15,16 @@ from pydantic import AwareDatetime, Field
 from mlip_autopipec.contract.explore import ExploreParameters
 from mlip_autopipec.contract.generate import GenerateParameters
 from mlip_autopipec.contract.label import CalculateParameters
+from mlip_autopipec.contract.results.progress import Progress
 from mlip_autopipec.contract.select import SelectParameters
+from mlip_autopipec.contract.tasks import Resources
 from mlip_autopipec.contract.trainer import name_of
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Mender, Model, Phase, Place, Reason
+from mlip_autopipec.data_models.base import Mender, Model, Phase, Reason, RunsOn
 from mlip_autopipec.data_models.events import Event, JobState
-from mlip_autopipec.data_models.outcome import Progress
 from mlip_autopipec.data_models.state import TaskRecord, TaskStatus, WorkflowState
-from mlip_autopipec.data_models.task import Resources, Task
+from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.errors import OperatorError
 from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.orchestration.strategies import resources_for
@@ -31,33 +32,45 @@ from mlip_autopipec.telling.describe import achieved
 
 #: How an attempt stands: `live` until its end is known; `refused` and `void`: it never began.
 AttemptEnding = Literal["live", "done", "failed", "lost", "refused", "void"]
-#: What `tasks --state` takes: where a task stands, or how the scheduler shows the job of a submitted one.
+#: What `tasks --state` takes: where a task stands, or how the scheduler shows the job of a
+#: submitted one.
 STATES = (*map(str, TaskStatus), str(JobState.WAITING), str(JobState.HELD), str(JobState.RUNNING))
 _BEGAN_NEVER = ("refused", "void")
 _NEAR_MAX = 3
-_ROLE_WORDS = {Role.TEST: " (test set)", Role.ISOLATED_ATOM: " (isolated atom)"}
+_ROLE_TEXTS = {Role.TEST: " (test set)", Role.ISOLATED_ATOM: " (isolated atom)"}
 
 
 class TaskAttempt(Model):
     """One submission of a task."""
 
-    uid: str = Field(description="job name of its batch")
+    job_name: str = Field(alias="uid", description="job name of its batch")
     index: int = Field(ge=0, description="in the batch: its array element")
-    place: Place
+    runs_on: RunsOn = Field(alias="place")
     job_id: str | None = Field(description="null: not accepted (yet)")
     ending: AttemptEnding
-    job_state: JobState | None = Field(default=None, description="of a live one, as the scheduler last showed it")
-    job_words: str = Field(default="", description="the scheduler's own: where it runs, or why it waits")
+    job_state: JobState | None = Field(
+        default=None, description="of a live one, as the scheduler last showed it"
+    )
+    job_detail: str = Field(
+        alias="job_words",
+        default="",
+        description="the scheduler's own: where it runs, or why it waits",
+    )
     reason: Reason | None = Field(default=None, description="why it gave no result")
     message: str = ""
     node: str = Field(default="", description="where it ran; empty: not known")
     submitted_at: AwareDatetime
-    started_at: AwareDatetime | None = Field(default=None, description="by its outcome; null: it left none")
+    started_at: AwareDatetime | None = Field(
+        default=None, description="by its outcome; null: it left none"
+    )
     ended_at: AwareDatetime | None = Field(default=None, description="when its end was known")
     wall_s: float | None = Field(default=None, description="null: it left no outcome")
     cpu_s: float | None = Field(default=None, description="of all of its processes")
     asked: Resources = Field(
-        description="as the task was planned, with more after a lack; a site file changed since then is not seen here"
+        description=(
+            "as the task was planned, with more after a lack; a site file changed since then is"
+            " not seen here"
+        )
     )
 
 
@@ -72,8 +85,12 @@ class TaskLine(Model):
     job_state: JobState | None = Field(default=None, description="of a submitted task")
     attempts: int = Field(ge=0, description="submissions that were not refused")
     failures: int = Field(ge=0, description="attempts that gave no result")
-    reason: Reason | None = Field(default=None, description="of the last attempt that gave no result")
-    job: str | None = Field(default=None, description="of the last attempt: job id and array element")
+    reason: Reason | None = Field(
+        default=None, description="of the last attempt that gave no result"
+    )
+    job: str | None = Field(
+        default=None, description="of the last attempt: job id and array element"
+    )
     node: str = ""
     wall_s: float | None = Field(default=None, description="of the attempt that gave the result")
 
@@ -84,7 +101,9 @@ class TaskList(Model):
     version: Literal[1] = 1
     campaign: str
     tasks: tuple[TaskLine, ...]
-    all_tasks: int = Field(ge=0, description="of the campaign; those that were not asked for included")
+    all_tasks: int = Field(
+        ge=0, description="of the campaign; those that were not asked for included"
+    )
     seq: int = Field(ge=0, description="journal sequence number that this shows")
     at: AwareDatetime = Field(description="time of that event")
 
@@ -100,7 +119,9 @@ class TaskFiles(Model):
     """Where a task's files are, relative to the site's root."""
 
     folder: str
-    root: str | None = Field(default=None, description="of the site, with its host; null: no site file at hand")
+    root: str | None = Field(
+        default=None, description="of the site, with its host; null: no site file at hand"
+    )
     inputs: tuple[NamedFile, ...] = Field(description="that it reads")
     artefacts: tuple[NamedFile, ...] = Field(description="that it left, of a done task")
 
@@ -116,7 +137,9 @@ class TaskDocument(Model):
     state: TaskStatus
     cancelled: bool = Field(description="by a person: no other attempt until it is retried")
     result: str = Field(default="", description="what it gave, in words")
-    progress: Progress | None = Field(default=None, description="how far it is, where a daemon answers and it tells")
+    progress: Progress | None = Field(
+        default=None, description="how far it is, where a daemon answers and it tells"
+    )
     attempts: tuple[TaskAttempt, ...]
     files: TaskFiles
     seq: int = Field(ge=0, description="journal sequence number that this shows")
@@ -140,35 +163,55 @@ class TaskBook:
             case ev.PhaseStarted():
                 self.records |= {task.id: TaskRecord(task=task) for task in event.tasks}
             case ev.SubmissionBegun():
-                self._batches[event.uid] = event.tasks
+                self._batches[event.job_name] = event.tasks
                 for index, name in enumerate(event.tasks):
-                    self.attempts.setdefault(name, []).append(_begun(event, index, before.tasks[name]))
+                    self.attempts.setdefault(name, []).append(
+                        _begun(event, index, before.tasks[name])
+                    )
             case ev.SubmissionAccepted():
-                self._change_all(event.uid, job_id=event.job_id)
+                self._change_all(event.job_name, job_id=event.job_id)
             case ev.SubmissionRejected():
                 reason = Reason.REJECTED if event.mender is Mender.TASK else None
-                self._change_all(event.uid, ending="refused", reason=reason, message=event.message, ended_at=event.at)
+                self._change_all(
+                    event.job_name,
+                    ending="refused",
+                    reason=reason,
+                    message=event.message,
+                    ended_at=event.at,
+                )
             case ev.SubmissionVoided():
-                self._change_all(event.uid, ending="void", message=event.message, ended_at=event.at)
+                self._change_all(
+                    event.job_name, ending="void", message=event.message, ended_at=event.at
+                )
             case ev.JobsSighted():
                 for seen in event.sightings:
-                    self._change(seen.uid, seen.index, job_state=seen.state, job_words=seen.detail)
+                    self._change(
+                        seen.job_name, seen.index, job_state=seen.state, job_detail=seen.detail
+                    )
             case ev.TaskEnded():
                 self._ended(event)
             case ev.AttemptLost():
-                over: dict[str, object] = {"ending": "lost", "reason": event.reason, "message": event.message}
+                over: dict[str, object] = {
+                    "ending": "lost",
+                    "reason": event.reason,
+                    "message": event.message,
+                }
                 if event.node:
                     over["node"] = event.node
-                self._change(event.uid, event.index, ended_at=event.at, job_state=None, **over)
+                self._change(event.job_name, event.index, ended_at=event.at, job_state=None, **over)
             case ev.PhaseEnded():
-                self.records |= {name: each for name, each in before.tasks.items() if name not in self.state.tasks}
+                self.records |= {
+                    name: each
+                    for name, each in before.tasks.items()
+                    if name not in self.state.tasks
+                }
             case _:
                 pass
 
     def _ended(self, event: ev.TaskEnded) -> None:
         outcome = event.outcome
         self._change(
-            outcome.uid,
+            outcome.job_name,
             outcome.index,
             ending=outcome.status,
             reason=outcome.reason,
@@ -181,17 +224,17 @@ class TaskBook:
             job_state=None,
         )
 
-    def _change(self, uid: str, index: int, **update: object) -> None:
+    def _change(self, job_name: str, index: int, **update: object) -> None:
         """Of the newest attempt with this job name: a name is used once."""
-        tried = self.attempts[self._batches[uid][index]]
-        for place in range(len(tried) - 1, -1, -1):
-            if tried[place].uid == uid:
-                tried[place] = tried[place].model_copy(update=update)
+        tried = self.attempts[self._batches[job_name][index]]
+        for position in range(len(tried) - 1, -1, -1):
+            if tried[position].job_name == job_name:
+                tried[position] = tried[position].model_copy(update=update)
                 return
 
-    def _change_all(self, uid: str, **update: object) -> None:
-        for index in range(len(self._batches[uid])):
-            self._change(uid, index, **update)
+    def _change_all(self, job_name: str, **update: object) -> None:
+        for index in range(len(self._batches[job_name])):
+            self._change(job_name, index, **update)
 
     def record(self, name: str) -> TaskRecord:
         """As it stands, or stood when its phase closed."""
@@ -211,10 +254,13 @@ def task_list(
 ) -> TaskList:
     """The tasks that are asked for.
 
-    `states` are of STATES, and none of them is all. `failed`: with an attempt that gave no result, or given up.
+    `states` are of STATES, and none of them is all. `failed`: with an attempt that gave no result,
+    or given up.
     """
     asked = frozenset(states)
-    names = [name for name, record in book.records.items() if phase is None or record.task.phase is phase]
+    names = [
+        name for name, record in book.records.items() if phase is None or record.task.phase is phase
+    ]
     lines = [
         line
         for line in (_line(book, name) for name in names)
@@ -231,7 +277,10 @@ def task_list(
 
 
 def task_document(book: TaskBook, asked: str, root: str | None = None) -> TaskDocument:
-    """One task, by its id or an unambiguous beginning of it. Raises UnknownTask, naming the nearest."""
+    """One task, by its id or an unambiguous beginning of it.
+
+    Raises UnknownTask, naming the nearest.
+    """
     known = task_named(book.records, asked)
     record, task = book.record(known), book.record(known).task
     outcome = record.outcome
@@ -271,7 +320,10 @@ def task_named(names: Iterable[str], asked: str) -> str:
     if len(begin) == 1:
         return begin[0]
     if begin:
-        raise UnknownTask(f"{len(begin)} tasks begin with {asked!r}: {', '.join(begin[:_NEAR_MAX])} …; give more of it")
+        raise UnknownTask(
+            f"{len(begin)} tasks begin with {asked!r}: {', '.join(begin[:_NEAR_MAX])} …; give more"
+            " of it"
+        )
     near = get_close_matches(asked, known, _NEAR_MAX, 0.5)
     nearest = f"the nearest are {', '.join(near)}" if near else "`autopipecctl tasks` lists them"
     raise UnknownTask(f"no task is called {asked!r}, of {len(known)}; {nearest}")
@@ -282,9 +334,11 @@ def what_of(task: Task) -> str:
     match task.parameters:
         case ExploreParameters(walker=walker):
             before = walker.continues
-            return walker.label + (f", on from step {before.step} of cycle {before.cycle}" if before else "")
+            return walker.label + (
+                f", on from step {before.step} of cycle {before.cycle}" if before else ""
+            )
         case CalculateParameters() as asked:
-            return f"{asked.origin}{_ROLE_WORDS.get(asked.role, '')}"
+            return f"{asked.origin}{_ROLE_TEXTS.get(asked.role, '')}"
         case GenerateParameters():
             return "structures to begin with"
         case SelectParameters():
@@ -295,9 +349,9 @@ def what_of(task: Task) -> str:
 
 def _begun(event: ev.SubmissionBegun, index: int, record: TaskRecord) -> TaskAttempt:
     return TaskAttempt(
-        uid=event.uid,
+        job_name=event.job_name,
         index=index,
-        place=event.place,
+        runs_on=event.runs_on,
         job_id=None,
         ending="live",
         submitted_at=event.at,
@@ -307,7 +361,11 @@ def _begun(event: ev.SubmissionBegun, index: int, record: TaskRecord) -> TaskAtt
 
 def _line(book: TaskBook, name: str) -> TaskLine:
     record, tried = book.record(name), book.attempts.get(name, [])
-    failed = [attempt for attempt in tried if attempt.ending in {"failed", "lost"} or attempt.reason is not None]
+    failed = [
+        attempt
+        for attempt in tried
+        if attempt.ending in {"failed", "lost"} or attempt.reason is not None
+    ]
     last = tried[-1] if tried else None
     done = record.status is TaskStatus.DONE and last is not None
     return TaskLine(

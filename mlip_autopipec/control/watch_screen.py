@@ -1,6 +1,7 @@
-"""The live screen of `autopipecctl watch`: one state of the campaign on so many columns and lines. Pure.
+"""The live screen of `autopipecctl watch`: a campaign's state on so many columns and lines. Pure.
 
-What it has to leave out, it says so. Parts that have nothing to say take no line; the last events take what is left.
+What it has to leave out, it says so. Parts that have nothing to say take no line; the last events
+take what is left.
 """
 
 from collections import Counter
@@ -12,11 +13,19 @@ from textwrap import wrap
 from typing import Any
 
 from mlip_autopipec.contract.explore import ExploreParameters
+from mlip_autopipec.contract.results.explore import Ending, ExploreMetrics
+from mlip_autopipec.contract.results.progress import Progress
+from mlip_autopipec.contract.results.train import Errors
 from mlip_autopipec.control.paint import Piece, Row, Style
 from mlip_autopipec.data_models.base import Phase
-from mlip_autopipec.data_models.digest import CalculationDigest, ExplorationDigest, Need, TrainingDigest, WalkerEnd
+from mlip_autopipec.data_models.digest import (
+    CalculationDigest,
+    ExplorationDigest,
+    Need,
+    TrainingDigest,
+    WalkerEnd,
+)
 from mlip_autopipec.data_models.events import JobState, SiteHealth
-from mlip_autopipec.data_models.outcome import Ending, Errors, ExploreMetrics, Progress
 from mlip_autopipec.data_models.state import TaskRecord, TaskStatus, WorkflowState
 from mlip_autopipec.orchestration.census import census
 from mlip_autopipec.orchestration.machine import FLOW
@@ -42,7 +51,7 @@ class Recent:
 
     seq: int
     at: datetime
-    words: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +67,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A line on one subject, rows below it, and which of them matter most where there is no room for all."""
+    """A line on one subject, rows below it, and which matter most if there is no room for all."""
 
     head: Row
     rows: Sequence[Row] = ()
@@ -69,7 +78,11 @@ def frame(seen: Seen, columns: int, lines: int) -> list[Row]:
     """At most `lines` rows of at most `columns` letters."""
     title = [line for row in _title(seen, columns) for line in _folded(row, columns)]
     head = [*title, *_alerts(seen, columns)][: max(lines - _EVENTS_MIN, 1)]
-    parts = [part for part in (_walkers(seen), _labels(seen), _fit(seen), *_queue(seen), _errors(seen)) if part]
+    parts = [
+        part
+        for part in (_walkers(seen), _labels(seen), _fit(seen), *_queue(seen), _errors(seen))
+        if part
+    ]
     blocks = [_block(part, columns) for part in parts]
     sizes = _sizes([block.size for block in blocks], lines - len(head) - _EVENTS_MIN)
     shown: list[Row] = []
@@ -98,11 +111,11 @@ def _block(part: _Part, columns: int) -> _Block:
 
 
 def _folded(row: Row, columns: int) -> list[Row]:
-    """The row, gone on with below where it is too long; a word that is longer than a line is cut there."""
+    """The row, gone on with below if it is too long; a word longer than a line is cut there."""
     letters = [(letter, piece.style) for piece in row for letter in piece.text]
     lines: list[Row] = []
     while len(letters) > columns:
-        spaces = (place for place in range(columns, _NAMES, -1) if letters[place][0] == " ")
+        spaces = (cut for cut in range(columns, _NAMES, -1) if letters[cut][0] == " ")
         at = next(spaces, columns)
         lines.append(_pieces(letters[:at]))
         rest = letters[at:]
@@ -120,30 +133,34 @@ def _sizes(wanted: Sequence[int], room: int) -> list[int]:
     """Lines of each block: a line for each in turn, while there is room."""
     sizes = [0] * len(wanted)
     while room > 0:
-        hungry = [place for place, size in enumerate(sizes) if size < wanted[place]]
+        hungry = [index for index, size in enumerate(sizes) if size < wanted[index]]
         if not hungry:
             break
-        for place in hungry[:room]:
-            sizes[place] += 1
+        for index in hungry[:room]:
+            sizes[index] += 1
         room -= len(hungry)
     return sizes
 
 
 def _cut_down(block: _Block, size: int) -> list[Row]:
-    """The head and the rows that matter most, in their order; the last line says how many are left out."""
+    """The head and rows that matter most, in their order; the last line counts those left out."""
     if size >= block.size:
         return [*block.head, *(line for row in block.rows for line in row)]
     room = size - len(block.head) - 1
     if room < 0:
         return list(block.head[:size])
     kept: list[int] = []
-    for place in sorted(range(len(block.rows)), key=lambda place: (-block.weights[place], place)):
-        if len(block.rows[place]) > room:
+    for index in sorted(range(len(block.rows)), key=lambda index: (-block.weights[index], index)):
+        if len(block.rows[index]) > room:
             break
-        kept.append(place)
-        room -= len(block.rows[place])
-    shown = [line for place in sorted(kept) for line in block.rows[place]]
-    return [*block.head, *shown, [Piece(f"{'':{_MARGIN}}… and {len(block.rows) - len(kept)} more", Style.DIM)]]
+        kept.append(index)
+        room -= len(block.rows[index])
+    shown = [line for index in sorted(kept) for line in block.rows[index]]
+    return [
+        *block.head,
+        *shown,
+        [Piece(f"{'':{_MARGIN}}… and {len(block.rows) - len(kept)} more", Style.DIM)],
+    ]
 
 
 def _title(seen: Seen, columns: int) -> Iterator[Row]:
@@ -166,13 +183,19 @@ def _title(seen: Seen, columns: int) -> Iterator[Row]:
         style = Style.BOLD if current else Style.PLAIN if phase in state.digests else Style.DIM
         mark = "[x] " if phase in state.digests else "[>] " if current else "[ ] "
         short = columns < 80 and not current  # noqa: PLR2004 - the usual terminal has room for the words
-        pieces.append(Piece(f"{mark}{phase[:5] if short else phase}{counted if current else ''}  ", style))
+        pieces.append(
+            Piece(f"{mark}{phase[:5] if short else phase}{counted if current else ''}  ", style)
+        )
         phase = flow[phase]
     yield pieces
 
 
 def _is_bootstrap(state: WorkflowState) -> bool:
-    return state.current_phase is Phase.GENERATION or Phase.GENERATION in state.digests or state.cycle_index == 0
+    return (
+        state.current_phase is Phase.GENERATION
+        or Phase.GENERATION in state.digests
+        or state.cycle_index == 0
+    )
 
 
 def _alerts(seen: Seen, columns: int) -> Iterator[Row]:
@@ -182,7 +205,12 @@ def _alerts(seen: Seen, columns: int) -> Iterator[Row]:
     if seen.absence:
         said.append((seen.absence, Style.YELLOW))
     if state.verdict is not None:
-        said.append((f"verdict {state.verdict}: {state.verdict_reason}", _STATUS_STYLES.get(state.status, Style.RED)))
+        said.append(
+            (
+                f"verdict {state.verdict}: {state.verdict_reason}",
+                _STATUS_STYLES.get(state.status, Style.RED),
+            )
+        )
     if state.pause is not None:
         who = state.pause.by.name or f"uid {state.pause.by.uid}"
         said.append((f"paused by {who}: {state.pause.reason or 'no reason given'}", Style.YELLOW))
@@ -191,23 +219,38 @@ def _alerts(seen: Seen, columns: int) -> Iterator[Row]:
     if state.site is not SiteHealth.OK:
         said.append((f"site {state.site}: {state.site_message}", Style.RED))
     elif state.trouble is not None:
-        said.append((f"site in trouble until {state.trouble.until:%H:%M} UTC: {state.trouble.message}", Style.RED))
+        said.append(
+            (
+                f"site in trouble until {state.trouble.until:%H:%M} UTC: {state.trouble.message}",
+                Style.RED,
+            )
+        )
     if state.orphans:
         said.append(
-            (f"{count(len(state.orphans), 'job')} in the queue that nobody waits for: see explain", Style.YELLOW)
+            (
+                (
+                    f"{count(len(state.orphans), 'job')} in the queue that nobody waits for: see"
+                    " explain"
+                ),
+                Style.YELLOW,
+            )
         )
-    for words, style in said:
-        for line in wrap(one_line(words), max(columns, 8), **_THREE_LINES):
+    for text, style in said:
+        for line in wrap(one_line(text), max(columns, 8), **_THREE_LINES):
             yield [Piece(line, style)]
 
 
-# --- walkers ---------------------------------------------------------------------------------------------------------
+# --- walkers --------------------------------------------------------------------------------------
 
 
 def _walkers(seen: Seen) -> _Part | None:
     state = seen.state
     if state.current_phase is Phase.EXPLORATION and Phase.EXPLORATION not in state.digests:
-        records = [record for record in state.own_tasks if isinstance(record.task.parameters, ExploreParameters)]
+        records = [
+            record
+            for record in state.own_tasks
+            if isinstance(record.task.parameters, ExploreParameters)
+        ]
         asked = next((each.task.parameters for each in records), None)
         if not isinstance(asked, ExploreParameters):
             return None
@@ -217,8 +260,10 @@ def _walkers(seen: Seen) -> _Part | None:
         digest = digest_of(state, ExplorationDigest)
         if digest is None:
             return None
-        told = digest.levels
-        levels = (told.select, told.halt, told.quiet) if told is not None else (inf, inf, None)
+        limits = digest.levels
+        levels = (
+            (limits.select, limits.halt, limits.quiet) if limits is not None else (inf, inf, None)
+        )
         rows = [_walked(walker, levels) for walker in digest.walkers]
     known = "γ"
     if isfinite(levels[1]):
@@ -238,7 +283,7 @@ _Walker = tuple[str, str, str, Style, int]
 _Levels = tuple[float, float, float | None]
 
 
-def _walker(record: TaskRecord, told: Progress | None, levels: _Levels) -> _Walker:
+def _walker(record: TaskRecord, progress: Progress | None, levels: _Levels) -> _Walker:
     """Label, how it stands, γ beside its levels, and how much it matters."""
     parameters, outcome = record.task.parameters, record.outcome
     label = parameters.walker.label if isinstance(parameters, ExploreParameters) else record.task.id
@@ -250,10 +295,16 @@ def _walker(record: TaskRecord, told: Progress | None, levels: _Levels) -> _Walk
             *_gamma(metrics.gamma_max, levels),
             _weight(metrics.ending),
         )
-    if told is not None:
-        return (label, f"{told.done:4.0%}", *_gamma(told.gamma_max, levels), 4)
+    if progress is not None:
+        return (label, f"{progress.done:4.0%}", *_gamma(progress.gamma_max, levels), 4)
     if record.status is TaskStatus.SUBMITTED:
-        return (label, str(record.job_state or "submitted"), "", Style.PLAIN, 3 if record.job_state else 1)
+        return (
+            label,
+            str(record.job_state or "submitted"),
+            "",
+            Style.PLAIN,
+            3 if record.job_state else 1,
+        )
     failed = record.status in {TaskStatus.FAILED, TaskStatus.QUARANTINED}
     return (label, str(record.status), "", Style.PLAIN, 3 if failed else 0)
 
@@ -282,17 +333,17 @@ def _gamma(gamma: float | None, levels: _Levels) -> tuple[str, Style]:
     select, halt, quiet = levels
     if gamma is None:
         return "", Style.PLAIN
-    words = f"γ {figures3(gamma)}"
+    text = f"γ {figures3(gamma)}"
     if gamma > halt:
-        return f"{words} > halt", Style.RED
+        return f"{text} > halt", Style.RED
     if quiet is not None and gamma > quiet:
-        return f"{words} > quiet", Style.YELLOW
+        return f"{text} > quiet", Style.YELLOW
     if gamma > select:
-        return f"{words} > select", Style.YELLOW
-    return words, Style.GREEN
+        return f"{text} > select", Style.YELLOW
+    return text, Style.GREEN
 
 
-# --- labels, the fit, the queue, errors ------------------------------------------------------------------------------
+# --- labels, the fit, the queue, errors -----------------------------------------------------------
 
 
 def _labels(seen: Seen) -> _Part | None:
@@ -300,18 +351,22 @@ def _labels(seen: Seen) -> _Part | None:
     closed = digest_of(state, CalculationDigest)
     if closed is not None:
         rest = {"late": closed.late, "failed": closed.failed, "still awaited": closed.awaited}
-        words = "".join(f", {number} {what}" for what, number in rest.items() if number)
-        return _Part(_line("labels", f"{count(len(closed.labels), 'label')} in this cycle{words}"))
+        text = "".join(f", {number} {what}" for what, number in rest.items() if number)
+        return _Part(_line("labels", f"{count(len(closed.labels), 'label')} in this cycle{text}"))
     if state.current_phase is not Phase.CALCULATION:
         return None
     counted = census(state)
     asked, done = sum(counted.own.values()), counted.own[TaskStatus.DONE]
     others = Counter(
-        str(record.job_state or record.status) for record in state.own_tasks if record.status is not TaskStatus.DONE
+        str(record.job_state or record.status)
+        for record in state.own_tasks
+        if record.status is not TaskStatus.DONE
     )
     late = sum(counted.late.values())
-    words = ", ".join([f"{done} of {asked} done", *(f"{number} {what}" for what, number in others.items())])
-    return _Part(_line("labels", f"{_bar(done, asked)} {words}{f'; {late} late' if late else ''}"))
+    text = ", ".join(
+        [f"{done} of {asked} done", *(f"{number} {what}" for what, number in others.items())]
+    )
+    return _Part(_line("labels", f"{_bar(done, asked)} {text}{f'; {late} late' if late else ''}"))
 
 
 def _bar(done: int, asked: int) -> str:
@@ -323,22 +378,27 @@ def _fit(seen: Seen) -> _Part | None:
     state = seen.state
     if state.current_phase is Phase.TRAINING and Phase.TRAINING not in state.digests:
         for record in state.own_tasks:
-            if told := seen.progress.get(record.task.id):
-                return _Part(_line("fit", f"{told.done:.0%}, {told.words}"))
+            if progress := seen.progress.get(record.task.id):
+                return _Part(_line("fit", f"{progress.done:.0%}, {progress.message}"))
             return _Part(_line("fit", str(record.job_state or record.status)))
     trained = digest_of(state, TrainingDigest)
     if trained is not None:
         gate = "promoted" if trained.promoted else "not promoted"
-        return _Part(_line("fit", f"{_error_words(trained.potential.test)}, {gate}"))
+        return _Part(_line("fit", f"{_error_text(trained.potential.test)}, {gate}"))
     if state.potential is not None:
-        return _Part(_line("fit", f"{_error_words(state.potential.test)} (potential of cycle {state.potential.cycle})"))
+        return _Part(
+            _line(
+                "fit",
+                f"{_error_text(state.potential.test)} (potential of cycle {state.potential.cycle})",
+            )
+        )
     return None
 
 
-def _error_words(errors: Errors) -> str:
+def _error_text(errors: Errors) -> str:
     return (
-        f"test errors {errors.energy_mev_per_atom:.2f} meV/atom, {errors.force_mev_per_angstrom:.1f} meV/Å"
-        f" on {errors.structures}"
+        f"test errors {errors.energy_mev_per_atom:.2f} meV/atom,"
+        f" {errors.force_mev_per_angstrom:.1f} meV/Å on {errors.structures}"
     )
 
 
@@ -349,17 +409,22 @@ def _queue(seen: Seen) -> Iterator[_Part]:
     if not live:
         return
     counts = Counter(str(record.job_state or "not seen yet") for record in live)
-    words = ", ".join(f"{number} {what}" for what, number in counts.most_common())
+    text = ", ".join(f"{number} {what}" for what, number in counts.most_common())
     reasons = Counter(
         (str(record.job_state), record.detail)
         for record in live
         if record.detail and record.job_state in {JobState.WAITING, JobState.HELD}
     )
     rows = [
-        [Piece(f"{'':{_MARGIN}}{number} {what}: {one_line(detail)}", _JOB_STYLES.get(what, Style.PLAIN))]
+        [
+            Piece(
+                f"{'':{_MARGIN}}{number} {what}: {one_line(detail)}",
+                _JOB_STYLES.get(what, Style.PLAIN),
+            )
+        ]
         for (what, detail), number in reasons.most_common(_REASONS_MAX)
     ]
-    yield _Part(_line("queue", f"{count(len(state.batches), 'job')}: {words}"), rows)
+    yield _Part(_line("queue", f"{count(len(state.batches), 'job')}: {text}"), rows)
 
 
 def _errors(seen: Seen) -> _Part | None:
@@ -368,33 +433,43 @@ def _errors(seen: Seen) -> _Part | None:
     if not needs:
         return None
     met = sum(need.met for need in needs)
-    head = _line("errors", f"{met} of {len(needs)} needs met at the end of cycle {seen.state.cycles[-1].cycle}")
+    head = _line(
+        "errors",
+        f"{met} of {len(needs)} needs met at the end of cycle {seen.state.cycles[-1].cycle}",
+    )
     width = max(len(need.condition) for need in needs)
     rows = [
         [
             Piece(f"{'':{_MARGIN}}{need.condition:{width}}  "),
-            Piece(f"{need.quantity:<6}  {_need_words(need)}", Style.GREEN if need.met else Style.YELLOW),
+            Piece(
+                f"{need.quantity:<6}  {_need_text(need)}", Style.GREEN if need.met else Style.YELLOW
+            ),
         ]
         for need in needs
     ]
     return _Part(head, rows, [0 if need.met else 1 for need in needs])
 
 
-def _need_words(need: Need) -> str:
+def _need_text(need: Need) -> str:
     if not need.frames:
         return "not measured yet"
     bound = "no bound" if need.bound is None else f"≤ {figures3(need.bound)}"
-    return f"{figures3(need.error)} ({bound}) of {figures3(need.need)} {need.unit}{'' if need.met else ' !'}"
+    return (
+        f"{figures3(need.error)} ({bound}) of {figures3(need.need)}"
+        f" {need.unit}{'' if need.met else ' !'}"
+    )
 
 
 def _events(seen: Seen, columns: int, lines: int) -> list[Row]:
     """The newest, the last of them below."""
     shown: list[Row] = []
     for event in reversed(seen.recent):
-        words = f"{event.at:%H:%M:%S} {one_line(event.words)}"
+        text = f"{event.at:%H:%M:%S} {one_line(event.message)}"
         rows = [
-            [Piece(line, Style.DIM if place == 0 else Style.PLAIN)]
-            for place, line in enumerate(wrap(words, max(columns, 8), subsequent_indent="  ", **_THREE_LINES))
+            [Piece(line, Style.DIM if index == 0 else Style.PLAIN)]
+            for index, line in enumerate(
+                wrap(text, max(columns, 8), subsequent_indent="  ", **_THREE_LINES)
+            )
         ]
         if len(shown) + len(rows) + 1 > lines:
             break
@@ -403,5 +478,5 @@ def _events(seen: Seen, columns: int, lines: int) -> list[Row]:
     return [*rule, *shown] if shown and lines > 1 else []
 
 
-def _line(name: str, words: str, style: Style = Style.PLAIN) -> Row:
-    return [Piece(f"{name:{_NAMES}}", Style.BOLD), Piece(one_line(words), style)]
+def _line(name: str, text: str, style: Style = Style.PLAIN) -> Row:
+    return [Piece(f"{name:{_NAMES}}", Style.BOLD), Piece(one_line(text), style)]

@@ -25,7 +25,10 @@ class DaemonEnding:
 
 @contextlib.contextmanager
 def signals(ending: DaemonEnding, hung_up: asyncio.Event | None = None) -> Iterator[None]:
-    """The first SIGTERM or SIGINT asks for a good end; a second one has its usual effect. SIGHUP sets `hung_up`."""
+    """The first SIGTERM or SIGINT asks for a good end; a second one has its usual effect.
+
+    SIGHUP sets `hung_up`.
+    """
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGTERM, signal.SIGINT)
 

@@ -11,7 +11,10 @@ from mlip_autopipec.telling.words import count
 
 
 class SystemdNotifier:
-    """sd_notify(3) for one process. Nothing here blocks or raises; each call says whether systemd took the message."""
+    """sd_notify(3) for one process.
+
+    Nothing here blocks or raises; each call says whether systemd took the message.
+    """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -19,10 +22,18 @@ class SystemdNotifier:
 
     @property
     def watchdog_interval_s(self) -> float | None:
-        """How often to call `watchdog`: half the time after which systemd gives up. None: it does not watch us."""
+        """How often to call `watchdog`: half the time after which systemd gives up.
+
+        None means that it does not watch us.
+        """
         usec = self._environ.get("WATCHDOG_USEC", "")
         pid = self._environ.get("WATCHDOG_PID") or str(os.getpid())
-        if self._address is None or not usec.isascii() or not usec.isdigit() or pid != str(os.getpid()):
+        if (
+            self._address is None
+            or not usec.isascii()
+            or not usec.isdigit()
+            or pid != str(os.getpid())
+        ):
             return None
         return int(usec) / 2e6 or None
 
@@ -34,9 +45,9 @@ class SystemdNotifier:
         """The site file is read again; `ready` tells when that is over."""
         return self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
-    def status(self, words: str) -> bool:
+    def status(self, message: str) -> bool:
         """One line for `systemctl status`; line breaks become blanks."""
-        return self._send(f"STATUS={' '.join(words.split())}")
+        return self._send(f"STATUS={' '.join(message.split())}")
 
     def watchdog(self) -> bool:
         """Still alive."""
@@ -53,23 +64,27 @@ class SystemdNotifier:
             sender.setblocking(False)
             try:
                 sender.sendto(message.encode(), self._address)
-            except OSError:  # gone, full, or closed to us: all three are systemd's to mend, and the caller is told
+            # gone, full, or closed to us: all three are systemd's to mend, and the caller is told
+            except OSError:
                 return False
         return True
 
 
-def status_words(state: WorkflowState) -> str:
+def status_text(state: WorkflowState) -> str:
     """The campaign in one line, as `systemctl status` shows it."""
-    place = f"cycle {state.cycle_index}, {state.current_phase or 'between two phases'}"
+    where = f"cycle {state.cycle_index}, {state.current_phase or 'between two phases'}"
     site = "site ok" if state.site is SiteHealth.OK else f"site {state.site}: {state.site_message}"
     if not state.site_prepared:
         site = f"{site}, not prepared yet"
     live = sum(len(batch.live) for batch in state.batches.values())
-    return f"{state.status}: {place}; {count(live, 'live attempt')}; {site}"
+    return f"{state.status}: {where}; {count(live, 'live attempt')}; {site}"
 
 
 def _address(name: str) -> str | None:
-    """The socket's address: a path, or a name in the abstract namespace, written with `@` for its leading NUL."""
+    """The socket's address: a path, or a name in the abstract namespace.
+
+    Such a name is written with `@` for its leading NUL.
+    """
     if name.startswith("@"):
         return f"\0{name[1:]}"
     return name if name.startswith("/") else None

@@ -1,4 +1,4 @@
-"""The report, written again whenever a cycle has closed, after what it lacks has been fetched from the site."""
+"""The report, written again after each cycle, once what it lacks is fetched from the site."""
 
 import asyncio
 import contextlib
@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from pydantic import TypeAdapter, ValidationError
 from structlog.typing import FilteringBoundLogger
 
+from mlip_autopipec.contract.files import FileRef
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import FileRef
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.errors import AutopipecError
 from mlip_autopipec.spawning import begun
@@ -27,7 +27,8 @@ REPORT_TIMEOUT_S = 300.0
 LAST_REPORT_TIMEOUT_S = 15.0
 #: After a verdict nobody stops it, and what the report lacks may come from the site.
 VERDICT_FETCH_TIMEOUT_S = 60.0
-#: Behind whoever else works on this machine, and yet a tenth of a core where all are busy: it takes some seconds.
+#: Behind whoever else works on this machine, and yet a tenth of a core where all are busy: it takes
+#: some seconds.
 _NICENESS = 10
 #: For a killed process to be gone: it may hang in a file system.
 _KILL_TIMEOUT_S = 5.0
@@ -38,14 +39,19 @@ _FILES = TypeAdapter(tuple[FileRef, ...])
 
 
 class Reporter:
-    """Writes the report after each cycle, in a process of its own and at a low priority: matplotlib is slow.
+    """Writes the report each cycle in its own process: matplotlib is slow. Only the last is urgent.
 
-    A campaign does not end for want of a picture: a report that cannot be written is told of and tried again after
-    the next cycle.
+    A campaign does not end for want of a picture: a report that cannot be written is told of and
+    tried again after the next cycle.
     """
 
-    def __init__(self, command: Sequence[str], logger: FilteringBoundLogger, fetch: Fetch | None = None) -> None:
-        """`command` writes the report, or lists what it lacks; `fetch` brings that from a site elsewhere."""
+    def __init__(
+        self, command: Sequence[str], logger: FilteringBoundLogger, fetch: Fetch | None = None
+    ) -> None:
+        """`command` writes the report, or lists what it lacks.
+
+        `fetch` brings that from a site elsewhere.
+        """
         self._command = command
         self._logger = logger
         self._fetch = fetch
@@ -64,29 +70,37 @@ class Reporter:
             await self.render()
 
     async def render(self, timeout_s: float = REPORT_TIMEOUT_S) -> None:
-        """Write the report, or say why there is none. Raises nothing: a campaign does not end for a picture."""
+        """Write the report, or say why there is none.
+
+        Raises nothing: a campaign does not end for a picture.
+        """
         try:
             async with asyncio.timeout(timeout_s):
                 await self._fetched()
-                _, words = await self._run(begin=_begin)
+                _, message = await self._run(begin=_begin)
         except TimeoutError:
-            words = f"it took more than {timeout_s:g} s"
+            message = f"it took more than {timeout_s:g} s"
         except (OSError, subprocess.SubprocessError) as error:
-            words = str(error)
-        if words:
-            self._logger.warning("no report", why=words)
+            message = str(error)
+        if message:
+            self._logger.warning("no report", why=message)
 
-    async def render_last(self, fetch_timeout_s: float, timeout_s: float = LAST_REPORT_TIMEOUT_S) -> str:
-        """Write the report as the daemon ends, which waits no longer than `timeout_s`; what to say of it, if anything.
+    async def render_last(
+        self, fetch_timeout_s: float, timeout_s: float = LAST_REPORT_TIMEOUT_S
+    ) -> str:
+        """Write the report as the daemon ends; wait `timeout_s` at most. Return any words about it.
 
-        For what the site has it waits `fetch_timeout_s` before that. A report that takes longer is finished by a
-        process of its own, which ends after REPORT_TIMEOUT_S at the latest.
+        For what the site has it waits `fetch_timeout_s` before that. A report that takes longer is
+        finished by a process of its own, which ends after REPORT_TIMEOUT_S at the latest. Unlike
+        others it has the daemon's priority: somebody waits for this one.
         """
         try:
             async with asyncio.timeout(fetch_timeout_s):
                 await self._fetched()
         except TimeoutError:
-            self._logger.warning("the report lacks what the site has", why=f"no answer within {fetch_timeout_s:g} s")
+            self._logger.warning(
+                "the report lacks what the site has", why=f"no answer within {fetch_timeout_s:g} s"
+            )
         except (OSError, subprocess.SubprocessError) as error:
             self._logger.warning("the report lacks what the site has", why=str(error))
         with tempfile.TemporaryFile() as said:
@@ -98,27 +112,36 @@ class Reporter:
             try:
                 await asyncio.to_thread(process.wait, timeout_s)
             except subprocess.TimeoutExpired:
-                self._logger.warning("the report is late", pid=process.pid, why=f"it takes more than {timeout_s:g} s")
+                self._logger.warning(
+                    "the report is late", pid=process.pid, why=f"it takes more than {timeout_s:g} s"
+                )
                 return f"still being written, by process {process.pid}"
             if process.returncode == 0:
                 return ""
             said.seek(0)
-            words = said.read().decode("utf-8", "replace").strip() or _ended(process.returncode)
-        self._logger.warning("no report", why=words)
-        return f"none: {words}"
+            message = said.read().decode("utf-8", "replace").strip() or _ended(process.returncode)
+        self._logger.warning("no report", why=message)
+        return f"none: {message}"
 
     async def _fetched(self) -> None:
-        """Bring what the report shows and the site alone has. Without it, the report says that it is missing."""
+        """Bring what the report shows and the site alone has.
+
+        Without it, the report says that it is missing.
+        """
         if self._fetch is None:
             return
-        told, words = await self._run("--missing", begin=_end_with_the_daemon)  # quick, and waited for at the end
-        if words:
+        # quick, and waited for at the end
+        output, errors = await self._run("--missing", begin=_end_with_the_daemon)
+        if errors:
             return  # the report will fail for the same reason, and tell it
         try:
-            if lacking := _FILES.validate_json(told):
+            if lacking := _FILES.validate_json(output):
                 await self._fetch(lacking)
         except ValidationError as error:
-            why = f"the list of what it lacks cannot be read: {error.errors(include_url=False)[0]['msg']}"
+            why = (
+                "the list of what it lacks cannot be read:"
+                f" {error.errors(include_url=False)[0]['msg']}"
+            )
             self._logger.warning("the report lacks what the site has", why=why)
         except AutopipecError as error:
             self._logger.warning("the report lacks what the site has", why=str(error))
@@ -138,16 +161,16 @@ class Reporter:
             _kill,
         )
         try:
-            told, words = await process.communicate()
+            output, errors = await process.communicate()
         finally:
             if process.returncode is None:
                 await _kill(process)
         if not process.returncode:
-            return told, ""
-        return told, words.decode("utf-8", "replace").strip() or _ended(process.returncode)
+            return output, ""
+        return output, errors.decode("utf-8", "replace").strip() or _ended(process.returncode)
 
     def _detached(self, stderr: int) -> subprocess.Popen[bytes]:
-        """Start the command so that it outlives this process: asyncio would kill it with the loop."""
+        """Start the command so as to outlive this process: asyncio would kill it with the loop."""
         return subprocess.Popen(
             self._command,
             stdin=subprocess.DEVNULL,
@@ -186,11 +209,14 @@ def _end_with_the_daemon() -> None:
 
 
 def _begin_to_outlive() -> None:
-    """At a low priority, with an end of its own: the daemon is no more to see to it."""
-    _yield_to_others()
+    """With an end of its own, as the daemon is no more to see to it.
+
+    It has the daemon's priority, as the daemon waits for it.
+    """
     signal.alarm(round(REPORT_TIMEOUT_S))
 
 
 def _yield_to_others() -> None:
-    with contextlib.suppress(PermissionError):  # a sandbox may forbid even that; the report matters more
+    # a sandbox may forbid even that; the report matters more
+    with contextlib.suppress(PermissionError):
         os.nice(_NICENESS)

@@ -3,9 +3,11 @@
 import ctypes
 from collections.abc import Callable
 
-#: For gc.set_threshold: with a million objects of state, the defaults spend half of the time looking at them again.
+#: For gc.set_threshold: with a million objects of state, the defaults spend half of the time
+#: looking at them again.
 GC_THRESHOLDS = (50_000, 20, 100)
-#: For sys.setswitchinterval: a thread that computes gives the loop its turn after this long, not after 5 ms.
+#: For sys.setswitchinterval: a thread that computes gives the loop its turn after this long, not
+#: after 5 ms.
 SWITCH_S = 0.001
 #: For mallopt: how many heaps there may be (malloc.h).
 _M_ARENA_MAX = -8
@@ -17,12 +19,18 @@ def _glibc(name: str) -> Callable[..., object] | None:
 
 
 def share_one_heap() -> None:
-    """For all threads, which compute one at a time anyway: one heap for each costs 10 MiB with 10,000 tasks."""
+    """One heap for all threads, which compute one at a time anyway.
+
+    One heap for each costs 10 MiB with 10,000 tasks.
+    """
     if set_option := _glibc("mallopt"):
         set_option(_M_ARENA_MAX, 1)
 
 
 def give_memory_back() -> None:
-    """What a start or a phase took and needs no more goes to the system: 33 MiB after a snapshot of 10,000 tasks."""
+    """What a start or a phase took and needs no more goes to the system.
+
+    It is 33 MiB after a snapshot of 10,000 tasks.
+    """
     if trim := _glibc("malloc_trim"):
         trim(0)

@@ -1,4 +1,7 @@
-"""The heart of the daemon as systemd hears it: it beats when the loop has turned, not when a timer says so."""
+"""The heart of the daemon as systemd hears it.
+
+It beats when the loop has turned, not when a timer says so.
+"""
 
 from collections.abc import Awaitable, Callable
 
@@ -12,12 +15,15 @@ _LAG_WARN_S = 1.0
 
 
 async def keep_watchdog(
-    notifier: SystemdNotifier, turned: Callable[[], Awaitable[None]], clock: Clock, logger: FilteringBoundLogger
+    notifier: SystemdNotifier,
+    turned: Callable[[], Awaitable[None]],
+    clock: Clock,
+    logger: FilteringBoundLogger,
 ) -> None:
-    """Tell systemd of every turn that was asked for, until cancelled; returns at once where it does not watch.
+    """Tell systemd of every turn asked for, until cancelled; return at once if it does not watch.
 
-    `turned` returns when the loop has come round and the journal has taken what there was to write. If either hangs,
-    so does this, and systemd starts the daemon anew.
+    `turned` returns when the loop has come round and the journal has taken what there was to write.
+    If either hangs, so does this, and systemd starts the daemon anew.
     """
     interval_s = notifier.watchdog_interval_s
     while interval_s is not None:

@@ -1,13 +1,17 @@
-"""What every model of the project shares: frozen, unknown keys refused, and the closed sets of words."""
+"""What every model of the project shares.
+
+It is frozen, unknown keys are refused, and the sets of words are closed.
+"""
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
-#: Which fields were given, in every combination that was met. pydantic keeps such a set with each value, of 216 to 728
-#: bytes: a fifth of the memory of a daemon with 10,000 live tasks. Values never change, so equal sets are shared.
+#: Which fields were given, in every combination that was met. pydantic keeps such a set with each
+#: value, of 216 to 728 bytes: a fifth of the memory of a daemon with 10,000 live tasks. Values
+#: never change, so equal sets are shared.
 _GIVEN: dict[frozenset[str], set[str]] = {}
 #: So many combinations are kept: what comes from outside may make any.
 _GIVEN_MAX = 4096
@@ -22,7 +26,15 @@ def _shared(given: set[str]) -> set[str]:
 class Model(BaseModel):
     """A value: it never changes, and it takes no key that it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    #: An alias is the key of a field in files and answers: what was written before a field had its
+    #: name of now is read, and written, as it was.
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        validate_by_name=True,
+        serialize_by_alias=True,
+    )
 
     def model_post_init(self, _: object, /) -> None:
         """Share the set of the fields that were given."""
@@ -31,7 +43,8 @@ class Model(BaseModel):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """As pydantic's own, in a fifth of the time: a replay makes seven for each event.
 
-        With no extra fields and no private ones, a value is its fields and which of them were given.
+        With no extra fields and no private ones, a value is its fields and which of them were
+        given.
         """
         if deep:
             return super().model_copy(update=update, deep=True)
@@ -55,7 +68,7 @@ class Phase(StrEnum):
     TRAINING = "training"
 
 
-class Place(StrEnum):
+class RunsOn(StrEnum):
     """Where a batch runs."""
 
     QUEUE = "queue"  # whatever site.scheduler is
@@ -87,7 +100,9 @@ class Reason(StrEnum):
     BAD_OUTCOME = "bad_outcome"  # its outcome contradicts itself
     REJECTED = "rejected"  # the scheduler refused it for good
     STORAGE = "storage"  # the site's file system: full, over quota, read-only, stale or failing
-    NODE_UNFIT = "node_unfit"  # it ended before the work half began, or the node cannot run the code
+    NODE_UNFIT = (
+        "node_unfit"  # it ended before the work half began, or the node cannot run the code
+    )
     ACCESS = "access"  # a ticket, token or permission that a person must renew
 
 
@@ -99,22 +114,3 @@ class Mender(StrEnum):
     PERSON = "person"  # the campaign pauses with the reason and the remedy
     TASK = "task"  # the task has a bounded number of attempts
     PROGRAM = "program"  # a bug of this program: the daemon ends with 70
-
-
-def _below_the_root(path: str) -> str:
-    """A path that leads nowhere else, whoever wrote it. Raises ValueError."""
-    if not path.isprintable() or path.startswith("/") or not {".", "..", ""}.isdisjoint(path.split("/")):
-        raise ValueError("expected a plain path below the site's root")
-    return path
-
-
-def is_nothing(value: object) -> bool:
-    """Of a field that need not be there, or that earlier versions had not: None, 0 or empty is not written."""
-    return not value
-
-
-class FileRef(Model):
-    """One file under the site's root, by path and content."""
-
-    path: Annotated[str, AfterValidator(_below_the_root)] = Field(description="POSIX path relative to the site's root")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")

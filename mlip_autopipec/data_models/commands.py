@@ -5,7 +5,7 @@ Each has a subject; a subject has at most one command in flight; each command en
 
 from typing import Literal
 
-from mlip_autopipec.data_models.base import Model, Phase, Place, Verdict
+from mlip_autopipec.data_models.base import Model, Phase, RunsOn, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary, OracleFigure
 
 
@@ -35,9 +35,9 @@ class BeginBatch(Model):
     """Write down the intent to submit. Ends in SubmissionBegun."""
 
     type: Literal["BeginBatch"] = "BeginBatch"
-    uid: str
+    job_name: str
     tasks: tuple[str, ...]
-    place: Place = Place.QUEUE
+    runs_on: RunsOn = RunsOn.QUEUE
 
     @property
     def subject(self) -> str:
@@ -45,49 +45,61 @@ class BeginBatch(Model):
 
 
 class SubmitBatch(Model):
-    """Hand the batch to the scheduler. Ends in SubmissionAccepted, -Rejected, -Unclear or EffectDeferred."""
+    """Hand the batch to the scheduler.
+
+    Ends in SubmissionAccepted, -Rejected, -Unclear or EffectDeferred.
+    """
 
     type: Literal["SubmitBatch"] = "SubmitBatch"
-    uid: str
+    job_name: str
 
     @property
     def subject(self) -> str:
-        return f"batch:{self.uid}"
+        return f"batch:{self.job_name}"
 
 
 class LocateBatch(Model):
-    """Find out whether the scheduler has the batch. Ends in SubmissionAccepted, -Voided or EffectDeferred."""
+    """Find out whether the scheduler has the batch.
+
+    Ends in SubmissionAccepted, -Voided or EffectDeferred.
+    """
 
     type: Literal["LocateBatch"] = "LocateBatch"
-    uid: str
+    job_name: str
 
     @property
     def subject(self) -> str:
-        return f"batch:{self.uid}"
+        return f"batch:{self.job_name}"
 
 
 class InquireAttempt(Model):
-    """Find out how an attempt ended. Ends in TaskEnded, AttemptLost, JobsSighted or EffectDeferred."""
+    """Find out how an attempt ended.
+
+    Ends in TaskEnded, AttemptLost, JobsSighted or EffectDeferred.
+    """
 
     type: Literal["InquireAttempt"] = "InquireAttempt"
-    uid: str
+    job_name: str
     index: int
 
     @property
     def subject(self) -> str:
-        return f"attempt:{self.uid}.{self.index}"
+        return f"attempt:{self.job_name}.{self.index}"
 
 
 class CancelAttempts(Model):
-    """End live attempts that a person wants no more. Ends in EffectDeferred: it is said again until they have ended."""
+    """End live attempts that a person wants no more.
+
+    Ends in EffectDeferred: it is said again until they have ended.
+    """
 
     type: Literal["CancelAttempts"] = "CancelAttempts"
-    uid: str
+    job_name: str
     indices: tuple[int, ...]
 
     @property
     def subject(self) -> str:
-        return f"cancel:{self.uid}"
+        return f"cancel:{self.job_name}"
 
 
 class DoubtOracle(Model):

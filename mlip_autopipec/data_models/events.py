@@ -1,6 +1,7 @@
-"""Events: everything that has happened. The journal holds nothing else, and state is a fold over it.
+"""Events: everything that has happened. The journal holds nothing else; state is a fold over it.
 
-Names are in the past tense; `at` is when it was known, in UTC. Order is the journal's sequence number, never `at`.
+Names are in the past tense; `at` is when it was known, in UTC. Order is the journal's sequence
+number, never `at`.
 """
 
 from enum import StrEnum
@@ -8,13 +9,17 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, JsonValue, TypeAdapter
 
+from mlip_autopipec.contract.files import FileRef
 from mlip_autopipec.contract.oracle import KMesh
-from mlip_autopipec.data_models.base import FileRef, Mender, Model, Phase, Place, Reason, Verdict, is_nothing
+from mlip_autopipec.contract.results.structure import Structure
+from mlip_autopipec.contract.results.train import PastErrors
+from mlip_autopipec.contract.values import is_nothing
+from mlip_autopipec.data_models.base import Mender, Model, Phase, Reason, RunsOn, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary, Digest, Ladder, OracleFigure, WalkerEnd
-from mlip_autopipec.data_models.outcome import Outcome, PastErrors, Structure
+from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.task import Task
-from mlip_autopipec.data_models.words import Words
+from mlip_autopipec.data_models.words import TidyText
 
 
 class _Event(Model):
@@ -26,7 +31,7 @@ class Actor(Model):
 
     uid: int
     pid: int
-    name: Words = ""
+    name: TidyText = ""
 
 
 #: How an attempt ended of which a rebuilt journal knows nothing else.
@@ -40,10 +45,12 @@ class CampaignCreated(_Event):
 
     type: Literal["CampaignCreated"] = "CampaignCreated"
     campaign: str = Field(description="name and a random suffix; job names begin with it")
-    name: Words
+    name: TidyText
     version: str
     config_sha256: str
-    k_mesh: KMesh = Field(default="cell", description="rule for k-meshes, for the whole of the campaign")
+    k_mesh: KMesh = Field(
+        default="cell", description="rule for k-meshes, for the whole of the campaign"
+    )
 
 
 class DaemonStarted(_Event):
@@ -55,6 +62,11 @@ class DaemonStarted(_Event):
     pid: int
     config_sha256: str
     payload_sha256: str
+    packages: tuple[str, ...] = Field(
+        default=(),
+        exclude_if=is_nothing,
+        description="of others that bring codes of this campaign, with their versions",
+    )
 
 
 class DaemonStopped(_Event):
@@ -66,25 +78,36 @@ class DaemonStopped(_Event):
 
 
 class SettingChange(Model):
-    """One key of the site file whose value is another now. None: the key was not there, or is not there any more."""
+    """One key of the site file whose value is another now.
 
-    key: Words = Field(description="as people write it: `exploration.walkers[0].steps`")
+    None: the key was not there, or is not there any more.
+    """
+
+    key: TidyText = Field(description="as people write it: `exploration.walkers[0].steps`")
     before: JsonValue = None
     after: JsonValue = None
 
 
 class SettingsTaken(_Event):
-    """The settings that are in force from here on: those of the site file, and what `set` says beside it."""
+    """The settings in force from here on: those of the site file, and what `set` says beside it."""
 
     type: Literal["SettingsTaken"] = "SettingsTaken"
     by: Actor
-    reason: Words = ""
+    reason: TidyText = ""
     config_sha256: str = Field(description="of the site file")
-    settings: dict[str, JsonValue] = Field(description="what the site file says; defaults are left out")
-    overrides: dict[str, JsonValue] = Field(default_factory=dict, description="what `set` has said, by key")
-    changes: tuple[SettingChange, ...] = Field(default=(), description="empty: the first of a campaign")
+    settings: dict[str, JsonValue] = Field(
+        description="what the site file says; defaults are left out"
+    )
+    overrides: dict[str, JsonValue] = Field(
+        default_factory=dict, description="what `set` has said, by key"
+    )
+    changes: tuple[SettingChange, ...] = Field(
+        default=(), description="empty: the first of a campaign"
+    )
     quiet_from: int | None = Field(
-        default=None, ge=0, description="no earlier cycle shows that the campaign is quiet: more is asked for now"
+        default=None,
+        ge=0,
+        description="no earlier cycle shows that the campaign is quiet: more is asked for now",
     )
 
 
@@ -92,19 +115,21 @@ class AddedWalk(Model):
     """A structure of a person's that walkers start from beside those of the site file."""
 
     file: FileRef
-    name: Words = Field(description="of the file in the campaign's folder `added`")
+    name: TidyText = Field(description="of the file in the campaign's folder `added`")
 
 
 class StructuresAdded(_Event):
-    """A person has brought structures: some to be labelled in the next round, or some to walk from."""
+    """A person has brought structures, to be labelled in the next round or to walk from."""
 
     type: Literal["StructuresAdded"] = "StructuresAdded"
     by: Actor
-    reason: Words = ""
+    reason: TidyText = ""
     structures: tuple[Structure, ...] = Field(default=(), description="to be labelled")
     walks: tuple[AddedWalk, ...] = ()
     quiet_from: int | None = Field(
-        default=None, ge=0, description="no earlier cycle shows that the campaign is quiet: walkers start here, too"
+        default=None,
+        ge=0,
+        description="no earlier cycle shows that the campaign is quiet: walkers start here, too",
     )
 
 
@@ -118,47 +143,53 @@ class PhaseStarted(_Event):
 
 
 class SubmissionBegun(_Event):
-    """Intent: these tasks are about to be submitted under this job name. Written before anything leaves the daemon."""
+    """Intent: these tasks are about to be submitted under this job name.
+
+    Written before anything leaves the daemon.
+    """
 
     type: Literal["SubmissionBegun"] = "SubmissionBegun"
-    uid: str
+    job_name: str = Field(alias="uid")
     tasks: tuple[str, ...] = Field(min_length=1, description="array index → task id")
-    place: Place = Place.QUEUE
+    runs_on: RunsOn = Field(default=RunsOn.QUEUE, alias="place")
 
 
 class SubmissionAccepted(_Event):
     """The scheduler has the batch. `adopted`: found by looking, not from the answer to sbatch."""
 
     type: Literal["SubmissionAccepted"] = "SubmissionAccepted"
-    uid: str
-    job_id: Words
+    job_name: str = Field(alias="uid")
+    job_id: TidyText
     adopted: bool = False
 
 
 class SubmissionRejected(_Event):
-    """The scheduler refused the batch for good. Unless that is its tasks' own fault, they are free again."""
+    """The scheduler refused the batch for good.
+
+    Unless that is its tasks' own fault, they are free again.
+    """
 
     type: Literal["SubmissionRejected"] = "SubmissionRejected"
-    uid: str
-    message: Words
+    job_name: str = Field(alias="uid")
+    message: TidyText
     mender: Mender = Mender.TASK
-    remedy: Words = Field(default="", description="what a person is to do")
+    remedy: TidyText = Field(default="", description="what a person is to do")
 
 
 class SubmissionUnclear(_Event):
     """Nobody knows whether the scheduler has the batch; it will be looked up, never tried again."""
 
     type: Literal["SubmissionUnclear"] = "SubmissionUnclear"
-    uid: str
-    message: Words
+    job_name: str = Field(alias="uid")
+    message: TidyText
 
 
 class SubmissionVoided(_Event):
     """Proved: the batch never reached the scheduler and never will. Its tasks are free again."""
 
     type: Literal["SubmissionVoided"] = "SubmissionVoided"
-    uid: str
-    message: Words
+    job_name: str = Field(alias="uid")
+    message: TidyText
 
 
 class JobState(StrEnum):
@@ -175,10 +206,10 @@ class JobState(StrEnum):
 class Sighting(Model):
     """One array element as the scheduler showed it."""
 
-    uid: str
+    job_name: str = Field(alias="uid")
     index: int
     state: JobState
-    detail: Words = Field(default="", description="the scheduler's own words")
+    detail: TidyText = Field(default="", description="the scheduler's own words")
 
 
 class JobsSighted(_Event):
@@ -191,13 +222,16 @@ class JobsSighted(_Event):
 class QueuedJob(Model):
     """A job that the scheduler has in its queue, waiting or running."""
 
-    uid: Words = Field(description="its name")
-    job_id: Words
-    detail: Words = Field(default="", description="the scheduler's own words")
+    job_name: TidyText = Field(alias="uid", description="its name")
+    job_id: TidyText
+    detail: TidyText = Field(default="", description="the scheduler's own words")
 
 
 class OrphansSeen(_Event):
-    """All jobs in the queue that bear the campaign's name and that it does not wait for; empty: they are gone."""
+    """All jobs in the queue with the campaign's name that it does not wait for.
+
+    Empty: they are gone.
+    """
 
     type: Literal["OrphansSeen"] = "OrphansSeen"
     jobs: tuple[QueuedJob, ...]
@@ -214,11 +248,13 @@ class AttemptLost(_Event):
     """An attempt has ended for certain and left no usable outcome."""
 
     type: Literal["AttemptLost"] = "AttemptLost"
-    uid: str
+    job_name: str = Field(alias="uid")
     index: int
     reason: Reason
-    message: Words
-    node: Words = Field(default="", description="where it ran, as the scheduler names it; empty: not known")
+    message: TidyText
+    node: TidyText = Field(
+        default="", description="where it ran, as the scheduler names it; empty: not known"
+    )
 
 
 class TaskQuarantined(_Event):
@@ -226,7 +262,7 @@ class TaskQuarantined(_Event):
 
     type: Literal["TaskQuarantined"] = "TaskQuarantined"
     task: str
-    message: Words
+    message: TidyText
 
 
 class TaskRetried(_Event):
@@ -235,20 +271,26 @@ class TaskRetried(_Event):
     type: Literal["TaskRetried"] = "TaskRetried"
     task: str
     by: Actor
-    reason: Words = ""
+    reason: TidyText = ""
 
 
 class TasksCancelled(_Event):
-    """A person wants no more of these tasks: their jobs are ended, and they are given up until they are retried."""
+    """A person wants no more of these tasks.
+
+    Their jobs are ended, and they are given up until they are retried.
+    """
 
     type: Literal["TasksCancelled"] = "TasksCancelled"
     tasks: tuple[str, ...]
     by: Actor
-    reason: Words = ""
+    reason: TidyText = ""
 
 
 class PhaseEnded(_Event):
-    """The tasks of the phase have ended, or its round has closed; `digest` is what their outcomes mean."""
+    """The tasks of the phase have ended, or its round has closed.
+
+    `digest` is what their outcomes mean.
+    """
 
     type: Literal["PhaseEnded"] = "PhaseEnded"
     cycle: int
@@ -267,16 +309,21 @@ class VerdictReached(_Event):
 
     type: Literal["VerdictReached"] = "VerdictReached"
     verdict: Verdict
-    reason: Words
+    reason: TidyText
 
 
 class CampaignReopened(_Event):
-    """The campaign goes on after its verdict; nothing that was done is lost. What was given up is tried again."""
+    """The campaign goes on after its verdict.
+
+    Nothing that was done is lost. What was given up is tried again.
+    """
 
     type: Literal["CampaignReopened"] = "CampaignReopened"
     by: Actor
-    reason: Words = ""
-    first_cycle: int = Field(ge=0, description="bounds of convergence count cycles and labels from this one on")
+    reason: TidyText = ""
+    first_cycle: int = Field(
+        ge=0, description="bounds of convergence count cycles and labels from this one on"
+    )
 
 
 class SiteHealth(StrEnum):
@@ -295,14 +342,19 @@ class LateLabel(Model):
 
 
 class PhaseRedone(_Event):
-    """A person goes back to the begin of a phase. What came of it is set aside; it is done again in a new cycle."""
+    """A person goes back to the begin of a phase.
+
+    What came of it is set aside; it is done again in a new cycle.
+    """
 
     type: Literal["PhaseRedone"] = "PhaseRedone"
     by: Actor
-    reason: Words = ""
+    reason: TidyText = ""
     cycle: int = Field(description="whose phase is done again")
     phase: Phase
-    summary: CycleSummary | None = Field(default=None, description="of the cycle that is left unfinished by it")
+    summary: CycleSummary | None = Field(
+        default=None, description="of the cycle that is left unfinished by it"
+    )
     digests: tuple[Digest, ...] = Field(description="of the phases before it, in their order")
     potential: Potential | None
     datasets: tuple[FileRef, ...]
@@ -310,9 +362,13 @@ class PhaseRedone(_Event):
     halted: dict[str, WalkerEnd]
     ladders: tuple[Ladder, ...]
     labels: tuple[LateLabel, ...] = Field(default=(), description="that awaited a fit then")
-    to_label: tuple[Structure, ...] = Field(default=(), description="that people have added, and only then")
+    to_label: tuple[Structure, ...] = Field(
+        default=(), description="that people have added, and only then"
+    )
     labelled: tuple[str, ...] = Field(
-        default=(), exclude_if=is_nothing, description="SHA-256 of what people had added, and that had its label then"
+        default=(),
+        exclude_if=is_nothing,
+        description="SHA-256 of what people had added, and that had its label then",
     )
 
 
@@ -321,10 +377,14 @@ class EffectDeferred(_Event):
 
     type: Literal["EffectDeferred"] = "EffectDeferred"
     subject: str
-    message: Words
+    message: TidyText
     until: AwareDatetime
-    health: SiteHealth | None = Field(default=None, description="of the site, where the fault was its own")
-    refused: bool = Field(default=False, description="by the scheduler: only a submission shows that it is over")
+    health: SiteHealth | None = Field(
+        default=None, description="of the site, where the fault was its own"
+    )
+    refused: bool = Field(
+        default=False, description="by the scheduler: only a submission shows that it is over"
+    )
 
 
 class SiteChanged(_Event):
@@ -332,14 +392,16 @@ class SiteChanged(_Event):
 
     type: Literal["SiteChanged"] = "SiteChanged"
     health: SiteHealth
-    message: Words = ""
+    message: TidyText = ""
 
 
 class SitePrepared(_Event):
     """The site has what this daemon's jobs need; until then nothing is submitted."""
 
     type: Literal["SitePrepared"] = "SitePrepared"
-    array_tasks_max: int | None = Field(default=None, ge=1, description="elements of one array, where the site says so")
+    array_tasks_max: int | None = Field(
+        default=None, ge=1, description="elements of one array, where the site says so"
+    )
 
 
 class Paused(_Event):
@@ -347,9 +409,13 @@ class Paused(_Event):
 
     type: Literal["Paused"] = "Paused"
     by: Actor
-    reason: Words = ""
-    oracle: tuple[OracleFigure, ...] = Field(default=(), description="what the first labels say, if they paused it")
-    mender: Mender | None = Field(default=None, description="who must mend it, where the program itself has paused")
+    reason: TidyText = ""
+    oracle: tuple[OracleFigure, ...] = Field(
+        default=(), description="what the first labels say, if they paused it"
+    )
+    mender: Mender | None = Field(
+        default=None, description="who must mend it, where the program itself has paused"
+    )
 
 
 class Resumed(_Event):
@@ -357,11 +423,14 @@ class Resumed(_Event):
 
     type: Literal["Resumed"] = "Resumed"
     by: Actor
-    reason: Words = ""
+    reason: TidyText = ""
 
 
 class ClockStepped(_Event):
-    """Somebody has set the daemon's clock, or the machine has slept; every wait that was measured by it begins anew."""
+    """Somebody has set the daemon's clock, or the machine has slept.
+
+    Every wait that was measured by it begins anew.
+    """
 
     type: Literal["ClockStepped"] = "ClockStepped"
     by_s: float = Field(description="positive: forward")
@@ -376,11 +445,16 @@ class JournalRepaired(_Event):
 
 
 class JournalRebuilt(_Event):
-    """The events before this one, as far back as `events` counts, were made again from what the site holds."""
+    """The events before this one were made again from what the site holds.
+
+    `events` counts how far back.
+    """
 
     type: Literal["JournalRebuilt"] = "JournalRebuilt"
     events: int = Field(ge=0)
-    kept_as: str = Field(default="", description="folder with the journal that was there before; empty if none was")
+    kept_as: str = Field(
+        default="", description="folder with the journal that was there before; empty if none was"
+    )
     unused: tuple[str, ...] = Field(
         default=(), description="submissions on the site that the site file has no place for"
     )

@@ -1,9 +1,10 @@
-"""Faults: the one table that sorts every failure by who can mend it. Pure; docs/failures.md is made from it.
+"""The one table that sorts each failure by who can mend it. Pure; docs/failures.md is made from it.
 
 A row has the words by which a fault is known. The words of Slurm are those of its source
-(`src/common/slurm_errno.c`, `src/common/slurm_protocol_defs.c`), those of file systems are `strerror(3)`'s, and those
-of ended ranks are what Open MPI, MPICH, Intel MPI and srun print. What no row knows is nobody's at first: three equal
-failures in a row are for a person (see `orchestration.machine`).
+(`src/common/slurm_errno.c`, `src/common/slurm_protocol_defs.c`), those of file systems are
+`strerror(3)`'s, and those of ended ranks are what Open MPI, MPICH, Intel MPI and srun print. What
+no row knows is nobody's at first: three equal failures in a row are for a person (see
+`orchestration.machine`).
 
 `python -m mlip_autopipec.data_models.faults` prints docs/failures.md; a test compares.
 """
@@ -39,14 +40,13 @@ class Fault:
     heard: Heard
     what: str
     mender: Mender
-    words: str  # a regular expression, searched for without regard to case
+    pattern: str  # a regular expression, searched for without regard to case
     examples: tuple[str, ...]
     remedy: str = ""  # what a person does
     reason: Reason | None = None  # of attempts that end so
     effect: Effect = Effect.REFUSED
-    by_size: bool = (
-        False  # refused for how much it asks for: an attempt that asks for more than the first is the task's
-    )
+    # refused for how much it asks for: an attempt that asks for more than the first is the task's
+    by_size: bool = False
 
 
 #: Who can mend an attempt that ended for this reason.
@@ -67,7 +67,9 @@ MENDERS: Mapping[Reason, Mender] = {
     Reason.ACCESS: Mender.PERSON,
 }
 #: Reasons that name no cause: three equal failures of these in a row are no task's.
-SUSPECT = frozenset({Reason.CRASHED, Reason.BAD_INPUT, Reason.BAD_OUTCOME, Reason.LOST, Reason.NODE_UNFIT})
+SUSPECT = frozenset(
+    {Reason.CRASHED, Reason.BAD_INPUT, Reason.BAD_OUTCOME, Reason.LOST, Reason.NODE_UNFIT}
+)
 _MENDED_FILE = "Mend the site file and start the daemon again with it"
 
 _SBATCH: tuple[Fault, ...] = (
@@ -76,10 +78,13 @@ _SBATCH: tuple[Fault, ...] = (
         what="the controller's answer was lost",
         mender=Mender.SITE,
         effect=Effect.LOST,
-        words=r"timed out|unable to contact|unexpected message|zero bytes were transmitted|insane message length"
-        r"|connection (failure|refused|reset|rejected|forced closed)|connect failure|not connected|broken pipe"
-        r"|(send|receive|shutdown) failure|send/recv|header lengths|would block|missing socket error"
-        r"|incoming file desc|outgoing file desc|delayed socket error|closing all communications",
+        pattern=(
+            r"timed out|unable to contact|unexpected message|zero bytes were transmitted|insane"
+            r" message length|connection (failure|refused|reset|rejected|forced closed)|connect"
+            r" failure|not connected|broken pipe|(send|receive|shutdown) failure|send/recv|header"
+            r" lengths|would block|missing socket error|incoming file desc|outgoing file desc"
+            r"|delayed socket error|closing all communications"
+        ),
         examples=(
             "Socket timed out on send/recv operation",
             "Unable to contact slurm controller (connect failure)",
@@ -92,7 +97,7 @@ _SBATCH: tuple[Fault, ...] = (
         what="the user has as many jobs as allowed",
         mender=Mender.SITE,
         effect=Effect.LIMITED,
-        words=r"\w*Submit\w*Limit\b|MaxJobCount limit reached|temporarily unable to accept"
+        pattern=r"\w*Submit\w*Limit\b|MaxJobCount limit reached|temporarily unable to accept"
         r"|resource temporarily unavailable|rate limit exceeded",
         examples=(
             "QOSMaxSubmitJobPerUserLimit",
@@ -105,8 +110,11 @@ _SBATCH: tuple[Fault, ...] = (
         heard=Heard.SBATCH,
         what="the account's hours are used up",
         mender=Mender.PERSON,
-        words=r"(Assoc|QOS)Grp(?!\w*RunMin)\w*Minutes\w*|usage threshold",
-        examples=("AssocGrpCPUMinutesLimit", "Requested account has breached requested QOS usage threshold"),
+        pattern=r"(Assoc|QOS)Grp(?!\w*RunMin)\w*Minutes\w*|usage threshold",
+        examples=(
+            "AssocGrpCPUMinutesLimit",
+            "Requested account has breached requested QOS usage threshold",
+        ),
         remedy="Ask for more hours, or name another account or qos in the site file",
     ),
     Fault(
@@ -114,11 +122,14 @@ _SBATCH: tuple[Fault, ...] = (
         what="a job asks for more than it may",
         mender=Mender.PERSON,
         by_size=True,
-        words=r"\w*(PerJob|PerNode|Wall\w*Limit|MinCpu\w*|MinGRES\w*)\w*|requested node configuration is not available"
-        r"|memory specification can not be satisfied|memory required by task|requested time limit is invalid"
-        r"|more processors requested|(node|cpu|core|task) count specification invalid|core count for"
-        r"|task distribution specification|job size specification|invalid time-min|topology|RestrictedCoresPerGPU"
-        r"|insufficient gres|insufficient resources",
+        pattern=(
+            r"\w*(PerJob|PerNode|Wall\w*Limit|MinCpu\w*|MinGRES\w*)\w*|requested node"
+            r" configuration is not available|memory specification can not be satisfied|memory"
+            r" required by task|requested time limit is invalid|more processors requested|(node"
+            r"|cpu|core|task) count specification invalid|core count for|task distribution"
+            r" specification|job size specification|invalid time-min|topology"
+            r"|RestrictedCoresPerGPU|insufficient gres|insufficient resources"
+        ),
         examples=(
             "Requested node configuration is not available",
             "Requested time limit is invalid (missing or exceeds some limit)",
@@ -126,25 +137,32 @@ _SBATCH: tuple[Fault, ...] = (
             "Memory required by task is not available",
             "More processors requested than permitted",
         ),
-        remedy=f"Ask for less in site.resources, or name a partition that has as much. {_MENDED_FILE}",
+        remedy=(
+            f"Ask for less in site.resources, or name a partition that has as much. {_MENDED_FILE}"
+        ),
     ),
     Fault(
         heard=Heard.SBATCH,
         what="the limit of a policy is reached",
         mender=Mender.SITE,
         effect=Effect.LIMITED,
-        words=r"accounting/QOS policy",
-        examples=("Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",),
+        pattern=r"accounting/QOS policy",
+        examples=(
+            "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",
+        ),
     ),
     Fault(
         heard=Heard.SBATCH,
         what="the partition, nodes, reservation or licences are not there now",
         mender=Mender.SITE,
-        words=r"required partition not available|partition in down state|partition configuration not available now"
-        r"|required node not available|requested nodes are busy|licenses currently unavailable"
-        r"|reservation (is in use|not usable now)|maintenance reservation|max powered up nodes"
-        r"|can not start immediately|immediate execution impossible|ports are in use|burst buffer resource limit"
-        r"|waiting for burst buffer|reboot already in progress|partition is in use",
+        pattern=(
+            r"required partition not available|partition in down state|partition configuration not"
+            r" available now|required node not available|requested nodes are busy|licenses"
+            r" currently unavailable|reservation (is in use|not usable now)|maintenance"
+            r" reservation|max powered up nodes|can not start immediately|immediate execution"
+            r" impossible|ports are in use|burst buffer resource limit|waiting for burst buffer"
+            r"|reboot already in progress|partition is in use"
+        ),
         examples=(
             "Required partition not available (inactive or drain)",
             "Partition in DOWN state",
@@ -158,11 +176,14 @@ _SBATCH: tuple[Fault, ...] = (
         heard=Heard.SBATCH,
         what="Slurm itself is in trouble",
         mender=Mender.SITE,
-        words=r"submissions disabled|standby mode|presently disabled|slurmctld .*(busy|shut)|slurm internal error"
-        r"|prologslurmctld|connect to database|database connection|error configuring interconnect"
-        r"|incompatible versions|i/o error writing script|could not establish a configuration"
-        r"|unable to process configuration file|fetch remote configs|check slurm\.conf|plugin initialization failed"
-        r"|(resolve|find) (user|group)|heartbeat file|spank plugin failure",
+        pattern=(
+            r"submissions disabled|standby mode|presently disabled|slurmctld .*(busy|shut)|slurm"
+            r" internal error|prologslurmctld|connect to database|database connection|error"
+            r" configuring interconnect|incompatible versions|i/o error writing script|could not"
+            r" establish a configuration|unable to process configuration file|fetch remote configs"
+            r"|check slurm\.conf|plugin initialization failed|(resolve|find) (user|group)"
+            r"|heartbeat file|spank plugin failure"
+        ),
         examples=(
             "System submissions disabled",
             "Slurm backup controller in standby mode",
@@ -175,41 +196,56 @@ _SBATCH: tuple[Fault, ...] = (
         heard=Heard.SBATCH,
         what="the site's authentication (munge) is in trouble",
         mender=Mender.SITE,
-        words=r"authenticat|auth plugin|credential|munge|token generation failed",
-        examples=("Protocol authentication error", "Munge encode failed", "Error generating job credential"),
+        pattern=r"authenticat|auth plugin|credential|munge|token generation failed",
+        examples=(
+            "Protocol authentication error",
+            "Munge encode failed",
+            "Error generating job credential",
+        ),
     ),
     Fault(
         heard=Heard.SBATCH,
         what="a file system of the login node is in trouble",
         mender=Mender.SITE,
-        words=r"no space left on device|disk quota exceeded|stale (nfs )?file handle|read-only file system"
-        r"|input/output error|cannot allocate memory|transport endpoint|too many open files",
+        pattern=(
+            r"no space left on device|disk quota exceeded|stale (nfs )?file handle|read-only file"
+            r" system|input/output error|cannot allocate memory|transport endpoint|too many open"
+            r" files"
+        ),
         examples=("No space left on device", "Stale file handle"),
     ),
     Fault(
         heard=Heard.SBATCH,
         what="the user may not",
         mender=Mender.PERSON,
-        words=r"access/permission denied|access denied|permission denied|group not permitted|account .*expired"
-        r"|expired account|password has expired|burst buffer permission|operation not permitted"
-        r"|rejecting authentication of user nobody",
+        pattern=(
+            r"access/permission denied|access denied|permission denied|group not permitted|account"
+            r" .*expired|expired account|password has expired|burst buffer permission|operation"
+            r" not permitted|rejecting authentication of user nobody"
+        ),
         examples=(
             "Access/permission denied",
             "User's group not permitted to use this partition",
             "Access denied to requested reservation",
         ),
-        remedy="Ask the site for access, or name another partition, account or reservation in the site file",
+        remedy=(
+            "Ask the site for access, or name another partition, account or reservation in the"
+            " site file"
+        ),
     ),
     Fault(
         heard=Heard.SBATCH,
         what="the site file names what the site does not have",
         mender=Mender.PERSON,
-        words=r"invalid partition|no partition specified|nodes not in this partition|invalid account|invalid qos"
-        r"|invalid parent account|invalid wckey|invalid (preferred )?feature|active features|invalid generic resource"
-        r"|invalid gres|duplicate generic resource|gres option unsupported|invalid licen[sc]e|reservation is invalid"
-        r"|invalid node name|unknown association|invalid (user|group) id|trackable resource|invalid mcs_label"
-        r"|invalid extra|burst buffer request|invalid cluster|no eligible clusters|multiple partition"
-        r"|invalid mpi plugin|knl numa|container",
+        pattern=(
+            r"invalid partition|no partition specified|nodes not in this partition|invalid account"
+            r"|invalid qos|invalid parent account|invalid wckey|invalid (preferred )?feature"
+            r"|active features|invalid generic resource|invalid gres|duplicate generic resource"
+            r"|gres option unsupported|invalid licen[sc]e|reservation is invalid|invalid node name"
+            r"|unknown association|invalid (user|group) id|trackable resource|invalid mcs_label"
+            r"|invalid extra|burst buffer request|invalid cluster|no eligible clusters|multiple"
+            r" partition|invalid mpi plugin|knl numa|container"
+        ),
         examples=(
             "invalid partition specified: mian",
             "Invalid partition name specified",
@@ -226,11 +262,14 @@ _SBATCH: tuple[Fault, ...] = (
         heard=Heard.SBATCH,
         what="sbatch does not take what the site file has it asked",
         mender=Mender.PERSON,
-        words=r"unrecognized option|invalid option|requires an argument|unable to open file|error: invalid "
-        r"|look like a batch script|dos line breaks|not found|invalid job array|dependency problem|circular job"
-        r"|not supported on this system|only batch jobs|environment is missing|job script not specified"
-        r"|parameter too long|invalid --|invalid time specified|threads per core|--batch option|x11"
-        r"|working directory specified",
+        pattern=(
+            r"unrecognized option|invalid option|requires an argument|unable to open file|error:"
+            r" invalid |look like a batch script|dos line breaks|not found|invalid job array"
+            r"|dependency problem|circular job|not supported on this system|only batch jobs"
+            r"|environment is missing|job script not specified|parameter too long|invalid --"
+            r"|invalid time specified|threads per core|--batch option|x11|working directory"
+            r" specified"
+        ),
         examples=(
             "unrecognized option '--wrong'",
             "Invalid --time specification",
@@ -247,17 +286,23 @@ _PENDING: tuple[Fault, ...] = (
         heard=Heard.PENDING,
         what="the partition or its nodes are not there now",
         mender=Mender.SITE,
-        words=r"Partition(Inactive|Down)|ReqNodeNotAvail|FrontEndDown|SystemFailure",
+        pattern=r"Partition(Inactive|Down)|ReqNodeNotAvail|FrontEndDown|SystemFailure",
         examples=("PartitionDown", "PartitionInactive"),
     ),
     Fault(
         heard=Heard.PENDING,
         what="it is held, or asks for what it may not",
         mender=Mender.PERSON,
-        words=r"JobHeld|\bheld\b|BadConstraints|DependencyNeverSatisfied|Partition(TimeLimit|NodeLimit|Config)"
-        r"|Invalid(Account|QOS)|Max(Wall|Cpu|Node|Mem|GRES)\w*Per(Job|Node)|NotAllowed|NotInPartitionAllowed",
+        pattern=(
+            r"JobHeld|\bheld\b|BadConstraints|DependencyNeverSatisfied|Partition(TimeLimit"
+            r"|NodeLimit|Config)|Invalid(Account|QOS)|Max(Wall|Cpu|Node|Mem|GRES)\w*Per(Job|Node)"
+            r"|NotAllowed|NotInPartitionAllowed"
+        ),
         examples=("JobHeldUser", "PartitionTimeLimit", "launch failed requeued held"),
-        remedy="Change what holds it (release, limits of the partition), or scancel it to have it submitted again",
+        remedy=(
+            "Change what holds it (release, limits of the partition), or scancel it to have it"
+            " submitted again"
+        ),
     ),
 )
 
@@ -267,7 +312,7 @@ _JOB: tuple[Fault, ...] = (
         what="a disk of the node is full",
         mender=Mender.NODE,
         reason=Reason.NODE_UNFIT,
-        words=r"(/tmp|/var|/dev/shm|/local)\b.{0,200}no space left"
+        pattern=r"(/tmp|/var|/dev/shm|/local)\b.{0,200}no space left"
         r"|no space left on device:? '?(/tmp|/var|/dev/shm|/local)",
         examples=("OSError: [Errno 28] No space left on device: '/tmp/ompi.n7'",),
     ),
@@ -276,9 +321,11 @@ _JOB: tuple[Fault, ...] = (
         what="the site's file system is full, over quota, read-only, stale or failing",
         mender=Mender.SITE,
         reason=Reason.STORAGE,
-        words=r"no space left on device|\bENOSPC\b|quota exceeded|\bEDQUOT\b|stale (nfs )?file handle|\bESTALE\b"
-        r"|read-only file system|\bEROFS\b|input/output error|\bEIO\b|remote i/o error|transport endpoint"
-        r"|file system is full|disk is full|exit 74:",
+        pattern=(
+            r"no space left on device|\bENOSPC\b|quota exceeded|\bEDQUOT\b|stale (nfs )?file"
+            r" handle|\bESTALE\b|read-only file system|\bEROFS\b|input/output error|\bEIO\b|remote"
+            r" i/o error|transport endpoint|file system is full|disk is full|exit 74:"
+        ),
         examples=(
             "OSError: [Errno 28] No space left on device",
             "OSError: [Errno 122] Disk quota exceeded",
@@ -293,29 +340,41 @@ _JOB: tuple[Fault, ...] = (
         what="a ticket, token or permission is missing or has expired",
         mender=Mender.PERSON,
         reason=Reason.ACCESS,
-        words=r"key has expired|required key not available|key was rejected|ticket (has )?expired"
-        r"|tokens? (for .* )?(has |have )?expired|no credentials cache|PermissionError|licen[sc]e .*(expired|denied)",
+        pattern=(
+            r"key has expired|required key not available|key was rejected|ticket (has )?expired"
+            r"|tokens? (for .* )?(has |have )?expired|no credentials cache|PermissionError"
+            r"|licen[sc]e .*(expired|denied)"
+        ),
         examples=(
             "OSError: [Errno 127] Key has expired",
             "PermissionError: [Errno 13] Permission denied: '/home/ada/root/outbox'",
             "Ticket expired",
         ),
-        remedy="Renew the ticket or token (kinit, aklog), or give the user the right to write under site.root",
+        remedy=(
+            "Renew the ticket or token (kinit, aklog), or give the user the right to write under"
+            " site.root"
+        ),
     ),
     Fault(
         heard=Heard.JOB,
         what="a process was killed for its memory, or could get none",
         mender=Mender.TASK,
         reason=Reason.OUT_OF_MEMORY,
-        words=r"oom[-_ ]?kill|out[- ]of[- ]memory|exceeded (\w+ )?memory limit|cannot allocate memory|bad_alloc"
-        r"|killed by signal: 9\b|signal 9\b|\(signal 9\)|exit (code|status):? 9\b|ended with status 9\b"
-        r"|ended with status (-9|137)\b|exit status 137\b|exit code:? 137\b|SIGKILL|task \d+: killed"
-        r"|insufficient virtual memory|memory limit exceeded|could not allocate memory",
+        pattern=(
+            r"oom[-_ ]?kill|out[- ]of[- ]memory|exceeded (\w+ )?memory limit|cannot allocate"
+            r" memory|bad_alloc|killed by signal: 9\b|signal 9\b|\(signal 9\)|exit (code|status):?"
+            r" 9\b|ended with status 9\b|ended with status (-9|137)\b|exit status 137\b|exit"
+            r" code:? 137\b|SIGKILL|task \d+: killed|insufficient virtual memory|memory limit"
+            r" exceeded|could not allocate memory"
+        ),
         examples=(
             "KILLED BY SIGNAL: 9 (Killed)",
             "YOUR APPLICATION TERMINATED WITH THE EXIT STRING: Killed (signal 9)",
             "EXIT CODE: 9",
-            "mpirun noticed that process rank 1 with PID 4242 on node n7 exited on signal 9 (Killed).",
+            (
+                "mpirun noticed that process rank 1 with PID 4242 on node n7 exited on signal 9"
+                " (Killed)."
+            ),
             "slurmstepd: error: Detected 1 oom_kill event in StepId=7.0",
             "srun: error: n7: task 1: Killed",
             "terminate called after throwing an instance of 'std::bad_alloc'",
@@ -323,13 +382,18 @@ _JOB: tuple[Fault, ...] = (
     ),
     Fault(
         heard=Heard.JOB,
-        what="the node cannot run the code: another architecture, a library, module or program that is not there",
+        what=(
+            "the node cannot run the code: another architecture, a library, module or program that"
+            " is not there"
+        ),
         mender=Mender.NODE,
         reason=Reason.NODE_UNFIT,
-        words=r"illegal instruction|\bSIGILL\b|killed by signal: 4\b|signal 4\b|exit (code|status):? 132\b"
-        r"|exec format error|cannot execute binary file|error while loading shared libraries"
-        r"|version .?GLIBC\w*_[\d.]+.? not found|unable to locate a modulefile|lmod has detected"
-        r"|could not load the module|job prolog failed|launch failed",
+        pattern=(
+            r"illegal instruction|\bSIGILL\b|killed by signal: 4\b|signal 4\b|exit (code|status):?"
+            r" 132\b|exec format error|cannot execute binary file|error while loading shared"
+            r" libraries|version .?GLIBC\w*_[\d.]+.? not found|unable to locate a modulefile|lmod"
+            r" has detected|could not load the module|job prolog failed|launch failed"
+        ),
         examples=(
             "Illegal instruction (signal 4)",
             "KILLED BY SIGNAL: 4 (Illegal instruction)",
@@ -343,16 +407,25 @@ _JOB: tuple[Fault, ...] = (
         what="an arithmetic exception",
         mender=Mender.TASK,
         reason=Reason.NUMERICAL,
-        words=r"floating[- ]point exception|\bSIGFPE\b|killed by signal: 8\b|signal 8\b|exit (code|status):? 136\b",
-        examples=("Floating point exception (signal 8)", "KILLED BY SIGNAL: 8 (Floating point exception)"),
+        pattern=(
+            r"floating[- ]point exception|\bSIGFPE\b|killed by signal: 8\b|signal 8\b|exit (code"
+            r"|status):? 136\b"
+        ),
+        examples=(
+            "Floating point exception (signal 8)",
+            "KILLED BY SIGNAL: 8 (Floating point exception)",
+        ),
     ),
     Fault(
         heard=Heard.JOB,
         what="the code died by itself",
         mender=Mender.TASK,
         reason=Reason.CRASHED,
-        words=r"segmentation fault|\bSIGSEGV\b|killed by signal: (6|7|11|15)\b|signal (6|7|11|15)\b|bus error"
-        r"|\bSIG(BUS|ABRT|TERM)\b|exit (code|status):? (134|135|139|143)\b|MPI_ABORT|terminated",
+        pattern=(
+            r"segmentation fault|\bSIGSEGV\b|killed by signal: (6|7|11|15)\b|signal (6|7|11|15)\b"
+            r"|bus error|\bSIG(BUS|ABRT|TERM)\b|exit (code|status):? (134|135|139|143)\b|MPI_ABORT"
+            r"|terminated"
+        ),
         examples=(
             "Segmentation fault (signal 11)",
             "KILLED BY SIGNAL: 11 (Segmentation fault)",
@@ -364,15 +437,20 @@ _JOB: tuple[Fault, ...] = (
 )
 
 FAULTS: tuple[Fault, ...] = (*_SBATCH, *_PENDING, *_JOB)
-_COMPILED = tuple((fault, re.compile(fault.words, re.IGNORECASE)) for fault in FAULTS)
+_COMPILED = tuple((fault, re.compile(fault.pattern, re.IGNORECASE)) for fault in FAULTS)
 
 
 def fault_of(heard: Heard, said: str) -> Fault | None:
     """The first row that knows these words; None if nobody does."""
-    return next((fault for fault, words in _COMPILED if fault.heard is heard and words.search(said)), None)
+    return next(
+        (fault for fault, pattern in _COMPILED if fault.heard is heard and pattern.search(said)),
+        None,
+    )
 
 
-_DIFFERS = re.compile(r"0x[0-9a-f]+|[\w.+-]*/[\w./+-]+|\b[0-9a-f]{6,}\b|\d+|\bon \S+", re.IGNORECASE)
+_DIFFERS = re.compile(
+    r"0x[0-9a-f]+|[\w.+-]*/[\w./+-]+|\b[0-9a-f]{6,}\b|\d+|\bon \S+", re.IGNORECASE
+)
 _SIGNATURE_MAX = 300
 
 
@@ -381,7 +459,7 @@ def signature(message: str) -> str:
     return " ".join(_DIFFERS.sub("#", message).lower().split())[:_SIGNATURE_MAX]
 
 
-# --- docs/failures.md -----------------------------------------------------------------------------------------------
+# --- docs/failures.md -----------------------------------------------------------------------------
 
 _TITLES: Mapping[Heard, str] = {
     Heard.SBATCH: "When Slurm refuses a submission",
@@ -396,20 +474,22 @@ Every failure is sorted by who can mend it.
 
 | who | what happens |
 |---|---|
-| site | It passes. The site is shown as degraded, in its own words; the daemon waits with growing delays and goes on \
-by itself. It counts against no task. |
-| node | The node is excluded from new submissions for a while (`--exclude`), which `status` tells, and then tried \
-again. It counts against no task. |
-| person | The campaign is paused with the reason and the remedy. `autopipecctl resume`, or a start with a mended site \
-file, goes on. |
-| task | The task is tried a bounded number of times, then given up; its cycle goes on if enough others are done. |
+| site | It passes. The site is shown as degraded, in its own words; the daemon waits with growing \
+delays and goes on by itself. It counts against no task. |
+| node | The node is excluded from new submissions for a while (`--exclude`), which `status` \
+tells, and then tried again. It counts against no task. |
+| person | The campaign is paused with the reason and the remedy. `autopipecctl resume`, or a \
+start with a mended site file, goes on. |
+| task | The task is tried a bounded number of times, then given up; its cycle goes on if enough \
+others are done. |
 | program | A bug: the daemon ends with 70, and its journal is whole. |
 
-What no row knows is no task's at first: a refusal that nobody knows is tried three times, and three equal failures in \
-a row, of different tasks, pause the campaign for a person, before any of them is given up. Where all the tasks of a \
-phase die so, such as the one of training or selection, no other task can tell whose fault it is: three attempts count \
-as a row then, beyond the task's own bound. What is refused as `bad_input` the work half has explained in its own \
-words: such a task is given up.
+A cause that no row names is blamed on no task at first. An unknown refusal is tried three times. \
+Three equal failures in a row, of different tasks, pause the campaign for a person before any of \
+these tasks is given up. Where all tasks of a phase die so (training and selection have one task \
+only), no other task can tell whose fault it is; three attempts count as a row then, beyond the \
+task's own bound. What is refused as `bad_input` the work half has explained in its own words, \
+and the task is given up.
 """
 
 
@@ -426,8 +506,10 @@ def _lines() -> Iterator[str]:
         yield "|---|---|---|---|"
         for fault in FAULTS:
             if fault.heard is heard:
-                words = "<br>".join(f"`{example}`".replace("|", "\\|") for example in fault.examples)
-                yield f"| {fault.what} | {fault.mender} | {words} | {_happens(fault)} |"
+                examples = "<br>".join(
+                    f"`{example}`".replace("|", "\\|") for example in fault.examples
+                )
+                yield f"| {fault.what} | {fault.mender} | {examples} | {_happens(fault)} |"
         yield ""
     yield "## Reasons of ended attempts\n"
     yield "| reason | who |"
@@ -442,7 +524,10 @@ def _happens(fault: Fault) -> str:
     if fault.heard is Heard.SBATCH and fault.effect is Effect.LIMITED:
         return "Waits until there is room."
     if fault.by_size:
-        return f"{fault.remedy}. Where an attempt asks for more than the first did, the task is given up instead."
+        return (
+            f"{fault.remedy}. Where an attempt asks for more than the first did, the task is given"
+            " up instead."
+        )
     if fault.remedy:
         return f"{fault.remedy}."
     return f"The attempt ends as `{fault.reason}`." if fault.reason else "Waits, degraded."

@@ -1,7 +1,8 @@
 """Tasks: units of work, named by what goes into them, and what each kind is asked to do.
 
-The control half writes a Task as `task.json`; the work half reads it as plain JSON. Parameters carry their unit as
-the last part of the name. Lengths are in Å, energies in eV, temperatures in K, times in fs or s.
+The control half writes a Task as `task.json`; the work half reads it as plain JSON. Parameters
+carry their unit as the last part of the name. Lengths are in Å, energies in eV, temperatures in K,
+times in fs or s.
 """
 
 import hashlib
@@ -11,8 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from mlip_autopipec.contract.tasks import AnyParameters
-from mlip_autopipec.data_models.base import FileRef, Model, Phase
+from mlip_autopipec.contract.tasks import AnyParameters, Input, Resources
+from mlip_autopipec.contract.values import plain
+from mlip_autopipec.data_models.base import Model, Phase
 
 Parameters = Annotated[AnyParameters, Field(discriminator="kind")]
 _PARAMETERS: TypeAdapter[Parameters] = TypeAdapter(Parameters)
@@ -24,27 +26,11 @@ def parameters_json(parameters: Parameters) -> dict[str, Any]:
     return content
 
 
-class Input(Model):
-    """A file that a task reads; `name` says what it is to the task."""
-
-    name: str
-    file: FileRef
-
-
-class Resources(Model):
-    """What one task asks of the scheduler."""
-
-    cores: int = Field(default=1, ge=1, description="of each process")
-    ranks: int = Field(default=1, ge=1, description="processes of a code that runs under MPI")
-    nodes: int = Field(default=1, ge=1)
-    gpus: int = Field(default=0, ge=0, description="of each node")
-    memory_mib: int = Field(default=2048, ge=1, description="of each node")
-    walltime_s: int = Field(default=3600, ge=1)
-    launcher: str = Field(default="", description="words before a code's own command, such as `srun`; {ranks}, {cores}")
-
-
 class Task(Model):
-    """One unit of work. Its id ends in a hash of what goes in, so the same work always has the same name."""
+    """One unit of work.
+
+    Its id ends in a hash of what goes in, so the same work always has the same name.
+    """
 
     id: str
     phase: Phase
@@ -69,7 +55,7 @@ def make_task(
     """
     parameters = _PARAMETERS.validate_python(parameters)
     content = json.dumps(
-        [parameters_json(parameters), [item.model_dump(mode="json") for item in inputs]],
+        [parameters_json(parameters), plain(inputs)],
         sort_keys=True,
     )
     digest = hashlib.sha256(content.encode()).hexdigest()[:6]

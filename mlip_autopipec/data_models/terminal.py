@@ -1,7 +1,7 @@
-"""The one door through which words of others go to a terminal, a log that is shown there, and systemd.
+"""The one door through which others' words go to a terminal, a log shown there, and systemd.
 
-Job ids, owners' names, Slurm's and the doctor's words may hold anything: escape sequences, which a terminal takes for
-commands, and letters that turn the direction of writing.
+Job ids, owners' names, Slurm's and the doctor's words may hold anything: escape sequences, which a
+terminal takes for commands, and letters that turn the direction of writing.
 """
 
 import re
@@ -15,14 +15,20 @@ _SUSPECT = re.compile(r"[^\x00-\x7e]")
 
 
 def say(text: str, *, error: bool = False, end: str = "\n", stream: TextIO | None = None) -> None:
-    """Write words to standard output or error, with a mark in place of every control character but the newline."""
+    """Write words to standard output or error.
+
+    A mark stands in place of every control character but the newline.
+    """
     stream = stream or (sys.stderr if error else sys.stdout)
     stream.write(printable(text) + end)
     stream.flush()
 
 
 def say_json(text: str) -> None:
-    """Write a JSON document to standard output, as it is for a program and harmless for a terminal."""
+    """Write a JSON document to standard output.
+
+    It is as it is for a program, and harmless for a terminal.
+    """
     sys.stdout.write(harmless_json(text) + "\n")
     sys.stdout.flush()
 

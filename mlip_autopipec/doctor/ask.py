@@ -1,10 +1,9 @@
-"""doctor: ask a site everything that a campaign will need of it. What the answers mean is told in diagnosis.
+"""doctor: ask a site all that a campaign will need of it. Diagnosis tells what the answers mean.
 
 Nothing is queued. What it leaves on the site is the work half, which a daemon would put there too.
 """
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,18 +13,21 @@ from mlip_autopipec.config.codes import outside
 from mlip_autopipec.config.rules.crystals import in_exploration, in_generation
 from mlip_autopipec.config.schemas.site import SiteSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract import doctor
+from mlip_autopipec.contract.doctor import A, Examination, Examined, Q
 from mlip_autopipec.contract.engine import engine_code
+from mlip_autopipec.contract.evaluator import evaluator_code
 from mlip_autopipec.contract.measure import asked_of
 from mlip_autopipec.contract.mistakes import dotted
 from mlip_autopipec.contract.oracle import oracle_code, oracle_of
-from mlip_autopipec.contract.trainer import trainer_code
-from mlip_autopipec.contract.values import plain
+from mlip_autopipec.contract.trainer import name_of, trainer_code
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.finding import Colour, Finding
-from mlip_autopipec.data_models.text import answer_in, first_lines
-from mlip_autopipec.doctor.diagnosis import Examined, Facts, diagnose
-from mlip_autopipec.doctor.trials import TrialLabel, announced, estimated, read_trials, told
+from mlip_autopipec.data_models.text import first_lines
+from mlip_autopipec.doctor.diagnosis import Facts, diagnose
+from mlip_autopipec.doctor.trials import announced, estimated, trial_lines
 from mlip_autopipec.errors import AutopipecError, OperatorError, TransientError
+from mlip_autopipec.examining import answer, question
 from mlip_autopipec.ports import Transport
 from mlip_autopipec.preview import preview
 from mlip_autopipec.process import SystemClock, may_run_what_it_wrote
@@ -42,21 +44,20 @@ _HELD_S = "2.5"
 #: Of one label of a trial: a unit cell, but on one core.
 _LABEL_TIMEOUT_S = 3600.0
 #: Each code is tried where jobs of its phase would begin: behind their preparations.
-_PREPARED_AS = {
-    "python": Phase.TRAINING,
-    "lammps": Phase.EXPLORATION,
-    "native": Phase.EXPLORATION,
-    "engine": Phase.EXPLORATION,
-    "gamma": Phase.TRAINING,
-    "oracle": Phase.CALCULATION,
-    "pacemaker": Phase.TRAINING,
-    "measure": Phase.TRAINING,
-    "trainer": Phase.TRAINING,
-    "trials": Phase.CALCULATION,
-    "label": Phase.CALCULATION,
+_PREPARED_AS: Mapping[Examination[Any, Any], Phase] = {
+    doctor.PYTHON: Phase.TRAINING,
+    doctor.ENGINE: Phase.EXPLORATION,
+    doctor.EVALUATOR: Phase.TRAINING,
+    doctor.TEACHER: Phase.GENERATION,
+    doctor.ORACLE: Phase.CALCULATION,
+    doctor.MEASURE: Phase.TRAINING,
+    doctor.TRAINER: Phase.TRAINING,
+    doctor.TRIALS: Phase.CALCULATION,
+    doctor.LABEL: Phase.CALCULATION,
 }
 
-#: Seconds since 1970, the file system with what is free on it, quotas, and whether the root does what is built upon.
+#: Seconds since 1970, the file system with what is free on it, quotas, and whether the root does
+#: what is built upon.
 _LOOK = """
 echo "AP-CLOCK $(date +%s.%N)"
 echo "AP-DISK $(stat -f -c '%T %a %S %d' .)"
@@ -69,7 +70,7 @@ once() { # a second one must be refused
 once mkdir "$d" && once ln -sn x "$d/gate" && echo a >"$d/.new" && mv "$d/.new" "$d/whole" &&
   once ln "$d/whole" "$d/link" && [ "$(cat "$d/link")" = a ] || echo "AP-STEP $d cannot be written as it must"
 rm -rf "$d"
-"""
+"""  # noqa: E501 - text for another program
 
 
 async def examine_site(config: WorkflowConfig) -> tuple[Finding, ...]:
@@ -82,7 +83,7 @@ async def examine_site(config: WorkflowConfig) -> tuple[Finding, ...]:
 
 
 async def try_oracle(config: WorkflowConfig) -> AsyncIterator[str]:
-    """Trials of the oracle on the first prototype, line by line as they end; the cost comes before the labels.
+    """Trials of the oracle on the first prototype, line by line as they end; the cost comes first.
 
     Raises OperatorError in the oracle's own words if it gives no label.
     """
@@ -94,19 +95,25 @@ async def try_oracle(config: WorkflowConfig) -> AsyncIterator[str]:
         oracle = oracle_of(config.calculation.oracle, config.campaign.elements, "family")
         crystals = [prototype for _, prototype in (*in_generation(config), *in_exploration(config))]
         if not crystals:
-            raise OperatorError("doctor --oracle tries a crystal: give one in generation.prototypes or in a walker")
-        asked = {"oracle": plain(oracle), "prototype": plain(crystals[0])}
-        trials = read_trials((await codes.answer("trials", asked))["trials"])
+            raise OperatorError(
+                "doctor --oracle tries a crystal: give one in generation.prototypes or in a walker"
+            )
+        asked = doctor.TrialsQuestion(oracle=oracle, prototype=crystals[0])
+        trials = (await codes.answer(doctor.TRIALS, asked)).trials
         far = config.site.transport
-        yield announced(trials, "on this machine" if far.kind == "local" else f"on {far.host}, beside the queue")
+        yield announced(
+            trials, "on this machine" if far.kind == "local" else f"on {far.host}, beside the queue"
+        )
         tried = []
         for trial in trials:
-            wanted = {**asked, "oracle": trial.oracle, "cell": trial.cell}
-            label = TrialLabel.model_validate((await codes.answer("label", wanted, _LABEL_TIMEOUT_S))["label"])
+            wanted = doctor.LabelQuestion(
+                oracle=trial.oracle, prototype=crystals[0], cell=trial.cell
+            )
+            label = await codes.answer(doctor.LABEL, wanted, _LABEL_TIMEOUT_S)
             tried.append((trial, label))
             if len(tried) == 1:
                 yield estimated(trials, label)
-        for line in told(tried, config.calculation.first_labels):
+        for line in trial_lines(tried, config.calculation.first_labels):
             yield line
     finally:
         await way.close()
@@ -118,7 +125,10 @@ async def _ask(config: WorkflowConfig, transport: Transport) -> Facts:
     facts = Facts(
         way="this machine" if far.kind == "local" else f"{far.host} by {far.kind}, host key known",
         is_local=far.kind == "local",
-        wrong=tuple(f"{dotted(one.path)}  {one.given} → {one.expected}" for one in seen.mistakes),
+        wrong=tuple(
+            f"{dotted(mistake.path)}  {mistake.given} → {mistake.expected}"
+            for mistake in seen.mistakes
+        ),
         notes=seen.notes,
     )
     try:
@@ -132,7 +142,12 @@ async def _ask(config: WorkflowConfig, transport: Transport) -> Facts:
     if far.kind == "local" and site.scheduler.is_the_machine:
         facts = replace(facts, local_jobs_compile=may_run_what_it_wrote())
     facts = replace(facts, queue=await queue_findings(site, transport))
-    return replace(facts, examined={name: seen async for name, seen in _Codes(config, transport, shipment).examined()})
+    return replace(
+        facts,
+        examined={
+            name: seen async for name, seen in _Codes(config, transport, shipment).examined()
+        },
+    )
 
 
 async def queue_findings(site: SiteSection, transport: Transport) -> tuple[Finding, ...]:
@@ -141,11 +156,15 @@ async def queue_findings(site: SiteSection, transport: Transport) -> tuple[Findi
     try:
         return tuple(await code.findings(site, transport))
     except AutopipecError as error:
-        return (Finding(about=site.scheduler.kind, colour=Colour.RED, seen=str(error), remedy=code.remedy),)
+        return (
+            Finding(
+                about=site.scheduler.kind, colour=Colour.RED, seen=str(error), remedy=code.remedy
+            ),
+        )
 
 
 async def _open_to(may_stay_open: bool, transport: Transport) -> tuple[str, bool]:  # noqa: FBT001 - as the site file says
-    """What is to be said of others who may write there, and whether a daemon would refuse to start."""
+    """What to say of others who may write there, and whether a daemon would refuse to start."""
     try:
         return await close_to_others(transport, may_stay_open=may_stay_open), False
     except OperatorError as error:
@@ -166,16 +185,18 @@ async def _looked(facts: Facts, transport: Transport) -> Facts:
     marked: dict[str, list[str]] = {"AP-CLOCK": [], "AP-DISK": [], "AP-QUOTA": [], "AP-STEP": []}
     said = done.stdout.decode("utf-8", "replace")
     for line in said.splitlines():
-        mark, _, words = line.partition(" ")
+        mark, _, message = line.partition(" ")
         if mark in marked:
-            marked[mark].append(words)
+            marked[mark].append(message)
     try:
         there_s = float(marked["AP-CLOCK"][0])
         kind, blocks, block_bytes, inodes = marked["AP-DISK"][0].rsplit(maxsplit=3)
         free_bytes, free_inodes = int(blocks) * int(block_bytes), int(inodes)
     except (IndexError, ValueError) as error:
-        words = (done.stderr or done.stdout).decode("utf-8", "replace")
-        raise TransientError(f"the site's shell gave no usable answer; it begins: {first_lines(words)}") from error
+        message = (done.stderr or done.stdout).decode("utf-8", "replace")
+        raise TransientError(
+            f"the site's shell gave no usable answer; it begins: {first_lines(message)}"
+        ) from error
     return replace(
         facts,
         clock_skew_s=_outside(there_s, *skew_limits),
@@ -200,59 +221,76 @@ class _Codes:
     transport: Transport
     shipment: Shipment
 
-    async def examined(self) -> AsyncIterator[tuple[str, Examined]]:
+    async def examined(self) -> AsyncIterator[tuple[str, tuple[Examined, str]]]:
         """One after another; without its packages the rest would only say the same."""
-        python = await self._examine("python", {})
-        yield "python", python
+        python = await self._examine(doctor.PYTHON, doctor.PythonQuestion())
+        yield "python", (python, "")
         if not python.fit:
             return
         engine = self.config.exploration.engine
-        name, of_engine = ("native", plain(engine)) if engine.kind == "native" else ("lammps", {})
-        declared = engine_code(engine.kind)
-        if declared.examine:
-            seen = await self._examine("engine", {"engine": plain(engine)})
-            yield declared.about or engine.kind, replace(seen, remedy=declared.remedy)
-        else:
-            yield "lammps", await self._examine(name, of_engine)
-        yield "gamma", await self._examine("gamma", {})
+        if (running := engine_code(engine.kind)).examine:
+            seen = await self._examine(doctor.ENGINE, doctor.EngineQuestion(engine=engine))
+            yield running.about or engine.kind, (seen, running.remedy)
+        evaluator = trainer_code(self.config.training.trainer).evaluator
+        if (evaluating := evaluator_code(evaluator)).examine:
+            seen = await self._examine(
+                doctor.EVALUATOR, doctor.EvaluatorQuestion(evaluator=evaluator)
+            )
+            yield evaluating.about or evaluator, (seen, evaluating.remedy)
         oracle = oracle_of(self.config.calculation.oracle, self.config.campaign.elements)
-        asked = {
-            "oracle": plain(oracle),
-            "elements": self.config.campaign.elements,
-            "distance_min_angstrom": self.config.distance_min_angstrom,
-        }
+        asked = doctor.OracleQuestion(
+            oracle=oracle,
+            elements=self.config.campaign.elements,
+            distance_min_angstrom=self.config.distance_min_angstrom,
+        )
         code = oracle_code(oracle.kind)
-        yield code.about, replace(await self._examine("oracle", asked), remedy=code.remedy)
-        if self.config.training.trainer == "pacemaker":
-            yield "pacemaker", await self._examine("pacemaker", {"python": self.config.training.pacemaker.python})
-        trainer = self.config.training.trainer
-        if not isinstance(trainer, str) and (fitting := trainer_code(trainer)).examine:
-            seen = await self._examine("trainer", {"trainer": plain(trainer)})
-            yield fitting.about or trainer.kind, replace(seen, remedy=fitting.remedy)
+        yield code.about, (await self._examine(doctor.ORACLE, asked), code.remedy)
+        generation = self.config.generation
+        if generation.teacher is not None:
+            walks = doctor.TeacherQuestion(
+                teacher=generation.teacher, prototypes=generation.prototypes
+            )
+            yield "teacher", (await self._examine(doctor.TEACHER, walks), "")
+        training = self.config.training
+        if (fitting := trainer_code(training.trainer)).examine:
+            fits = doctor.TrainerQuestion(trainer=training.trainer, keys=training.keys_of_trainer())
+            seen = await self._examine(doctor.TRAINER, fits)
+            yield fitting.about or name_of(training.trainer), (seen, fitting.remedy)
         for measure in asked_of(self.config.training.gate):
             if measure.code.examine:
-                seen = await self._examine("measure", {"kind": measure.kind})
-                yield measure.code.about or measure.kind, replace(seen, remedy=measure.code.remedy)
+                seen = await self._examine(
+                    doctor.MEASURE, doctor.MeasureQuestion(kind=measure.kind)
+                )
+                yield measure.code.about or measure.kind, (seen, measure.code.remedy)
 
     async def answer(
-        self, what: str, asked: Mapping[str, object], timeout_s: float = _EXAMINE_TIMEOUT_S
-    ) -> Mapping[str, Any]:
-        """All that an examination says. Raises OperatorError, with its words, if it is not fit."""
-        found = await self._examine(what, asked, timeout_s)
-        if not found.fit:
-            raise OperatorError(f"doctor --oracle: {found.words}")
-        return found.content
+        self, examination: Examination[Q, A], asked: Q, timeout_s: float = _EXAMINE_TIMEOUT_S
+    ) -> A:
+        """The answer of an examination of no code. Raises OperatorError, with why there is none."""
+        found = await self._examine(examination, asked, timeout_s)
+        if isinstance(found, Examined):
+            raise OperatorError(f"doctor --oracle: {found.message}")
+        return found
 
-    async def _examine(self, what: str, asked: Mapping[str, object], timeout_s: float = _EXAMINE_TIMEOUT_S) -> Examined:
+    async def _examine(
+        self, examination: Examination[Q, A], asked: Q, timeout_s: float = _EXAMINE_TIMEOUT_S
+    ) -> A | Examined:
         site = self.config.site
-        command = [python_of(site), f"{site.root}/{self.shipment.path}", "examine", what]
-        command = as_a_task(site, _PREPARED_AS[what], command)
+        command = [
+            python_of(site),
+            f"{site.root}/{self.shipment.path}",
+            "examine",
+            examination.name,
+        ]
+        command = as_a_task(site, _PREPARED_AS[examination], command)
         try:
-            done = await self.transport.run(command, stdin=json.dumps(asked).encode(), timeout_s=timeout_s)
+            done = await self.transport.run(command, stdin=question(asked), timeout_s=timeout_s)
         except (AutopipecError, OSError) as error:
-            return Examined(fit=False, words=str(error))
-        answer = answer_in(done.stdout)
-        if done.exit_status != 0 or answer is None:
-            said = (done.stderr or done.stdout).decode("utf-8", "replace").strip().rpartition("\n")[2]
-            return Examined(fit=False, words=f"exit status {done.exit_status}: {said}")
-        return Examined(fit=answer["fit"], words=answer["words"], content=answer, sure=answer.get("sure", True))
+            return Examined(fit=False, message=str(error))
+        found = answer(examination, done.stdout)
+        if done.exit_status != 0 or found is None:
+            said = (
+                (done.stderr or done.stdout).decode("utf-8", "replace").strip().rpartition("\n")[2]
+            )
+            return Examined(fit=False, message=f"exit status {done.exit_status}: {said}")
+        return found

@@ -1,1 +1,4 @@
-"""export: a folder to attach to a paper, made of the journal and the site's files, and its check. Nothing changes."""
+"""export: a folder to attach to a paper, and its check.
+
+It is made of the journal and the site's files. Nothing changes.
+"""

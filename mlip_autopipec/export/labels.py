@@ -1,6 +1,7 @@
-"""Labels as one extended XYZ: frames as the campaign wrote them, each with the cycle that added it. Text in, text out.
+"""Labels as one extended XYZ: frames as written, with the cycle that added each. Text in, text out.
 
-Nothing of a number is changed: only the comment line of a frame is, by its cycle and what is redacted.
+Nothing of a number is changed: only the comment line of a frame is, by its cycle and what is
+redacted.
 """
 
 import re
@@ -21,15 +22,22 @@ class ExportedFrame:
     atoms: int
 
 
-def frames(content: bytes, path: str, cycle: int, redact: Callable[[str], str]) -> Iterator[ExportedFrame]:
-    """Every frame of a file. Raises OperatorError, naming file and frame, for what is no extended XYZ."""
+def frames(
+    content: bytes, path: str, cycle: int, redact: Callable[[str], str]
+) -> Iterator[ExportedFrame]:
+    """Every frame of a file.
+
+    Raises OperatorError, naming file and frame, for what is no extended XYZ.
+    """
     lines = content.decode("utf-8").splitlines()
     at = number = 0
     while at < len(lines):
         number += 1
         count = lines[at].strip()
         if not count.isdecimal() or at + 2 + int(count) > len(lines):
-            raise OperatorError(f"frame {number} of {path} is no extended XYZ: its first line is {count[:40]!r}")
+            raise OperatorError(
+                f"frame {number} of {path} is no extended XYZ: its first line is {count[:40]!r}"
+            )
         atoms = lines[at + 2 : at + 2 + int(count)]
         comment = lines[at + 1]
         role = _ROLE.search(comment)

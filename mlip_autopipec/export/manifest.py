@@ -1,4 +1,7 @@
-"""manifest.json of an exported folder: what it holds, with the checksum of each file; and its check, anywhere."""
+"""manifest.json of an exported folder.
+
+What it holds, with the checksum of each file; and its check, anywhere.
+"""
 
 import hashlib
 import os
@@ -9,9 +12,9 @@ from pathlib import Path
 from pydantic import AwareDatetime, Field, ValidationError
 
 from mlip_autopipec.contract.files import NoRegularFile, read_regular
+from mlip_autopipec.contract.results.train import Errors
 from mlip_autopipec.data_models.base import Model, Verdict
 from mlip_autopipec.data_models.digest import Need
-from mlip_autopipec.data_models.outcome import Errors
 from mlip_autopipec.errors import OperatorError
 
 MANIFEST, SUMS = "manifest.json", "SHA256SUMS"
@@ -32,14 +35,23 @@ class ExportedPotential(Model):
     """The potential, and what is known of its errors."""
 
     cycle: int
-    fingerprint: str = Field(description="sha256 of potential.yaml and potential.asi, one after the other")
+    fingerprint: str = Field(
+        description=(
+            "sha256 of the files that γ needs, one after the other; of ACE, potential.yaml and"
+            " potential.asi"
+        )
+    )
     trainer: str
     functions_per_element: dict[str, int]
     cutoff_angstrom: float | None
-    reference_energies_ev: dict[str, float] = Field(description="they are in the .yace, and not in the .yaml")
+    reference_energies_ev: dict[str, float] = Field(
+        description="of ACE they are in the .yace, and not in the .yaml"
+    )
     test: Errors
     gate: str = Field(description="what the gate said of it")
-    needs: tuple[Need, ...] = Field(description="errors on random frames of each condition, with bound and need")
+    needs: tuple[Need, ...] = Field(
+        description="errors on random frames of each condition, with bound and need"
+    )
 
 
 class Manifest(Model):
@@ -58,10 +70,14 @@ class Manifest(Model):
     converged: bool
     cycles: int
     labels: dict[str, int] = Field(description="by role")
-    settings: tuple[str, ...] = Field(description="fingerprints of the labels' settings; more than one is a warning")
+    settings: tuple[str, ...] = Field(
+        description="fingerprints of the labels' settings; more than one is a warning"
+    )
     potential: ExportedPotential
     program_versions: tuple[str, ...] = Field(description="of this program, in order of appearance")
-    codes: dict[str, str] = Field(description="versions by code, as the site has them at the time of the export")
+    codes: dict[str, str] = Field(
+        description="versions by code, as the site has them at the time of the export"
+    )
     codes_unknown: str = Field(default="", description="why the site was not asked, if it was not")
     citations: tuple[str, ...] = Field(description="keys in citations.bib")
     files: tuple[ExportedFile, ...]
@@ -74,7 +90,11 @@ def sha256(content: bytes) -> str:
 
 def sums(folder: Path) -> str:
     """SHA256SUMS of every file in the folder but itself, as `sha256sum -c` reads it."""
-    return "".join(f"{sha256((folder / path).read_bytes())}  {path}\n" for path in paths(folder) if path != SUMS)
+    return "".join(
+        f"{sha256((folder / path).read_bytes())}  {path}\n"
+        for path in paths(folder)
+        if path != SUMS
+    )
 
 
 def paths(folder: Path) -> list[str]:
@@ -96,7 +116,9 @@ def verify(folder: Path) -> tuple[Manifest, tuple[str, ...]]:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise OperatorError(f"{folder / MANIFEST} cannot be read: {where or 'it'}: {first['msg']}") from None
+        raise OperatorError(
+            f"{folder / MANIFEST} cannot be read: {where or 'it'}: {first['msg']}"
+        ) from None
     return manifest, tuple(_wrong(folder, manifest))
 
 

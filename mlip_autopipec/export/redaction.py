@@ -1,7 +1,7 @@
 """What a folder for others does not say: who steered, on which machine, and where files lie there.
 
-Values are redacted as values, before anything is written of them: a name in a sentence is found by the values that the
-journal has of it. What is left of an absolute path is its last part.
+Values are redacted as values, before anything is written of them: a name in a sentence is found by
+the values that the journal has of it. What is left of an absolute path is its last part.
 """
 
 import getpass
@@ -83,7 +83,9 @@ class Redaction:
             return value
         if value.keys() == _ACTOR:
             by_program = value["name"] == ev.DAEMON.name
-            return ev.DAEMON.model_dump() if by_program else {"uid": 0, "pid": 0, "name": "a person"}
+            return (
+                ev.DAEMON.model_dump() if by_program else {"uid": 0, "pid": 0, "name": "a person"}
+            )
         return {name: _blank(name, item, self.value) for name, item in value.items()}
 
     def found_in(self, content: bytes) -> tuple[str, ...]:
@@ -103,8 +105,10 @@ def _of_no_site(event: ev.SettingsTaken) -> ev.SettingsTaken:
     """Settings of the physics alone: the site's name machines, accounts and folders."""
     return event.model_copy(
         update={
-            "settings": without_places(event.settings),
-            "overrides": {key: value for key, value in event.overrides.items() if not _is_left_out(key)},
+            "settings": without_paths(event.settings),
+            "overrides": {
+                key: value for key, value in event.overrides.items() if not _is_left_out(key)
+            },
             "changes": tuple(change for change in event.changes if not _is_left_out(change.key)),
         }
     )
@@ -145,18 +149,25 @@ def _names_in(event: ev.Event) -> Iterator[str]:
                 name = value_at(event.settings, path) or event.overrides.get(dotted(path))
                 yield name if isinstance(name, str) else ""
             keys = set(map(dotted, _NAMED))
-            yield from (str(change.before) for change in event.changes if change.key in keys and change.before)
+            yield from (
+                str(change.before)
+                for change in event.changes
+                if change.key in keys and change.before
+            )
         case _:
             pass
 
 
-def without_places(section: Any, path: Sequence[str] = ()) -> Any:
-    """Of a site file as plain values: paths of files by their last part, and no section of the site."""
+def without_paths(section: Any, path: Sequence[str] = ()) -> Any:
+    """A site file as plain values, without the section of the site.
+
+    Paths of files are there by their last part.
+    """
     if isinstance(section, dict):
         left = {name: item for name, item in section.items() if (*path, name) not in _LEFT_OUT}
-        return {name: without_places(item, (*path, name)) for name, item in left.items()}
+        return {name: without_paths(item, (*path, name)) for name, item in left.items()}
     if isinstance(section, list):
-        return [without_places(item, path) for item in section]
+        return [without_paths(item, path) for item in section]
     return section
 
 

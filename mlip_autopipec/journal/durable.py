@@ -6,7 +6,10 @@ from pathlib import Path
 
 
 def write_all(fd: int, data: bytes, write: Callable[[int, memoryview], int] = os.write) -> None:
-    """Write everything, however little one call takes. Raises OSError; a part may then have been written."""
+    """Write everything, however little one call takes.
+
+    Raises OSError; a part may then have been written.
+    """
     rest = memoryview(data)
     while rest:
         rest = rest[write(fd, rest) :]
@@ -31,7 +34,10 @@ def sync_file(path: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder, and those above it, for their owner alone and with durable names. Leaves what is there alone."""
+    """Create a folder, and those above it, for their owner alone.
+
+    Their names are durable. Leaves what is there alone.
+    """
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -39,7 +45,10 @@ def make_folder(folder: Path) -> None:
 
 
 def replace_file(path: Path, pieces: Iterable[bytes]) -> None:
-    """Put a file in place, for its owner alone, durably and at once; whoever reads sees the old content or the new."""
+    """Put a file in place, for its owner alone, durably and at once.
+
+    Whoever reads sees the old content or the new.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:

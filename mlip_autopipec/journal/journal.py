@@ -1,8 +1,9 @@
 """FileJournal: the event log in a folder.
 
-One thread writes; everything that waits when it is free goes to the disk with one write and one sync. What is on the
-disk is always a beginning of what was handed in: the first failure, of whatever kind, is the end of a FileJournal, and
-only a new scan, at the next start, tells how far the disk has come.
+One thread writes; everything that waits when it is free goes to the disk with one write and one
+sync. What is on the disk is always a beginning of what was handed in: the first failure, of
+whatever kind, is the end of a FileJournal, and only a new scan, at the next start, tells how far
+the disk has come.
 """
 
 import asyncio
@@ -39,7 +40,7 @@ class _Request:
 
 
 class FileJournal:
-    """ports.Journal over segments in a folder. Whoever opens it holds the CampaignLock of that folder.
+    """ports.Journal over segments in a folder. Whoever opens it holds that folder's CampaignLock.
 
     Used from one event loop. Only the writer runs in the thread, one call at a time.
     """
@@ -66,9 +67,10 @@ class FileJournal:
     ) -> "tuple[FileJournal, WorkflowState]":
         """Open or begin the journal in `folder`; give it with the state that it holds.
 
-        A torn tail is kept aside, cut off and told of in an event at `now`. Raises JournalDamaged and StateUnreadable,
-        changing nothing, for what cannot be read, and OperatorError if the disk refuses. Blocks: a few seconds for a
-        million events with a snapshot near their end, a minute without.
+        A torn tail is kept aside, cut off and told of in an event at `now`. Raises JournalDamaged
+        and StateUnreadable, changing nothing, for what cannot be read, and OperatorError if the
+        disk refuses. Blocks: a few seconds for a million events with a snapshot near their end, a
+        minute without.
         """
         try:
             complete_mending(folder)
@@ -86,8 +88,9 @@ class FileJournal:
     async def append(self, events: Sequence[Event]) -> int:
         """Make events durable, in order; the number of the last.
 
-        Cancelling the wait does not cancel the write: the events are in the journal, or will be. Raises OperatorError
-        if the disk refuses, BugError for an event that is no JSON; after either, only OperatorError.
+        Cancelling the wait does not cancel the write: the events are in the journal, or will be.
+        Raises OperatorError if the disk refuses, BugError for an event that is no JSON; after
+        either, only OperatorError.
         """
         if self._closed:
             raise BugError("append to a closed journal")
@@ -97,11 +100,12 @@ class FileJournal:
         self._waiting.append(request)
         if self._writing is None:
             self._write()
-        # Without a bound: nothing may go on before the disk has answered, and giving up would not stop the write.
+        # Without a bound: nothing may go on before the disk has answered, and giving up would not
+        # stop the write.
         return await request.seq
 
     def snapshot(self, state: WorkflowState) -> None:
-        """Keep the state for the next start, if it is of the last record and the snapshot before is old. Blocks.
+        """Keep a state of the last record for the next start if the snapshot before is old. Blocks.
 
         Not while an append is under way. What the disk refuses is let go: the journal has it all.
         """
@@ -121,10 +125,15 @@ class FileJournal:
         self._writer.close()
 
     def _write(self) -> None:
-        """Hand everything that waits to the thread; what arrives meanwhile goes together the next time."""
+        """Hand everything that waits to the thread.
+
+        What arrives meanwhile goes together the next time.
+        """
         requests, self._waiting = self._waiting, []
         events = [event for request in requests for event in request.events]
-        self._writing = asyncio.get_running_loop().run_in_executor(self._thread, self._writer.write, events)
+        self._writing = asyncio.get_running_loop().run_in_executor(
+            self._thread, self._writer.write, events
+        )
         self._writing.add_done_callback(partial(self._written, requests))
 
     def _written(self, requests: Sequence[_Request], writing: asyncio.Future[int]) -> None:
@@ -143,8 +152,9 @@ class FileJournal:
         if not isinstance(error, OSError):
             return BugError(f"an event cannot be written down: {error}")
         return OperatorError(
-            f"The journal in {self._folder} cannot be written: {error}. Mend the disk (space, quota, mount) and "
-            "start the daemon again: it cuts off what was left unfinished and goes on. Running jobs are not affected."
+            f"The journal in {self._folder} cannot be written: {error}. Mend the disk (space,"
+            " quota, mount) and start the daemon again: it cuts off what was left unfinished and"
+            " goes on. Running jobs are not affected."
         )
 
 

@@ -21,21 +21,28 @@ _REMEDY = "Keep the folder on a local disk, where you may write"
 
 
 class CampaignLock:
-    """Holds `folder/lock` while entered. The kernel lets go of it when the process ends, however it ends.
+    """Holds `folder/lock` while entered. The kernel lets go of it however the process ends.
 
-    The file stays when the lock is released: removing it would let two daemons lock two files of one name. A child that
-    was forked, and has not yet become the program that it is to run, holds the lock beyond the death of its parent.
+    The file stays when the lock is released: removing it would let two daemons lock two files of
+    one name. A child that was forked, and has not yet become the program that it is to run, holds
+    the lock beyond the death of its parent.
     """
 
     def __init__(self, folder: Path, *, now: datetime, patience_s: float = 10.0) -> None:
-        """`now` is written into the file, for the message that the next one gets. A dead holder is waited for."""
+        """`now` is written into the file, for the message that the next one gets.
+
+        A dead holder is waited for.
+        """
         self._path = folder / "lock"
         self._now = now
         self._patience_s = patience_s
         self._fd = -1
 
     def __enter__(self) -> Self:
-        """Take the lock. Raises CampaignLocked with the holder, OperatorError where the file system cannot lock."""
+        """Take the lock.
+
+        Raises CampaignLocked with the holder, OperatorError where the file system cannot lock.
+        """
         try:
             make_folder(self._path.parent)
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -46,18 +53,28 @@ class CampaignLock:
         except OSError as error:
             # systemd makes this folder for a unit, and may leave nothing else open to it.
             own = os.environ.get("STATE_DIRECTORY")
-            remedy = f"Let campaign.folder be {own}, which systemd opens to this service" if own else _REMEDY
+            remedy = (
+                f"Let campaign.folder be {own}, which systemd opens to this service"
+                if own
+                else _REMEDY
+            )
             raise OperatorError(f"{self._path} cannot be locked: {error}. {remedy}.") from error
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         os.ftruncate(self._fd, 0)
         os.close(self._fd)
 
     def _take(self) -> None:
-        """Raises BlockingIOError at once if the holder lives, and when patience is over if it is dead."""
+        """Take the lock.
+
+        Raises BlockingIOError at once if the holder lives, and when patience is over if it is dead.
+        """
         until_s = time.monotonic() + self._patience_s
         while True:
             try:
@@ -70,7 +87,7 @@ class CampaignLock:
                 return
 
     def _holder_is_dead(self) -> bool:
-        """Whether the process that signed last was on this machine since its boot, and is no more."""
+        """Whether the process that signed last was on this machine since boot, and is no more."""
         try:
             holder = json.loads(os.pread(self._fd, _CONTENT_BYTES_MAX, 0))
             here = (holder["host"], holder["boot_id"]) == (socket.gethostname(), _boot_id())
@@ -99,7 +116,10 @@ class CampaignLock:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who signed a campaign's lock and has not given it back; another machine's may be dead for all that is known."""
+    """Who signed a campaign's lock and has not given it back.
+
+    Another machine's may be dead for all that is known.
+    """
 
     pid: int
     host: str
@@ -107,10 +127,15 @@ class Holder:
 
 
 def read_holder(folder: Path) -> Holder | None:
-    """The live holder of a campaign's lock as it signed, without touching the lock; None if there is none."""
+    """The live holder of a campaign's lock as it signed; None if there is none.
+
+    The lock is not touched.
+    """
     try:
         signed = json.loads((folder / "lock").read_bytes()[:_CONTENT_BYTES_MAX])
-        holder = Holder(int(signed["pid"]), str(signed["host"]), signed["host"] == socket.gethostname())
+        holder = Holder(
+            int(signed["pid"]), str(signed["host"]), signed["host"] == socket.gethostname()
+        )
         dead = holder.is_here and (signed["boot_id"] != _boot_id() or not _lives(holder.pid))
     except (OSError, ValueError, LookupError, TypeError):  # no lock, or not signed to the end
         return None

@@ -1,8 +1,9 @@
-"""Mending by hand: a journal is made again beside the damaged one, and takes its place when it is whole.
+"""Mending by hand: a journal is made again beside the damaged one and takes its place when whole.
 
-Killed anywhere, the journal is as before, or done. Nothing of it is touched until the new one is complete and on the
-disk; then one rename gives that a name by which whoever opens the journal next knows it, and brings the exchange to its
-end: the old journal gets the name by which it is kept, the new one its place.
+Killed anywhere, the journal is as before, or done. Nothing of it is touched until the new one is
+complete and on the disk; then one rename gives that a name by which whoever opens the journal next
+knows it, and brings the exchange to its end: the old journal gets the name by which it is kept, the
+new one its place.
 """
 
 import shutil
@@ -19,7 +20,10 @@ _NOT_KEPT = "nothing"
 
 
 def find_damage(folder: Path) -> JournalDamaged | None:
-    """Where the journal cannot be trusted any more; None if it can. Raises StateUnreadable for a later version's."""
+    """Where the journal cannot be trusted any more; None if it can.
+
+    Raises StateUnreadable for a later version's.
+    """
     try:
         for _ in read(folder):
             pass
@@ -29,7 +33,7 @@ def find_damage(folder: Path) -> JournalDamaged | None:
 
 
 def begin_mending(folder: Path, damage: JournalDamaged | None) -> Path:
-    """A folder beside the journal with a copy of what is before the damage, empty without any. Raises OSError.
+    """A folder beside the journal: a copy of what precedes the damage, else empty. Raises OSError.
 
     What an earlier try has left there is thrown away.
     """
@@ -53,14 +57,17 @@ def begin_mending(folder: Path, damage: JournalDamaged | None) -> Path:
 
 
 def end_mending(folder: Path, made: Path, kept: Path | None) -> None:
-    """Put the new journal in the place of the old one, which is kept under another name. Raises OSError."""
+    """Put the new journal in the place of the old, which is kept under another name.
+
+    Raises OSError.
+    """
     made.rename(folder.with_name(f"{_mended(folder)}{kept.name if kept else _NOT_KEPT}"))
     sync_folder(folder.parent)
     complete_mending(folder)
 
 
 def complete_mending(folder: Path) -> None:
-    """Bring an exchange of journals to its end that was decided and then cut off; else do nothing. Raises OSError.
+    """Complete an exchange of journals that was decided and then cut off, if any. Raises OSError.
 
     Whoever opens a journal calls it first, holding the campaign's lock.
     """

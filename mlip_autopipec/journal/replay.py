@@ -15,7 +15,10 @@ __all__ = ["Record", "Verification", "check", "fold", "read", "replay", "verify"
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """A journal in figures. `bytes` are the valid ones, headers included; `torn_bytes` stand behind them."""
+    """A journal in figures.
+
+    `bytes` are the valid ones, headers included; `torn_bytes` stand behind them.
+    """
 
     segments: int
     records: int
@@ -26,14 +29,17 @@ class Verification:
 def read(folder: Path, after: int = 0) -> Iterator[Record]:
     """Records with a number above `after`, in order; stops silently before a torn tail.
 
-    Nothing is changed, and a daemon may be writing meanwhile. No folder is no records. Raises JournalDamaged for damage
-    before the end, StateUnreadable for what a later version wrote.
+    Nothing is changed, and a daemon may be writing meanwhile. No folder is no records. Raises
+    JournalDamaged for damage before the end, StateUnreadable for what a later version wrote.
     """
     return iter(Scan(folder, after))
 
 
 def replay(folder: Path) -> WorkflowState:
-    """The state after every record. Raises as `read` does, and IllegalTransition where one record forbids the next."""
+    """The state after every record.
+
+    Raises as `read` does, and IllegalTransition where one record forbids the next.
+    """
     return fold(WorkflowState(), read(folder))
 
 
@@ -47,12 +53,15 @@ def fold(state: WorkflowState, records: Iterable[Record]) -> WorkflowState:
 
 
 def check(folder: Path) -> None:
-    """Fold the whole journal and check the state that it leads to. Raises as `replay` does; BugError, naming what."""
+    """Fold the whole journal and check the state that it leads to.
+
+    Raises as `replay` does; BugError, naming what.
+    """
     if broken := replay(folder).check():
         more = f"; and {len(broken) - 1} more" if len(broken) > 1 else ""
         raise BugError(
-            f"{folder}: every record is whole, but the state that they lead to contradicts itself: {broken[0]}{more}."
-            " Nothing is changed. Keep the journal, and report this"
+            f"{folder}: every record is whole, but the state that they lead to contradicts itself:"
+            f" {broken[0]}{more}. Nothing is changed. Keep the journal, and report this"
         )
 
 

@@ -1,8 +1,9 @@
-"""The state as JSON files, `state.json` for people and tools, `snapshot.json` for the next start. Both are caches.
+"""JSON caches of the state: `state.json` for people and tools, `snapshot.json` for the next start.
 
-The journal is the truth. A snapshot lets a start fold only what came after it; every line of the journal is checked
-all the same. It is believed if it is whole (sha256), was made by this very program, and names the crc that its record
-has in the journal; else it is passed over, and everything is folded anew.
+The journal is the truth. A snapshot lets a start fold only what came after it; every line of the
+journal is checked all the same. It is believed if it is whole (sha256), was made by this very
+program, and names the crc that its record has in the journal; else it is passed over, and
+everything is folded anew.
 """
 
 import hashlib
@@ -37,7 +38,10 @@ _PIECE_BYTES = 2**18
 
 
 def save_state(path: Path, state: WorkflowState) -> None:
-    """Put the state in place, durably; whoever reads sees the old one or the new. Raises OperatorError."""
+    """Put the state in place, durably.
+
+    Whoever reads sees the old one or the new. Raises OperatorError.
+    """
     try:
         replace_file(path, _gathered(_json(state, (*_STORED, *_COMPUTED))))
     except OSError as error:
@@ -65,20 +69,28 @@ def save_snapshot(folder: Path, state: WorkflowState, crc: int) -> None:
 
 
 def load_snapshot(folder: Path) -> Snapshot | None:
-    """The snapshot in a journal's folder, if there is one that can be believed so far; its crc is not looked at."""
+    """The snapshot in a journal's folder, if one can be believed so far.
+
+    Its crc is not looked at.
+    """
     try:
         with (folder / _SNAPSHOT).open("rb") as file:
             digest, body = file.read(_DIGEST_LENGTH), file.read()
         snapshot = Snapshot.model_validate_json(body)
     except (OSError, ValueError):  # it is a cache: what cannot be read is not there
         return None
-    sound = digest == hashlib.sha256(body).hexdigest().encode() + b" " and snapshot.program == program()
+    sound = (
+        digest == hashlib.sha256(body).hexdigest().encode() + b" " and snapshot.program == program()
+    )
     return snapshot if sound else None
 
 
 @cache
 def program() -> str:
-    """One name for the code that makes states of events: another one may make other states of them."""
+    """One name for the code that makes states of events.
+
+    Another one may make other states of them.
+    """
     sources = [
         Path(machine.__file__),
         Path(lives.__file__),
@@ -97,8 +109,8 @@ def _json(state: WorkflowState, names: Iterable[str]) -> Iterator[bytes]:
             yield json_of(value)
             continue
         opening, closing = (b"{", b"}") if isinstance(value, Mapping) else (b"[", b"]")
-        for place, item in enumerate(value):
-            yield (b",\n    " if place else opening + b"\n    ")
+        for index, item in enumerate(value):
+            yield (b",\n    " if index else opening + b"\n    ")
             if isinstance(value, Mapping):
                 yield to_json(str(item)) + b": " + json_of(value[item])
             else:
@@ -120,18 +132,25 @@ def _gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def saved_seq(path: Path) -> int:
-    """Of which event a saved state is, without reading all of it. Raises StateUnreadable if it does not say."""
+    """Of which event a saved state is, without reading all of it.
+
+    Raises StateUnreadable if it does not say.
+    """
     with path.open("rb") as file:
         head = _HEAD.match(file.read(_HEAD_BYTES))
     if head is None:
         raise StateUnreadable(
-            f"{path} is no saved state that this program can read: it does not begin as one. {_REMEDY}"
+            f"{path} is no saved state that this program can read: it does not begin as one."
+            f" {_REMEDY}"
         )
     return int(head[1])
 
 
 def load_state(path: Path) -> WorkflowState:
-    """Read a saved state. Raises StateUnreadable if there is none, or none that this program can read."""
+    """Read a saved state.
+
+    Raises StateUnreadable if there is none, or none that this program can read.
+    """
     try:
         fields = json.loads(path.read_bytes())
         if isinstance(fields, dict):
@@ -139,7 +158,9 @@ def load_state(path: Path) -> WorkflowState:
             fields = {name: value for name, value in fields.items() if name not in _COMPUTED}
         return WorkflowState.model_validate(fields)
     except OSError as error:
-        raise StateUnreadable(f"There is no saved state to be read: {error}. The daemon writes one.") from error
+        raise StateUnreadable(
+            f"There is no saved state to be read: {error}. The daemon writes one."
+        ) from error
     except ValueError as error:
         raise StateUnreadable(
             f"{path} is no saved state that this program can read: {first_fault(error)}. {_REMEDY}"

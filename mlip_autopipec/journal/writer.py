@@ -11,10 +11,11 @@ from mlip_autopipec.journal.segments import Scan, segment_path
 
 
 class SegmentWriter:
-    """Appends to the newest segment, and begins a new one when that has reached `segment_bytes_max`.
+    """Appends to the newest segment; begins a new one when that has reached `segment_bytes_max`.
 
-    Behind a segment of an older version it begins a new one at once, as each is of one version. After any exception it
-    must not write again: what the disk holds is then unknown until the next scan.
+    Behind a segment of an older version it begins a new one at once, as each is of one version.
+    After any exception it must not write again: what the disk holds is then unknown until the next
+    scan.
     """
 
     def __init__(self, scan: Scan, *, sync: Callable[[int], None], segment_bytes_max: int) -> None:
@@ -30,7 +31,8 @@ class SegmentWriter:
         self._fd = self._open()
         if not self._size:
             self._write_header()
-        # What the scan has read, and the names it was read under, may be in memory only; from now on it is believed.
+        # What the scan has read, and the names it was read under, may be in memory only; from now
+        # on it is believed.
         self._sync(self._fd)
         sync_folder(self._folder)
         if scan.version < self._version:
@@ -72,7 +74,9 @@ class SegmentWriter:
         return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def _write_header(self) -> None:
-        line, self.crc = frame(encode_header(self._version, self._segment, self.seq + 1, self.crc), self.crc)
+        line, self.crc = frame(
+            encode_header(self._version, self._segment, self.seq + 1, self.crc), self.crc
+        )
         self._append(line)
 
     def _append(self, data: bytes) -> None:
@@ -81,9 +85,10 @@ class SegmentWriter:
 
 
 def cut_torn_tail(scan: Scan) -> str:
-    """Cut off what a finished scan found torn, after keeping it; the name it is kept under. Raises OSError.
+    """Keep, then cut off, what a finished scan found torn; the name it is kept by. Raises OSError.
 
-    The name follows from the bytes, so that a repair which was itself interrupted is simply done again.
+    The name follows from the bytes, so that a repair which was itself interrupted is simply done
+    again.
     """
     with segment_path(scan.folder, scan.segment).open("r+b") as file:
         file.seek(scan.offset)

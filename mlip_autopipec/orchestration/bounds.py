@@ -1,7 +1,7 @@
-"""Upper confidence bounds of root-mean-square errors from a few frames. Pure, and of the standard library alone.
+"""Upper confidence bounds of root-mean-square errors from few frames. Pure; standard library only.
 
-Quantiles come from the closed forms of both distributions for whole degrees of freedom (Abramowitz and Stegun,
-Handbook of Mathematical Functions, 26.4.4-5 and 26.7.3-4), solved by halving.
+Quantiles come from the closed forms of both distributions for whole degrees of freedom (Abramowitz
+and Stegun, Handbook of Mathematical Functions, 26.4.4-5 and 26.7.3-4), solved by halving.
 """
 
 from collections.abc import Callable
@@ -12,9 +12,10 @@ _HALVINGS = 80
 
 
 def rms_bound(rms: float, frames: int, confidence: float) -> float:
-    """What the true RMS lies below, at this confidence, if each frame gives one normal error about zero.
+    """What the true RMS is below at this confidence, if each frame gives a normal error about zero.
 
-    By the χ² distribution. It errs on the safe side where the errors share a bias. Infinite for no frames.
+    By the χ² distribution. It errs on the safe side where the errors share a bias. Infinite for no
+    frames.
     """
     if frames < 1:
         return inf
@@ -24,8 +25,8 @@ def rms_bound(rms: float, frames: int, confidence: float) -> float:
 def mean_square_bound(rms: float, variation: float, frames: int, confidence: float) -> float:
     """The same where each frame gives a mean square over many atoms, `variation` of which is known.
 
-    `variation` is the standard deviation of the frames' mean squares (with n - 1) over their mean. By Student's t for
-    the mean of the mean squares. Infinite for fewer than two frames.
+    `variation` is the standard deviation of the frames' mean squares (with n - 1) over their mean.
+    By Student's t for the mean of the mean squares. Infinite for fewer than two frames.
     """
     if frames < 2:  # noqa: PLR2004 - a scatter takes two
         return inf
@@ -35,7 +36,9 @@ def mean_square_bound(rms: float, variation: float, frames: int, confidence: flo
 @cache
 def chi_square_quantile(p: float, degrees: int) -> float:
     """Below it lies a part `p` of χ² with so many degrees of freedom."""
-    return _solved(lambda x: _chi_square_below(x, degrees), p, 0.0, degrees + 40 * sqrt(degrees) + 100)
+    return _solved(
+        lambda x: _chi_square_below(x, degrees), p, 0.0, degrees + 40 * sqrt(degrees) + 100
+    )
 
 
 @cache
@@ -60,7 +63,9 @@ def _student_below(theta: float, degrees: int) -> float:
     for k in range(2 + odd, degrees - 1, 2):
         term *= cos(theta) ** 2 * (k - 1) / k
         total += term
-    inside = 2 / pi * (theta + (sin(theta) * total if degrees > 1 else 0)) if odd else sin(theta) * total
+    inside = (
+        2 / pi * (theta + (sin(theta) * total if degrees > 1 else 0)) if odd else sin(theta) * total
+    )
     return (1 + inside) / 2
 
 

@@ -1,7 +1,8 @@
 """census: the tasks of one state, counted in one pass.
 
-With 10,000 tasks a pass takes milliseconds, and all of decide, next_deadline, explain and the answer to a status call
-ask of one and the same state; the next state differs from it in a few records.
+With 10,000 tasks a pass takes milliseconds, and all of decide, next_deadline, explain and the
+answer to a status call ask of one and the same state; the next state differs from it in a few
+records.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,10 @@ from mlip_autopipec.data_models.state import TaskRecord, TaskStatus, WorkflowSta
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """What there is to be known of all tasks together. Records stand in the order of `state.tasks`."""
+    """What there is to be known of all tasks together.
+
+    Records stand in the order of `state.tasks`.
+    """
 
     own: Mapping[TaskStatus, int]  # of the current phase of this cycle
     late: Mapping[TaskStatus, int]  # calculations of earlier rounds
@@ -24,7 +28,8 @@ class Census:
     missing: tuple[TaskRecord, ...]  # submitted, and the scheduler shows them ended or not at all
     held: tuple[TaskRecord, ...]  # submitted, and will not start by themselves
     cancelled: tuple[TaskRecord, ...]  # submitted, and wanted no more
-    seen: Mapping[tuple[str | None, JobState | None], int]  # batch, and how the scheduler shows live attempts of it
+    # batch, and how the scheduler shows live attempts of it
+    seen: Mapping[tuple[str | None, JobState | None], int]
 
 
 #: The last state that was counted: a state never changes, and many ask of the current one.
@@ -59,7 +64,7 @@ def _count(state: WorkflowState) -> Census:
         (own if is_own else late)[status] += 1
         if status is submitted:
             job_state = record.job_state
-            shown = (record.uid, job_state)
+            shown = (record.job_name, job_state)
             seen[shown] = seen.get(shown, 0) + 1
             if record.missing_since is not None:
                 missing.append(record)
@@ -72,11 +77,23 @@ def _count(state: WorkflowState) -> Census:
                 given_up.append(record)
         elif status is not done:
             begin.append(record)
-    return Census(own, late, tuple(begin), tuple(given_up), tuple(missing), tuple(held), tuple(cancelled), seen)
+    return Census(
+        own,
+        late,
+        tuple(begin),
+        tuple(given_up),
+        tuple(missing),
+        tuple(held),
+        tuple(cancelled),
+        seen,
+    )
 
 
 def _recount(before: WorkflowState, counted: Census, state: WorkflowState) -> Census | None:
-    """The census of a state with the same tasks, some of which now run or are done; None where more has changed."""
+    """The census of a state with the same tasks, some of which now run or are done.
+
+    None where more has changed.
+    """
     if (state.cycle_index, state.current_phase) != (before.cycle_index, before.current_phase):
         return None
     if len(before.tasks) != len(state.tasks) or not all(map(is_, before.tasks, state.tasks)):
@@ -91,13 +108,22 @@ def _recount(before: WorkflowState, counted: Census, state: WorkflowState) -> Ce
         for record, number in ((was, -1), (now, 1)):
             counts[record.status] += number
             if record.status is TaskStatus.SUBMITTED:
-                shown = (record.uid, record.job_state)
+                shown = (record.job_name, record.job_state)
                 seen[shown] = seen.get(shown, 0) + number
-    return replace(counted, own=own, late=late, seen={shown: number for shown, number in seen.items() if number})
+    return replace(
+        counted,
+        own=own,
+        late=late,
+        seen={shown: number for shown, number in seen.items() if number},
+    )
 
 
 def _is_listed(record: TaskRecord) -> bool:
     """Whether it stands in one of the lists of a census, or would."""
     if record.status is TaskStatus.SUBMITTED:
-        return record.missing_since is not None or record.job_state is JobState.HELD or record.cancelled
+        return (
+            record.missing_since is not None
+            or record.job_state is JobState.HELD
+            or record.cancelled
+        )
     return record.status is not TaskStatus.DONE

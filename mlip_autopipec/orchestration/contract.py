@@ -1,19 +1,25 @@
-"""What an outcome must hold beyond its shape, so that everybody who reads the journal can work with it. Pure.
+"""What an outcome must hold beyond its shape, so that every reader of the journal can use it. Pure.
 
-The models say which fields there are. Here stands, per kind of task, which artefacts the next phase needs, and how
-large a number or a text may be: n_atoms of 10^400 is an integer, and no reader can divide by it. The bounds are no
-part of the models, since a journal of an earlier version may hold what they forbid, and must still be read.
+The models say which fields there are. Here stands, per kind of task, which artefacts the next phase
+needs, and how large a number or a text may be: n_atoms of 10^400 is an integer, and no reader can
+divide by it. The bounds are no part of the models, since a journal of an earlier version may hold
+what they forbid, and must still be read.
 """
 
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from datetime import datetime
 
 from pydantic import BaseModel
 
+from mlip_autopipec.contract.results.explore import Ending, ExploreMetrics
+from mlip_autopipec.contract.results.label import CalculateMetrics
+from mlip_autopipec.contract.results.train import TrainMetrics
 from mlip_autopipec.contract.train import TrainParameters
+from mlip_autopipec.contract.trainer import evaluator_of
 from mlip_autopipec.data_models.base import Reason
 from mlip_autopipec.data_models.events import AttemptLost, Event, TaskEnded
-from mlip_autopipec.data_models.outcome import CalculateMetrics, Ending, ExploreMetrics, Outcome, TrainMetrics
+from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.task import Task
 
 #: Of any count. The largest that a task makes are steps of MD.
@@ -31,8 +37,17 @@ ARTEFACTS = {
     "explore": ("frames",),
     "select": (),
     "calculate": ("label",),
-    "train": ("dataset", "potential_yaml", "potential_asi", "potential_yace"),
+    "train": ("dataset",),
 }
+
+
+def artefacts(task: Task) -> tuple[str, ...]:
+    """What an outcome of this task has to bring: of a fit also the files of its potential."""
+    named = ARTEFACTS[task.parameters.kind]
+    if isinstance(task.parameters, TrainParameters):
+        files = evaluator_of(task.parameters.trainer).files
+        return (*named, *(f"potential_{each.name}" for each in files))
+    return named
 
 
 def breach(outcome: Outcome, task: Task) -> str | None:
@@ -46,15 +61,24 @@ def breach_of_kind(outcome: Outcome, task: Task) -> str | None:
 
 
 def readable(event: Event) -> Event:
-    """The event itself, or where its outcome is out of bounds, as a journal of an earlier version may hold one, a loss.
+    """The event, or a loss if its outcome is out of bounds, as an earlier version may have written.
 
     For a reader of all events that draws and divides.
     """
-    if not isinstance(event, TaskEnded) or (broken := next(_out_of_bounds(event.outcome, "outcome"), None)) is None:
+    if (
+        not isinstance(event, TaskEnded)
+        or (broken := next(_out_of_bounds(event.outcome, "outcome"), None)) is None
+    ):
         return event
     message = f"its outcome is of no use: {broken}"
     outcome = event.outcome
-    return AttemptLost(at=event.at, uid=outcome.uid, index=outcome.index, reason=Reason.BAD_OUTCOME, message=message)
+    return AttemptLost(
+        at=event.at,
+        job_name=outcome.job_name,
+        index=outcome.index,
+        reason=Reason.BAD_OUTCOME,
+        message=message,
+    )
 
 
 def _of_kind(outcome: Outcome, task: Task) -> Iterator[str]:
@@ -62,15 +86,22 @@ def _of_kind(outcome: Outcome, task: Task) -> Iterator[str]:
         return
     if outcome.metrics is None or outcome.metrics.kind != task.parameters.kind:
         yield f"metrics of kind {task.parameters.kind!r} are missing"
-    for name in ARTEFACTS[task.parameters.kind]:
+    for name in artefacts(task):
         if name not in outcome.artefacts:
-            yield f"the artefact {name!r} is missing; there is {', '.join(sorted(outcome.artefacts)) or 'none'}"[:500]
+            yield (
+                f"the artefact {name!r} is missing; there is"
+                f" {', '.join(sorted(outcome.artefacts)) or 'none'}"
+            )[:500]
     match outcome.metrics:
-        case ExploreMetrics(ending=Ending.HALTED, restart_step=int()) if "restart" not in outcome.artefacts:
+        case ExploreMetrics(ending=Ending.HALTED, restart_step=int()) if (
+            "restart" not in outcome.artefacts
+        ):
             yield "a restart_step is given, and the artefact 'restart' is missing"
         case CalculateMetrics(n_atoms=n_atoms) if n_atoms > INTEGER_MAX:
             yield f"n_atoms is above {INTEGER_MAX:.0e}"
-        case TrainMetrics(reference_energies_ev=found) if isinstance(task.parameters, TrainParameters):
+        case TrainMetrics(reference_energies_ev=found) if isinstance(
+            task.parameters, TrainParameters
+        ):
             if missing := [element for element in task.parameters.elements if element not in found]:
                 yield f"reference_energies_ev has none of {', '.join(missing)}"
             if any(measure.scale < _SCALE_MIN for measure in outcome.metrics.measures):
@@ -82,7 +113,8 @@ def _of_kind(outcome: Outcome, task: Task) -> Iterator[str]:
 def _out_of_bounds(value: object, name: str) -> Iterator[str]:
     """Each number, text and moment that is too large for a reader, by the name of its field."""
     match value:
-        case BaseModel():
+        # a model, or a value of the contract
+        case _ if isinstance(value, BaseModel) or is_dataclass(value):
             for field, inner in value.__dict__.items():
                 yield from _out_of_bounds(inner, field)
         case dict():

@@ -1,6 +1,7 @@
 """The state diagrams, drawn from the transition tables, so that they cannot go stale.
 
-`python -m mlip_autopipec.orchestration.diagram` prints them; ARCHITECTURE.md holds them, and a test compares.
+`python -m mlip_autopipec.orchestration.diagram` prints them; ARCHITECTURE.md holds them, and a test
+compares.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,13 +19,19 @@ _EDGE_NAMES = {True: "bootstrap cycle", False: "every later cycle"}
 
 
 def mermaid() -> tuple[str, ...]:
-    """Diagrams in Mermaid's language: the stages, the phases of a cycle, the life of a task, and that of a batch."""
+    """Diagrams in Mermaid's language.
+
+    They show the stages, the phases of a cycle, the life of a task, and that of a batch.
+    """
     drawn = (_stages(), _phases(), _life(TASK_LIFE), _life(BATCH_LIFE))
     return tuple("\n".join(lines) for lines in drawn)
 
 
 def anywhere() -> frozenset[str]:
-    """Events that every stage but the first allows and that leave the stage as it is; the diagram leaves them out."""
+    """Events that every stage but the first allows and that leave the stage as it is.
+
+    The diagram leaves them out.
+    """
     rows = [row for stage, row in STAGES.items() if stage is not Stage.EMPTY]
     quiet = [{event.__name__ for event, after in row.items() if after is None} for row in rows]
     return frozenset(quiet[0].intersection(*quiet[1:]))
@@ -53,9 +60,14 @@ def _life(rows: Mapping[S | None, Mapping[type[ev.Event], tuple[S | None, ...]]]
         for event, thens in row.items():
             for then in thens:
                 if then is not status:
-                    edges.setdefault(then.value if then is not None else "[*]", []).append(event.__name__)
+                    edges.setdefault(then.value if then is not None else "[*]", []).append(
+                        event.__name__
+                    )
         for then_name, events in edges.items():
-            yield f"    {status.value if status is not None else '[*]'} --> {then_name}: {', '.join(sorted(events))}"
+            yield (
+                f"    {status.value if status is not None else '[*]'} --> {then_name}:"
+                f" {', '.join(sorted(events))}"
+            )
 
 
 def _phases() -> Iterator[str]:

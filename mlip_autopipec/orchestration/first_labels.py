@@ -1,15 +1,20 @@
-"""The first labels check the oracle: does it agree with itself? Pure; it sees numbers, and says each one that it saw.
+"""The first labels check the oracle: does it agree with itself? Pure; it says each number it saw.
 
-A potential can be no better than its labels, and labels that contradict each other cost as much as others. So the
-property cells of each crystal are labelled before anything else, and held against each other:
+A potential can be no better than its labels, and labels that contradict each other cost as much as
+others. So the property cells of each crystal are labelled before anything else, and held against
+each other:
 
 - one crystal in two cells of different shape: energy per atom, and forces on the same atom;
-- the stress against the derivative of the energy, along the volumes (Simpson's rule) and in each strained cell;
-- mechanical stability, by the conditions of Born: F. Mouhat, F.-X. Coudert, Phys. Rev. B 90, 224104 (2014);
-- the bulk modulus of the equation of state against that of the elastic constants, at the same volume.
+- the stress against the derivative of the energy, along the volumes (Simpson's rule) and in each
+  strained cell;
+- mechanical stability, by the conditions of Born: F. Mouhat, F.-X. Coudert, Phys. Rev. B 90, 224104
+  (2014);
+- the bulk modulus of the equation of state against that of the elastic constants, at the same
+  volume.
 
-A contradiction pauses the campaign before the rest is submitted; a person who resumes it has accepted what was seen.
-All with clamped ions, as the cells are, so that both sides of each comparison are of one and the same thing.
+A contradiction pauses the campaign before the rest is submitted; a person who resumes it has
+accepted what was seen. All with clamped ions, as the cells are, so that both sides of each
+comparison are of one and the same thing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,10 +25,11 @@ from math import hypot
 from mlip_autopipec.config.schemas.phases import FirstLabelsSection
 from mlip_autopipec.contract.crystals import crystal_name
 from mlip_autopipec.contract.label import CalculateParameters
+from mlip_autopipec.contract.results.label import CalculateMetrics, OracleNumbers
+from mlip_autopipec.contract.results.structure import PropertyCell
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.digest import GenerationDigest, OracleFigure
 from mlip_autopipec.data_models.events import Actor
-from mlip_autopipec.data_models.outcome import CalculateMetrics, OracleNumbers, PropertyCell
 from mlip_autopipec.data_models.state import Stage, TaskRecord, WorkflowState
 
 #: Who pauses a campaign whose oracle contradicts itself.
@@ -37,8 +43,9 @@ _EOS_POINTS_MIN = 5
 _SAME_SCALE = 1e-6
 _MODULUS_FLOOR_GPA = 1.0
 _REASON_FIGURES_MAX = 6
-#: The energy of a small strain is a meV/atom, and plane waves that come and go with the cell cost tenths of it: below
-#: this part of the energy that two cells may differ by, a curvature by energies decides nothing.
+#: The energy of a small strain is a meV/atom, and plane waves that come and go with the cell cost
+#: tenths of it: below this part of the energy that two cells may differ by, a curvature by energies
+#: decides nothing.
 _NOISE_PARTS = 0.25
 
 
@@ -57,13 +64,23 @@ class CellLabel:
 
 
 def property_tasks(state: WorkflowState) -> Mapping[str, TaskRecord]:
-    """The tasks of the current phase whose labels are for this check; none but where a campaign begins."""
+    """The tasks of the current phase whose labels are for this check.
+
+    There are none but where a campaign begins.
+    """
     cells = _cells(state)
-    return {record.task.id: record for record in state.own_tasks if _cell_of(record, cells)} if cells else {}
+    return (
+        {record.task.id: record for record in state.own_tasks if _cell_of(record, cells)}
+        if cells
+        else {}
+    )
 
 
 def check(state: WorkflowState, section: FirstLabelsSection) -> tuple[OracleFigure, ...]:
-    """Every figure that the labels so far give; none if the site file wants no check, or nothing can be compared."""
+    """Every figure that the labels so far give.
+
+    There are none if the site file wants no check, or nothing can be compared.
+    """
     if not section.check:
         return ()
     cells = _cells(state)
@@ -71,26 +88,40 @@ def check(state: WorkflowState, section: FirstLabelsSection) -> tuple[OracleFigu
     for record in property_tasks(state).values():
         cell = _cell_of(record, cells)
         metrics = record.outcome.metrics if record.outcome else None
-        if cell is not None and isinstance(metrics, CalculateMetrics) and metrics.numbers is not None:
+        if (
+            cell is not None
+            and isinstance(metrics, CalculateMetrics)
+            and metrics.numbers is not None
+        ):
             label = CellLabel(cell, metrics.energy_ev, metrics.n_atoms, metrics.numbers)
             labels.setdefault(cell.crystal, []).append(label)
-    return tuple(figure for crystal, of in labels.items() for figure in figures(crystal, of, section))
-
-
-def contradiction(checked: Sequence[OracleFigure]) -> str | None:
-    """Why a person is asked, with the figures and what can be done; None where the oracle agrees with itself."""
-    wrong = [figure.words for figure in checked if figure.contradiction]
-    if not wrong:
-        return None
-    more = f"; and {len(wrong) - _REASON_FIGURES_MAX} more" if len(wrong) > _REASON_FIGURES_MAX else ""
-    return (
-        f"the oracle contradicts itself: {'; '.join(wrong[:_REASON_FIGURES_MAX])}{more}. Nothing but property cells has"
-        " been labelled. Mend the oracle's settings (autopipecctl doctor --oracle tries them) and begin a new campaign,"
-        " or go on all the same: autopipecctl resume --reason WHY"
+    return tuple(
+        figure for crystal, of in labels.items() for figure in figures(crystal, of, section)
     )
 
 
-def figures(crystal: str, labels: Sequence[CellLabel], section: FirstLabelsSection) -> Iterator[OracleFigure]:
+def contradiction(checked: Sequence[OracleFigure]) -> str | None:
+    """Why a person is asked, with the figures and what can be done.
+
+    None where the oracle agrees with itself.
+    """
+    wrong = [figure.message for figure in checked if figure.contradiction]
+    if not wrong:
+        return None
+    more = (
+        f"; and {len(wrong) - _REASON_FIGURES_MAX} more" if len(wrong) > _REASON_FIGURES_MAX else ""
+    )
+    return (
+        f"the oracle contradicts itself: {'; '.join(wrong[:_REASON_FIGURES_MAX])}{more}. Nothing"
+        " but property cells has been labelled. Mend the oracle's settings (autopipecctl doctor"
+        " --oracle tries them) and begin a new campaign, or go on all the same: autopipecctl"
+        " resume --reason WHY"
+    )
+
+
+def figures(
+    crystal: str, labels: Sequence[CellLabel], section: FirstLabelsSection
+) -> Iterator[OracleFigure]:
     """What the labels of one crystal say about the oracle."""
     by_kind: dict[str, list[CellLabel]] = {}
     for label in labels:
@@ -99,22 +130,24 @@ def figures(crystal: str, labels: Sequence[CellLabel], section: FirstLabelsSecti
     volumes = sorted(by_kind.get("volume", []), key=lambda label: label.cell.scale)
     yield from _pressures(crystal, volumes, section)
     fit = _EquationOfState.of(volumes)
-    strains = {(label.cell.axis, label.cell.strain > 0): label for label in by_kind.get("strain", [])}
+    strains = {
+        (label.cell.axis, label.cell.strain > 0): label for label in by_kind.get("strain", [])
+    }
     constants = dict(_constants(strains))
     yield from _moduli(crystal, strains, volumes, constants, section)
     yield from _stability(crystal, constants, section)
     yield from _bulk_moduli(crystal, fit, constants, section)
 
 
-# --- one crystal in two cells -------------------------------------------------------------------------------------
+# --- one crystal in two cells ---------------------------------------------------------------------
 
 
 def _two_cells(
     crystal: str, by_kind: Mapping[str, Sequence[CellLabel]], section: FirstLabelsSection
 ) -> Iterator[OracleFigure]:
-    for one, other in zip(by_kind.get("moved", ()), by_kind.get("twin", ()), strict=False):
-        off = 1000 * abs(one.energy_ev / one.n_atoms - other.energy_ev / other.n_atoms)
-        sizes = f"cells of {one.n_atoms} and {other.n_atoms} atoms"
+    for moved, other in zip(by_kind.get("moved", ()), by_kind.get("twin", ()), strict=False):
+        off = 1000 * abs(moved.energy_ev / moved.n_atoms - other.energy_ev / other.n_atoms)
+        sizes = f"cells of {moved.n_atoms} and {other.n_atoms} atoms"
         yield _figure(
             crystal,
             "energy in two cells",
@@ -123,8 +156,12 @@ def _two_cells(
             section.energy_max_mev_per_atom,
             "meV/atom",
         )
-        pairs = zip(one.numbers.forces_ev_per_angstrom, other.numbers.forces_ev_per_angstrom, strict=False)
-        apart = 1000 * max((hypot(*(a - b for a, b in zip(*pair, strict=True))) for pair in pairs), default=0.0)
+        pairs = zip(
+            moved.numbers.forces_ev_per_angstrom, other.numbers.forces_ev_per_angstrom, strict=False
+        )
+        apart = 1000 * max(
+            (hypot(*(a - b for a, b in zip(*pair, strict=True))) for pair in pairs), default=0.0
+        )
         yield _figure(
             crystal,
             "forces in two cells",
@@ -135,23 +172,31 @@ def _two_cells(
         )
 
 
-# --- stress and energy --------------------------------------------------------------------------------------------
+# --- stress and energy ----------------------------------------------------------------------------
 
 
-def _pressures(crystal: str, volumes: Sequence[CellLabel], section: FirstLabelsSection) -> Iterator[OracleFigure]:
-    """dE/ds = -3 P V / s, for a scale s of the lattice constant; by Simpson's rule over three neighbours."""
+def _pressures(
+    crystal: str, volumes: Sequence[CellLabel], section: FirstLabelsSection
+) -> Iterator[OracleFigure]:
+    """dE/ds = -3 P V / s, for a scale s of the lattice constant.
+
+    This goes by Simpson's rule over three neighbours.
+    """
     worst = None
     for first, middle, last in zip(volumes, volumes[1:], volumes[2:], strict=False):
         steps = [b.cell.scale - a.cell.scale for a, b in pairwise((first, middle, last))]
         if abs(steps[0] - steps[1]) > _SAME_SCALE:
             continue  # a label between them is missing
         slopes = [
-            -3 * one.pressure_gpa * one.numbers.volume_angstrom3 / one.cell.scale for one in (first, middle, last)
+            -3 * item.pressure_gpa * item.numbers.volume_angstrom3 / item.cell.scale
+            for item in (first, middle, last)
         ]
         work_gpa_angstrom3 = steps[0] / 3 * (slopes[0] + 4 * slopes[1] + slopes[2])
         energy_gpa_angstrom3 = (last.energy_ev - first.energy_ev) * _GPA_ANGSTROM3_PER_EV
         apart = last.numbers.volume_angstrom3 - first.numbers.volume_angstrom3
-        by_energy, by_stress = (-value / apart for value in (energy_gpa_angstrom3, work_gpa_angstrom3))
+        by_energy, by_stress = (
+            -value / apart for value in (energy_gpa_angstrom3, work_gpa_angstrom3)
+        )
         if worst is None or abs(by_energy - by_stress) > abs(worst[0] - worst[1]):
             worst = by_energy, by_stress, middle.cell.scale
     if worst is not None:
@@ -159,22 +204,26 @@ def _pressures(crystal: str, volumes: Sequence[CellLabel], section: FirstLabelsS
         yield _figure(
             crystal,
             "pressure",
-            f"the pressure around {scale:.3f} times the lattice constant is {by_stress:.2f} GPa by stress and"
-            f" {by_energy:.2f} GPa by the energy's derivative",
+            f"the pressure around {scale:.3f} times the lattice constant is {by_stress:.2f} GPa by"
+            f" stress and {by_energy:.2f} GPa by the energy's derivative",
             abs(by_energy - by_stress),
             section.pressure_max_gpa,
             "GPa",
         )
 
 
-def _constants(strains: Mapping[tuple[int, bool], CellLabel]) -> Iterator[tuple[tuple[int, int], float]]:
+def _constants(
+    strains: Mapping[tuple[int, bool], CellLabel],
+) -> Iterator[tuple[tuple[int, int], float]]:
     """Elastic constants in GPa by (stress, strain), from the stress of cells strained both ways."""
     for axis in sorted({axis for axis, _ in strains}):
         plus, minus = strains.get((axis, True)), strains.get((axis, False))
         if plus is None or minus is None:
             continue
         apart = plus.cell.strain - minus.cell.strain
-        for row, (up, down) in enumerate(zip(plus.numbers.stress_gpa, minus.numbers.stress_gpa, strict=True)):
+        for row, (up, down) in enumerate(
+            zip(plus.numbers.stress_gpa, minus.numbers.stress_gpa, strict=True)
+        ):
             yield (row, axis), (up - down) / apart
 
 
@@ -186,8 +235,10 @@ def _moduli(
     section: FirstLabelsSection,
 ) -> Iterator[OracleFigure]:
     """The curvature of the energy along each strain, by energies and by the work of the stress."""
-    still = next((one for one in volumes if abs(one.cell.scale - 1) < _SAME_SCALE), None)
-    scale = max((abs(value) for (row, column), value in constants.items() if row == column), default=0.0)
+    still = next((volume for volume in volumes if abs(volume.cell.scale - 1) < _SAME_SCALE), None)
+    scale = max(
+        (abs(value) for (row, column), value in constants.items() if row == column), default=0.0
+    )
     for axis in sorted({axis for axis, _ in strains}):
         plus, minus = strains.get((axis, True)), strains.get((axis, False))
         if still is None or plus is None or minus is None:
@@ -202,8 +253,8 @@ def _moduli(
         yield _figure(
             crystal,
             "elastic constant",
-            f"{_NAMES.get(axis, f'C{axis + 1}{axis + 1}')} is {by_stress:.1f} GPa by stress and {by_energy:.1f} GPa by"
-            " the energies of the same cells",
+            f"{_NAMES.get(axis, f'C{axis + 1}{axis + 1}')} is {by_stress:.1f} GPa by stress and"
+            f" {by_energy:.1f} GPa by the energies of the same cells",
             off,
             section.modulus_max,
             "of the largest",
@@ -220,11 +271,11 @@ def _work(label: CellLabel) -> float:
     stress, axis = label.numbers.stress_gpa, label.cell.axis
     if axis not in _PLANES:
         return stress[axis]
-    one, other = _PLANES[axis]
-    return stress[axis] - label.cell.strain * (stress[one] + stress[other]) / 4
+    first, other = _PLANES[axis]
+    return stress[axis] - label.cell.strain * (stress[first] + stress[other]) / 4
 
 
-# --- elastic constants --------------------------------------------------------------------------------------------
+# --- elastic constants ----------------------------------------------------------------------------
 
 
 def _stability(
@@ -248,11 +299,18 @@ def _stability(
     if c66 is not None and not c66 > 0:
         wrong.append(f"C66 ({c66:.1f} GPa) is not positive")
     known = crystal in map(crystal_name, section.unstable)
-    words = f"not stable: {', '.join(wrong)}" if wrong else f"stable: C11 {c11:.1f}, C12 {c12:.1f}, C44 {c44:.1f} GPa"
+    message = (
+        f"not stable: {', '.join(wrong)}"
+        if wrong
+        else f"stable: C11 {c11:.1f}, C12 {c12:.1f}, C44 {c44:.1f} GPa"
+    )
     if wrong and not known:
-        words += "; if that is its nature, name it in calculation.first_labels.unstable"
+        message += "; if that is its nature, name it in calculation.first_labels.unstable"
     yield OracleFigure(
-        check="stability", crystal=crystal, words=f"{crystal}: {words}", contradiction=bool(wrong) and not known
+        check="stability",
+        crystal=crystal,
+        message=f"{crystal}: {message}",
+        contradiction=bool(wrong) and not known,
     )
 
 
@@ -270,7 +328,8 @@ def _bulk_moduli(
     yield _figure(
         crystal,
         "bulk modulus",
-        f"the bulk modulus is {by_volume:.1f} GPa by volumes and {by_strain:.1f} GPa by elastic constants",
+        f"the bulk modulus is {by_volume:.1f} GPa by volumes and {by_strain:.1f} GPa by elastic"
+        " constants",
         off,
         section.modulus_max,
         "of the larger",
@@ -278,7 +337,7 @@ def _bulk_moduli(
 
 
 def _bulk_modulus(constants: Mapping[tuple[int, int], float]) -> float | None:
-    """Voigt's: the response to a change of volume alone, which is what the equation of state has."""
+    """Voigt's: the response to a change of volume alone, as the equation of state has it."""
     c11, c12 = constants.get((_XX, _XX)), constants.get((_YY, _XX))
     if c11 is None or c12 is None:
         return None
@@ -300,10 +359,12 @@ class _EquationOfState:
             return None
         still = volumes[0].numbers.volume_angstrom3 / volumes[0].cell.scale ** 3
         # In parts of the prototype's, so that sums of powers do not lose their digits.
-        points = [((one.numbers.volume_angstrom3 / still) ** (-2 / 3) - 1) for one in volumes]
+        points = [((volume.numbers.volume_angstrom3 / still) ** (-2 / 3) - 1) for volume in volumes]
         width = max(abs(point) for point in points)
         base = volumes[len(volumes) // 2].energy_ev
-        cubic = _least_squares([point / width for point in points], [one.energy_ev - base for one in volumes])
+        cubic = _least_squares(
+            [point / width for point in points], [volume.energy_ev - base for volume in volumes]
+        )
         slope, curvature = cubic[1] / width, 2 * cubic[2] / width**2
         # x = (V/V₀)^(-2/3): dx/dV = -2/3 / V₀ and d²x/dV² = 10/9 / V₀² at V₀.
         modulus = (curvature * 4 / 9 + slope * 10 / 9) / still
@@ -311,7 +372,10 @@ class _EquationOfState:
 
 
 def _least_squares(points: Sequence[float], values: Sequence[float]) -> list[float]:
-    """The coefficients of the cubic that is nearest to the values, the constant first: normal equations."""
+    """The coefficients of the cubic that is nearest to the values, the constant first.
+
+    This goes by normal equations.
+    """
     order = 4
     rows = [
         [sum(x ** (i + j) for x in points) for j in range(order)]
@@ -328,7 +392,7 @@ def _least_squares(points: Sequence[float], values: Sequence[float]) -> list[flo
     return [rows[row][order] / rows[row][row] for row in range(order)]
 
 
-# --- which labels -------------------------------------------------------------------------------------------------
+# --- which labels ---------------------------------------------------------------------------------
 
 
 def _cells(state: WorkflowState) -> dict[str, PropertyCell]:
@@ -338,7 +402,11 @@ def _cells(state: WorkflowState) -> dict[str, PropertyCell]:
         return {}
     if not isinstance(generation, GenerationDigest):
         return {}
-    return {one.origin: one.cell for one in generation.structures if one.cell is not None}
+    return {
+        structure.origin: structure.cell
+        for structure in generation.structures
+        if structure.cell is not None
+    }
 
 
 def _cell_of(record: TaskRecord, cells: Mapping[str, PropertyCell]) -> PropertyCell | None:
@@ -347,15 +415,29 @@ def _cell_of(record: TaskRecord, cells: Mapping[str, PropertyCell]) -> PropertyC
 
 
 def _figure(
-    crystal: str, name: str, words: str, off: float, allowed: float, unit: str, *, noise: bool = False
+    crystal: str,
+    name: str,
+    message: str,
+    off: float,
+    allowed: float,
+    unit: str,
+    *,
+    noise: bool = False,
 ) -> OracleFigure:
-    """`noise`: the energies behind it differ by less than what they are good for, so it decides nothing."""
+    """`noise`: the energies behind it differ by less than they are good for.
+
+    So it decides nothing.
+    """
     wrong = not off <= allowed and not noise
-    limit = f"{off:.0%} apart, at most {allowed:.0%}" if unit.startswith("of") else f"at most {allowed:g} {unit}"
+    limit = (
+        f"{off:.0%} apart, at most {allowed:.0%}"
+        if unit.startswith("of")
+        else f"at most {allowed:g} {unit}"
+    )
     return OracleFigure(
         check=name,
         crystal=crystal,
-        words=f"{crystal}: {words} ({limit} is allowed)",
+        message=f"{crystal}: {message} ({limit} is allowed)",
         value=off,
         allowed=allowed,
         unit=unit,

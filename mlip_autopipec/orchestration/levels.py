@@ -1,34 +1,39 @@
-"""The levels of γ that a cycle's walkers are watched at: the site file's, or what a target in force makes of them.
+"""The γ levels for a cycle's walkers: the site file's, or what a target in force makes of them.
 
-γ says how far an environment lies outside the active set, and not how wrong its forces are; which γ is too much differs
-from one system and basis to the next. With `exploration.force_error_target_mev_per_angstrom`, γ select becomes the γ at
-which the calibration of the last fit expects that error (`gamma_at`), and γ halt keeps its ratio to it. Positions:
+γ says how far an environment lies outside the active set, and not how wrong its forces are; which γ
+is too much differs from one system and basis to the next. With
+`exploration.force_error_target_mev_per_angstrom`, γ select becomes the γ at which the calibration
+of the last fit expects that error (`gamma_at`), and γ halt keeps its ratio to it. Positions:
 
-- **The site file's level stays the anchor.** γ select moves no farther than to its double or its half, and never nearer
-  to 1 than half the way, as a logarithm (its root): at 1 and below nothing extrapolates, and every frame would be
-  collected; far above, MD would walk on under forces that mean nothing. So an odd calibration can cost labels, or leave
-  some out, and can't run away: the bounds are the same in every cycle, whatever came before.
-- **The calibration is over all labels so far**, those of early and worse potentials among them. At a given γ it expects
-  rather too much error than too little, and the level errs to the side of asking.
-- **The first element to reach the target decides.** One that never erred so much sets no level. Where none did, the
-  error stays below the target as far up as anything has been labelled, and that highest γ is the level.
-- **A walk is stopped by what is unphysical, not by what is new.** Behind its core repulsion and the guards of
-  temperature, pressure, volume and distance a bootstrap potential walks on at γ of tens of thousands, and what it meets
-  there is what the choice needs to see. So γ halt begins at `gamma_halt_first`, and follows the evidence down: to half
-  the γ at which a guard last struck, and to ten times the largest γ that a whole walk met, but never below
-  `gamma_halt`, which is the level up to which a walk is quiet. With `selection.acquisition: gamma_window` γ halt is
-  `gamma_halt` from the first cycle, as in the literature.
-- **A cycle has one level**: of the cycles closed before it. Exploration and Selection of a cycle agree on it, and a
-  campaign without a calibration yet (its first cycles) walks at the site file's.
+- **The site file's level stays the anchor.** γ select moves no farther than to its double or its
+  half, and never nearer to 1 than half the way, as a logarithm (its root): at 1 and below nothing
+  extrapolates, and every frame would be collected; far above, MD would walk on under forces that
+  mean nothing. So an odd calibration can cost labels, or leave some out, and can't run away: the
+  bounds are the same in every cycle, whatever came before.
+- **The calibration is over all labels so far**, those of early and worse potentials among them. At
+  a given γ it expects rather too much error than too little, and the level errs to the side of
+  asking.
+- **The first element to reach the target decides.** One that never erred so much sets no level.
+  Where none did, the error stays below the target as far up as anything has been labelled, and that
+  highest γ is the level.
+- **A walk is stopped by what is unphysical, not by what is new.** Behind its core repulsion and the
+  guards of temperature, pressure, volume and distance a bootstrap potential walks on at γ of tens
+  of thousands, and what it meets there is what the choice needs to see. So γ halt begins at
+  `gamma_halt_first`, and follows the evidence down: to half the γ at which a guard last struck, and
+  to ten times the largest γ that a whole walk met, but never below `gamma_halt`, which is the level
+  up to which a walk is quiet. With `selection.acquisition: gamma_window` γ halt is `gamma_halt`
+  from the first cycle, as in the literature.
+- **A cycle has one level**: of the cycles closed before it. Exploration and Selection of a cycle
+  agree on it, and a campaign without a calibration yet (its first cycles) walks at the site file's.
 """
 
 from collections.abc import Sequence
 from itertools import pairwise
 
 from mlip_autopipec.config.schemas.phases import ExplorationSection
+from mlip_autopipec.contract.results.train import Calibration
 from mlip_autopipec.contract.select import SelectionSettings
 from mlip_autopipec.data_models.digest import CycleSummary, GammaLevels
-from mlip_autopipec.data_models.outcome import Calibration
 
 _DECIMALS = 3
 
@@ -42,9 +47,10 @@ _BEFORE_GUARD = 0.5
 def gamma_levels(
     section: ExplorationSection, selection: SelectionSettings, cycles: Sequence[CycleSummary]
 ) -> GammaLevels:
-    """What the walkers of the next cycle are watched at, with what set it. `cycles` are those that have closed.
+    """What the next cycle's walkers are watched at, with what set it. `cycles` are the closed ones.
 
-    Where a batch is chosen γ halt begins high and comes down, and `quiet` is the level to which it comes.
+    Where a batch is chosen γ halt begins high and comes down, and `quiet` is the level to which it
+    comes.
     """
     levels = _aimed(section, cycles)
     if selection.acquisition == "gamma_window":
@@ -71,13 +77,15 @@ def _aimed(section: ExplorationSection, cycles: Sequence[CycleSummary]) -> Gamma
     """The site file's levels, or what a target in force makes of them."""
     target = section.force_error_target_mev_per_angstrom
     given = GammaLevels(
-        select=section.gamma_select, halt=section.gamma_halt, force_error_target_mev_per_angstrom=target
+        select=section.gamma_select,
+        halt=section.gamma_halt,
+        force_error_target_mev_per_angstrom=target,
     )
     calibration = next((cycle.calibration for cycle in reversed(cycles) if cycle.calibration), ())
     if target is None or not calibration:
         return given
     reached = gamma_at(calibration, target)
-    expected = max(one.curve[-1][0] for one in calibration) if reached is None else reached
+    expected = max(fit.curve[-1][0] for fit in calibration) if reached is None else reached
     lowest, highest = section.gamma_select_bounds()
     select = min(max(round(expected, _DECIMALS), lowest), highest)
     return GammaLevels(
@@ -89,30 +97,37 @@ def _aimed(section: ExplorationSection, cycles: Sequence[CycleSummary]) -> Gamma
     )
 
 
-def levels_words(levels: GammaLevels) -> str:
+def levels_text(levels: GammaLevels) -> str:
     """Both levels, and what set them."""
-    words = f"γ select {levels.select:.3g}, γ halt {levels.halt:.3g}"
+    message = f"γ select {levels.select:.3g}, γ halt {levels.halt:.3g}"
     if levels.quiet is not None:
-        words += f" (quiet up to {levels.quiet:.3g})"
+        message += f" (quiet up to {levels.quiet:.3g})"
     target, at = levels.force_error_target_mev_per_angstrom, levels.expected_at
     if target is None:
-        return words
+        return message
     if at is None:
-        return f"{words}: no label tells yet where {target:g} meV/Å are to be expected"
+        return f"{message}: no label tells yet where {target:g} meV/Å are to be expected"
     if levels.reached:
-        told = f"{target:g} meV/Å are expected at γ {at:.3g}"
+        expected = f"{target:g} meV/Å are expected at γ {at:.3g}"
     else:
-        told = f"less than {target:g} meV/Å are expected up to γ {at:.3g}, the highest of any label"
-    bound = "" if abs(levels.select - at) < 10**-_DECIMALS else ", and the level moves no farther from the site file's"
-    return f"{words}: {told}{bound}"
+        expected = (
+            f"less than {target:g} meV/Å are expected up to γ {at:.3g}, the highest of any label"
+        )
+    bound = (
+        ""
+        if abs(levels.select - at) < 10**-_DECIMALS
+        else ", and the level moves no farther from the site file's"
+    )
+    return f"{message}: {expected}{bound}"
 
 
 def gamma_at(calibration: Sequence[Calibration], force_mev_per_angstrom: float) -> float | None:
-    """The γ at which the first element's force error is expected to reach a target; None where no label says so yet.
+    """The γ where the first element's expected force error hits a target; None if no label says so.
 
-    Between two knots of the monotone fit it is interpolated. An element that never erred so much sets no level.
+    Between two knots of the monotone fit it is interpolated. An element that never erred so much
+    sets no level.
     """
-    levels = [_level(one.curve, force_mev_per_angstrom) for one in calibration]
+    levels = [_level(fit.curve, force_mev_per_angstrom) for fit in calibration]
     return min((level for level in levels if level is not None), default=None)
 
 

@@ -1,8 +1,9 @@
 """The lives of a task and of a batch, as tables: from which status which event leads where.
 
-A row names the events that are about a task or a batch of that status, and for each every status that it may have then.
-What a row lacks is not allowed. None is before the first event and after the last: there is nothing to be kept.
-`evolve` takes no step that is not here, and `orchestration/diagram.py` draws these tables.
+A row names the events that are about a task or a batch of that status, and for each every status
+that it may have then. What a row lacks is not allowed. None is before the first event and after the
+last: there is nothing to be kept. `evolve` takes no step that is not here, and
+`orchestration/diagram.py` draws these tables.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,8 @@ TASK_LIFE: Mapping[TaskStatus | None, Mapping[type[ev.Event], tuple[TaskStatus |
     },
     TaskStatus.SUBMITTED: {
         ev.JobsSighted: (TaskStatus.SUBMITTED,),
-        # A refusal fails a task only where the task itself is refused; else it is as if nothing had been tried.
+        # A refusal fails a task only where the task itself is refused; else it is as if nothing had
+        # been tried.
         ev.SubmissionRejected: (TaskStatus.FAILED, TaskStatus.READY),
         # One that a person has cancelled in the meantime has failed.
         ev.SubmissionVoided: (TaskStatus.READY, TaskStatus.FAILED),
@@ -32,7 +34,8 @@ TASK_LIFE: Mapping[TaskStatus | None, Mapping[type[ev.Event], tuple[TaskStatus |
         ev.SubmissionBegun: (TaskStatus.SUBMITTED,),
         ev.TaskQuarantined: (TaskStatus.QUARANTINED,),
         ev.TasksCancelled: (TaskStatus.FAILED,),
-        # Where a person has mended the cause of all of its failures; FAILED if a person has cancelled it, too.
+        # Where a person has mended the cause of all of its failures; FAILED if a person has
+        # cancelled it, too.
         ev.Resumed: (TaskStatus.READY, TaskStatus.FAILED),
         ev.PhaseRedone: (None,),
     },
@@ -57,6 +60,8 @@ BATCH_LIFE: Mapping[BatchStatus | None, Mapping[type[ev.Event], tuple[BatchStatu
         ev.SubmissionRejected: (None,),
         ev.SubmissionUnclear: (BatchStatus.UNCLEAR,),
         ev.SubmissionVoided: (None,),
+        # It may have been handed over as it was asked for before.
+        ev.SettingsTaken: (BatchStatus.UNCLEAR,),
         # An outcome may overtake the answer to its own submission.
         ev.JobsSighted: (BatchStatus.BEGUN,),
         ev.TaskEnded: (BatchStatus.BEGUN, None),
@@ -65,6 +70,8 @@ BATCH_LIFE: Mapping[BatchStatus | None, Mapping[type[ev.Event], tuple[BatchStatu
     BatchStatus.UNCLEAR: {
         ev.SubmissionAccepted: (BatchStatus.ACCEPTED,),
         ev.SubmissionRejected: (None,),
+        # The answer to a submission that was under way as settings were taken.
+        ev.SubmissionUnclear: (BatchStatus.UNCLEAR,),
         ev.SubmissionVoided: (None,),
         ev.JobsSighted: (BatchStatus.UNCLEAR,),
         ev.TaskEnded: (BatchStatus.UNCLEAR, None),

@@ -1,8 +1,9 @@
 """WorkflowManager: append an event, evolve, decide, carry out. Short enough to read aloud.
 
-Events come from four sides (effects, the outbox, the reconciler, people) into one inbox. One turn takes what is
-there, folds it, makes it durable with one fsync, publishes the new state, and starts every command that is due and
-whose subject has nothing in flight. Nothing leaves the daemon for an event that is not on the disk.
+Events come from four sides (effects, the outbox, the reconciler, people) into one inbox. One turn
+takes what is there, folds it, makes it durable with one fsync, publishes the new state, and starts
+every command that is due and whose subject has nothing in flight. Nothing leaves the daemon for an
+event that is not on the disk.
 """
 
 import asyncio
@@ -13,7 +14,13 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.commands import CancelAttempts, Command, InquireAttempt, LocateBatch, SubmitBatch
+from mlip_autopipec.data_models.commands import (
+    CancelAttempts,
+    Command,
+    InquireAttempt,
+    LocateBatch,
+    SubmitBatch,
+)
 from mlip_autopipec.data_models.state import Batch, WorkflowState
 from mlip_autopipec.errors import OperatorError, TransientError
 from mlip_autopipec.orchestration.decide import decide, next_deadline
@@ -60,8 +67,8 @@ _STEP_S = 5.0
 #: Between looks for jobs that nobody waits for; and after one that showed nothing at all.
 _ROLL_EVERY_S = 3600.0
 _ROLL_AGAIN_S = 60.0
-#: One turn takes no more, so that the socket is answered between two turns, and no more states are held at a time: with
-#: 10,000 tasks each costs a tenth of a millisecond and a third of a megabyte.
+#: One turn takes no more, so that the socket is answered between two turns, and no more states are
+#: held at a time: with 10,000 tasks each costs a tenth of a millisecond and a third of a megabyte.
 _EVENTS_PER_TURN_MAX = 20
 #: Outcomes read at a time, and attempts of one JobsSighted: some milliseconds of work.
 _OUTCOMES_PER_READ_MAX = 200
@@ -99,9 +106,10 @@ class WorkflowManager:
         since: tuple[datetime, float] | None = None,
         configure: Callable[[WorkflowState], Policy] | None = None,
     ) -> None:
-        """`since`: the clock and the loop's own when DaemonStarted was made: a step right after it is one, too.
+        """`since`: the clock and the loop's at DaemonStarted: a step right after it is one, too.
 
-        `configure` makes effects follow the settings of a state that has taken others, and gives their policy.
+        `configure` makes effects follow the settings of a state that has taken others, and gives
+        their policy.
         """
         self.state = state
         self.policy = policy
@@ -118,14 +126,15 @@ class WorkflowManager:
         self._inbox: list[_Posted] = []
         self._arrived = asyncio.Event()
         self._awaited: list[asyncio.Future[None]] = []
-        self._in_flight: dict[str, int | None] = {}  # subject → era in which it was decided, where that matters
+        # subject → era in which it was decided, where that matters
+        self._in_flight: dict[str, int | None] = {}
         self._unsaved = False
         self._stopped = False
         self._clocks = since
         self._is_blind = False  # the outbox can't be listed
 
     async def record(self, event: ev.Event, subject: str | None = None) -> bool:
-        """Hand an event in and wait until it is durable and folded in; False if it was stale and not written.
+        """Hand in an event; wait until it is durable and folded in; False if stale and not written.
 
         DaemonStopped is the last event that is taken.
         """
@@ -142,7 +151,7 @@ class WorkflowManager:
         await turn
 
     async def run(self) -> None:
-        """Work until DaemonStopped is recorded, until cancelled, or until an error that nobody here can heal."""
+        """Work until DaemonStopped is recorded, cancellation, or an error nobody here can heal."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._watch(), name="watch")
@@ -164,7 +173,10 @@ class WorkflowManager:
             await asyncio.to_thread(self._save, self.state)
 
     def _clock_step(self, now: datetime) -> ev.ClockStepped | None:
-        """By how much the clock was set since the last turn, if it was. The loop's own clock never jumps."""
+        """By how much the clock was set since the last turn, if it was.
+
+        The loop's own clock never jumps.
+        """
         steady_s = asyncio.get_running_loop().time()
         then, then_s = self._clocks or (now, steady_s)
         self._clocks = (now, steady_s)
@@ -172,7 +184,10 @@ class WorkflowManager:
         return ev.ClockStepped(at=now, by_s=round(by_s, 3)) if abs(by_s) > _STEP_S else None
 
     async def _fold_in(self, step: ev.ClockStepped) -> None:
-        """Decide nothing before it, and let nothing that was dated by the clock of before come behind it."""
+        """Decide nothing before it.
+
+        Let nothing that was dated by the clock of before come behind it.
+        """
         posted = _Posted(step, None, asyncio.get_running_loop().create_future())
         self._inbox.append(posted)
         while not posted.durable.done():
@@ -181,14 +196,16 @@ class WorkflowManager:
     def _start_due(self, tasks: asyncio.TaskGroup, now: datetime) -> None:
         for command in decide(self.state, self.policy, now):
             if command.subject not in self._in_flight:
-                self._in_flight[command.subject] = None if isinstance(command, _OF_BATCHES) else self.state.era
+                self._in_flight[command.subject] = (
+                    None if isinstance(command, _OF_BATCHES) else self.state.era
+                )
                 tasks.create_task(self._carry_out(command), name=command.subject)
 
     async def _carry_out(self, command: Command) -> None:
         await self.record(await self._effects.carry_out(command, self.state), command.subject)
 
     async def _wait(self, decided_at: datetime) -> None:
-        """Until something has arrived, or decide might answer otherwise than it did at `decided_at`."""
+        """Until something has arrived, or decide might answer otherwise than at `decided_at`."""
         deadline = next_deadline(self.state, self.policy, decided_at)
         waits: list[asyncio.Future[object]] = [asyncio.ensure_future(self._arrived.wait())]
         if deadline is not None:
@@ -201,7 +218,10 @@ class WorkflowManager:
                 wait.cancel()
 
     async def _fold(self) -> None:
-        """Evolve over the inbox, make it durable with one fsync, publish. What is too much is left to the next turn."""
+        """Evolve over the inbox, make it durable with one fsync, publish.
+
+        What is too much is left to the next turn.
+        """
         posted, self._inbox = self._inbox[:_EVENTS_PER_TURN_MAX], self._inbox[_EVENTS_PER_TURN_MAX:]
         awaited: list[asyncio.Future[None]] = []
         if not self._inbox:
@@ -227,11 +247,16 @@ class WorkflowManager:
                 turn.set_result(None)
 
     def _is_of_before(self, item: _Posted, state: WorkflowState) -> bool:
-        """Whether it was decided under settings that are in force no more: what it does is decided anew."""
+        """Whether it was decided under settings that are in force no more.
+
+        What it does is decided anew.
+        """
         era = self._in_flight.get(item.subject) if item.subject is not None else None
         return era is not None and era != state.era
 
-    def _publish(self, posted: Sequence[_Posted], fresh: Sequence[tuple[_Posted, WorkflowState]]) -> None:
+    def _publish(
+        self, posted: Sequence[_Posted], fresh: Sequence[tuple[_Posted, WorkflowState]]
+    ) -> None:
         """Tell the observers what is new, and everyone who waits what has become of his event."""
         for item in posted:
             if item.subject is not None:
@@ -264,12 +289,23 @@ class WorkflowManager:
                 await self._site(health_after(error), str(error))
             await self._clock.sleep(self._poll_interval_s)
 
-    async def _take(self, wanted: Sequence[str], live: Mapping[str, tuple[Batch, int]], state: WorkflowState) -> None:
-        """Read outcomes, and hand in what they mean; `live` is of `state`, which may be old news by now."""
+    async def _take(
+        self, wanted: Sequence[str], live: Mapping[str, tuple[Batch, int]], state: WorkflowState
+    ) -> None:
+        """Read outcomes, and hand in what they mean.
+
+        `live` is of `state`, which may be old news by now.
+        """
         try:
-            async for contents in read_pages(self._transport, [f"outbox/{name}" for name in wanted]):
+            async for contents in read_pages(
+                self._transport, [f"outbox/{name}" for name in wanted]
+            ):
                 await self._hand_in(contents, wanted, live, state)
-        except (TransientError, OperatorError) as error:  # the names come again with the next rescan
+        # the names come again with the next rescan
+        except (
+            TransientError,
+            OperatorError,
+        ) as error:
             await self._site(health_after(error), str(error))
 
     async def _hand_in(
@@ -280,13 +316,18 @@ class WorkflowManager:
         state: WorkflowState,
     ) -> None:
         now = self._clock.now()
-        for names in _pieces([name for name in wanted if f"outbox/{name}" in contents], _EVENTS_PER_TURN_MAX):
+        for names in _pieces(
+            [name for name in wanted if f"outbox/{name}" in contents], _EVENTS_PER_TURN_MAX
+        ):
             found = [(contents[f"outbox/{name}"], *live[name]) for name in names]
             events = await asyncio.to_thread(_judged, found, state, now)
             await asyncio.gather(*(self.record(event) for event in events))
 
     async def _reconcile(self) -> None:
-        """Ask the scheduler, slowly, about all live attempts at once; write down only what has changed."""
+        """Ask the scheduler, slowly, about all live attempts at once.
+
+        Write down only what has changed.
+        """
         while True:
             batches = [batch for batch in self.state.batches.values() if batch.job_id is not None]
             if batches:
@@ -323,20 +364,30 @@ class WorkflowManager:
         await self._site(ev.SiteHealth.OK, "")
 
     async def _call_the_roll(self) -> None:
-        """At the start and then hourly: what is in the queue under the campaign's name, and nobody waits for."""
+        """What is in the queue under the campaign's name, and nobody waits for.
+
+        This is asked at the start and then hourly.
+        """
         while True:
             orphans = await self._orphans()
             if orphans:  # what has just ended may be shown for a while
                 await self._clock.sleep(self.policy.grace.total_seconds())
                 again = await self._orphans()
-                still = {(job.uid, job.job_id) for job in orphans}
-                orphans = None if again is None else tuple(job for job in again if (job.uid, job.job_id) in still)
+                still = {(job.job_name, job.job_id) for job in orphans}
+                orphans = (
+                    None
+                    if again is None
+                    else tuple(job for job in again if (job.job_name, job.job_id) in still)
+                )
             if orphans is not None:
                 await self.record(ev.OrphansSeen(at=self._clock.now(), jobs=orphans))
             await self._clock.sleep(_ROLL_AGAIN_S if orphans is None else _ROLL_EVERY_S)
 
     async def _orphans(self) -> tuple[ev.QueuedJob, ...] | None:
-        """Jobs that bear the campaign's name and are of no live batch; None where that cannot be known now."""
+        """Jobs that bear the campaign's name and are of no live batch.
+
+        None where that cannot be known now.
+        """
         if not self.state.site_prepared:
             return None
         try:
@@ -346,13 +397,15 @@ class WorkflowManager:
         return None if jobs is None else tuple(job for job in jobs if not self._is_waited_for(job))
 
     def _is_waited_for(self, job: ev.QueuedJob) -> bool:
-        batch = self.state.batches.get(job.uid)
+        batch = self.state.batches.get(job.job_name)
         return batch is not None and batch.job_id in {None, job.job_id}
 
     def _is_news(self, sighting: ev.Sighting) -> bool:
-        if sighting.state is ev.JobState.UNKNOWN or not is_live(self.state, sighting.uid, sighting.index):
+        if sighting.state is ev.JobState.UNKNOWN or not is_live(
+            self.state, sighting.job_name, sighting.index
+        ):
             return False
-        record = self.state.tasks[self.state.batches[sighting.uid].tasks[sighting.index]]
+        record = self.state.tasks[self.state.batches[sighting.job_name].tasks[sighting.index]]
         if (record.job_state, sighting.state) == (ev.JobState.ENDED, ev.JobState.ABSENT):
             return False  # once over, it is forgotten some time
         return (record.job_state, record.detail) != (sighting.state, sighting.detail)
@@ -367,7 +420,10 @@ class WorkflowManager:
 def _judged(
     found: Sequence[tuple[bytes, Batch, int]], state: WorkflowState, now: datetime
 ) -> list[ev.TaskEnded | ev.AttemptLost]:
-    """What outcomes mean. A Selection of 10,000 structures takes a tenth of a second to read: not in the loop."""
+    """What outcomes mean.
+
+    A Selection of 10,000 structures takes a tenth of a second to read: not in the loop.
+    """
     return [judge_outcome(content, batch, index, state, now) for content, batch, index in found]
 
 

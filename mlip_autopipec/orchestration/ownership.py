@@ -1,11 +1,13 @@
 """Ownership: one daemon per root, wherever it runs.
 
-The campaign's lock keeps out a second daemon on this machine. Another login node knows nothing of that lock, but it
-reaches the same root: there each daemon, as it starts, makes the folder of the next epoch, which succeeds once ever,
-and signs it. Whoever finds a later epoch than its own has been replaced, and ends. Between that and the moment when it
-looks, a submission is still one: both daemons would make it under the same name.
+The campaign's lock keeps out a second daemon on this machine. Another login node knows nothing of
+that lock, but it reaches the same root: there each daemon, as it starts, makes the folder of the
+next epoch, which succeeds once ever, and signs it. Whoever finds a later epoch than its own has
+been replaced, and ends. Between that and the moment when it looks, a submission is still one: both
+daemons would make it under the same name.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -27,27 +29,45 @@ class Ownership:
         self._clock = clock
         self._signature = {"host": host, "pid": pid}
         self._epoch = 0
+        #: A look amid a claim would find an epoch that is not known as this daemon's own yet.
+        self._turn = asyncio.Lock()
 
     async def claim(self, campaign: str) -> None:
-        """Begin the next epoch. Raises OperatorError if the root is another campaign's, TransientError if in doubt."""
+        """Begin the next epoch.
+
+        Raises OperatorError if the root is another campaign's, TransientError if in doubt.
+        """
+        async with self._turn:
+            self._epoch = 0  # none, where this fails: its folder may have been made all the same
+            self._epoch = await self._begin(campaign)
+
+    async def _begin(self, campaign: str) -> int:
         last = await self._last()
         if last and (owner := await self._owner(last)) and owner["campaign"] != campaign:
             raise OperatorError(
-                f"site.root holds the campaign {owner['campaign']} (last run by pid {owner['pid']} on {owner['host']}),"
-                f" and this is {campaign}: give another site.root, or make that one's journal again with"
-                " `autopipecctl journal rebuild`"
+                f"site.root holds the campaign {owner['campaign']} (last run by pid {owner['pid']}"
+                f" on {owner['host']}), and this is {campaign}: give another site.root, or make"
+                " that one's journal again with `autopipecctl journal rebuild`"
             )
         epoch = last + 1
-        await self._transport.write({f"{_FOLDER}/README": _README})  # makes the root too, where no command could run
+        # makes the root too, where no command could run
+        await self._transport.write({f"{_FOLDER}/README": _README})
         done = await self._transport.run(["mkdir", f"{_FOLDER}/{epoch:06d}"])
         if done.exit_status != 0:
-            raise TransientError(f"epoch {epoch} cannot be begun: {done.stderr.decode('utf-8', 'replace').strip()}")
+            raise TransientError(
+                f"epoch {epoch} cannot be begun: {done.stderr.decode('utf-8', 'replace').strip()}"
+            )
         signed = {**self._signature, "campaign": campaign, "since": self._clock.now().isoformat()}
-        await self._transport.write({_signature(epoch): (json.dumps(signed, indent=1) + "\n").encode()})
-        self._epoch = epoch
+        await self._transport.write(
+            {_signature(epoch): (json.dumps(signed, indent=1) + "\n").encode()}
+        )
+        return epoch
 
     async def keep(self, interval_s: float) -> None:
-        """Check now and then, for ever; what a fault of the site says is the reconciler's to tell."""
+        """Check now and then, for ever.
+
+        What a fault of the site says is the reconciler's to tell.
+        """
         while True:
             await self._clock.sleep(interval_s)
             try:
@@ -58,7 +78,11 @@ class Ownership:
                 continue
 
     async def check(self) -> None:
-        """Raise CampaignLocked if a later daemon has taken over; TransientError if that can't be told."""
+        """Raise CampaignLocked if a later daemon took over; TransientError if it can't be told."""
+        async with self._turn:
+            await self._look()
+
+    async def _look(self) -> None:
         if not self._epoch or (last := await self._last()) <= self._epoch:
             return
         try:
@@ -70,7 +94,9 @@ class Ownership:
             if owner
             else "with no signature that can be read"
         )
-        raise CampaignLocked(f"another daemon has taken this campaign over ({who}); this one ends, jobs go on")
+        raise CampaignLocked(
+            f"another daemon has taken this campaign over ({who}); this one ends, jobs go on"
+        )
 
     async def _last(self) -> int:
         names = await self._transport.names(_FOLDER)
@@ -86,8 +112,8 @@ class Ownership:
             return {key: owner[key] for key in ("campaign", "host", "pid", "since")}
         except (ValueError, KeyError, TypeError, RecursionError, FileUnusable) as error:
             raise OperatorError(
-                f"{_signature(epoch)} under site.root is no signature of a daemon: {error}. If no other daemon runs"
-                f" this campaign, remove {_FOLDER}/{epoch:06d}"
+                f"{_signature(epoch)} under site.root is no signature of a daemon: {error}. If no"
+                f" other daemon runs this campaign, remove {_FOLDER}/{epoch:06d}"
             ) from error
 
 

@@ -9,8 +9,8 @@ from pydantic import Field
 from mlip_autopipec.config.schemas.dataset import DatasetSection
 from mlip_autopipec.config.schemas.phases import ConvergenceSection, FirstLabelsSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
-from mlip_autopipec.data_models.base import Model, Phase, Place
-from mlip_autopipec.data_models.task import Resources
+from mlip_autopipec.contract.tasks import Resources
+from mlip_autopipec.data_models.base import Model, Phase, RunsOn
 from mlip_autopipec.orchestration.needs import PinnedBasis
 
 
@@ -19,17 +19,31 @@ class Policy(Model):
 
     convergence: ConvergenceSection
     batch_tasks_max: int = Field(default=1000, ge=1, description="array elements per submission")
-    queued_max: int | None = Field(default=None, ge=1, description="live attempts at a time; None: no bound")
-    login: frozenset[Phase] = Field(default=frozenset(), description="phases that run without a job")
-    round_quorum: float = Field(default=1.0, gt=0, le=1, description="part of a round's labels that closes it")
+    queued_max: int | None = Field(
+        default=None, ge=1, description="live attempts at a time; None: no bound"
+    )
+    login: frozenset[Phase] = Field(
+        default=frozenset(), description="phases that run without a job"
+    )
+    round_quorum: float = Field(
+        default=1.0, gt=0, le=1, description="part of a round's labels that closes it"
+    )
     round_deadline: timedelta | None = Field(
         default=None, description="from the begin of a round; None: no end by time"
     )
-    basis: PinnedBasis = Field(default=PinnedBasis(), description="what the site file pins of the basis")
+    basis: PinnedBasis = Field(
+        default=PinnedBasis(), description="what the site file pins of the basis"
+    )
     first_labels: FirstLabelsSection = FirstLabelsSection()
-    dataset: DatasetSection | None = Field(default=None, description="how far the user's labels may differ")
-    resources: Mapping[Phase, Resources] = Field(default_factory=dict, description="of a first attempt, today")
-    grace: timedelta = Field(description="how long an attempt may be missing before it is asked after")
+    dataset: DatasetSection | None = Field(
+        default=None, description="how far the user's labels may differ"
+    )
+    resources: Mapping[Phase, Resources] = Field(
+        default_factory=dict, description="of a first attempt, today"
+    )
+    grace: timedelta = Field(
+        description="how long an attempt may be missing before it is asked after"
+    )
 
     @classmethod
     def from_config(cls, config: WorkflowConfig) -> Self:
@@ -46,7 +60,13 @@ class Policy(Model):
             grace=timedelta(seconds=config.site.grace),
             resources={phase: config.site.resources_of(phase) for phase in Phase},
             round_quorum=closing.quorum,
-            round_deadline=timedelta(seconds=closing.deadline) if closing.deadline is not None else None,
-            login=frozenset(phase for phase, asked in config.site.resources.items() if asked.where is Place.LOGIN),
+            round_deadline=timedelta(seconds=closing.deadline)
+            if closing.deadline is not None
+            else None,
+            login=frozenset(
+                phase
+                for phase, asked in config.site.resources.items()
+                if asked.where is RunsOn.LOGIN
+            ),
             **bounds,
         )

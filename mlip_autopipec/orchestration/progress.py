@@ -1,25 +1,27 @@
-"""How far running tasks are, in their own words: the loss of a fit as it falls, the steps of a walker.
+"""How far running tasks are, in their own words: a fit's loss as it falls, a walker's steps.
 
-The work half leaves a `progress.json` in a task's folder as it goes. It is for people who watch: nothing is decided by
-it, and none of it is in the journal; what matters in the end is in the outcome. So it is read with the least that can
-be: once per poll interval one read of a few small files through the transport, while something runs, and never a word
-with the scheduler. What cannot be read is not news: the reconciler tells of a site that is away.
+The work half leaves a `progress.json` in a task's folder as it goes. It is for people who watch:
+nothing is decided by it, and none of it is in the journal; what matters in the end is in the
+outcome. So it is read with the least that can be: once per poll interval one read of a few small
+files through the transport, while something runs, and never a word with the scheduler. What cannot
+be read is not news: the reconciler tells of a site that is away.
 """
 
 from collections.abc import Mapping
 from itertools import islice
 from types import MappingProxyType
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from mlip_autopipec.contract.results.progress import PROGRESS_MESSAGE_MAX, Progress
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.outcome import PROGRESS_WORDS_MAX, Progress
 from mlip_autopipec.data_models.state import TaskRecord, TaskStatus, WorkflowState
 from mlip_autopipec.errors import OperatorError, TransientError
 from mlip_autopipec.ports import Clock, Transport
 
 #: Tasks that are told of at a time; a person reads no more, and each is a file to be read.
-TOLD_MAX = 8
+SHOWN_MAX = 8
+_PROGRESS = TypeAdapter(Progress)
 
 
 class ProgressReader:
@@ -39,7 +41,11 @@ class ProgressReader:
     def current(self) -> Mapping[str, Progress]:
         """What was read last of the tasks that still run, by task."""
         tasks = self._state.tasks
-        return {task: told for task, told in self._read.items() if task in tasks and _runs(tasks[task])}
+        return {
+            task: progress
+            for task, progress in self._read.items()
+            if task in tasks and _runs(tasks[task])
+        }
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
@@ -50,7 +56,7 @@ class ProgressReader:
     async def look(self) -> None:
         """One read; none where nothing runs."""
         running = (record.task for record in self._state.tasks.values() if _runs(record))
-        paths = {task.id: f"{task.workdir}/progress.json" for task in islice(running, TOLD_MAX)}
+        paths = {task.id: f"{task.workdir}/progress.json" for task in islice(running, SHOWN_MAX)}
         if not paths:
             self._read = {}
             return
@@ -58,16 +64,20 @@ class ProgressReader:
             contents = await self._transport.read_many(list(paths.values()))
         except (TransientError, OperatorError):
             return
-        self._read = {task: progress_of(contents[path]) for task, path in paths.items() if path in contents}
+        self._read = {
+            task: progress_of(contents[path]) for task, path in paths.items() if path in contents
+        }
 
 
 def progress_of(content: bytes) -> Progress:
     """What a file says; one that is not as it should be says that."""
     try:
-        return Progress.model_validate_json(content)
+        return _PROGRESS.validate_json(content)
     except ValidationError as error:
         why = error.errors(include_input=False)[0]["msg"]
-        return Progress(done=0, words=f"progress.json is not as it should be: {why}"[:PROGRESS_WORDS_MAX])
+        return Progress(
+            done=0, message=f"progress.json is not as it should be: {why}"[:PROGRESS_MESSAGE_MAX]
+        )
 
 
 def _runs(record: TaskRecord) -> bool:

@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from mlip_autopipec.ports import Transport
 
 
-async def read_pages(transport: Transport, paths: Sequence[str]) -> AsyncIterator[Mapping[str, bytes]]:
-    """All that is there of these files, page by page, none of which is empty; memory holds one page at a time.
+async def read_pages(
+    transport: Transport, paths: Sequence[str]
+) -> AsyncIterator[Mapping[str, bytes]]:
+    """All there is of these files, page by page, none empty; memory holds one page at a time.
 
     Raises what the transport raises.
     """

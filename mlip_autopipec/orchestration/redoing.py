@@ -1,17 +1,19 @@
 """redoing: a campaign goes back to the begin of a phase, and does it again. Pure.
 
-The past stays in the journal, and every file on the site. What is done again gets a cycle of its own, with the data
-sets, the potential and the digests that were there before that phase; what came of it and after it is set aside. So no
-task, job name or folder is ever used twice.
+The past stays in the journal, and every file on the site. What is done again gets a cycle of its
+own, with the data sets, the potential and the digests that were there before that phase; what came
+of it and after it is set aside. So no task, job name or folder is ever used twice.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from mlip_autopipec.contract.results.label import CalculateMetrics
+from mlip_autopipec.contract.results.structure import Structure
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase
-from mlip_autopipec.data_models.outcome import CalculateMetrics, Outcome, Structure
+from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.errors import OperatorError
 from mlip_autopipec.orchestration.machine import evolve, new_in
@@ -27,7 +29,8 @@ class _Past:
     then: WorkflowState | None = None
     now: WorkflowState = field(default_factory=WorkflowState)
     phases: list[tuple[int, Phase]] = field(default_factory=list)
-    added: dict[str, Structure] = field(default_factory=dict)  # by content: wanted then, or brought since
+    # by content: wanted then, or brought since
+    added: dict[str, Structure] = field(default_factory=dict)
     ever_added: dict[str, Structure] = field(default_factory=dict)
     planned: set[str] = field(default_factory=set)  # of these, what had its calculation by then
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -46,18 +49,32 @@ def redone(
     now, then = past.now, past.then
     if then is None:
         begun = ", ".join(f"{each} of cycle {number}" for number, each in past.phases[-4:])
-        raise OperatorError(f"no {phase} of cycle {cycle} has begun; the last ones were {begun or 'none'}")
+        raise OperatorError(
+            f"no {phase} of cycle {cycle} has begun; the last ones were {begun or 'none'}"
+        )
     if now.batches:
         live = sum(len(batch.live) for batch in now.batches.values())
         raise OperatorError(
-            f"{live} attempts are at work: wait for them, or end them by autopipecctl cancel --all, then try again"
+            f"{live} attempts are at work: wait for them, or end them by autopipecctl cancel"
+            " --all, then try again"
         )
-    awaiting = [record.task for record in then.tasks.values() if record.task.phase is Phase.CALCULATION]
+    awaiting = [
+        record.task for record in then.tasks.values() if record.task.phase is Phase.CALCULATION
+    ]
     labels = tuple(
-        ev.LateLabel(task=task, outcome=past.outcomes[task.id]) for task in awaiting if task.id in past.outcomes
+        ev.LateLabel(task=task, outcome=past.outcomes[task.id])
+        for task in awaiting
+        if task.id in past.outcomes
     )
-    without = [item.file.sha256 for task in awaiting if task.id not in past.outcomes for item in task.inputs]
-    unlabelled = {sha256: past.ever_added[sha256] for sha256 in without if sha256 in past.ever_added}
+    without = [
+        item.file.sha256
+        for task in awaiting
+        if task.id not in past.outcomes
+        for item in task.inputs
+    ]
+    unlabelled = {
+        sha256: past.ever_added[sha256] for sha256 in without if sha256 in past.ever_added
+    }
     event = ev.PhaseRedone(
         at=at,
         by=by,
@@ -75,7 +92,7 @@ def redone(
         to_label=tuple((unlabelled | past.added).values()),
         labelled=tuple(sorted(past.planned - unlabelled.keys())),
     )
-    return event, tuple(_words(past, then, event))
+    return event, tuple(_lines(past, then, event))
 
 
 def _read(events: Iterable[ev.Event], cycle: int, phase: Phase) -> _Past:
@@ -103,17 +120,22 @@ def _read(events: Iterable[ev.Event], cycle: int, phase: Phase) -> _Past:
     return past
 
 
-def _words(past: _Past, then: WorkflowState, event: ev.PhaseRedone) -> Iterable[str]:
+def _lines(past: _Past, then: WorkflowState, event: ev.PhaseRedone) -> Iterable[str]:
     labels = sum(isinstance(outcome.metrics, CalculateMetrics) for outcome in past.after)
     last = past.now.cycle_index
     number = len(past.now.cycles) + (event.summary is not None)
     yield f"done again: {event.phase} of cycle {event.cycle} and what follows it, as cycle {number}"
     kept = f"{len(then.datasets)} data sets"
-    promoted = f"the potential of cycle {then.potential.cycle}" if then.potential else "no potential"
-    yield f"kept: {kept}, {promoted}, {len(event.labels)} labels that no fit has read, and all files and events"
+    promoted = (
+        f"the potential of cycle {then.potential.cycle}" if then.potential else "no potential"
+    )
     yield (
-        f"set aside: what cycles {event.cycle} to {last} did from there on: {len(past.after)} tasks, {labels} of them"
-        f" labels, {past.cpu_s / _HOUR_S:.2f} core-hours"
+        f"kept: {kept}, {promoted}, {len(event.labels)} labels that no fit has read, and all files"
+        " and events"
+    )
+    yield (
+        f"set aside: what cycles {event.cycle} to {last} did from there on: {len(past.after)}"
+        f" tasks, {labels} of them labels, {past.cpu_s / _HOUR_S:.2f} core-hours"
     )
     if event.to_label:
         yield f"labelled again: {len(event.to_label)} structures that people have added"
@@ -124,7 +146,13 @@ def same_work(before: WorkflowState, now: WorkflowState) -> bool:
 
     def mark(state: WorkflowState) -> tuple[object, ...]:
         ends = tuple(record.status for record in state.tasks.values())
-        where = (state.cycle_index, state.current_phase, state.stage, state.era, state.batches_begun)
+        where = (
+            state.cycle_index,
+            state.current_phase,
+            state.stage,
+            state.era,
+            state.batches_begun,
+        )
         return *where, ends, state.to_label
 
     return mark(before) == mark(now)

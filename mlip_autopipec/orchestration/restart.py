@@ -1,4 +1,4 @@
-"""restart: what a daemon that begins makes of a site file that has changed since the last one. Pure."""
+"""restart: what a daemon that begins makes of a site file changed since the last one. Pure."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -21,10 +21,11 @@ def after_change(
     by: ev.Actor,
     settings: ev.SettingsTaken | None = None,
 ) -> Iterator[ev.Event]:
-    """Go on from a verdict that no longer stands under the new file, or from what a person had to mend.
+    """Go on from a verdict that is void under the new file, or from what a person had to mend.
 
-    `settings` are those of the file where they are news. They come last, and all of it before DaemonStarted: where a
-    crash leaves only the first of these events, the next daemon finds the file as new as this one did.
+    `settings` are those of the file where they are news. They come last, and all of it before
+    DaemonStarted: where a crash leaves only the first of these events, the next daemon finds the
+    file as new as this one did.
     """
     if state.stage is not Stage.EMPTY and config_sha256 != state.config_sha256:
         yield from _onward(state, policy, now, by, settings)
@@ -33,7 +34,11 @@ def after_change(
 
 
 def _onward(
-    state: WorkflowState, policy: Policy, now: datetime, by: ev.Actor, settings: ev.SettingsTaken | None
+    state: WorkflowState,
+    policy: Policy,
+    now: datetime,
+    by: ev.Actor,
+    settings: ev.SettingsTaken | None,
 ) -> Iterator[ev.Event]:
     if can_reopen(state):
         again = ev.CampaignReopened(at=now, by=by, reason=_CHANGED, first_cycle=state.first_cycle)
@@ -44,12 +49,16 @@ def _onward(
         yield ev.Resumed(at=now, by=by, reason=_CHANGED)
 
 
-def onward_words(verdict: Verdict | None) -> str:
-    """How to go on from a verdict, as one sentence; empty where there is none, and of what was wanted."""
+def onward_text(verdict: Verdict | None) -> str:
+    """How to go on from a verdict, as one sentence.
+
+    It is empty where there is none, and for the verdict that was wanted.
+    """
     if verdict is None or verdict is Verdict.CONVERGED:
         return ""
     return (
-        "To go on from here: autopipecctl reopen --reason WHY, or start the daemon with a mended or larger site file."
+        "To go on from here: autopipecctl reopen --reason WHY, or start the daemon with a mended"
+        " or larger site file."
     )
 
 

@@ -1,30 +1,32 @@
 """How a batch is divided between the ways of choosing, by what each of them has taught.
 
-A label teaches as much as the current potential erred at it before it was learned. Labels drawn by chance tell what any
-label would have taught; a way whose labels err no more than those is worth no more than chance. So a way's share is
-multiplied by the ratio of its mean square error to that of the random labels, within bounds: every way goes on being
-tried, for what teaches much early may teach little late. Chance keeps its own share: what it teaches is energies, most
-of all those of cold crystals, and that no force tells.
+A label teaches as much as the current potential erred at it before it was learned. Labels drawn by
+chance tell what any label would have taught; a way whose labels err no more than those is worth no
+more than chance. So a way's share is multiplied by the ratio of its mean square error to that of
+the random labels, within bounds: every way goes on being tried, for what teaches much early may
+teach little late. Chance keeps its own share: what it teaches is energies, most of all those of
+cold crystals, and that no force tells.
 """
 
 from collections.abc import Sequence
 
+from mlip_autopipec.contract.results.train import Lesson
 from mlip_autopipec.contract.select import Shares
 from mlip_autopipec.contract.values import given
 from mlip_autopipec.data_models.digest import CycleSummary
-from mlip_autopipec.data_models.outcome import Lesson
 
 #: A share moves to half, or to half as much again, of what was asked at most.
 _LEAST, _MOST = 0.5, 1.5
 #: Cycles whose labels are looked at: older ones were learned by a potential that is long gone.
 _CYCLES = 2
 _DECIMALS = 3
-#: Labels have little to teach that were wrong by no more than so many times what is left of it afterwards.
+#: Labels have little to teach that were wrong by no more than so many times what is left of it
+#: afterwards.
 _SETTLED = 1.5
 
 
 def shares_of(asked: Shares, cycles: Sequence[CycleSummary]) -> Shares:
-    """The shares of the next batch; those that were asked for where there is nothing to compare yet."""
+    """The shares of the next batch; those asked for where there is nothing to compare yet."""
     lessons = [lesson for cycle in cycles[-_CYCLES:] for lesson in cycle.lessons]
     chance = _mean_square(lessons, "random")
     if not chance:
@@ -45,19 +47,20 @@ _SOURCES = {"informed": ("informed", "farthest"), "d_optimal": ("d_optimal", "co
 
 
 def batch_size(asked: int, cycles: Sequence[CycleSummary]) -> int:
-    """Labels of the next batch at most: half of what was asked for, rounded up, while nothing has been learned yet.
+    """Labels of the next batch at most: half of those asked for, rounded up, until any are learned.
 
-    The first potential knows least of what it does not know, so what is chosen by it is small; the next batch knows
-    what these labels taught.
+    The first potential knows least of what it does not know, so what is chosen by it is small; the
+    next batch knows what these labels taught.
     """
     return asked if any(cycle.lessons for cycle in cycles) else (asked + 1) // 2
 
 
 def has_settled(cycles: Sequence[CycleSummary]) -> bool:
-    """Whether the last labels taught little: the potential before them erred at them hardly more than the one after.
+    """Whether the last labels taught little: the potential's error at them hardly fell with them.
 
-    Only then may a batch end before it is full. What a batch is expected to teach rests on the potential's own noise,
-    and that says nothing of what a potential that is still wrong does not know.
+    Only then may a batch end before it is full. What a batch is expected to teach rests on the
+    potential's own noise, and that says nothing of what a potential that is still wrong does not
+    know.
     """
     lessons = next((cycle.lessons for cycle in reversed(cycles) if cycle.lessons), ())
     labels = sum(lesson.labels for lesson in lessons)
@@ -67,7 +70,11 @@ def has_settled(cycles: Sequence[CycleSummary]) -> bool:
 
 
 def _mean_square(lessons: Sequence[Lesson], *sources: str) -> float | None:
-    """Of the force error before the labels of these sources were learned; None without such labels."""
-    told = [lesson for lesson in lessons if lesson.source in sources]
-    labels = sum(lesson.labels for lesson in told)
-    return sum(lesson.labels * lesson.before_mev_per_angstrom**2 for lesson in told) / labels if labels else None
+    """Of the force error before these sources' labels were learned; None without such labels."""
+    counted = [lesson for lesson in lessons if lesson.source in sources]
+    labels = sum(lesson.labels for lesson in counted)
+    return (
+        sum(lesson.labels * lesson.before_mev_per_angstrom**2 for lesson in counted) / labels
+        if labels
+        else None
+    )

@@ -1,4 +1,4 @@
-"""What a state knows of an event's subject, in words: for the message of an event that is not allowed."""
+"""What a state knows of an event's subject, in words: for the message of an event not allowed."""
 
 from collections import Counter
 from collections.abc import Iterator, Sized
@@ -6,15 +6,16 @@ from collections.abc import Iterator, Sized
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.state import TaskRecord, WorkflowState
 
-#: Of tasks, failures and so on: the first or last ones, beyond which a message says no more to a person.
+#: Of tasks, failures and so on: the first or last ones, beyond which a message says no more to a
+#: person.
 _SHOWN = 3
 _MESSAGE_MAX = 120
 
 
 def story(state: WorkflowState, event: ev.Event) -> str:
-    """Sentences on every batch and task that `event` is about; on the campaign where it is about none."""
+    """Sentences on each batch and task `event` is about; on the campaign where it is about none."""
     subjects = (
-        *(_of_batch(state, uid) for uid in _batches(event)),
+        *(_of_batch(state, job_name) for job_name in _batches(event)),
         *(_of_task(state, each) for each in _tasks(state, event)),
     )
     return " ".join(subjects or (_of_campaign(state),))
@@ -22,14 +23,19 @@ def story(state: WorkflowState, event: ev.Event) -> str:
 
 def _batches(event: ev.Event) -> tuple[str, ...]:
     match event:
-        case ev.SubmissionAccepted() | ev.SubmissionRejected() | ev.SubmissionUnclear() | ev.SubmissionVoided():
-            return (event.uid,)
+        case (
+            ev.SubmissionAccepted()
+            | ev.SubmissionRejected()
+            | ev.SubmissionUnclear()
+            | ev.SubmissionVoided()
+        ):
+            return (event.job_name,)
         case ev.AttemptLost():
-            return (event.uid,)
+            return (event.job_name,)
         case ev.TaskEnded():
-            return (event.outcome.uid,)
+            return (event.outcome.job_name,)
         case ev.JobsSighted():
-            return tuple(dict.fromkeys(sighting.uid for sighting in event.sightings))[:_SHOWN]
+            return tuple(dict.fromkeys(sighting.job_name for sighting in event.sightings))[:_SHOWN]
         case _:
             return ()
 
@@ -43,24 +49,35 @@ def _tasks(state: WorkflowState, event: ev.Event) -> tuple[str, ...]:
         case ev.TaskEnded():
             return (event.outcome.task,)
         case ev.AttemptLost():
-            batch = state.batches.get(event.uid)
-            return (batch.tasks[event.index],) if batch is not None and event.index < len(batch.tasks) else ()
+            batch = state.batches.get(event.job_name)
+            return (
+                (batch.tasks[event.index],)
+                if batch is not None and event.index < len(batch.tasks)
+                else ()
+            )
         case _:
             return ()
 
 
-def _of_batch(state: WorkflowState, uid: str) -> str:
-    batch = state.batches.get(uid)
+def _of_batch(state: WorkflowState, job_name: str) -> str:
+    batch = state.batches.get(job_name)
     if batch is not None:
         job = f" as job {batch.job_id}" if batch.job_id is not None else ""
         live = ", ".join(map(str, sorted(batch.live)[:_SHOWN])) + _more(batch.live)
         count = f"{len(batch.live)} of its {len(batch.tasks)} attempts are live ({live})"
-        return f"Batch {uid} is {batch.status}{job}; {count}."
-    known = [record for record in (*state.tasks.values(), *state.quarantine.values()) if record.uid == uid]
+        return f"Batch {job_name} is {batch.status}{job}; {count}."
+    known = [
+        record
+        for record in (*state.tasks.values(), *state.quarantine.values())
+        if record.job_name == job_name
+    ]
     if not known:
-        return f"Batch {uid} was never begun, or all of its tasks are done with or were tried again."
+        return (
+            f"Batch {job_name} was never begun, or all of its tasks are done with or were tried"
+            " again."
+        )
     ends = ", ".join(f"{record.task.id} {record.status}" for record in known[:_SHOWN])
-    return f"Batch {uid} is over: {ends}{_more(known)}."
+    return f"Batch {job_name} is over: {ends}{_more(known)}."
 
 
 def _more(of: Sized) -> str:
@@ -82,8 +99,8 @@ def _history(record: TaskRecord) -> str:
 
 
 def _parts(record: TaskRecord) -> Iterator[str]:
-    if record.uid is not None:
-        yield f"its last attempt is {record.uid}.{record.index}"
+    if record.job_name is not None:
+        yield f"its last attempt is {record.job_name}.{record.index}"
     if record.job_state is not None:
         yield f"whose job is {record.job_state}"
     if record.missing_since is not None:
@@ -91,7 +108,9 @@ def _parts(record: TaskRecord) -> Iterator[str]:
     if record.cancelled:
         yield "a person has cancelled it"
     if record.failures:
-        last = ", ".join(f"{each.reason} ({each.message[:_MESSAGE_MAX]})" for each in record.failures[-_SHOWN:])
+        last = ", ".join(
+            f"{each.reason} ({each.message[:_MESSAGE_MAX]})" for each in record.failures[-_SHOWN:]
+        )
         yield f"failures so far: {len(record.failures)}, last of all {last}"
 
 
@@ -101,8 +120,12 @@ def _of_campaign(state: WorkflowState) -> str:
     tasks = Counter(record.status.value for record in state.tasks.values())
     counted = ", ".join(f"{number} {status}" for status, number in sorted(tasks.items())) or "none"
     digested = ", ".join(state.digests) or "none"
-    verdict = f" Its verdict is {state.verdict}: {state.verdict_reason}." if state.verdict is not None else ""
+    verdict = (
+        f" Its verdict is {state.verdict}: {state.verdict_reason}."
+        if state.verdict is not None
+        else ""
+    )
     return (
-        f"Campaign {state.campaign} has closed {len(state.cycles)} cycles, and of the next these phases: {digested};"
-        f" tasks: {counted}; live batches: {len(state.batches)}.{verdict}"
+        f"Campaign {state.campaign} has closed {len(state.cycles)} cycles, and of the next these"
+        f" phases: {digested}; tasks: {counted}; live batches: {len(state.batches)}.{verdict}"
     )

@@ -1,11 +1,17 @@
-"""The choices of active learning, all pure: what comes next, what is tried again, what is promoted, when it is over."""
+"""The choices of active learning, all pure.
+
+They say what comes next, what is tried again, what is promoted, and when it is over.
+"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
 from mlip_autopipec.config.schemas.phases import ConvergenceSection
 from mlip_autopipec.contract.label import CalculateParameters
+from mlip_autopipec.contract.results.structure import Structure
+from mlip_autopipec.contract.tasks import Resources
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import Mender, Phase, Reason, Verdict
 from mlip_autopipec.data_models.digest import (
@@ -18,9 +24,7 @@ from mlip_autopipec.data_models.digest import (
     TrainingDigest,
 )
 from mlip_autopipec.data_models.faults import MENDERS
-from mlip_autopipec.data_models.outcome import Structure
 from mlip_autopipec.data_models.state import Failure, Stage, TaskRecord, TaskStatus, WorkflowState
-from mlip_autopipec.data_models.task import Resources
 from mlip_autopipec.orchestration.adoption import check_tasks
 from mlip_autopipec.orchestration.census import census
 from mlip_autopipec.orchestration.first_labels import property_tasks
@@ -37,8 +41,9 @@ from mlip_autopipec.orchestration.policy import Policy
 
 D = TypeVar("D", bound=Digest)
 
-#: How many attempts of one task may end for this reason before it is given up; None: as many as the user allows.
-#: Trying a deterministic failure again only wastes an allocation. What is no task's fault counts against none.
+#: How many attempts of one task may end for this reason before it is given up; None: as many as the
+#: user allows. Trying a deterministic failure again only wastes an allocation. What is no task's
+#: fault counts against none.
 ATTEMPTS_MAX: Mapping[Reason, int | None] = {
     Reason.NUMERICAL: 1,
     Reason.BAD_INPUT: 1,
@@ -65,7 +70,7 @@ def digest_of(state: WorkflowState, kind: type[D]) -> D | None:
 
 
 def structures_to_label(state: WorkflowState) -> tuple[Structure, ...]:
-    """What Generation or Selection of this cycle asks to have labelled, and what people have added since."""
+    """What this cycle's Generation or Selection wants labelled, and what people added since."""
     return (*_chosen(state), *state.to_label)
 
 
@@ -86,10 +91,11 @@ def next_phase(state: WorkflowState) -> Phase | None:
 
 
 def is_phase_over(state: WorkflowState, policy: Policy, now: datetime) -> bool:
-    """Whether the phase can be digested: its tasks have ended, or a round of Calculation closes without the rest.
+    """Whether a phase can be digested: its tasks ended, or a Calculation round closes without some.
 
-    Labels that are late wait for nobody and nobody for them, unless there is nothing else in the round. No round closes
-    without its isolated atoms: the first fit begins from their energies.
+    Labels that are late wait for nobody and nobody for them, unless there is nothing else in the
+    round. No round closes without its isolated atoms: the first fit begins from their energies; nor
+    before a check that is still to come: it may show that oracle or the user's labels are wrong.
     """
     counted = census(state)
     members = counted.own
@@ -101,17 +107,21 @@ def is_phase_over(state: WorkflowState, policy: Policy, now: datetime) -> bool:
     if state.current_phase is not Phase.CALCULATION or not done:
         return False
     if first := {**property_tasks(state), **check_tasks(state)}:  # no fit can be made of them
+        if any(record.status not in ENDED for record in first.values()):
+            return False
         size -= len(first)
         done -= sum(record.status is TaskStatus.DONE for record in first.values())
         if not done:
             return False
     closes_at = round_deadline(state, policy)
     enough = done >= policy.round_quorum * size or (closes_at is not None and now >= closes_at)
-    return enough and all(record.status in ENDED or not _isolated_atom(record) for record in state.own_tasks)
+    return enough and all(
+        record.status in ENDED or not _isolated_atom(record) for record in state.own_tasks
+    )
 
 
 def round_deadline(state: WorkflowState, policy: Policy) -> datetime | None:
-    """When the current round of Calculation closes, provided that it has a label by then; None: never by time."""
+    """When the current Calculation round closes, if it has a label by then; None: never by time."""
     if state.current_phase is not Phase.CALCULATION or state.stage is not Stage.WORKING:
         return None
     if policy.round_deadline is None or state.phase_started_at is None:
@@ -122,8 +132,8 @@ def round_deadline(state: WorkflowState, policy: Policy) -> datetime | None:
 def may_try_again(record: TaskRecord, attempts_max: int) -> bool:
     """Whether a failed task gets another attempt.
 
-    Attempts that brought it farther than ever before are not counted, nor are those that were not its fault. What a
-    person has cancelled gets none.
+    Attempts that brought it farther than ever before are not counted, nor are those that were not
+    its fault. What a person has cancelled gets none.
     """
     if record.cancelled:
         return False
@@ -137,21 +147,23 @@ def may_try_again(record: TaskRecord, attempts_max: int) -> bool:
     return bound is None or sum(failure.reason is last for failure in vain) < bound
 
 
-def resources_for(record: TaskRecord, of_phases: Mapping[Phase, Resources] | None = None) -> Resources:
-    """What the next attempt asks for: more memory after running out of it, more time after running out of that.
+def resources_for(
+    record: TaskRecord, of_phases: Mapping[Phase, Resources] | None = None
+) -> Resources:
+    """What the next attempt asks for: more memory, or more time, after running out of it.
 
-    Not after a walltime that brought the task on: what is left fits into as much time as it had, again and again.
-    `of_phases` is what the site file says today, which may have been mended since the task was planned.
+    Not after a walltime that brought the task on: what is left fits into as much time as it had,
+    again and again. `of_phases` is what the site file says today, which may have been mended since
+    the task was planned.
     """
     asked = (of_phases or {}).get(record.task.phase, record.task.resources)
     if not record.failures:
         return asked
     reasons = [failure.reason for failure in _in_vain(record)]
-    return asked.model_copy(
-        update={
-            "memory_mib": round(asked.memory_mib * _MEMORY_FACTOR ** reasons.count(Reason.OUT_OF_MEMORY)),
-            "walltime_s": asked.walltime_s * _WALLTIME_FACTOR ** reasons.count(Reason.TIMEOUT),
-        }
+    return replace(
+        asked,
+        memory_mib=round(asked.memory_mib * _MEMORY_FACTOR ** reasons.count(Reason.OUT_OF_MEMORY)),
+        walltime_s=asked.walltime_s * _WALLTIME_FACTOR ** reasons.count(Reason.TIMEOUT),
     )
 
 
@@ -172,18 +184,22 @@ def quorum_lost(state: WorkflowState, quorum: float) -> str | None:
     given_up, size = counted.given_up, sum(counted.own.values())
     for record in given_up:
         if atom := _isolated_atom(record):
-            words = _last_words(record)
-            return f"{record.task.id} ({atom.origin}) failed for good, and every fit needs its energy: {words}"
+            message = _last_message(record)
+            return (
+                f"{record.task.id} ({atom.origin}) failed for good, and every fit needs its"
+                f" energy: {message}"
+            )
     if not given_up or size - len(given_up) >= quorum * size:
         return None
     last = given_up[-1]
     return (
-        f"{len(given_up)} of {size} tasks of {state.current_phase} in cycle {state.cycle_index} failed for"
-        f" good, and a quorum of {quorum:.0%} is out of reach. The last was {last.task.id}: {_last_words(last)}"
+        f"{len(given_up)} of {size} tasks of {state.current_phase} in cycle {state.cycle_index}"
+        f" failed for good, and a quorum of {quorum:.0%} is out of reach. The last was"
+        f" {last.task.id}: {_last_message(last)}"
     )
 
 
-def _last_words(record: TaskRecord) -> str:
+def _last_message(record: TaskRecord) -> str:
     return record.failures[-1].message if record.failures else "no reason recorded"
 
 
@@ -196,7 +212,10 @@ def _isolated_atom(record: TaskRecord) -> CalculateParameters | None:
 
 
 def closed(state: WorkflowState, policy: Policy) -> CycleSummary:
-    """The current cycle, whose last phase has ended, with what was needed of its errors and what it calls for."""
+    """The current cycle, whose last phase has ended.
+
+    With it comes what was needed of its errors and what it calls for.
+    """
     summary = summarise(state)
     cycles, rules = (*state.cycles, summary), policy.convergence
     remedy = remedy_of(cycles, rules, policy.basis)
@@ -226,12 +245,12 @@ def summarise(state: WorkflowState) -> CycleSummary:
         adopted_test=calculation.adopted.test if calculation and calculation.adopted else 0,
         labels_failed=calculation.failed if calculation else 0,
         promoted=training.promoted if training else False,
-        potential=training.potential.yaml if training and training.promoted else None,
+        potential=training.potential.file if training and training.promoted else None,
         test=training.potential.test if training else None,
         test_of_current=training.test_of_current if training else None,
         test_of_first=training.history[0].errors if training and training.history else None,
         gate=training.verdict if training else None,
-        gate_words=training.gate if training else "",
+        gate_message=training.gate if training else "",
         calibration=training.calibration if training else (),
         functions=training.functions if training else None,
         walked=exploration.conditions if exploration else (),
@@ -241,7 +260,10 @@ def summarise(state: WorkflowState) -> CycleSummary:
 
 
 def verdict_of(state: WorkflowState, rules: ConvergenceSection) -> tuple[Verdict, str] | None:
-    """The campaign's end and its reason in words, or None while it goes on. Asked between two cycles."""
+    """The campaign's end and its reason in words, or None while it goes on.
+
+    It is asked between two cycles.
+    """
     cycles = state.cycles[state.first_cycle :]
     if cycles and state.potential is None:
         return Verdict.FAILED, "the bootstrap cycle gave no potential"
@@ -259,11 +281,11 @@ def verdict_of(state: WorkflowState, rules: ConvergenceSection) -> tuple[Verdict
 
 
 def _quiet(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> tuple[Verdict, str] | None:
-    """Converged if quiet, settled and right; inaccurate if it is quiet and comes no nearer to being right."""
+    """Converged if quiet, settled and right; inaccurate if quiet and coming no nearer to right."""
     last = cycles[-rules.quiet_cycles :]
     if len(last) < rules.quiet_cycles or not all(cycle.quiet for cycle in last):
         return None
-    settled = settled_words(cycles[-1], rules)
+    settled = settled_text(cycles[-1], rules)
     if settled is None:
         return None
     walkers = sum(cycle.walkers for cycle in last)
@@ -272,7 +294,7 @@ def _quiet(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> tuple[V
     quiet = f"{whose} of {when} completed without a halt"
     if lack := shortcoming_of(cycles, rules):
         return _inaccurate(cycles, rules, lack, quiet)
-    return Verdict.CONVERGED, f"{quiet}, and {settled}{_right_words(cycles, rules)}"
+    return Verdict.CONVERGED, f"{quiet}, and {settled}{_right_text(cycles, rules)}"
 
 
 def _inaccurate(
@@ -281,14 +303,19 @@ def _inaccurate(
     if not no_nearer(cycles, rules):
         return None
     remedy = cycles[-1].remedy
-    words = remedy.words if remedy else lack.words
+    message = remedy.message if remedy else lack.message
     number = (
-        f"for {rules.inaccurate_cycles} cycles it has come no nearer" if rules.inaccurate_cycles > 1 else "so it is"
+        f"for {rules.inaccurate_cycles} cycles it has come no nearer"
+        if rules.inaccurate_cycles > 1
+        else "so it is"
     )
-    return Verdict.INACCURATE, f"{quiet}, but the potential is not as right as asked: {words}. {number.capitalize()}"
+    return (
+        Verdict.INACCURATE,
+        f"{quiet}, but the potential is not as right as asked: {message}. {number.capitalize()}",
+    )
 
 
-def _right_words(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> str:
+def _right_text(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> str:
     """How many needs are met; without needs, what the gate had to say."""
     if rules.needs is not None:
         return f"; all errors are below their needs at {rules.needs.confidence:.0%} confidence"
@@ -296,28 +323,33 @@ def _right_words(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> s
     return f"; the gate let the potential pass on a condition: {condition}" if condition else ""
 
 
-def _stalled(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> tuple[Verdict, str] | None:
+def _stalled(
+    cycles: Sequence[CycleSummary], rules: ConvergenceSection
+) -> tuple[Verdict, str] | None:
     last = cycles[-rules.stalled_cycles :]
     if len(last) < rules.stalled_cycles or any(cycle.quiet or cycle.promoted for cycle in last):
         return None
-    return Verdict.STALLED, f"{len(last)} cycles in a row met the unknown and none gave a better potential"
+    return (
+        Verdict.STALLED,
+        f"{len(last)} cycles in a row met the unknown and none gave a better potential",
+    )
 
 
 def _spent(cycles: Sequence[CycleSummary], rules: ConvergenceSection) -> tuple[Verdict, str] | None:
     labels = sum(cycle.labels_train + cycle.labels_test for cycle in cycles)
     learning = sum(not cycle.bootstrap for cycle in cycles)
     if rules.labels_max is not None and labels >= rules.labels_max:
-        words = f"{labels} labels were made, {rules.labels_max} are allowed"
+        message = f"{labels} labels were made, {rules.labels_max} are allowed"
     elif learning >= rules.cycles_max:
-        words = f"{learning} cycles were run, {rules.cycles_max} are allowed"
+        message = f"{learning} cycles were run, {rules.cycles_max} are allowed"
     else:
         return None
     lack = shortcoming_of(cycles, rules)
-    return Verdict.BUDGET_EXHAUSTED, f"{words}; {lack.words}" if lack else words
+    return Verdict.BUDGET_EXHAUSTED, f"{message}; {lack.message}" if lack else message
 
 
-def settled_words(cycle: CycleSummary, rules: ConvergenceSection) -> str | None:
-    """How this cycle's fit moved the force error on one and the same test set; None if it moved too far."""
+def settled_text(cycle: CycleSummary, rules: ConvergenceSection) -> str | None:
+    """How this cycle's fit moved the force error on the same test set; None if it moved too far."""
     if cycle.test is None or cycle.test_of_current is None:
         return "no new label asked for another fit"
     before = cycle.test_of_current.force_mev_per_angstrom

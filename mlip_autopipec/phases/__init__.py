@@ -5,7 +5,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
-from mlip_autopipec.data_models.base import FileRef, Phase
+from mlip_autopipec.contract.files import FileRef
+from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.phases.calculation import Calculation
 from mlip_autopipec.phases.exploration import Exploration
 from mlip_autopipec.phases.generation import Generation
@@ -19,7 +20,10 @@ __all__ = ["phase_runners"]
 def phase_runners(
     config: WorkflowConfig, files: Mapping[Path, FileRef] = MappingProxyType({})
 ) -> Mapping[Phase, PhaseRunner]:
-    """The runner of every phase, for WorkflowManager. `files` are those of this machine that tasks read."""
+    """Every phase's runner, for WorkflowManager.
+
+    `files` are those of this machine that tasks read.
+    """
     return {
         Phase.GENERATION: Generation(config, files),
         Phase.EXPLORATION: Exploration(config, files),

@@ -3,12 +3,13 @@
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.oracle import oracle_of
+from mlip_autopipec.contract.results.label import CalculateMetrics
+from mlip_autopipec.contract.tasks import Input
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.digest import Adopted, CalculationDigest, Label
-from mlip_autopipec.data_models.outcome import CalculateMetrics
 from mlip_autopipec.data_models.state import TaskStatus, WorkflowState
-from mlip_autopipec.data_models.task import Input, Task, make_task
+from mlip_autopipec.data_models.task import Task, make_task
 from mlip_autopipec.errors import BugError
 from mlip_autopipec.orchestration.adoption import adopted_set, agreement
 from mlip_autopipec.orchestration.first_labels import check
@@ -25,7 +26,10 @@ class Calculation:
 
     def plan(self, state: WorkflowState) -> tuple[Task, ...]:
         """One task per structure that Generation or Selection asks to have labelled."""
-        section, resources = self._config.calculation, self._config.site.resources_of(Phase.CALCULATION)
+        section, resources = (
+            self._config.calculation,
+            self._config.site.resources_of(Phase.CALCULATION),
+        )
         return tuple(
             make_task(
                 state.cycle_index,
@@ -46,9 +50,11 @@ class Calculation:
         )
 
     def digest(self, state: WorkflowState) -> CalculationDigest:
-        """The labels of this round in the order of the plan, after those that were late for an earlier one."""
+        """This round's labels in the plan's order, after those late for an earlier one."""
         labels, alone = [], {}
-        for task, outcome, metrics in results((*state.late_tasks, *state.own_tasks), CalculateMetrics):
+        for task, outcome, metrics in results(
+            (*state.late_tasks, *state.own_tasks), CalculateMetrics
+        ):
             if not isinstance(task.parameters, CalculateParameters):
                 raise BugError(f"{task.id} is no calculation")
             labels.append(
@@ -74,7 +80,7 @@ class Calculation:
         )
 
     def _adopted(self, state: WorkflowState) -> Adopted | None:
-        """The user's labels, if the oracle has agreed with them; no campaign trains on them twice."""
+        """The user's labels, if the oracle agreed with them; no campaign trains on them twice."""
         found, section = adopted_set(state), self._config.dataset
         if found is None or section is None or state.datasets:
             return None
@@ -86,5 +92,5 @@ class Calculation:
             train=found.train,
             test=found.test,
             offsets_ev=dict(answer.offsets_ev),
-            words=answer.words,
+            message=answer.message,
         )

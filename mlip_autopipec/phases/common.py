@@ -3,18 +3,20 @@
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from mlip_autopipec.data_models.base import FileRef
+from mlip_autopipec.contract.evaluator import evaluator_code
+from mlip_autopipec.contract.files import FileRef
+from mlip_autopipec.contract.tasks import Input
 from mlip_autopipec.data_models.outcome import Metrics, Outcome
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.state import TaskRecord, WorkflowState
-from mlip_autopipec.data_models.task import Input, Task
+from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.errors import BugError
 
 M = TypeVar("M", bound=Metrics)
 
 
 def done(state: WorkflowState, kind: type[M]) -> Iterator[tuple[Task, Outcome, M]]:
-    """Task, outcome and metrics of every task of the current phase that is done, in the order of the plan."""
+    """Task, outcome and metrics of each done task of the current phase, in the plan's order."""
     yield from results(state.own_tasks, kind)
 
 
@@ -25,16 +27,23 @@ def results(records: Iterable[TaskRecord], kind: type[M]) -> Iterator[tuple[Task
             continue
         metrics = record.outcome.metrics
         if not isinstance(metrics, kind):
-            raise BugError(f"{record.task.id} has metrics of kind {metrics.kind if metrics else None}")
+            raise BugError(
+                f"{record.task.id} has metrics of kind {metrics.kind if metrics else None}"
+            )
         yield record.task, record.outcome, metrics
 
 
 def artefact(outcome: Outcome, name: str) -> FileRef:
-    """One artefact of a done outcome. Raises BugError, naming what there is, if the work half left it out."""
+    """One artefact of a done outcome.
+
+    Raises BugError, naming what there is, if the work half left it out.
+    """
     try:
         return outcome.artefacts[name]
     except KeyError:
-        raise BugError(f"{outcome.task} wrote no artefact {name!r}, only {sorted(outcome.artefacts)}") from None
+        raise BugError(
+            f"{outcome.task} wrote no artefact {name!r}, only {sorted(outcome.artefacts)}"
+        ) from None
 
 
 def current_potential(state: WorkflowState) -> Potential:
@@ -44,6 +53,7 @@ def current_potential(state: WorkflowState) -> Potential:
     return state.potential
 
 
-def potential_inputs(potential: Potential) -> tuple[Input, Input]:
-    """The two files that γ needs, which belong together."""
-    return Input(name="potential_yaml", file=potential.yaml), Input(name="potential_asi", file=potential.asi)
+def potential_inputs(potential: Potential, name: str = "potential") -> tuple[Input, ...]:
+    """The files that γ needs, which belong together."""
+    graded = evaluator_code(potential.evaluator).graded
+    return tuple(Input(name=f"{name}_{each}", file=potential.files[each]) for each in graded)

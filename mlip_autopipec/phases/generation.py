@@ -5,12 +5,14 @@ from pathlib import Path
 
 from mlip_autopipec.config.adopting import adopting
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.files import FileRef
 from mlip_autopipec.contract.generate import GenerateParameters
-from mlip_autopipec.data_models.base import FileRef, Phase
+from mlip_autopipec.contract.results.generate import GenerateMetrics
+from mlip_autopipec.contract.tasks import Input
+from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.digest import GenerationDigest
-from mlip_autopipec.data_models.outcome import GenerateMetrics
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.data_models.task import Input, Task, make_task
+from mlip_autopipec.data_models.task import Task, make_task
 from mlip_autopipec.phases.common import done
 from mlip_autopipec.phases.seeds import seed_for
 
@@ -40,12 +42,16 @@ class Generation:
             isolated_atom_box_angstrom=training.isolated_atom_box_angstrom if alone else None,
             twins=checked if state.k_mesh == "family" else None,  # the mark of campaigns of today
             dataset=adopting(self._config),
+            teacher=section.teacher,
             seed=seed_for(self._config.campaign.seed, "generation"),
         )
         resources = self._config.site.resources_of(Phase.GENERATION)
         inputs = [Input(name="structure", file=self._supplies[path]) for path in section.files]
         if self._config.dataset is not None:
-            inputs += [Input(name="labelled", file=self._supplies[path]) for path in self._config.dataset.files]
+            inputs += [
+                Input(name="labelled", file=self._supplies[path])
+                for path in self._config.dataset.files
+            ]
         return (make_task(state.cycle_index, Phase.GENERATION, 0, parameters, inputs, resources),)
 
     def digest(self, state: WorkflowState) -> GenerationDigest:
@@ -53,5 +59,7 @@ class Generation:
         every = [metrics for _, _, metrics in done(state, GenerateMetrics)]
         return GenerationDigest(
             structures=tuple(structure for metrics in every for structure in metrics.structures),
-            dataset=next((metrics.dataset for metrics in every if metrics.dataset is not None), None),
+            dataset=next(
+                (metrics.dataset for metrics in every if metrics.dataset is not None), None
+            ),
         )

@@ -1,13 +1,14 @@
 """Selection: what is labelled of what the walkers met."""
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.results.select import SelectMetrics
 from mlip_autopipec.contract.select import SelectParameters
+from mlip_autopipec.contract.tasks import Input
 from mlip_autopipec.contract.values import given
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.digest import ExplorationDigest, GammaLevels, SelectionDigest
-from mlip_autopipec.data_models.outcome import SelectMetrics
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.data_models.task import Input, Task, make_task
+from mlip_autopipec.data_models.task import Task, make_task
 from mlip_autopipec.orchestration.levels import gamma_levels
 from mlip_autopipec.orchestration.needs import audits_wanted
 from mlip_autopipec.orchestration.shares import batch_size, has_settled, shares_of
@@ -34,12 +35,15 @@ class Selection:
         now = {
             "shares": shares_of(section.shares, state.cycles),
             "gain_min": section.gain_min if has_settled(state.cycles) else 0.0,
-            "candidates_max": batch_size(section.candidates_max, state.cycles) if batch else section.candidates_max,
+            "candidates_max": batch_size(section.candidates_max, state.cycles)
+            if batch
+            else section.candidates_max,
             "audit": max(section.audit, sum(audits.values())),
         }
         parameters = SelectParameters(
             **{**given(section), **now},
             fingerprint=current_potential(state).fingerprint,
+            evaluator=current_potential(state).evaluator,
             elements=self._config.campaign.elements,
             audit_conditions=audits,
             gamma_select=(exploration.levels or self._levels(state)).select,
@@ -64,4 +68,6 @@ class Selection:
         results = [metrics for _, _, metrics in done(state, SelectMetrics)]
         structures = tuple(structure for metrics in results for structure in metrics.structures)
         frames = sum(metrics.frames for metrics in results)
-        return SelectionDigest(structures=structures, frames=frames, dropped=frames - len(structures))
+        return SelectionDigest(
+            structures=structures, frames=frames, dropped=frames - len(structures)
+        )

@@ -1,4 +1,7 @@
-"""In what the oracle was held against itself, and who went on where it did not agree: of the section on labels."""
+"""In what the oracle was held against itself, and who went on where it did not agree.
+
+It belongs to the section on labels.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -44,12 +47,23 @@ def oracle(found: Agreement) -> str:
         return quiet(_NONE)
     wrong = sum(figure.contradiction for figure in found.figures)
     head = (
-        f"The oracle contradicts itself in {wrong} of {len(found.figures)} figures of the first labels."
+        (
+            f"The oracle contradicts itself in {wrong} of {len(found.figures)} figures of the"
+            " first labels."
+        )
         if wrong
-        else f"The oracle agrees with itself in all {len(found.figures)} figures of the first labels."
+        else (
+            f"The oracle agrees with itself in all {len(found.figures)} figures of the first"
+            " labels."
+        )
     )
     rows = [
-        (figure.crystal, figure.check, figure.words, "contradiction" if figure.contradiction else "kept")
+        (
+            figure.crystal,
+            figure.check,
+            figure.message,
+            "contradiction" if figure.contradiction else "kept",
+        )
         for figure in sorted(found.figures, key=lambda figure: not figure.contradiction)
     ]
     parts = [element("h3", "The oracle against itself"), element("p", head), *_who(found)]
@@ -62,7 +76,17 @@ def _who(found: Agreement) -> Iterable[str]:
     if found.paused is None:
         return
     if found.resumed is None:
-        yield element("p", f"The campaign has waited for a person since {found.paused.at:%Y-%m-%d %H:%M:%S} UTC.")
+        yield element(
+            "p",
+            f"The campaign has waited for a person since {found.paused.at:%Y-%m-%d %H:%M:%S} UTC.",
+        )
         return
-    who, why = found.resumed.by.name or f"uid {found.resumed.by.uid}", found.resumed.reason or "no reason given"
-    yield element("p", f"It was gone on with all the same by {who} at {found.resumed.at:%Y-%m-%d %H:%M:%S} UTC: {why}.")
+    who, why = (
+        found.resumed.by.name or f"uid {found.resumed.by.uid}",
+        found.resumed.reason or "no reason given",
+    )
+    yield element(
+        "p",
+        f"It was gone on with all the same by {who} at {found.resumed.at:%Y-%m-%d %H:%M:%S} UTC:"
+        f" {why}.",
+    )

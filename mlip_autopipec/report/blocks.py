@@ -1,4 +1,4 @@
-"""What sections of the report are built of: a figure with its words, rows that are folded away, a word for nothing."""
+"""What report sections are built of: a figure with its words, folded rows, a word for nothing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,9 @@ ROWS_MAX = 200
 
 
 #: Figures by their names, with their heights in inches, where somebody collects them.
-_COLLECTING: ContextVar[dict[str, tuple[Drawing, float]] | None] = ContextVar("figures of a report", default=None)
+_COLLECTING: ContextVar[dict[str, tuple[Drawing, float]] | None] = ContextVar(
+    "figures of a report", default=None
+)
 
 
 @contextmanager
@@ -35,7 +37,7 @@ def figure(draw: Drawing, name: str, alt: str, caption: str, *, height_inch: flo
 
 
 def details(summary: str, content: str, rows: int = 0) -> str:
-    """Content to be unfolded; of more than ROWS_MAX `rows` it is said that only the last are shown."""
+    """Content to be unfolded; of more than ROWS_MAX `rows` it says that only the last are shown."""
     return f"<details>{element('summary', summary)}{content}{rest(rows)}</details>"
 
 
@@ -44,6 +46,6 @@ def rest(rows: int) -> str:
     return quiet(f"The last {ROWS_MAX} of {rows}; the journal has all.") if rows > ROWS_MAX else ""
 
 
-def quiet(words: str) -> str:
+def quiet(text: str) -> str:
     """A sentence that need not be read: a remark, or that there is nothing yet."""
-    return element("p", words, class_="quiet")
+    return element("p", text, class_="quiet")

@@ -1,8 +1,9 @@
 """What every figure shares: its look, and how it becomes SVG that stands inside HTML, or pixels.
 
-Text stays text, in the reader's own font, and the ink has one colour of its own, so that a style sheet can turn it
-light on a dark page. Data colours are from the palette of Okabe and Ito, kept or shifted so that they have a contrast
-of 3:1 on white and on near-black. What colour tells is told by marker, dash or place as well.
+Text stays text, in the reader's own font, and the ink has one colour of its own, so that a style
+sheet can turn it light on a dark page. Data colours are from the palette of Okabe and Ito, kept or
+shifted so that they have a contrast of 3:1 on white and on near-black. What colour tells is told by
+marker, dash or place as well.
 """
 
 from collections.abc import Callable, Mapping
@@ -62,7 +63,7 @@ _LABEL_MAX = 60
 
 
 def svg(draw: Drawing, name: str, alt: str, *, height_inch: float = 3.2) -> str:
-    """An `<svg>` element as wide as the page; `name` keeps its ids apart from those of other figures."""
+    """An `<svg>` element as wide as the page; `name` keeps its ids apart from other figures'."""
     return inline_svg(_svg_text(draw, name, height_inch, _STYLE), name, alt)
 
 
@@ -81,7 +82,9 @@ def _svg_text(draw: Drawing, name: str, height_inch: float, style: Mapping[str, 
     text = StringIO()
     with rc_context({**style, "svg.hashsalt": name}):
         figure = _drawn(draw, height_inch)
-        FigureCanvasSVG(figure).print_svg(text, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+        FigureCanvasSVG(figure).print_svg(
+            text, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        )
     return text.getvalue()
 
 
@@ -96,17 +99,22 @@ def png(draw: Drawing, *, height_inch: float = 3.2) -> bytes:
 def _drawn(draw: Drawing, height_inch: float) -> Figure:
     figure = Figure(figsize=(_WIDTH_INCH, height_inch), layout="constrained")
     draw(figure)
-    _keep_words_plain(figure)
+    _keep_text_plain(figure)
     return figure
 
 
-def _keep_words_plain(figure: Figure) -> None:
+def _keep_text_plain(figure: Figure) -> None:
     """Let no word of others be taken for mathematics, which may not parse, or break the SVG.
 
     Ticks are left alone: their words are matplotlib's own, and the numbers that were given to it.
     """
-    axes = [each for one in figure.axes for each in (one.xaxis, one.yaxis)]
-    ticks = {label for axis in axes for tick in axis.get_major_ticks() for label in (tick.label1, tick.label2)}
+    axes = [each for ax in figure.axes for each in (ax.xaxis, ax.yaxis)]
+    ticks = {
+        label
+        for axis in axes
+        for tick in axis.get_major_ticks()
+        for label in (tick.label1, tick.label2)
+    }
     for text in figure.findobj(Text):
         if isinstance(text, Text) and text not in ticks and text.get_text():
             text.set_parse_math(False)

@@ -1,19 +1,23 @@
 """The report's section on candidates: what Selection did with every frame, and why.
 
-Counts per word, the chosen structures and the certificates of embedding are in the journal. What became of each single
-frame is in the `candidates.json` of its task, of which the last cycle's is shown (leftovers.py tells where it is read).
+Counts per word, the chosen structures and the certificates of embedding are in the journal. What
+became of each single frame is in the `candidates.json` of its task, of which the last cycle's is
+shown (leftovers.py tells where it is read).
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from pydantic import Field, TypeAdapter
 
+from mlip_autopipec.contract.files import FileRef
+from mlip_autopipec.contract.results.select import Certificate, Fate, SelectMetrics
+from mlip_autopipec.contract.results.structure import Structure
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import FileRef, Model
-from mlip_autopipec.data_models.outcome import Certificate, SelectMetrics, Structure
+from mlip_autopipec.data_models.base import Model
 from mlip_autopipec.report.blocks import ROWS_MAX, details, quiet, rest
 from mlip_autopipec.report.leftovers import content_or_why
 from mlip_autopipec.report.markup import element, table
@@ -34,23 +38,15 @@ FATES: Mapping[str, str] = {
     "not_drawn": "kept at random for an audit, and not drawn",
     "halt": "chosen: its walker halted there",
     "d_optimal": "chosen: it widens the active set most",
-    "informed": "chosen: its label was expected to lower the errors most, beside all others of the batch",
+    "informed": (
+        "chosen: its label was expected to lower the errors most, beside all others of the batch"
+    ),
     "farthest": "chosen: farthest from all that was known, and from all others of the batch",
     "random": "chosen by chance",
     "element_floor": "chosen: the floor of an element",
     "audit": "chosen at random, whatever its γ: to test on",
 }
-_DROPPED = (
-    "below_window",
-    "above_window",
-    "near_audit",
-    "too_short",
-    "duplicates",
-    "not_offered",
-    "not_embedded",
-    "beyond_pool",
-)
-_WORDS_MAX = 300
+_TEXT_MAX = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +71,9 @@ class Considered(Model):
     n_atoms: int
     gamma_max: float
     verdict: str
-    embedding: Mapping[str, bool | int | float | str | None] | None = Field(description="its certificate")
+    embedding: Mapping[str, bool | int | float | str | None] | None = Field(
+        description="its certificate"
+    )
 
 
 def choices(events: Iterable[ev.Event]) -> tuple[Choice, ...]:
@@ -95,7 +93,7 @@ def choices(events: Iterable[ev.Event]) -> tuple[Choice, ...]:
 
 def _choice(cycle: int, metrics: SelectMetrics, found: FileRef | None) -> Choice:
     frames = metrics.frames + metrics.cloud
-    known = {word: getattr(metrics, word) for word in (*_DROPPED, "capped", "not_chosen")}
+    known = {word: getattr(metrics, word) for word in get_args(Fate)}
     why = Counter(structure.why for structure in metrics.structures)
     known["not_drawn"] = max(frames - sum(known.values()) - len(metrics.structures), 0)
     fates = {word: number for word in FATES if (number := known.get(word, 0) or why[word])}  # type: ignore[index]
@@ -103,16 +101,18 @@ def _choice(cycle: int, metrics: SelectMetrics, found: FileRef | None) -> Choice
 
 
 def candidates(made: Sequence[Choice], root: Path) -> str:
-    """Every cycle's counts, each chosen structure, each embedding that was refused, and the last cycle's frames."""
+    """Every cycle's counts, chosen structures, refused embeddings, and the last cycle's frames."""
     if not made:
         return quiet("Nothing has been selected yet.")
-    words = [word for word in FATES if any(word in choice.fates for choice in made)]
+    fates = [word for word in FATES if any(word in choice.fates for choice in made)]
     rows = [
-        (str(choice.cycle), str(choice.frames), *(str(choice.fates.get(word, 0)) for word in words))
+        (str(choice.cycle), str(choice.frames), *(str(choice.fates.get(word, 0)) for word in fates))
         for choice in made[-ROWS_MAX:]
     ]
-    head = ("cycle", "frames", *(word.replace("_", " ") for word in words))
-    meanings = element("p", "; ".join(f"{word.replace('_', ' ')}: {FATES[word]}" for word in words) + ".")
+    head = ("cycle", "frames", *(word.replace("_", " ") for word in fates))
+    meanings = element(
+        "p", "; ".join(f"{word.replace('_', ' ')}: {FATES[word]}" for word in fates) + "."
+    )
     return (
         element("p", _summary(made))
         + table(head, rows)
@@ -125,13 +125,19 @@ def candidates(made: Sequence[Choice], root: Path) -> str:
 
 
 def _summary(made: Sequence[Choice]) -> str:
-    frames, chosen = sum(choice.frames for choice in made), sum(len(choice.chosen) for choice in made)
-    tried = [one for choice in made for one in choice.certificates]
-    words = f"Of {count(frames, 'frame')} that walkers kept, {chosen} were chosen to be labelled."
+    frames, chosen = (
+        sum(choice.frames for choice in made),
+        sum(len(choice.chosen) for choice in made),
+    )
+    tried = [certificate for choice in made for certificate in choice.certificates]
+    text = f"Of {count(frames, 'frame')} that walkers kept, {chosen} were chosen to be labelled."
     if tried:
-        kept = sum(one.kept for one in tried)
-        words += f" Of {count(len(tried), 'large frame')} whose certificates are in the journal, {kept} gave a cell."
-    return words
+        kept = sum(trial.kept for trial in tried)
+        text += (
+            f" Of {count(len(tried), 'large frame')} whose certificates are in the journal, {kept}"
+            " gave a cell."
+        )
+    return text
 
 
 def _chosen(made: Sequence[Choice]) -> str:
@@ -148,14 +154,29 @@ def _chosen(made: Sequence[Choice]) -> str:
         for cycle, structure in every[-ROWS_MAX:]
     ]
     head = ("cycle", "from", "γ", "atoms", "why", "to")
-    return details("Every chosen structure", table(head, rows, text_columns=(1, 4, 5)), len(every)) if every else ""
+    return (
+        details("Every chosen structure", table(head, rows, text_columns=(1, 4, 5)), len(every))
+        if every
+        else ""
+    )
 
 
 def _refused(made: Sequence[Choice]) -> str:
-    every = [(choice.cycle, one) for choice in made for one in choice.certificates if not one.kept]
+    every = [
+        (choice.cycle, certificate)
+        for choice in made
+        for certificate in choice.certificates
+        if not certificate.kept
+    ]
     rows = [
-        (str(cycle), one.origin, str(one.source_atoms), str(one.attempts), one_line(one.reason, _WORDS_MAX))
-        for cycle, one in every[-ROWS_MAX:]
+        (
+            str(cycle),
+            each.origin,
+            str(each.source_atoms),
+            str(each.attempts),
+            one_line(each.reason, _TEXT_MAX),
+        )
+        for cycle, each in every[-ROWS_MAX:]
     ]
     head = ("cycle", "from", "atoms", "cells tried", "why there is none")
     unfolded = table(head, rows, text_columns=(1, 4))
@@ -166,7 +187,9 @@ def _each_frame(choice: Choice, root: Path) -> str:
     """Every frame of one cycle with its word: those of highest γ first."""
     frames = read_candidates(root / choice.table.path) if choice.table else "its task left none"
     if isinstance(frames, str):
-        return quiet(f"What became of each frame of cycle {choice.cycle} is not at hand: {one_line(frames)}.")
+        return quiet(
+            f"What became of each frame of cycle {choice.cycle} is not at hand: {one_line(frames)}."
+        )
     shown = sorted(frames, key=lambda frame: -frame.gamma_max)[:ROWS_MAX]
     rows = [
         (
@@ -180,12 +203,16 @@ def _each_frame(choice: Choice, root: Path) -> str:
     ]
     unfolded = table(("from", "γ", "atoms", "word", "embedding"), rows, text_columns=(0, 3, 4))
     if choice.table and len(frames) > len(shown):
-        unfolded += quiet(f"The {len(shown)} of highest γ of {len(frames)}; {choice.table.path} has all.")
+        unfolded += quiet(
+            f"The {len(shown)} of highest γ of {len(frames)}; {choice.table.path} has all."
+        )
     return details(f"Every frame of cycle {choice.cycle}, and its word", unfolded)
 
 
 def _embedded(certificate: Mapping[str, bool | int | float | str | None]) -> str:
-    verdict, reason = (one_line(str(certificate.get(name, "")), _WORDS_MAX) for name in ("verdict", "reason"))
+    verdict, reason = (
+        one_line(str(certificate.get(name, "")), _TEXT_MAX) for name in ("verdict", "reason")
+    )
     return f"{verdict}: {reason}" if reason else verdict
 
 

@@ -1,4 +1,4 @@
-"""What people did to the campaign while it ran: settings changed, structures added, ways back, pauses."""
+"""What people did to a running campaign: settings changed, structures added, ways back, pauses."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ _NONE = "Nobody has changed anything since it began."
 
 
 def deeds(events: Iterable[ev.Event]) -> tuple[ev.Event, ...]:
-    """The events that stand for a person's word, in order; what the program does by itself is left out."""
+    """The events that stand for a person's word, in order; the program's own deeds are left out."""
     return tuple(event for event in events if _is_a_deed(event))
 
 

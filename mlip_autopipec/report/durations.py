@@ -1,7 +1,7 @@
 """Where the time of a campaign went: a projection of its own, because it has to pair intervals.
 
-An attempt waits from the scheduler's yes until it starts, and runs until it ends. The clocks of hosts differ, so every
-interval is cut to its phase before it is counted.
+An attempt waits from the scheduler's yes until it starts, and runs until it ends. The clocks of
+hosts differ, so every interval is cut to its phase before it is counted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,9 @@ class PhaseTime:
     wall_s: float
     running_s: float  # at least one task was running
     queued_s: float  # no task was running, and at least one was waiting in the queue
-    overhead_s: float  # neither: the daemon's own share, with pauses and the time in which no daemon was up
+    overhead_s: (
+        float  # neither: the daemon's own share, with pauses and the time in which no daemon was up
+    )
     task_wall_s: float  # summed over the attempts that wrote an outcome
     task_cpu_s: float  # likewise
 
@@ -57,7 +59,8 @@ class _OpenPhase:
     cycle: int
     phase: Phase
     accepted: dict[str, datetime] = field(default_factory=dict)  # batch → when the scheduler had it
-    live: dict[tuple[str, int], datetime | None] = field(default_factory=dict)  # attempt → first seen running
+    # attempt → first seen running
+    live: dict[tuple[str, int], datetime | None] = field(default_factory=dict)
     waits: list[_Span] = field(default_factory=list)
     runs: list[_Span] = field(default_factory=list)
     wall_s: float = 0.0
@@ -66,27 +69,33 @@ class _OpenPhase:
     def take(self, event: ev.Event) -> None:
         match event:
             case ev.SubmissionBegun():
-                self.live.update({(event.uid, index): None for index in range(len(event.tasks))})
+                self.live.update(
+                    {(event.job_name, index): None for index in range(len(event.tasks))}
+                )
             case ev.SubmissionAccepted():
-                self.accepted[event.uid] = event.at
+                self.accepted[event.job_name] = event.at
             case ev.SubmissionVoided() | ev.SubmissionRejected():
-                self.live = {key: seen for key, seen in self.live.items() if key[0] != event.uid}
+                self.live = {
+                    key: seen for key, seen in self.live.items() if key[0] != event.job_name
+                }
             case ev.JobsSighted():
                 self._sighted(event)
             case ev.TaskEnded():
                 outcome = event.outcome
                 self.wall_s += outcome.wall_s
                 self.cpu_s += outcome.cpu_s
-                self.live.pop((outcome.uid, outcome.index), None)
-                self._count(outcome.uid, outcome.started_at, outcome.ended_at)
+                self.live.pop((outcome.job_name, outcome.index), None)
+                self._count(outcome.job_name, outcome.started_at, outcome.ended_at)
             case ev.AttemptLost():
-                self._count(event.uid, self.live.pop((event.uid, event.index), None), event.at)
+                self._count(
+                    event.job_name, self.live.pop((event.job_name, event.index), None), event.at
+                )
             case _:
                 pass
 
     def close(self, end: datetime, *, ended: bool) -> PhaseTime:
-        for (uid, _), running_since in self.live.items():
-            self._count(uid, running_since, end)
+        for (job_name, _), running_since in self.live.items():
+            self._count(job_name, running_since, end)
         wall_s = max(0.0, (end - self.start).total_seconds())
         running_s = _covered_s(self.runs, self.start, end)
         busy_s = _covered_s(self.runs + self.waits, self.start, end)
@@ -104,14 +113,17 @@ class _OpenPhase:
 
     def _sighted(self, event: ev.JobsSighted) -> None:
         for sighting in event.sightings:
-            key = (sighting.uid, sighting.index)
+            key = (sighting.job_name, sighting.index)
             if sighting.state is ev.JobState.RUNNING and key in self.live:
                 self.live[key] = self.live[key] or event.at
 
-    def _count(self, uid: str, running_since: datetime | None, end: datetime) -> None:
-        """One attempt: it waited until `running_since` and then ran; None is one that was never seen running."""
-        if uid in self.accepted:
-            self.waits.append((self.accepted[uid], running_since or end))
+    def _count(self, job_name: str, running_since: datetime | None, end: datetime) -> None:
+        """One attempt: it waited until `running_since` and then ran.
+
+        None means that it was never seen running.
+        """
+        if job_name in self.accepted:
+            self.waits.append((self.accepted[job_name], running_since or end))
         if running_since is not None:
             self.runs.append((running_since, end))
 

@@ -1,4 +1,7 @@
-"""Figures of a report as files: each as SVG, and what it shows as numbers (CSV), to be drawn again for a paper."""
+"""Figures of a report as files: each as SVG, and what it shows as numbers (CSV).
+
+So it can be drawn again for a paper.
+"""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -25,7 +28,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_figures(events: Sequence[ev.Event], root: Path, folder: Path) -> tuple[Path, ...]:
-    """Every figure of the report as NAME.svg and NAME.csv in `folder`; earlier ones are replaced. Raises OSError."""
+    """Every figure of the report as NAME.svg and NAME.csv in `folder`.
+
+    Earlier ones are replaced. Raises OSError.
+    """
     with collected() as figures:
         report_html(events, root)
     folder.mkdir(parents=True, exist_ok=True)
@@ -42,7 +48,7 @@ def write_figures(events: Sequence[ev.Event], root: Path, folder: Path) -> tuple
 
 
 def csv_of(figure: Figure) -> str:
-    """What is drawn in data coordinates: a line for each point, and for each bar its middle and height."""
+    """What is drawn in data coordinates: a line per point, and per bar its middle and height."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEAD)
@@ -56,7 +62,8 @@ def csv_of(figure: Figure) -> str:
 
 def _points(axes: Axes) -> Iterator[tuple[str, float, float]]:
     for line in axes.lines:
-        if not isinstance(line, AxLine) and line.get_transform() == axes.transData:  # no level, drawn across
+        # no level, drawn across
+        if not isinstance(line, AxLine) and line.get_transform() == axes.transData:
             yield from _paired(_label(line), line.get_xdata(), line.get_ydata())
     for container in axes.containers:
         if isinstance(container, BarContainer):
@@ -71,7 +78,7 @@ def _points(axes: Axes) -> Iterator[tuple[str, float, float]]:
 
 def _paired(label: str, x: object, y: object) -> Iterator[tuple[str, float, float]]:
     points = np.column_stack([np.asarray(x, dtype=float), np.asarray(y, dtype=float)])
-    yield from ((label, float(one), float(other)) for one, other in points)
+    yield from ((label, float(point), float(other)) for point, other in points)
 
 
 def _label(artist: Any) -> str:

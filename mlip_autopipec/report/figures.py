@@ -6,9 +6,9 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from mlip_autopipec.contract.results.train import Errors
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import Phase
-from mlip_autopipec.data_models.outcome import Errors
 from mlip_autopipec.report.canvas import (
     BLUE,
     GREEN,
@@ -57,7 +57,7 @@ _ORIGINS: Mapping[tuple[str, Role], tuple[str, str]] = {
 }
 
 
-# --- learning curves ---------------------------------------------------------------------------------------------
+# --- learning curves ------------------------------------------------------------------------------
 
 
 def learning_curves(fits: Sequence[LineFit]) -> Drawing:
@@ -66,16 +66,25 @@ def learning_curves(fits: Sequence[LineFit]) -> Drawing:
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2)
         _learning(left, fits, "Force error", "meV/Å", lambda errors: errors.force_mev_per_angstrom)
-        _learning(right, fits, "Energy error", "meV/atom", lambda errors: errors.energy_mev_per_atom)
+        _learning(
+            right, fits, "Energy error", "meV/atom", lambda errors: errors.energy_mev_per_atom
+        )
         left.legend(loc="best", fontsize=8)
 
     return draw
 
 
-def _learning(axes: Any, fits: Sequence[LineFit], title: str, unit: str, pick: Callable[[Errors], float]) -> None:
+def _learning(
+    axes: Any, fits: Sequence[LineFit], title: str, unit: str, pick: Callable[[Errors], float]
+) -> None:
     train = [max(pick(fit.train), _ERROR_FLOOR) for fit in fits]
     axes.plot(
-        [fit.labels_train for fit in fits], train, color=GREY, linestyle=(0, (4, 2)), linewidth=1.2, label=_TRAINING
+        [fit.labels_train for fit in fits],
+        train,
+        color=GREY,
+        linestyle=(0, (4, 2)),
+        linewidth=1.2,
+        label=_TRAINING,
     )
     curve = on_last_test_set(fits)
     labels = [fit.labels_train for fit, _ in curve]
@@ -95,13 +104,15 @@ def _learning(axes: Any, fits: Sequence[LineFit], title: str, unit: str, pick: C
         _annotate(axes, "final" if fits[-1].promoted else "last", labels[-1], test[-1])
 
 
-def _annotate(axes: Any, words: str, x: float, y: float) -> None:
+def _annotate(axes: Any, text: str, x: float, y: float) -> None:
     """To the upper right of a point, which a falling curve leaves free."""
-    axes.annotate(f"{words} {figures3(y)}", (x, y), xytext=(6, 4), textcoords="offset points", fontsize=8)
+    axes.annotate(
+        f"{text} {figures3(y)}", (x, y), xytext=(6, 4), textcoords="offset points", fontsize=8
+    )
 
 
 def _spaced(labels: Sequence[int]) -> list[int]:
-    """Numbers of labels to write below a logarithmic axis, far enough from each other; about eight."""
+    """Numbers of labels to write below a logarithmic axis, far enough apart; about eight."""
     apart = max(1.2, (max(labels) / max(min(labels), 1)) ** (1 / 8))
     chosen: list[int] = []
     for label in sorted(set(labels)):
@@ -110,7 +121,7 @@ def _spaced(labels: Sequence[int]) -> list[int]:
     return chosen
 
 
-# --- bars per cycle ----------------------------------------------------------------------------------------------
+# --- bars per cycle -------------------------------------------------------------------------------
 
 
 def origin_bars(origins: Sequence[LabelOrigin]) -> Drawing:
@@ -118,14 +129,18 @@ def origin_bars(origins: Sequence[LabelOrigin]) -> Drawing:
     kinds = dict.fromkeys((*_ORIGINS, *((origin.kind, origin.role) for origin in origins)))
     parts = []
     for kind, role in kinds:
-        words, colour = _ORIGINS.get((kind, role), (f"{kind}, {role}", INK))
-        heights = {origin.cycle: origin.count for origin in origins if (origin.kind, origin.role) == (kind, role)}
+        label, colour = _ORIGINS.get((kind, role), (f"{kind}, {role}", INK))
+        heights = {
+            origin.cycle: origin.count
+            for origin in origins
+            if (origin.kind, origin.role) == (kind, role)
+        }
         if heights:
-            parts.append((words, colour, heights))
+            parts.append((label, colour, heights))
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        _stacked(axes, sorted({origin.cycle for origin in origins}), parts)
+        _stacked(axes, sorted({origin.cycle for origin in origins}), parts, legend_columns=3)
         axes.set(title="Labels added per cycle", xlabel="cycle")
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
@@ -135,15 +150,26 @@ def origin_bars(origins: Sequence[LabelOrigin]) -> Drawing:
 def time_bars(times: Sequence[PhaseTime]) -> Drawing:
     """Wall time per cycle: by phase, and by what the time went to."""
     cycles = sorted({time.cycle for time in times})
-    unit_s, unit = _time_unit(max(sum(time.wall_s for time in times if time.cycle == cycle) for cycle in cycles))
+    unit_s, unit = _time_unit(
+        max(sum(time.wall_s for time in times if time.cycle == cycle) for cycle in cycles)
+    )
 
-    def per_cycle(some: Sequence[PhaseTime], pick: Callable[[PhaseTime], float]) -> dict[int, float]:
-        return {cycle: sum(pick(time) for time in some if time.cycle == cycle) / unit_s for cycle in cycles}
+    def per_cycle(
+        some: Sequence[PhaseTime], pick: Callable[[PhaseTime], float]
+    ) -> dict[int, float]:
+        return {
+            cycle: sum(pick(time) for time in some if time.cycle == cycle) / unit_s
+            for cycle in cycles
+        }
 
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2, sharey=True)
         phases = [
-            (phase.value, _PHASE_COLOURS[phase], per_cycle([time for time in times if time.phase is phase], _wall_s))
+            (
+                phase.value,
+                _PHASE_COLOURS[phase],
+                per_cycle([time for time in times if time.phase is phase], _wall_s),
+            )
             for phase in Phase
         ]
         shares = (
@@ -159,17 +185,24 @@ def time_bars(times: Sequence[PhaseTime]) -> Drawing:
     return draw
 
 
-def _stacked(axes: Any, cycles: Sequence[int], parts: Iterable[tuple[str, str, Mapping[int, float]]]) -> None:
+def _stacked(
+    axes: Any,
+    cycles: Sequence[int],
+    parts: Iterable[tuple[str, str, Mapping[int, float]]],
+    *,
+    legend_columns: int = 5,
+) -> None:
     base = dict.fromkeys(cycles, 0.0)
-    for words, colour, heights in parts:
+    for label, colour, heights in parts:
         values = [heights.get(cycle, 0.0) for cycle in cycles]
-        axes.bar(cycles, values, bottom=list(base.values()), width=0.7, color=colour, label=words)
+        axes.bar(cycles, values, bottom=list(base.values()), width=0.7, color=colour, label=label)
         base = {cycle: base[cycle] + value for cycle, value in zip(cycles, values, strict=True)}
     axes.set_xlim(cycles[0] - 0.6, max(cycles[-1] + 0.6, cycles[0] + _CYCLES_SHOWN_MIN - 0.4))
     axes.set_xticks(cycles[:: -(-len(cycles) // _CYCLE_TICKS_MAX)])
     axes.grid(visible=False, axis="x")
     axes.margins(y=0.12)
-    axes.legend(loc="upper left", bbox_to_anchor=(-0.01, -0.2), ncols=5, fontsize=8, columnspacing=1, handlelength=1)
+    look = {"fontsize": 8, "columnspacing": 1, "handlelength": 1}
+    axes.legend(loc="upper left", bbox_to_anchor=(-0.01, -0.2), ncols=legend_columns, **look)
 
 
 def _wall_s(time: PhaseTime) -> float:
@@ -183,48 +216,61 @@ def _time_unit(longest_s: float) -> tuple[float, str]:
     return 1.0, "seconds"
 
 
-# --- parity ------------------------------------------------------------------------------------------------------
+# --- parity ---------------------------------------------------------------------------------------
 
 
 def parity_panels(columns: Sequence[tuple[str, Parity, LineFit]]) -> Drawing:
-    """Prediction against label: energies of each potential, then forces; below them the residuals, on their own scale.
+    """Prediction against label: energies above, forces below; residuals beside, on their own scale.
 
-    Each quantity has the same limits throughout. The errors written into the panels are those of the fit, over all
-    labels: the forces shown may be thinned.
+    Each quantity has the same limits throughout. The errors written into the panels are those of
+    the fit, over all labels: the forces shown may be thinned.
     """
 
     def draw(figure: Figure) -> None:
-        panels, below = figure.subplots(2, 2 * len(columns), height_ratios=(3, 2))
-        energies, forces = panels[: len(columns)], panels[len(columns) :]
-        residuals = below[: len(columns)], below[len(columns) :]
-        for axes, (title, parity, fit) in zip(energies, columns, strict=True):
-            _parity(axes, parity.train.energy_ev_per_atom, parity.test.energy_ev_per_atom)
-            _corner(axes, f"test {figures3(fit.test.energy_mev_per_atom)} meV/atom")
-            axes.set(title=f"Energy, {title}")
-        for axes, (title, parity, fit) in zip(forces, columns, strict=True):
-            _parity(axes, parity.train.force_ev_per_angstrom, parity.test.force_ev_per_angstrom)
-            _corner(axes, f"test {figures3(fit.test.force_mev_per_angstrom)} meV/Å")
-            axes.set(title=f"Force, {title}")
-        _square(energies)
-        _square(forces)
-        for axes, (_, parity, _) in zip(residuals[0], columns, strict=True):
-            _residuals(axes, parity.train.energy_ev_per_atom, parity.test.energy_ev_per_atom)
-            axes.set(xlabel="label (eV/atom)", title="Residual (meV/atom)")
-        for axes, (_, parity, _) in zip(residuals[1], columns, strict=True):
-            _residuals(axes, parity.train.force_ev_per_angstrom, parity.test.force_ev_per_angstrom)
-            axes.set(xlabel="label (eV/Å)", title="Residual (meV/Å)")
-        for upper, lower in zip((energies, forces), residuals, strict=True):
-            _alike(upper, lower)
-        energies[0].set_ylabel("prediction")
-        residuals[0][0].set_ylabel("prediction - label")
-        handles, words = energies[0].get_legend_handles_labels()
-        figure.legend(handles, words, loc="outside upper left", ncols=2, fontsize=8, markerscale=2)
+        energies, forces = figure.subplots(2, 2 * len(columns))
+        for panels, (title, parity, fit) in zip(_by_twos(energies), columns, strict=True):
+            _beside(panels, parity.train.energy_ev_per_atom, parity.test.energy_ev_per_atom)
+            _corner(panels[0], f"test {figures3(fit.test.energy_mev_per_atom)} meV/atom")
+            panels[0].set(title=f"Energy, {title}", xlabel="label (eV/atom)")
+            panels[1].set(title="Residual (meV/atom)", xlabel="label (eV/atom)")
+        for panels, (title, parity, fit) in zip(_by_twos(forces), columns, strict=True):
+            _beside(panels, parity.train.force_ev_per_angstrom, parity.test.force_ev_per_angstrom)
+            _corner(panels[0], f"test {figures3(fit.test.force_mev_per_angstrom)} meV/Å")
+            panels[0].set(title=f"Force, {title}", xlabel="label (eV/Å)")
+            panels[1].set(title="Residual (meV/Å)", xlabel="label (eV/Å)")
+        for row in (energies, forces):
+            _square(row[::2])
+            _alike(row[::2], row[1::2])
+            row[0].set_ylabel("prediction")
+            row[1].set_ylabel("prediction - label")
+        handles, labels = energies[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=2, fontsize=8, markerscale=2)
 
     return draw
 
 
-def _corner(axes: Any, words: str) -> None:
-    axes.text(0.97, 0.04, words, transform=axes.transAxes, ha="right", fontsize=8)
+def _by_twos(row: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
+    """Each panel of predictions with that of its residuals."""
+    return zip(row[::2], row[1::2], strict=True)
+
+
+def _beside(panels: tuple[Any, Any], train: Pairs, test: Pairs) -> None:
+    """Predictions, and residuals: a thousand times what a prediction is off by.
+
+    What it is off by is nothing beside the labels.
+    """
+    _parity(panels[0], train, test)
+    _parity(
+        panels[1],
+        *(
+            tuple((label, 1e3 * (message - label)) for label, message in pairs)
+            for pairs in (train, test)
+        ),
+    )
+
+
+def _corner(axes: Any, text: str) -> None:
+    axes.text(0.97, 0.04, text, transform=axes.transAxes, ha="right", fontsize=8)
 
 
 def _square(row: Sequence[Any]) -> None:
@@ -237,23 +283,21 @@ def _square(row: Sequence[Any]) -> None:
         axes.axline((0, 0), slope=1, color=MUTED, linewidth=0.8, zorder=1)
 
 
-def _alike(upper: Sequence[Any], lower: Sequence[Any]) -> None:
-    """Residuals of one quantity on one scale, zero in the middle, below the labels that they belong to."""
-    most = max(abs(limit) for axes in lower for limit in axes.get_ylim())
-    for above, axes in zip(upper, lower, strict=True):
-        axes.set(xlim=above.get_xlim(), ylim=(-most, most))
+def _alike(parities: Sequence[Any], residuals: Sequence[Any]) -> None:
+    """One quantity's residuals on one scale, zero in the middle, over the predictions' labels."""
+    most = max(abs(limit) for axes in residuals for limit in axes.get_ylim())
+    for parity, axes in zip(parities, residuals, strict=True):
+        axes.set(xlim=parity.get_xlim(), ylim=(-most, most), box_aspect=1)
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.axhline(0, color=MUTED, linewidth=0.8, zorder=1)
 
 
-def _residuals(axes: Any, train: Pairs, test: Pairs) -> None:
-    """Prediction less label, a thousand times: so small an error is nothing beside the labels themselves."""
-    _parity(axes, *(tuple((label, 1e3 * (told - label)) for label, told in pairs) for pairs in (train, test)))
-
-
 def _parity(axes: Any, train: Pairs, test: Pairs) -> None:
-    for pairs, colour, marker, words in ((train, BLUE, "o", "training set"), (test, VERMILLION, "^", "test set")):
+    for pairs, colour, marker, label in (
+        (train, BLUE, "o", "training set"),
+        (test, VERMILLION, "^", "test set"),
+    ):
         thinned = pairs[:: max(1, len(pairs) // _PARITY_POINTS_MAX)]
         if thinned:
             axes.plot(
@@ -263,6 +307,6 @@ def _parity(axes: Any, train: Pairs, test: Pairs) -> None:
                 markersize=3,
                 markeredgewidth=0,
                 alpha=0.6,
-                label=words,
+                label=label,
                 rasterized=True,  # thousands of points are smaller as pixels than as paths
             )

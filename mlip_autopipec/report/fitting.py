@@ -1,4 +1,7 @@
-"""The report's section on the last fit: its loss, the ways it was tried, and its errors by part of the test set."""
+"""The report's section on the last fit.
+
+It shows the fit's loss, the ways it was tried, and its errors by part of the test set.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,15 +10,24 @@ from itertools import pairwise
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from mlip_autopipec.contract.results.train import (
+    FitReport,
+    FittedSettings,
+    GroupErrors,
+    TrainMetrics,
+)
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.outcome import FitReport, FittedSettings, GroupErrors, TrainMetrics
 from mlip_autopipec.report.blocks import figure, quiet
 from mlip_autopipec.report.canvas import BLUE, GREY, MUTED, VERMILLION, Drawing, plain_log
 from mlip_autopipec.report.markup import element, table
-from mlip_autopipec.telling.words import count, duration, figures3, loss_words
+from mlip_autopipec.telling.words import count, duration, figures3, loss_texts
 
 _BY = {"set": "test set", "origin": "origin", "element": "element"}
-_STARTS = {"scratch": "from scratch", "warm": "on from the potential before", "given": "brought by the user"}
+_STARTS = {
+    "scratch": "from scratch",
+    "warm": "on from the potential before",
+    "given": "brought by the user",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +58,22 @@ def fitting(fit: LastFit | None) -> str:
     if fit is None:
         return quiet("No potential has been fitted yet.")
     metrics = fit.metrics
-    words = (
-        f"The fit of cycle {fit.cycle} has {count(metrics.functions, 'function')}. Of {duration(fit.wall_s)},"
-        f" {duration(metrics.fit_s)} went to the fit and {duration(metrics.active_set_s)} to its active set."
+    text = (
+        f"The fit of cycle {fit.cycle} has {count(metrics.functions, 'function')}. Of"
+        f" {duration(fit.wall_s)}, {duration(metrics.fit_s)} went to the fit and"
+        f" {duration(metrics.active_set_s)} to its active set."
     )
     if len(metrics.fits) > 1:
-        ways = ", ".join(f"{_STARTS[way.start]} {figures3(way.force_mev_per_angstrom)} meV/Å" for way in metrics.fits)
-        words += f" It was made in {len(metrics.fits)} ways, and the first was kept: {ways} on the test set."
+        ways = ", ".join(
+            f"{_STARTS[way.start]} {figures3(way.force_mev_per_angstrom)} meV/Å"
+            for way in metrics.fits
+        )
+        text += (
+            f" It was made in {len(metrics.fits)} ways, and the first was kept: {ways} on the test"
+            " set."
+        )
     return (
-        element("p", words)
+        element("p", text)
         + _made_of(metrics)
         + _choice(metrics.fit)
         + _loss(metrics.loss)
@@ -66,20 +85,31 @@ def _made_of(metrics: TrainMetrics) -> str:
     """What was fitted, by element, with the settings of a linear fit."""
     if not metrics.functions_per_element:
         return ""
-    words = "Functions: " + ", ".join(f"{name} {size}" for name, size in metrics.functions_per_element.items()) + "."
+    text = (
+        "Functions: "
+        + ", ".join(f"{name} {size}" for name, size in metrics.functions_per_element.items())
+        + "."
+    )
     if metrics.fit is not None:
-        words += f" {_settings(metrics.fit.settings)}."
+        text += f" {_settings(metrics.fit.settings)}."
         if metrics.fit.cost_us is not None:
-            words += f" Measured, {figures3(metrics.fit.cost_us)} µs per atom and step on one core, without γ."
+            text += (
+                f" Measured, {figures3(metrics.fit.cost_us)} µs per atom and step on one core,"
+                " without γ."
+            )
         if metrics.fit.left_out:
-            words += f" {count(metrics.fit.left_out, 'direction')} of the fit were lost to rounding and left out."
-    return element("p", words)
+            text += (
+                f" {count(metrics.fit.left_out, 'direction')} of the fit were lost to rounding and"
+                " left out."
+            )
+    return element("p", text)
 
 
-def _settings(one: FittedSettings) -> str:
+def _settings(fitted: FittedSettings) -> str:
     return (
-        f"Cutoff {one.cutoff_angstrom:g} Å; weights of energy, force and stress {one.energy_weight:g},"
-        f" {one.force_weight:g} and {one.stress_weight:g}; penalty {one.ridge:.0e}, smoothness {one.smoothness:g}"
+        f"Cutoff {fitted.cutoff_angstrom:g} Å; weights of energy, force and stress"
+        f" {fitted.energy_weight:g}, {fitted.force_weight:g} and {fitted.stress_weight:g}; penalty"
+        f" {fitted.ridge:.0e}, smoothness {fitted.smoothness:g}"
     )
 
 
@@ -88,10 +118,11 @@ def _choice(fit: FitReport | None) -> str:
     if fit is None or fit.choice is None:
         return ""
     choice = fit.choice
-    words = quiet(
-        f"Chosen by cross-validation in {choice.folds} folds (independent trajectories: {choice.trajectories}), in"
-        f" {duration(choice.seconds)}; the test set was not looked at. Root-mean-square errors but for the mean"
-        " absolute one of energies, which is what is compared; the smallest basis within a tenth of the best is taken."
+    text = quiet(
+        f"Chosen by cross-validation in {choice.folds} folds (independent trajectories:"
+        f" {choice.trajectories}), in {duration(choice.seconds)}; the test set was not looked at."
+        " Root-mean-square errors but for the mean absolute one of energies, which is what is"
+        " compared; the smallest basis within a tenth of the best is taken."
     )
     rows = [
         (
@@ -110,19 +141,35 @@ def _choice(fit: FitReport | None) -> str:
         for trial in choice.trials
     ]
     head = (
-        *("decides", "cutoff, Å", "functions per element", "energy weight", "smoothness", "penalty"),
-        *("energy, MAE, meV/atom", "RMS", "force, meV/Å", "stress, meV/atom", "µs per atom and step"),
+        *(
+            "decides",
+            "cutoff, Å",
+            "functions per element",
+            "energy weight",
+            "smoothness",
+            "penalty",
+        ),
+        *(
+            "energy, MAE, meV/atom",
+            "RMS",
+            "force, meV/Å",
+            "stress, meV/atom",
+            "µs per atom and step",
+        ),
     )
-    return words + table(head, rows, text_columns=(0,))
+    return text + table(head, rows, text_columns=(0,))
 
 
 def _loss(curve: Sequence[tuple[int, int, float, float, float]]) -> str:
     if not curve:
-        return quiet("A linear fit is solved at once, and tells no loss; pacemaker's would be drawn here.")
-    alt = "Loss over the iterations of each stage: " + "; ".join(loss_words(curve)) + "."
+        return quiet(
+            "A fit that is solved at once tells no loss; one that takes iterations is drawn here."
+        )
+    alt = "Loss over the iterations of each stage: " + "; ".join(loss_texts(curve)) + "."
     caption = (
-        "pacemaker's loss over its iterations, stage after stage, with the errors on the training set that it counts."
-        " Stages weigh forces and energies differently, so the loss may jump between two of them."
+        "The trainer's loss over its iterations, stage after stage, with the errors on the training"
+        " set that it counts. Stages weigh forces and energies differently, so the loss may jump"
+        " between two of them."
     )
     return figure(_drawn(curve), "loss", alt, caption)
 
@@ -130,13 +177,19 @@ def _loss(curve: Sequence[tuple[int, int, float, float, float]]) -> str:
 def _drawn(curve: Sequence[tuple[int, int, float, float, float]]) -> Drawing:
     def draw(page: Figure) -> None:
         left, right = page.subplots(1, 2)
-        begins = [place for place in range(1, len(curve)) if curve[place][0] != curve[place - 1][0]]
+        begins = [index for index in range(1, len(curve)) if curve[index][0] != curve[index - 1][0]]
         stages = list(pairwise((0, *begins, len(curve))))
-        lines = ((left, 2, BLUE, "loss"), (right, 4, VERMILLION, "force, meV/Å"), (right, 3, GREY, "energy, meV/atom"))
-        for axes, column, colour, words in lines:
+        lines = (
+            (left, 2, BLUE, "loss"),
+            (right, 4, VERMILLION, "force, meV/Å"),
+            (right, 3, GREY, "energy, meV/atom"),
+        )
+        for axes, column, colour, label in lines:
             for number, (first, end) in enumerate(stages):
                 values = [point[column] for point in curve[first:end]]
-                axes.plot(range(first, end), values, ".-", color=colour, label="" if number else words)
+                axes.plot(
+                    range(first, end), values, ".-", color=colour, label="" if number else label
+                )
         left.set(title="Loss", yscale="log")
         right.set(title="Errors on the training set", yscale="log")
         right.legend(loc="best", fontsize=8)
@@ -145,15 +198,15 @@ def _drawn(curve: Sequence[tuple[int, int, float, float, float]]) -> Drawing:
             plain_log(axes.yaxis)
             axes.yaxis.set_minor_locator(NullLocator())
             axes.set_xlabel("iteration of its stage")
-            axes.set_xticks(shown, labels=[str(curve[place][1]) for place in shown])
-            for place in begins:
-                axes.axvline(place - 0.5, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
+            axes.set_xticks(shown, labels=[str(curve[index][1]) for index in shown])
+            for index in begins:
+                axes.axvline(index - 0.5, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
 
     return draw
 
 
 def _parts(groups: Sequence[GroupErrors], before: Sequence[GroupErrors]) -> str:
-    """Errors of the new potential by set, origin and element, beside those of the potential before it."""
+    """Errors of the new potential by set, origin and element, beside those of the one before it."""
     if not groups:
         return ""
     earlier = {(group.by, group.name): group for group in before}
@@ -186,11 +239,12 @@ def _parts(groups: Sequence[GroupErrors], before: Sequence[GroupErrors]) -> str:
         "95 %",
         "worst",
     )
-    words = quiet(
-        "Root-mean-square errors on one and the same test set, of the new potential and of the one before it; 95 % of"
-        " the atoms err in force by less than the last but one column says, and the worst by the last."
+    text = quiet(
+        "Root-mean-square errors on one and the same test set, of the new potential and of the one"
+        " before it; 95 % of the atoms err in force by less than the last but one column says, and"
+        " the worst by the last."
     )
-    return words + table(head, rows, text_columns=(0, 1))
+    return text + table(head, rows, text_columns=(0, 1))
 
 
 def _number(value: float | None) -> str:

@@ -1,4 +1,7 @@
-"""The report's figures of γ: over the MD steps, a panel per cycle and a line per walker; and how often it was met."""
+"""The report's figures of γ: over the MD steps, a panel per cycle and a line per walker.
+
+They also show how often it was met.
+"""
 
 from collections.abc import Collection, Sequence
 from math import log10
@@ -9,8 +12,17 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from mlip_autopipec.contract.explore import GAMMA_BINS_PER_DECADE
-from mlip_autopipec.data_models.outcome import Ending
-from mlip_autopipec.report.canvas import BLUE, GREEN, GREY, INK, PURPLE, VERMILLION, Drawing, plain_log
+from mlip_autopipec.contract.results.explore import Ending
+from mlip_autopipec.report.canvas import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    PURPLE,
+    VERMILLION,
+    Drawing,
+    plain_log,
+)
 from mlip_autopipec.report.projections import GammaHistogram, WalkerTrace
 
 _FLOOR = 0.1  # lower values are drawn there: how far below gamma_select a frame is tells nothing
@@ -55,12 +67,16 @@ def gamma_panels(traces: Sequence[WalkerTrace]) -> Drawing:
             axes.tick_params(labelbottom=True)  # also where the panel below is left empty
         figure.supxlabel("MD steps", fontsize=9)
         figure.supylabel("extrapolation grade γ", fontsize=9)
-        figure.legend(handles=_legend(shown, conditions), loc="outside upper left", ncols=6, fontsize=8)
+        figure.legend(
+            handles=_legend(shown, conditions), loc="outside upper left", ncols=6, fontsize=8
+        )
 
     return draw
 
 
-def _panel(axes: Any, traces: Sequence[WalkerTrace], conditions: Sequence[str], points_max: int) -> None:
+def _panel(
+    axes: Any, traces: Sequence[WalkerTrace], conditions: Sequence[str], points_max: int
+) -> None:
     axes.set_yscale("log")
     plain_log(axes.yaxis, subs=(1.0,))
     axes.yaxis.set_minor_locator(NullLocator())
@@ -71,17 +87,29 @@ def _panel(axes: Any, traces: Sequence[WalkerTrace], conditions: Sequence[str], 
         points = [(step, max(gamma, _FLOOR)) for step, gamma in _peaks(trace.points, points_max)]
         colour = _condition_colour(trace.label, conditions)
         if points:
-            axes.plot(*zip(*points, strict=True), color=colour, linewidth=1, alpha=0.9, label=trace.label)
+            axes.plot(
+                *zip(*points, strict=True), color=colour, linewidth=1, alpha=0.9, label=trace.label
+            )
         if marker := _ENDING_MARKERS.get(trace.ending):
             height = points[-1][1] if points else max(trace.gamma_max, _FLOOR)
             end = f"{trace.label}, {trace.ending}"
             axes.plot(
-                trace.steps, height, marker, color=colour, markersize=7, markeredgecolor=INK, clip_on=False, label=end
+                trace.steps,
+                height,
+                marker,
+                color=colour,
+                markersize=7,
+                markeredgecolor=INK,
+                clip_on=False,
+                label=end,
             )
 
 
 def _peaks(points: Sequence[tuple[int, float]], points_max: int) -> list[tuple[int, float]]:
-    """At most `points_max` points, each the highest of its stretch, so that no peak is thinned away; the last stays."""
+    """At most `points_max` points, each the highest of its stretch.
+
+    So no peak is thinned away; the last point stays.
+    """
     if len(points) <= points_max:
         return list(points)
     stride = -(-(len(points) - 1) // (points_max - 1))
@@ -91,26 +119,48 @@ def _peaks(points: Sequence[tuple[int, float]], points_max: int) -> list[tuple[i
 
 def _condition_colour(label: str, conditions: Sequence[str]) -> str:
     """A colour per condition while there are enough that can be told apart; else one for all."""
-    return _CONDITION_COLOURS[conditions.index(label)] if len(conditions) <= len(_CONDITION_COLOURS) else BLUE
+    return (
+        _CONDITION_COLOURS[conditions.index(label)]
+        if len(conditions) <= len(_CONDITION_COLOURS)
+        else BLUE
+    )
 
 
 def _legend(traces: Sequence[WalkerTrace], conditions: Sequence[str]) -> list[Line2D]:
     few = conditions if len(conditions) <= len(_CONDITION_COLOURS) else ()
-    lines = [Line2D([], [], color=_condition_colour(label, conditions), label=label) for label in few]
+    lines = [
+        Line2D([], [], color=_condition_colour(label, conditions), label=label) for label in few
+    ]
     endings = {trace.ending for trace in traces}
     marks = [
         Line2D(
-            [], [], color=GREY, markeredgecolor=INK, marker=marker, linestyle="none", markersize=7, label=str(ending)
+            [],
+            [],
+            color=GREY,
+            markeredgecolor=INK,
+            marker=marker,
+            linestyle="none",
+            markersize=7,
+            label=str(ending),
         )
         for ending, marker in _ENDING_MARKERS.items()
         if ending in endings
     ]
-    halt, select = ({getattr(trace, name) for trace in traces} for name in ("gamma_halt", "gamma_select"))
+    halt, select = (
+        {getattr(trace, name) for trace in traces} for name in ("gamma_halt", "gamma_select")
+    )
     return [
         *lines,
         *marks,
         Line2D([], [], color=INK, linewidth=0.9, label=f"γ halt {_range(halt)}"),
-        Line2D([], [], color=INK, linewidth=0.9, linestyle=(0, (2, 2)), label=f"γ select {_range(select)}"),
+        Line2D(
+            [],
+            [],
+            color=INK,
+            linewidth=0.9,
+            linestyle=(0, (2, 2)),
+            label=f"γ select {_range(select)}",
+        ),
     ]
 
 
@@ -121,26 +171,36 @@ def _range(values: Collection[float]) -> str:
 
 
 def gamma_histogram(found: Sequence[GammaHistogram]) -> Drawing:
-    """Share of all looks at γ by its height, in the first cycle and in the last; at least one histogram."""
+    """Share of all looks at γ by height, in the first and last cycle; at least one histogram."""
     shown = ((found[0], GREY, False), (found[-1], BLUE, True))[-min(len(found), 2) :]
-    bins = [_bin(edge) for one, _, _ in shown for edge in one.looks]
+    bins = [_bin(edge) for histogram, _, _ in shown for edge in histogram.looks]
     span = range(min(bins), max(bins) + 2)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        edges = [10 ** (place / GAMMA_BINS_PER_DECADE) for place in span]
-        for one, colour, filled in shown:
-            looks = {_bin(edge): number for edge, number in one.looks.items()}
+        edges = [10 ** (index / GAMMA_BINS_PER_DECADE) for index in span]
+        for histogram, colour, filled in shown:
+            looks = {_bin(edge): number for edge, number in histogram.looks.items()}
             total = sum(looks.values())
-            shares = [100 * looks.get(place, 0) / total for place in span[:-1]]
-            words = f"cycle {one.cycle}, {total} looks"
+            shares = [100 * looks.get(index, 0) / total for index in span[:-1]]
+            label = f"cycle {histogram.cycle}, {total} looks"
             axes.stairs(
-                shares, edges, color=colour, fill=filled, alpha=0.5 if filled else 1, linewidth=1.4, label=words
+                shares,
+                edges,
+                color=colour,
+                fill=filled,
+                alpha=0.5 if filled else 1,
+                linewidth=1.4,
+                label=label,
             )
         last = found[-1]
-        axes.axvline(last.gamma_halt, color=INK, linewidth=0.9, label=f"γ halt {last.gamma_halt:.3g}")
-        words = f"γ select {last.gamma_select:.3g}"
-        axes.axvline(last.gamma_select, color=INK, linewidth=0.9, linestyle=(0, (2, 2)), label=words)
+        axes.axvline(
+            last.gamma_halt, color=INK, linewidth=0.9, label=f"γ halt {last.gamma_halt:.3g}"
+        )
+        label = f"γ select {last.gamma_select:.3g}"
+        axes.axvline(
+            last.gamma_select, color=INK, linewidth=0.9, linestyle=(0, (2, 2)), label=label
+        )
         axes.set(xscale="log", xlabel="extrapolation grade γ", ylabel="% of looks")
         plain_log(axes.xaxis, subs=(1.0, 2.0, 5.0))
         axes.xaxis.set_minor_locator(NullLocator())

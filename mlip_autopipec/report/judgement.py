@@ -1,12 +1,12 @@
-"""The report's section on the gate: every rule that the last fit was held to, and what γ means by now."""
+"""The report's section on the gate: each rule the last fit was held to, and what γ means by now."""
 
 from collections.abc import Iterable, Sequence
 
 from matplotlib.figure import Figure
 
+from mlip_autopipec.contract.results.train import Calibration, Measure
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.digest import CycleSummary, GateRule, TrainingDigest
-from mlip_autopipec.data_models.outcome import Calibration, Measure
 from mlip_autopipec.report.canvas import BLUE, GREEN, PURPLE, VERMILLION, Drawing, svg
 from mlip_autopipec.report.markup import element, table
 from mlip_autopipec.telling.words import figures3
@@ -27,19 +27,21 @@ def last_judgement(events: Iterable[ev.Event]) -> tuple[int, TrainingDigest] | N
 
 
 def needs(cycles: Sequence[CycleSummary]) -> str:
-    """Errors of the current potential by condition, beside what was needed of them, as the last cycle closed."""
+    """The current potential's errors by condition, beside those needed as the last cycle closed."""
     if not cycles or not cycles[-1].needs:
         return element("p", "No error has been compared with a need yet.", class_="quiet")
     last = cycles[-1]
     met = sum(need.met for need in last.needs)
-    words = (
-        f"As cycle {last.cycle} closed, {met} of {len(last.needs)} needs were met. Errors are root-mean-square values"
-        " on random frames of each condition's MD, which no fit sees, at most the latest sixteen. A need is met where"
-        " the upper confidence bound is below it."
+    text = (
+        f"As cycle {last.cycle} closed, {met} of {len(last.needs)} needs were met. Errors are"
+        " root-mean-square values on random frames of each condition's MD, which no fit sees, at"
+        " most the latest sixteen. A need is met where the upper confidence bound is below it."
     )
-    parts = [element("p", words)]
+    parts = [element("p", text)]
     if last.remedy is not None:
-        parts.append(element("p", f"Remedy ({last.remedy.kind}): {last.remedy.words}.", class_="unmet"))
+        parts.append(
+            element("p", f"Remedy ({last.remedy.kind}): {last.remedy.message}.", class_="unmet")
+        )
     head = ("condition", "error of", "audit frames", "error", "at most", "needed", "unit", "answer")
     rows = [
         (
@@ -65,10 +67,12 @@ def gate(last: tuple[int, TrainingDigest] | None) -> str:
     properties = [measure for measure in digest.measures if measure.rule not in _OF_NO_ORACLE]
     if properties:
         head = ("property", "unit", "oracle", "new potential", "the one before")
-        parts.append(table(head, [_property(one) for one in properties], text_columns=(0, 1)))
+        parts.append(table(head, [_property(rule) for rule in properties], text_columns=(0, 1)))
     if digest.rules:
         asked = ("rule", "of", "value", "allowed", "the one before", "unit", "answer")
-        parts.append(table(asked, [_rule(rule) for rule in digest.rules], text_columns=(0, 1, 5, 6)))
+        parts.append(
+            table(asked, [_rule(rule) for rule in digest.rules], text_columns=(0, 1, 5, 6))
+        )
     if digest.calibration:
         parts.append(_calibration(digest.calibration))
     return "\n".join(parts)
@@ -76,7 +80,11 @@ def gate(last: tuple[int, TrainingDigest] | None) -> str:
 
 def _property(measure: Measure) -> tuple[str, ...]:
     name = f"{measure.subject} {measure.rule.replace('_', ' ')}"
-    return name, measure.unit, *(_number(value) for value in (measure.oracle, measure.potential, measure.current))
+    return (
+        name,
+        measure.unit,
+        *(_number(value) for value in (measure.oracle, measure.potential, measure.current)),
+    )
 
 
 def _rule(rule: GateRule) -> tuple[str, ...]:
@@ -89,24 +97,27 @@ def _number(value: float | None) -> str:
 
 
 def _calibration(fits: Sequence[Calibration]) -> str:
-    told = ", ".join(
-        f"{fit.element} {figures3(fit.curve[-1][1])} meV/Å at γ {figures3(fit.curve[-1][0])}" for fit in fits
+    curves = ", ".join(
+        f"{fit.element} {figures3(fit.curve[-1][1])} meV/Å at γ {figures3(fit.curve[-1][0])}"
+        for fit in fits
     )
-    drawing = svg(_curves(fits), "calibration", f"Force error expected at a γ; at the upper end {told}.")
-    words = (
-        "Mean force error of the atoms of every new label under the potential that had not yet seen it, against their"
-        " γ: a fit that can only rise, for each element."
+    drawing = svg(
+        _curves(fits), "calibration", f"Force error expected at a γ; at the upper end {curves}."
     )
-    return f"<figure>\n{drawing}\n{element('figcaption', words)}</figure>"
+    text = (
+        "Mean force error of the atoms of every new label under the potential that had not yet"
+        " seen it, against their γ: a fit that can only rise, for each element."
+    )
+    return f"<figure>\n{drawing}\n{element('figcaption', text)}</figure>"
 
 
 def _curves(fits: Sequence[Calibration]) -> Drawing:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for place, fit in enumerate(fits):
+        for index, fit in enumerate(fits):
             gammas, errors = zip(*fit.curve, strict=True)
             label = f"{fit.element}, {fit.pairs} atoms"
-            axes.plot(gammas, errors, ".-", color=_COLOURS[place % len(_COLOURS)], label=label)
+            axes.plot(gammas, errors, ".-", color=_COLOURS[index % len(_COLOURS)], label=label)
         axes.set(title="What γ means here", xlabel="γ", ylabel="force error, meV/Å", xscale="log")
         axes.legend(loc="best", fontsize=8)
 

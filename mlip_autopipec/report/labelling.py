@@ -1,4 +1,7 @@
-"""The report's section on labels: what was asked of the oracle, what it took to get it, and what a label means."""
+"""The report's section on labels.
+
+It tells what was asked of the oracle, what it took to get it, and what a label means.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -6,10 +9,11 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from mlip_autopipec.contract.label import CalculateParameters
+from mlip_autopipec.contract.results.label import CalculateMetrics, OracleRun
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
 from mlip_autopipec.data_models.digest import CalculationDigest
-from mlip_autopipec.data_models.outcome import CalculateMetrics, OracleRun, Outcome
+from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.report.blocks import ROWS_MAX, details, quiet, rest
 from mlip_autopipec.report.markup import element, table
 from mlip_autopipec.report.projections import Attempts
@@ -106,23 +110,44 @@ class _Fold:
         )
 
 
-def labels(told: Labelling, tries: Attempts) -> str:
+def labels(labelling: Labelling, tries: Attempts) -> str:
     """Rounds, healing, failures by reason, and fingerprints."""
-    if not told.settings and not told.rounds:
+    if not labelling.settings and not labelling.rounds:
         return quiet("No structure has been labelled yet.")
     failed = _failed(tries)
-    rows = [_row(one) for one in told.rounds[-ROWS_MAX:]]
-    head = ("cycle", "asked", "labels", "late", "given up", "awaited", "runs", "healed", "median label")
-    rounds = table(head, rows) + rest(len(told.rounds)) if rows else ""
+    rows = [_row(closed) for closed in labelling.rounds[-ROWS_MAX:]]
+    head = (
+        "cycle",
+        "asked",
+        "labels",
+        "late",
+        "given up",
+        "awaited",
+        "runs",
+        "healed",
+        "median label",
+    )
+    rounds = table(head, rows) + rest(len(labelling.rounds)) if rows else ""
     reasons = ", ".join(f"{number} {reason.replace('_', ' ')}" for reason, number in failed.items())
-    words = f"Attempts that gave no label, by reason: {reasons}." if failed else "Every attempt gave its label."
-    return rounds + element("p", words) + _healing(told) + _meaning(told.settings)
+    text = (
+        f"Attempts that gave no label, by reason: {reasons}."
+        if failed
+        else "Every attempt gave its label."
+    )
+    return rounds + element("p", text) + _healing(labelling) + _meaning(labelling.settings)
 
 
-def _row(one: Round) -> tuple[str, ...]:
-    numbers = (one.cycle, one.asked, one.labels, one.late, one.failed, one.awaited)
-    runs = (str(one.runs), str(one.healed)) if one.runs else ("–", "–")
-    return (*map(str, numbers), *runs, "–" if one.wall_s is None else duration(one.wall_s))
+def _row(closed: Round) -> tuple[str, ...]:
+    numbers = (
+        closed.cycle,
+        closed.asked,
+        closed.labels,
+        closed.late,
+        closed.failed,
+        closed.awaited,
+    )
+    runs = (str(closed.runs), str(closed.healed)) if closed.runs else ("–", "–")
+    return (*map(str, numbers), *runs, "–" if closed.wall_s is None else duration(closed.wall_s))
 
 
 def _failed(tries: Attempts) -> Mapping[Reason, int]:
@@ -136,24 +161,27 @@ def _failed(tries: Attempts) -> Mapping[Reason, int]:
     return dict(Counter(reasons).most_common())
 
 
-def _healing(told: Labelling) -> str:
-    if not told.healed:
+def _healing(labelling: Labelling) -> str:
+    if not labelling.healed:
         return ""
-    met = Counter(run.ending for label in told.healed for run in label.runs[:-1])
-    words = ", ".join(f"{number} {ending.replace('_', ' ')}" for ending, number in met.most_common())
+    met = Counter(run.ending for label in labelling.healed for run in label.runs[:-1])
+    text = ", ".join(f"{number} {ending.replace('_', ' ')}" for ending, number in met.most_common())
     rows = [
         (
             label.task,
             label.origin,
             " → ".join(run.ending.replace("_", " ") for run in label.runs),
-            ", ".join(f"{key} {value}" for key, value in label.runs[-1].changes.items()) or "as at first",
+            ", ".join(f"{key} {value}" for key, value in label.runs[-1].changes.items())
+            or "as at first",
         )
-        for label in told.healed[-ROWS_MAX:]
+        for label in labelling.healed[-ROWS_MAX:]
     ]
     head = ("label", "from", "how its runs ended", "what the last run changed")
-    sentence = element("p", f"{count(len(told.healed), 'label')} took more than one run, after {words}.")
+    sentence = element(
+        "p", f"{count(len(labelling.healed), 'label')} took more than one run, after {text}."
+    )
     unfolded = table(head, rows, text_columns=(0, 1, 2, 3))
-    return sentence + details("Every label that was healed", unfolded, len(told.healed))
+    return sentence + details("Every label that was healed", unfolded, len(labelling.healed))
 
 
 def _meaning(settings: Mapping[str, int]) -> str:

@@ -1,7 +1,8 @@
 """What tasks left beside their outcomes for people to look at, as far as the report can reach it.
 
-The report reads files under one folder: the site's root where that is on this machine, else `copies` beside the
-journal, into which the daemon brings the few that the report shows, each as the journal has its checksum.
+The report reads files under one folder: the site's root where that is on this machine, else
+`copies` beside the journal, into which the daemon brings the few that the report shows, each as the
+journal has its checksum.
 """
 
 import errno
@@ -14,8 +15,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
-from mlip_autopipec.contract.files import NoRegularFile, read_regular
-from mlip_autopipec.data_models.base import FileRef
+from mlip_autopipec.contract.files import FileRef, NoRegularFile, read_regular
 
 T = TypeVar("T")
 _COPIES = "copies"
@@ -23,34 +23,41 @@ _COPIES = "copies"
 _BYTES_MAX = 256 * 2**20
 
 
-def place_of_leftovers(config: WorkflowConfig) -> Path:
+def folder_of_leftovers(config: WorkflowConfig) -> Path:
     """Where the report of a campaign finds what its tasks left."""
-    return config.site.root if config.site.transport.kind == "local" else config.campaign.folder / _COPIES
+    return (
+        config.site.root
+        if config.site.transport.kind == "local"
+        else config.campaign.folder / _COPIES
+    )
 
 
-def missing(wanted: Iterable[FileRef], place: Path) -> tuple[FileRef, ...]:
+def missing(wanted: Iterable[FileRef], folder: Path) -> tuple[FileRef, ...]:
     """Those that do not lie there as they were when their tasks ended."""
-    return tuple(file for file in wanted if not _is_there(file, place))
+    return tuple(file for file in wanted if not _is_there(file, folder))
 
 
-def _is_there(file: FileRef, place: Path) -> bool:
+def _is_there(file: FileRef, folder: Path) -> bool:
     try:
-        content = read_regular(place / file.path, size_max=_BYTES_MAX)
+        content = read_regular(folder / file.path, size_max=_BYTES_MAX)
     except (OSError, NoRegularFile):
         return False
-    return content is not None and _is_as_told(content, file)
+    return content is not None and _is_as_recorded(content, file)
 
 
-def _is_as_told(content: bytes, file: FileRef) -> bool:
+def _is_as_recorded(content: bytes, file: FileRef) -> bool:
     return hashlib.sha256(content).hexdigest() == file.sha256
 
 
-def keep_copies(files: Sequence[FileRef], contents: Mapping[str, bytes], place: Path) -> None:
-    """Put contents in place, by path. One that is not what its task left is not kept. Raises OSError."""
+def keep_copies(files: Sequence[FileRef], contents: Mapping[str, bytes], folder: Path) -> None:
+    """Put contents in place, by path. One that is not what its task left is not kept.
+
+    Raises OSError.
+    """
     for file in files:
-        if (content := contents.get(file.path)) is None or not _is_as_told(content, file):
+        if (content := contents.get(file.path)) is None or not _is_as_recorded(content, file):
             continue
-        path = place / file.path
+        path = folder / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
         making = path.with_name(f".{path.name}.making")
         making.write_bytes(content)

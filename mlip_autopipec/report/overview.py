@@ -1,4 +1,4 @@
-"""The campaign at a glance: how it stands, and everything one needs to know to trust or repeat it."""
+"""The campaign at a glance: how it stands, and all one needs to know to trust or repeat it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,11 @@ class Overview:
     @property
     def wall_s(self) -> float:
         """From the first event to the last."""
-        return (self.last_at - self.began_at).total_seconds() if self.began_at and self.last_at else 0.0
+        return (
+            (self.last_at - self.began_at).total_seconds()
+            if self.began_at and self.last_at
+            else 0.0
+        )
 
 
 def overview(events: Iterable[ev.Event]) -> Overview:
@@ -45,11 +49,22 @@ def overview(events: Iterable[ev.Event]) -> Overview:
     started = [event for event in journal if isinstance(event, ev.DaemonStarted)]
     phases = [event for event in journal if isinstance(event, ev.PhaseStarted)]
     digests = [event.digest for event in journal if isinstance(event, ev.PhaseEnded)]
-    ends = [event for event in journal if isinstance(event, ev.VerdictReached | ev.CampaignReopened)][-1:]
+    ends = [
+        event for event in journal if isinstance(event, ev.VerdictReached | ev.CampaignReopened)
+    ][-1:]
     verdicts = [event for event in ends if isinstance(event, ev.VerdictReached)]
-    pauses = [event for event in journal if isinstance(event, ev.Paused | ev.Resumed | ev.CampaignReopened)]
+    pauses = [
+        event
+        for event in journal
+        if isinstance(event, ev.Paused | ev.Resumed | ev.CampaignReopened)
+    ]
     fits = [digest for digest in digests if isinstance(digest, TrainingDigest) and digest.promoted]
-    labels = [label for digest in digests if isinstance(digest, CalculationDigest) for label in digest.labels]
+    labels = [
+        label
+        for digest in digests
+        if isinstance(digest, CalculationDigest)
+        for label in digest.labels
+    ]
     return Overview(
         campaign=created[0].campaign if created else "",
         began_at=journal[0].at if journal else None,
@@ -63,11 +78,13 @@ def overview(events: Iterable[ev.Event]) -> Overview:
         daemon_starts=len(started),
         versions=_each_once([event.version for event in journal if isinstance(event, _Versioned)]),
         hosts=_each_once([event.host for event in started]),
-        config_sha256s=_each_once([event.config_sha256 for event in journal if isinstance(event, _Versioned)]),
+        config_sha256s=_each_once(
+            [event.config_sha256 for event in journal if isinstance(event, _Versioned)]
+        ),
         payload_sha256s=_each_once([event.payload_sha256 for event in started]),
         label_settings=_each_once([label.settings for label in labels]),
     )
 
 
-def _each_once(words: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(words))
+def _each_once(lines: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(lines))

@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from mlip_autopipec.contract.files import FileRef
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import FileRef
 from mlip_autopipec.orchestration.contract import readable
 from mlip_autopipec.report import sections
 from mlip_autopipec.report.agreement import agreement, oracle
@@ -33,11 +33,14 @@ from mlip_autopipec.report.projections import (
 from mlip_autopipec.report.stylesheet import stylesheet
 
 
-def render_report(events: Iterable[ev.Event], root: Path, output: Path, *, others_may_write: bool = False) -> None:
-    """Write the report of a campaign, finished or only begun, to `output`; an older one is replaced whole.
+def render_report(
+    events: Iterable[ev.Event], root: Path, output: Path, *, others_may_write: bool = False
+) -> None:
+    """Write the report of a finished or begun campaign to `output`; an older one is replaced whole.
 
-    What tasks left for it is read under `root` (leftovers.py); what is not there is said to be missing.
-    Takes seconds for a long campaign: not for an event loop. Raises OSError if `output` cannot be written.
+    What tasks left for it is read under `root` (leftovers.py); what is not there is said to be
+    missing. Takes seconds for a long campaign: not for an event loop. Raises OSError if `output`
+    cannot be written.
     """
     making = output.with_name(f"{output.name}.making.{os.getpid()}")  # two may be written at a time
     page = report_html(tuple(events), root, others_may_write=others_may_write)
@@ -63,10 +66,16 @@ def report_html(events: Sequence[ev.Event], root: Path, *, others_may_write: boo
         (
             "gamma",
             "Extrapolation grade",
-            sections.gamma(gamma_traces(events), ladder_rungs(events), gamma_histograms(events), cycles),
+            sections.gamma(
+                gamma_traces(events), ladder_rungs(events), gamma_histograms(events), cycles
+            ),
         ),
         ("candidates", "Candidates", candidates(choices(events), root)),
-        ("origins", "Where the labels came from", sections.origins(label_origins(events)) + sections.lessons(cycles)),
+        (
+            "origins",
+            "Where the labels came from",
+            sections.origins(label_origins(events)) + sections.lessons(cycles),
+        ),
         ("labels", "Labels", labels(labelling(events), tries) + oracle(agreement(events))),
         ("fit", "The last fit", fitting(last_fit(events))),
         ("parity", "Parity", sections.parity(potentials(events), fits, root)),
@@ -81,7 +90,8 @@ def report_html(events: Sequence[ev.Event], root: Path, *, others_may_write: boo
     title = f"{about.campaign or 'campaign'} – report"
     links = "".join(element("a", name, href=f"#{anchor}") for anchor, name, _ in parts)
     body = "\n".join(
-        f'<section id="{anchor}"><h2>{escape(name)}</h2>\n{content}\n</section>' for anchor, name, content in parts
+        f'<section id="{anchor}"><h2>{escape(name)}</h2>\n{content}\n</section>'
+        for anchor, name, content in parts
     )
     return f"""<!DOCTYPE html>
 <html lang="en">

@@ -1,4 +1,7 @@
-"""Parity data: prediction beside label for every structure of a fit, as Training writes them to `parity.json`."""
+"""Parity data: prediction beside label for every structure of a fit.
+
+Training writes them to `parity.json`.
+"""
 
 from pathlib import Path
 

@@ -1,15 +1,26 @@
-"""Projections: what a journal's events add up to, as tables and curves. All are pure folds over the events in order."""
+"""Projections: what a journal's events add up to, as tables and curves.
+
+All are pure folds over the events in order.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlip_autopipec.contract.explore import GAMMA_BINS_PER_DECADE, Continuation, ExploreParameters
+from mlip_autopipec.contract.files import FileRef
+from mlip_autopipec.contract.results.explore import Ending, ExploreMetrics
+from mlip_autopipec.contract.results.train import Errors, PastErrors
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import FileRef, Phase, Reason
-from mlip_autopipec.data_models.digest import CalculationDigest, CycleSummary, ExplorationDigest, Ladder, TrainingDigest
-from mlip_autopipec.data_models.outcome import Ending, Errors, ExploreMetrics, PastErrors
+from mlip_autopipec.data_models.base import Phase, Reason
+from mlip_autopipec.data_models.digest import (
+    CalculationDigest,
+    CycleSummary,
+    ExplorationDigest,
+    Ladder,
+    TrainingDigest,
+)
 from mlip_autopipec.data_models.task import Task
 
 
@@ -52,7 +63,7 @@ class WalkerTrace:
 
 @dataclass(frozen=True, slots=True)
 class LadderRung:
-    """One stage of one group of walkers in one cycle; only time under that cycle's potential counts."""
+    """One stage of one walker group in one cycle; only time under that cycle's potential counts."""
 
     cycle: int
     group: int
@@ -89,9 +100,10 @@ class Potentials:
 
 
 def on_last_test_set(fits: Sequence[LineFit]) -> tuple[tuple[LineFit, Errors], ...]:
-    """The fits whose potentials were measured on the last fit's test set, each with those errors; at least the last.
+    """Fits whose potential was measured on the last test set, with these errors; at least the last.
 
-    Errors of different cycles are on different test sets, for the set grows with what MD meets. Only these compare.
+    Errors of different cycles are on different test sets, for the set grows with what MD meets.
+    Only these compare.
     """
     last = fits[-1]
     past = {point.cycle: point.errors for point in last.history}
@@ -135,7 +147,9 @@ def gamma_traces(events: Iterable[ev.Event]) -> tuple[WalkerTrace, ...]:
             case ev.PhaseStarted(phase=Phase.EXPLORATION):
                 walkers = {task.id: task for task in event.tasks}
             case ev.TaskEnded() if isinstance(event.outcome.metrics, ExploreMetrics):
-                if (task := walkers.get(event.outcome.task)) and isinstance(task.parameters, ExploreParameters):
+                if (task := walkers.get(event.outcome.task)) and isinstance(
+                    task.parameters, ExploreParameters
+                ):
                     traces.append(_trace(task, task.parameters, event.outcome.metrics))
             case _:
                 pass
@@ -144,10 +158,11 @@ def gamma_traces(events: Iterable[ev.Event]) -> tuple[WalkerTrace, ...]:
 
 @dataclass(frozen=True, slots=True)
 class GammaHistogram:
-    """How often the walkers of one cycle met a γ: looks by the lower edge of their bin, an eighth of a decade wide.
+    """How often a cycle's walkers met a γ: looks by the lower edge of bins 1/8 of a decade wide.
 
-    `selected` are the fewest and the most looks that can have been at or above γ select. Walkers count them, so both
-    are equal; of those of an earlier version the bin with the threshold in it may lie on either side.
+    `selected` are the fewest and the most looks that can have been at or above γ select. Walkers
+    count them, so both are equal; of those of an earlier version the bin with the threshold in it
+    may lie on either side.
     """
 
     cycle: int
@@ -158,7 +173,10 @@ class GammaHistogram:
 
 
 def gamma_histograms(events: Iterable[ev.Event]) -> tuple[GammaHistogram, ...]:
-    """One for each cycle whose walkers counted their looks, in order. Every look counts, not only a trace's peaks."""
+    """One for each cycle whose walkers counted their looks, in order.
+
+    Every look counts, not only a trace's peaks.
+    """
     walkers: dict[str, Task] = {}
     looks: dict[int, Counter[float]] = {}
     levels: dict[int, tuple[float, float]] = {}
@@ -189,7 +207,8 @@ def _selected(metrics: ExploreMetrics, gamma_select: float) -> tuple[int, int]:
         return metrics.gamma_selected, metrics.gamma_selected
     edges = sorted(dict(metrics.gamma_counts))
     below = max((edge for edge in edges if edge <= gamma_select), default=0.0)
-    last = below * 10 ** (1 / GAMMA_BINS_PER_DECADE)  # where its bin ends; the next may have no looks
+    # where its bin ends; the next may have no looks
+    last = below * 10 ** (1 / GAMMA_BINS_PER_DECADE)
     least = sum(looks for edge, looks in metrics.gamma_counts if edge >= gamma_select)
     unsure = dict(metrics.gamma_counts).get(below, 0) if below < gamma_select < last else 0
     return least, least + unsure
@@ -226,7 +245,9 @@ def ladder_rungs(events: Iterable[ev.Event]) -> tuple[LadderRung, ...]:
 
 
 def _rung(cycle: int, digest: ExplorationDigest, ladder: Ladder, stage: int) -> LadderRung:
-    walkers = [walker for walker in digest.walkers if walker.key.startswith(f"{ladder.group}.{stage}.")]
+    walkers = [
+        walker for walker in digest.walkers if walker.key.startswith(f"{ladder.group}.{stage}.")
+    ]
     return LadderRung(
         cycle=cycle,
         group=ladder.group,
@@ -257,13 +278,15 @@ def closed_cycles(events: Iterable[ev.Event]) -> tuple[CycleSummary, ...]:
 
 
 def potentials(events: Iterable[ev.Event]) -> Potentials:
-    """Which cycles gave a potential, and where the parity data of each fit lie, if its training wrote any."""
+    """Which cycles gave potentials, and where each fit's parity data lie, if training wrote any."""
     promoted, parity, cycle = [], {}, 0
     for event in events:
         match event:
             case ev.PhaseStarted():
                 cycle = event.cycle
-            case ev.TaskEnded() if event.outcome.kind == "train" and "parity" in event.outcome.artefacts:
+            case ev.TaskEnded() if (
+                event.outcome.kind == "train" and "parity" in event.outcome.artefacts
+            ):
                 parity[cycle] = event.outcome.artefacts["parity"]
             case ev.PhaseEnded(digest=TrainingDigest() as digest) if digest.promoted:
                 promoted.append(event.cycle)
@@ -272,7 +295,7 @@ def potentials(events: Iterable[ev.Event]) -> Potentials:
     return Potentials(tuple(promoted), parity)
 
 
-# --- attempts ----------------------------------------------------------------------------------------------------
+# --- attempts -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +303,7 @@ class FailedAttempt:
     """One attempt that gave no result."""
 
     task: str
-    uid: str
+    job_name: str
     index: int
     reason: Reason
     message: str
@@ -325,22 +348,29 @@ class _AttemptsFold:
         match event:
             case ev.SubmissionBegun():
                 self._begun += len(event.tasks)
-                self._live.update({(event.uid, index): task for index, task in enumerate(event.tasks)})
+                self._live.update(
+                    {(event.job_name, index): task for index, task in enumerate(event.tasks)}
+                )
             case ev.SubmissionVoided():
-                for key in self._of(event.uid):
+                for key in self._of(event.job_name):
                     del self._live[key]
                     self._begun -= 1
             case ev.SubmissionRejected():
-                for uid, index in self._of(event.uid):
-                    self._fail(uid, index, Reason.REJECTED, event.message)
+                for job_name, index in self._of(event.job_name):
+                    self._fail(job_name, index, Reason.REJECTED, event.message)
             case ev.AttemptLost():
-                self._fail(event.uid, event.index, event.reason, event.message)
+                self._fail(event.job_name, event.index, event.reason, event.message)
             case ev.TaskEnded() if event.outcome.status == "failed":
                 outcome = event.outcome
-                self._fail(outcome.uid, outcome.index, outcome.reason or Reason.CRASHED, outcome.message)
+                self._fail(
+                    outcome.job_name,
+                    outcome.index,
+                    outcome.reason or Reason.CRASHED,
+                    outcome.message,
+                )
             case ev.TaskEnded():
                 self._done.add(event.outcome.task)
-                self._live.pop((event.outcome.uid, event.outcome.index), None)
+                self._live.pop((event.outcome.job_name, event.outcome.index), None)
             case ev.TaskQuarantined():
                 self._given_up.add(event.task)
             case _:
@@ -353,17 +383,20 @@ class _AttemptsFold:
             done=len(self._done),
             failed=dict(Counter(failure.reason for failure in every).most_common()),
             tasks=tuple(
-                FailedTask(task, tuple(failures), self._fate(task)) for task, failures in self._failures.items()
+                FailedTask(task, tuple(failures), self._fate(task))
+                for task, failures in self._failures.items()
             ),
         )
 
-    def _of(self, uid: str) -> list[tuple[str, int]]:
-        return [key for key in self._live if key[0] == uid]
+    def _of(self, job_name: str) -> list[tuple[str, int]]:
+        return [key for key in self._live if key[0] == job_name]
 
-    def _fail(self, uid: str, index: int, reason: Reason, message: str) -> None:
-        task = self._live.pop((uid, index), None)
+    def _fail(self, job_name: str, index: int, reason: Reason, message: str) -> None:
+        task = self._live.pop((job_name, index), None)
         if task is not None:
-            self._failures.setdefault(task, []).append(FailedAttempt(task, uid, index, reason, message))
+            self._failures.setdefault(task, []).append(
+                FailedAttempt(task, job_name, index, reason, message)
+            )
 
     def _fate(self, task: str) -> str:
         if task in self._given_up:

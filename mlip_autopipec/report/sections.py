@@ -4,14 +4,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from mlip_autopipec.contract.results.explore import Ending
+from mlip_autopipec.contract.results.train import Errors
 from mlip_autopipec.data_models.base import Verdict
 from mlip_autopipec.data_models.digest import CycleSummary
-from mlip_autopipec.data_models.outcome import Ending, Errors
-from mlip_autopipec.orchestration.levels import levels_words
+from mlip_autopipec.orchestration.levels import levels_text
 from mlip_autopipec.report import figures as fg
 from mlip_autopipec.report.blocks import ROWS_MAX, details, figure, quiet, rest
 from mlip_autopipec.report.durations import PhaseTime
-from mlip_autopipec.report.gamma import gamma_cycles, gamma_height_inch, gamma_histogram, gamma_panels
+from mlip_autopipec.report.gamma import (
+    gamma_cycles,
+    gamma_height_inch,
+    gamma_histogram,
+    gamma_panels,
+)
 from mlip_autopipec.report.markup import element, escape, table
 from mlip_autopipec.report.overview import Overview
 from mlip_autopipec.report.parity import Parity, read_parity
@@ -39,12 +45,19 @@ _GAMMA_SHARE_MAX = 0.1
 
 
 def headline(
-    about: Overview, fits: Sequence[LineFit], cycles: Sequence[CycleSummary], times: Sequence[PhaseTime]
+    about: Overview,
+    fits: Sequence[LineFit],
+    cycles: Sequence[CycleSummary],
+    times: Sequence[PhaseTime],
 ) -> str:
     """The verdict, its reason, and the numbers to remember."""
     if about.verdict is None:
         state = "Paused" if about.paused else "Under way"
-        where = f"Cycle {about.cycle}, {about.phase}." if about.phase else "No phase has been started yet."
+        where = (
+            f"Cycle {about.cycle}, {about.phase}."
+            if about.phase
+            else "No phase has been started yet."
+        )
         title, reason, kind = state, where, "open"
     else:
         title, reason, kind = _HEADLINES[about.verdict], about.verdict_reason, about.verdict.value
@@ -59,15 +72,26 @@ def headline(
 
 
 def _numbers(
-    about: Overview, fits: Sequence[LineFit], cycles: Sequence[CycleSummary], times: Sequence[PhaseTime]
+    about: Overview,
+    fits: Sequence[LineFit],
+    cycles: Sequence[CycleSummary],
+    times: Sequence[PhaseTime],
 ) -> Iterable[tuple[str, str, str]]:
     test = about.potential.test if about.potential else None
     yield "Test force error", _force(test) if test else "–", "meV/Å"
     yield "Test energy error", _energy(test) if test else "–", "meV/atom"
-    yield "Labels", str(fits[-1].labels_train if fits else 0), f"and {fits[-1].labels_test if fits else 0} to test on"
+    yield (
+        "Labels",
+        str(fits[-1].labels_train if fits else 0),
+        f"and {fits[-1].labels_test if fits else 0} to test on",
+    )
     yield "Cycles closed", str(len(cycles)), ""
     if cycles and cycles[-1].walkers:
-        yield "Halts in the last cycle", str(cycles[-1].halts), f"of {count(cycles[-1].walkers, 'walker')}"
+        yield (
+            "Halts in the last cycle",
+            str(cycles[-1].halts),
+            f"of {count(cycles[-1].walkers, 'walker')}",
+        )
     yield "Wall time", duration(about.wall_s), ""
     yield "CPU time of tasks", duration(sum(time.task_cpu_s for time in times)), ""
 
@@ -78,17 +102,18 @@ def learning(fits: Sequence[LineFit]) -> str:
         return quiet("No potential has been fitted yet.")
     (first, before), (last, after) = on_last_test_set(fits)[0], on_last_test_set(fits)[-1]
     alt = (
-        f"Errors against training labels. Test force error {_force(before)} meV/Å at {first.labels_train} labels,"
-        f" {_force(after)} meV/Å at {last.labels_train} labels; test energy error {_energy(before)} and"
-        f" {_energy(after)} meV/atom."
+        f"Errors against training labels. Test force error {_force(before)} meV/Å at"
+        f" {first.labels_train} labels, {_force(after)} meV/Å at {last.labels_train} labels; test"
+        f" energy error {_energy(before)} and {_energy(after)} meV/atom."
     )
     return figure(
         fg.learning_curves(fits),
         "learning",
         alt,
-        "Root-mean-square errors on logarithmic axes. The test set is never trained on and grows by audits of random"
-        " frames, so every promoted potential is measured again on the test set of the last fit (circles); the dashed"
-        " line is each fit on its own, growing training set. A hollow circle is a fit that was not promoted.",
+        "Root-mean-square errors on logarithmic axes. The test set is never trained on and grows"
+        " by audits of random frames, so every promoted potential is measured again on the test"
+        " set of the last fit (circles); the dashed line is each fit on its own, growing training"
+        " set. A hollow circle is a fit that was not promoted.",
     )
 
 
@@ -98,15 +123,20 @@ def gamma(
     histograms: Sequence[GammaHistogram] = (),
     cycles: Sequence[CycleSummary] = (),
 ) -> str:
-    """γ over the steps of every walker, how often it was met, and how far each ladder was climbed."""
+    """γ over every walker's steps, how often it was met, and how far each ladder was climbed."""
     if not traces:
         return quiet("No walker has ended yet.")
     halts = [trace for trace in traces if trace.halted_at is not None]
-    alt = f"γ over MD steps of {count(len(traces), 'walker')}; {len(halts)} halted. The numbers are in the table below."
+    alt = (
+        f"γ over MD steps of {count(len(traces), 'walker')}; {len(halts)} halted. The numbers are"
+        " in the table below."
+    )
     left_out = len({trace.cycle for trace in traces}) - len(gamma_cycles(traces))
     caption = (
-        "Largest extrapolation grade of any atom. Frames above γ select are collected for labelling; at γ halt the"
-        " walker is stopped and its last frame is labelled."
+        (
+            "Largest extrapolation grade of any atom. Frames above γ select are collected for"
+            " labelling; at γ halt the walker is stopped and its last frame is labelled."
+        )
         + (f" {count(left_out, 'cycle')} in between are left out." if left_out else "")
         + _continued(traces)
         + _price(traces)
@@ -123,7 +153,9 @@ def gamma(
         for trace in traces[-ROWS_MAX:]
     ]
     head = ("cycle", "walker", "ending", "steps", "largest γ", "began")
-    drawing = figure(gamma_panels(traces), "gamma", alt, caption, height_inch=gamma_height_inch(traces))
+    drawing = figure(
+        gamma_panels(traces), "gamma", alt, caption, height_inch=gamma_height_inch(traces)
+    )
     return (
         drawing
         + _conditions(traces)
@@ -135,7 +167,7 @@ def gamma(
 
 
 def _conditions(traces: Sequence[WalkerTrace]) -> str:
-    """How the walkers of each condition have ended over all cycles, and where the last of them halted."""
+    """How each condition's walkers ended over all cycles, and where the last of them halted."""
     ended: dict[str, Counter[str]] = {}
     halted: dict[str, WalkerTrace] = {}
     for trace in traces:
@@ -159,15 +191,20 @@ def _histogram(found: Sequence[GammaHistogram]) -> str:
     if not found:
         return ""
     above = {}
-    for one in dict.fromkeys((found[0].cycle, found[-1].cycle)):
-        histogram = next(each for each in found if each.cycle == one)
+    for cycle in dict.fromkeys((found[0].cycle, found[-1].cycle)):
+        histogram = next(each for each in found if each.cycle == cycle)
         looks = sum(histogram.looks.values())
         least, most = (f"{over / looks:.1%}" for over in histogram.selected)
         share = least if least == most else f"between {least} and {most}"
-        above[one] = f"{share} of {count(looks, 'look')} in cycle {one}"
-    words = f"γ at or above γ select in {' and '.join(above.values())}."
-    caption = f"Every look that walkers had at γ, by its height; {words} Bins are an eighth of a decade wide."
-    return figure(gamma_histogram(found), "histogram", f"Histogram of γ. {words}", caption, height_inch=2.6)
+        above[cycle] = f"{share} of {count(looks, 'look')} in cycle {cycle}"
+    text = f"γ at or above γ select in {' and '.join(above.values())}."
+    caption = (
+        f"Every look that walkers had at γ, by its height; {text} Bins are an eighth of a decade"
+        " wide."
+    )
+    return figure(
+        gamma_histogram(found), "histogram", f"Histogram of γ. {text}", caption, height_inch=2.6
+    )
 
 
 def _levels(cycles: Sequence[CycleSummary]) -> str:
@@ -182,16 +219,22 @@ def _levels(cycles: Sequence[CycleSummary]) -> str:
     rows = [
         (
             str(cycle),
-            *map(figures3, (levels.select, levels.halt, levels.force_error_target_mev_per_angstrom or 0)),
-            "–" if levels.expected_at is None else f"{'' if levels.reached else '> '}{figures3(levels.expected_at)}",
+            *map(
+                figures3,
+                (levels.select, levels.halt, levels.force_error_target_mev_per_angstrom or 0),
+            ),
+            "–"
+            if levels.expected_at is None
+            else f"{'' if levels.reached else '> '}{figures3(levels.expected_at)}",
         )
         for cycle, levels in aimed[-ROWS_MAX:]
     ]
     head = ("cycle", "γ select", "γ halt", "target, meV/Å", "expected at γ")
-    words = (
-        f"The levels follow a target in force, within bounds about the site file's. Last: {levels_words(aimed[-1][1])}."
+    text = (
+        "The levels follow a target in force, within bounds about the site file's. Last:"
+        f" {levels_text(aimed[-1][1])}."
     )
-    return element("p", words) + details("The levels of every cycle", table(head, rows), len(aimed))
+    return element("p", text) + details("The levels of every cycle", table(head, rows), len(aimed))
 
 
 def _began(trace: WalkerTrace) -> str:
@@ -201,7 +244,11 @@ def _began(trace: WalkerTrace) -> str:
 
 def _continued(traces: Sequence[WalkerTrace]) -> str:
     onward = sum(trace.continues is not None for trace in traces)
-    return f" {onward} went on from an earlier halt: new runs, of which only their own steps count." if onward else ""
+    return (
+        f" {onward} went on from an earlier halt: new runs, of which only their own steps count."
+        if onward
+        else ""
+    )
 
 
 def _price(traces: Sequence[WalkerTrace]) -> str:
@@ -239,18 +286,18 @@ def origins(labels: Sequence[LabelOrigin]) -> str:
     kinds = {origin.kind: 0 for origin in labels}
     for origin in labels:
         kinds[origin.kind] += origin.count
-    words = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+    text = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
     return figure(
         fg.origin_bars(labels),
         "origins",
-        f"{count(total, 'label')} by cycle and origin: {words}.",
-        f"{count(total, 'label')} in all: {words}. Test structures are held out in every cycle.",
+        f"{count(total, 'label')} by cycle and origin: {text}.",
+        f"{count(total, 'label')} in all: {text}. Test structures are held out in every cycle.",
         height_inch=2.8,
     )
 
 
 def lessons(cycles: Sequence[CycleSummary]) -> str:
-    """What the labels of each way of choosing taught; nothing where no potential had come before them."""
+    """What the labels of each way of choosing taught; nothing if no potential came before them."""
     rows = [
         [
             str(cycle.cycle),
@@ -265,11 +312,14 @@ def lessons(cycles: Sequence[CycleSummary]) -> str:
     if not rows:
         return ""
     head = ("cycle", "chosen by", "labels", "meV/Å before", "meV/Å after")
-    words = (
-        "Force errors at the labels of each cycle before they were learned, by the way in which they were chosen, and"
-        " after. Random labels tell what any label would have taught; the shares of the next batch follow."
+    text = (
+        "Force errors at the labels of each cycle before they were learned, by the way in which"
+        " they were chosen, and after. Random labels tell what any label would have taught; the"
+        " shares of the next batch follow."
     )
-    return element("p", words) + details("What labels taught", table(head, rows[-ROWS_MAX:]), len(rows))
+    return element("p", text) + details(
+        "What labels taught", table(head, rows[-ROWS_MAX:]), len(rows)
+    )
 
 
 def parity(found: Potentials, fits: Sequence[LineFit], root: Path) -> str:
@@ -292,10 +342,12 @@ def parity(found: Potentials, fits: Sequence[LineFit], root: Path) -> str:
         f"{title} (test force error {_force(fit.test)} meV/Å)" for title, _, fit in columns
     )
     caption = (
-        "The first and the current potential, each on the training and the test set of its own cycle. Below: what the"
-        " prediction is off by, against the same labels."
+        "The first and the current potential, each on the training and the test set of its own"
+        " cycle. Beside each: what the prediction is off by, against the same labels."
     )
-    return figure(fg.parity_panels(columns), "parity", alt, caption, height_inch=4.8) + "".join(missing)
+    return figure(fg.parity_panels(columns), "parity", alt, caption, height_inch=5.2) + "".join(
+        missing
+    )
 
 
 def time(times: Sequence[PhaseTime]) -> str:
@@ -308,7 +360,7 @@ def time(times: Sequence[PhaseTime]) -> str:
         "none ran and some waited in the queue": sum(time.queued_s for time in times),
         "neither": sum(time.overhead_s for time in times),
     }
-    words = "; ".join(f"{words} {share_s / wall_s:.1%}" for words, share_s in shares.items())
+    text = "; ".join(f"{text} {share_s / wall_s:.1%}" for text, share_s in shares.items())
     rows = [
         (
             f"{time.cycle}",
@@ -318,10 +370,19 @@ def time(times: Sequence[PhaseTime]) -> str:
         )
         for time in times[-ROWS_MAX:]
     ]
-    head = ("cycle", "phase", "wall", "running", "queued", "neither", "sum of tasks' wall", "sum of tasks' CPU")
+    head = (
+        "cycle",
+        "phase",
+        "wall",
+        "running",
+        "queued",
+        "neither",
+        "sum of tasks' wall",
+        "sum of tasks' CPU",
+    )
     caption = (
-        f"Of {duration(wall_s)} in phases: {words}. The last is the daemon's own share, with every pause and every hour"
-        " in which no daemon was up."
+        f"Of {duration(wall_s)} in phases: {text}. The last is the daemon's own share, with every"
+        " pause and every hour in which no daemon was up."
     )
     drawing = figure(fg.time_bars(times), "time", f"Wall time per cycle. {caption}", caption)
     return drawing + details("Every phase", table(head, rows, text_columns=(1,)), len(times))
@@ -331,9 +392,10 @@ def cycles(closed: Sequence[CycleSummary]) -> str:
     """One row per closed cycle."""
     if not closed:
         return quiet("No cycle has been closed yet.")
-    words = element(
+    text = element(
         "p",
-        "Errors are those on the test set: of the potential before → of this cycle's fit, both on the same structures.",
+        "Errors are those on the test set: of the potential before → of this cycle's fit, both on"
+        " the same structures.",
         class_="quiet",
     )
     head = (
@@ -348,7 +410,7 @@ def cycles(closed: Sequence[CycleSummary]) -> str:
         "energy, meV/atom",
         "potential",
     )
-    return words + table(head, [_cycle(cycle) for cycle in closed], text_columns=(0, 9))
+    return text + table(head, [_cycle(cycle) for cycle in closed], text_columns=(0, 9))
 
 
 def _cycle(cycle: CycleSummary) -> tuple[str, ...]:
@@ -376,7 +438,9 @@ def failures(tries: Attempts) -> str:
     failed = sum(tries.failed.values())
     if not failed:
         return quiet(f"None of {count(tries.begun, 'attempt')} failed.")
-    words = ", ".join(f"{number} {reason.replace('_', ' ')}" for reason, number in tries.failed.items())
+    text = ", ".join(
+        f"{number} {reason.replace('_', ' ')}" for reason, number in tries.failed.items()
+    )
     rows = [
         (
             task.task,
@@ -388,7 +452,7 @@ def failures(tries: Attempts) -> str:
         for task in tries.tasks[-ROWS_MAX:]
     ]
     head = ("task", "failed attempts", "reason", "what became of it", "last message")
-    sentence = element("p", f"{failed} of {count(tries.begun, 'attempt')} failed: {words}.")
+    sentence = element("p", f"{failed} of {count(tries.begun, 'attempt')} failed: {text}.")
     return sentence + table(head, rows, text_columns=(0, 2, 3, 4)) + rest(len(tries.tasks))
 
 
@@ -400,7 +464,9 @@ def provenance(about: Overview, *, others_may_write: bool = False) -> str:
         "began": f"{about.began_at:%Y-%m-%d %H:%M:%S} UTC" if about.began_at else "",
         "last event": f"{about.last_at:%Y-%m-%d %H:%M:%S} UTC" if about.last_at else "",
         "program versions": ", ".join(about.versions),
-        "daemon starts": f"{about.daemon_starts} on {', '.join(about.hosts)}" if about.hosts else "0",
+        "daemon starts": f"{about.daemon_starts} on {', '.join(about.hosts)}"
+        if about.hosts
+        else "0",
         "site file, sha256": ", ".join(about.config_sha256s),
         "payload, sha256": ", ".join(about.payload_sha256s),
         "label settings, fingerprint": ", ".join(about.label_settings),
@@ -411,12 +477,20 @@ def provenance(about: Overview, *, others_may_write: bool = False) -> str:
         facts["folder of the program"] = (
             "others may write in it, and so exchange what jobs run (site.others_may_write: true)"
         )
-    return table(("what", "value"), [(name, value or "–") for name, value in facts.items()], text_columns=(0, 1))
+    return table(
+        ("what", "value"),
+        [(name, value or "–") for name, value in facts.items()],
+        text_columns=(0, 1),
+    )
 
 
 def standing(about: Overview) -> str:
     """Up to when the journal told."""
-    return f"Last event {about.last_at:%Y-%m-%d %H:%M:%S} UTC" if about.last_at else "The journal is empty."
+    return (
+        f"Last event {about.last_at:%Y-%m-%d %H:%M:%S} UTC"
+        if about.last_at
+        else "The journal is empty."
+    )
 
 
 def _force(errors: Errors) -> str:

@@ -1,8 +1,9 @@
-"""The report's style sheet: calm, light or dark as the reader's system has it, and fit to be printed."""
+"""The report's style sheet: calm, light or dark as the reader's system has it, and fit to print."""
 
 from mlip_autopipec.report.canvas import GRID, INK, MUTED
 
-#: What figures are drawn in → what it becomes on a dark page. Figures keep their own colours when copied out.
+#: What figures are drawn in → what it becomes on a dark page. Figures keep their own colours when
+#: copied out.
 _DARK = {INK: "#e6e8eb", MUTED: "#9aa2ac", GRID: "#343a43"}
 
 _PAGE = """
@@ -36,14 +37,16 @@ figure svg * { stroke-linejoin: round; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; min-width: 60%; }
 th, td { padding: .3rem .8rem .3rem 0; text-align: right; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 600; color: var(--quiet); vertical-align: bottom; }
-th.text, td.text { text-align: left; overflow-wrap: anywhere; }
+th.text, td.text { text-align: left; }
+td.text { min-width: 4.5rem; overflow-wrap: anywhere; } /* a long path is broken, a short word is not */
 td.number { white-space: nowrap; }
 details { margin: .6rem 0; } summary { cursor: pointer; color: var(--quiet); font-size: .9rem; }
 footer { padding: 3rem 1.25rem 2rem; }
-"""
+"""  # noqa: E501 - text for another program
 
 
-#: On a telephone: a row is a block of lines, head and value; figures keep the size of their letters, and scroll.
+#: On a telephone: a row is a block of lines, head and value; figures keep the size of their
+#: letters, and scroll.
 _NARROW = """@media (max-width: 40rem) {
   main, header, footer { padding-left: .9rem; padding-right: .9rem; }
   table, tbody, tr, td { display: block; min-width: 0; }
@@ -54,7 +57,7 @@ _NARROW = """@media (max-width: 40rem) {
   td::before { content: attr(data-head); color: var(--quiet); text-align: left; flex: 0 0 auto; max-width: 50%; }
   td:empty { display: none; }
   figure { overflow-x: auto; } figure svg { min-width: 46rem; }
-}"""
+}"""  # noqa: E501 - text for another program
 
 
 def stylesheet() -> str:
@@ -73,4 +76,4 @@ def stylesheet() -> str:
 }}
 {_NARROW}
 @media print {{ nav {{ display: none; }} h2, figure {{ break-inside: avoid; }} h2 {{ break-after: avoid; }} }}
-"""
+"""  # noqa: E501 - text for another program

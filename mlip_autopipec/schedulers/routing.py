@@ -6,7 +6,7 @@ A batch goes where its intent says, and is looked for nowhere else.
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from mlip_autopipec.data_models.base import Place
+from mlip_autopipec.data_models.base import RunsOn
 from mlip_autopipec.data_models.events import QueuedJob, Sighting
 from mlip_autopipec.data_models.state import Batch
 from mlip_autopipec.data_models.task import Task
@@ -16,10 +16,12 @@ from mlip_autopipec.ports import Accepted, Answer, PostMortem, Scheduler, Unclea
 class RoutingScheduler:
     """ports.Scheduler over one per place."""
 
-    def __init__(self, schedulers: Mapping[Place, Scheduler]) -> None:
+    def __init__(self, schedulers: Mapping[RunsOn, Scheduler]) -> None:
         self._schedulers = schedulers
 
-    async def submit(self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()) -> Answer:
+    async def submit(
+        self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()
+    ) -> Answer:
         """Hand it over where it belongs."""
         return await self._of(batch).submit(batch, tasks, exclude)
 
@@ -28,10 +30,17 @@ class RoutingScheduler:
         return await self._of(batch).locate(batch)
 
     async def sight(self, batches: Sequence[Batch]) -> Mapping[tuple[str, int], Sighting] | None:
-        """Ask every place that has a batch. Where one gives no information the others' still counts."""
-        by_place = {place: [batch for batch in batches if batch.place is place] for place in self._schedulers}
+        """Ask every place with a batch. Where one gives no information the others' still counts."""
+        by_queue = {
+            runs_on: [batch for batch in batches if batch.runs_on is runs_on]
+            for runs_on in self._schedulers
+        }
         answers = await asyncio.gather(
-            *(self._schedulers[place].sight(there) for place, there in by_place.items() if there)
+            *(
+                self._schedulers[runs_on].sight(there)
+                for runs_on, there in by_queue.items()
+                if there
+            )
         )
         known = [answer for answer in answers if answer is not None]
         if answers and not known:
@@ -44,20 +53,24 @@ class RoutingScheduler:
 
     async def roll(self, campaign: str) -> tuple[QueuedJob, ...] | None:
         """What every place has; None where one gives no information."""
-        answers = await asyncio.gather(*(scheduler.roll(campaign) for scheduler in self._schedulers.values()))
+        answers = await asyncio.gather(
+            *(scheduler.roll(campaign) for scheduler in self._schedulers.values())
+        )
         known = [answer for answer in answers if answer is not None]
-        return tuple(job for answer in known for job in answer) if len(known) == len(answers) else None
+        return (
+            tuple(job for answer in known for job in answer) if len(known) == len(answers) else None
+        )
 
     async def cancel(self, batch: Batch, only: frozenset[int] | None = None) -> None:
         """End it where it is."""
         await self._of(batch).cancel(batch, only)
 
     def _of(self, batch: Batch) -> Scheduler:
-        return self._schedulers[batch.place]
+        return self._schedulers[batch.runs_on]
 
 
 class CurrentScheduler:
-    """ports.Scheduler by the options that are in force; calls under way end with those of before."""
+    """ports.Scheduler by the options in force; calls under way end with those of before."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
@@ -66,7 +79,9 @@ class CurrentScheduler:
         """Go by this one from here on. It must look in the same queue."""
         self._scheduler = scheduler
 
-    async def submit(self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()) -> Answer:
+    async def submit(
+        self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()
+    ) -> Answer:
         """As the options of now say."""
         return await self._scheduler.submit(batch, tasks, exclude)
 

@@ -1,4 +1,7 @@
-"""The seam of schedulers: what starts jobs declares its section of the site file, and how it is made of a site."""
+"""The seam of schedulers.
+
+What starts jobs declares its section of the site file, and how it is made of a site.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +19,16 @@ if TYPE_CHECKING:  # a schema is made of declarations: they load before it is th
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a scheduler is made of. Commands of the transport run in `root`, the site's folder by its full path."""
+    """What a scheduler is made of.
+
+    Commands of the transport run in `root`, the site's folder by its full path.
+    """
 
     transport: Transport
     root: str
     python: str  # of the site, that runs the tasks
-    payload: str  # the archive of the work half, relative to the root: `python root/payload task …` runs a task
+    # the archive of the work half, relative to the root: `python root/payload task …` runs a task
+    payload: str
     section: "SchedulerSection"  # site.scheduler
     resources: Mapping[Phase, "ResourcesSection"]  # of the phases that the site file speaks of
     prologue: Callable[[Phase], Sequence[str]]  # lines of bash before tasks of a phase
@@ -31,12 +38,15 @@ class Surroundings:
 
 @dataclass(frozen=True, kw_only=True)
 class SchedulerCode:
-    """The declaration of a scheduler. Paths are `.module:ATTRIBUTE`, relative to `package`, and loaded when needed.
+    """Declares a scheduler. Paths are `.module:ATTRIBUTE`, relative to `package`, loaded on demand.
 
     - `settings`: a SchedulerSection, pydantic's, what stands under site.scheduler.
-    - `make`: (Surroundings) → ports.Scheduler, which says what each method promises. tests/contracts holds any to it.
-    - `examine`: (site, transport) → what doctor is to tell of it, as Findings; awaited. Raises AutopipecError.
-    - `limit`: (transport) → the tasks of one batch that the site allows, or None; awaited. Raises as a transport does.
+    - `make`: (Surroundings) → ports.Scheduler, which says what each method promises.
+      tests/contracts holds any to it.
+    - `examine`: (site, transport) → what doctor is to tell of it, as Findings; awaited. Raises
+      AutopipecError.
+    - `limit`: (transport) → the tasks of one batch that the site allows, or None; awaited. Raises
+      as a transport does.
     """
 
     package: str

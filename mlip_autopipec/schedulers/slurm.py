@@ -1,7 +1,8 @@
 """A Slurm cluster: ports.Scheduler over a Transport, and nothing else.
 
-How one submission stays one is told in slurm_script. What is left to this module is patience: nothing is given up
-before sbatch's own tries and the controller's answer can be over, and whatever is not proved is Unclear.
+How one submission stays one is told in slurm_script. What is left to this module is patience:
+nothing is given up before sbatch's own tries and the controller's answer can be over, and whatever
+is not proved is Unclear.
 """
 
 import asyncio
@@ -35,9 +36,11 @@ from mlip_autopipec.schedulers.seam import Surroundings
 
 #: sbatch tries for 120 s by itself, and then waits for an answer.
 QUIET_MIN = timedelta(seconds=150)
-#: With a database that still says running, an element that the controller has forgotten is lost after this long.
+#: With a database that still says running, an element that the controller has forgotten is lost
+#: after this long.
 RUNAWAY = timedelta(minutes=10)
-#: How often to look for sbatch's answer before the submission is Unclear: about 20 s, twice a usual MessageTimeout.
+#: How often to look for sbatch's answer before the submission is Unclear: about 20 s, twice a usual
+#: MessageTimeout.
 _TURNS = 200
 _TIMEOUT_S = 150.0
 #: Elements of an array that one scancel is told of.
@@ -46,7 +49,10 @@ _TAIL_BYTES = 4000
 
 
 class SlurmScheduler:
-    """Batches as job arrays. Made of a transport whose commands run in `root`, the site's folder by its full path."""
+    """Batches as job arrays.
+
+    It is made of a transport whose commands run in `root`, the site's folder by its full path.
+    """
 
     def __init__(
         self,
@@ -60,7 +66,10 @@ class SlurmScheduler:
         nonce: framing.Nonce,
         phases: Mapping[Phase, SlurmQueue] = MappingProxyType({}),
     ) -> None:
-        """`phases` are the options of those that have their own; `nonce` makes the mark of each call's answer."""
+        """`phases` are the options of those that have their own.
+
+        `nonce` makes the mark of each call's answer.
+        """
         self._transport = transport
         self._options = options
         self._phases = phases
@@ -70,49 +79,67 @@ class SlurmScheduler:
         self._clock = clock
         self._nonce = nonce
         self._quiet = QUIET_MIN
-        #: uid → since when whole answers show nothing of it; uid and index → since when only the database does.
+        #: job name → since when whole answers show nothing of it; with an index → since when only
+        #: the database does.
         self._empty_since: dict[str, datetime] = {}
         self._forgotten_since: dict[tuple[str, int], datetime] = {}
 
-    async def submit(self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()) -> Answer:
-        """Stage the array and hand it over. Called again it reports; only a refusal for now lets sbatch run again."""
+    async def submit(
+        self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()
+    ) -> Answer:
+        """Stage the array and hand it over.
+
+        Called again it reports; only a refusal for now lets sbatch run again.
+        """
         await self._stage(batch, tasks, exclude)
         report = await self._hand_over(batch, after="none")
         if isinstance(report.answer, Limited) and not report.begun:
             report = await self._hand_over(batch, after=report.last)
         answer = report.answer
         if isinstance(answer, Limited) and not answer.degraded:
-            return Limited(f"{answer.message} (the batch has {len(tasks)} tasks; site.scheduler.array_max bounds it)")
-        if isinstance(answer, Rejected):  # sealed, so that nothing can come of it, whatever its words meant
+            return Limited(
+                f"{answer.message} (the batch has {len(tasks)} tasks; site.scheduler.array_max"
+                " bounds it)"
+            )
+        # sealed, so that nothing can come of it, whatever its words meant
+        if isinstance(answer, Rejected):
             return await self._close(batch) or await self._explained(answer, tasks[0].phase)
         return answer
 
     async def locate(self, batch: Batch) -> Accepted | Void | Unclear:
         """Look everywhere. Void is sealed by the gate: a job that lands after it does nothing."""
-        said = await self._ask(script.LOCATE, _folder(batch), batch.uid)
+        said = await self._ask(script.LOCATE, _folder(batch), batch.job_name)
         report = _Report.read(said)
         if isinstance(report.answer, Accepted):
             return report.answer
         if isinstance(report.answer, Rejected | Limited):
             return await self._give_up(batch, report.answer.message)
         if not report.last or report.gate == script.VOID:
-            return await self._give_up(batch, "sbatch was not called" if not report.last else "it was given up")
+            return await self._give_up(
+                batch, "sbatch was not called" if not report.last else "it was given up"
+            )
         return await self._look_up(batch, said)
 
     async def sight(self, batches: Sequence[Batch]) -> Mapping[tuple[str, int], Sighting] | None:
-        """One squeue for all batches. Raises TransientError with Slurm's words where its answer is an error."""
+        """One squeue for all batches.
+
+        Raises TransientError with Slurm's words where its answer is an error.
+        """
         if not batches:
             return {}
-        said = await self._ask(script.SIGHT, ",".join(batch.uid for batch in batches))
-        return await asyncio.to_thread(_sightings, said, batches)  # 10,000 take a quarter of a second
+        said = await self._ask(script.SIGHT, ",".join(batch.job_name for batch in batches))
+        # 10,000 take a quarter of a second
+        return await asyncio.to_thread(_sightings, said, batches)
 
     async def post_mortem(self, batch: Batch, index: int) -> PostMortem | Sighting | None:
-        """How an attempt ended: by squeue, by sacct where squeue has forgotten it, by what slurmstepd wrote.
+        """How an attempt ended: by squeue, by sacct if squeue forgot it, by what slurmstepd wrote.
 
         What is said to have ended is sealed, so that nothing comes of it any more.
         """
-        said = await self._ask(script.AUTOPSY, _folder(batch), batch.uid, str(index), str(_TAIL_BYTES))
-        key, sizes = (batch.uid, index), {batch.uid: len(batch.tasks)}
+        said = await self._ask(
+            script.AUTOPSY, _folder(batch), batch.job_name, str(index), str(_TAIL_BYTES)
+        )
+        key, sizes = (batch.job_name, index), {batch.job_name: len(batch.tasks)}
         queued = _queued(said)
         if queued is None:
             return None
@@ -128,28 +155,40 @@ class SlurmScheduler:
         if "job" not in said.sections:
             return None  # torn: what it has left is not known
         self._forgotten_since.pop(key, None)
-        await self._ask(script.SEAL, _folder(batch), batch.uid, str(index))
-        return text.judge_end(element, said.whole("slurm") or "", said.whole("job") or "", _signs(said))
+        await self._ask(script.SEAL, _folder(batch), batch.job_name, str(index))
+        return text.judge_end(
+            element, said.whole("slurm") or "", said.whole("job") or "", _signs(said)
+        )
 
     async def roll(self, campaign: str) -> tuple[QueuedJob, ...] | None:
-        """One squeue for all jobs of the user. Raises TransientError with Slurm's words where it fails."""
+        """One squeue for all jobs of the user.
+
+        Raises TransientError with Slurm's words where it fails.
+        """
         said = await self._ask(script.ROLL)
         return await asyncio.to_thread(_roll, said, campaign)
 
     async def cancel(self, batch: Batch, only: frozenset[int] | None = None) -> None:
-        """End a batch by its name, whether or not its id is known. A submission on its way is not stopped by this."""
+        """End a batch by its name, whether or not its id is known.
+
+        A submission on its way is not stopped by this.
+        """
         elements: list[str] = []
         if only is not None and len(batch.tasks) > 1:
             elements = [f"{batch.job_id}_{index}" for index in sorted(only)]
         for start in range(0, max(len(elements), 1), _CANCELLED_AT_ONCE):
-            await self._ask(script.CANCEL, batch.uid, *elements[start : start + _CANCELLED_AT_ONCE])
+            await self._ask(
+                script.CANCEL, batch.job_name, *elements[start : start + _CANCELLED_AT_ONCE]
+            )
 
-    # --- submission -------------------------------------------------------------------------------------------------
+    # --- submission -------------------------------------------------------------------------------
 
-    async def _stage(self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()) -> None:
+    async def _stage(
+        self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()
+    ) -> None:
         folder = _folder(batch)
         job = script.render_job(
-            batch.uid,
+            batch.job_name,
             tasks,
             self._phases.get(tasks[0].phase, self._options),
             root=self._root,
@@ -159,7 +198,10 @@ class SlurmScheduler:
             exclude=exclude,
         )
         await self._transport.write(
-            {f"{folder}/job.sh": job.encode(), f"{folder}/tasks.tsv": script.render_tasks(tasks).encode()}
+            {
+                f"{folder}/job.sh": job.encode(),
+                f"{folder}/tasks.tsv": script.render_tasks(tasks).encode(),
+            }
         )
 
     async def _explained(self, answer: Rejected, phase: Phase) -> Rejected:
@@ -171,13 +213,16 @@ class SlurmScheduler:
             names = (await self._ask(script.PARTITIONS)).whole("partitions") or ""
         except TransientError:  # it only says more: the refusal stands without it
             return answer
-        return replace(answer, remedy=f"{text.partition_words(asked, names)}{answer.remedy}")
+        return replace(answer, remedy=f"{text.partition_hint(asked, names)}{answer.remedy}")
 
     async def _hand_over(self, batch: Batch, *, after: str) -> "_Report":
         return _Report.read(await self._ask(script.SUBMIT, _folder(batch), after, str(_TURNS)))
 
     async def _look_up(self, batch: Batch, said: text.FramedAnswer) -> Accepted | Void | Unclear:
-        """By name, where no answer of sbatch is left; that nothing is found counts only once it has stayed so."""
+        """By name, where no answer of sbatch is left.
+
+        That nothing is found counts only once it has stayed so.
+        """
         timeout_s = text.message_timeout_s(said.whole("config") or "")
         self._quiet = max(self._quiet, timedelta(seconds=2 * (timeout_s or 0)))
         queued = _queued(said)
@@ -186,35 +231,44 @@ class SlurmScheduler:
         if found := queued or _accounted(said):
             return Accepted(min((element.job_id for element in found), key=int))
         now = self._clock.now()
-        sure_at = self._empty_since.setdefault(batch.uid, now) + self._quiet
+        sure_at = self._empty_since.setdefault(batch.job_name, now) + self._quiet
         if now < sure_at:
-            return Unclear(f"Slurm does not know it, but it may be on its way until {sure_at:%H:%M:%S} UTC")
+            return Unclear(
+                f"Slurm does not know it, but it may be on its way until {sure_at:%H:%M:%S} UTC"
+            )
         return await self._give_up(batch, "Slurm does not know it, and nothing is on its way")
 
     async def _give_up(self, batch: Batch, why: str) -> Accepted | Void:
-        self._empty_since.pop(batch.uid, None)
+        self._empty_since.pop(batch.job_name, None)
         return await self._close(batch) or Void(f"{why}; a job that lands from now on does nothing")
 
     async def _close(self, batch: Batch) -> Accepted | None:
         """Shut the gate for ever; the job, if one has come through before."""
         gate = (await self._ask(script.CLOSE, _folder(batch))).word("gate")
         if not gate:
-            raise TransientError(f"the gate of {batch.uid} can be neither shut nor read")
+            raise TransientError(f"the gate of {batch.job_name} can be neither shut nor read")
         return None if gate == script.VOID else Accepted(gate.removeprefix(script.BEGUN))
 
     def _may_be_late(self, key: tuple[str, int]) -> bool:
-        """Whether a database that still says running may only be slow; it may also have missed the end."""
+        """Whether a database that still says running may only be slow.
+
+        It may also have missed the end.
+        """
         now = self._clock.now()
         return now < self._forgotten_since.setdefault(key, now) + RUNAWAY
 
-    async def _ask(self, command: str, *words: str) -> text.FramedAnswer:
+    async def _ask(self, command: str, *arguments: str) -> text.FramedAnswer:
         """Run one of the scripts. Raises TransientError if the shell could not do its work."""
         nonce = self._nonce()
         stdin = framing.scripted(nonce, command)
-        completed = await self._transport.run([*framing.SHELL, *words], stdin=stdin, timeout_s=_TIMEOUT_S)
+        completed = await self._transport.run(
+            [*framing.SHELL, *arguments], stdin=stdin, timeout_s=_TIMEOUT_S
+        )
         said = text.parse_answer(nonce, completed.stdout, completed.stderr)
         if completed.exit_status != 0:
-            raise TransientError(said.errors or f"the site's shell ended with {completed.exit_status} and no word")
+            raise TransientError(
+                said.errors or f"the site's shell ended with {completed.exit_status} and no word"
+            )
         return said
 
 
@@ -249,7 +303,7 @@ def _answer(gate: str, said: text.FramedAnswer) -> Answer:
 
 
 def _folder(batch: Batch) -> str:
-    return f".ap/submit/{batch.uid}"
+    return f".ap/submit/{batch.job_name}"
 
 
 def _queued(said: text.FramedAnswer) -> list[text.Element] | None:
@@ -261,11 +315,16 @@ def _queued(said: text.FramedAnswer) -> list[text.Element] | None:
     if section is None:
         return None
     if section.status != 0:
-        words = said.errors or f"squeue ended with status {section.status} and wrote: {first_lines(section.text)}"
-        raise TransientError(words)
+        message = (
+            said.errors
+            or f"squeue ended with status {section.status} and wrote: {first_lines(section.text)}"
+        )
+        raise TransientError(message)
     elements = text.parse_squeue(section.text)
     if elements is None:
-        raise TransientError(f"squeue's answer cannot be read; it begins: {first_lines(section.text)}")
+        raise TransientError(
+            f"squeue's answer cannot be read; it begins: {first_lines(section.text)}"
+        )
     return elements
 
 
@@ -275,13 +334,18 @@ def _roll(said: text.FramedAnswer, campaign: str) -> tuple[QueuedJob, ...] | Non
     return None if elements is None else text.queued_jobs(elements, campaign)
 
 
-def _sightings(said: text.FramedAnswer, batches: Sequence[Batch]) -> dict[tuple[str, int], Sighting] | None:
-    """Every live attempt as squeue shows it; None if its answer is not whole. Raises as `_queued` does."""
+def _sightings(
+    said: text.FramedAnswer, batches: Sequence[Batch]
+) -> dict[tuple[str, int], Sighting] | None:
+    """Every live attempt as squeue shows it; None if its answer is not whole.
+
+    Raises as `_queued` does.
+    """
     elements = _queued(said)
     if elements is None:
         return None
-    shown = text.by_attempt(elements, {batch.uid: len(batch.tasks) for batch in batches})
-    asked = [(batch.uid, index) for batch in batches for index in sorted(batch.live)]
+    shown = text.by_attempt(elements, {batch.job_name: len(batch.tasks) for batch in batches})
+    asked = [(batch.job_name, index) for batch in batches for index in sorted(batch.live)]
     return {key: _sighting(*key, shown.get(key)) for key in asked}
 
 
@@ -290,7 +354,7 @@ def _signs(said: text.FramedAnswer) -> text.Signs:
     return text.Signs(
         claimed=claimed == "yes" if claimed else None,
         record=said.whole("record") or "",
-        disk=text.disk_words(disk.text) if disk is not None and disk.status != 0 else "",
+        disk=text.disk_message(disk.text) if disk is not None and disk.status != 0 else "",
     )
 
 
@@ -299,10 +363,12 @@ def _accounted(said: text.FramedAnswer) -> list[text.Element]:
     return text.parse_sacct(said.whole("sacct") or "") or []
 
 
-def _sighting(uid: str, index: int, element: text.Element | None) -> Sighting:
+def _sighting(job_name: str, index: int, element: text.Element | None) -> Sighting:
     if element is None:
-        return Sighting(uid=uid, index=index, state=JobState.ABSENT, detail="squeue does not show it")
-    return Sighting(uid=uid, index=index, state=element.state, detail=element.detail)
+        return Sighting(
+            job_name=job_name, index=index, state=JobState.ABSENT, detail="squeue does not show it"
+        )
+    return Sighting(job_name=job_name, index=index, state=element.state, detail=element.detail)
 
 
 def make(site: Surroundings) -> SlurmScheduler:

@@ -22,7 +22,10 @@ def seconds(config: dict[str, str], key: str) -> int | None:
 
 
 def array_tasks_max(config: dict[str, str]) -> int | None:
-    """Elements that one array may have: ours count from 0, and MaxArraySize lies one above the largest index."""
+    """Elements that one array may have.
+
+    Ours count from 0, and MaxArraySize lies one above the largest index.
+    """
     bounds = [seconds(config, "MaxArraySize")]
     if match := re.search(r"max_array_tasks=(\d+)", config.get("SchedulerParameters", "")):
         bounds.append(int(match[1]))
@@ -37,10 +40,12 @@ async def ask_config(transport: Transport) -> dict[str, str]:
         raise OperatorError(f"this machine has no Slurm commands: {error}") from error
     if done.exit_status == 0:
         return parse_config(done.stdout.decode("utf-8", "replace"))
-    words = " ".join((done.stderr or done.stdout).decode("utf-8", "replace").split())
+    message = " ".join((done.stderr or done.stdout).decode("utf-8", "replace").split())
     if done.exit_status == _NOT_FOUND:
-        raise OperatorError(f"the site has no Slurm commands on its path (see site.transport.prologue): {words}")
-    raise TransientError(f"scontrol show config: {words}")
+        raise OperatorError(
+            f"the site has no Slurm commands on its path (see site.transport.prologue): {message}"
+        )
+    raise TransientError(f"scontrol show config: {message}")
 
 
 async def ask_array_tasks_max(transport: Transport) -> int | None:

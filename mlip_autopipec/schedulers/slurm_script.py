@@ -1,14 +1,16 @@
-"""What is run on a Slurm site: the job script, and the daemon's own commands. Pure: values in, text out.
+"""What is run on a Slurm site: the job script and the daemon's commands. Pure: values in, text out.
 
-All of one batch stands in `.ap/submit/UID/`, relative to the root:
+All of one batch stands in `.ap/submit/JOB_NAME/`, relative to the root:
 
-    job.sh  tasks.tsv   the script, and array index → folder of the task
-    try.N/              made by mkdir: who makes it may call sbatch, once; its out, err and rc
-    gate                a symbolic link, made once ever: `begun.JOBID` by the first array element that runs,
-                        or `void` by a daemon that gives the submission up. Who comes second stands back.
+    job.sh  tasks.tsv   the script, and array index → folder of the task try.N/              made by
+    mkdir: who makes it may call sbatch, once; its out, err and rc gate                a symbolic
+    link, made once ever: `begun.JOBID` by the first array element that runs,
+                        or `void` by a daemon that gives the submission up. Who comes second stands
+                        back.
     slurm-INDEX.out     what Slurm itself says of an element
 
-The gate is what makes a submission exactly one, whatever is lost or late: no time limit has to hold for that.
+The gate is what makes a submission exactly one, whatever is lost or late: no time limit has to hold
+for that.
 """
 
 import re
@@ -16,16 +18,19 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from mlip_autopipec.config.schemas.schedulers import SlurmQueue
-from mlip_autopipec.data_models.task import Resources, Task
+from mlip_autopipec.contract.tasks import Resources
+from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.framing import TELL
 from mlip_autopipec.schedulers.slurm_text import LIFE_MARK, SACCT_FORMAT, SQUEUE_FORMAT
 
 #: What the gate says: the id of the array follows the first.
 BEGUN = "begun."
 VOID = "void"
-#: A task is asked to write what it has this long before its walltime; Slurm may ask 60 s earlier than that.
+#: A task is asked to write what it has this long before its walltime; Slurm may ask 60 s earlier
+#: than that.
 SIGNAL_LEAD_S = 120
-#: Shorter tasks are not asked ahead: they would stop as they begin. SIGTERM at the end still reaches them.
+#: Shorter tasks are not asked ahead: they would stop as they begin. SIGTERM at the end still
+#: reaches them.
 SIGNAL_FROM_S = 600
 #: No command of Slurm may take longer, beyond sbatch; sites set MessageTimeout up to 100 s.
 COMMAND_TIMEOUT_S = 110
@@ -37,7 +42,7 @@ def render_tasks(tasks: Sequence[Task]) -> str:
 
 
 def render_job(
-    uid: str,
+    job_name: str,
     tasks: Sequence[Task],
     options: SlurmQueue,
     *,
@@ -47,11 +52,23 @@ def render_job(
     payload: str,
     exclude: Sequence[str] = (),
 ) -> str:
-    """job.sh: an array with one element per task, on no node in `exclude`. All tasks ask for the same resources."""
-    values = {"root": root, "uid": uid, "submit": f"{root}/{folder}", "python": python, "payload": f"{root}/{payload}"}
+    """job.sh: an array with one element per task, on no node in `exclude`.
+
+    All tasks ask for the same resources.
+    """
+    values = {
+        "root": root,
+        "uid": job_name,
+        "submit": f"{root}/{folder}",
+        "python": python,
+        "payload": f"{root}/{payload}",
+    }
     lines = [
         "#!/bin/bash -l",  # as a login, so that the prologue finds `module`
-        *(f"#SBATCH {line}" for line in _directives(uid, tasks, options, root=root, folder=folder)),
+        *(
+            f"#SBATCH {line}"
+            for line in _directives(job_name, tasks, options, root=root, folder=folder)
+        ),
         *options.extra,
         *_exclusion(options, exclude),
         "",
@@ -64,9 +81,11 @@ def render_job(
 
 
 def render_trial(asked: Resources, options: SlurmQueue, *, root: str) -> str:
-    """A script for `sbatch --test-only`: it asks for the same as the tasks of a phase, and does nothing."""
-    words = (f"--chdir={_quoted(root)}", "--output=/dev/null", *_asked(asked, options))
-    return "\n".join(["#!/bin/bash", *(f"#SBATCH {word}" for word in words), *options.extra, "true", ""])
+    """A script for `sbatch --test-only`: it asks for what a phase's tasks do, and does nothing."""
+    arguments = (f"--chdir={_quoted(root)}", "--output=/dev/null", *_asked(asked, options))
+    return "\n".join(
+        ["#!/bin/bash", *(f"#SBATCH {word}" for word in arguments), *options.extra, "true", ""]
+    )
 
 
 _EXCLUSION = re.compile(r"(?:--exclude(?:=|\s+)|-x\s*)(\S+)")
@@ -79,20 +98,26 @@ def _exclusion(options: SlurmQueue, exclude: Sequence[str]) -> Iterator[str]:
         yield f"#SBATCH --exclude={','.join((*own, *exclude))}"
 
 
-def _directives(uid: str, tasks: Sequence[Task], options: SlurmQueue, *, root: str, folder: str) -> Iterator[str]:
+def _directives(
+    job_name: str, tasks: Sequence[Task], options: SlurmQueue, *, root: str, folder: str
+) -> Iterator[str]:
     asked = tasks[0].resources
-    yield f"--job-name={uid}"
-    # An array waits for the controller's next round, of a second or more; a job alone may begin at once.
+    yield f"--job-name={job_name}"
+    # An array waits for the controller's next round, of a second or more; a job alone may begin at
+    # once.
     if len(tasks) > 1:
         yield f"--array=0-{len(tasks) - 1}"
-    # The claim and the gate let a job go on only as itself, so Slurm may restart it after a node failure or preemption.
+    # The claim and the gate let a job go on only as itself, so Slurm may restart it after a node
+    # failure or preemption.
     yield "--requeue" if options.requeue else "--no-requeue"
     yield "--open-mode=append"
-    output = f"{root}/{folder}/slurm-".replace("%", "%%") + ("%a.out" if len(tasks) > 1 else "0.out")
+    output = f"{root}/{folder}/slurm-".replace("%", "%%") + (
+        "%a.out" if len(tasks) > 1 else "0.out"
+    )
     yield f"--output={_quoted(output)}"
     yield f"--chdir={_quoted(root)}"
-    # SUBMIT has cleared it. With NONE, slurmd would run a login shell before each element, which takes several
-    # times as long as a short task; the script is one already.
+    # SUBMIT has cleared it. With NONE, slurmd would run a login shell before each element, which
+    # takes several times as long as a short task; the script is one already.
     yield "--export=ALL"
     yield from _asked(asked, options)
     if asked.walltime_s >= SIGNAL_FROM_S:
@@ -102,7 +127,9 @@ def _directives(uid: str, tasks: Sequence[Task], options: SlurmQueue, *, root: s
 def _asked(asked: Resources, options: SlurmQueue) -> Iterator[str]:
     """What Slurm may refuse."""
     yield from _resources(asked, ask_memory=options.ask_memory)
-    chosen = {name: getattr(options, name) for name in ("partition", "account", "qos", "constraint")}
+    chosen = {
+        name: getattr(options, name) for name in ("partition", "account", "qos", "constraint")
+    }
     yield from (f"--{name}={_quoted(value)}" for name, value in chosen.items() if value is not None)
 
 
@@ -143,7 +170,7 @@ workdir=${{line#$index$'\\t'}}
 export SRUN_CPUS_PER_TASK=${{SLURM_CPUS_PER_TASK:-1}} # which srun itself forgets from 22.05 on
 export PYTHONUNBUFFERED=1 OMP_NUM_THREADS=${{SLURM_CPUS_PER_TASK:-1}}
 export OPENBLAS_NUM_THREADS=$OMP_NUM_THREADS MKL_NUM_THREADS=$OMP_NUM_THREADS
-"""
+"""  # noqa: E501 - text for another program
 
 _WORK = """
 cd "$root" || exit 75
@@ -165,11 +192,12 @@ while
   kill -0 $child 2>/dev/null
 do :; done
 exit $status
-"""
+"""  # noqa: E501 - text for another program
 
-# --- the daemon's commands: for framing.SHELL with ARGUMENTS in the root ----------------------------------------------
+# --- the daemon's commands: for framing.SHELL with ARGUMENTS in the root --------------------------
 
-#: Frames the output of each command (see framing), bounds its time, and ignores the user's own settings of Slurm.
+#: Frames the output of each command (see framing), bounds its time, and ignores the user's own
+#: settings of Slurm.
 _PRELUDE = f"""
 for name in $(env | sed -n 's/^\\(S\\(LURM\\|BATCH\\|QUEUE\\|ACCT\\|CANCEL\\)_[A-Za-z0-9_]*\\)=.*/\\1/p'); do
   [ $name = SLURM_CONF ] || unset $name
@@ -193,11 +221,12 @@ report() {{
   tell out head -c 4096 "try.$last/out"
   tell err head -c 8192 "try.$last/err"
 }}
-"""
+"""  # noqa: E501 - text for another program
 
-#: FOLDER AFTER TURNS: begin a try if AFTER is the last one (`none`: there is none), wait for its answer, and report.
-#: sbatch is in a session of its own, for it may take minutes, and its answer must outlive this connection. Its jobs
-#: inherit its environment: of the session's it keeps no more than who the user is and how Slurm is reached.
+#: FOLDER AFTER TURNS: begin a try if AFTER is the last one (`none`: there is none), wait for its
+#: answer, and report. sbatch is in a session of its own, for it may take minutes, and its answer
+#: must outlive this connection. Its jobs inherit its environment: of the session's it keeps no more
+#: than who the user is and how Slurm is reached.
 SUBMIT = (
     _PRELUDE
     + r"""
@@ -227,7 +256,7 @@ report
 """
 )
 
-#: FOLDER UID: everything that can tell where a submission is.
+#: FOLDER JOB_NAME: everything that can tell where a submission is.
 LOCATE = (
     _PRELUDE
     + r"""
@@ -252,10 +281,11 @@ tell gate readlink gate
 """
 )
 
-#: UIDS, by commas: the one look at all batches.
+#: JOB_NAMES, by commas: the one look at all batches.
 SIGHT = _PRELUDE + 'tell squeue queue "$1"\n'
 
-#: FOLDER UID INDEX TAIL: everything that can tell how an element ended, with the last TAIL bytes of its outputs.
+#: FOLDER JOB_NAME INDEX TAIL: everything that can tell how an element ended, with the last TAIL
+#: bytes of its outputs.
 AUTOPSY = (
     _PRELUDE
     + r"""
@@ -285,8 +315,8 @@ tell job tail_of "$4" "$root/$workdir/job-$2.out"
 """
 )
 
-#: FOLDER UID INDEX: count an element as over for good. What of it still runs or comes late, as on a node that was
-#: called lost, leaves nothing (see the work half's `task` command).
+#: FOLDER JOB_NAME INDEX: count an element as over for good. What of it still runs or comes late, as
+#: on a node that was called lost, leaves nothing (see the work half's `task` command).
 SEAL = (
     _PRELUDE
     + r"""
@@ -307,5 +337,5 @@ tell squeue roll
 #: The partitions that this user may name, one a line.
 PARTITIONS = _PRELUDE + "tell partitions bounded sinfo --noheader --format=%R\n"
 
-#: UID ELEMENTS: end a batch, or those of its elements that are named, as JOBID_INDEX.
+#: JOB_NAME ELEMENTS: end a batch, or those of its elements that are named, as JOBID_INDEX.
 CANCEL = _PRELUDE + 'name=$1\nshift\nbounded scancel --quiet --user="$user" --name="$name" "$@"\n'

@@ -1,6 +1,7 @@
-"""The daemon's log: one JSON object per line, in a file that is only ever appended to, and put aside by size.
+"""The daemon's log: one JSON object per line, in a file only ever appended to, put aside by size.
 
-Whoever moves the file away (logrotate, `mv`) gets the lines up to then: the next one begins a new file.
+Whoever moves the file away (logrotate, `mv`) gets the lines up to then: the next one begins a new
+file.
 
 Nothing global is configured: `configure` returns a logger, and whoever wants to log is given it.
 """
@@ -38,19 +39,36 @@ _WARNINGS = (
 #: Of one log, and how many of those before it stay.
 BYTES_MAX = 32 * 2**20
 KEPT = 4
-_OUTCOME_FIELDS = {"task", "uid", "index", "job_id", "host", "kind", "status", "reason", "wall_s"}
+_OUTCOME_FIELDS = {
+    "task",
+    "job_name",
+    "index",
+    "job_id",
+    "host",
+    "kind",
+    "status",
+    "reason",
+    "wall_s",
+}
 
 
 def configure(
-    path: Path, level: str, *, journal: TextIO | None = None, bytes_max: int = BYTES_MAX, kept: int = KEPT
+    path: Path,
+    level: str,
+    *,
+    journal: TextIO | None = None,
+    bytes_max: int = BYTES_MAX,
+    kept: int = KEPT,
 ) -> FilteringBoundLogger:
     """A logger that appends to `path` from `level` on: `debug`, `info`, `warning`, `error`.
 
-    A file that would grow beyond `bytes_max` becomes PATH.1, that one PATH.2, and so on; `kept` of them stay.
+    A file that would grow beyond `bytes_max` becomes PATH.1, that one PATH.2, and so on; `kept` of
+    them stay.
 
-    Each line has `timestamp` (ISO 8601, UTC), `level`, `event` (the words) and the fields that were given. With
-    `journal`, the words also go there with a priority that journald understands; see `is_journal`.
-    Raises OSError if the file cannot be opened; later lines that cannot be written are counted, not raised.
+    Each line has `timestamp` (ISO 8601, UTC), `level`, `event` (the words) and the fields that were
+    given. With `journal`, the words also go there with a priority that journald understands; see
+    `is_journal`. Raises OSError if the file cannot be opened; later lines that cannot be written
+    are counted, not raised.
     """
     logger = structlog.wrap_logger(
         _Lines(path, journal, bytes_max, kept),
@@ -84,8 +102,13 @@ class LogObserver:
     def __call__(self, event: ev.Event, state: WorkflowState) -> None:
         """`state` is the one after `event`."""
         log = self._logger.warning if _is_warning(event) else self._logger.info
-        fields = {"type": event.type, "seq": state.seq, "campaign": state.campaign, "at": event.at.isoformat()}
-        log(describe(event, state), **fields, **{**_place(event, state), **_fields(event)})
+        fields = {
+            "type": event.type,
+            "seq": state.seq,
+            "campaign": state.campaign,
+            "at": event.at.isoformat(),
+        }
+        log(describe(event, state), **fields, **{**_subject(event, state), **_fields(event)})
 
 
 def _is_warning(event: ev.Event) -> bool:
@@ -102,20 +125,27 @@ def _is_warning(event: ev.Event) -> bool:
             return isinstance(event, _WARNINGS)
 
 
-def _place(event: ev.Event, state: WorkflowState) -> dict[str, object]:
-    """Where in the campaign it happened: cycle, phase, and the submission and task that it is about."""
-    place: dict[str, object] = {"cycle": state.cycle_index}
+def _subject(event: ev.Event, state: WorkflowState) -> dict[str, object]:
+    """Where in the campaign it happened: cycle, phase, and the submission and task it is about."""
+    subject: dict[str, object] = {"cycle": state.cycle_index}
     if state.current_phase is not None:
-        place["phase"] = state.current_phase
+        subject["phase"] = state.current_phase
     if isinstance(event, ev.EffectDeferred):
         kind, _, name = event.subject.partition(":")
-        uid, _, index = name.rpartition(".") if kind == "attempt" else (name, "", "")
+        job_name, _, index = name.rpartition(".") if kind == "attempt" else (name, "", "")
         if kind in {"batch", "attempt"}:
-            place |= {"uid": uid} | ({"index": int(index)} if index else {})
+            subject |= {"uid": job_name} | ({"index": int(index)} if index else {})
     if isinstance(event, ev.AttemptLost):
-        attempt = (event.uid, event.index)
-        place["task"] = next((name for name, one in state.tasks.items() if (one.uid, one.index) == attempt), "")
-    return place
+        attempt = (event.job_name, event.index)
+        subject["task"] = next(
+            (
+                name
+                for name, record in state.tasks.items()
+                if (record.job_name, record.index) == attempt
+            ),
+            "",
+        )
+    return subject
 
 
 def _fields(event: ev.Event) -> dict[str, object]:
@@ -124,7 +154,7 @@ def _fields(event: ev.Event) -> dict[str, object]:
         case ev.PhaseStarted():
             return {"cycle": event.cycle, "phase": event.phase, "tasks": len(event.tasks)}
         case ev.SubmissionBegun():
-            return {"uid": event.uid, "tasks": len(event.tasks)}
+            return {"uid": event.job_name, "tasks": len(event.tasks)}
         case ev.TaskEnded():
             return event.outcome.model_dump(mode="json", include=_OUTCOME_FIELDS, exclude_none=True)
         case ev.PhaseEnded():
@@ -137,7 +167,10 @@ def _fields(event: ev.Event) -> dict[str, object]:
 
 
 class _Lines:
-    """The end of the chain: a file descriptor in append mode, so that every line is one write and none is buffered."""
+    """The end of the chain: a file descriptor in append mode.
+
+    So every line is one write and none is buffered.
+    """
 
     def __init__(self, path: Path, journal: TextIO | None, bytes_max: int, kept: int) -> None:
         self._path = path
@@ -148,10 +181,15 @@ class _Lines:
         self._lost = 0
 
     def write(self, entry: Mapping[str, object]) -> None:
-        """One entry. A full disk must not end a campaign by way of its log: the lines it costs are counted."""
+        """One entry.
+
+        A full disk must not end a campaign by way of its log: the lines it costs are counted.
+        """
         if self._lost:
             entry = {**entry, "lines_lost_before": self._lost}
-        line = (harmless_json(json.dumps(entry, ensure_ascii=False, default=str)) + "\n").encode(errors="replace")
+        line = (harmless_json(json.dumps(entry, ensure_ascii=False, default=str)) + "\n").encode(
+            errors="replace"
+        )
         try:
             self._follow_the_name(len(line))
             os.write(self._file, line)
@@ -161,11 +199,18 @@ class _Lines:
         self._tell_journal(entry)
 
     def _follow_the_name(self, more_bytes: int) -> None:
-        """Put a full log aside, and begin anew where the name leads to another file, or to none. Raises OSError."""
+        """Put a full log aside, and begin anew where the name leads to another file, or none.
+
+        Raises OSError.
+        """
         ours = os.fstat(self._file)
         if not self._leads_to(ours):
             self._begin_anew()
-        elif stat.S_ISREG(ours.st_mode) and ours.st_size and ours.st_size + more_bytes > self._bytes_max:
+        elif (
+            stat.S_ISREG(ours.st_mode)
+            and ours.st_size
+            and ours.st_size + more_bytes > self._bytes_max
+        ):
             for number in range(self._kept, 0, -1):
                 before = self._aside(number - 1) if number > 1 else self._path
                 with contextlib.suppress(FileNotFoundError):  # not so many yet
@@ -192,10 +237,14 @@ class _Lines:
         if self._journal is None:
             return
         try:
-            self._journal.write(f"<{_PRIORITIES[str(entry['level'])]}>{one_line(str(entry['event']))}\n")
+            self._journal.write(
+                f"<{_PRIORITIES[str(entry['level'])]}>{one_line(str(entry['event']))}\n"
+            )
             self._journal.flush()
         except UnicodeEncodeError:  # its encoding lacks a letter; the rest is worth showing
-            self._tell_journal({**entry, "event": str(entry["event"]).encode("ascii", "replace").decode()})
+            self._tell_journal(
+                {**entry, "event": str(entry["event"]).encode("ascii", "replace").decode()}
+            )
         except (OSError, ValueError):  # broken or closed: the file goes on without it
             self._journal = None
 
@@ -206,7 +255,9 @@ def _opened(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def _to_line(_: WrappedLogger, __: str, event_dict: EventDict) -> tuple[tuple[EventDict], dict[str, object]]:
+def _to_line(
+    _: WrappedLogger, __: str, event_dict: EventDict
+) -> tuple[tuple[EventDict], dict[str, object]]:
     """Hand the entry over as a mapping, with what the eye looks for first at its beginning."""
     first = {name: event_dict.pop(name) for name in ("timestamp", "level", "event")}
     return ({**first, **event_dict},), {}

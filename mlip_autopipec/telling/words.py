@@ -21,7 +21,10 @@ def beside(labels: int, adopted: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time span, with the precision that a reader wants: `0.8 s`, `12 s`, `3 min 05 s`, `2 h 10 min`, `4 d 06 h`."""
+    """A time span, with the precision that a reader wants.
+
+    Examples are `0.8 s`, `12 s`, `3 min 05 s`, `2 h 10 min` and `4 d 06 h`.
+    """
     if seconds < 10:  # noqa: PLR2004 - below it, tenths are worth reading
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -41,7 +44,10 @@ def elapsed(seconds: float) -> str:
 
 
 def figures3(value: float) -> str:
-    """Three significant figures, without an exponent where people would not write one: `0.0512`, `5.12`, `1230`."""
+    """Three significant figures, without an exponent where people would not write one.
+
+    Examples are `0.0512`, `5.12` and `1230`.
+    """
     if value == 0:
         return "0"
     if 1000 <= abs(value) < 1_000_000:  # noqa: PLR2004 - `g` would write 1.23e+03
@@ -55,9 +61,12 @@ def one_line(text: str, length_max: int = 400) -> str:
     return flat if len(flat) <= length_max else f"{flat[: length_max - 1]}…"
 
 
-def loss_words(curve: Sequence[tuple[int, int, float, float, float]]) -> list[str]:
+def loss_texts(curve: Sequence[tuple[int, int, float, float, float]]) -> list[str]:
     """Of each stage, where its loss began and where it ended."""
     stages: dict[int, list[float]] = {}
     for stage, _, loss, _, _ in curve:
         stages.setdefault(stage, []).append(loss)
-    return [f"stage {stage} {figures3(losses[0])} → {figures3(losses[-1])}" for stage, losses in stages.items()]
+    return [
+        f"stage {stage} {figures3(losses[0])} → {figures3(losses[-1])}"
+        for stage, losses in stages.items()
+    ]

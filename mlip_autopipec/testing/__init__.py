@@ -1,1 +1,4 @@
-"""Fakes that ship with the package: real classes behind the ports, in virtual time, every chance from a seed."""
+"""Fakes that ship with the package.
+
+They are real classes behind the ports, in virtual time, with every chance from a seed.
+"""

@@ -1,9 +1,10 @@
-"""Virtual time: an asyncio loop whose clock jumps to the next timer as soon as nothing else can run.
+"""Virtual time: an asyncio loop whose clock jumps to the next timer once nothing else can run.
 
-Everything that waits by asyncio's own timers (`sleep`, `timeout`, `wait`, `call_later`) waits in virtual time, so a
-campaign of weeks takes a second and every bound on an await is exercised. Nothing is left to chance: what is given to
-a thread is done inline, and its answer comes when the simulation says; there is no real input or output, and timers due
-at the same instant fire in the order of asyncio's heap, which is the same in every run.
+Everything that waits by asyncio's own timers (`sleep`, `timeout`, `wait`, `call_later`) waits in
+virtual time, so a campaign of weeks takes a second and every bound on an await is exercised.
+Nothing is left to chance: what is given to a thread is done inline, and its answer comes when the
+simulation says; there is no real input or output, and timers due at the same instant fire in the
+order of asyncio's heap, which is the same in every run.
 """
 
 import asyncio
@@ -25,11 +26,14 @@ _START = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 class SimulationStuck(BugError):  # noqa: N818 - the name is the fact
-    """Nothing will ever happen again, or time has stopped passing, or the limit of virtual time is reached."""
+    """Nothing will ever happen again, time stands still, or virtual time's limit is reached."""
 
 
 class SimulatedClock:
-    """ports.Clock in virtual time. `sleep` works on a SimulatedLoop that was made with this clock."""
+    """ports.Clock in virtual time.
+
+    `sleep` works on a SimulatedLoop that was made with this clock.
+    """
 
     def __init__(self, start: datetime = _START) -> None:
         self._start = start
@@ -45,13 +49,16 @@ class SimulatedClock:
         self._start += timedelta(seconds=by_s)
 
     def advance(self, delay_s: float) -> None:
-        """Let time pass by hand, as where something blocks the loop. Negative delays are refused."""
+        """Let time pass by hand, as when something blocks the loop. Negative delays are refused."""
         if delay_s < 0:
             raise BugError(f"time cannot pass by {delay_s} s")
         self.elapsed_s += delay_s
 
     async def sleep(self, delay_s: float) -> None:
-        """Wait in virtual time. Raises BugError on any other loop, where this would wait in vain."""
+        """Wait in virtual time.
+
+        Raises BugError on any other loop, where this would wait in vain.
+        """
         loop = asyncio.get_running_loop()
         if not isinstance(loop, SimulatedLoop) or loop.clock is not self:
             raise BugError("a SimulatedClock sleeps on its own SimulatedLoop: use run_simulated")
@@ -59,7 +66,7 @@ class SimulatedClock:
 
 
 class _JumpingSelector(selectors.SelectSelector):
-    """The loop asks it to wait for a file; with none to wait for, it lets the clock jump instead."""
+    """The loop asks it to wait for a file; with none to wait for, it lets the clock jump."""
 
     def __init__(self, clock: SimulatedClock, limit_s: float) -> None:
         super().__init__()
@@ -85,9 +92,14 @@ class _JumpingSelector(selectors.SelectSelector):
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
-    """Plain asyncio in virtual time. `thread_s` says how long each piece of work takes in its thread."""
+    """Plain asyncio in virtual time.
 
-    def __init__(self, clock: SimulatedClock, *, limit_s: float, thread_s: Callable[[], float]) -> None:
+    `thread_s` says how long each piece of work takes in its thread.
+    """
+
+    def __init__(
+        self, clock: SimulatedClock, *, limit_s: float, thread_s: Callable[[], float]
+    ) -> None:
         self.clock = clock
         self._thread_s = thread_s
         #: What callbacks and forgotten tasks raised; `run_simulated` raises the first of them.
@@ -101,7 +113,10 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
     ) -> asyncio.Future[T]:
-        """Run at once, in this thread: the order of threads is chance. Whoever awaits it hears of it later."""
+        """Run at once, in this thread: the order of threads is chance.
+
+        Whoever awaits it hears of it later.
+        """
         del executor
         future: asyncio.Future[T] = self.create_future()
         try:
@@ -129,7 +144,10 @@ def run_simulated(
     limit_s: float,
     thread_s: Callable[[], float] = lambda: 0.0,
 ) -> T:
-    """asyncio.run in virtual time. Raises SimulationStuck when `limit_s` has passed, or nothing can happen any more."""
+    """asyncio.run in virtual time.
+
+    Raises SimulationStuck when `limit_s` has passed, or nothing can happen any more.
+    """
     loop = SimulatedLoop(clock, limit_s=limit_s, thread_s=thread_s)
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         result = runner.run(main)

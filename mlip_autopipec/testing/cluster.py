@@ -36,7 +36,7 @@ _JOB_IDS = 5
 
 @dataclass(slots=True)
 class _Submission:
-    """What became of one uid that was handed over."""
+    """What became of one job name that was handed over."""
 
     quiet_at_s: float
     closed: bool = False  # rejected or void: nothing lands any more
@@ -47,7 +47,11 @@ class SimulatedCluster(SimulatedJobs):
     """ports.Scheduler and ports.Watcher over a MemoryTransport."""
 
     def __init__(
-        self, transport: MemoryTransport, clock: SimulatedClock, weather: Weather, chance: random.Random
+        self,
+        transport: MemoryTransport,
+        clock: SimulatedClock,
+        weather: Weather,
+        chance: random.Random,
     ) -> None:
         super().__init__(transport, clock, weather, chance)
         self._submissions: dict[str, _Submission] = {}
@@ -55,12 +59,14 @@ class SimulatedCluster(SimulatedJobs):
         self._refusals: dict[str, Rejected] = {}
         self._sealed: set[tuple[str, int]] = set()
 
-    # --- ports.Scheduler -----------------------------------------------------------------------------------------
+    # --- ports.Scheduler --------------------------------------------------------------------------
 
-    async def submit(self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()) -> Answer:
-        """Hand over once; later calls for the same uid only report."""
+    async def submit(
+        self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()
+    ) -> Answer:
+        """Hand over once; later calls for the same job name only report."""
         await self._weather.pass_by("submit")
-        submission = self._submissions.get(batch.uid)
+        submission = self._submissions.get(batch.job_name)
         if submission is None:
             if self._weather.strikes("limited"):
                 return Limited("QOSMaxSubmitJobPerUserLimit")
@@ -68,19 +74,21 @@ class SimulatedCluster(SimulatedJobs):
                 return Limited(DRAINED, degraded=True)
             if self._weather.lasts("unknown"):
                 return Limited(UNKNOWN, degraded=True, known=False)
-            self._excluded(batch.uid, exclude)
-            submission = self._hand_over(batch.uid, tasks)
+            self._excluded(batch.job_name, exclude)
+            submission = self._hand_over(batch.job_name, tasks)
         await self._weather.pass_by("submit")
         if submission.job_id is None or self._weather.strikes("reply_lost"):
             if submission.closed:
-                return self._refusals.get(batch.uid, Unclear("it was given up"))
+                return self._refusals.get(batch.job_name, Unclear("it was given up"))
             return Unclear("Socket timed out on send/recv operation")
         return Accepted(submission.job_id)
 
     async def locate(self, batch: Batch) -> Accepted | Void | Unclear:
         """Void only after QUIET_S: until then something may still be on the wire."""
         await self._weather.pass_by("locate")
-        submission = self._submissions.setdefault(batch.uid, _Submission(quiet_at_s=self._clock.elapsed_s))
+        submission = self._submissions.setdefault(
+            batch.job_name, _Submission(quiet_at_s=self._clock.elapsed_s)
+        )
         if self._weather.strikes("locate_unclear"):
             return Unclear("slurm_load_jobs error: Unable to contact slurm controller")
         if submission.job_id is not None:
@@ -98,9 +106,9 @@ class SimulatedCluster(SimulatedJobs):
         if not self._weather.holds("sight_frozen"):
             self._shown = {key: self._visible_state(job) for key, job in self.jobs.items()}
         shown = {} if self._weather.strikes("sight_empty") else self._shown
-        asked = [(batch.uid, index) for batch in batches for index in sorted(batch.live)]
+        asked = [(batch.job_name, index) for batch in batches for index in sorted(batch.live)]
         return {
-            key: Sighting(uid=key[0], index=key[1], state=shown.get(key, JobState.ABSENT))
+            key: Sighting(job_name=key[0], index=key[1], state=shown.get(key, JobState.ABSENT))
             for key in asked
             if not self._weather.strikes("left_out")
         }
@@ -108,67 +116,82 @@ class SimulatedCluster(SimulatedJobs):
     async def post_mortem(self, batch: Batch, index: int) -> PostMortem | Sighting | None:
         """The truth about one attempt, or None."""
         await self._weather.pass_by("post_mortem")
-        job = self.jobs.get((batch.uid, index))
+        job = self.jobs.get((batch.job_name, index))
         if job is None or self._weather.strikes("post_mortem_none"):
             return None
         if job.end is not None:
-            self._sealed.add((job.uid, job.index))
-        return job.end or Sighting(uid=job.uid, index=job.index, state=job.state)
+            self._sealed.add((job.job_name, job.index))
+        return job.end or Sighting(job_name=job.job_name, index=job.index, state=job.state)
 
     async def roll(self, campaign: str) -> tuple[QueuedJob, ...] | None:
         """Every array with an element that has not ended."""
         await self._weather.pass_by("roll")
         if self._weather.strikes("sight_none"):
             return None
-        names = {(job.uid, job.job_id) for job in self.jobs.values() if job.end is None}
+        names = {(job.job_name, job.job_id) for job in self.jobs.values() if job.end is None}
         return tuple(
-            QueuedJob(uid=uid, job_id=job_id) for uid, job_id in sorted(names) if uid.startswith(f"{campaign}.")
+            QueuedJob(job_name=job_name, job_id=job_id)
+            for job_name, job_id in sorted(names)
+            if job_name.startswith(f"{campaign}.")
         )
 
     async def cancel(self, batch: Batch, only: frozenset[int] | None = None) -> None:
         """End every attempt of the batch, or of those, that has not ended."""
         await self._weather.pass_by("cancel")
         for job in self.jobs.values():
-            if job.uid == batch.uid and job.end is None and (only is None or job.index in only):
+            if (
+                job.job_name == batch.job_name
+                and job.end is None
+                and (only is None or job.index in only)
+            ):
                 self._end(job, PostMortem(Reason.CANCELLED, "CANCELLED by 0"))
 
-    # --- for tests -----------------------------------------------------------------------------------------------
+    # --- for tests --------------------------------------------------------------------------------
 
-    def is_over(self, uid: str, index: int) -> bool:
+    def is_over(self, job_name: str, index: int) -> bool:
         """Whether this attempt can't run any more, nor yet begin to."""
-        job = self.jobs.get((uid, index))
+        job = self.jobs.get((job_name, index))
         if job is not None:
             return job.end is not None
-        submission = self._submissions.get(uid)
+        submission = self._submissions.get(job_name)
         return submission is not None and submission.closed
 
-    # --- the cluster's own life ----------------------------------------------------------------------------------
+    # --- the cluster's own life -------------------------------------------------------------------
 
-    def _hand_over(self, uid: str, tasks: Sequence[Task]) -> _Submission:
+    def _hand_over(self, job_name: str, tasks: Sequence[Task]) -> _Submission:
         strikes = self._weather.strikes
-        submission = self._submissions[uid] = _Submission(quiet_at_s=self._clock.elapsed_s + QUIET_S)
+        submission = self._submissions[job_name] = _Submission(
+            quiet_at_s=self._clock.elapsed_s + QUIET_S
+        )
         if strikes("rejected") or self.mistyped:
             submission.closed = True
-            self._refusals[uid] = Rejected(MIAN if self.mistyped else REFUSED, Mender.PERSON, "Mend the site file")
-        elif none_is_left(self.exclusions[uid]):
+            self._refusals[job_name] = Rejected(
+                MIAN if self.mistyped else REFUSED, Mender.PERSON, "Mend the site file"
+            )
+        elif none_is_left(self.exclusions[job_name]):
             submission.closed = True
-            self._refusals[uid] = Rejected(NO_NODE, Mender.PERSON, "Ask for less", by_size=True)
+            self._refusals[job_name] = Rejected(
+                NO_NODE, Mender.PERSON, "Ask for less", by_size=True
+            )
         elif strikes("landing_late"):
             delay_s = self._chance.uniform(0.0, QUIET_S)
-            asyncio.get_running_loop().call_later(delay_s, self._land, uid, tuple(tasks))
+            asyncio.get_running_loop().call_later(delay_s, self._land, job_name, tuple(tasks))
         elif not strikes("submit_lost"):
-            self._land(uid, tuple(tasks))
+            self._land(job_name, tuple(tasks))
         return submission
 
-    def _land(self, uid: str, tasks: tuple[Task, ...]) -> None:
-        submission = self._submissions[uid]
+    def _land(self, job_name: str, tasks: tuple[Task, ...]) -> None:
+        submission = self._submissions[job_name]
         if submission.closed or submission.job_id is not None:
-            self.violations.append(f"{uid} landed twice, or after it was said to be void")
+            self.violations.append(f"{job_name} landed twice, or after it was said to be void")
         submission.job_id = str(1000 + len(self._submissions) % _JOB_IDS)
-        self.jobs |= {(job.uid, job.index): job for job in self._queue(uid, submission.job_id, tasks)}
+        self.jobs |= {
+            (job.job_name, job.index): job
+            for job in self._queue(job_name, submission.job_id, tasks)
+        }
 
     def _has_claim(self, job: PretendedJob) -> bool:
-        return (job.uid, job.index) not in self._sealed
+        return (job.job_name, job.index) not in self._sealed
 
     def _visible_state(self, job: PretendedJob) -> JobState:
         return JobState.ABSENT if self._forgotten(job) else job.state

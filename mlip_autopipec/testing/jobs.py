@@ -1,7 +1,7 @@
-"""The life of jobs on a simulated cluster: they wait, run, write outcomes, die, and are taken back by their scheduler.
+"""Jobs of a simulated cluster wait, run, write outcomes, die, and their scheduler takes them back.
 
-Jobs live on the loop's own timers, so they go on while no daemon is there. `violations` holds what no daemon may ever
-bring about, as sentences.
+Jobs live on the loop's own timers, so they go on while no daemon is there. `violations` holds what
+no daemon may ever bring about, as sentences.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ _GARBAGE = (b"", b"{", b"\xff\xfe", b"[]", b'{"version": 1}', b'{"version": 99, 
 class PretendedJob:
     """One array element as the cluster has it."""
 
-    uid: str
+    job_name: str
     index: int
     job_id: str
     task: Task
@@ -80,10 +80,17 @@ class PretendedJob:
 
 
 class SimulatedJobs:
-    """Jobs and the outbox; ports.Watcher over the latter. What they are submitted by is a subclass's."""
+    """Jobs and the outbox; ports.Watcher over the latter.
+
+    What they are submitted by is a subclass's.
+    """
 
     def __init__(
-        self, transport: MemoryTransport, clock: SimulatedClock, weather: Weather, chance: random.Random
+        self,
+        transport: MemoryTransport,
+        clock: SimulatedClock,
+        weather: Weather,
+        chance: random.Random,
     ) -> None:
         self.jobs: dict[tuple[str, int], PretendedJob] = {}
         self.violations: list[str] = []
@@ -101,26 +108,33 @@ class SimulatedJobs:
         #: Whether the site file names a partition that is not there.
         self.mistyped = False
 
-    # --- ports.Watcher -------------------------------------------------------------------------------------------
+    # --- ports.Watcher ----------------------------------------------------------------------------
 
     async def names(self) -> AsyncGenerator[frozenset[str], None]:
-        """Listings of the outbox: every fourth is whole, the others show what is new; some come late."""
+        """Listings of the outbox: every fourth is whole, the others show what is new.
+
+        Some come late.
+        """
         looks = 0
         while True:
             if not self._weather.strikes("listing_empty"):
-                whole = frozenset(path.removeprefix("outbox/") for path in self._transport.files if "outbox/" in path)
+                whole = frozenset(
+                    path.removeprefix("outbox/")
+                    for path in self._transport.files
+                    if "outbox/" in path
+                )
                 yield whole if looks % _WHOLE_EVERY == 0 else whole - self._listed
                 self._listed = whole
                 looks += 1
             await self._clock.sleep(self._chance.uniform(*_WATCH_S))
 
-    # --- the life of a job ---------------------------------------------------------------------------------------
+    # --- the life of a job ------------------------------------------------------------------------
 
-    def _queue(self, uid: str, job_id: str, tasks: Sequence[Task]) -> list[PretendedJob]:
+    def _queue(self, job_name: str, job_id: str, tasks: Sequence[Task]) -> list[PretendedJob]:
         """An array waits for its nodes."""
-        exclude = self.exclusions.get(uid, frozenset())
+        exclude = self.exclusions.get(job_name, frozenset())
         jobs = [
-            PretendedJob(uid=uid, index=index, job_id=job_id, task=task, exclude=exclude)
+            PretendedJob(job_name=job_name, index=index, job_id=job_id, task=task, exclude=exclude)
             for index, task in enumerate(tasks)
         ]
         for job in jobs:
@@ -147,31 +161,39 @@ class SimulatedJobs:
         if job.node not in allowed:
             job.node = allowed[job.node % len(allowed)]
         if self._is_sick(job.node):
-            words = f"it ended before the work half began: FAILED on {node_name(job.node)}"
-            self._end(job, PostMortem(Reason.NODE_UNFIT, words, node_name(job.node)))
+            message = f"it ended before the work half began: FAILED on {node_name(job.node)}"
+            self._end(job, PostMortem(Reason.NODE_UNFIT, message, node_name(job.node)))
             return
         self._later(_RUN_S, self._fate(), job)
 
     def _is_sick(self, node: int) -> bool:
-        """Whether this node ends whatever begins there. The first that it befalls is sick for the whole spell."""
+        """Whether this node ends whatever begins there.
+
+        The first that it befalls is sick for the whole spell.
+        """
         if not self._weather.lasts("sick_node", begins=False):
             self._sick = node
         return self._weather.lasts("sick_node") and node == self._sick
 
-    def ends_of(self, uid: str, index: int) -> frozenset[Reason]:
+    def ends_of(self, job_name: str, index: int) -> frozenset[Reason]:
         """Why attempts of this name have ended, as the cluster knows it."""
-        ends = [job.end for job in self._all() if (job.uid, job.index) == (uid, index)]
+        ends = [job.end for job in self._all() if (job.job_name, job.index) == (job_name, index)]
         return frozenset(end.reason for end in ends if end is not None)
 
-    def nodes_of(self, uid: str, index: int) -> frozenset[str]:
+    def nodes_of(self, job_name: str, index: int) -> frozenset[str]:
         """Where attempts of this name were ended at once by their nodes."""
-        mine = (job.end for job in self._all() if (job.uid, job.index) == (uid, index))
-        return frozenset(end.node for end in mine if end is not None and end.reason is Reason.NODE_UNFIT)
+        mine = (job.end for job in self._all() if (job.job_name, job.index) == (job_name, index))
+        return frozenset(
+            end.node for end in mine if end is not None and end.reason is Reason.NODE_UNFIT
+        )
 
-    def _excluded(self, uid: str, exclude: Collection[str]) -> frozenset[str]:
+    def _excluded(self, job_name: str, exclude: Collection[str]) -> frozenset[str]:
         """Note what a batch is kept from as it is handed over."""
-        self.exclusions[uid], self.handed_over_s[uid] = frozenset(exclude), self._clock.elapsed_s
-        return self.exclusions[uid]
+        self.exclusions[job_name], self.handed_over_s[job_name] = (
+            frozenset(exclude),
+            self._clock.elapsed_s,
+        )
+        return self.exclusions[job_name]
 
     def _run_folder(self, task: Task) -> str:
         """A folder that no other life of the task writes into."""
@@ -184,11 +206,17 @@ class SimulatedJobs:
             if other is job or other.task.id != job.task.id:
                 continue
             if other.state is JobState.RUNNING:
-                self.violations.append(f"{job.task.id} runs twice at once: as {other.uid} and as {job.uid}")
+                self.violations.append(
+                    f"{job.task.id} runs twice at once: as {other.job_name} and as {job.job_name}"
+                )
             if other.done:
-                self.violations.append(f"{job.task.id} was done by {other.uid} and runs again as {job.uid}")
+                self.violations.append(
+                    f"{job.task.id} was done by {other.job_name} and runs again as {job.job_name}"
+                )
         if self._staged(job) != job.task:
-            self.violations.append(f"{job.uid}.{job.index} starts and its task.json is not what was submitted")
+            self.violations.append(
+                f"{job.job_name}.{job.index} starts and its task.json is not what was submitted"
+            )
 
     def _all(self) -> Sequence[PretendedJob]:
         """Every job that ever was."""
@@ -211,7 +239,9 @@ class SimulatedJobs:
             "garbled": self._garble,
             "outcome_late": self._finish_unseen,
         }
-        return next((fate for fault, fate in fates.items() if self._weather.strikes(fault)), self._finish)
+        return next(
+            (fate for fault, fate in fates.items() if self._weather.strikes(fault)), self._finish
+        )
 
     def _requeue(self, job: PretendedJob) -> None:
         job.state = JobState.WAITING
@@ -232,18 +262,26 @@ class SimulatedJobs:
         """What the scheduler says is over may go on for a while."""
         if self._weather.strikes("lives_on"):
             for _ in range(_HAUNTS):
-                asyncio.get_running_loop().call_later(self._aside.uniform(*_HAUNTS_S), self._haunt, job)
+                asyncio.get_running_loop().call_later(
+                    self._aside.uniform(*_HAUNTS_S), self._haunt, job
+                )
 
     def _haunt(self, job: PretendedJob) -> None:
-        """What was given up lives: it writes its files once more, and its outcome if its claim still holds."""
+        """What was given up lives.
+
+        It writes its files once more, and its outcome if its claim still holds.
+        """
         outcome = self._result(job, self._aside)
         if job.done or not self._has_claim(job) or outbox_file(job) in self._transport.files:
             return
         for other in self._all():
             later = bool(other.starts_s) and other.starts_s[0] > job.starts_s[-1]
             # A copy of the same attempt meets the claim that this one holds, and does nothing.
-            if other.uid != job.uid and other.task.id == job.task.id and later:
-                self.violations.append(f"{job.uid} was given up and leaves an outcome of {job.task.id} beside others")
+            if other.job_name != job.job_name and other.task.id == job.task.id and later:
+                self.violations.append(
+                    f"{job.job_name} was given up and leaves an outcome of {job.task.id} beside"
+                    " others"
+                )
         job.done = True
         self._write(job, outcome)
 
@@ -253,7 +291,7 @@ class SimulatedJobs:
 
     def _cancel_batch(self, job: PretendedJob) -> None:
         for other in self._all():
-            if other.uid == job.uid and other.end is None:
+            if other.job_name == job.job_name and other.end is None:
                 self._end(other, PostMortem(Reason.CANCELLED, "CANCELLED by 1000"))
 
     def _fail(self, job: PretendedJob) -> None:
@@ -265,7 +303,9 @@ class SimulatedJobs:
         half = whole[: self._chance.randrange(len(whole))]
         garbage = self._chance.choice((*_GARBAGE, half))
         aside = chance_aside(self._chance)
-        self._transport.files[outbox_file(job)] = _soiled(whole, aside) if aside.random() < _SOILED else garbage
+        self._transport.files[outbox_file(job)] = (
+            _soiled(whole, aside) if aside.random() < _SOILED else garbage
+        )
         self._end(job, PostMortem(Reason.CRASHED, "ended with exit code 1"))
 
     def _finish(self, job: PretendedJob) -> None:
@@ -280,7 +320,7 @@ class SimulatedJobs:
         self._end(job, PostMortem(Reason.LOST, "ended with exit code 0"))
 
     def _finish_unseen(self, job: PretendedJob) -> None:
-        """Done; but the file system shows the outcome only later than the scheduler shows the end."""
+        """Done; but the file system shows the outcome later than the scheduler shows the end."""
         outcome = self._result(job, self._chance)
         job.done = True
         self._end(job, PostMortem(Reason.LOST, "ended with exit code 0"))
@@ -289,7 +329,7 @@ class SimulatedJobs:
 
     def _result(self, job: PretendedJob, chance: random.Random) -> Outcome:
         """The outcome of a job that is done, whose files are in place."""
-        life = f"{job.uid}.{job.index}, life {len(job.starts)}"
+        life = f"{job.job_name}.{job.index}, life {len(job.starts)}"
         outcome, contents = written(
             done_outcome(self._attempt(job), chance), lambda path: self._placed(path, job), life
         )
@@ -297,7 +337,10 @@ class SimulatedJobs:
         return outcome
 
     def _placed(self, path: str, job: PretendedJob) -> str:
-        """Where a life puts a file: in its own folder, or where the campaign keeps such, under a name that is free."""
+        """Where a life puts a file.
+
+        That is its own folder, or where the campaign keeps such, under a name that is free.
+        """
         if path.startswith(job.task.workdir):
             return f"{job.run}{path.removeprefix(job.task.workdir)}"
         folder, _, name = path.rpartition("/")
@@ -306,9 +349,9 @@ class SimulatedJobs:
 
     def _attempt(self, job: PretendedJob) -> Attempt:
         return Attempt(
-            campaign=job.uid.partition(".")[0],
+            campaign=job.job_name.partition(".")[0],
             task=job.task,
-            uid=job.uid,
+            job_name=job.job_name,
             index=job.index,
             job_id=job.job_id,
             started_at=job.starts[-1],
@@ -333,7 +376,12 @@ class SimulatedJobs:
         """Whether the scheduler has purged it."""
         return job.ended_at_s is not None and self._clock.elapsed_s - job.ended_at_s > _FORGET_S
 
-    def _later(self, span_s: tuple[float, float], happening: Callable[[PretendedJob], None], job: PretendedJob) -> None:
+    def _later(
+        self,
+        span_s: tuple[float, float],
+        happening: Callable[[PretendedJob], None],
+        job: PretendedJob,
+    ) -> None:
         """Let something happen to a job in some time from `span_s`, unless it has ended by then."""
         delay_s = self._chance.uniform(*span_s)
         asyncio.get_running_loop().call_later(delay_s, lambda: None if job.end else happening(job))
@@ -350,11 +398,16 @@ def none_is_left(exclude: Collection[str]) -> bool:
 
 
 def _soiled(whole: bytes, chance: random.Random) -> bytes:
-    """An outcome that reads well and must not be believed: another campaign's, or done without what was asked for."""
-    lie: dict[str, object] = {"campaign": "other-0a1b2c"} if chance.random() < _OTHERS else {"artefacts": {}}
+    """An outcome that reads well and must not be believed.
+
+    It is another campaign's, or done without what was asked for.
+    """
+    lie: dict[str, object] = (
+        {"campaign": "other-0a1b2c"} if chance.random() < _OTHERS else {"artefacts": {}}
+    )
     return json.dumps({**json.loads(whole), **lie}).encode()
 
 
 def outbox_file(job: PretendedJob) -> str:
     """Where a job's outcome goes."""
-    return f"outbox/{attempt_file(job.uid, job.index)}"
+    return f"outbox/{attempt_file(job.job_name, job.index)}"

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import lru_cache
 
 from mlip_autopipec.data_models.events import EVENT_ADAPTER, Event
 from mlip_autopipec.errors import BugError, FileTooLarge, OperatorError
 from mlip_autopipec.ports import SMALL_FILE_BYTES_MAX, Completed
 
-#: Called before and after everything that crosses the wire, with the name of the operation. May wait, and may raise
-#: TransientError: before, nothing has been done; after, it has been done and the answer is lost.
+#: Called before and after everything that crosses the wire, with the name of the operation. May
+#: wait, and may raise TransientError: before, nothing has been done; after, it has been done and
+#: the answer is lost.
 Disturbance = Callable[[str], Awaitable[None]]
 Command = Callable[[Sequence[str], bytes], Completed]
 
@@ -22,14 +24,21 @@ def _no_command(argv: Sequence[str], _: bytes) -> Completed:
 
 
 class MemoryTransport:
-    """ports.Transport over a dict from path to content. `files` is the site's own view, without faults."""
+    """ports.Transport over a dict from path to content.
 
-    def __init__(self, *, disturb: Disturbance = _undisturbed, command: Command = _no_command) -> None:
+    `files` is the site's own view, without faults.
+    """
+
+    def __init__(
+        self, *, disturb: Disturbance = _undisturbed, command: Command = _no_command
+    ) -> None:
         self.files: dict[str, bytes] = {}
         self._disturb = disturb
         self._command = command
 
-    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
+    async def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0
+    ) -> Completed:
         """Ask `command`; there is no shell here."""
         del timeout_s
         await self._disturb("run")
@@ -57,7 +66,9 @@ class MemoryTransport:
         """The contents, as they were when the question arrived."""
         await self._disturb("read_many")
         there = {path: self.files[path] for path in paths if path in self.files}
-        contents = {path: content for path, content in there.items() if len(content) <= SMALL_FILE_BYTES_MAX}
+        contents = {
+            path: content for path, content in there.items() if len(content) <= SMALL_FILE_BYTES_MAX
+        }
         await self._disturb("read_many")
         return contents
 
@@ -65,7 +76,11 @@ class MemoryTransport:
         """Names of files and folders directly in `folder`, sorted."""
         await self._disturb("names")
         prefix = f"{folder.rstrip('/')}/"
-        found = {path.removeprefix(prefix).partition("/")[0] for path in self.files if path.startswith(prefix)}
+        found = {
+            path.removeprefix(prefix).partition("/")[0]
+            for path in self.files
+            if path.startswith(prefix)
+        }
         await self._disturb("names")
         return tuple(sorted(found))
 
@@ -74,14 +89,16 @@ class Crash(BaseException):
     """The daemon is killed. No `except Exception` may survive it."""
 
 
-#: How many of the `n` events of an append become durable before the daemon dies in it; None: it lives.
+#: How many of the `n` events of an append become durable before the daemon dies in it; None: it
+#: lives.
 CrashPlan = Callable[[int], int | None]
 
 
 class MemoryJournal:
-    """ports.Journal as a list of JSON lines. `lines` is what is on the disk; a new life begins from there.
+    """ports.Journal as a list of JSON lines. `lines` is what is on disk; a new life begins there.
 
-    Cancelled before its first wait is over, an append is lost; after that it is durable, and nobody knows.
+    Cancelled before its first wait is over, an append is lost; after that it is durable, and nobody
+    knows.
     """
 
     def __init__(
@@ -99,7 +116,7 @@ class MemoryJournal:
         self._dead = False
 
     async def append(self, events: Sequence[Event]) -> int:
-        """Keep the events; raises Crash or OperatorError as planned, before, amid or after durability.
+        """Keep events; raises Crash or OperatorError as planned, before, amid or after durability.
 
         After either it raises BugError.
         """
@@ -111,11 +128,21 @@ class MemoryJournal:
         self.lines += [event.model_dump_json().encode() for event in events[:durable]]
         if durable is not None:
             self._dead = True
-            words = f"with {durable} of {len(events)} events on the disk"
-            raise OperatorError(f"No space left on device, {words}") if killed is None else Crash(f"killed {words}")
+            message = f"with {durable} of {len(events)} events on the disk"
+            raise (
+                OperatorError(f"No space left on device, {message}")
+                if killed is None
+                else Crash(f"killed {message}")
+            )
         await self._latency()
         return len(self.lines)
 
     def events(self) -> tuple[Event, ...]:
         """What a new life would read."""
-        return tuple(EVENT_ADAPTER.validate_json(line) for line in self.lines)
+        return tuple(map(_event, self.lines))
+
+
+@lru_cache(maxsize=16_384)
+def _event(line: bytes) -> Event:
+    """Simulations read the same lines in each of their lives; events don't change."""
+    return EVENT_ADAPTER.validate_json(line)

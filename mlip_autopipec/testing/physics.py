@@ -1,4 +1,7 @@
-"""What a simulated task finds: outcomes that keep the contract, and a potential that improves from cycle to cycle."""
+"""What a simulated task finds.
+
+That is outcomes that keep the contract, and a potential that improves from cycle to cycle.
+"""
 
 import hashlib
 import json
@@ -9,36 +12,30 @@ from datetime import datetime
 from typing import Any
 
 from mlip_autopipec.contract.explore import ExploreParameters
+from mlip_autopipec.contract.files import FileRef
 from mlip_autopipec.contract.generate import GenerateParameters
 from mlip_autopipec.contract.label import CalculateParameters
+from mlip_autopipec.contract.results.explore import Ending, ExploreMetrics
+from mlip_autopipec.contract.results.generate import AdoptedSet, GenerateMetrics
+from mlip_autopipec.contract.results.label import CalculateMetrics, LabelDifference, OracleNumbers
+from mlip_autopipec.contract.results.select import SelectMetrics
+from mlip_autopipec.contract.results.structure import PropertyCell, Structure
+from mlip_autopipec.contract.results.train import ConditionErrors, Errors, PastErrors, TrainMetrics
 from mlip_autopipec.contract.select import SelectParameters
 from mlip_autopipec.contract.train import TrainParameters
 from mlip_autopipec.contract.words import Role
-from mlip_autopipec.data_models.base import FileRef, Reason
-from mlip_autopipec.data_models.outcome import (
-    AdoptedSet,
-    CalculateMetrics,
-    ConditionErrors,
-    Ending,
-    Errors,
-    ExploreMetrics,
-    GenerateMetrics,
-    LabelDifference,
-    Metrics,
-    OracleNumbers,
-    Outcome,
-    PastErrors,
-    PropertyCell,
-    SelectMetrics,
-    Structure,
-    TrainMetrics,
-)
+from mlip_autopipec.data_models.base import Reason
+from mlip_autopipec.data_models.outcome import Metrics, Outcome
 from mlip_autopipec.data_models.task import Task
 
 _N_ATOMS = 32
+_FUNCTIONS = 100  # of a basis that is chosen by the fit
+_POOL_FRAMES = 40
 _HOST = "node01"
 #: Of every property cell, so that two of them agree.
-_NUMBERS = OracleNumbers(volume_angstrom3=40.0, stress_gpa=(0, 0, 0, 0, 0, 0), forces_ev_per_angstrom=((0.5, 0, 0),))
+_NUMBERS = OracleNumbers(
+    volume_angstrom3=40.0, stress_gpa=(0, 0, 0, 0, 0, 0), forces_ev_per_angstrom=((0.5, 0, 0),)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +44,7 @@ class Attempt:
 
     campaign: str
     task: Task
-    uid: str
+    job_name: str
     index: int
     job_id: str
     started_at: datetime
@@ -56,7 +53,9 @@ class Attempt:
 
 def done_outcome(attempt: Attempt, chance: random.Random) -> Outcome:
     """An outcome with the metrics and artefacts that the task's kind asks for."""
-    return _outcome(attempt, metrics=_metrics(attempt.task, chance), artefacts=_artefacts(attempt.task))
+    return _outcome(
+        attempt, metrics=_metrics(attempt.task, chance), artefacts=_artefacts(attempt.task)
+    )
 
 
 def failed_outcome(attempt: Attempt, reason: Reason) -> Outcome:
@@ -69,31 +68,35 @@ def file_ref(path: str) -> FileRef:
     return FileRef(path=path, sha256=hashlib.sha256(path.encode()).hexdigest())
 
 
-def written(outcome: Outcome, rename: Callable[[str], str], life: str) -> tuple[Outcome, dict[str, bytes]]:
-    """The outcome with its files under the names that one life of a job gave them, and their contents by path.
+def written(
+    outcome: Outcome, rename: Callable[[str], str], life: str
+) -> tuple[Outcome, dict[str, bytes]]:
+    """The outcome with its files as one life of a job named them, and their contents by path.
 
     What is in a file tells the life that wrote it: no two lives write the same.
     """
     contents: dict[str, bytes] = {}
 
-    def place(value: Any) -> Any:
+    def moved_to(value: Any) -> Any:
         match value:
             case {"path": str(path), "sha256": _}:
                 name = rename(path)
                 contents[name] = f"{name} of {life}".encode()
                 return {"path": name, "sha256": hashlib.sha256(contents[name]).hexdigest()}
             case dict():
-                return {key: place(each) for key, each in value.items()}
+                return {key: moved_to(each) for key, each in value.items()}
             case list():
-                return [place(each) for each in value]
+                return [moved_to(each) for each in value]
             case _:
                 return value
 
-    return Outcome.model_validate_json(json.dumps(place(outcome.model_dump(mode="json")))), contents
+    return Outcome.model_validate_json(
+        json.dumps(moved_to(outcome.model_dump(mode="json")))
+    ), contents
 
 
 def errors_of_cycle(cycle: int) -> Errors:
-    """Test errors that fall tenfold in each cycle, down to a floor: by cycle 3 they have settled."""
+    """Test errors that fall tenfold each cycle, down to a floor: by cycle 3 they have settled."""
     force = 4.0 + 100.0 * 0.1**cycle
     return Errors(structures=6, energy_mev_per_atom=force / 10, force_mev_per_angstrom=force)
 
@@ -109,7 +112,7 @@ def _outcome(
     return Outcome(
         campaign=attempt.campaign,
         task=attempt.task.id,
-        uid=attempt.uid,
+        job_name=attempt.job_name,
         index=attempt.index,
         job_id=attempt.job_id,
         host=_HOST,
@@ -126,14 +129,22 @@ def _outcome(
     )
 
 
-#: The oracle agrees with the user's labels to the last digit.
-_DIFFERENCE = LabelDifference(
-    set_energy_ev=-3.5 * _N_ATOMS,
-    composition={"Cu": _N_ATOMS},
-    force_mev_per_angstrom=0.0,
-    oracle_force_mev_per_angstrom=1000.0,
-    stress_gpa=0.0,
-)
+#: A data set of this name has other zeros of energy than the oracle; every other agrees with it to
+#: the last digit.
+SHIFTED = "shifted.extxyz"
+_SHIFT_EV = 1.25
+
+
+def _difference(origin: str) -> LabelDifference:
+    """A label of the user's beside the oracle's."""
+    shift_ev = _SHIFT_EV if origin.endswith(SHIFTED) else 0.0
+    return LabelDifference(
+        set_energy_ev=(shift_ev - 3.5) * _N_ATOMS,
+        composition={"Cu": _N_ATOMS},
+        force_mev_per_angstrom=0.0,
+        oracle_force_mev_per_angstrom=1000.0,
+        stress_gpa=0.0,
+    )
 
 
 def _metrics(task: Task, chance: random.Random) -> Metrics:
@@ -153,7 +164,9 @@ def _metrics(task: Task, chance: random.Random) -> Metrics:
                 pressure_gpa=0.0,
                 settings="simulated",
                 numbers=_NUMBERS if task.parameters.role is Role.PROPERTY else None,
-                difference=_DIFFERENCE if task.parameters.role is Role.CHECK else None,
+                difference=_difference(task.parameters.origin)
+                if task.parameters.role is Role.CHECK
+                else None,
             )
         case TrainParameters():
             return _trained(task, task.parameters)
@@ -161,8 +174,9 @@ def _metrics(task: Task, chance: random.Random) -> Metrics:
 
 def _artefacts(task: Task) -> dict[str, FileRef]:
     match task.parameters:
-        case ExploreParameters():
-            return {name: file_ref(f"{task.workdir}/{name}.extxyz") for name in ("frames", "restart")}
+        case ExploreParameters(walker=walker):
+            names = ("frames",) if walker.pool else ("frames", "restart")
+            return {name: file_ref(f"{task.workdir}/{name}.extxyz") for name in names}
         case CalculateParameters():
             return {"label": file_ref(f"{task.workdir}/label.extxyz")}
         case TrainParameters():
@@ -208,33 +222,47 @@ def _generated(task: Task, parameters: GenerateParameters) -> GenerateMetrics:
             why="property",
             cell=PropertyCell(crystal=parameters.prototypes[0].name, kind=kind),
         )
-        for kind in (("moved", "twin") if parameters.twins else ())
+        for kind in (("moved", "twin") if parameters.twins and parameters.prototypes else ())
     )
+    name = parameters.dataset.files[0] if parameters.dataset else ""
     again = tuple(
         Structure(
             file=file_ref(f"{task.workdir}/check-{number}.extxyz"),
             role=Role.CHECK,
-            origin=f"check: frame {number} of mine.extxyz",
+            origin=f"check: frame {number} of {name}",
             n_atoms=_N_ATOMS,
             why="check",
         )
         for number in (range(1, parameters.dataset.checks + 1) if parameters.dataset else ())
     )
-    (element, *_) = parameters.prototypes[0].elements if parameters.prototypes else parameters.elements
+    (element, *_) = (
+        parameters.prototypes[0].elements if parameters.prototypes else parameters.elements
+    )
     environments = {element: _N_ATOMS * parameters.structures}
     return GenerateMetrics(
         structures=(*structures, *alone, *first, *again),
         environments=environments,
         redrawn=0,
-        dataset=AdoptedSet(file=file_ref(f"{task.workdir}/adopted.extxyz"), train=18, test=2) if again else None,
+        dataset=AdoptedSet(file=file_ref(f"{task.workdir}/adopted.extxyz"), train=18, test=2)
+        if again
+        else None,
     )
 
 
 def _explored(task: Task, parameters: ExploreParameters, chance: random.Random) -> ExploreMetrics:
-    """Half of the walkers of cycle 1 halt, a quarter of cycle 2, and so on; halts and explosions are equally new."""
+    """Half of the walkers of cycle 1 halt, a quarter of cycle 2, and so on.
+
+    Halts and explosions are equally new.
+    """
     planned = parameters.walker.steps
     halts = chance.random() < 0.5**task.cycle
-    ending = chance.choice((Ending.HALTED, Ending.HALTED, Ending.EXPLODED)) if halts else Ending.COMPLETED
+    if parameters.walker.pool:
+        return _graded(parameters, halts=halts)
+    ending = (
+        chance.choice((Ending.HALTED, Ending.HALTED, Ending.EXPLODED))
+        if halts
+        else Ending.COMPLETED
+    )
     steps = planned // 2 if halts else planned
     return ExploreMetrics(
         ending=ending,
@@ -245,6 +273,20 @@ def _explored(task: Task, parameters: ExploreParameters, chance: random.Random) 
         frames_collected=3 if halts else 0,
         restart_step=steps // 2 if ending is Ending.HALTED else None,
         temperature_mean_kelvin=parameters.walker.temperature_kelvin,
+        gamma_trace=(),
+    )
+
+
+def _graded(parameters: ExploreParameters, *, halts: bool) -> ExploreMetrics:
+    """A pool, which has no steps: it halts where a frame is above the level."""
+    return ExploreMetrics(
+        ending=Ending.HALTED if halts else Ending.COMPLETED,
+        steps=_POOL_FRAMES,
+        steps_planned=_POOL_FRAMES,
+        time_ps=0.0,
+        gamma_max=2 * parameters.gamma_halt if halts else 1.0,
+        frames_collected=3,
+        temperature_mean_kelvin=0.0,
         gamma_trace=(),
     )
 
@@ -264,23 +306,36 @@ def _selected(task: Task, parameters: SelectParameters, chance: random.Random) -
         for number in range(chosen + audited)
     )
     return SelectMetrics(
-        frames=len(structures) + 2, below_window=0, too_short=0, duplicates=2, not_chosen=0, structures=structures
+        frames=len(structures) + 2,
+        below_window=0,
+        too_short=0,
+        duplicates=2,
+        not_chosen=0,
+        structures=structures,
     )
 
 
 def _trained(task: Task, parameters: TrainParameters) -> TrainMetrics:
     has_current = any(item.name == "current_yaml" for item in task.inputs)
     after = errors_of_cycle(task.cycle)
+    functions = parameters.functions_per_element
     return TrainMetrics(
-        functions=parameters.functions_per_element * len(parameters.elements),
+        functions=(_FUNCTIONS if isinstance(functions, str) else functions)
+        * len(parameters.elements),
         train=after,
         test=after,
         test_of_current=errors_of_cycle(task.cycle - 1) if has_current else None,
         conditions=_conditions(parameters, after),
-        conditions_of_current=_conditions(parameters, errors_of_cycle(task.cycle - 1)) if has_current else (),
-        history=tuple(PastErrors(cycle=cycle, errors=errors_of_cycle(cycle)) for cycle in parameters.earlier_cycles),
+        conditions_of_current=_conditions(parameters, errors_of_cycle(task.cycle - 1))
+        if has_current
+        else (),
+        history=tuple(
+            PastErrors(cycle=cycle, errors=errors_of_cycle(cycle))
+            for cycle in parameters.earlier_cycles
+        ),
         probe_gamma=20.0,
-        reference_energies_ev=parameters.reference_energies_ev or dict.fromkeys(parameters.elements, -1.0),
+        reference_energies_ev=parameters.reference_energies_ev
+        or dict.fromkeys(parameters.elements, -1.0),
         fingerprint=hashlib.sha256(task.id.encode()).hexdigest(),
         fit_s=1.0,
         active_set_s=1.0,

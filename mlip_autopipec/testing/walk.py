@@ -27,7 +27,8 @@ _STEPS_MAX = 10_000
 class Walk:
     """The journal so far and the state it folds to; one minute passes with each step.
 
-    `follow` gives the event that a perfect site would answer a command with; other answers are told by `tell`.
+    `follow` gives the event that a perfect site would answer a command with; other answers are told
+    by `tell`.
     """
 
     def __init__(
@@ -44,7 +45,13 @@ class Walk:
         self.state = WorkflowState()
         self.runners = runners
         self._chance = random.Random(seed)
-        begun = {"campaign": CAMPAIGN, "name": "copper", "version": "0", "config_sha256": "0", "k_mesh": k_mesh}
+        begun = {
+            "campaign": CAMPAIGN,
+            "name": "copper",
+            "version": "0",
+            "config_sha256": "0",
+            "k_mesh": k_mesh,
+        }
         self.tell(ev.CampaignCreated.model_validate({"at": self.now, **begun}))
 
     def tell(self, *events: ev.Event) -> WorkflowState:
@@ -59,42 +66,67 @@ class Walk:
         return decide(self.state, self.policy, self.now)
 
     def follow(self, command: cm.Command) -> ev.Event:  # noqa: C901, PLR0911, PLR0912 - one per command
-        """The event that ends `command` where nothing goes wrong. Raises BugError where something has already."""
+        """The event that ends `command` where nothing goes wrong.
+
+        Raises BugError where something has already.
+        """
         match command:
             case cm.PrepareSite():
                 return ev.SitePrepared(at=self.now)
             case cm.PlanPhase():
                 tasks = self.runners[command.phase].plan(self.state)
-                return ev.PhaseStarted(at=self.now, cycle=command.cycle, phase=command.phase, tasks=tasks)
+                return ev.PhaseStarted(
+                    at=self.now, cycle=command.cycle, phase=command.phase, tasks=tasks
+                )
             case cm.BeginBatch():
-                return ev.SubmissionBegun(at=self.now, uid=command.uid, tasks=command.tasks, place=command.place)
+                return ev.SubmissionBegun(
+                    at=self.now,
+                    job_name=command.job_name,
+                    tasks=command.tasks,
+                    runs_on=command.runs_on,
+                )
             case cm.SubmitBatch():
-                return ev.SubmissionAccepted(at=self.now, uid=command.uid, job_id="4711")
+                return ev.SubmissionAccepted(at=self.now, job_name=command.job_name, job_id="4711")
             case cm.LocateBatch():
-                return ev.SubmissionAccepted(at=self.now, uid=command.uid, job_id="4711", adopted=True)
+                return ev.SubmissionAccepted(
+                    at=self.now, job_name=command.job_name, job_id="4711", adopted=True
+                )
             case cm.DoubtOracle():
-                return ev.Paused(at=self.now, by=CHECK, reason=command.reason, oracle=command.oracle)
+                return ev.Paused(
+                    at=self.now, by=CHECK, reason=command.reason, oracle=command.oracle
+                )
             case cm.RefuseDataset():
-                return ev.Paused(at=self.now, by=adoption.CHECK, reason=command.reason, mender=Mender.PERSON)
+                return ev.Paused(
+                    at=self.now, by=adoption.CHECK, reason=command.reason, mender=Mender.PERSON
+                )
             case cm.QuarantineTask():
                 return ev.TaskQuarantined(at=self.now, task=command.task, message=command.message)
             case cm.PauseCampaign():
-                return ev.Paused(at=self.now, by=ev.DAEMON, reason=command.reason, mender=Mender.PERSON)
+                return ev.Paused(
+                    at=self.now, by=ev.DAEMON, reason=command.reason, mender=Mender.PERSON
+                )
             case cm.DigestPhase():
                 digest = self.runners[command.phase].digest(self.state)
                 return ev.PhaseEnded(at=self.now, cycle=command.cycle, digest=digest)
             case cm.CloseCycle():
                 return ev.CycleClosed(at=self.now, summary=command.summary)
             case cm.ReachVerdict():
-                return ev.VerdictReached(at=self.now, verdict=command.verdict, reason=command.reason)
+                return ev.VerdictReached(
+                    at=self.now, verdict=command.verdict, reason=command.reason
+                )
             case cm.CancelAttempts():
                 until = self.now + timedelta(minutes=1)
-                return ev.EffectDeferred(at=self.now, subject=command.subject, message="told to end", until=until)
+                return ev.EffectDeferred(
+                    at=self.now, subject=command.subject, message="told to end", until=until
+                )
             case cm.InquireAttempt():
                 raise BugError("on a perfect site no attempt is missing")
 
     def step(self) -> bool:
-        """One event: follow the first command, else let the first live attempt be done; False at the end."""
+        """One event: follow the first command, else let the first live attempt be done.
+
+        Returns False at the end.
+        """
         self.now += timedelta(minutes=1)
         command = next(iter(self.commands()), None)
         if command is not None:
@@ -102,7 +134,7 @@ class Walk:
             return True
         attempt = next(self.live(), None)
         if attempt is not None:
-            self.tell(self.ended(attempt[0].uid, attempt[1]))
+            self.tell(self.ended(attempt[0].job_name, attempt[1]))
         return attempt is not None
 
     def until(self, reached: Callable[[WorkflowState], bool]) -> WorkflowState:
@@ -112,12 +144,16 @@ class Walk:
                 return self.state
             if not self.step():
                 break
-        raise BugError(f"the walk ended in cycle {self.state.cycle_index}, stage {self.state.stage}")
+        raise BugError(
+            f"the walk ended in cycle {self.state.cycle_index}, stage {self.state.stage}"
+        )
 
     def planned(self, phase: Phase, cycle: int = 0) -> WorkflowState:
         """Walk to where `phase` of `cycle` has its tasks and nothing is submitted yet."""
         return self.until(
-            lambda state: bool(state.tasks) and (state.current_phase, state.cycle_index) == (phase, cycle)
+            lambda state: (
+                bool(state.tasks) and (state.current_phase, state.cycle_index) == (phase, cycle)
+            )
         )
 
     def submitted(self, phase: Phase, cycle: int = 0) -> Batch:
@@ -132,20 +168,24 @@ class Walk:
             for index in sorted(batch.live):
                 yield batch, index
 
-    def ended(self, uid: str, index: int, reason: Reason | None = None) -> ev.TaskEnded:
+    def ended(self, job_name: str, index: int, reason: Reason | None = None) -> ev.TaskEnded:
         """A live attempt is done, or has failed for `reason`."""
-        return ev.TaskEnded(at=self.now, outcome=self.outcome(uid, index, reason))
+        return ev.TaskEnded(at=self.now, outcome=self.outcome(job_name, index, reason))
 
-    def outcome(self, uid: str, index: int, reason: Reason | None = None) -> Outcome:
+    def outcome(self, job_name: str, index: int, reason: Reason | None = None) -> Outcome:
         """What a live attempt would write."""
-        batch = self.state.batches[uid]
+        batch = self.state.batches[job_name]
         attempt = Attempt(
             campaign=self.state.campaign,
             task=self.state.tasks[batch.tasks[index]].task,
-            uid=uid,
+            job_name=job_name,
             index=index,
             job_id=batch.job_id or "4711",
             started_at=self.now - timedelta(seconds=30),
             ended_at=self.now,
         )
-        return done_outcome(attempt, self._chance) if reason is None else failed_outcome(attempt, reason)
+        return (
+            done_outcome(attempt, self._chance)
+            if reason is None
+            else failed_outcome(attempt, reason)
+        )

@@ -51,7 +51,9 @@ class FaultRates:
     # per minute
     clock_jumps: float = 0.0  # the daemon's, by seconds or hours, in both directions
     # per death of an attempt
-    lives_on: float = 0.0  # its node is called lost, or a code outlives its job: it goes on writing for minutes
+    lives_on: float = (
+        0.0  # its node is called lost, or a code outlives its job: it goes on writing for minutes
+    )
     # spells: per submission, start of an attempt, end of one, and life of a daemon
     drained: float = 0.0  # the partition takes nothing
     sick_node: float = 0.0  # a node ends every job before it begins
@@ -59,33 +61,42 @@ class FaultRates:
     mistyped: float = 0.0  # the site file has a typing error, until a person mends it
     reopened: float = 0.0  # per verdict that it can go on from: a person reopens the campaign, once
     unknown: float = 0.0  # a spell, per submission: it is refused in words that nobody knows
-    broken: float = 0.0  # a spell, per end of an attempt: whatever ends dies with the same words, that nobody knows
+    # a spell, per end of an attempt: whatever ends dies with the same words, that nobody knows
+    broken: float = 0.0
     # per answer of the scheduler
     foreign: float = 0.0  # every answer has lines of others in it, also when it is calm
     helper_killed: float = 0.0  # a spell: what lists the jobs is killed in the middle of its answer
 
     @classmethod
     def drawn(cls, chance: random.Random) -> Self:
-        """A climate of its own for each seed: most faults are absent, some are rare, some are common.
+        """A climate of its own for each seed: most faults are absent, some rare, some common.
 
-        What came later draws from a chance of its own: the stories of seeds that once found something stay as they are.
+        What came later draws from a chance of its own: the stories of seeds that once found
+        something stay as they are.
         """
         first = [item.name for item in fields(cls) if item.name not in {*_LATER, *_LATEST}]
-        rates = {name: chance.choice((0.0, 0.0, 0.05, 0.2)) * _SCALE.get(name, 1.0) for name in first}
+        rates = {
+            name: chance.choice((0.0, 0.0, 0.05, 0.2)) * _SCALE.get(name, 1.0) for name in first
+        }
         aside, further = chance_aside(chance), chance_aside(chance, "further")
         later = {name: aside.choice(_LATER[name]) for name in _LATER}
         return cls(**rates, **later, **{name: further.choice(_LATEST[name]) for name in _LATEST})
 
 
 def chance_aside(chance: random.Random, name: str = "") -> random.Random:
-    """Another chance, the same wherever `chance` stands at the same point; that one is not touched."""
+    """Another chance, the same wherever `chance` stands at the same point.
+
+    `chance` itself is not touched.
+    """
     return random.Random(f"{chance.getstate()!r}{name}")
 
 
 #: What ends tasks for good is drawn less often, or no campaign would see its second cycle.
 _SCALE = {
     **dict.fromkeys(("outage", "hangs"), 0.02),
-    **dict.fromkeys(("rejected", "fails", "node_dies", "cancelled", "killed", "killed_in_append"), 0.1),
+    **dict.fromkeys(
+        ("rejected", "fails", "node_dies", "cancelled", "killed", "killed_in_append"), 0.1
+    ),
     **dict.fromkeys(("garbled", "clock_jumps"), 0.2),
     "disk_full": 0.03,
     "dies": 0.5,
@@ -112,10 +123,18 @@ _SPELL_S = (10.0, 600.0)
 
 
 class Weather:
-    """Draws faults until `calm_after_s`; from then on the site is perfect, and what was begun must come to its end."""
+    """Draws faults until `calm_after_s`.
+
+    From then on the site is perfect, and what was begun must come to its end.
+    """
 
     def __init__(
-        self, clock: SimulatedClock, chance: random.Random, rates: FaultRates, *, calm_after_s: float = float("inf")
+        self,
+        clock: SimulatedClock,
+        chance: random.Random,
+        rates: FaultRates,
+        *,
+        calm_after_s: float = float("inf"),
     ) -> None:
         self.rates = rates
         #: How often each fault has happened.
@@ -141,19 +160,24 @@ class Weather:
         rate: float = getattr(self.rates, fault)
         if not rate and fault in {*_LATER, *_LATEST}:
             return False  # and no chance is spent on it
-        chance = self._aside if fault in _LATER else self._further if fault in _LATEST else self._chance
+        chance = (
+            self._aside if fault in _LATER else self._further if fault in _LATEST else self._chance
+        )
         struck = chance.random() < rate and not self.is_calm
         self.struck[fault] += struck
         return struck
 
     def holds(self, fault: str) -> bool:
-        """Whether a fault that lasts is over the site: it begins at its rate, and goes on for 10 s to 10 min."""
+        """Whether a fault that lasts is over the site.
+
+        It begins at its rate, and goes on for 10 s to 10 min.
+        """
         if self.strikes(fault):
             self._spells[fault] = self._clock.elapsed_s + self._chance.uniform(*_SPELL_S)
         return self._clock.elapsed_s < self._spells.get(fault, 0.0) and not self.is_calm
 
     def lasts(self, fault: str, *, begins: bool = True) -> bool:
-        """As `holds`, for faults that were thought of later; with `begins` False it never begins here."""
+        """As `holds`, for faults thought of later; with `begins` False it never begins here."""
         if begins and not self._is_in_spell(fault) and self.strikes(fault):
             chance = self._aside if fault in _LATER else self._further
             self._spells[fault] = self._clock.elapsed_s + chance.uniform(*_SPELL_S)
@@ -170,7 +194,10 @@ class Weather:
         return "Notice: /scratch is purged on Sunday\nquota: 93% | of 500G | used\n"
 
     async def pass_by(self, operation: str) -> None:
-        """One wait on the wire: 1-100 ms, seldom up to 30 s, very seldom up to 20 min. Raises TransientError."""
+        """One wait on the wire: 1-100 ms, seldom up to 30 s, very seldom up to 20 min.
+
+        Raises TransientError.
+        """
         span_s = _HANGS_S if self.strikes("hangs") else _SLOW_S if self.strikes("slow") else _FAST_S
         await self._clock.sleep(self._chance.uniform(*span_s))
         if self.holds("outage") or self.strikes("transient"):

@@ -12,28 +12,38 @@ from pathlib import Path
 from typing import TypeVar, TypeVarTuple, Unpack
 
 from mlip_autopipec.contract.files import LargerThanAllowed, NoRegularFile, read_regular
-from mlip_autopipec.errors import FileTooLarge, FileUnusable, NameTaken, OperatorError, TransientError
+from mlip_autopipec.errors import (
+    FileTooLarge,
+    FileUnusable,
+    NameTaken,
+    OperatorError,
+    TransientError,
+)
 from mlip_autopipec.ports import READ_BYTES_MAX, SMALL_FILE_BYTES_MAX, Completed
 from mlip_autopipec.spawning import begun
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-#: Calls that touch the disk at a time. More of them would hold up the loop: each takes the interpreter in its turn.
+#: Calls that touch the disk at a time. More of them would hold up the loop: each takes the
+#: interpreter in its turn.
 _THREADS_MAX = 4
 
 
 class LocalTransport:
     """ports.Transport over the local file system.
 
-    File work runs in threads of its own: neither the loop nor what else goes on in threads waits for a disk.
+    File work runs in threads of its own: neither the loop nor what else goes on in threads waits
+    for a disk.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._threads = ThreadPoolExecutor(max_workers=_THREADS_MAX, thread_name_prefix="site")
 
-    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
+    async def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0
+    ) -> Completed:
         """Run a command in the root folder; on timeout it and all that it started are killed.
 
         Raises TransientError then, and OSError if there is no such command.
@@ -67,7 +77,10 @@ class LocalTransport:
         return await self._aside(_read, self._root / path, size_max)
 
     async def read_many(self, paths: Sequence[str]) -> Mapping[str, bytes]:
-        """Read many small files; what does not exist, is no regular file, or is too much for one call, is left out."""
+        """Read many small files.
+
+        What does not exist, is no regular file, or is too much for one call, is left out.
+        """
         return await self._aside(_read_many, self._root, paths)
 
     async def names(self, folder: str) -> tuple[str, ...]:
@@ -88,7 +101,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 @contextlib.contextmanager
 def _faults() -> Iterator[None]:
-    """What the file system refuses, sorted by who must act: a full disk passes, missing rights do not."""
+    """What the file system refuses, by who must act: a full disk passes, missing rights do not."""
     try:
         yield
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:

@@ -1,4 +1,4 @@
-"""When the next login to a site may be tried: no storm of logins, and no lock-out by refused ones."""
+"""When the next site login may be tried: no storm of logins, and no lock-out by refused ones."""
 
 import asyncio
 import random
@@ -10,13 +10,14 @@ _DELAY_FIRST_S = 1.0
 _DOUBLINGS_MAX = 6  # 64 s
 #: A connection that lived so long was a good one; the next login need not wait.
 _GOOD_AFTER_S = 60.0
-#: After a refusal nothing is tried for so long, and twice as long after the next: some sites lock a user out.
+#: After a refusal nothing is tried for so long, and twice as long after the next: some sites lock a
+#: user out.
 _REFUSAL_FIRST_S = 300.0
 _REFUSALS_MAX = 4  # doublings: 80 min
 
 
 class Logins:
-    """Paces the logins of one transport: at once, then 1 s to 64 s apart at most, by full jitter."""
+    """Paces one transport's logins: at once, then 1 s to 64 s apart at most, by full jitter."""
 
     def __init__(self, clock: Clock, rng: random.Random) -> None:
         self._clock = clock
@@ -27,7 +28,10 @@ class Logins:
         self._refusals = 0
 
     async def turn(self) -> None:
-        """Wait until a login may be tried, and count it. Raises LoginRefused while a refusal is fresh."""
+        """Wait until a login may be tried, and count it.
+
+        Raises LoginRefused while a refusal is fresh.
+        """
         if self._refused is not None and _monotonic_s() < self._refused[1]:
             raise LoginRefused(self._refused[0])
         if self._tries:

@@ -1,11 +1,12 @@
 """What is run on the far side, as text, and what comes back: pure.
 
-The far side needs a POSIX sh, GNU coreutils, findutils and tar, which every Linux cluster has; nothing of ours.
+The far side needs a POSIX sh, GNU coreutils, findutils and tar, which every Linux cluster has;
+nothing of ours.
 
-A command is one line for the user's login shell, whatever shell that is: `timeout` bounds it and takes its whole
-process group down, and one `sh` runs a script in it. The script frames its output: a nonce on both streams when it
-begins, so that greetings of the login shell are told apart, and the nonce with the exit status when it ends, so that a
-cut connection is never taken for an end.
+A command is one line for the user's login shell, whatever shell that is: `timeout` bounds it and
+takes its whole process group down, and one `sh` runs a script in it. The script frames its output:
+a nonce on both streams when it begins, so that greetings of the login shell are told apart, and the
+nonce with the exit status when it ends, so that a cut connection is never taken for an end.
 """
 
 import hashlib
@@ -17,37 +18,48 @@ import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from mlip_autopipec.errors import AutopipecError, BugError, FileUnusable, NameTaken, OperatorError, TransientError
+from mlip_autopipec.errors import (
+    AutopipecError,
+    BugError,
+    FileUnusable,
+    NameTaken,
+    OperatorError,
+    TransientError,
+)
 from mlip_autopipec.ports import READ_BYTES_MAX, SMALL_FILE_BYTES_MAX, Completed
 
 #: Between SIGTERM and SIGKILL on the far side.
 _KILL_AFTER_S = 5
-#: What is not the same in the single quotes of every login shell: csh takes the first three, fish the others.
+#: What is not the same in the single quotes of every login shell: csh takes the first three, fish
+#: the others.
 _UNSAFE = re.compile(r"[!\n\r]|\\[\\']")
-#: What is written in octal then: those, what printf takes for itself, and what would end the quotes.
+#: What is written in octal then: those, what printf takes for itself, and what would end the
+#: quotes.
 _CODED = re.compile(r"[!\n\r\\']")
 #: Linux takes no longer word than 128 KiB, and the far side's login shell gets the command as one.
 _COMMAND_BYTES_MAX = 120_000
-_WORDS_MAX = 500  # characters of an error message
+_TEXT_MAX = 500  # characters of an error message
 
 _BEGIN = '{ printf "%s\\n" "$0"; printf "%s\\n" "$0" >&2; }'
 _END = 'printf "\\n%s %d\\n" "$0" "$?"'
 _ENTER = 'cd -- "$1" && shift'
 
-#: Up to so many files are synced one by one; for more, the whole file system at once is quicker (a disk takes some
-#: milliseconds for each), but waits for other people's data as well.
+#: Up to so many files are synced one by one; for more, the whole file system at once is quicker (a
+#: disk takes some milliseconds for each), but waits for other people's data as well.
 _SYNCED_ALONE_MAX = 16
 
-#: Unpack into a folder of this call's own, on the same file system, and compare what landed there with its sums.
+#: Unpack into a folder of this call's own, on the same file system, and compare what landed there
+#: with its sums.
 _UNPACK = (
     'export LC_ALL=C n="$0" r="$PWD" t="$PWD/.ap/incoming/$0"; mkdir -p -- "$t"'
     " && trap 'rm -rf -- \"$t\"' EXIT && trap 'exit 1' HUP INT TERM"
     ' && tar -x -m --no-same-owner --no-same-permissions -C "$t" -f -'
     ' && cd -- "$t/new" && sha256sum --check --quiet ../sums >&2'
 )
-# Hard links are made, each at once in place of an older file, by one process for all. Where that cannot be (a folder is
-# a link, perhaps into another file system, or there are no hard links), each file is copied beside its target first.
-_PLACE = (
+# Hard links are made, each at once in place of an older file, by one process for all. Where that
+# cannot be (a folder is a link, perhaps into another file system, or there are no hard links), each
+# file is copied beside its target first.
+_LOCATION = (
     '{ cp -r -l -f -T -- . "$r" 2>/dev/null'
     ' || { find . -type d -exec sh -c \'cd -- "$r" && mkdir -p -- "$@"\' sh {} +'
     ' && find . -type f -exec sh -c \'for p do q="$r/${p%/*}/.${p##*/}.$n.tmp";'
@@ -60,12 +72,14 @@ _SYNC_ALL = "sync -f ."
 _RUN = 'exec "$@"'
 # Opened as a file, a pipe is waited for, and a device never ends.
 _READ = (
-    'if [ -L "$1" ] || { [ -e "$1" ] && [ ! -f "$1" ]; }; then echo "$1: Not a regular file" >&2; exit 1; fi;'
+    'if [ -L "$1" ] || { [ -e "$1" ] && [ ! -f "$1" ]; };'
+    ' then echo "$1: Not a regular file" >&2; exit 1; fi;'
     ' LC_ALL=C head -c "$2" -- "$1"'
 )
-# find leaves out what is too large or no regular file, and complains of what does not exist; the folder itself is for a
-# list of nothing. tar follows no link either, and packs what was put in a file's place since as what it is. Its stream
-# is cut where it is too much for one call; how tar has ended is told apart, since head ends well in any case.
+# find leaves out what is too large or no regular file, and complains of what does not exist; the
+# folder itself is for a list of nothing. tar follows no link either, and packs what was put in a
+# file's place since as what it is. Its stream is cut where it is too much for one call; how tar has
+# ended is told apart, since head ends well in any case.
 _PACK = (
     '[ -e "$1" ] || exit 0; export LC_ALL=C; cd -- "$1"'
     ' && { printf "./\\0"; xargs -0 -r sh -c \'exec find -P "$@" -maxdepth 0 -type f -readable'
@@ -76,51 +90,70 @@ _PACK = (
 )
 _LIST = 'LC_ALL=C find "$1" -mindepth 1 -maxdepth 1 -printf "%f\\0"'
 
-#: What these tools say, in the C locale, of files that do not exist, and of files replaced while they were read, of
-#: which the earlier content was read whole.
+#: What these tools say, in the C locale, of files that do not exist, and of files replaced while
+#: they were read, of which the earlier content was read whole.
 _ABSENT = re.compile(
-    r".*: (No such file or directory|File removed before we read it)|head: cannot open .* for reading: Not a directory"
+    r".*: (No such file or directory|File removed before we read it)|head: cannot open .* for"
+    r" reading: Not a directory"
 )
-_BESIDE = re.compile(r"tar: (Exiting with failure status.*|Error is not recoverable.*|.*: file changed as we read it)")
+_BESIDE = re.compile(
+    r"tar: (Exiting with failure status.*|Error is not recoverable.*|.*: file changed as we read"
+    r" it)"
+)
 _TAR_STATUS = re.compile(rb"^AP-TAR (\d{1,3})\n", re.MULTILINE)
 #: A name that is no file to be read, in `read_command`'s words and in head's.
 _UNUSABLE = re.compile(
-    r": (Not a regular file|Permission denied|Too many levels of symbolic links|File name too long)$"
+    r": (Not a regular file|Permission denied|Too many levels of symbolic links|File name too"
+    r" long)$"
 )
 #: What does not pass by itself.
-_REFUSED = re.compile(r": (Permission denied|Not a directory|Is a directory|File exists)\b|cannot overwrite ", re.ASCII)
+_REFUSED = re.compile(
+    r": (Permission denied|Not a directory|Is a directory|File exists)\b|cannot overwrite ",
+    re.ASCII,
+)
 #: Of those: something else has the name.
 _TAKEN = re.compile(
-    r": (Not a directory|Is a directory|File exists|Too many levels of symbolic links)\b|cannot overwrite ", re.ASCII
+    r": (Not a directory|Is a directory|File exists|Too many levels of symbolic links)\b|cannot"
+    r" overwrite ",
+    re.ASCII,
 )
 
 
-def run_command(root: str, argv: Sequence[str], *, nonce: str, timeout_s: float, prologue: str = "") -> str:
+def run_command(
+    root: str, argv: Sequence[str], *, nonce: str, timeout_s: float, prologue: str = ""
+) -> str:
     """Run `argv` in the root folder. Without one, nothing is begun."""
     script = f"{_prepared(prologue)}{_ENTER} && {_framed(_RUN)}"
     return _bounded(script, nonce, (root, *argv), timeout_s)
 
 
 def converse_command(root: str, argv: Sequence[str], *, nonce: str, prologue: str = "") -> str:
-    """Start `argv` in the root folder for as long as its standard input is open: it must end with that."""
+    """Start `argv` in the root folder for as long as its standard input is open.
+
+    It must end with that.
+    """
     script = f'{_prepared(prologue)}{_ENTER} && {_BEGIN} && exec "$@"'
     return _checked(f"exec {shlex.join(('sh', '-c', script, nonce, root, *argv))}")
 
 
 def write_command(root: str, files: Iterable[str], *, nonce: str, timeout_s: float) -> str:
-    """Take `packed` files from standard input, check them, sync them, and put them in their places."""
+    """Take `packed` files from standard input, check and sync them, and put them in place."""
     paths = list(files)
     alone = len(paths) <= _SYNCED_ALONE_MAX
     sync, sync_after = (_SYNC_FILES, _SYNC_FOLDERS) if alone else (_SYNC_ALL, _SYNC_ALL)
-    folders = sorted({_relative(str(PurePosixPath(path).parent)) for path in paths}) if alone else []
-    body = f"{_UNPACK} && {sync} && {_PLACE} && {sync_after}"
+    folders = (
+        sorted({_relative(str(PurePosixPath(path).parent)) for path in paths}) if alone else []
+    )
+    body = f"{_UNPACK} && {sync} && {_LOCATION} && {sync_after}"
     script = f'mkdir -p -- "$1" && {_ENTER} && {_framed(body)}'
     return _bounded(script, nonce, (root, *folders), timeout_s)
 
 
 def read_command(root: str, path: str, *, size_max: int, nonce: str, timeout_s: float) -> str:
     """The content of one file, up to one byte more than `size_max`."""
-    return _bounded(_framed(_READ), nonce, (f"{root}/{_relative(path)}", str(size_max + 1)), timeout_s)
+    return _bounded(
+        _framed(_READ), nonce, (f"{root}/{_relative(path)}", str(size_max + 1)), timeout_s
+    )
 
 
 def read_many_command(root: str, *, nonce: str, timeout_s: float) -> str:
@@ -134,7 +167,10 @@ def names_command(root: str, folder: str, *, nonce: str, timeout_s: float) -> st
 
 
 def far_root(root: str) -> str:
-    """The root as the scripts take it. SSH begins in the user's home, to which a relative path belongs."""
+    """The root as the scripts take it.
+
+    SSH begins in the user's home, to which a relative path belongs.
+    """
     if root in {"", "~"}:
         return "."
     relative = root.removeprefix("~/")
@@ -145,11 +181,12 @@ def completed(nonce: str, stdout: bytes, stderr: bytes) -> Completed | None:
     """What a framed command said, without its frame; None if its end did not come through."""
     mark = nonce.encode()
     _, begun, rest = stdout.partition(mark + b"\n")
-    end = re.search(rb"\n%s (\d+)\n" % mark, rest) if begun else None  # what follows, the login shell has said
+    # what follows, the login shell has said
+    end = re.search(rb"\n%s (\d+)\n" % mark, rest) if begun else None
     if end is None:
         return None
-    _, begun, words = stderr.partition(mark + b"\n")
-    return Completed(int(end[1]), rest[: end.start()], words if begun else stderr)
+    _, begun, message = stderr.partition(mark + b"\n")
+    return Completed(int(end[1]), rest[: end.start()], message if begun else stderr)
 
 
 def is_there(answer: Completed, what: str) -> bool:
@@ -174,26 +211,28 @@ def check_usable(answer: Completed, what: str) -> None:
 
 def complaint(answer: Completed, what: str) -> AutopipecError:
     """A far side's refusal, sorted by who must act: a full disk passes, missing rights do not."""
-    words = last_words(answer.stderr) or f"exit status {answer.exit_status}"
-    return (OperatorError if _REFUSED.search(words) else TransientError)(f"{what}: {words}")
+    message = last_lines(answer.stderr) or f"exit status {answer.exit_status}"
+    return (OperatorError if _REFUSED.search(message) else TransientError)(f"{what}: {message}")
 
 
 def complaint_of_write(answer: Completed, what: str) -> AutopipecError:
     """The same, where a name that something else has is told apart."""
-    words = last_words(answer.stderr)
-    return NameTaken(f"{what}: {words}") if _TAKEN.search(words) else complaint(answer, what)
+    message = last_lines(answer.stderr)
+    return NameTaken(f"{what}: {message}") if _TAKEN.search(message) else complaint(answer, what)
 
 
-def last_words(stderr: bytes) -> str:
+def last_lines(stderr: bytes) -> str:
     """The end of what was said, for a message."""
-    return stderr.decode("utf-8", "replace").strip()[-_WORDS_MAX:]
+    return stderr.decode("utf-8", "replace").strip()[-_TEXT_MAX:]
 
 
 def packed(files: Mapping[str, bytes]) -> bytes:
-    """A tar stream: the checksums of all files first, so that a stream cut short anywhere is noticed."""
+    """A tar stream, all files' checksums first, so that a stream cut short anywhere is noticed."""
     sums = "".join(_sum_line(_relative(path), content) for path, content in files.items())
     stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT, encoding="utf-8") as archive:
+    with tarfile.open(
+        fileobj=stream, mode="w", format=tarfile.GNU_FORMAT, encoding="utf-8"
+    ) as archive:
         for name, content in (
             ("sums", sums.encode()),
             *((f"new/{_relative(path)}", files[path]) for path in files),
@@ -210,7 +249,7 @@ def listed(paths: Iterable[str]) -> bytes:
 
 
 def unpacked(stream: bytes, paths: Iterable[str]) -> dict[str, bytes]:
-    """The files of a tar stream by the paths they were asked for. Raises TransientError if the stream is damaged.
+    """A tar stream's files by the paths asked for. Raises TransientError if the stream is damaged.
 
     One that was cut where it is too much for one call holds as many as came whole.
     """
@@ -231,11 +270,11 @@ def unpacked(stream: bytes, paths: Iterable[str]) -> dict[str, bytes]:
 
 
 def check_packed(answer: Completed, what: str) -> None:
-    """Raise `complaint` if `read_many_command` did not read all that is there, up to the most for one call."""
+    """Raise `complaint` if `read_many_command` read less than is there, up to one call's most."""
     if len(answer.stdout) >= READ_BYTES_MAX:
         return  # what was cut off has ended tar
-    told = _TAR_STATUS.search(answer.stderr)
-    status = answer.exit_status or (int(told[1]) if told else 0)
+    found = _TAR_STATUS.search(answer.stderr)
+    status = answer.exit_status or (int(found[1]) if found else 0)
     is_there(Completed(status, b"", _TAR_STATUS.sub(b"", answer.stderr)), what)
 
 
@@ -247,9 +286,9 @@ def _prepared(prologue: str) -> str:
     return f"{prologue}; " if prologue else ""
 
 
-def _bounded(script: str, nonce: str, words: Sequence[str], timeout_s: float) -> str:
+def _bounded(script: str, nonce: str, arguments: Sequence[str], timeout_s: float) -> str:
     bound = str(max(1, math.ceil(timeout_s)))
-    argv = ("timeout", "-k", str(_KILL_AFTER_S), bound, "sh", "-c", script, nonce, *words)
+    argv = ("timeout", "-k", str(_KILL_AFTER_S), bound, "sh", "-c", script, nonce, *arguments)
     return _checked(f"exec {shlex.join(argv)}")
 
 
@@ -259,14 +298,19 @@ def _checked(command: str) -> str:
         safe = _CODED.sub(lambda found: f"\\0{ord(found[0]):03o}", command)
         command = f"exec sh -c 'eval \"$(printf %b \"$0\")\"' '{safe}'"
     if (size := len(command.encode())) > _COMMAND_BYTES_MAX:
-        raise BugError(f"a command of {size} bytes is too long for one line; its data belong on standard input")
+        raise BugError(
+            f"a command of {size} bytes is too long for one line; its data belong on standard input"
+        )
     if "\0" in command:
         raise BugError("no word of a command may hold a NUL")
     return command
 
 
 def _relative(path: str) -> str:
-    """A path below the root, so written that nothing takes it for an option. Raises BugError for any other."""
+    """A path below the root, so written that nothing takes it for an option.
+
+    Raises BugError for any other.
+    """
     parts = PurePosixPath(path)
     if parts.is_absolute() or ".." in parts.parts or "\0" in path:
         raise BugError(f"{path!r} is no path below the site's root")

@@ -1,7 +1,8 @@
 """Files and commands of a site by its POSIX sh, whatever carries the bytes there and back.
 
-One process on the far side for each call. What was begun and not known to have ended is a TransientError: the frame
-around every command (see `remote`) tells a command's end from that of the connection, so no exit status is needed.
+One process on the far side for each call. What was begun and not known to have ended is a
+TransientError: the frame around every command (see `remote`) tells a command's end from that of the
+connection, so no exit status is needed.
 """
 
 import asyncio
@@ -24,7 +25,8 @@ from mlip_autopipec.transports.logins import Logins
 CHANNELS_MAX = 8
 #: More than any command of ours has to say; what is beyond is not taken into memory.
 _OUTPUT_BYTES_MAX = 512 * 2**20
-#: sshd counts a channel that has ended until it has nothing else to do; then one more may be too many.
+#: sshd counts a channel that has ended until it has nothing else to do; then one more may be too
+#: many.
 _REOPEN_AFTER_S = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 #: What OpenSSH says then.
 _REFUSED = b"Session open refused by peer"
@@ -79,19 +81,24 @@ class Dialogue:
         self._pipes.stdin.write(f"{line}\n".encode())
 
     async def hear(self) -> bytes:
-        """The next line, without its newline. Raises TransientError when there will be none; has no bound of time."""
+        """The next line, without its newline.
+
+        Raises TransientError when there will be none. It has no bound of time.
+        """
         line = await self._pipes.stdout.readline()
         if not line.endswith(b"\n"):
-            raise TransientError(f"{self._what}: it has ended: {remote.last_words(await self._pipes.stderr.read())}")
+            raise TransientError(
+                f"{self._what}: it has ended: {remote.last_lines(await self._pipes.stderr.read())}"
+            )
         return line[:-1]
 
 
 class ShellTransport(ABC):
-    """ports.Transport; `root` is absolute, or relative to the user's home on the site (`~/` may be written).
+    """ports.Transport; `root` is absolute, or relative to the user's home on the site (also `~/`).
 
-    At most `CHANNELS_MAX` far processes at a time. Every call is bounded, the wait for its turn and for a connection
-    included; the far process is killed then too, within seconds. `prologue` is one line of sh that runs before every
-    command of `run` and `converse`, such as `. /etc/profile`.
+    At most `CHANNELS_MAX` far processes at a time. Every call is bounded, the wait for its turn and
+    for a connection included; the far process is killed then too, within seconds. `prologue` is one
+    line of sh that runs before every command of `run` and `converse`, such as `. /etc/profile`.
     """
 
     def __init__(
@@ -119,33 +126,45 @@ class ShellTransport(ABC):
 
     @property
     def sessions(self) -> int:
-        """How many far processes run at a time; fewer than CHANNELS_MAX where sshd has refused more (MaxSessions)."""
+        """How many far processes run at a time.
+
+        They are fewer than CHANNELS_MAX where sshd has refused more (MaxSessions).
+        """
         return self._sessions
 
     def login_again(self) -> None:
-        """A person says that the login is mended: try it with the next call, however lately it was refused."""
+        """A person says that the login is mended.
+
+        Try it with the next call, however lately it was refused.
+        """
         self._logins.forgive()
 
     @abstractmethod
     def _open(self, command: str) -> AbstractAsyncContextManager[Pipes]:
         """Start a command line of the login shell, and end it on exit.
 
-        Raises LoginRefused if a person must see to the login, ChannelRefusedError if there are too many of them. Any
-        other fault, also while the pipes are used, is a TransientError.
+        Raises LoginRefused if a person must see to the login, ChannelRefusedError if there are too
+        many of them. Any other fault, also while the pipes are used, is a TransientError.
         """
 
     @abstractmethod
     async def close(self) -> None:
         """End what this transport has begun. Bounded; it must not be used afterwards."""
 
-    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
+    async def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0
+    ) -> Completed:
         """Run a command in the root folder. `timeout_s` counts from the call."""
         nonce = self._nonce()
-        command = remote.run_command(self._root, argv, nonce=nonce, timeout_s=timeout_s, prologue=self._prologue)
-        return await self._exchange(command, nonce, self._what(f"run of {argv[0]}"), stdin=stdin, timeout_s=timeout_s)
+        command = remote.run_command(
+            self._root, argv, nonce=nonce, timeout_s=timeout_s, prologue=self._prologue
+        )
+        return await self._exchange(
+            command, nonce, self._what(f"run of {argv[0]}"), stdin=stdin, timeout_s=timeout_s
+        )
 
     async def write(self, files: Mapping[str, bytes]) -> None:
-        """Place files whole: one tar stream, checked by sha256, synced, and put in place one by one."""
+        """Place files whole: one tar stream, checked by sha256, synced, put in place one by one."""
         if not files:
             return
         nonce, stdin = self._nonce(), remote.packed(files)
@@ -159,38 +178,57 @@ class ShellTransport(ABC):
     async def read(self, path: str, *, size_max: int = 64 * 2**20) -> bytes | None:
         """Read one file; None if there is none."""
         nonce, timeout_s, what = self._nonce(), self._call_timeout_s, self._what(f"read of {path}")
-        command = remote.read_command(self._root, path, size_max=size_max, nonce=nonce, timeout_s=timeout_s)
+        command = remote.read_command(
+            self._root, path, size_max=size_max, nonce=nonce, timeout_s=timeout_s
+        )
         answer = await self._exchange(command, nonce, what, timeout_s=timeout_s)
         remote.check_usable(answer, what)
         if not remote.is_there(answer, what):
             return None
         if len(answer.stdout) > size_max:
-            raise FileTooLarge(f"{path} is larger than {size_max} bytes, which nothing of ours writes there")
+            raise FileTooLarge(
+                f"{path} is larger than {size_max} bytes, which nothing of ours writes there"
+            )
         return answer.stdout
 
     async def read_many(self, paths: Sequence[str]) -> Mapping[str, bytes]:
-        """Read many small files as one tar stream; what is no small file, or is too much for one call, is left out."""
+        """Read many small files as one tar stream.
+
+        What is no small file, or is too much for one call, is left out.
+        """
         if not paths:
             return {}
         nonce, what = self._nonce(), self._what(f"read of {len(paths)} files")
         timeout_s = self._call_timeout_s + _SECONDS_PER_MIB * READ_BYTES_MAX / 2**20
         command = remote.read_many_command(self._root, nonce=nonce, timeout_s=timeout_s)
-        answer = await self._exchange(command, nonce, what, stdin=remote.listed(paths), timeout_s=timeout_s)
+        answer = await self._exchange(
+            command, nonce, what, stdin=remote.listed(paths), timeout_s=timeout_s
+        )
         remote.check_packed(answer, what)
         return remote.unpacked(answer.stdout, paths)
 
     async def names(self, folder: str) -> tuple[str, ...]:
         """Names in a folder, sorted."""
-        nonce, timeout_s, what = self._nonce(), self._call_timeout_s, self._what(f"listing of {folder}")
+        nonce, timeout_s, what = (
+            self._nonce(),
+            self._call_timeout_s,
+            self._what(f"listing of {folder}"),
+        )
         command = remote.names_command(self._root, folder, nonce=nonce, timeout_s=timeout_s)
         answer = await self._exchange(command, nonce, what, timeout_s=timeout_s)
         if not remote.is_there(answer, what):
             return ()
-        return tuple(sorted(name.decode("utf-8", "surrogateescape") for name in answer.stdout.split(b"\0") if name))
+        return tuple(
+            sorted(
+                name.decode("utf-8", "surrogateescape")
+                for name in answer.stdout.split(b"\0")
+                if name
+            )
+        )
 
     @asynccontextmanager
     async def converse(self, argv: Sequence[str]) -> AsyncIterator[Dialogue]:
-        """Keep a command running in the root folder that answers on its standard output; it must end with its input.
+        """Run a command in the root that answers on standard output and must end with its input.
 
         Takes one channel for as long as it lasts. Raises TransientError if it cannot be begun.
         """
@@ -200,7 +238,9 @@ class ShellTransport(ABC):
             try:
                 async with asyncio.timeout(self._call_timeout_s):
                     if self._sessions == 1:
-                        raise TooFewSessions(f"{what}: sshd allows one session at a time (MaxSessions 1)")
+                        raise TooFewSessions(
+                            f"{what}: sshd allows one session at a time (MaxSessions 1)"
+                        )
                     await stack.enter_async_context(self._channel())
                     pipes = await stack.enter_async_context(self._open(command))
                     self._dialogues.append(pipes)
@@ -209,7 +249,9 @@ class ShellTransport(ABC):
                     while not (await dialogue.hear()).endswith(nonce.encode()):
                         pass  # greetings of the login shell
             except TimeoutError:
-                raise TransientError(f"{what}: no begin within {self._call_timeout_s:g} s") from None
+                raise TransientError(
+                    f"{what}: no begin within {self._call_timeout_s:g} s"
+                ) from None
             yield dialogue
 
     async def _exchange(
@@ -259,7 +301,7 @@ class ShellTransport(ABC):
                 return
 
     def _make_do_with_fewer(self) -> bool:
-        """Take it that sshd allows no more channels than are open beside the one refused; False if there is none.
+        """Take it that sshd allows only the channels open beside the refused one; False if none is.
 
         Of two, a dialogue that never ends gives way: else nobody else would ever have a turn.
         """
@@ -274,14 +316,21 @@ class ShellTransport(ABC):
     async def _exchange_once(self, command: str, nonce: str, what: str, stdin: bytes) -> Completed:
         async with self._open(command) as pipes:
             _feed(pipes.stdin, stdin)
-            stdout, stderr = await asyncio.gather(_all_of(pipes.stdout, what), _all_of(pipes.stderr, what))
+            stdout, stderr = await asyncio.gather(
+                _all_of(pipes.stdout, what), _all_of(pipes.stderr, what)
+            )
         answer = remote.completed(nonce, stdout, stderr)
         if answer is None:
-            words = remote.last_words(stderr) or "connection lost"
+            message = remote.last_lines(stderr) or "connection lost"
             if stdout:
-                words = f"{words}; its answer begins: {first_lines(stdout[:_SHOWN_BYTES].decode('utf-8', 'replace'))}"
+                message = (
+                    f"{message}; its answer begins:"
+                    f" {first_lines(stdout[:_SHOWN_BYTES].decode('utf-8', 'replace'))}"
+                )
             refused = _REFUSED in stderr and nonce.encode() not in stderr
-            raise (ChannelRefusedError if refused else TransientError)(f"{what}: its end is not known: {words}")
+            raise (ChannelRefusedError if refused else TransientError)(
+                f"{what}: its end is not known: {message}"
+            )
         return answer
 
     def _what(self, call: str) -> str:
@@ -304,5 +353,7 @@ async def _all_of(stream: Reader, what: str) -> bytes:
     while chunk := await stream.read(_CHUNK_BYTES):
         content += chunk
         if len(content) > _OUTPUT_BYTES_MAX:
-            raise TransientError(f"{what}: it says more than {_OUTPUT_BYTES_MAX} bytes, which is too much to take in")
+            raise TransientError(
+                f"{what}: it says more than {_OUTPUT_BYTES_MAX} bytes, which is too much to take in"
+            )
     return bytes(content)

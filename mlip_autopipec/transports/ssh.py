@@ -1,6 +1,7 @@
 """The site is behind SSH, by asyncssh: one connection, made again when it is lost.
 
-Whoever finds it lost starts the one attempt to make it again, and all who wait share what comes of it.
+Whoever finds it lost starts the one attempt to make it again, and all who wait share what comes of
+it.
 """
 
 import asyncio
@@ -21,7 +22,8 @@ from mlip_autopipec.transports.ssh_config import has_client, resolve
 
 _CONNECT_TIMEOUT_S = 60.0
 _CLOSE_TIMEOUT_S = 5.0
-#: The far side closes a channel when its process has ended. Closed from here before that, sshd would still count it.
+#: The far side closes a channel when its process has ended. Closed from here before that, sshd
+#: would still count it.
 _END_TIMEOUT_S = 2.0
 #: So many keepalives without an answer, and the connection counts as lost.
 _KEEPALIVES_MAX = 3
@@ -30,8 +32,9 @@ _KEEPALIVES_MAX = 3
 class SshTransport(ShellTransport):
     """ports.Transport over one SSH connection. Nothing is asked of a person: keys and agent only.
 
-    `config` are files in the form of ~/.ssh/config; that one itself if empty. `known_hosts` and `client_keys` are
-    files; as `config` says if None. Host keys are always checked. Call `close` at the end.
+    `config` are files in the form of ~/.ssh/config; that one itself if empty. `known_hosts` and
+    `client_keys` are files; as `config` says if None. Host keys are always checked. Call `close` at
+    the end.
     """
 
     def __init__(
@@ -50,7 +53,9 @@ class SshTransport(ShellTransport):
         keepalive_s: float = 15.0,
         call_timeout_s: float = 60.0,
     ) -> None:
-        super().__init__(host, root, clock=clock, rng=rng, prologue=prologue, call_timeout_s=call_timeout_s)
+        super().__init__(
+            host, root, clock=clock, rng=rng, prologue=prologue, call_timeout_s=call_timeout_s
+        )
         self._asked: dict[str, Any] = {
             "config": config[0] if config else None,
             "port": port,
@@ -100,13 +105,19 @@ class SshTransport(ShellTransport):
         with _faults(self._host):
             process = await self._start(connection, command)
             try:
-                yield Pipes(process.stdin, _Output(process.stdout, self._host), _Output(process.stderr, self._host))
+                yield Pipes(
+                    process.stdin,
+                    _Output(process.stdout, self._host),
+                    _Output(process.stderr, self._host),
+                )
                 process.stdin.write_eof()
                 await _closed(process, _END_TIMEOUT_S)
             finally:
                 process.close()
 
-    async def _start(self, connection: asyncssh.SSHClientConnection, command: str) -> asyncssh.SSHClientProcess[bytes]:
+    async def _start(
+        self, connection: asyncssh.SSHClientConnection, command: str
+    ) -> asyncssh.SSHClientProcess[bytes]:
         """Open a channel. One that opens after nobody waits for it any more is closed at once."""
         opening = asyncio.ensure_future(connection.create_process(command, encoding=None))
         try:
@@ -114,7 +125,7 @@ class SshTransport(ShellTransport):
         except asyncssh.ChannelOpenError as error:
             if connection.is_closed():
                 raise
-            raise ChannelRefusedError(f"{self._host}: {_words(error)}") from error
+            raise ChannelRefusedError(f"{self._host}: {_message(error)}") from error
         except asyncio.CancelledError:
             self._late.add(opening)
             opening.add_done_callback(self._discard)
@@ -126,7 +137,10 @@ class SshTransport(ShellTransport):
             opening.result().close()
 
     async def _connected(self) -> asyncssh.SSHClientConnection:
-        """The living connection. Waiting for it may be cancelled without harm to the others who wait."""
+        """The living connection.
+
+        Waiting for it may be cancelled without harm to the others who wait.
+        """
         if self._connection is not None:
             if not self._connection.is_closed():
                 return self._connection
@@ -148,35 +162,42 @@ class SshTransport(ShellTransport):
         except (asyncssh.Error, OSError, ValueError) as error:
             if _is_refusal(error):
                 raise self._logins.refused(self._remedy(error)) from error
-            raise TransientError(f"{self._host}: no connection: {_words(error)}") from error
+            raise TransientError(f"{self._host}: no connection: {_message(error)}") from error
         self._logins.made()
         return self._connection
 
     def _resolved(self) -> dict[str, Any]:
-        """Read the configuration files. Raises OperatorError where they switch the check of host keys off."""
+        """Read the configuration files.
+
+        Raises OperatorError where they switch the check of host keys off.
+        """
         if self._by_client:
             found = resolve(self._host, **self._asked)
             self._notes = found.notes
             return {**self._options, **found.options}
         if asyncssh.SSHClientConnectionOptions(**self._options).known_hosts is None:
             raise OperatorError(
-                f"{self._host}: UserKnownHostsFile in ~/.ssh/config switches the check of host keys off"
+                f"{self._host}: UserKnownHostsFile in ~/.ssh/config switches the check of host"
+                " keys off"
             )
         return self._options
 
     def _remedy(self, error: Exception) -> str:
-        words = f"{self._host}: the login failed: {_words(error)}."
+        message = f"{self._host}: the login failed: {_message(error)}."
         if self._notes:
-            words = f"{words} Of the configuration, `kind: ssh` leaves out: {'; '.join(self._notes)}."
+            message = (
+                f"{message} Of the configuration, `kind: ssh` leaves out: {'; '.join(self._notes)}."
+            )
         if isinstance(error, asyncssh.HostKeyNotVerifiable):
             return (
-                f"{words} Its host key is not the one in known_hosts, or there is none. Compare the key's fingerprint"
-                " with what the site publishes, then put it there (`ssh-keyscan`), or take the old one out"
-                " (`ssh-keygen -R`)."
+                f"{message} Its host key is not the one in known_hosts, or there is none. Compare"
+                " the key's fingerprint with what the site publishes, then put it there"
+                " (`ssh-keyscan`), or take the old one out (`ssh-keygen -R`)."
             )
         return (
-            f"{words} Mend it until `ssh -o BatchMode=yes {self._host} true` works, with the same key and user;"
-            " if it does already, site.transport `kind: openssh` goes the same way."
+            f"{message} Mend it until `ssh -o BatchMode=yes {self._host} true` works, with the"
+            " same key and user; if it does already, site.transport `kind: openssh` goes the same"
+            " way."
         )
 
 
@@ -202,7 +223,7 @@ def _faults(host: str) -> Iterator[None]:
     try:
         yield
     except (asyncssh.Error, OSError) as error:
-        raise TransientError(f"{host}: {_words(error)}") from error
+        raise TransientError(f"{host}: {_message(error)}") from error
 
 
 def _is_refusal(error: Exception) -> bool:
@@ -215,10 +236,12 @@ def _is_refusal(error: Exception) -> bool:
         asyncssh.ProtocolNotSupported,
         ValueError,  # a key or a configuration file that cannot be read as one
     )
-    return isinstance(error, refusals) or (isinstance(error, OSError) and error.filename is not None)
+    return isinstance(error, refusals) or (
+        isinstance(error, OSError) and error.filename is not None
+    )
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
@@ -228,7 +251,9 @@ def _seen(attempt: "asyncio.Task[Any]") -> None:
         attempt.exception()
 
 
-async def _closed(what: asyncssh.SSHClientConnection | asyncssh.SSHClientProcess[bytes], timeout_s: float) -> None:
+async def _closed(
+    what: asyncssh.SSHClientConnection | asyncssh.SSHClientProcess[bytes], timeout_s: float
+) -> None:
     """Wait until the other side has closed, but not for ever."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):

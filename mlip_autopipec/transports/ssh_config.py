@@ -1,8 +1,9 @@
 """~/.ssh/config as OpenSSH reads it: `ssh -G` is asked, and its answer becomes options of asyncssh.
 
-asyncssh has a reader of its own that differs in many small ways (comments behind values, RequestTTY, files that do
-not exist, Match, tokens). What it cannot do at all is kept in `notes`, each with its line and file: they stand in the
-message of a login that fails, with the way that can (`kind: openssh`).
+asyncssh has a reader of its own that differs in many small ways (comments behind values,
+RequestTTY, files that do not exist, Match, tokens). What it cannot do at all is kept in `notes`,
+each with its line and file: they stand in the message of a login that fails, with the way that can
+(`kind: openssh`).
 """
 
 import glob
@@ -45,7 +46,10 @@ _BEYOND = {
     ("stricthostkeychecking", "no"): "takes any host key; here it must be in known_hosts",
     ("stricthostkeychecking", "off"): "takes any host key; here it must be in known_hosts",
     ("stricthostkeychecking", "accept-new"): "takes a new host key; here it must be in known_hosts",
-    ("nohostauthenticationforlocalhost", "yes"): "checks no host key of this machine; here it must be in known_hosts",
+    (
+        "nohostauthenticationforlocalhost",
+        "yes",
+    ): "checks no host key of this machine; here it must be in known_hosts",
     ("verifyhostkeydns", "true"): "takes host keys from DNS; here they must be in known_hosts",
     ("verifyhostkeydns", "yes"): "takes host keys from DNS; here they must be in known_hosts",
 }
@@ -82,11 +86,11 @@ def resolve(
 ) -> Resolved:
     """What OpenSSH would do for `host`. Blocks for as long as `Match exec` takes, 30 s at most.
 
-    Raises LoginRefused with ssh's own words for a file that ssh refuses, and for what asyncssh cannot do at all;
-    OperatorError where the check of host keys is switched off.
+    Raises LoginRefused with ssh's own words for a file that ssh refuses, and for what asyncssh
+    cannot do at all; OperatorError where the check of host keys is switched off.
     """
-    words = ["-F", str(config)] if config else []
-    options = [*words, *(["-p", str(port)] if port else []), *(["-l", user] if user else [])]
+    arguments = ["-F", str(config)] if config else []
+    options = [*arguments, *(["-p", str(port)] if port else []), *(["-l", user] if user else [])]
     said = _ask([*options, "--", host], host)
     plain = _ask(["-F", "/dev/null", "--", host], host)
     files = tuple(_files(config))
@@ -110,9 +114,11 @@ def resolve(
     if "setenv" in said:
         found["env"] = dict(pair.split("=", 1) for pair in said["setenv"] if "=" in pair)
     if "sendenv" in said:
-        found["send_env"] = [name for name in said["sendenv"] if "*" not in name and "?" not in name]
+        found["send_env"] = [
+            name for name in said["sendenv"] if "*" not in name and "?" not in name
+        ]
     found |= _algorithms(host, said, plain, files)
-    found |= _proxy(host, get, words, tokens)
+    found |= _proxy(host, get, arguments, tokens)
     found["known_hosts"] = _known_hosts(host, said, known_hosts, files)
     if "hostkeyalias" in get:
         found["host_key_alias"] = get["hostkeyalias"]
@@ -120,14 +126,20 @@ def resolve(
     return Resolved(found, tuple(notes))
 
 
-def _ask(words: Sequence[str], host: str) -> dict[str, list[str]]:
+def _ask(arguments: Sequence[str], host: str) -> dict[str, list[str]]:
     """Keyword → its values, as `ssh -G` says them."""
     try:
         done = subprocess.run(
-            ["ssh", "-G", *words], stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False
+            ["ssh", "-G", *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_TIMEOUT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise TransientError(f"{host}: ssh -G did not end within {_TIMEOUT_S:g} s; a `Match exec` may hang") from error
+        raise TransientError(
+            f"{host}: ssh -G did not end within {_TIMEOUT_S:g} s; a `Match exec` may hang"
+        ) from error
     if done.returncode != 0:
         complaint = " ".join(done.stderr.decode("utf-8", "replace").split())
         raise LoginRefused(f"{host}: ssh refuses its configuration: {complaint}")
@@ -138,13 +150,16 @@ def _ask(words: Sequence[str], host: str) -> dict[str, list[str]]:
     return found
 
 
-# --- host keys --------------------------------------------------------------------------------------------------------
+# --- host keys ------------------------------------------------------------------------------------
 
 
 def _known_hosts(
     host: str, said: Mapping[str, Sequence[str]], given: Path | None, files: Sequence[Path]
 ) -> asyncssh.SSHKnownHosts:
-    """The lines of every known_hosts file that can be read as such; as ssh does, others are passed over."""
+    """The lines of every known_hosts file that can be read as such.
+
+    As ssh does, others are passed over.
+    """
     if given is not None:
         try:
             return _readable_lines(given.read_text(encoding="utf-8", errors="replace"))
@@ -153,7 +168,8 @@ def _known_hosts(
     users = shlex.split(" ".join(said.get("userknownhostsfile", ())))
     if users == ["none"]:
         raise OperatorError(
-            f"{host}: UserKnownHostsFile none{_where('userknownhostsfile', files)} switches the check of host keys off"
+            f"{host}: UserKnownHostsFile none{_where('userknownhostsfile', files)} switches the"
+            " check of host keys off"
         )
     lines: list[str] = []
     for name in (*users, *shlex.split(" ".join(said.get("globalknownhostsfile", ())))):
@@ -177,17 +193,25 @@ def _readable_lines(text: str) -> asyncssh.SSHKnownHosts:
     return asyncssh.import_known_hosts("\n".join((*good, "")))
 
 
-# --- identities -------------------------------------------------------------------------------------------------------
+# --- identities -----------------------------------------------------------------------------------
 
 
 def _identities(
-    said: Mapping[str, Sequence[str]], tokens: Mapping[str, str], given: Sequence[Path], notes: list[str]
+    said: Mapping[str, Sequence[str]],
+    tokens: Mapping[str, str],
+    given: Sequence[Path],
+    notes: list[str],
 ) -> dict[str, Any]:
-    """Keys, certificates and agent. Files that do not exist, or that need a passphrase, are passed over."""
+    """Keys, certificates and agent.
+
+    Files that do not exist, or that need a passphrase, are passed over.
+    """
     agent = _agent(said, tokens)
     if given:
         return {"client_keys": [str(path) for path in given], "agent_path": agent}
-    certificates = [str(path) for path in _paths(said.get("certificatefile", ()), tokens) if path.is_file()]
+    certificates = [
+        str(path) for path in _paths(said.get("certificatefile", ()), tokens) if path.is_file()
+    ]
     keys: list[Any] = []
     public: list[Any] = []
     for path in _paths(said.get("identityfile", ()), tokens):
@@ -201,7 +225,11 @@ def _identities(
                 notes.append(f"{path} needs a passphrase: put it into an agent")
             elif not public:
                 notes.append(f"{path} is no private key that asyncssh can read: {error}")
-    found: dict[str, Any] = {"client_keys": keys or [], "agent_path": agent, "ignore_encrypted": True}
+    found: dict[str, Any] = {
+        "client_keys": keys or [],
+        "agent_path": agent,
+        "ignore_encrypted": True,
+    }
     if said.get("identitiesonly", ["no"])[0] == "yes":
         if public:
             found["agent_identities"] = public
@@ -217,7 +245,9 @@ def _agent(said: Mapping[str, Sequence[str]], tokens: Mapping[str, str]) -> str 
         return None
     if asked == "SSH_AUTH_SOCK":
         return os.environ.get("SSH_AUTH_SOCK")
-    return os.environ.get(asked[1:]) if asked.startswith("$") else str(next(_paths([asked], tokens)))
+    return (
+        os.environ.get(asked[1:]) if asked.startswith("$") else str(next(_paths([asked], tokens)))
+    )
 
 
 def _public_keys(path: Path) -> list[Any]:
@@ -236,26 +266,41 @@ def _paths(names: Sequence[str], tokens: Mapping[str, str]) -> Iterator[Path]:
             yield Path(os.path.expanduser(_expanded(name, tokens)))  # noqa: PTH111 - as ssh
 
 
-# --- the way there ----------------------------------------------------------------------------------------------------
+# --- the way there --------------------------------------------------------------------------------
 
 
-def _proxy(host: str, get: Mapping[str, str], words: Sequence[str], tokens: Mapping[str, str]) -> dict[str, Any]:
-    """ProxyCommand by a shell, as ssh runs it; ProxyJump by `ssh -W`, which is what ssh makes of it."""
+def _proxy(
+    host: str, get: Mapping[str, str], arguments: Sequence[str], tokens: Mapping[str, str]
+) -> dict[str, Any]:
+    """ProxyCommand by a shell, as ssh runs it; ProxyJump by `ssh -W`, which ssh makes of it."""
     command = get.get("proxycommand", "none")
     if get.get("proxyusefdpass") == "yes" and command != "none":
-        raise LoginRefused(f"{host}: ProxyUseFdpass is beyond `kind: ssh`; `kind: openssh` can do it")
+        raise LoginRefused(
+            f"{host}: ProxyUseFdpass is beyond `kind: ssh`; `kind: openssh` can do it"
+        )
     if command == "none" and get.get("proxyjump", "none") != "none":
         *earlier, last = get["proxyjump"].split(",")
         target = f"[{get['hostname']}]:{get['port']}"
         jumps = ["-J", ",".join(earlier)] if earlier else []
         command = shlex.join(
-            ["ssh", *words, "-o", "BatchMode=yes", *jumps, *_hop(last), "-W", target, "--", _name(last)]
+            [
+                "ssh",
+                *arguments,
+                "-o",
+                "BatchMode=yes",
+                *jumps,
+                *_hop(last),
+                "-W",
+                target,
+                "--",
+                _name(last),
+            ]
         )
         tokens = {}
     if command == "none":
         return {}
-    # asyncssh takes what the command says on standard error for the far side's words, and the end of that stream for
-    # the end of the connection: it stays open, and nothing is said there.
+    # asyncssh takes what the command says on standard error for the far side's words, and the end
+    # of that stream for the end of the connection: it stays open, and nothing is said there.
     return {"proxy_command": ["/bin/sh", "-c", f"{_SILENCE}exec {_expanded(command, tokens)}"]}
 
 
@@ -275,7 +320,10 @@ def _name(hop: str) -> str:
 
 
 def _algorithms(
-    host: str, said: Mapping[str, Sequence[str]], plain: Mapping[str, Sequence[str]], files: Sequence[Path]
+    host: str,
+    said: Mapping[str, Sequence[str]],
+    plain: Mapping[str, Sequence[str]],
+    files: Sequence[Path],
 ) -> dict[str, Any]:
     """Lists that the user has changed, without the names that asyncssh lacks."""
     found: dict[str, Any] = {}
@@ -286,32 +334,35 @@ def _algorithms(
         wanted = [name for name in said[keyword][0].split(",") if name in names]
         if not wanted:
             raise LoginRefused(
-                f"{host}: {said[keyword][0]}{_where(keyword, files)}: asyncssh has none of these; `kind: openssh` has"
+                f"{host}: {said[keyword][0]}{_where(keyword, files)}: asyncssh has none of these;"
+                " `kind: openssh` has"
             )
         found[option] = wanted
     return found
 
 
-# --- words ------------------------------------------------------------------------------------------------------------
+# --- words ----------------------------------------------------------------------------------------
 
 
 def _beyond(
     said: Mapping[str, Sequence[str]], plain: Mapping[str, Sequence[str]], files: Sequence[Path]
 ) -> Iterator[str]:
     """What ssh would do and asyncssh does not, with the line that asks for it."""
-    for (keyword, value), words in _BEYOND.items():
+    for (keyword, value), message in _BEYOND.items():
         if said.get(keyword, [""])[0] == value and said.get(keyword) != plain.get(keyword):
-            yield f"{keyword} {value}{_where(keyword, files)}: ssh {words}"
-    for keyword, words in _BEYOND_IF_SET.items():
+            yield f"{keyword} {value}{_where(keyword, files)}: ssh {message}"
+    for keyword, message in _BEYOND_IF_SET.items():
         if said.get(keyword, ["none"])[0] != "none":
-            yield f"{keyword} {said[keyword][0]}{_where(keyword, files)}: ssh {words}"
+            yield f"{keyword} {said[keyword][0]}{_where(keyword, files)}: ssh {message}"
 
 
 def _where(keyword: str, files: Sequence[Path]) -> str:
     """The first line that has this keyword: ` (FILE line 12)`; empty if it is on none."""
     pattern = re.compile(rf"\s*{keyword}[\s=\"]", re.IGNORECASE)
     for path in files:
-        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        for number, line in enumerate(
+            path.read_text(encoding="utf-8", errors="replace").splitlines(), 1
+        ):
             if pattern.match(line):
                 return f" ({path} line {number})"
     return ""
@@ -320,7 +371,11 @@ def _where(keyword: str, files: Sequence[Path]) -> str:
 def _files(config: Path | None) -> Iterator[Path]:
     """The configuration files that ssh reads, and those that they include."""
     home = Path.home() / ".ssh"
-    waiting = [(config, home)] if config else [(home / "config", home), (Path("/etc/ssh/ssh_config"), Path("/etc/ssh"))]
+    waiting = (
+        [(config, home)]
+        if config
+        else [(home / "config", home), (Path("/etc/ssh/ssh_config"), Path("/etc/ssh"))]
+    )
     seen: set[Path] = set()
     while waiting and len(seen) < _INCLUDES_MAX:
         path, base = waiting.pop(0)
@@ -336,7 +391,10 @@ def _files(config: Path | None) -> Iterator[Path]:
 
 
 def _tokens(host: str, get: Mapping[str, str]) -> dict[str, str]:
-    """What ssh puts in place of %h and its like (ssh_config(5), TOKENS); %C and %T are of sockets and tunnels."""
+    """What ssh puts in place of %h and its like (ssh_config(5), TOKENS).
+
+    %C and %T are of sockets and tunnels.
+    """
     name = socket.gethostname()
     local = pwd.getpwuid(os.getuid())
     return {
@@ -358,4 +416,8 @@ def _tokens(host: str, get: Mapping[str, str]) -> dict[str, str]:
 def _expanded(text: str, tokens: Mapping[str, str]) -> str:
     """Tokens and environment variables filled in; of what is not known, the text stays."""
     filled = _TOKEN.sub(lambda found: tokens.get(found[1], found[0]), text) if tokens else text
-    return _VARIABLE.sub(lambda found: os.environ.get(found[1], found[0]), filled) if tokens else filled
+    return (
+        _VARIABLE.sub(lambda found: os.environ.get(found[1], found[0]), filled)
+        if tokens
+        else filled
+    )

@@ -1,7 +1,8 @@
 """The outbox on a file system that this machine shares with the jobs.
 
-inotify is a hint, never the truth: what counts is the listing of the folder, taken at the start, after each hint, and
-every `rescan_s` in any case. Each set is whole, so nothing that was missed once is missed for good.
+inotify is a hint, never the truth: what counts is the listing of the folder, taken at the start,
+after each hint, and every `rescan_s` in any case. Each set is whole, so nothing that was missed
+once is missed for good.
 """
 
 import asyncio
@@ -14,7 +15,8 @@ import watchfiles
 
 from mlip_autopipec.errors import TransientError
 
-#: watchfiles gathers changes for at most this long before it tells; small, since outcomes come alone and seldom.
+#: watchfiles gathers changes for at most this long before it tells; small, since outcomes come
+#: alone and seldom.
 _DEBOUNCE_MS = 50
 _STEP_MS = 10
 
@@ -30,14 +32,17 @@ class LocalWatcher:
     async def names(self) -> AsyncGenerator[frozenset[str], None]:
         """Whole listings of the outbox: at once, after every change, and at least every `rescan_s`.
 
-        Raises TransientError where it can't be listed now: the disk fails, or something else has its name.
+        Raises TransientError where it can't be listed now: the disk fails, or something else has
+        its name.
         """
         try:
             async with aclosing(self._listings()) as listings:
                 async for names in listings:
                     yield names
         except OSError as error:
-            raise TransientError(f"the outbox must be a folder that can be listed: {error}") from error
+            raise TransientError(
+                f"the outbox must be a folder that can be listed: {error}"
+            ) from error
 
     async def _listings(self) -> AsyncGenerator[frozenset[str], None]:
         await asyncio.to_thread(self._outbox.mkdir, parents=True, exist_ok=True)
@@ -47,7 +52,8 @@ class LocalWatcher:
                 async with aclosing(self._changes()) as changes:
                     async for _ in changes:
                         yield await self._listing()
-            except* RuntimeError:  # watchfiles takes no name that is not UTF-8: until it has gone, we look by ourselves
+            # watchfiles takes no name that is not UTF-8: until it has gone, we look by ourselves
+            except* RuntimeError:
                 pass
             await asyncio.sleep(self._rescan_ms / 1000)
             yield await self._listing()

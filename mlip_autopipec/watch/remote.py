@@ -1,10 +1,11 @@
-"""The outbox on a site behind a connection: one long-lived process there lists it whenever it is asked.
+"""The outbox on a site behind a connection: one long-lived process there lists it whenever asked.
 
-It is asked by one short line and answers with the names that are new, then a line with the mark of the question, which
-is its heartbeat: whatever others write into an answer, none is taken for that of another question. So the pace is set
-here, nothing is left behind there when the connection goes, and what is quiet costs next to nothing.
-Between two listings it only glances at the folder's time, which starts no process and reads no names.
-Where it cannot run, or is lost, a plain listing takes its place until it can be started again.
+It is asked by one short line and answers with the names that are new, then a line with the mark of
+the question, which is its heartbeat: whatever others write into an answer, none is taken for that
+of another question. So the pace is set here, nothing is left behind there when the connection goes,
+and what is quiet costs next to nothing. Between two listings it only glances at the folder's time,
+which starts no process and reads no names. Where it cannot run, or is lost, a plain listing takes
+its place until it can be started again.
 """
 
 import asyncio
@@ -22,19 +23,21 @@ _DELAY_FIRST_S = 1.0
 _DOUBLINGS_MAX = 6  # of the delay before it is started again: 64 s
 #: A process that lived so long was a good one; the next is started soon.
 _GOOD_AFTER_S = 60.0
-#: Pause at least so many times as long as an answer took: a big folder on a slow disk is listed less often. No more
-#: than that, as the way there and back is part of it.
+#: Pause at least so many times as long as an answer took: a big folder on a slow disk is listed
+#: less often. No more than that, as the way there and back is part of it.
 _PAUSE_PER_ANSWER = 2.0
 #: And before a glance so many times: where something ends all the time, each becomes a listing.
 _PAUSE_PER_GLANCE = 9.0
 
-#: One line, as login shells want it. Sorted by ls, so that comm can compare; names that begin with a dot are not done.
-#: A newline in a name would break the dialogue: -q shows it as a question mark, and no name of ours has one.
-#: The folder's own time is kept, not this host's: their clocks differ. What is placed in the same tick, or not shown
-#: yet by the file system's cache, is missed by a glance, and found by the next listing.
+#: One line, as login shells want it. Sorted by ls, so that comm can compare; names that begin with
+#: a dot are not done. A newline in a name would break the dialogue: -q shows it as a question mark,
+#: and no name of ours has one. The folder's own time is kept, not this host's: their clocks differ.
+#: What is placed in the same tick, or not shown yet by the file system's cache, is missed by a
+#: glance, and found by the next listing.
 _PROGRAM = (
     'export LC_ALL=C; mkdir -p -- "$1" && d=$(mktemp -d) || exit 1; a=$d/a; b=$d/b; t=$d/t;'
-    " trap 'rm -rf -- \"$d\"' EXIT; trap 'exit 1' HUP INT TERM; : >\"$a\"; while read -r asked mark; do"
+    " trap 'rm -rf -- \"$d\"' EXIT; trap 'exit 1' HUP INT TERM; : >\"$a\";"
+    " while read -r asked mark; do"
     ' if [ "$asked" = glance ] && ! [ "$1" -nt "$t" ]; then echo "$mark"; continue; fi;'
     ' if [ "$asked" = all ]; then : >"$a"; fi; touch -r "$1" "$t";'
     ' ls -1q -- "$1/" >"$b" && comm -13 "$a" "$b" && echo "$mark" || exit 1; c=$a; a=$b; b=$c; done'
@@ -52,7 +55,10 @@ class LineDialogue(Protocol):
 
 
 class Far(Protocol):
-    """What the watcher needs of a transport. Every call raises TransientError on a passing fault."""
+    """What the watcher needs of a transport.
+
+    Every call raises TransientError on a passing fault.
+    """
 
     def converse(self, argv: Sequence[str]) -> AbstractAsyncContextManager[LineDialogue]:
         """Keep a command running that ends with its input."""
@@ -64,9 +70,10 @@ class Far(Protocol):
 class RemoteWatcher:
     """ports.Watcher over a transport that can converse.
 
-    Lists every `interval_s`, and glances every `glance_s`. Every `rescan_s` the names are told whole, so that none is
-    lost for good. With `long_lived` false, for sites that end such processes, it is one plain listing each
-    `interval_s`. `trouble` is what keeps it from being told by that process; empty if nothing does.
+    Lists every `interval_s`, and glances every `glance_s`. Every `rescan_s` the names are told
+    whole, so that none is lost for good. With `long_lived` false, for sites that end such
+    processes, it is one plain listing each `interval_s`. `trouble` is what keeps it from being told
+    by that process; empty if nothing does.
     """
 
     def __init__(
@@ -97,7 +104,9 @@ class RemoteWatcher:
         while True:
             began_s = _monotonic_s()
             try:
-                async with aclosing(self._told() if self._long_lived else self._polled()) as sets:
+                async with aclosing(
+                    self._streamed() if self._long_lived else self._polled()
+                ) as sets:
                     async for names in sets:
                         self.trouble = ""
                         yield names
@@ -111,7 +120,7 @@ class RemoteWatcher:
             cap_s = _DELAY_FIRST_S * 2 ** min(failures - 1, _DOUBLINGS_MAX)
             await self._clock.sleep(self._rng.uniform(0, cap_s))
 
-    async def _told(self) -> AsyncGenerator[frozenset[str], None]:
+    async def _streamed(self) -> AsyncGenerator[frozenset[str], None]:
         """By the long-lived process, until it or the connection ends with a TransientError."""
         whole_at_s = listing_at_s = _monotonic_s()
         async with self._transport.converse(["sh", "-c", _PROGRAM, "sh", self._outbox]) as dialogue:
@@ -124,7 +133,9 @@ class RemoteWatcher:
                 if whole:
                     whole_at_s = asked_at_s + self._rescan_s
                 if whole or listing:
-                    listing_at_s = asked_at_s + max(self._interval_s, (1 + _PAUSE_PER_ANSWER) * took_s)
+                    listing_at_s = asked_at_s + max(
+                        self._interval_s, (1 + _PAUSE_PER_ANSWER) * took_s
+                    )
                 if whole or names:
                     yield names
                 glance_at_s = asked_at_s + max(self._glance_s, (1 + _PAUSE_PER_GLANCE) * took_s)
@@ -149,7 +160,9 @@ class RemoteWatcher:
             return None
 
     async def _listing(self) -> frozenset[str]:
-        return frozenset(name for name in await self._transport.names(self._outbox) if not name.startswith("."))
+        return frozenset(
+            name for name in await self._transport.names(self._outbox) if not name.startswith(".")
+        )
 
 
 def _monotonic_s() -> float:

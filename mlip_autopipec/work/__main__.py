@@ -1,4 +1,7 @@
-"""Entry of the shipped zipapp: `task` runs one attempt, `queue` an array of them on this machine, without Slurm."""
+"""Entry of the shipped zipapp.
+
+`task` runs one attempt, `queue` an array of them on this machine, without Slurm.
+"""
 
 import argparse
 import json
@@ -15,37 +18,54 @@ from mlip_autopipec.work.queue.batch import run_batch
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse and run; the exit status of the process."""
-    parser = argparse.ArgumentParser(prog="payload", description="The work half: tasks in, outcomes out.")
+    parser = argparse.ArgumentParser(
+        prog="payload", description="The work half: tasks in, outcomes out."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     task = commands.add_parser("task", help="run one attempt at one task")
     task.add_argument("--root", type=Path, required=True, help="the site's root folder")
     task.add_argument("--workdir", required=True, help="the task's folder, relative to the root")
-    task.add_argument("--uid", required=True, help="name of the batch")
+    task.add_argument("--uid", dest="job_name", required=True, help="name of the batch")
     task.add_argument("--index", type=int, required=True, help="index in the batch")
-    task.add_argument("--job-id", default=os.environ.get("SLURM_JOB_ID", ""), help="the scheduler's id")
-    batch = commands.add_parser("batch", help="run the tasks of a batch on this machine, as cores become free")
+    task.add_argument(
+        "--job-id", default=os.environ.get("SLURM_JOB_ID", ""), help="the scheduler's id"
+    )
+    batch = commands.add_parser(
+        "batch", help="run the tasks of a batch on this machine, as cores become free"
+    )
     batch.add_argument("--root", type=Path, required=True, help="the site's root folder")
-    batch.add_argument("--uid", required=True, help="name of the batch; its folder is .ap/submit/UID")
-    queue = commands.add_parser("queue", help="ask this machine's own queue: JSON in, one line of JSON out")
+    batch.add_argument(
+        "--uid",
+        dest="job_name",
+        required=True,
+        help="name of the batch; its folder is .ap/submit/JOB_NAME",
+    )
+    queue = commands.add_parser(
+        "queue", help="ask this machine's own queue: JSON in, one line of JSON out"
+    )
     queue.add_argument("--root", type=Path, required=True, help="the site's root folder")
     queue.add_argument("verb", choices=local_queue.VERBS, help="what to do")
-    trial = commands.add_parser("examine", help="try one of the codes: JSON in, one line of JSON out")
+    trial = commands.add_parser(
+        "examine", help="try one of the codes: JSON in, one line of JSON out"
+    )
     trial.add_argument("what", choices=EXAMINATIONS)
     needs = commands.add_parser("probe", help="say whether this Python has what the tasks import")
     needs.add_argument("also", nargs="*", help="modules beside what all of them do")
-    words = parser.parse_args(argv)
-    if words.command == "probe":
-        return probe(words.also)
-    if words.command == "examine":
-        sys.stdout.write("\n" + json.dumps(examine(words.what, json.load(sys.stdin))) + "\n")
+    args = parser.parse_args(argv)
+    if args.command == "probe":
+        return probe(args.also)
+    if args.command == "examine":
+        sys.stdout.write("\n" + json.dumps(examine(args.what, json.load(sys.stdin))) + "\n")
         return 0
-    root = words.root.resolve()
-    if words.command == "task":
-        return run_task(root, words.workdir, words.uid, words.index, words.job_id)
-    if words.command == "queue":
-        sys.stdout.write(json.dumps(local_queue.answer(root, words.verb, json.load(sys.stdin))) + "\n")
+    root = args.root.resolve()
+    if args.command == "task":
+        return run_task(root, args.workdir, args.job_name, args.index, args.job_id)
+    if args.command == "queue":
+        sys.stdout.write(
+            json.dumps(local_queue.answer(root, args.verb, json.load(sys.stdin))) + "\n"
+        )
         return 0
-    return run_batch(root, words.uid)
+    return run_batch(root, args.job_name)
 
 
 def probe(also: Sequence[str] = ()) -> int:
@@ -53,7 +73,10 @@ def probe(also: Sequence[str] = ()) -> int:
     absent = missing(also)
     if absent:
         extras = ",".join(dict.fromkeys(EXTRAS.get(name, "demo") for name in absent))
-        sys.stderr.write(f"it has no {', '.join(absent)} (for this machine: pip install 'mlip-autopipec[{extras}]')\n")
+        sys.stderr.write(
+            f"it has no {', '.join(absent)} (for this machine: pip install"
+            f" 'mlip-autopipec[{extras}]')\n"
+        )
     return 1 if absent else 0
 
 

@@ -1,13 +1,15 @@
 """One attempt at one task, from claim to outcome.
 
-The claim is the last guard of exactly-once: `mkdir claim` succeeds once in the life of an attempt, so a duplicate job
-that lands late does nothing. Only the scheduler's own requeue of the very same job may take a claim again, and only
-until the attempt is over: it has left its outcome, or the daemon has counted it as lost (`over` in the claim).
+The claim is the last guard of exactly-once: `mkdir claim` succeeds once in the life of an attempt,
+so a duplicate job that lands late does nothing. Only the scheduler's own requeue of the very same
+job may take a claim again, and only until the attempt is over: it has left its outcome, or the
+daemon has counted it as lost (`over` in the claim).
 
-A life that was given up may go on, with every process that it has started: a node that was called lost, a code whose
-Python was killed. No claim can stop its writes. So each life has a folder of its own, `run-N`, made by mkdir, and an
-outcome names no file of any other; a later life copies what it goes on from. What campaigns share, `outbox`, `dataset`
-and `potentials`, holds names that are made once and never replaced.
+A life that was given up may go on, with every process that it has started: a node that was called
+lost, a code whose Python was killed. No claim can stop its writes. So each life has a folder of its
+own, `run-N`, made by mkdir, and an outcome names no file of any other; a later life copies what it
+goes on from. What campaigns share, `outbox`, `dataset` and `potentials`, holds names that are made
+once and never replaced.
 """
 
 import contextlib
@@ -23,15 +25,24 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from mlip_autopipec.contract.files import read_regular
-from mlip_autopipec.contract.tasks import AnyParameters, parameters_from
+from mlip_autopipec.contract.files import read_value
+from mlip_autopipec.contract.results import AnyMetrics
+from mlip_autopipec.contract.tasks import (
+    AnyParameters,
+    AskedTask,
+    Input,
+    Resources,
+    parameters_from,
+)
+from mlip_autopipec.contract.values import excerpt, plain, read
 from mlip_autopipec.work.job import (
     MESSAGE_MAX,
+    Identity,
     Job,
     Result,
     TaskFailed,
@@ -69,23 +80,42 @@ _STORAGE = frozenset(
     }
 )
 #: What it says to whose ticket or token has expired, or who may not.
-_ACCESS = frozenset({errno.EACCES, errno.EPERM, errno.ENOKEY, errno.EKEYEXPIRED, errno.EKEYREVOKED, errno.EKEYREJECTED})
-#: What the process ends with where no outcome could be written, by the reason (EX_IOERR, EX_NOPERM of sysexits.h).
+_ACCESS = frozenset(
+    {
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOKEY,
+        errno.EKEYEXPIRED,
+        errno.EKEYREVOKED,
+        errno.EKEYREJECTED,
+    }
+)
+#: What the process ends with where no outcome could be written, by the reason (EX_IOERR, EX_NOPERM
+#: of sysexits.h).
 EXIT_CODES = {"storage": 74, "access": 77}
 #: Ways in which a Python program runs out of memory without being killed.
 _OUT_OF_MEMORY = (MemoryError,)
 
 
-def run_task(root: Path, workdir: str, uid: str, index: int, job_id: str) -> int:
-    """Run one attempt and place its outcome. 0 when an outcome is in place or the attempt is somebody else's.
+@excerpt
+class _Life:
+    """A job, and how often the scheduler had sent it back to its queue."""
 
-    1, and no outcome, when it failed after it was asked to stop: why, the scheduler knows better (walltime, a person,
-    preemption). Only what has stopped in good order for SIGUSR1, which comes ahead of the walltime and of nothing else,
-    says itself that its time was over, so that the next attempt need not wait for the scheduler's word.
-    74 or 77, and no outcome, where the root's file system took none: the scheduler shows that, and the last words do.
+    job_id: str
+    restart: int
+
+
+def run_task(root: Path, workdir: str, job_name: str, index: int, job_id: str) -> int:
+    """Run an attempt and place its outcome. 0 if one is in place or the attempt is somebody else's.
+
+    1, and no outcome, when it failed after it was asked to stop: why, the scheduler knows better
+    (walltime, a person, preemption). Only what has stopped in good order for SIGUSR1, which comes
+    ahead of the walltime and of nothing else, says itself that its time was over, so that the next
+    attempt need not wait for the scheduler's word. 74 or 77, and no outcome, where the root's file
+    system took none: the scheduler shows that, and the last words do.
     """
     try:
-        return _run_task(root, workdir, uid, index, job_id)
+        return _run_task(root, workdir, job_name, index, job_id)
     except OSError as error:
         reason = reason_of(error, root)
         if reason not in EXIT_CODES:
@@ -95,9 +125,18 @@ def run_task(root: Path, workdir: str, uid: str, index: int, job_id: str) -> int
 
 
 def reason_of(error: OSError, root: Path) -> str:
-    """Whose fault a failed system call is: the root's file system's, that of who may use it, or of the node's disks."""
-    named = [Path(os.fsdecode(name)) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
-    elsewhere = bool(named) and not any(not name.is_absolute() or name.is_relative_to(root) for name in named)
+    """Whose fault a failed system call is.
+
+    It is the root's file system's, that of who may use it, or that of the node's disks.
+    """
+    named = [
+        Path(os.fsdecode(name))
+        for name in (error.filename, error.filename2)
+        if isinstance(name, str | bytes)
+    ]
+    elsewhere = bool(named) and not any(
+        not name.is_absolute() or name.is_relative_to(root) for name in named
+    )
     if error.errno in _STORAGE:
         return "node_unfit" if elsewhere else "storage"
     if error.errno in _ACCESS and not elsewhere:
@@ -105,32 +144,35 @@ def reason_of(error: OSError, root: Path) -> str:
     return "crashed"
 
 
-def _run_task(root: Path, workdir: str, uid: str, index: int, job_id: str) -> int:
+def _run_task(root: Path, workdir: str, job_name: str, index: int, job_id: str) -> int:
     folder, outbox = root / workdir, root / "outbox"
-    placed = outbox / f"{uid}.{index}.json"
-    if placed.exists() or not claim(folder, uid, job_id):
+    placed = outbox / f"{job_name}.{index}.json"
+    if placed.exists() or not claim(folder, job_name, job_id):
         return 0
     started_at, started = datetime.now(UTC), time.monotonic()
     stopping, terminated = _stop_on_signals()
-    with contextlib.suppress(IsADirectoryError, PermissionError):  # something else has the name: for people only
+    # something else has the name: for people only
+    with contextlib.suppress(IsADirectoryError, PermissionError):
         (folder / "progress.json").unlink(missing_ok=True)  # of an attempt before
-    document = json.loads((folder / "task.json").read_bytes())
-    mark = folder / f"claim.{uid}"
+    document = read(AskedTask, json.loads((folder / "task.json").read_bytes()))
+    mark = folder / f"claim.{job_name}"
     run, before = make_run_folder(folder)
     with (run / "log.txt").open("a", buffering=1, encoding="utf-8") as log:
-        verdict = _guarded(lambda: _run(_job(root, folder, run, before, mark, document, stopping)), log, root)
+        verdict = _guarded(
+            lambda: _run(_job(root, folder, run, before, mark, document, stopping)), log, root
+        )
     in_time = verdict.get("reason") == "timeout" and not terminated.is_set()
     if verdict["status"] == "failed" and stopping.is_set() and not in_time:
         return 1
     outcome = {
         "version": 1,
-        "campaign": document["campaign"],
-        "task": document["id"],
-        "uid": uid,
+        "campaign": document.campaign,
+        "task": document.id,
+        "uid": job_name,
         "index": index,
         "job_id": job_id,
         "host": socket.gethostname(),
-        "kind": document["parameters"]["kind"],
+        "kind": document.parameters["kind"],
         **verdict,
         "started_at": started_at.isoformat(),
         "ended_at": datetime.now(UTC).isoformat(),
@@ -147,11 +189,15 @@ def _run_task(root: Path, workdir: str, uid: str, index: int, job_id: str) -> in
 
 
 def make_run_folder(folder: Path) -> tuple[Path, tuple[Path, ...]]:
-    """A folder for this life alone, `run-N` in the task's, and those of earlier lives, newest first.
+    """A folder for this life only, `run-N` in the task's, and those of earlier lives, newest first.
 
     The last of them is the task's own folder: before there were folders of runs, codes wrote there.
     """
-    found = {int(path.name.removeprefix(_RUN)): path for path in folder.glob(f"{_RUN}[1-9]*") if _is_run(path)}
+    found = {
+        int(path.name.removeprefix(_RUN)): path
+        for path in folder.glob(f"{_RUN}[1-9]*")
+        if _is_run(path)
+    }
     number = max(found, default=0) + 1
     while True:
         try:
@@ -159,53 +205,61 @@ def make_run_folder(folder: Path) -> tuple[Path, tuple[Path, ...]]:
         except FileExistsError:  # of a life that begins at this moment too
             number += 1
             continue
-        return folder / f"{_RUN}{number}", (*(found[earlier] for earlier in sorted(found, reverse=True)), folder)
+        return folder / f"{_RUN}{number}", (
+            *(found[earlier] for earlier in sorted(found, reverse=True)),
+            folder,
+        )
 
 
 def _is_run(path: Path) -> bool:
     number = path.name.removeprefix(_RUN)
-    return number.isascii() and number.isdecimal() and len(number) <= _RUN_DIGITS_MAX and path.is_dir()
+    return (
+        number.isascii() and number.isdecimal() and len(number) <= _RUN_DIGITS_MAX and path.is_dir()
+    )
 
 
-def claim(folder: Path, uid: str, job_id: str) -> bool:
-    """Take the attempt for this job; False if another job has it. A requeue of the same job may take it again."""
-    mark = folder / f"claim.{uid}"
-    mine = {"job_id": job_id, "restart": _restart_count(), **identity(os.getpid())}
+def claim(folder: Path, job_name: str, job_id: str) -> bool:
+    """Take the attempt for this job; False if another job has it.
+
+    A requeue of the same job may take it again.
+    """
+    mark = folder / f"claim.{job_name}"
+    mine = _Life(job_id=job_id, restart=_restart_count())
     try:
         mark.mkdir()
     except FileExistsError:
-        if (mark / "over").exists() or not _is_restart_of(_read_claim(mark / "started.json"), mine):
+        if (mark / "over").exists() or not _is_restart(mine, mark):
             return False
-    write_atomic(mark / "started.json", as_json(mine))
+    content = as_json({**plain(mine), **plain(identity(os.getpid()))})
+    write_atomic(mark / "started.json", content)
     return True
 
 
-def _is_restart_of(before: Mapping[str, Any] | None, mine: Mapping[str, Any]) -> bool:
-    """Whether the scheduler has started this job again. Where no one said who claimed, a job that was killed at once.
+def _is_restart(mine: _Life, mark: Path) -> bool:
+    """Whether the scheduler restarted this job. If no claimer is named, a job was killed at once.
 
-    A copy of the batch under another id is stopped before (see the gate in the job script): only lives of one job meet.
+    A copy of the batch under another id is stopped before (see the gate in the job script): only
+    lives of one job meet.
     """
-    if before is None:
-        return bool(mine["restart"] > 0)
-    restart = before.get("restart")
-    return before.get("job_id") == mine["job_id"] and isinstance(restart, int) and restart < mine["restart"]
-
-
-def _read_claim(path: Path) -> dict[str, Any] | None:
-    """Who claimed; None if the claimer died between its two steps, nothing in it if nobody can tell."""
     try:
-        content = read_regular(path, size_max=_CLAIM_BYTES_MAX)
-        told = None if content is None else json.loads(content)
-    except (ValueError, RecursionError):
-        return {}
-    return told if told is None or isinstance(told, dict) else {}
+        before = read_value(_Life, mark / "started.json", size_max=_CLAIM_BYTES_MAX)
+    except ValueError:  # nobody can tell who claimed
+        return False
+    if before is None:  # the claimer died between its two steps
+        return mine.restart > 0
+    return before.job_id == mine.job_id and before.restart < mine.restart
 
 
 def _has_claim(mark: Path) -> bool:
-    """Whether this process is still the one: a node that was called lost may live, and its job run again elsewhere."""
-    mine = identity(os.getpid())
-    before = _read_claim(mark / "started.json") or {}
-    return not (mark / "over").exists() and {name: before.get(name) for name in mine} == mine
+    """Whether this process is still the one.
+
+    A node that was called lost may live, and its job run again elsewhere.
+    """
+    try:
+        claimer = read_value(Identity, mark / "started.json", size_max=_CLAIM_BYTES_MAX)
+    except ValueError:
+        return False
+    return not (mark / "over").exists() and claimer == identity(os.getpid())
 
 
 def _restart_count() -> int:
@@ -218,19 +272,19 @@ def _job(
     run: Path,
     before: tuple[Path, ...],
     mark: Path,
-    document: Mapping[str, Any],
+    document: AskedTask,
     stopping: threading.Event,
 ) -> Job[AnyParameters]:
     return Job(
         root=root,
         workdir=run,
-        task=document["id"],
-        parameters=parameters_from(document["parameters"]),
-        inputs=_checked_inputs(root, document["inputs"]),
-        cores=document["resources"]["cores"],
-        launcher=_launcher(document["resources"]),
-        ranks=document["resources"]["ranks"],
-        walltime_s=document["resources"]["walltime_s"],
+        task=document.id,
+        parameters=parameters_from(document.parameters),
+        inputs=_checked_inputs(root, document.inputs),
+        cores=document.resources.cores,
+        launcher=_launcher(document.resources),
+        ranks=document.resources.ranks,
+        walltime_s=document.resources.walltime_s,
         stopping=stopping,
         before=before,
         task_folder=folder,
@@ -241,28 +295,34 @@ def _job(
 def _run(job: Job[AnyParameters]) -> dict[str, Any]:
     module = importlib.import_module(f"mlip_autopipec.work.steps.{KINDS[job.parameters.kind]}")
     os.chdir(job.workdir)  # codes leave their files where they run
-    result: Result = module.run(job)
+    result: Result[AnyMetrics] = module.run(job)
     artefacts = {name: job.ref(path) for name, path in result.artefacts.items()}
-    return {"status": "done", "metrics": {"kind": job.parameters.kind, **result.metrics}, "artefacts": artefacts}
+    return {"status": "done", "metrics": result.metrics, "artefacts": artefacts}
 
 
-def _launcher(resources: Mapping[str, Any]) -> tuple[str, ...]:
-    words: str = resources["launcher"]
+def _launcher(resources: Resources) -> tuple[str, ...]:
+    command = resources.launcher
     for name in ("ranks", "cores", "nodes"):
-        words = words.replace(f"{{{name}}}", str(resources[name]))
-    return tuple(shlex.split(words))
+        command = command.replace(f"{{{name}}}", str(getattr(resources, name)))
+    return tuple(shlex.split(command))
 
 
-def _checked_inputs(root: Path, inputs: list[dict[str, Any]]) -> dict[str, list[Path]]:
-    """Inputs by name. A file that is not what the campaign says it is would give a label of something else."""
+def _checked_inputs(root: Path, inputs: tuple[Input, ...]) -> dict[str, list[Path]]:
+    """Inputs by name.
+
+    A file that is not what the campaign says it is would give a label of something else.
+    """
     found: dict[str, list[Path]] = {}
     for item in inputs:
-        path, expected = root / item["file"]["path"], item["file"]["sha256"]
+        path, expected = root / item.file.path, item.file.sha256
         if not path.is_file():
-            raise TaskFailed("bad_input", f"input {item['name']}: {path} does not exist")
+            raise TaskFailed("bad_input", f"input {item.name}: {path} does not exist")
         if (content := sha256_of(path)) != expected:
-            raise TaskFailed("bad_input", f"input {item['name']}: {path} has sha256 {content}, expected {expected}")
-        found.setdefault(item["name"], []).append(path)
+            raise TaskFailed(
+                "bad_input",
+                f"input {item.name}: {path} has sha256 {content}, expected {expected}",
+            )
+        found.setdefault(item.name, []).append(path)
     return found
 
 
@@ -289,7 +349,10 @@ def _failed(reason: str, message: str) -> dict[str, Any]:
 
 
 def _stop_on_signals() -> tuple[threading.Event, threading.Event]:
-    """Set by SIGUSR1 or SIGTERM, and by SIGTERM alone: write what there is. SIGKILL comes later by itself."""
+    """Set by SIGUSR1 or SIGTERM, and by SIGTERM alone: write what there is.
+
+    SIGKILL comes later by itself.
+    """
     stopping, terminated = threading.Event(), threading.Event()
 
     def stop(number: int, _frame: object) -> None:

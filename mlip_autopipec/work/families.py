@@ -1,12 +1,13 @@
-"""Families of cells: what every cell that stems from one crystal has in common, whatever strains or MD did to it.
+"""Families of cells: what all cells that stem from one crystal share, whatever strains or MD did.
 
-A k-mesh belongs to a family and not to a cell. Counted from the cell at hand, `ceil(|b| / spacing)` steps by one point
-as the cell is strained, and the energy steps with it: labels of one crystal then disagree with each other, and with
-their own stress. So a structure carries where it comes from in its `info`, from file to file:
+A k-mesh belongs to a family and not to a cell. Counted from the cell at hand, `ceil(|b| / spacing)`
+steps by one point as the cell is strained, and the energy steps with it: labels of one crystal then
+disagree with each other, and with their own stress. So a structure carries where it comes from in
+its `info`, from file to file:
 
 - `reference_cell`: the cell before any strain, rattle, pressure or MD; rows are vectors in Å;
-- `reference_repeat`: how many unit cells of the crystal lie along each vector; 0: the vector leads through vacuum.
-  A cell that was cut out of a larger one has none.
+- `reference_repeat`: how many unit cells of the crystal lie along each vector; 0: the vector leads
+  through vacuum. A cell that was cut out of a larger one has none.
 
 A structure with neither, such as one of an earlier version, is its own reference.
 """
@@ -28,27 +29,32 @@ _ROUNDING = 1e-6
 _SNAP = 0.2
 
 
-def begin(atoms: Atoms, repeat: Sequence[int] = (1, 1, 1), *, vacuum: Sequence[int] | None = None) -> Atoms:
-    """Let a family begin: `atoms`, unstrained and repeated so often, are its reference. The same object is returned.
+def begin(
+    atoms: Atoms, repeat: Sequence[int] = (1, 1, 1), *, vacuum: Sequence[int] | None = None
+) -> Atoms:
+    """Begin a family: `atoms`, unstrained and repeated so often, are its reference, and returned.
 
-    `vacuum` names the vectors that lead through vacuum; if it is left out, they are found by the atoms.
+    `vacuum` names the vectors that lead through vacuum; if it is left out, they are found by the
+    atoms.
     """
     empty = vacuum_axes(atoms) if vacuum is None else vacuum
     atoms.info[CELL] = atoms.cell.array.copy()
-    atoms.info[REPEAT] = np.array([0 if axis in empty else times for axis, times in enumerate(repeat)])
+    atoms.info[REPEAT] = np.array(
+        [0 if axis in empty else times for axis, times in enumerate(repeat)]
+    )
     return atoms
 
 
 def of(atoms: Atoms) -> dict[str, np.ndarray]:
-    """What `atoms` carry of their family; nothing where they carry none. Parts of `info` as it is."""
+    """What `atoms` carry of their family; nothing if they carry none. Parts of `info` as it is."""
     return {name: np.asarray(atoms.info[name]) for name in (CELL, REPEAT) if name in atoms.info}
 
 
 def of_cut(cut: Atoms, source: Atoms) -> dict[str, np.ndarray]:
-    """The reference of a cell that was cut out of `source`: the same cut out of the unstrained source.
+    """The reference of a cell cut out of `source`: the same cut out of the unstrained source.
 
-    Where the vectors of the cut are translations of the crystal, they become exactly those of the unstrained crystal,
-    so that the same cut has the same mesh wherever it is made.
+    Where the vectors of the cut are translations of the crystal, they become exactly those of the
+    unstrained crystal, so that the same cut has the same mesh wherever it is made.
     """
     if CELL not in source.info:
         return {}
@@ -65,12 +71,12 @@ def of_cut(cut: Atoms, source: Atoms) -> dict[str, np.ndarray]:
 
 
 def mesh(atoms: Atoms, spacing: float) -> tuple[int, int, int]:
-    """Points along each reciprocal vector of the family's mesh, for a cell of that family; `spacing` in 1/Å with 2π.
+    """Points of its family's mesh along each reciprocal vector of a cell; `spacing` in 1/Å with 2π.
 
-    Never coarser than `spacing` for the unstrained cell. The unit cell has a number of points that 2, 3 and 4 divide
-    as far as may be, so that n unit cells side by side have its mesh exactly, folded: N/n points. Where n does not
-    divide N the repeated cell has more points than that, never fewer. One point along vacuum, and along directions
-    that are not periodic.
+    Never coarser than `spacing` for the unstrained cell. The unit cell has a number of points that
+    2, 3 and 4 divide as far as may be, so that n unit cells side by side have its mesh exactly,
+    folded: N/n points. Where n does not divide N the repeated cell has more points than that, never
+    fewer. One point along vacuum, and along directions that are not periodic.
     """
     cell = np.asarray(atoms.info.get(CELL, atoms.cell.array), dtype=float).reshape(3, 3)
     repeat = atoms.info.get(REPEAT)
@@ -80,13 +86,21 @@ def mesh(atoms: Atoms, spacing: float) -> tuple[int, int, int]:
     else:
         times = np.asarray(repeat, dtype=int)
         unit = cell / np.maximum(times, 1)[:, None]
-        counts = [-(-_divisible(_count(unit, axis, spacing)) // n) if n else 0 for axis, n in enumerate(times.tolist())]
-    a, b, c = (max(count, 1) if periodic else 1 for count, periodic in zip(counts, atoms.pbc, strict=True))
+        counts = [
+            -(-_divisible(_count(unit, axis, spacing)) // n) if n else 0
+            for axis, n in enumerate(times.tolist())
+        ]
+    a, b, c = (
+        max(count, 1) if periodic else 1 for count, periodic in zip(counts, atoms.pbc, strict=True)
+    )
     return a, b, c
 
 
 def vacuum_axes(atoms: Atoms) -> tuple[int, ...]:
-    """The vectors along which there is a gap of 7 Å or more without an atom, in cells that are not smaller than it."""
+    """The vectors along which there is a gap of 7 Å or more without an atom.
+
+    Only cells that are not smaller than it have one.
+    """
     heights = 1 / np.linalg.norm(atoms.cell.reciprocal().array, axis=1)
     found = []
     for axis, height in enumerate(heights):

@@ -8,8 +8,8 @@ from ase import Atoms
 from mlip_autopipec.contract.origin import Origin, origin_from
 from mlip_autopipec.contract.values import plain, read
 
-#: Where a frame's origin stands in its `info`: JSON, percent-encoded, for ASE's extended XYZ loses backslashes and
-#: stumbles over quotes within values.
+#: Where a frame's origin stands in its `info`: JSON, percent-encoded, for ASE's extended XYZ loses
+#: backslashes and stumbles over quotes within values.
 _CAME_FROM = "came_from"
 
 
@@ -22,6 +22,6 @@ def origin_of(frame: Atoms) -> Origin:
 
 
 def note_origin(frame: Atoms, origin: Origin) -> None:
-    """Let the frame carry where it came from, from file to file: as a value, and as a sentence for people."""
+    """Let the frame carry its origin from file to file, as a value and as a sentence for people."""
     frame.info["origin"] = origin.sentence
     frame.info[_CAME_FROM] = quote(json.dumps(plain(origin), ensure_ascii=False), safe=" ,:#.")

@@ -1,4 +1,7 @@
-"""Writing in folders where anybody may write: no link is followed, no pipe waited for, nothing of others changed."""
+"""Writing in folders where anybody may write.
+
+No link is followed, no pipe waited for, nothing of others changed.
+"""
 
 import contextlib
 import errno
@@ -15,12 +18,17 @@ _STAYS_SO = frozenset({errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM})
 
 
 def open_regular(path: Path) -> int:
-    """A descriptor to read and append, of a file made where there is none. Raises ValueError for what is no file."""
+    """A descriptor to read and append, of a file made where there is none.
+
+    Raises ValueError for what is no file.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _CAREFUL, 0o666)
     except OSError as error:
         if error.errno in _STAYS_SO | {errno.EISDIR}:
-            raise ValueError(f"{path} is no regular file that can be written: {error.strerror}") from error
+            raise ValueError(
+                f"{path} is no regular file that can be written: {error.strerror}"
+            ) from error
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -29,7 +37,7 @@ def open_regular(path: Path) -> int:
 
 
 def create_beside(path: Path) -> tuple[BinaryIO, Path]:
-    """A new file of that name, or where something has it of that name with `.2`, `.3` … before its suffix."""
+    """A new file of that name or, where that is taken, with `.2`, `.3` … before its suffix."""
     names = (path.with_name(f"{path.stem}.{number}{path.suffix}") for number in count(2))
     for name in chain([path], names):
         with contextlib.suppress(FileExistsError):

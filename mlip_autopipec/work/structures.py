@@ -15,7 +15,8 @@ from mlip_autopipec.contract.generate import Prototype
 from mlip_autopipec.work import families
 from mlip_autopipec.work.job import TaskFailed
 
-#: Orthogonal cells of the two-element crystals that ase.build.bulk does not make: (fractional sites, element of each).
+#: Orthogonal cells of the two-element crystals that ase.build.bulk does not make: (fractional
+#: sites, element of each).
 _ORDERED: Mapping[str, Sequence[tuple[tuple[float, float, float], int]]] = {
     "l1_0": (((0, 0, 0), 0), ((0.5, 0.5, 0), 0), ((0.5, 0, 0.5), 1), ((0, 0.5, 0.5), 1)),
     "l1_2": (((0, 0, 0), 0), ((0.5, 0.5, 0), 1), ((0.5, 0, 0.5), 1), ((0, 0.5, 0.5), 1)),
@@ -36,7 +37,10 @@ class Numbers:
 
 
 def crystal(prototype: Prototype) -> Atoms:
-    """The conventional, orthogonal cell of a prototype, repeated; lengths in Å. It begins a family of cells."""
+    """The conventional, orthogonal cell of a prototype, repeated; lengths in Å.
+
+    It begins a family of cells.
+    """
     name, elements, a = prototype.structure, prototype.elements, prototype.lattice_constant_angstrom
     if name in _ORDERED:
         c_over_a = prototype.c_over_a or 1.0
@@ -48,14 +52,16 @@ def crystal(prototype: Prototype) -> Atoms:
             pbc=True,
         )
     elif name == "hcp":
-        cell = bulk(elements[0], name, a=a, covera=prototype.c_over_a or (8 / 3) ** 0.5, orthorhombic=True)
+        cell = bulk(
+            elements[0], name, a=a, covera=prototype.c_over_a or (8 / 3) ** 0.5, orthorhombic=True
+        )
     else:
         cell = bulk("".join(elements), name, a=a, cubic=True)
     return families.begin(cell.repeat(prototype.repeat), prototype.repeat, vacuum=())
 
 
 def shortest_distance(atoms: Atoms, cutoff_angstrom: float) -> float:
-    """The shortest distance between two atoms or images in Å, or `cutoff_angstrom` if none is shorter."""
+    """The shortest distance of two atoms or images in Å; `cutoff_angstrom` if none is shorter."""
     distances = neighbor_list("d", atoms, cutoff_angstrom)
     return float(distances.min()) if len(distances) else cutoff_angstrom
 
@@ -71,7 +77,10 @@ def write_frames(path: Path, frames: Sequence[Atoms]) -> None:
 
 
 def read_frames(path: Path) -> list[Atoms]:
-    """Every frame of an extended XYZ file; none of an empty one. Raises TaskFailed (bad_input) on other content."""
+    """Every frame of an extended XYZ file; none of an empty one.
+
+    Raises TaskFailed (bad_input) on other content.
+    """
     if path.stat().st_size == 0:
         return []
     try:
@@ -89,20 +98,29 @@ def user_structures(path: Path, elements: Sequence[str]) -> list[Atoms]:
     try:
         found = read(path, index=":")
     except Exception as error:  # ASE's readers raise whatever their format makes them stumble over
-        raise TaskFailed("bad_input", f"ASE cannot read {path.name}: {type(error).__name__}: {error}") from error
+        raise TaskFailed(
+            "bad_input", f"ASE cannot read {path.name}: {type(error).__name__}: {error}"
+        ) from error
     for atoms in found:
         if shared := shared_site(atoms):
             raise TaskFailed(
                 "bad_input",
-                f"{path.name} has sites that are partly occupied, such as {shared}. A label is of whole atoms: give a"
-                " structure with one on each site, or ask generation.variations for an alloy",
+                f"{path.name} has sites that are partly occupied, such as {shared}. A label is of"
+                " whole atoms: give a structure with one on each site, or ask"
+                " generation.variations for an alloy",
             )
-    structures = [Atoms(one.get_chemical_symbols(), positions=one.positions, cell=one.cell, pbc=True) for one in found]
+    structures = [
+        Atoms(each.get_chemical_symbols(), positions=each.positions, cell=each.cell, pbc=True)
+        for each in found
+    ]
     for atoms in structures:
         if not len(atoms) or atoms.cell.rank < 3 or not finite(atoms.positions, atoms.cell.array):  # noqa: PLR2004
             raise TaskFailed("bad_input", f"{path.name} has no atoms, or no cell of three vectors")
         if unknown := sorted(set(atoms.get_chemical_symbols()) - set(elements)):
-            raise TaskFailed("bad_input", f"{path.name} has {', '.join(unknown)}, which is not in campaign.elements")
+            raise TaskFailed(
+                "bad_input",
+                f"{path.name} has {', '.join(unknown)}, which is not in campaign.elements",
+            )
     if not structures:
         raise TaskFailed("bad_input", f"{path.name} holds no structure")
     return structures
@@ -116,17 +134,31 @@ def finite(*arrays: object) -> bool:
 def shared_site(atoms: Atoms) -> str:
     """The first site that is not one whole atom, in words; empty if there is none.
 
-    CIF readers keep what shares a site in `info`, which other formats hand on; readers of PDB, muSTEM and Prismatic
-    have one number for each atom.
+    CIF readers keep what shares a site in `info`, which other formats hand on; readers of PDB,
+    muSTEM and Prismatic have one number for each atom.
     """
-    told = atoms.info.get("occupancy")
-    sites = told.values() if isinstance(told, Mapping) else told if isinstance(told, Sequence) else ()
+    occupancy = atoms.info.get("occupancy")
+    sites = (
+        occupancy.values()
+        if isinstance(occupancy, Mapping)
+        else occupancy
+        if isinstance(occupancy, Sequence)
+        else ()
+    )
     for site in sites:
-        parts = {str(symbol): float(part) for symbol, part in site.items()} if isinstance(site, Mapping) else {}
+        parts = (
+            {str(symbol): float(part) for symbol, part in site.items()}
+            if isinstance(site, Mapping)
+            else {}
+        )
         if parts and (len(parts) > 1 or abs(sum(parts.values()) - 1) > _OCCUPANCY_OFF):
             return " and ".join(f"{part:.0%} {symbol}" for symbol, part in parts.items())
     for name, values in atoms.arrays.items():
-        if name.startswith("occupanc") and np.issubdtype(values.dtype, np.number) and values.ndim == 1:
+        if (
+            name.startswith("occupanc")
+            and np.issubdtype(values.dtype, np.number)
+            and values.ndim == 1
+        ):
             partly = np.flatnonzero(np.abs(values - 1) > _OCCUPANCY_OFF)
             if len(partly):
                 return f"{values[partly[0]]:.0%} {atoms[partly[0]].symbol} (atom {partly[0] + 1})"

@@ -1,4 +1,4 @@
-"""A client that asks a daemon again and again until its standard input ends, and then tells how long each answer took.
+"""A client that asks a daemon until its standard input ends, then tells how long each answer took.
 
 A process of its own: what else a measurement has to do would be in its times.
 """
@@ -13,7 +13,9 @@ import aiohttp
 _PING_EVERY_S, _ASK_EVERY_S = 0.01, 0.1
 
 
-async def _asked(session: aiohttp.ClientSession, path: str, every_s: float, until: asyncio.Event) -> list[float]:
+async def _asked(
+    session: aiohttp.ClientSession, path: str, every_s: float, until: asyncio.Event
+) -> list[float]:
     """Milliseconds of each answer."""
     took_ms = []
     while not until.is_set():
@@ -28,7 +30,10 @@ async def _asked(session: aiohttp.ClientSession, path: str, every_s: float, unti
 async def _main(socket: str) -> None:
     until = asyncio.Event()
     connector = aiohttp.UnixConnector(path=socket)
-    async with aiohttp.ClientSession("http://autopipecd", connector=connector) as session, asyncio.TaskGroup() as group:
+    async with (
+        aiohttp.ClientSession("http://autopipecd", connector=connector) as session,
+        asyncio.TaskGroup() as group,
+    ):
         pings = group.create_task(_asked(session, "/v1/info", _PING_EVERY_S, until))
         answers = group.create_task(_asked(session, "/v1/status", _ASK_EVERY_S, until))
         print("asking", flush=True)

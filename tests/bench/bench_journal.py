@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from bench_events import campaign
-from bench_table import Row, median, percentile
+from kit.table import Row, median, percentile
 
 from mlip_autopipec.data_models.events import Event
 from mlip_autopipec.data_models.state import WorkflowState
@@ -63,7 +63,9 @@ async def fill(folder: Path, number: int, tasks_per_phase: int) -> None:
     await journal.close()
 
 
-def measure(*, events: int, appended: int, folder: Path | None = None, tasks_per_phase: int = 1000) -> list[Row]:
+def measure(
+    *, events: int, appended: int, folder: Path | None = None, tasks_per_phase: int = 1000
+) -> list[Row]:
     """Appends and group commit on the disk of `folder`, then replay of so many events."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
         root = Path(name)
@@ -72,7 +74,12 @@ def measure(*, events: int, appended: int, folder: Path | None = None, tasks_per
         rate = asyncio.run(grouped(root / "group", sample * 4))
         rows = [
             Row("append of one event, fsync, p99", percentile(took_ms, 99), "ms", APPEND_TARGET_MS),
-            Row("append of one event, fsync, median", median(took_ms), "ms", note=f"{appended} appends"),
+            Row(
+                "append of one event, fsync, median",
+                median(took_ms),
+                "ms",
+                note=f"{appended} appends",
+            ),
             Row(f"group commit, {_PRODUCERS} producers", rate, "events/s"),
         ]
         del sample
@@ -105,5 +112,7 @@ def keep_snapshot(folder: Path, last: int) -> int:
         pass
     if at.crc_at_after is None:
         raise AssertionError("the journal is shorter than it was")
-    save_snapshot(folder, fold(WorkflowState(), islice(read(folder), last - behind)), at.crc_at_after)
+    save_snapshot(
+        folder, fold(WorkflowState(), islice(read(folder), last - behind)), at.crc_at_after
+    )
     return behind

@@ -1,14 +1,14 @@
-"""scripts/bench labels SYSTEM: what the program's loop learns per label, beside chance and two other ways to choose.
+"""scripts/bench labels SYSTEM: what the loop learns per label, beside chance and two other ways.
 
-Error on one independent test set (MD by the oracle, all conditions of `exploration.walkers` evenly) against training
-labels beyond the generated ones, for
+Error on one independent test set (MD by the oracle, all conditions of `exploration.walkers` evenly)
+against training labels beyond the generated ones, for
   a  this program's whole loop, a real daemon to its verdict,
   b  random frames of the oracle's own MD,
   c  random frames of MD by the bootstrap potential (the fit to the generated structures),
   d  the frames of (c) by farthest point on the structure's mean B-projections,
   e  the frames of (c) by a committee of four in batches of twenty, as DP-GEN chooses.
-All have the same generated structures, the same fit and the same test set. SYSTEM is one of tests/bench/labels or a
-site file whose oracle is an ASE calculator.
+All have the same generated structures, the same fit and the same test set. SYSTEM is one of
+tests/bench/labels or a site file whose oracle is an ASE calculator.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import labels_curves as cv
 import numpy as np
-from bench_table import Row
+from kit.table import Row
 from labels_campaign import Cycle, Follower, data_sets, moved, run, verdict
 from labels_choice import Choice, at_random, by_committee, farthest
 from labels_fit import Rows, Sums, TestSet
@@ -68,11 +68,13 @@ class Found:
     verdicts: dict[int, str] = field(default_factory=dict)
 
 
-def measure(words: argparse.Namespace) -> list[Row]:
+def measure(args: argparse.Namespace) -> list[Row]:
     """Run what was asked for; print tables, write `labels.md` and `labels.png` into the folder."""
-    site_file = _site_file(words.system)
+    site_file = _site_file(args.system)
     sys.path[:0] = [str(site_file.absolute().parent), str(_HERE)]  # an oracle may be a module there
-    folder: Path = (words.folder or _HERE.parents[1] / ".bench" / "labels" / site_file.stem).absolute()
+    folder: Path = (
+        args.folder or _HERE.parents[1] / ".bench" / "labels" / site_file.stem
+    ).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
 
@@ -80,15 +82,15 @@ def measure(words: argparse.Namespace) -> list[Row]:
         print(f"{time.monotonic() - began:7.0f} s  {what}", flush=True)
 
     found = Found(site_file.stem)
-    for seed in range(1, words.seeds + 1):
+    for seed in range(1, args.seeds + 1):
         config = _with_seed(load_config(site_file).config, seed)
         store = Store(folder, config)
-        if words.only != "a":
+        if args.only != "a":
             found.curves += _of_pools(config, store, say)
         else:
             found.curves += cv.read_curves(folder / f"seed-{seed}" / "curves.json")
-        if words.only != "pools":
-            _of_loop(words, site_file, seed, store, found, say)
+        if args.only != "pools":
+            _of_loop(args, site_file, seed, store, found, say)
     text = report(found)
     (folder / "labels.md").write_text(text, encoding="utf-8")
     cv.picture(found.curves, folder / "labels.png", f"{found.system}: error against labels")
@@ -118,14 +120,26 @@ def _of_pools(config: WorkflowConfig, store: Store, say: "cv.Say") -> list[cv.Cu
         for way, (pool, choice, draws) in _WAYS.items():
             for draw in range(draws):
                 rng = np.random.default_rng([config.campaign.seed, draw])
-                chosen = choice(parts.fitter, parts.generated, getattr(parts, pool), max(cv.COUNTS), rng)
-                found.append(_curve(way, [getattr(parts, pool)[place] for place in chosen], before, parts.test, test))
+                chosen = choice(
+                    parts.fitter, parts.generated, getattr(parts, pool), max(cv.COUNTS), rng
+                )
+                found.append(
+                    _curve(
+                        way,
+                        [getattr(parts, pool)[index] for index in chosen],
+                        before,
+                        parts.test,
+                        test,
+                    )
+                )
             say(f"{way}: {draws} draws, force error {_last(found, way)}")
         return cv.curves_as_json(found)
 
     seed = config.campaign.seed
     functions = fitter_of(config, store, say).digest
-    curves = cv.curves_of_json(store.json(f"seed-{seed}/curves", make, _CURVES_VERSION, seed, functions))
+    curves = cv.curves_of_json(
+        store.json(f"seed-{seed}/curves", make, _CURVES_VERSION, seed, functions)
+    )
     path = store.folder / f"seed-{seed}" / "curves.json"
     path.write_text(cv.as_text(curves), encoding="utf-8")
     return curves
@@ -134,12 +148,17 @@ def _of_pools(config: WorkflowConfig, store: Store, say: "cv.Say") -> list[cv.Cu
 def _last(curves: Sequence[cv.Curve], way: str) -> str:
     draws = [curve for curve in curves if curve.way == way]
     return ", ".join(
-        f"{cv.told([curve.points[place].values['force, all'] for curve in draws])} at {point.labels}"
-        for place, point in enumerate(draws[0].points)
+        (
+            f"{cv.with_spread([curve.points[index].values['force, all'] for curve in draws])} at"
+            f" {point.labels}"
+        )
+        for index, point in enumerate(draws[0].points)
     )
 
 
-def _curve(way: str, chosen: Sequence[Rows], generated: Sums, rows_: Sequence[Rows], test: TestSet) -> cv.Curve:
+def _curve(
+    way: str, chosen: Sequence[Rows], generated: Sums, rows_: Sequence[Rows], test: TestSet
+) -> cv.Curve:
     """One draw, measured at every count."""
     sums, points, before = generated.copy(), list[cv.Point](), 0
     for count in (0, *cv.COUNTS):
@@ -151,31 +170,41 @@ def _curve(way: str, chosen: Sequence[Rows], generated: Sums, rows_: Sequence[Ro
     return cv.Curve(way, points)
 
 
-def _of_loop(words: argparse.Namespace, site_file: Path, seed: int, store: Store, found: Found, say: "cv.Say") -> None:
-    """A campaign, measured as it goes; one that the folder holds is measured again, not run again."""
+def _of_loop(
+    args: argparse.Namespace, site_file: Path, seed: int, store: Store, found: Found, say: "cv.Say"
+) -> None:
+    """A campaign, measured as it goes; one that the folder holds is measured, not run, again."""
     config = store.config
     frames = test_frames(config, store, say)
     generated = generated_frames(config, store)
     fitter = fitter_of(config, store, say)
     follower = Follower(fitter, len(generated), fitter.rows(frames), frames)
-    place = store.folder / f"seed-{seed}" / "loop"
-    if words.loop is not None:
-        place = words.loop.absolute()
-        datasets: Iterable[Path] = data_sets(place / "root")
+    folder = store.folder / f"seed-{seed}" / "loop"
+    if args.loop is not None:
+        folder = args.loop.absolute()
+        datasets: Iterable[Path] = data_sets(folder / "root")
     else:
-        if words.again and place.exists():
-            place.rename(place.with_name(f"loop.{time.strftime('%Y%m%dT%H%M%S')}"))
+        if args.again and folder.exists():
+            folder.rename(folder.with_name(f"loop.{time.strftime('%Y%m%dT%H%M%S')}"))
         datasets = run(
-            moved(site_file, place, seed=seed), place, modules=site_file.absolute().parent, timeout_s=words.timeout
+            moved(site_file, folder, seed=seed),
+            folder,
+            modules=site_file.absolute().parent,
+            timeout_s=args.timeout,
         )
     cycles: list[Cycle] = []
     for dataset in datasets:
         cycles.append(follower.after(dataset))
         say(_told(cycles[-1]))
-    found.cycles[seed], found.verdicts[seed] = cycles, verdict(place)
+    found.cycles[seed], found.verdicts[seed] = cycles, verdict(folder)
     say(f"{_LOOP}: {found.verdicts[seed]}")
-    judged = [cycle.own if words.own and cycle.own is not None else cycle.refitted for cycle in cycles]
-    points = [cv.Point(cycle.train_labels, cv.values(one)) for cycle, one in zip(cycles, judged, strict=True)]
+    judged = [
+        cycle.own if args.own and cycle.own is not None else cycle.refitted for cycle in cycles
+    ]
+    points = [
+        cv.Point(cycle.train_labels, cv.values(item))
+        for cycle, item in zip(cycles, judged, strict=True)
+    ]
     found.curves.append(cv.Curve(_LOOP, points))
 
 
@@ -183,9 +212,9 @@ def _told(cycle: Cycle) -> str:
     scores = cycle.refitted
     own = "" if cycle.own is None else f"; its own potential {cycle.own.everything.force:.1f} meV/Å"
     return (
-        f"{_LOOP}: cycle {cycle.cycle}, {cycle.train_labels} labels and {cycle.other_labels} to test:"
-        f" {scores.everything.force:.1f} meV/Å, worst {scores.worst:.1f}, 99 % {scores.everything.tail:.0f},"
-        f" {scores.everything.energy:.2f} meV/atom{own}"
+        f"{_LOOP}: cycle {cycle.cycle}, {cycle.train_labels} labels and {cycle.other_labels} to"
+        f" test: {scores.everything.force:.1f} meV/Å, worst {scores.worst:.1f}, 99 %"
+        f" {scores.everything.tail:.0f}, {scores.everything.energy:.2f} meV/atom{own}"
     )
 
 
@@ -193,34 +222,76 @@ def report(found: Found) -> str:
     """Markdown: the loop cycle by cycle, the pools, and labels to chance's errors."""
     lines = [f"## {found.system}", ""]
     for seed, cycles in found.cycles.items():
-        lines += [f"This program, seed {seed}: {found.verdicts[seed]}", "", *_cycle_table(cycles), ""]
+        lines += [
+            f"This program, seed {seed}: {found.verdicts[seed]}",
+            "",
+            *_cycle_table(cycles),
+            "",
+        ]
     if not any(curve.way == _CHANCE for curve in found.curves):
         return "\n".join(lines)
     for measure_, unit in cv.MEASURES.items():
         pools_ = [curve for curve in found.curves if curve.way != _LOOP]
-        lines += [f"{measure_}, {unit}: median and range over draws", "", *cv.pool_table(pools_, measure_), ""]
+        lines += [
+            f"{measure_}, {unit}: median and range over draws",
+            "",
+            *cv.pool_table(pools_, measure_),
+            "",
+        ]
     for measure_ in cv.MEASURES:
-        words = "labels to the error that random frames have, and as a part of these"
-        lines += [f"{measure_}: {words}", "", *cv.ratio_table(found.curves, _CHANCE, measure_), ""]
-    words = "99th percentile of |ΔF| by condition, meV/Å: labels to that of random frames at 50, as a part of these"
-    lines += [words, "", *cv.condition_table(found.curves, _CHANCE, 50), ""]
+        message = "labels to the error that random frames have, and as a part of these"
+        lines += [
+            f"{measure_}: {message}",
+            "",
+            *cv.ratio_table(found.curves, _CHANCE, measure_),
+            "",
+        ]
+    message = (
+        "99th percentile of |ΔF| by condition, meV/Å: labels to that of random frames at 50, as a"
+        " part of these"
+    )
+    lines += [message, "", *cv.condition_table(found.curves, _CHANCE, 50), ""]
     return "\n".join(lines)
 
 
 def _cycle_table(cycles: Sequence[Cycle]) -> list[str]:
-    titles = ["cycle", "labels", "labels to test", "force, all", "worst condition", "99 %", "energy", "its own fit"]
+    titles = [
+        "cycle",
+        "labels",
+        "labels to test",
+        "force, all",
+        "worst condition",
+        "99 %",
+        "energy",
+        "its own fit",
+    ]
     lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
-    for one in cycles:
-        scores = one.refitted
-        own = "" if one.own is None else f"{one.own.everything.force:.1f}, {one.own.everything.energy:.2f}"
-        figures = [f"{scores.everything.force:.1f}", f"{scores.worst:.1f}", f"{scores.everything.tail:.0f}"]
-        cells = [one.cycle, one.train_labels, one.other_labels, *figures, f"{scores.everything.energy:.2f}", own]
+    for cycle in cycles:
+        scores = cycle.refitted
+        own = (
+            ""
+            if cycle.own is None
+            else f"{cycle.own.everything.force:.1f}, {cycle.own.everything.energy:.2f}"
+        )
+        figures = [
+            f"{scores.everything.force:.1f}",
+            f"{scores.worst:.1f}",
+            f"{scores.everything.tail:.0f}",
+        ]
+        cells = [
+            cycle.cycle,
+            cycle.train_labels,
+            cycle.other_labels,
+            *figures,
+            f"{scores.everything.energy:.2f}",
+            own,
+        ]
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return lines
 
 
 def rows(found: Found) -> list[Row]:
-    """The figures that have aims: labels beside those of random frames, and errors after so many labels."""
+    """The figures with aims: labels beside those of random frames, errors after so many labels."""
     ways = cv.by_way(found.curves)
     if _LOOP not in ways:
         return []
@@ -231,35 +302,88 @@ def rows(found: Found) -> list[Row]:
     for measure_, error in (("force, all", aim.force), ("force, worst condition", aim.force_worst)):
         needed = [curve.labels_to(error, measure_) for curve in ways[_LOOP]]
         what = f"labels to {error:g} meV/Å, {measure_}"
-        table.append(Row(what, float(np.median(needed)), "labels", aim.labels, cv.told(needed)))
+        table.append(
+            Row(what, float(np.median(needed)), "labels", aim.labels, cv.with_spread(needed))
+        )
     cycles = [_cycles_to(aim, curve) for curve in ways[_LOOP]]
-    table.append(Row("cycles to both", float(np.median(cycles)), "cycles", aim.cycles, cv.told(cycles)))
+    table.append(
+        Row(
+            "cycles to both", float(np.median(cycles)), "cycles", aim.cycles, cv.with_spread(cycles)
+        )
+    )
     return table
 
 
 def _cycles_to(aim: Aim, curve: cv.Curve) -> float:
     """Cycles beyond the bootstrap until both errors are there; infinity if they never are."""
     good = (
-        place
-        for place, point in enumerate(curve.points)
-        if point.values["force, all"] <= aim.force and point.values["force, worst condition"] <= aim.force_worst
+        index
+        for index, point in enumerate(curve.points)
+        if point.values["force, all"] <= aim.force
+        and point.values["force, worst condition"] <= aim.force_worst
     )
     return float(next(good, np.inf))
 
 
 def _beside_chance(ways: Mapping[str, Sequence[cv.Curve]]) -> list[Row]:
-    """Labels of the loop as a part of those of random frames, where there is the same error."""
+    """Labels of the loop as a part of those of random frames with the same error.
+
+    They are taken at fixed counts, and at the loop's end.
+    """
     table: list[Row] = []
+    loop = ways[_LOOP]
+    ends = [curve.points[-1].labels for curve in loop]
     for measure_, unit in cv.MEASURES.items():
         ratios = []
         for count in cv.COMPARED_AT:
             error = cv.error_of(ways[_CHANCE], count, measure_)
             if error is None:
                 continue
-            needed = [curve.labels_to(error, measure_) for curve in ways[_LOOP]]
+            what = f"labels beside random at {count}, {measure_}"
+            needed = [curve.labels_to(error, measure_) for curve in loop]
+            if min(needed) == np.inf and max(ends) < count:  # what it needed it had with fewer
+                table.append(
+                    Row(
+                        what,
+                        np.inf,
+                        "",
+                        None,
+                        f"its campaigns ended with {cv.with_spread(ends)} labels",
+                    )
+                )
+                continue
             ratios.append(float(np.median(needed)) / count)
-            note = f"{cv.told(needed)} labels to {error:.3g} {unit}"
-            table.append(Row(f"labels beside random at {count}, {measure_}", ratios[-1], "", 1.0, note))
+            table.append(
+                Row(
+                    what,
+                    ratios[-1],
+                    "",
+                    1.0,
+                    f"{cv.with_spread(needed)} labels to {error:.3g} {unit}",
+                )
+            )
         if ratios and measure_ == "force, all":
-            table.append(Row(f"the same, median, {measure_}", float(np.median(ratios)), "", _RATIO_AIM))
+            table.append(
+                Row(f"the same, median, {measure_}", float(np.median(ratios)), "", _RATIO_AIM)
+            )
+        table.append(_at_the_end(loop, ways[_CHANCE], measure_))
     return table
+
+
+def _at_the_end(loop: Sequence[cv.Curve], chance: Sequence[cv.Curve], measure_: str) -> Row:
+    """The labels with which campaigns ended beside those of random frames.
+
+    Those are at least all that chance drew, if it never gets there.
+    """
+    drawn = max(curve.points[-1].labels for curve in chance)
+    parts, needed = [], []
+    for curve in loop:
+        last = curve.points[-1]
+        needed.append(
+            float(np.median([draw.labels_to(last.values[measure_], measure_) for draw in chance]))
+        )
+        parts.append(last.labels / min(max(needed[-1], 1.0), drawn))
+    note = f"{cv.with_spread(needed)} random labels to the same error; 'never': beyond {drawn}"
+    return Row(
+        f"labels beside random at its end, {measure_}", float(np.median(parts)), "", 1.0, note
+    )

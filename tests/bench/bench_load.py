@@ -1,7 +1,7 @@
-"""autopipecd itself with many live tasks and a long journal: what it costs, and how soon it answers.
+"""autopipecd itself with many live tasks and a long journal: its cost, and how soon it answers.
 
-The process is the real one. Slurm is a few programs on its PATH that take every array and show it running; outcomes are
-placed as the work half would.
+The process is the real one. Slurm is a few programs on its PATH that take every array and show it
+running; outcomes are placed as the work half would.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import aiohttp
 from bench_events import CAMPAIGN, campaign_in_selection, outcome
-from bench_table import Row, median, percentile
+from kit.table import Row, median, percentile
 
 from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.control.api import Status
@@ -85,7 +85,12 @@ class Daemon:
 
     def cpu_s(self) -> float:
         """What it has used so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        fields = (
+            Path(f"/proc/{self.process.pid}/stat")
+            .read_text(encoding="utf-8")
+            .rpartition(")")[2]
+            .split()
+        )
         return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
     def memory_mib(self, key: str) -> float:
@@ -95,7 +100,10 @@ class Daemon:
 
 
 async def prepare(folder: Path, events: int) -> WorkflowState:
-    """Site file, journal, and a Slurm that takes every array and shows all of its elements running, for ever."""
+    """Site file, journal, and a Slurm that takes every array.
+
+    It shows all elements of each array running, for ever.
+    """
     journal, _ = FileJournal.open(folder / "daemon" / "journal", now=datetime.now(UTC))
     every = campaign_in_selection(events)
     while group := list(islice(every, 10_000)):
@@ -106,8 +114,8 @@ async def prepare(folder: Path, events: int) -> WorkflowState:
     (folder / "queue").mkdir()
     (folder / "site.yaml").write_text(_SITE.format(folder=folder, poll_s=_POLL_S), encoding="utf-8")
     for batch in state.batches.values():
-        line = f"{batch.job_id}|N/A|RUNNING|None|node01|{batch.uid}\n"
-        (folder / "queue" / batch.uid).write_text(line, encoding="utf-8")
+        line = f"{batch.job_id}|N/A|RUNNING|None|node01|{batch.job_name}\n"
+        (folder / "queue" / batch.job_name).write_text(line, encoding="utf-8")
     _program(folder / "bin" / "squeue", f"exec cat {folder}/queue/*")
     _program(folder / "bin" / "sbatch", _SBATCH.format(folder=folder))
     _program(folder / "bin" / "scontrol", "echo MaxArraySize=1001")
@@ -126,12 +134,12 @@ def _program(path: Path, body: str) -> None:
 def daemon(folder: Path) -> Iterator[Daemon]:
     """Started, and ended by SIGTERM if it still runs."""
     environment = {**os.environ, "PATH": f"{folder}/bin:{os.environ['PATH']}"}
-    with (folder / "words.txt").open("wb") as words:
+    with (folder / "words.txt").open("wb") as message:
         process = subprocess.Popen(
             [sys.executable, "-m", "mlip_autopipec.daemon", "--config", folder / "site.yaml"],
             env=environment,
-            stdout=words,
-            stderr=words,
+            stdout=message,
+            stderr=message,
         )
     try:
         yield Daemon(folder, process)
@@ -156,8 +164,8 @@ async def started(daemon: Daemon) -> float:
     began = time.monotonic()
     while True:
         if daemon.process.poll() is not None:
-            words = (daemon.folder / "words.txt").read_text(encoding="utf-8", errors="replace")
-            raise RuntimeError(f"the daemon has ended: {words[-2000:]}")
+            message = (daemon.folder / "words.txt").read_text(encoding="utf-8", errors="replace")
+            raise RuntimeError(f"the daemon has ended: {message[-2000:]}")
         try:
             async with _session(daemon) as session, session.get("/v1/info") as answer:
                 await answer.read()
@@ -177,11 +185,16 @@ async def _stuck_client(daemon: Daemon) -> tuple[asyncio.StreamReader, asyncio.S
 
 
 async def _ends(daemon: Daemon, state: WorkflowState, number: int, for_s: float) -> None:
-    """Let tasks end, evenly, by placing outcomes as the work half does; the queue goes on showing them."""
+    """Let tasks end, evenly, by placing outcomes as the work half does.
+
+    The queue goes on showing them.
+    """
     attempts = [(batch, index) for batch in state.batches.values() for index in sorted(batch.live)]
     for batch, index in attempts[:number]:
-        content = outcome(state.tasks[batch.tasks[index]].task, batch.uid, index).model_dump_json()
-        _place(daemon, attempt_file(batch.uid, index), content)
+        content = outcome(
+            state.tasks[batch.tasks[index]].task, batch.job_name, index
+        ).model_dump_json()
+        _place(daemon, attempt_file(batch.job_name, index), content)
         await asyncio.sleep(for_s / number)
 
 
@@ -227,15 +240,20 @@ async def _steer(daemon: Daemon, for_s: float) -> float:
     return took_ms
 
 
-async def _part(daemon: Daemon, for_s: float, *others: Awaitable[object]) -> tuple[list[float], list[float], float]:
+async def _part(
+    daemon: Daemon, for_s: float, *others: Awaitable[object]
+) -> tuple[list[float], list[float], float]:
     """Pings, answers to status, and the share of a core, over so many seconds."""
-    client = await asyncio.create_subprocess_exec(sys.executable, _CLIENT, daemon.socket, stdin=PIPE, stdout=PIPE)
+    client = await asyncio.create_subprocess_exec(
+        sys.executable, _CLIENT, daemon.socket, stdin=PIPE, stdout=PIPE
+    )
     assert client.stdout is not None
     await client.stdout.readline()  # it asks
     used, began = daemon.cpu_s(), time.monotonic()
     await asyncio.gather(asyncio.sleep(for_s), *others)
     share = (daemon.cpu_s() - used) / (time.monotonic() - began)
-    async with asyncio.timeout(_END_TIMEOUT_S):  # a daemon that hangs would hold up the measurement for ever
+    # a daemon that hangs would hold up the measurement for ever
+    async with asyncio.timeout(_END_TIMEOUT_S):
         said, _ = await client.communicate(b"")  # the end of its input
     pings_ms, answers_ms = json.loads(said)
     return pings_ms, answers_ms, share
@@ -244,52 +262,62 @@ async def _part(daemon: Daemon, for_s: float, *others: Awaitable[object]) -> tup
 async def _measure(folder: Path, live: int, events: int, for_s: float) -> list[Row]:
     state = await prepare(folder, events)
     assert state.campaign == CAMPAIGN
-    with daemon(folder) as one:
-        rows = [Row("start until it answers", await started(one), "s", note=f"{state.seq} events")]
-        rows += await _begun(one, state, live)
-        rows += await _lived_with(one, live, for_s)
-        most = one.memory_mib("VmHWM")
-        one.process.kill()
-    with daemon(folder) as one:
-        rows.append(Row(f"start with {live} live until it answers", await started(one), "s"))
-        rows += _answer_rows("asked, it has just started", *await _part(one, for_s))
-        rows += _answer_rows("asked, all end", *await _part(one, 0.0, _fit_after(one, await _now(one))))
+    with daemon(folder) as item:
+        rows = [Row("start until it answers", await started(item), "s", note=f"{state.seq} events")]
+        rows += await _begun(item, state, live)
+        rows += await _lived_with(item, live, for_s)
+        most = item.memory_mib("VmHWM")
+        item.process.kill()
+    with daemon(folder) as item:
+        rows.append(Row(f"start with {live} live until it answers", await started(item), "s"))
+        rows += _answer_rows("asked, it has just started", *await _part(item, for_s))
+        rows += _answer_rows(
+            "asked, all end", *await _part(item, 0.0, _fit_after(item, await _now(item)))
+        )
         rows.append(Row("memory at its most, until they end", most, "MiB", MEMORY_TARGET_MIB))
         rows.append(
-            Row("memory at its most", one.memory_mib("VmHWM"), "MiB", note="with every outcome, digest and plan")
+            Row(
+                "memory at its most",
+                item.memory_mib("VmHWM"),
+                "MiB",
+                note="with every outcome, digest and plan",
+            )
         )
     return rows
 
 
-async def _begun(one: Daemon, state: WorkflowState, live: int) -> list[Row]:
+async def _begun(daemon: Daemon, state: WorkflowState, live: int) -> list[Row]:
     """From the end of the Selection until all that it chose is submitted."""
-    ((uid, batch),) = state.batches.items()
-    selected = outcome(state.tasks[batch.tasks[0]].task, uid, 0, selected=live).model_dump_json()
+    ((job_name, batch),) = state.batches.items()
+    selected = outcome(
+        state.tasks[batch.tasks[0]].task, job_name, 0, selected=live
+    ).model_dump_json()
     return _answer_rows(
-        "asked, a phase begins", *await _part(one, 0.0, _plan_after(one, selected, attempt_file(uid, 0), live))
+        "asked, a phase begins",
+        *await _part(daemon, 0.0, _plan_after(daemon, selected, attempt_file(job_name, 0), live)),
     )
 
 
-async def _lived_with(one: Daemon, live: int, for_s: float) -> list[Row]:
+async def _lived_with(daemon: Daemon, live: int, for_s: float) -> list[Row]:
     """While tasks run, while they end, and while people steer."""
     await asyncio.sleep(min(_POLL_S / 3, for_s))
-    used, began = one.cpu_s(), time.monotonic()
+    used, began = daemon.cpu_s(), time.monotonic()
     await asyncio.sleep(for_s)
-    share = 100 * (one.cpu_s() - used) / (time.monotonic() - began)
+    share = 100 * (daemon.cpu_s() - used) / (time.monotonic() - began)
     note = f"{live} tasks run, squeue every {_POLL_S:g} s"
     rows = [
         Row("left alone: CPU", share, "% of a core", CPU_TARGET_PERCENT, note),
-        Row("left alone: memory", one.memory_mib("VmRSS"), "MiB", MEMORY_TARGET_MIB),
+        Row("left alone: memory", daemon.memory_mib("VmRSS"), "MiB", MEMORY_TARGET_MIB),
     ]
-    rows += _answer_rows("asked", *await _part(one, for_s))
-    stuck = await _stuck_client(one)
-    ending = _ends(one, await _now(one), max(live // 20, 1), for_s)
-    rows += _answer_rows("asked, tasks end, a client is stuck", *await _part(one, for_s, ending))
+    rows += _answer_rows("asked", *await _part(daemon, for_s))
+    stuck = await _stuck_client(daemon)
+    ending = _ends(daemon, await _now(daemon), max(live // 20, 1), for_s)
+    rows += _answer_rows("asked, tasks end, a client is stuck", *await _part(daemon, for_s, ending))
     stuck[1].close()
-    burst = _ends(one, await _now(one), max(live // 10, 1), 0.0)
-    rows += _answer_rows("asked, a tenth ends at once", *await _part(one, for_s, burst))
-    steering = asyncio.ensure_future(_steer(one, for_s))
-    rows += _answer_rows("asked, paused and resumed", *await _part(one, for_s, steering))
+    burst = _ends(daemon, await _now(daemon), max(live // 10, 1), 0.0)
+    rows += _answer_rows("asked, a tenth ends at once", *await _part(daemon, for_s, burst))
+    steering = asyncio.ensure_future(_steer(daemon, for_s))
+    rows += _answer_rows("asked, paused and resumed", *await _part(daemon, for_s, steering))
     return [*rows, Row("pause or resume answered, at most", await steering, "ms")]
 
 
@@ -297,7 +325,9 @@ async def _now(daemon: Daemon) -> WorkflowState:
     return await asyncio.to_thread(replay, daemon.folder / "daemon" / "journal")
 
 
-def _answer_rows(what: str, pings_ms: list[float], answers_ms: list[float], share: float) -> list[Row]:
+def _answer_rows(
+    what: str, pings_ms: list[float], answers_ms: list[float], share: float
+) -> list[Row]:
     return [
         Row(
             f"{what}: status, p99",
@@ -311,7 +341,8 @@ def _answer_rows(what: str, pings_ms: list[float], answers_ms: list[float], shar
             max(pings_ms),
             "ms",
             STALL_TARGET_MS,
-            f"of {len(pings_ms)} pings, median {median(pings_ms):.1f} ms, p99 {percentile(pings_ms, 99):.1f} ms",
+            f"of {len(pings_ms)} pings, median {median(pings_ms):.1f} ms, p99"
+            f" {percentile(pings_ms, 99):.1f} ms",
         ),
         Row(f"{what}: CPU", 100 * share, "% of a core", note="answers included"),
     ]

@@ -1,7 +1,8 @@
-"""The real machinery of the daemon on the lab, with phases that plan tasks of no work, and every moment noted.
+"""The daemon's real machinery on the lab; phases plan tasks of no work, every moment is noted.
 
-Journal, transport, watcher, Slurm scheduler, effects and WorkflowManager are the daemon's own; only the physics is left
-out. Slurm's commands are counted by wrappers that stand before them on PATH, where the site runs them.
+Journal, transport, watcher, Slurm scheduler, effects and WorkflowManager are the daemon's own; only
+the physics is left out. Slurm's commands are counted by wrappers that stand before them on PATH,
+where the site runs them.
 """
 
 import asyncio
@@ -14,14 +15,17 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from mlip_autopipec.config.schemas.schedulers import SlurmQueue
+from mlip_autopipec.contract.files import FileRef
 from mlip_autopipec.contract.generate import GenerateParameters, Prototype
+from mlip_autopipec.contract.results.structure import Structure
+from mlip_autopipec.contract.results.train import Errors
+from mlip_autopipec.contract.tasks import Resources
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import FileRef, Phase
+from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.digest import (
     CalculationDigest,
     Digest,
@@ -31,16 +35,16 @@ from mlip_autopipec.data_models.digest import (
     SelectionDigest,
     TrainingDigest,
 )
-from mlip_autopipec.data_models.outcome import Errors, Structure
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.state import Batch, WorkflowState
-from mlip_autopipec.data_models.task import Resources, Task, make_task
+from mlip_autopipec.data_models.task import Task, make_task
 from mlip_autopipec.journal.journal import FileJournal
 from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.loop import WorkflowManager
 from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.ports import Transport, Watcher
+from mlip_autopipec.process import SystemClock
 from mlip_autopipec.schedulers.slurm import SlurmScheduler
 from mlip_autopipec.testing.examples import copper_config
 from mlip_autopipec.transports.local import LocalTransport
@@ -55,19 +59,12 @@ _ERRORS = Errors(structures=1, energy_mev_per_atom=1, force_mev_per_angstrom=1)
 _STRUCTURE = Structure(file=NO_FILE, role=Role.TRAIN, origin="bench", n_atoms=1, why="generated")
 
 
-class WallClock:
-    """ports.Clock, the real one."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    async def sleep(self, delay_s: float) -> None:
-        await asyncio.sleep(delay_s)
-
-
 @dataclass(frozen=True)
 class Counters:
-    """Wrappers of Slurm's commands in `folder`, each of which writes its name down before it is the command."""
+    """Wrappers of Slurm's commands in `folder`.
+
+    Each of them writes its name down before it is the command.
+    """
 
     folder: Path
 
@@ -142,7 +139,9 @@ class NoWork:
     number: int
 
     def plan(self, state: WorkflowState) -> tuple[Task, ...]:
-        return tuple(no_work_task(state.cycle_index, self.phase, index) for index in range(self.number))
+        return tuple(
+            no_work_task(state.cycle_index, self.phase, index) for index in range(self.number)
+        )
 
     def digest(self, state: WorkflowState) -> Digest:
         """The smallest that lets the next phase begin."""
@@ -155,7 +154,13 @@ class NoWork:
                 return SelectionDigest(structures=(_STRUCTURE,), frames=1, dropped=0)
             case Phase.CALCULATION:
                 labels = tuple(
-                    Label(task=task.id, file=NO_FILE, role=Role.TRAIN, origin="bench", settings="bench")
+                    Label(
+                        task=task.id,
+                        file=NO_FILE,
+                        role=Role.TRAIN,
+                        origin="bench",
+                        settings="bench",
+                    )
                     for task in self.plan(state)
                 )
                 return CalculationDigest(labels=labels, failed=0)
@@ -175,7 +180,9 @@ def no_work_task(cycle: int, phase: Phase, index: int) -> Task:
         distance_min_angstrom=1,
         seed=index,
     )
-    return make_task(cycle, phase, index, parameters, resources=Resources(memory_mib=100, walltime_s=300))
+    return make_task(
+        cycle, phase, index, parameters, resources=Resources(memory_mib=100, walltime_s=300)
+    )
 
 
 def trained(cycle: int) -> TrainingDigest:
@@ -183,15 +190,18 @@ def trained(cycle: int) -> TrainingDigest:
     potential = Potential(
         cycle=cycle,
         folder="none",
-        yaml=NO_FILE,
-        asi=NO_FILE,
-        yace=NO_FILE,
+        files={"yaml": NO_FILE, "asi": NO_FILE, "yace": NO_FILE},
         fingerprint="none",
         test=_ERRORS,
         reference_energies_ev={},
     )
     return TrainingDigest(
-        potential=potential, dataset=NO_FILE, train=_ERRORS, test_of_current=None, promoted=True, gate="bench"
+        potential=potential,
+        dataset=NO_FILE,
+        train=_ERRORS,
+        test_of_current=None,
+        promoted=True,
+        gate="bench",
     )
 
 
@@ -217,9 +227,9 @@ class BenchSite:
         """Ended attempts, and when each was placed."""
         return {path.name: path.stat().st_ctime for path in (self.root / "outbox").glob("*.json")}
 
-    def accepted_at(self, uid: str) -> float:
+    def accepted_at(self, job_name: str) -> float:
         """When sbatch had ended."""
-        return (self.root / ".ap" / "submit" / uid / "try.0" / "rc").stat().st_ctime
+        return (self.root / ".ap" / "submit" / job_name / "try.0" / "rc").stat().st_ctime
 
 
 @contextmanager
@@ -237,7 +247,9 @@ def lab_settings(settings: Mapping[str, str]) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def bench_site(way: str, settings: Mapping[str, str], folder: Path, name: str) -> AsyncIterator[BenchSite]:
+async def bench_site(
+    way: str, settings: Mapping[str, str], folder: Path, name: str
+) -> AsyncIterator[BenchSite]:
     """`way` is `ssh` or `shared`. Adapters are made as the daemon makes them."""
     lab = Path(settings["AUTOPIPEC_LAB"])
     root = Path(settings["AUTOPIPEC_LAB_HOME"]) / "bench" / name
@@ -247,7 +259,7 @@ async def bench_site(way: str, settings: Mapping[str, str], folder: Path, name: 
     stand_in = lab / "bench-bin" / "no_work.sh"
     shutil.copy(_HERE / "no_work.sh", stand_in)
     stand_in.chmod(0o755)
-    rng, clock = random.Random(), WallClock()  # noqa: S311 - jitter
+    rng, clock = random.Random(), SystemClock()  # noqa: S311 - jitter
     path = f"{counters.folder}:/usr/local/bin:/usr/bin:/bin"
     if way == "ssh":
         _give_away(root.parent, settings["AUTOPIPEC_LAB_USER"])
@@ -260,11 +272,19 @@ async def bench_site(way: str, settings: Mapping[str, str], folder: Path, name: 
             prologue=f"export PATH={path}",
         )
         try:
-            yield BenchSite(root, folder, far, RemoteWatcher(far, clock=clock, rng=rng), counters, python=str(stand_in))
+            yield BenchSite(
+                root,
+                folder,
+                far,
+                RemoteWatcher(far, clock=clock, rng=rng),
+                counters,
+                python=str(stand_in),
+            )
         finally:
             await far.close()
         return
-    # The jobs' login shell reads the profile of HOME: the lab's has none, as the floor's jobs read none.
+    # The jobs' login shell reads the profile of HOME: the lab's has none, as the floor's jobs read
+    # none.
     before = {name: os.environ[name] for name in ("PATH", "HOME")}
     os.environ.update(PATH=path, HOME=settings["AUTOPIPEC_LAB_HOME"])
     try:
@@ -284,9 +304,11 @@ async def _prepared() -> int | None:
     return None
 
 
-async def run_phases(site: BenchSite, tasks: Mapping[Phase, int], *, phases: int, timeout_s: float = 300.0) -> Moments:
+async def run_phases(
+    site: BenchSite, tasks: Mapping[Phase, int], *, phases: int, timeout_s: float = 300.0
+) -> Moments:
     """Run a campaign until so many phases have ended, with `tasks` in each (1 if not said)."""
-    moments, clock = Moments(), WallClock()
+    moments, clock = Moments(), SystemClock()
     journal, state = await asyncio.to_thread(lambda: FileJournal.open(site.folder, now=clock.now()))
     scheduler = _NotedScheduler(
         site.transport,
@@ -300,7 +322,11 @@ async def run_phases(site: BenchSite, tasks: Mapping[Phase, int], *, phases: int
     scheduler.moments = moments
     runners = {phase: NoWork(phase, tasks.get(phase, 1)) for phase in Phase}
     begun = ev.CampaignCreated(
-        at=clock.now(), campaign=f"bench-{os.urandom(3).hex()}", name="bench", version="0", config_sha256="0" * 64
+        at=clock.now(),
+        campaign=f"bench-{os.urandom(3).hex()}",
+        name="bench",
+        version="0",
+        config_sha256="0" * 64,
     )
     await journal.append([begun])
     ended = asyncio.Event()

@@ -1,4 +1,4 @@
-"""One measurement of dpdispatcher, run by the Python that it is installed in; the last line is seconds."""
+"""A measurement of dpdispatcher, run by the Python it is installed in; the last line is seconds."""
 
 import json
 import sys
@@ -11,7 +11,11 @@ asked = json.loads(sys.argv[1])
 settings = asked["settings"]
 local = Path(asked["folder"]) / "local"
 local.mkdir()
-remote = Path(settings["AUTOPIPEC_LAB_HOME"]) / "bench" if asked["way"] == "ssh" else Path(asked["folder"])
+remote = (
+    Path(settings["AUTOPIPEC_LAB_HOME"]) / "bench"
+    if asked["way"] == "ssh"
+    else Path(asked["folder"])
+)
 profile = (
     {
         "hostname": "127.0.0.1",
@@ -54,9 +58,9 @@ def submit(commands: list[str]) -> None:
         Task(command=command, task_work_path=f"{number}/", forward_files=[], backward_files=[])
         for number, command in enumerate(commands)
     ]
-    Submission(work_base=base, machine=machine, resources=resources, task_list=tasks).run_submission(
-        check_interval=asked["interval_s"]
-    )
+    Submission(
+        work_base=base, machine=machine, resources=resources, task_list=tasks
+    ).run_submission(check_interval=asked["interval_s"])
 
 
 began = time.monotonic()

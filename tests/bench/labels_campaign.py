@@ -1,4 +1,7 @@
-"""The program's whole loop for `scripts/bench labels`: a real daemon to its verdict, measured cycle by cycle."""
+"""The program's whole loop for `scripts/bench labels`.
+
+It is a real daemon to its verdict, measured cycle by cycle.
+"""
 
 import json
 import os
@@ -14,7 +17,7 @@ from ase import Atoms
 from labels_fit import Fitter, Rows, Scores, TestSet
 from ruamel.yaml import YAML
 
-from mlip_autopipec.work.ace.evaluator import Evaluator
+from mlip_autopipec.work.ace.evaluator import AceEvaluator
 from mlip_autopipec.work.structures import read_frames
 
 _HERE = Path(__file__).parent
@@ -35,7 +38,10 @@ class Cycle:
 
 
 def moved(site_file: Path, folder: Path, *, seed: int) -> Path:
-    """A copy of the site file in a folder, with all that the campaign writes there; jobs run on two cores."""
+    """A copy of the site file in a folder, with all that the campaign writes there.
+
+    Jobs run on two cores.
+    """
     yaml = YAML()
     content = yaml.load(site_file.read_text(encoding="utf-8"))
     content["campaign"].update(folder=str(folder / "campaign"), seed=seed)
@@ -69,10 +75,10 @@ def run(site_file: Path, folder: Path, *, modules: Path, timeout_s: float) -> It
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     paths = [str(modules), str(_HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment["PYTHONPATH"] = os.pathsep.join(paths)
-    words = ["--config", str(site_file), "--exit-on-verdict"]
+    arguments = ["--config", str(site_file), "--exit-on-verdict"]
     with (folder / "daemon.out").open("a", encoding="utf-8") as output:
         daemon = subprocess.Popen(
-            ["nice", "-n", "5", sys.executable, "-m", "mlip_autopipec.daemon", *words],
+            ["nice", "-n", "5", sys.executable, "-m", "mlip_autopipec.daemon", *arguments],
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -109,7 +115,9 @@ def verdict(folder: Path) -> str:
 class Follower:
     """Reads a campaign's data sets in their order and measures after each."""
 
-    def __init__(self, fitter: Fitter, generated: int, test: list[Rows], frames: list[Atoms]) -> None:
+    def __init__(
+        self, fitter: Fitter, generated: int, test: list[Rows], frames: list[Atoms]
+    ) -> None:
         self._fitter = fitter
         self._generated = generated
         self._test_rows = test
@@ -123,7 +131,9 @@ class Follower:
         labels = read_frames(dataset)
         train = [frame for frame in labels if frame.info["role"] == "train"]
         self._train += len(train)
-        self._other += sum(frame.info["role"] == "test" for frame in labels) if dataset.stem != "000" else 0
+        self._other += (
+            sum(frame.info["role"] == "test" for frame in labels) if dataset.stem != "000" else 0
+        )
         self._sums.add(self._fitter.rows(train))
         return Cycle(
             cycle=int(dataset.stem),
@@ -137,13 +147,18 @@ class Follower:
         path = folder / "potential.yaml"
         if not path.exists():
             return None
-        evaluator = Evaluator(path)
+        evaluator = AceEvaluator(path)
         found = [evaluator.evaluate(frame, graded=False) for frame in self._frames]
-        references = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["reference_energies_ev"]
-        energies = np.array([one.energy_ev for one in found])
-        # Of a potential file that gives total energies, or energies beside its references: whichever it is.
+        references = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))[
+            "reference_energies_ev"
+        ]
+        energies = np.array([each.energy_ev for each in found])
+        # Of a potential file that gives total energies, or energies beside its references:
+        # whichever it is.
         each = [
-            self._test.scores((energies + shift) / self._sizes() - self._beside(), [one.forces for one in found])
+            self._test.scores(
+                (energies + shift) / self._sizes() - self._beside(), [each.forces for each in found]
+            )
             for shift in (0.0, np.array([_reference(frame, references) for frame in self._frames]))
         ]
         return min(each, key=lambda scores: scores.everything.energy)

@@ -1,4 +1,7 @@
-"""Curves of `scripts/bench labels`: errors against labels, medians over draws, and labels to a given error."""
+"""Curves of `scripts/bench labels`.
+
+They are errors against labels, medians over draws, and labels to a given error.
+"""
 
 import json
 import math
@@ -27,7 +30,7 @@ COMPARED_AT = (20, 50, 100)
 
 
 def values(scores: Scores) -> dict[str, float]:
-    """Each measure of a potential, and the force tail of every condition under `force, 99 %, CONDITION`."""
+    """Each measure of a potential, and each condition's force tail as `force, 99 %, CONDITION`."""
     return {
         "force, all": scores.everything.force,
         "force, worst condition": scores.worst,
@@ -50,7 +53,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """One draw of one way to choose: points with growing numbers of labels; the first may have none."""
+    """One draw of one way to choose: points with more and more labels; the first may have none."""
 
     way: str
     points: Sequence[Point]
@@ -67,8 +70,9 @@ class Curve:
         return None
 
     def labels_to(self, error: float, measure: str) -> float:
-        """Labels after which the error is first so small, logarithms interpolated; infinity if it never is."""
-        if any(measure not in point.values for point in self.points):  # a condition of another site file
+        """Labels until the error is so small, logarithms interpolated; infinity if it never is."""
+        # a condition of another site file
+        if any(measure not in point.values for point in self.points):
             return math.inf
         if self.points and self.points[0].values[measure] <= error:
             return float(self.points[0].labels)
@@ -76,14 +80,19 @@ class Curve:
             low, high = left.values[measure], right.values[measure]
             if high <= error < low:
                 part = (math.log(low) - math.log(error)) / (math.log(low) - math.log(high))
-                return math.expm1((1 - part) * math.log1p(left.labels) + part * math.log1p(right.labels))
+                return math.expm1(
+                    (1 - part) * math.log1p(left.labels) + part * math.log1p(right.labels)
+                )
         return math.inf
 
 
 def curves_as_json(curves: Iterable[Curve]) -> list[Any]:
     """To keep."""
     return [
-        {"way": curve.way, "points": [{"labels": p.labels, "values": dict(p.values)} for p in curve.points]}
+        {
+            "way": curve.way,
+            "points": [{"labels": p.labels, "values": dict(p.values)} for p in curve.points],
+        }
         for curve in curves
     ]
 
@@ -95,7 +104,10 @@ def as_text(curves: Iterable[Curve]) -> str:
 
 def curves_of_json(content: Sequence[Any]) -> list[Curve]:
     """What was kept."""
-    return [Curve(one["way"], [Point(p["labels"], p["values"]) for p in one["points"]]) for one in content]
+    return [
+        Curve(entry["way"], [Point(p["labels"], p["values"]) for p in entry["points"]])
+        for entry in content
+    ]
 
 
 def spread(numbers: Sequence[float]) -> tuple[float, float, float]:
@@ -103,7 +115,7 @@ def spread(numbers: Sequence[float]) -> tuple[float, float, float]:
     return statistics.median(numbers), min(numbers), max(numbers)
 
 
-def told(numbers: Sequence[float], digits: int = 3) -> str:
+def with_spread(numbers: Sequence[float], digits: int = 3) -> str:
     """Median and range, or the one number."""
     if not numbers:
         return "–"
@@ -119,7 +131,10 @@ def _number(number: float, digits: int) -> str:
 
 def by_way(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
     """Draws of each way together, in the order in which the ways come."""
-    return {way: [curve for curve in curves if curve.way == way] for way in dict.fromkeys(c.way for c in curves)}
+    return {
+        way: [curve for curve in curves if curve.way == way]
+        for way in dict.fromkeys(c.way for c in curves)
+    }
 
 
 def pool_table(curves: Sequence[Curve], measure: str) -> list[str]:
@@ -130,16 +145,27 @@ def pool_table(curves: Sequence[Curve], measure: str) -> list[str]:
     for count in counts:
         cells = []
         for draws in ways.values():
-            found = [p.values[measure] for curve in draws for p in curve.points if p.labels == count]
-            cells.append(told(found) if found else "")
+            found = [
+                p.values[measure] for curve in draws for p in curve.points if p.labels == count
+            ]
+            cells.append(with_spread(found) if found else "")
         lines.append(f"| {count} | " + " | ".join(cells) + " |")
     return lines
 
 
 def ratio_table(curves: Sequence[Curve], base: str, measure: str) -> list[str]:
-    """Markdown: labels with which each way is as good as `base` after 20, 50 and 100, and that as a part of these."""
+    """Markdown: labels with which each way is as good as `base` after 20, 50 and 100.
+
+    They are also given as a part of these.
+    """
     ways = by_way(curves)
-    lines = ["| labels of " + base + " | its error | " + " | ".join(way for way in ways if way != base) + " |"]
+    lines = [
+        "| labels of "
+        + base
+        + " | its error | "
+        + " | ".join(way for way in ways if way != base)
+        + " |"
+    ]
     lines.append("|" + "---|" * (len(ways) + 1))
     for count in COMPARED_AT:
         error = error_of(ways[base], count, measure)
@@ -150,27 +176,36 @@ def ratio_table(curves: Sequence[Curve], base: str, measure: str) -> list[str]:
             if way == base:
                 continue
             needed = [curve.labels_to(error, measure) for curve in draws]
-            cells.append(f"{told(needed)} · {told([one / count for one in needed], 2)}")
+            cells.append(
+                f"{with_spread(needed)} · {with_spread([item / count for item in needed], 2)}"
+            )
         lines.append(f"| {count} | {_number(error, 3)} | " + " | ".join(cells) + " |")
     return lines
 
 
 def condition_table(curves: Sequence[Curve], base: str, count: int) -> list[str]:
-    """Markdown: by condition the tail that `base` has after so many labels, and labels to it as a part of these."""
+    """Markdown: by condition the tail that `base` has after so many labels.
+
+    Beside it stand labels to it as a part of these.
+    """
     ways = by_way(curves)
     prefix = "force, 99 %, "
-    lines = [f"| condition | tail at {count} | " + " | ".join(way for way in ways if way != base) + " |"]
+    lines = [
+        f"| condition | tail at {count} | " + " | ".join(way for way in ways if way != base) + " |"
+    ]
     lines.append("|" + "---|" * (len(ways) + 1))
     for measure in curves[0].points[0].values:
         error = error_of(ways[base], count, measure) if measure.startswith(prefix) else None
         if error is None:
             continue
         cells = [
-            told([curve.labels_to(error, measure) / count for curve in draws], 2)
+            with_spread([curve.labels_to(error, measure) / count for curve in draws], 2)
             for way, draws in ways.items()
             if way != base
         ]
-        lines.append(f"| {measure.removeprefix(prefix)} | {_number(error, 3)} | " + " | ".join(cells) + " |")
+        lines.append(
+            f"| {measure.removeprefix(prefix)} | {_number(error, 3)} | " + " | ".join(cells) + " |"
+        )
     return lines
 
 
@@ -194,25 +229,36 @@ def picture(curves: Sequence[Curve], path: Path, title: str) -> None:
         for number, (way, draws) in enumerate(by_way(curves).items()):
             colour, marker = f"C{number}", "o" if way.startswith("a") else ""
             if way.startswith("a"):
-                for place, curve in enumerate(draws):
+                for index, curve in enumerate(draws):
                     points = [point for point in curve.points if point.labels > 0]
                     axis.plot(
                         [p.labels for p in points],
                         [p.values[measure] for p in points],
                         color=colour,
                         marker=marker,
-                        label=way if place == 0 else None,
+                        label=way if index == 0 else None,
                     )
                 continue
             counts = sorted({p.labels for curve in draws for p in curve.points if p.labels > 0})
-            found = [[p.values[measure] for c in draws for p in c.points if p.labels == count] for count in counts]
-            axis.plot(counts, [float(np.median(one)) for one in found], color=colour, label=way)
+            found = [
+                [p.values[measure] for c in draws for p in c.points if p.labels == count]
+                for count in counts
+            ]
+            axis.plot(counts, [float(np.median(each)) for each in found], color=colour, label=way)
             axis.fill_between(
-                counts, [min(one) for one in found], [max(one) for one in found], color=colour, alpha=0.15
+                counts,
+                [min(each) for each in found],
+                [max(each) for each in found],
+                color=colour,
+                alpha=0.15,
             )
-        axis.set(xscale="log", yscale="log", xlabel="training labels beyond the generated", title=measure)
+        axis.set(
+            xscale="log", yscale="log", xlabel="training labels beyond the generated", title=measure
+        )
         axis.set_ylabel(
-            f"RMSE, {MEASURES[measure]}" if "99" not in measure else f"99th percentile, {MEASURES[measure]}"
+            f"RMSE, {MEASURES[measure]}"
+            if "99" not in measure
+            else f"99th percentile, {MEASURES[measure]}"
         )
         axis.grid(visible=True, which="both", alpha=0.2)
         axis.set_xticks(COUNTS, labels=[str(count) for count in COUNTS])

@@ -1,8 +1,8 @@
-"""The fit of `scripts/bench labels`: the product's basis and its ridge regression, for very many training sets.
+"""The fit of `scripts/bench labels`: the product's basis and ridge regression, for very many sets.
 
-A structure's rows of the design matrix are worked out once. A fit then adds the Gram matrices of its structures and
-solves. It is the fit of `work/codes/linear/run.py`, but for the stress, which is not fitted here: twelve more
-projections of every structure of every pool.
+A structure's rows of the design matrix are worked out once. A fit then adds the Gram matrices of
+its structures and solves. It is the fit of `work/codes/linear/run.py`, but for the stress, which is
+not fitted here: twelve more projections of every structure of every pool.
 """
 
 import hashlib
@@ -14,8 +14,9 @@ import numpy as np
 from ase import Atoms
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
+from mlip_autopipec.contract.results.train import FittedSettings
 from mlip_autopipec.work.ace.basis import columns, linear_basis, roughness
-from mlip_autopipec.work.ace.choice import Settings, penalty_of
+from mlip_autopipec.work.ace.choice import penalty_of
 from mlip_autopipec.work.ace.evaluator import DesignMatrix
 from mlip_autopipec.work.ace.labels import cohesive_ev
 from mlip_autopipec.work.ace.weights import energy_weight, force_weights
@@ -39,7 +40,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class Errors:
-    """Of energies in meV/atom, of force components in meV/Å; the tail is the 99th percentile of |ΔF| of an atom."""
+    """Of energies in meV/atom, of force components in meV/Å.
+
+    The tail is the 99th percentile of |ΔF| of an atom.
+    """
 
     energy: float
     force: float
@@ -63,9 +67,15 @@ class Fitter:
     """Rows of structures, and fits to them with given settings."""
 
     def __init__(
-        self, elements: Sequence[str], settings: Settings, buffer_weight: float, references: Mapping[str, float]
+        self,
+        elements: Sequence[str],
+        settings: FittedSettings,
+        buffer_weight: float,
+        references: Mapping[str, float],
     ) -> None:
-        self.basis = linear_basis(elements, settings.cutoff_angstrom, settings.functions_per_element)
+        self.basis = linear_basis(
+            elements, settings.cutoff_angstrom, settings.functions_per_element
+        )
         self.references = references
         self._design = DesignMatrix(self.basis)
         self._settings = settings
@@ -119,7 +129,7 @@ class Fitter:
 class Sums:
     """Gram matrices of a training set that grows."""
 
-    def __init__(self, settings: Settings, penalty: np.ndarray) -> None:
+    def __init__(self, settings: FittedSettings, penalty: np.ndarray) -> None:
         self._settings = settings
         self._penalty = penalty
         self._of_energies = _Sum(len(penalty))
@@ -149,7 +159,10 @@ class Sums:
     def solve(self) -> np.ndarray:
         """The coefficients of the ridge regression."""
         energy, force = self._of_energies, self._of_forces
-        parts = (self._settings.energy_weight / energy.weight, self._settings.force_weight / force.weight)
+        parts = (
+            self._settings.energy_weight / energy.weight,
+            self._settings.force_weight / force.weight,
+        )
         gram = parts[0] * energy.gram + parts[1] * force.gram
         right = parts[0] * energy.right + parts[1] * force.right
         gram[np.diag_indices_from(gram)] += self._penalty
@@ -194,16 +207,16 @@ class TestSet:
     def of(cls, rows: Sequence[Rows]) -> "TestSet":
         """From the labelled frames."""
         return cls(
-            [one.condition for one in rows],
-            np.array([one.energy_ev for one in rows]),
-            [one.forces.reshape(-1, 3) for one in rows],
+            [row.condition for row in rows],
+            np.array([row.energy_ev for row in rows]),
+            [row.forces.reshape(-1, 3) for row in rows],
         )
 
     def scores_of_fit(self, rows: Sequence[Rows], coefficients: np.ndarray) -> Scores:
         """Of coefficients of the linear basis."""
-        energies = np.array([one.energy_row for one in rows]) @ coefficients
-        forces = np.vstack([one.force_rows for one in rows]) @ coefficients
-        cuts = np.cumsum([3 * len(one) for one in self.forces])[:-1]
+        energies = np.array([row.energy_row for row in rows]) @ coefficients
+        forces = np.vstack([row.force_rows for row in rows]) @ coefficients
+        cuts = np.cumsum([3 * len(force) for force in self.forces])[:-1]
         return self.scores(energies, [part.reshape(-1, 3) for part in np.split(forces, cuts)])
 
     def scores(self, energies_ev: np.ndarray, forces: Sequence[np.ndarray]) -> Scores:
@@ -211,14 +224,14 @@ class TestSet:
         of_energies = energies_ev - self.energies_ev
         of_forces = [found - true for found, true in zip(forces, self.forces, strict=True)]
         groups = {
-            name: [place for place, other in enumerate(self.conditions) if other == name]
+            name: [index for index, other in enumerate(self.conditions) if other == name]
             for name in dict.fromkeys(self.conditions)
         }
         return Scores(
             _errors(of_energies, of_forces),
             {
-                name: _errors(of_energies[places], [of_forces[place] for place in places])
-                for name, places in groups.items()
+                name: _errors(of_energies[indices], [of_forces[index] for index in indices])
+                for name, indices in groups.items()
             },
         )
 

@@ -1,8 +1,9 @@
-"""Molecular dynamics for `scripts/bench labels`: the conditions of a site file, walked with any source of forces.
+"""MD for `scripts/bench labels`: the conditions of a site file, walked with any source of forces.
 
-Nothing here is the program's own MD, so that the bench's test set and its pools do not depend on what is measured.
-Langevin dynamics by the BAOAB splitting (Leimkuhler and Matthews, Appl. Math. Res. Express 2013, 34); at constant
-pressure Berendsen's barostat; Monte-Carlo exchanges by Metropolis. Lengths in Å, energies in eV, masses in u.
+Nothing here is the program's own MD, so that the bench's test set and its pools do not depend on
+what is measured. Langevin dynamics by the BAOAB splitting (Leimkuhler and Matthews, Appl. Math.
+Res. Express 2013, 34); at constant pressure Berendsen's barostat; Monte-Carlo exchanges by
+Metropolis. Lengths in Å, energies in eV, masses in u.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +18,8 @@ from mlip_autopipec.config.schemas.phases import WalkersSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.work.structures import crystal, finite, shortest_distance, user_structures
 
-#: Of a structure: energy in eV, forces (n_atoms, 3) in eV/Å, stress (3,) xx, yy, zz in eV/Å³ with ASE's sign.
+#: Of a structure: energy in eV, forces (n_atoms, 3) in eV/Å, stress (3,) xx, yy, zz in eV/Å³ with
+#: ASE's sign.
 Forces = Callable[[Atoms], tuple[float, np.ndarray, np.ndarray]]
 
 _FRICTION_PER_FS = 0.01
@@ -42,7 +44,8 @@ class Condition:
     section: WalkersSection
     temperature_kelvin: float
     pressure_gpa: float
-    #: A colder stage goes on from the hottest trajectory of the stage before, as a melt is cooled; K, or None.
+    #: A colder stage goes on from the hottest trajectory of the stage before, as a melt is cooled;
+    #: K, or None.
     from_kelvin: float | None = None
 
     @property
@@ -71,12 +74,16 @@ def conditions(config: WorkflowConfig) -> list[Condition]:
     found: dict[str, Condition] = {}
     for section in config.exploration.walkers:
         hottest: float | None = None
-        for place, stage in enumerate(section.ladder()):
+        for index, stage in enumerate(section.ladder()):
             kelvins = stage.temperatures_kelvin
             for kelvin in kelvins:
-                cooled = hottest if hottest is not None and kelvin < hottest and not stage.deform else None
+                cooled = (
+                    hottest
+                    if hottest is not None and kelvin < hottest and not stage.deform
+                    else None
+                )
                 for pressure in stage.pressures_gpa if stage.ensemble == "npt" else (0.0,):
-                    name = _name(stage, place, kelvin, pressure, cooled)
+                    name = _name(stage, index, kelvin, pressure, cooled)
                     while name in found:
                         name += "'"
                     found[name] = Condition(name, stage, kelvin, pressure, cooled)
@@ -84,20 +91,25 @@ def conditions(config: WorkflowConfig) -> list[Condition]:
     return list(found.values())
 
 
-def _name(stage: WalkersSection, place: int, kelvin: float, pressure: float, cooled: float | None) -> str:
-    words = [stage.prototype.name if stage.prototype else str(stage.file.stem if stage.file else ""), f"{kelvin:g} K"]
-    words.append(stage.ensemble)
+def _name(
+    stage: WalkersSection, index: int, kelvin: float, pressure: float, cooled: float | None
+) -> str:
+    arguments = [
+        stage.prototype.name if stage.prototype else str(stage.file.stem if stage.file else ""),
+        f"{kelvin:g} K",
+    ]
+    arguments.append(stage.ensemble)
     if pressure:
-        words.append(f"{pressure:g} GPa")
+        arguments.append(f"{pressure:g} GPa")
     if stage.swaps is not None:
-        words.append("swaps")
+        arguments.append("swaps")
     if stage.deform is not None:
-        words.append(f"strained {stage.deform.axis}")
+        arguments.append(f"strained {stage.deform.axis}")
     if cooled is not None:
-        words.append(f"after {cooled:g} K")
-    elif place:
-        words.append(f"stage {place}")
-    return " ".join(words)
+        arguments.append(f"after {cooled:g} K")
+    elif index:
+        arguments.append(f"stage {index}")
+    return " ".join(arguments)
 
 
 def start(condition: Condition, elements: tuple[str, ...]) -> Atoms:
@@ -119,7 +131,7 @@ def sample(
     distance_min_angstrom: float,
     rng: np.random.Generator,
 ) -> Iterator[Atoms]:
-    """Decorrelated frames of a condition. A trajectory that explodes goes on from its last good frame.
+    """Decorrelated frames of a condition. An exploding trajectory goes on from its last good frame.
 
     It yields fewer than asked for where a trajectory explodes again and again.
     """
@@ -139,7 +151,9 @@ def sample(
                     break
                 walk = _Walk(condition, good.copy(), forces, distance_min_angstrom, rng)
                 continue
-            good = Atoms(walk.atoms.numbers, positions=walk.atoms.positions, cell=walk.atoms.cell, pbc=True)
+            good = Atoms(
+                walk.atoms.numbers, positions=walk.atoms.positions, cell=walk.atoms.cell, pbc=True
+            )
             taken += 1
             frame = good.copy()
             frame.wrap()
@@ -222,24 +236,32 @@ class _Walk:
             return
         axis: Literal["x", "y", "z", "xy", "xz", "yz"] = deform.axis
         change = np.eye(3)
-        change["xyz".index(axis[-1]), "xyz".index(axis[0])] += deform.rate_per_ps * 1e-3 * self._condition.timestep_fs
+        change["xyz".index(axis[-1]), "xyz".index(axis[0])] += (
+            deform.rate_per_ps * 1e-3 * self._condition.timestep_fs
+        )
         self.atoms.set_cell(self.atoms.cell.array @ change, scale_atoms=True)
 
     def _press(self, barostat: str) -> None:
-        kinetic = (self.atoms.get_masses()[:, None] * self._velocities**2).sum(axis=0) / self.atoms.get_volume()
+        kinetic = (self.atoms.get_masses()[:, None] * self._velocities**2).sum(
+            axis=0
+        ) / self.atoms.get_volume()
         excess_gpa = (kinetic - self._stress) / units.GPa - self._condition.pressure_gpa
         if barostat == "isotropic":
             excess_gpa = np.full(3, excess_gpa.mean())
         part = _BAROSTAT_EVERY * self._condition.timestep_fs / _BAROSTAT_FS
-        strain = np.clip(_COMPRESSIBILITY_PER_GPA / 3 * excess_gpa * part, -_PRESSURE_EVERY_MAX, _PRESSURE_EVERY_MAX)
+        strain = np.clip(
+            _COMPRESSIBILITY_PER_GPA / 3 * excess_gpa * part,
+            -_PRESSURE_EVERY_MAX,
+            _PRESSURE_EVERY_MAX,
+        )
         self.atoms.set_cell(self.atoms.cell.array @ np.diag(1 + strain), scale_atoms=True)
         self._energy, self._force, self._stress = self._evaluated()
 
     def _swap(self) -> None:
         numbers = self.atoms.numbers
         kinds = np.unique(numbers)
-        one, other = self._rng.choice(kinds, size=2, replace=False)
-        here = int(self._rng.choice(np.flatnonzero(numbers == one)))
+        first, other = self._rng.choice(kinds, size=2, replace=False)
+        here = int(self._rng.choice(np.flatnonzero(numbers == first)))
         there = int(self._rng.choice(np.flatnonzero(numbers == other)))
         before = self._energy, self._force, self._stress
         numbers[[here, there]] = numbers[[there, here]]

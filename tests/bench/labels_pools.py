@@ -1,4 +1,7 @@
-"""Generated structures, test set and pools of `scripts/bench labels`, each made once and kept in a folder."""
+"""Generated structures, test set and pools of `scripts/bench labels`.
+
+Each is made once and kept in a folder.
+"""
 
 import hashlib
 import json
@@ -14,14 +17,15 @@ from labels_fit import Fitter, Rows
 from labels_md import Condition, Forces, Sampling, conditions, sample, start
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.files import FileRef
 from mlip_autopipec.contract.generate import GenerateParameters
+from mlip_autopipec.contract.results.train import FittedSettings
 from mlip_autopipec.contract.train import FitSettings
 from mlip_autopipec.contract.values import plain
-from mlip_autopipec.data_models.base import FileRef
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.phases.generation import Generation
-from mlip_autopipec.work.ace.choice import Settings, choose, fixed
-from mlip_autopipec.work.ace.evaluator import Evaluator
+from mlip_autopipec.work.ace.choice import choose, fixed
+from mlip_autopipec.work.ace.evaluator import AceEvaluator
 from mlip_autopipec.work.ace.labels import fit_references
 from mlip_autopipec.work.codes.ase.run import calculator_of
 from mlip_autopipec.work.codes.ase.settings import AseOracle
@@ -65,7 +69,14 @@ class Store:
 
     def _training(self) -> dict[str, Any]:
         training = self.config.training
-        names = ("cutoff_angstrom", "functions_per_element", "energy_weight", "force_weight", "ridge", "buffer_weight")
+        names = (
+            "cutoff_angstrom",
+            "functions_per_element",
+            "energy_weight",
+            "force_weight",
+            "ridge",
+            "buffer_weight",
+        )
         return {name: getattr(training, name) for name in names}
 
     def _mark(self, made_of: Sequence[object]) -> str:
@@ -76,12 +87,15 @@ class Store:
             "distance_min": config.distance_min_angstrom,
             "generation": config.generation.model_dump(mode="json"),
             "walkers": [
-                section.model_dump(mode="json", exclude={"replicas", "steps"}) for section in config.exploration.walkers
+                section.model_dump(mode="json", exclude={"replicas", "steps"})
+                for section in config.exploration.walkers
             ],
             "oracle": plain(config.calculation.oracle),
             "made_of": made_of,
         }
-        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:8]
+        return hashlib.sha256(
+            json.dumps(content, sort_keys=True, default=str).encode()
+        ).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -97,14 +111,17 @@ class Oracle:
         oracle = config.calculation.oracle
         if isinstance(oracle, AseOracle):
             return cls(calculator_of(oracle))
-        raise ValueError("calculation.oracle.kind must be ase: the bench runs MD by the oracle itself")
+        raise ValueError(
+            "calculation.oracle.kind must be ase: the bench runs MD by the oracle itself"
+        )
 
     def forces(self, *, stress: bool) -> Forces:
         """For MD."""
         held: list[Atoms] = []
 
         def evaluate(atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray]:
-            # One Atoms object for all steps: a calculator keeps its neighbour list only for the same.
+            # One Atoms object for all steps: a calculator keeps its neighbour list only for the
+            # same.
             if not held or len(held[0]) != len(atoms):
                 held[:] = [atoms.copy()]
                 held[0].calc = self.calculator
@@ -133,7 +150,7 @@ class Oracle:
         return labelled
 
 
-def of_potential(evaluator: Evaluator) -> Forces:
+def of_potential(evaluator: AceEvaluator) -> Forces:
     """Forces of a potential, for MD."""
 
     def evaluate(atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray]:
@@ -165,14 +182,16 @@ def generated(config: WorkflowConfig, folder: Path) -> list[Atoms]:
         cores=1,
     )
     made = [
-        read_frames(folder / structure["file"]["path"])[0]
-        for structure in generation.run(job).metrics["structures"]
-        if structure["role"] == "train"
+        read_frames(folder / structure.file.path)[0]
+        for structure in generation.run(job).metrics.structures
+        if structure.role == "train"
     ]
     return Oracle.of(config).label(made)
 
 
-def by_oracle(config: WorkflowConfig, sampling: Sampling, seed: int, say: Say, what: str) -> list[Atoms]:
+def by_oracle(
+    config: WorkflowConfig, sampling: Sampling, seed: int, say: Say, what: str
+) -> list[Atoms]:
     """Frames of the oracle's own MD, all conditions evenly."""
     oracle = Oracle.of(config)
 
@@ -186,7 +205,7 @@ def by_potential(
     config: WorkflowConfig, potential: Path, sampling: Sampling, seed: int, say: Say, what: str
 ) -> list[Atoms]:
     """Frames of MD by a potential, all conditions evenly, with the oracle's labels."""
-    forces = of_potential(Evaluator(potential))
+    forces = of_potential(AceEvaluator(potential))
     return Oracle.of(config).label(_walked(config, lambda _: forces, sampling, seed, say, what))
 
 
@@ -202,7 +221,10 @@ def _walked(
     every = conditions(config)
     for number, condition in enumerate(every):
         each = Sampling(
-            -(-sampling.frames // len(every)), sampling.spacing_fs, sampling.settling_fs, sampling.trajectories
+            -(-sampling.frames // len(every)),
+            sampling.spacing_fs,
+            sampling.settling_fs,
+            sampling.trajectories,
         )
         frames = list(
             sample(
@@ -233,33 +255,43 @@ class Pools:
 
 def test_frames(config: WorkflowConfig, store: Store, say: Say) -> list[Atoms]:
     """The independent test set, the same for every seed."""
-    return store.frames("test", lambda: by_oracle(config, _TEST, _TEST_SEED, say, "test set"), _TEST, _TEST_SEED)
+    return store.frames(
+        "test", lambda: by_oracle(config, _TEST, _TEST_SEED, say, "test set"), _TEST, _TEST_SEED
+    )
 
 
 def generated_frames(config: WorkflowConfig, store: Store) -> list[Atoms]:
     """The generated training structures of this campaign seed."""
     seed = config.campaign.seed
-    return store.frames(f"seed-{seed}/generated", lambda: generated(config, store.folder / f"seed-{seed}"), seed)
+    return store.frames(
+        f"seed-{seed}/generated", lambda: generated(config, store.folder / f"seed-{seed}"), seed
+    )
 
 
 def oracle_pool(config: WorkflowConfig, store: Store, say: Say) -> list[Atoms]:
     """Frames of the oracle's own MD, to draw from."""
     seed = config.campaign.seed
     return store.frames(
-        f"seed-{seed}/pool-oracle", lambda: by_oracle(config, _POOL, 1000 + seed, say, "oracle's MD"), _POOL, seed
+        f"seed-{seed}/pool-oracle",
+        lambda: by_oracle(config, _POOL, 1000 + seed, say, "oracle's MD"),
+        _POOL,
+        seed,
     )
 
 
 def fitter_of(config: WorkflowConfig, store: Store, say: Say) -> Fitter:
     """With reference energies from the generated structures, as the campaign pins them.
 
-    What the site file leaves to `auto` is chosen once, by the product's own cross-validation over the generated
-    structures and some random frames of the oracle's MD, so that every way of choosing labels has the same fit.
+    What the site file leaves to `auto` is chosen once, by the product's own cross-validation over
+    the generated structures and some random frames of the oracle's MD, so that every way of
+    choosing labels has the same fit.
     """
     frames = generated_frames(config, store)
     training = config.training
     asked = training.reference_energies_ev
-    references: Mapping[str, float] = asked if isinstance(asked, Mapping) else fit_references(frames)
+    references: Mapping[str, float] = (
+        asked if isinstance(asked, Mapping) else fit_references(frames)
+    )
     asked_fit = FitSettings(
         elements=config.campaign.elements,
         buffer_weight=training.buffer_weight,
@@ -272,11 +304,15 @@ def fitter_of(config: WorkflowConfig, store: Store, say: Say) -> Fitter:
     def chosen() -> dict[str, Any]:
         pool = oracle_pool(config, store, say)
         drawn = np.random.default_rng(config.campaign.seed).permutation(len(pool))[:_CHOSEN_ON]
-        return asdict(choose([*frames, *(pool[place] for place in drawn)], references, asked_fit).settings)
+        return asdict(
+            choose([*frames, *(pool[index] for index in drawn)], references, asked_fit).settings
+        )
 
     settings = fixed(asked_fit)
     if settings is None:
-        settings = Settings(**store.json(f"seed-{config.campaign.seed}/settings", chosen, _CHOSEN_ON))
+        settings = FittedSettings(
+            **store.json(f"seed-{config.campaign.seed}/settings", chosen, _CHOSEN_ON)
+        )
         say(f"auto: {settings}")
     return Fitter(config.campaign.elements, settings, training.buffer_weight, references)
 
@@ -293,7 +329,9 @@ def pools(config: WorkflowConfig, store: Store, say: Say) -> Pools:
     of_oracle = oracle_pool(config, store, say)
     of_bootstrap = store.frames(
         f"seed-{seed}/pool-bootstrap",
-        lambda: by_potential(config, bootstrap, _POOL, 2000 + seed, say, "bootstrap potential's MD"),
+        lambda: by_potential(
+            config, bootstrap, _POOL, 2000 + seed, say, "bootstrap potential's MD"
+        ),
         _POOL,
         seed,
         store._training(),

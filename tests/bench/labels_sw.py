@@ -1,7 +1,8 @@
-"""Silicon by the potential of Stillinger and Weber (Phys. Rev. B 31, 5262 (1985)), as an ASE calculator.
+"""Silicon by Stillinger and Weber's potential (Phys. Rev. B 31, 5262 (1985)), as an ASE calculator.
 
-An oracle for `scripts/bench labels si` that costs milliseconds and knows crystal, melt, defects and surfaces. As
-`calculation: {oracle: {kind: ase, calculator: labels_sw.StillingerWeber}}` with this folder on PYTHONPATH.
+An oracle for `scripts/bench labels si` that costs milliseconds and knows crystal, melt, defects and
+surfaces. As `calculation: {oracle: {kind: ase, calculator: labels_sw.StillingerWeber}}` with this
+folder on PYTHONPATH.
 """
 
 from collections.abc import Sequence
@@ -32,7 +33,10 @@ class StillingerWeber(Calculator):  # type: ignore[misc]  # ASE has no types
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        """See ase.calculators.calculator.Calculator. Raises NotImplementedError for other elements."""
+        """See ase.calculators.calculator.Calculator.
+
+        Raises NotImplementedError for other elements.
+        """
         super().calculate(atoms, properties, system_changes)
         atoms = self.atoms
         if set(atoms.get_chemical_symbols()) != {"Si"}:
@@ -44,18 +48,19 @@ class StillingerWeber(Calculator):  # type: ignore[misc]  # ASE has no types
 
 
 def _evaluated(atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray]:
-    """Energy in eV, forces (n_atoms, 3) in eV/Å, and the derivative of the energy by strain (3, 3) in eV."""
+    """Energy in eV, forces (n_atoms, 3) in eV/Å and the energy's strain derivative (3, 3) in eV."""
     number = len(atoms)
     i, j, vectors = _neighbours(atoms, _CUTOFF * _SIGMA_ANGSTROM)
     if not len(i):
         return 0.0, np.zeros((number, 3)), np.zeros((3, 3))
-    # Neighbours of every atom in a row of its own, as long as the longest: triples are then products of rows.
+    # Neighbours of every atom in a row of its own, as long as the longest: triples are then
+    # products of rows.
     counts = np.bincount(i, minlength=number)
-    places = i, np.arange(len(i)) - np.repeat(np.cumsum(counts) - counts, counts)  # i is sorted
+    indices = i, np.arange(len(i)) - np.repeat(np.cumsum(counts) - counts, counts)  # i is sorted
     there = np.zeros((number, counts.max()), dtype=bool)
-    there[places] = True
+    there[indices] = True
     d = np.full((number, counts.max(), 3), 2.0 * _CUTOFF)  # beyond the cutoff, in σ
-    d[places] = vectors / _SIGMA_ANGSTROM
+    d[indices] = vectors / _SIGMA_ANGSTROM
     r = np.linalg.norm(d, axis=2)
     unit = d / r[..., None]
     gap = np.where(there, r - _CUTOFF, -1.0)
@@ -78,7 +83,7 @@ def _evaluated(atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray]:
     across = np.einsum("njk,nka->nja", turning, unit)
     across -= np.einsum("njk,njk->nj", turning, cosine)[..., None] * unit
     slope = _EPSILON_EV / _SIGMA_ANGSTROM * (along[..., None] * unit + across / r[..., None])
-    slope = slope[places]
+    slope = slope[indices]
     forces = np.zeros((number, 3))
     np.add.at(forces, i, slope)
     np.add.at(forces, j, -slope)
@@ -88,10 +93,15 @@ def _evaluated(atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray]:
 def _neighbours(atoms: Atoms, cutoff_angstrom: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Both ends of each pair in the order of the first, and the vector between them in Å.
 
-    In a periodic cell all of whose heights are above twice the cutoff, an image within the cutoff is the one whose
-    scaled coordinates are below a half; this is ten times as fast as ASE's list, which does every other cell.
+    In a periodic cell all of whose heights are above twice the cutoff, an image within the cutoff
+    is the one whose scaled coordinates are below a half; this is ten times as fast as ASE's list,
+    which does every other cell.
     """
-    heights = 1.0 / np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0) if atoms.pbc.all() else np.zeros(3)
+    heights = (
+        1.0 / np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)
+        if atoms.pbc.all()
+        else np.zeros(3)
+    )
     if heights.min() <= 2.0 * cutoff_angstrom:
         i, j, vectors = neighbor_list("ijD", atoms, cutoff_angstrom)
         return i, j, vectors

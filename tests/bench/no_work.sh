@@ -1,6 +1,8 @@
 #!/bin/sh
-# In place of a site's Python: a task that does no work. Called as `no_work.sh PAYLOAD task --root … --workdir … --uid …
-# --index …`; sleeps for as long as the file `sleep_s` in the root says, if there is one, and places an outcome by rename.
+# In place of a site's Python: a task that does no work. Called as
+#   no_work.sh PAYLOAD task --root … --workdir … --uid … --index …
+# it sleeps for as long as the file `sleep_s` in the root says, if there is one, and places an
+# outcome by rename.
 root=$4 workdir=$6 uid=$8 index=${10}
 [ ! -e "$root/sleep_s" ] || { read -r seconds <"$root/sleep_s" && sleep "$seconds"; }
 cycle=${workdir#cycles/}; phase=${cycle#*/}; number=${phase#*/}; cycle=${cycle%%/*}; phase=${phase%%/*}

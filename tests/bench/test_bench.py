@@ -15,10 +15,14 @@ from bench_rig import lab_settings
 _BENCH = TOP / "scripts" / "bench"
 
 
-def table(*words: str, folder: Path) -> list[str]:
+def table(*arguments: str, folder: Path) -> list[str]:
     """What is measured, by the rows of the JSON file; the table must have been printed too."""
     done = subprocess.run(
-        [_BENCH, *words, "--json", folder / "table.json"], check=False, capture_output=True, text=True, timeout=100
+        [_BENCH, *arguments, "--json", folder / "table.json"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=100,
     )
     assert done.returncode == 0, done.stderr
     rows = json.loads((folder / "table.json").read_text(encoding="utf-8"))["rows"]
@@ -30,11 +34,20 @@ def test_the_journal_is_measured(tmp_path: Path) -> None:
     """Appends, group commit, replay."""
     rows = table("journal", "--events", "3000", "--appends", "20", folder=tmp_path)
 
-    assert [row.split(",")[0].split(" ")[0] for row in rows] == ["append", "append", "group", "replay", "replay"]
+    assert [row.split(",")[0].split(" ")[0] for row in rows] == [
+        "append",
+        "append",
+        "group",
+        "replay",
+        "replay",
+    ]
 
 
 def test_a_daemon_under_load_is_measured(tmp_path: Path) -> None:
-    """The real process: it answers while a phase is planned, runs and ends, to a restart, and beside a stuck client."""
+    """The real process: it answers while a phase is planned, runs and ends.
+
+    It also answers to a restart, and beside a stuck client.
+    """
     rows = table("load", "--live", "40", "--events", "500", "--seconds", "0.5", folder=tmp_path)
 
     assert sum("status, p99" in row for row in rows) == 7

@@ -1,4 +1,4 @@
-"""The parts of scripts/bench labels: its oracle, its fit, its choices, its MD and its arithmetic."""
+"""The parts of scripts/bench labels: its oracle, fit, choices, MD and arithmetic."""
 
 import math
 from dataclasses import asdict
@@ -20,8 +20,8 @@ from labels_pools import Oracle, Store, fitter_of
 from labels_sw import StillingerWeber
 
 from mlip_autopipec.config.loader import load_config
+from mlip_autopipec.contract.results.train import FittedSettings
 from mlip_autopipec.contract.train import FitSettings
-from mlip_autopipec.work.ace.choice import Settings
 from mlip_autopipec.work.ace.labels import cohesive_ev, fit_references
 from mlip_autopipec.work.codes.linear import run as linear
 from mlip_autopipec.work.structures import write_frames
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.codes
 
 SITES = sorted((Path(__file__).parent / "labels").glob("*.yaml"))
 MEASURE = "force, all"
-SETTINGS = Settings(
+SETTINGS = FittedSettings(
     cutoff_angstrom=4.0,
     functions_per_element=20,
     energy_weight=30.0,
@@ -45,15 +45,15 @@ def rattled(number: int, *, atoms: Atoms | None = None, by: float = 0.1) -> list
     """Labelled structures of silicon, or of another crystal with its calculator."""
     found = []
     for seed in range(number):
-        one = bulk("Si", "diamond", a=5.43, cubic=True) if atoms is None else atoms.copy()
-        one.rattle(by, seed=seed)
-        found.append(one)
+        item = bulk("Si", "diamond", a=5.43, cubic=True) if atoms is None else atoms.copy()
+        item.rattle(by, seed=seed)
+        found.append(item)
     return Oracle(StillingerWeber()).label(found)
 
 
 @pytest.mark.parametrize("repeat", [1, 2])
 def test_forces_and_stress_of_the_oracle_are_derivatives_of_its_energy(repeat: int) -> None:
-    """Of a strained, rattled crystal: the small cell by ASE's list, the large one by the nearest images."""
+    """Of a strained, rattled crystal: the small cell by ASE's list, the large by nearest images."""
     atoms = bulk("Si", "diamond", a=5.43, cubic=True).repeat((repeat, repeat, repeat))
     atoms.rattle(0.2, seed=3)
     strain = np.array([[0.02, 0.03, 0], [0, -0.03, 0], [0.01, 0, 0.01]])
@@ -61,7 +61,9 @@ def test_forces_and_stress_of_the_oracle_are_derivatives_of_its_energy(repeat: i
     atoms.calc = StillingerWeber()
     numerical = calculate_numerical_forces(atoms, eps=1e-4, iatoms=[0, 5])
     assert atoms.get_forces()[[0, 5]] == pytest.approx(numerical, abs=1e-5)
-    assert atoms.get_stress() == pytest.approx(calculate_numerical_stress(atoms, eps=1e-4), abs=1e-6)
+    assert atoms.get_stress() == pytest.approx(
+        calculate_numerical_stress(atoms, eps=1e-4), abs=1e-6
+    )
 
 
 def test_the_oracle_has_the_published_cohesive_energy_and_refuses_other_elements() -> None:
@@ -91,7 +93,10 @@ def test_the_fit_is_that_of_the_linear_trainer() -> None:
 
 
 def test_choices_are_what_they_say() -> None:
-    """Farthest point begins with the odd one out; a committee asks for each structure once, and not for the calm."""
+    """Farthest point begins with the odd one out.
+
+    A committee asks for each structure once, and not for the calm.
+    """
     frames = rattled(40, by=0.02)
     odd = rattled(1, by=0.4)[0]
     pool_frames = [*frames[10:], odd]
@@ -121,7 +126,9 @@ def test_tables_have_every_way_and_say_never() -> None:
     assert pool_table([chance, bad], "e")[-1] == "| 100 | 1 | 7 |"
     assert "never" in ratio_table([chance, bad], "b", "e")[-1]
     tails = [
-        Curve(way, [Point(0, {"force, 99 %, melt": 8.0}), Point(labels, {"force, 99 %, melt": 1.0})])
+        Curve(
+            way, [Point(0, {"force, 99 %, melt": 8.0}), Point(labels, {"force, 99 %, melt": 1.0})]
+        )
         for way, labels in (("b", 100), ("x", 50))
     ]
     title, _, row = condition_table(tails, "b", 100)
@@ -130,7 +137,7 @@ def test_tables_have_every_way_and_say_never() -> None:
 
 
 def test_the_loop_is_held_against_its_aims() -> None:
-    """Half of the labels of random frames at every count; the errors of the aim after two cycles."""
+    """Half the labels of random frames at every count; the errors of the aim after two cycles."""
 
     def values(error: float) -> dict[str, float]:
         return dict.fromkeys(MEASURES, error)
@@ -138,17 +145,32 @@ def test_the_loop_is_held_against_its_aims() -> None:
     chance = Curve("b random, oracle's MD", [Point(0, values(100.0)), Point(200, values(10.0))])
     loop = Curve(
         "a program",
-        [Point(0, values(100.0)), *(Point(n, values(chance.at(2 * n, MEASURE) or 0.0)) for n in (15, 100))],
+        [
+            Point(0, values(100.0)),
+            *(Point(n, values(chance.at(2 * n, MEASURE) or 0.0)) for n in (15, 100)),
+        ],
     )
     table = rows(Found("ni3al", [chance, loop]))
     by_name = {row.what: row for row in table}
     assert by_name["the same, median, force, all"].value == pytest.approx(0.5, abs=0.05)
     assert by_name["cycles to both"].value == 2
+    assert by_name["labels beside random at its end, force, all"].value == pytest.approx(
+        0.5, abs=0.05
+    )
     assert rows(Found("ni3al", [chance])) == []
+    short = Curve("a program", loop.points[:2])  # a campaign that needed no more than 15
+    by_name = {row.what: row for row in rows(Found("si", [chance, short]))}
+    assert by_name["labels beside random at 20, force, all"].met
+    assert by_name["labels beside random at 100, force, all"].met is None
+    assert by_name["labels beside random at its end, force, all"].value == pytest.approx(
+        0.5, abs=0.05
+    )
 
 
 @pytest.mark.parametrize("site", SITES, ids=[site.stem for site in SITES])
-def test_every_system_is_in_order_and_its_conditions_have_names_of_their_own(site: Path, tmp_path: Path) -> None:
+def test_every_system_is_in_order_and_its_conditions_have_names_of_their_own(
+    site: Path, tmp_path: Path
+) -> None:
     """A copy elsewhere, with another seed, finds its structures and its oracle too."""
     copy = load_config(moved(site, tmp_path, seed=4)).config
     names = [condition.name for condition in conditions(copy)]
@@ -162,9 +184,12 @@ def test_every_system_is_in_order_and_its_conditions_have_names_of_their_own(sit
 
 
 def test_md_has_its_temperature_and_frames_that_differ() -> None:
-    """Potential energy of a harmonic crystal rises by 3/2 kT an atom; a wrong thermostat would be off by far more."""
+    """Potential energy of a harmonic crystal rises by 3/2 kT an atom.
+
+    A wrong thermostat would be off by far more.
+    """
     config = load_config(next(site for site in SITES if site.stem == "si")).config
-    condition = next(one for one in conditions(config) if one.temperature_kelvin == 300)
+    condition = next(item for item in conditions(config) if item.temperature_kelvin == 300)
     begin = start(condition, config.campaign.elements)
     sampling = Sampling(frames=4, spacing_fs=80, settling_fs=300)
     frames = list(
@@ -177,7 +202,10 @@ def test_md_has_its_temperature_and_frames_that_differ() -> None:
             rng=np.random.default_rng(5),
         )
     )
-    energies = [frame.get_potential_energy() / len(frame) for frame in Oracle.of(config).label([*frames, begin])]
+    energies = [
+        frame.get_potential_energy() / len(frame)
+        for frame in Oracle.of(config).label([*frames, begin])
+    ]
     rise = np.mean(energies[:-1]) - energies[-1]
     assert rise == pytest.approx(1.5 * 8.617e-5 * 300, rel=0.25)
     assert len({round(energy, 6) for energy in energies[:-1]}) == 4
@@ -185,7 +213,7 @@ def test_md_has_its_temperature_and_frames_that_differ() -> None:
 
 
 def test_a_campaign_is_followed_by_its_data_sets(tmp_path: Path) -> None:
-    """Labels to train on beyond the generated, and the errors of the bench's own fit to all of them."""
+    """Labels to train on beyond the generated, and errors of the bench's own fit to all of them."""
     frames = rattled(20)
     for number, frame in enumerate(frames):
         frame.info.update(role="train" if number % 4 else "test", condition="c")
@@ -201,23 +229,27 @@ def test_a_campaign_is_followed_by_its_data_sets(tmp_path: Path) -> None:
     assert [cycle.other_labels for cycle in cycles] == [0, 2]
     assert cycles[1].refitted.everything.force < cycles[0].refitted.everything.force
     assert cycles[0].own is None
-    assert cohesive_ev(frames[0], references) == pytest.approx(8 * fitter.rows(frames[:1])[0].energy_ev)
+    assert cohesive_ev(frames[0], references) == pytest.approx(
+        8 * fitter.rows(frames[:1])[0].energy_ev
+    )
 
 
 def test_what_a_site_file_leaves_to_auto_is_chosen_once_for_every_way(tmp_path: Path) -> None:
     """By the product's own cross-validation, and kept."""
     config = load_config(next(site for site in SITES if site.stem == "si")).config
-    training = config.training.model_copy(update={"energy_weight": "auto", "functions_per_element": 15})
+    training = config.training.model_copy(
+        update={"energy_weight": "auto", "functions_per_element": 15}
+    )
     config = config.model_copy(update={"training": training})
-    store, told = Store(tmp_path, config), list[str]()
+    store, found = Store(tmp_path, config), list[str]()
     store.frames("seed-1/generated", lambda: rattled(16), 1)
     store.frames("seed-1/pool-oracle", lambda: rattled(20, by=0.15), labels_pools._POOL, 1)
-    first = fitter_of(config, store, told.append)
+    first = fitter_of(config, store, found.append)
     assert first.functions == 15
-    assert fitter_of(config, store, told.append).digest == first.digest
-    assert len(told) == 2
-    assert told[0] == told[1]
-    assert "auto: " in told[0]
+    assert fitter_of(config, store, found.append).digest == first.digest
+    assert len(found) == 2
+    assert found[0] == found[1]
+    assert "auto: " in found[0]
 
 
 def test_kept_files_are_made_once_and_again_when_the_system_changes(tmp_path: Path) -> None:
@@ -229,6 +261,6 @@ def test_kept_files_are_made_once_and_again_when_the_system_changes(tmp_path: Pa
         made.append(1)
         return rattled(1)
 
-    for one in (config, config, config.model_copy(update={"distance_min_angstrom": 1.234})):
-        assert len(Store(tmp_path, one).frames("x", make, 1)) == 1
+    for item in (config, config, config.model_copy(update={"distance_min_angstrom": 1.234})):
+        assert len(Store(tmp_path, item).frames("x", make, 1)) == 1
     assert len(made) == 2

@@ -1,8 +1,9 @@
-"""Whether a campaign's potential is as good as was promised, by labels that the campaign has never seen.
+"""Whether a campaign's potential is as good as promised, by labels the campaign has never seen.
 
-The structures come from MD by EMT with seeds of its own (campaign_frames.py), their labels from the campaign's own
-oracle, called as the campaign's tasks call it; the potential is evaluated by pyace. Lattice constants and bulk moduli
-are those of the gate, which has the oracle's own beside the potential's.
+The structures come from MD by EMT with seeds of its own (campaign_frames.py), their labels from the
+campaign's own oracle, called as the campaign's tasks call it; the potential is evaluated by pyace.
+Lattice constants and bulk moduli are those of the gate, which has the oracle's own beside the
+potential's.
 """
 
 import os
@@ -14,9 +15,9 @@ from math import inf
 from multiprocessing import get_context
 
 from ase import Atoms
-from bench_table import Row
 from campaign_errors import errors
 from campaign_frames import Condition, as_walkers, copper_and_gold, snapshots
+from kit.table import Row
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.label import CalculateParameters
@@ -37,7 +38,10 @@ _LATTICE, _BULK = "lattice_constant", "bulk_modulus"
 
 @dataclass(frozen=True)
 class Targets:
-    """What is promised; None: nothing is. Errors of properties are parts of the oracle's own value."""
+    """What is promised; None: nothing is.
+
+    Errors of properties are parts of the oracle's own value.
+    """
 
     verdicts: frozenset[Verdict]
     conditions: Callable[[WorkflowConfig, float | None], Iterator[Condition]] | None = None
@@ -64,7 +68,9 @@ TARGETS: Mapping[str, Targets] = {
         lattice_constant=0.003,
         bulk_modulus=0.05,
     ),
-    "embedded": Targets(verdicts=frozenset({Verdict.CONVERGED, Verdict.BUDGET_EXHAUSTED}), twin=True),
+    "embedded": Targets(
+        verdicts=frozenset({Verdict.CONVERGED, Verdict.BUDGET_EXHAUSTED}), twin=True
+    ),
     "si": Targets(verdicts=frozenset(Verdict) - {Verdict.FAILED}),
 }
 #: Of a campaign that nobody has promised anything of.
@@ -72,14 +78,19 @@ ANY = Targets(verdicts=frozenset({Verdict.CONVERGED}))
 
 
 def check(config: WorkflowConfig, targets: Targets) -> list[Row]:
-    """Every number with its target. Labels of the independent set are left in the campaign's folder, in `check/`."""
+    """Every number with its target.
+
+    Labels of the independent set are left in the campaign's folder, in `check/`.
+    """
     state = replay(config.campaign.folder / "journal")
     rows = [_verdict(state, targets), *_of_campaign(state)]
     if state.potential is None:
         return rows
     last = _last_promoted(config)
     if targets.conditions is not None:
-        lattice_angstrom = _oracles(last, _LATTICE) if config.calculation.oracle.kind != "ase" else None
+        lattice_angstrom = (
+            _oracles(last, _LATTICE) if config.calculation.oracle.kind != "ase" else None
+        )
         frames = independent(config, targets.conditions(config, lattice_angstrom))
         rows += _errors(config, state, frames, targets)
     return [*rows, *_properties(last, targets)]
@@ -99,7 +110,10 @@ def _one_thread() -> None:
 
 
 def _labelled(config: WorkflowConfig, number: int, atoms: Atoms) -> Atoms:
-    """One structure with its label, by the task's own code. What the oracle read and wrote stays in the folder."""
+    """One structure with its label, by the task's own code.
+
+    What the oracle read and wrote stays in the folder.
+    """
     folder = config.campaign.folder / "check" / f"{number:04d}"
     folder.mkdir(parents=True, exist_ok=True)
     structure = folder / "structure.extxyz"
@@ -134,28 +148,45 @@ def _of_campaign(state: WorkflowState) -> Iterator[Row]:
     test = sum(cycle.labels_test for cycle in state.cycles)
     yield Row("cycles", len(state.cycles), "", None, f"{train} labels to train on, {test} to test")
     if state.potential is not None:
-        yield Row("force error, its own test set", state.potential.test.force_mev_per_angstrom, "meV/Å")
-        yield Row("energy error, its own test set", state.potential.test.energy_mev_per_atom, "meV/atom")
+        yield Row(
+            "force error, its own test set", state.potential.test.force_mev_per_angstrom, "meV/Å"
+        )
+        yield Row(
+            "energy error, its own test set", state.potential.test.energy_mev_per_atom, "meV/atom"
+        )
 
 
-def _errors(config: WorkflowConfig, state: WorkflowState, frames: Sequence[Atoms], targets: Targets) -> Iterator[Row]:
+def _errors(
+    config: WorkflowConfig, state: WorkflowState, frames: Sequence[Atoms], targets: Targets
+) -> Iterator[Row]:
     if state.potential is None:
         return
-    folder, references = config.site.root / state.potential.folder, state.potential.reference_energies_ev
+    folder, references = (
+        config.site.root / state.potential.folder,
+        state.potential.reference_energies_ev,
+    )
     groups = sorted({frame.info["group"] for frame in frames})
-    sets = {"": frames} | {f", {group}": [one for one in frames if one.info["group"] == group] for group in groups}
-    for words, part in sets.items():
+    sets = {"": frames} | {
+        f", {group}": [frame for frame in frames if frame.info["group"] == group]
+        for group in groups
+    }
+    for message, part in sets.items():
         energy, force = errors(folder, references, part)
         note = f"{len(part)} structures, {sum(map(len, part))} atoms"
-        whole = not words
+        whole = not message
         yield Row(
-            f"energy error, independent{words}",
+            f"energy error, independent{message}",
             energy,
             "meV/atom",
             targets.energy_mev_per_atom if whole else None,
             note,
         )
-        yield Row(f"force error, independent{words}", force, "meV/Å", targets.force_mev_per_angstrom if whole else None)
+        yield Row(
+            f"force error, independent{message}",
+            force,
+            "meV/Å",
+            targets.force_mev_per_angstrom if whole else None,
+        )
 
 
 def _last_promoted(config: WorkflowConfig) -> TrainingDigest:
@@ -163,14 +194,15 @@ def _last_promoted(config: WorkflowConfig) -> TrainingDigest:
     digests = [
         record.event.digest
         for record in read(config.campaign.folder / "journal")
-        if isinstance(record.event, ev.PhaseEnded) and isinstance(record.event.digest, TrainingDigest)
+        if isinstance(record.event, ev.PhaseEnded)
+        and isinstance(record.event.digest, TrainingDigest)
     ]
     return [digest for digest in digests if digest.promoted][-1]
 
 
 def _oracles(digest: TrainingDigest, rule: str) -> float | None:
     """The oracle's own value for the first crystal."""
-    return next((one.oracle for one in digest.measures if one.rule == rule), None)
+    return next((measure.oracle for measure in digest.measures if measure.rule == rule), None)
 
 
 def _properties(digest: TrainingDigest, targets: Targets) -> Iterator[Row]:
@@ -178,8 +210,12 @@ def _properties(digest: TrainingDigest, targets: Targets) -> Iterator[Row]:
     for measure in digest.measures:
         target = {_LATTICE: targets.lattice_constant, _BULK: targets.bulk_modulus}.get(measure.rule)
         if measure.rule in {_LATTICE, _BULK} and measure.oracle is not None:
-            value = inf if measure.potential is None else 100 * abs(measure.potential / measure.oracle - 1)
+            value = (
+                inf
+                if measure.potential is None
+                else 100 * abs(measure.potential / measure.oracle - 1)
+            )
             potential = "none" if measure.potential is None else f"{measure.potential:.4g}"
             note = f"{potential} beside the oracle's {measure.oracle:.4g} {measure.unit}"
-            words = f"{measure.rule.replace('_', ' ')} of {measure.subject}"
-            yield Row(words, value, "%", None if target is None else 100 * target, note)
+            message = f"{measure.rule.replace('_', ' ')} of {measure.subject}"
+            yield Row(message, value, "%", None if target is None else 100 * target, note)

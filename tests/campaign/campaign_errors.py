@@ -9,7 +9,9 @@ from ase import Atoms
 from pyace import PyACECalculator
 
 
-def errors(folder: Path, references_ev: Mapping[str, float], frames: Sequence[Atoms]) -> tuple[float, float]:
+def errors(
+    folder: Path, references_ev: Mapping[str, float], frames: Sequence[Atoms]
+) -> tuple[float, float]:
     """RMSE of energies in meV/atom and of force components in meV/Å, by pyace itself."""
     calculator = PyACECalculator(str(folder / "potential.yaml"))
     of_energies, of_forces = [], []

@@ -1,7 +1,8 @@
-"""Structures for a test that no campaign has seen: MD of ASE's effective-medium theory (EMT), from seeds of its own.
+"""Test structures no campaign saw: MD of ASE's effective-medium theory (EMT), from its own seeds.
 
-EMT knows copper, gold and aluminium well enough that its MD visits what MD by the campaign's oracle would; what it
-says of energies and forces is not used. Times are in fs, temperatures in K, lengths in Å.
+EMT knows copper, gold and aluminium well enough that its MD visits what MD by the campaign's oracle
+would; what it says of energies and forces is not used. Times are in fs, temperatures in K, lengths
+in Å.
 """
 
 from collections.abc import Iterator, Mapping
@@ -43,7 +44,8 @@ class Condition:
     fractions: Mapping[str, float] = field(default_factory=dict)
     liquid: bool = False
     settling_steps: int = 80
-    #: The box keeps EMT's lattice constant, and snapshots are scaled to this one; None: no pressure.
+    #: The box keeps EMT's lattice constant, and snapshots are scaled to this one; None: no
+    #: pressure.
     lattice_angstrom: float | None = None
 
 
@@ -61,9 +63,13 @@ def snapshots(condition: Condition) -> list[Atoms]:
     frames = []
     for _ in range(condition.snapshots):
         go_on(atoms, kelvin, _STEPS_BETWEEN, rng)
-        frame = Atoms(atoms.get_chemical_symbols(), positions=atoms.positions, cell=atoms.cell, pbc=True)
+        frame = Atoms(
+            atoms.get_chemical_symbols(), positions=atoms.positions, cell=atoms.cell, pbc=True
+        )
         if condition.lattice_angstrom is not None:
-            scale = condition.lattice_angstrom / EMT_LATTICE_ANGSTROM[condition.prototype.elements[0]]
+            scale = (
+                condition.lattice_angstrom / EMT_LATTICE_ANGSTROM[condition.prototype.elements[0]]
+            )
             frame.set_cell(frame.cell.array * scale, scale_atoms=True)
         frame.wrap()
         frame.info = {"group": condition.group, "condition": condition.name}
@@ -89,7 +95,9 @@ def _start(condition: Condition, rng: np.random.RandomState) -> Atoms:
 
 def _run(atoms: Atoms, kelvin: float, steps: int, rng: np.random.RandomState) -> None:
     step = _TIMESTEP_FS * units.fs
-    Langevin(atoms, step, temperature_K=kelvin, friction=0.02 / units.fs, fixcm=False, rng=rng).run(steps)
+    Langevin(atoms, step, temperature_K=kelvin, friction=0.02 / units.fs, fixcm=False, rng=rng).run(
+        steps
+    )
 
 
 def _run_at_no_pressure(atoms: Atoms, kelvin: float, steps: int, _: np.random.RandomState) -> None:
@@ -121,20 +129,31 @@ def copper_and_gold(_: WorkflowConfig, __: float | None) -> Iterator[Condition]:
     """Five ordered crystals, three solid solutions, five liquids."""
     for number, (gold, a) in enumerate(_MIXED_ANGSTROM.items()):
         structure, elements = _ORDERED[gold]
-        crystal_ = Prototype(structure=structure, elements=elements, lattice_constant_angstrom=a, repeat=_REPEAT)
-        sites = Prototype(structure="fcc", elements=("Cu",), lattice_constant_angstrom=a, repeat=_REPEAT)
+        crystal_ = Prototype(
+            structure=structure, elements=elements, lattice_constant_angstrom=a, repeat=_REPEAT
+        )
+        sites = Prototype(
+            structure="fcc", elements=("Cu",), lattice_constant_angstrom=a, repeat=_REPEAT
+        )
         fractions = {"Cu": 1 - gold, "Au": gold}
         seed = 7000 + 10 * number
         for more, kelvin in enumerate((300.0, 700.0)):
-            words = f"{gold:.0%} Au, {kelvin:g} K"
-            yield Condition("solid, ordered", words, crystal_, kelvin, 3, seed + more)
+            message = f"{gold:.0%} Au, {kelvin:g} K"
+            yield Condition("solid, ordered", message, crystal_, kelvin, 3, seed + more)
             if 0 < gold < 1:
-                yield Condition("solid, random", words, sites, kelvin, 3, seed + 5 + more, fractions)
-        yield Condition("liquid", f"{gold:.0%} Au, 1500 K", sites, 1500.0, 5, seed + 9, fractions, liquid=True)
+                yield Condition(
+                    "solid, random", message, sites, kelvin, 3, seed + 5 + more, fractions
+                )
+        yield Condition(
+            "liquid", f"{gold:.0%} Au, 1500 K", sites, 1500.0, 5, seed + 9, fractions, liquid=True
+        )
 
 
 def as_walkers(config: WorkflowConfig, lattice_angstrom: float | None) -> Iterator[Condition]:
-    """Each crystal of one element that walkers start from, at each of their temperatures: twenty snapshots."""
+    """Each crystal of one element that walkers start from.
+
+    At each of their temperatures there are twenty snapshots.
+    """
     found = {
         (walkers.prototype, kelvin): None
         for section in config.exploration.walkers
@@ -146,4 +165,6 @@ def as_walkers(config: WorkflowConfig, lattice_angstrom: float | None) -> Iterat
         name = f"{''.join(prototype.elements)} {prototype.structure} {kelvin:g} K"
         count = max(round(_FRAMES / len(found)), 1)
         seed = 9000 + number
-        yield Condition("solid", name, prototype, kelvin, count, seed, lattice_angstrom=lattice_angstrom)
+        yield Condition(
+            "solid", name, prototype, kelvin, count, seed, lattice_angstrom=lattice_angstrom
+        )

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import get_args
 
-from campaign_stand import Campaign
-from journal_golden import GOLDEN, facts
-from random_walk import eventful_journal
+from kit.daemons import Campaign
+from kit.golden import GOLDEN, facts
+from kit.random_walk import eventful_journal
 
 from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.daemon.service import VERDICT_EXIT_CODES
@@ -29,7 +29,13 @@ from mlip_autopipec.process import VERSION
 #: So that each journal has several segments.
 _SEGMENT_BYTES_MAX = 32 * 2**10
 #: What no walk tells, or none so short: three come of the campaign, two are added to the walk.
-_NOT_WALKED = {ev.DaemonStopped, ev.VerdictReached, ev.CampaignReopened, ev.JournalRebuilt, ev.JournalRepaired}
+_NOT_WALKED = {
+    ev.DaemonStopped,
+    ev.VerdictReached,
+    ev.CampaignReopened,
+    ev.JournalRebuilt,
+    ev.JournalRepaired,
+}
 _WALK_EVENTS = 300
 
 
@@ -37,17 +43,19 @@ def main() -> None:
     """Both, in place of those that are there."""
     folder = GOLDEN / VERSION
     shutil.rmtree(folder, ignore_errors=True)
-    with tempfile.TemporaryDirectory() as place:
-        _write(folder / "campaign", _campaign(Path(place)))
+    with tempfile.TemporaryDirectory() as location:
+        _write(folder / "campaign", _campaign(Path(location)))
     _write(folder / "walk", walk := _walk())
     _tear(folder / "walk", walk[-1].at + timedelta(minutes=1))
     for journal in folder.iterdir():
-        (journal / "expected.json").write_text(json.dumps(facts(replay(journal)), indent=2) + "\n", encoding="utf-8")
+        (journal / "expected.json").write_text(
+            json.dumps(facts(replay(journal)), indent=2) + "\n", encoding="utf-8"
+        )
 
 
-def _campaign(place: Path) -> list[ev.Event]:
+def _campaign(folder: Path) -> list[ev.Event]:
     """A few cycles of small.yaml with real codes, paused and resumed, stopped and gone on with."""
-    campaign = Campaign.small(place)
+    campaign = Campaign.small(folder)
     whole = campaign.config.read_text(encoding="utf-8")
     campaign.config.write_text(whole.replace("cycles_max: 6", "cycles_max: 1"), encoding="utf-8")
     daemon = campaign.start()
@@ -55,8 +63,12 @@ def _campaign(place: Path) -> list[ev.Event]:
         if daemon.poll() is not None:
             raise SystemExit(campaign.output())
         time.sleep(0.1)
-    for words in (("pause", "--reason", "to look at the labels"), ("resume",), ("stop", "--reason", "a new kernel")):
-        done = campaign.ctl(*words)
+    for message in (
+        ("pause", "--reason", "to look at the labels"),
+        ("resume",),
+        ("stop", "--reason", "a new kernel"),
+    ):
+        done = campaign.ctl(*message)
         if done.returncode:
             raise SystemExit(done.stderr)
     daemon.wait()
@@ -81,7 +93,12 @@ def _walk() -> Sequence[ev.Event]:
         events = eventful_journal(seed, _WALK_EVENTS)
         if wanted <= {type(event) for event in events} and _has_late_label(events):
             at = events[-1].at + timedelta(minutes=1)
-            return (*events, ev.JournalRebuilt(at=at, events=len(events), kept_as="journal.damaged-20300101T000000"))
+            return (
+                *events,
+                ev.JournalRebuilt(
+                    at=at, events=len(events), kept_as="journal.damaged-20300101T000000"
+                ),
+            )
     raise AssertionError("counting has no end")
 
 
@@ -99,7 +116,9 @@ def _has_late_label(events: Sequence[ev.Event]) -> bool:
 
 def _write(folder: Path, events: Sequence[ev.Event]) -> None:
     async def write() -> None:
-        journal, _ = FileJournal.open(folder, now=events[0].at, segment_bytes_max=_SEGMENT_BYTES_MAX)
+        journal, _ = FileJournal.open(
+            folder, now=events[0].at, segment_bytes_max=_SEGMENT_BYTES_MAX
+        )
         for event in events:
             await journal.append([event])
         await journal.close()
@@ -109,7 +128,7 @@ def _write(folder: Path, events: Sequence[ev.Event]) -> None:
 
 
 def _tear(folder: Path, now: datetime) -> None:
-    """Leave half a record at the end, as a daemon that is killed does, and let the next one repair it."""
+    """Leave half a record at the end, as a killed daemon does, and let the next one repair it."""
     with max(folder.glob("journal-*.jsonl")).open("ab") as file:
         file.write(b'0123abcd {"seq":')
     journal, _ = FileJournal.open(folder, now=now)

@@ -2,8 +2,8 @@
 
 scripts/campaign NAME [--resume] [--folder FOLDER]
 
-What the site file asks for is made first: the one-host Slurm of scripts/lab where the scheduler is Slurm's, and
-pacemaker's Python where it is the trainer. Exit code 1 if a target is missed.
+What the site file asks for is made first: the one-host Slurm of scripts/lab where the scheduler is
+Slurm's, and pacemaker's Python where it is the trainer. Exit code 1 if a target is missed.
 """
 
 import argparse
@@ -15,25 +15,23 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench_table import show
 from campaign_check import ANY, TARGETS, check
 from campaign_twin import compare, twin_of
-from ruamel.yaml import YAML
+from kit.files import CAMPAIGNS, TOP
+from kit.shortened import moved
+from kit.table import show
 
 from mlip_autopipec.config.loader import load_config
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.errors import AutopipecError
 from mlip_autopipec.journal.lock import CampaignLock
 
-TOP = Path(__file__).parents[2]
-CAMPAIGNS = TOP / "config" / "campaigns"
-
 
 def main(arguments: Sequence[str]) -> int:
     """0: every target is met; 1: one is missed; 2: the words or the site file are wrong."""
-    words = _parser().parse_args(arguments)
+    args = _parser().parse_args(arguments)
     try:
-        return _run(words.name, words.folder, resume=words.resume, only_check=words.check)
+        return _run(args.name, args.folder, resume=args.resume, only_check=args.check)
     except AutopipecError as error:
         print(error, file=sys.stderr)
         return 2
@@ -41,10 +39,16 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     names = sorted(path.stem for path in CAMPAIGNS.glob("*.yaml"))
-    parser = argparse.ArgumentParser(prog="scripts/campaign", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="scripts/campaign", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("name", choices=names, help="a file of config/campaigns")
-    parser.add_argument("--folder", type=Path, help="where journal, report and, on this machine, jobs go")
-    parser.add_argument("--resume", action="store_true", help="go on with the last one, wherever it was stopped")
+    parser.add_argument(
+        "--folder", type=Path, help="where journal, report and, on this machine, jobs go"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the last one, wherever it was stopped"
+    )
     parser.add_argument("--check", action="store_true", help="only judge the last one once more")
     return parser
 
@@ -76,23 +80,18 @@ def _to_its_verdict(site_file: Path, *, resume: bool) -> int | None:
     config = load_config(site_file).config
     if not resume:
         _put_aside(config)
-    daemon = [str(Path(sys.executable).parent / "autopipecd"), "--config", str(site_file), "--exit-on-verdict"]
+    daemon = [
+        str(Path(sys.executable).parent / "autopipecd"),
+        "--config",
+        str(site_file),
+        "--exit-on-verdict",
+    ]
     code = subprocess.run(daemon, check=False).returncode
-    return code if not (config.campaign.folder / "journal").exists() or code in {2, 70, 75, 78} else None
-
-
-def moved(site_file: Path, folder: Path) -> Path:
-    """A copy of the site file in a folder, with the campaign's own files there; and its jobs, if they run here."""
-    yaml = YAML()
-    content = yaml.load(site_file.read_text(encoding="utf-8"))
-    content["campaign"]["folder"] = str(folder / "campaign")
-    if content["site"].get("transport", {"kind": "local"})["kind"] == "local":
-        content["site"]["root"] = str(folder / "root")
-    folder.mkdir(parents=True, exist_ok=True)
-    copy = folder / site_file.name
-    with copy.open("w", encoding="utf-8") as stream:
-        yaml.dump(content, stream)
-    return copy
+    return (
+        code
+        if not (config.campaign.folder / "journal").exists() or code in {2, 70, 75, 78}
+        else None
+    )
 
 
 def _make_ready(config: WorkflowConfig) -> None:
@@ -102,14 +101,22 @@ def _make_ready(config: WorkflowConfig) -> None:
         subprocess.run([TOP / "scripts" / "codes", Path(python).parents[1]], check=True)
     lab = _lab_of(config)
     if lab is not None:
-        words = ["up", "--codes"] if pacemaker and python is None else ["up"]
-        subprocess.run([TOP / "scripts" / "lab", *words], check=True, env={**os.environ, "AUTOPIPEC_LAB": str(lab)})
+        arguments = ["up", "--codes"] if pacemaker and python is None else ["up"]
+        subprocess.run(
+            [TOP / "scripts" / "lab", *arguments],
+            check=True,
+            env={**os.environ, "AUTOPIPEC_LAB": str(lab)},
+        )
 
 
 def _lab_of(config: WorkflowConfig) -> Path | None:
     """The folder of the lab that the site file names: its SSH configuration lies there."""
     transport = config.site.transport
-    if config.site.scheduler.kind != "slurm" or transport.kind == "local" or transport.config_file is None:
+    if (
+        config.site.scheduler.kind != "slurm"
+        or transport.kind == "local"
+        or transport.config_file is None
+    ):
         return None
     return transport.config_file.parents[1]
 

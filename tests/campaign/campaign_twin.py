@@ -1,13 +1,14 @@
-"""A campaign that labels cells cut out of large frames, held against a twin that labels the same kind of frames whole.
+"""A campaign that labels cells cut from large frames, against a twin that labels such frames whole.
 
-The twin's site file is the campaign's own but for `selection.embedding.mode`, so both begin with the same potential.
-What is promised:
+The twin's site file is the campaign's own but for `selection.embedding.mode`, so both begin with
+the same potential. What is promised:
 
 - every label of what the walkers met is a certified cell, and none of the twin's is;
-- in the last cycle that both have, the force error on structures that neither has seen is at most 1.5 times the
-  twin's, and a third of what it was after the bootstrap, or less.
+- in the last cycle that both have, the force error on structures that neither has seen is at most
+  1.5 times the twin's, and a third of what it was after the bootstrap, or less.
 
-The structures are crystals of the walkers' kind, in a smaller box: MD by the oracle at the walkers' temperatures.
+The structures are crystals of the walkers' kind, in a smaller box: MD by the oracle at the walkers'
+temperatures.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,16 +16,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ase import Atoms
-from bench_table import Row
 from campaign_check import independent
 from campaign_errors import errors
 from campaign_frames import Condition
+from kit.table import Row
 from ruamel.yaml import YAML
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.results.select import Certificate, SelectMetrics
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.digest import TrainingDigest
-from mlip_autopipec.data_models.outcome import Certificate, SelectMetrics
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.journal.replay import read
 from mlip_autopipec.work.structures import read_frames
@@ -70,7 +71,7 @@ def compare(config: WorkflowConfig, twin: WorkflowConfig) -> list[Row]:
 
 
 def conditions(config: WorkflowConfig) -> Iterator[Condition]:
-    """The walkers' crystals at their temperatures and in their box, but smaller, from other seeds."""
+    """The walkers' crystals at their temperatures, in their box but smaller, from other seeds."""
     for section in config.exploration.walkers:
         if section.prototype is None:
             continue
@@ -88,7 +89,7 @@ def conditions(config: WorkflowConfig) -> Iterator[Condition]:
 
 
 def curve(config: WorkflowConfig, frames: Sequence[Atoms]) -> list[Cycle]:
-    """The force error of the current potential at the end of each cycle, and what had been labelled by then."""
+    """The current potential's force error at each cycle's end, and what was labelled by then."""
     found: list[Cycle] = []
     current: Potential | None = None
     labels = atoms = 0
@@ -104,7 +105,9 @@ def curve(config: WorkflowConfig, frames: Sequence[Atoms]) -> list[Cycle]:
 
 def _trainings(config: WorkflowConfig) -> Iterator[TrainingDigest]:
     for record in read(config.campaign.folder / "journal"):
-        if isinstance(record.event, ev.PhaseEnded) and isinstance(record.event.digest, TrainingDigest):
+        if isinstance(record.event, ev.PhaseEnded) and isinstance(
+            record.event.digest, TrainingDigest
+        ):
             yield record.event.digest
 
 
@@ -120,15 +123,26 @@ def rows_of_curves(embedded: Sequence[Cycle], whole: Sequence[Cycle]) -> Iterato
     for number, (ours, theirs) in enumerate(both):
         note = f"{theirs.force_mev_per_angstrom:.2f} by whole frames"
         if number:
-            note += f"; {ours.labels} labels of {ours.atoms} atoms beside {theirs.labels} of {theirs.atoms}"
-        yield Row(f"force error after cycle {number}", ours.force_mev_per_angstrom, "meV/Å", None, note)
+            note += (
+                f"; {ours.labels} labels of {ours.atoms} atoms beside {theirs.labels} of"
+                f" {theirs.atoms}"
+            )
+        yield Row(
+            f"force error after cycle {number}", ours.force_mev_per_angstrom, "meV/Å", None, note
+        )
     (first, theirs_first), (last, theirs) = both[0], both[-1]
     left, theirs_left = (
         end.force_mev_per_angstrom / begin.force_mev_per_angstrom
         for begin, end in ((first, last), (theirs_first, theirs))
     )
     worse = last.force_mev_per_angstrom / theirs.force_mev_per_angstrom
-    yield Row("force error beside that by whole frames", worse, "times", _WORSE_MAX, f"after cycle {len(both) - 1}")
+    yield Row(
+        "force error beside that by whole frames",
+        worse,
+        "times",
+        _WORSE_MAX,
+        f"after cycle {len(both) - 1}",
+    )
     yield Row(
         "what is left of the bootstrap's",
         100 * left,
@@ -141,16 +155,30 @@ def rows_of_curves(embedded: Sequence[Cycle], whole: Sequence[Cycle]) -> Iterato
 def _of_labels(config: WorkflowConfig, twin: WorkflowConfig) -> Iterator[Row]:
     """Labels of what walkers met: cells here, frames there."""
     ours, theirs = (
-        [frame for digest in list(_trainings(one))[1:] for frame in _labels(one, digest, "train", "test")]
-        for one in (config, twin)
+        [
+            frame
+            for digest in list(_trainings(item))[1:]
+            for frame in _labels(item, digest, "train", "test")
+        ]
+        for item in (config, twin)
     )
     sizes = [len(frame) for frame in ours] or [0]
     note = f"of {len(ours)}, with {min(sizes)} to {max(sizes)} atoms"
-    yield Row("labels that are no certified cell", sum("core" not in frame.arrays for frame in ours), "", 0, note)
+    yield Row(
+        "labels that are no certified cell",
+        sum("core" not in frame.arrays for frame in ours),
+        "",
+        0,
+        note,
+    )
     sizes = [len(frame) for frame in theirs] or [0]
     note = f"of {len(theirs)}, with {min(sizes)} to {max(sizes)} atoms"
     yield Row(
-        "labels of the twin that are no whole frame", sum("core" in frame.arrays for frame in theirs), "", 0, note
+        "labels of the twin that are no whole frame",
+        sum("core" in frame.arrays for frame in theirs),
+        "",
+        0,
+        note,
     )
 
 
@@ -159,16 +187,21 @@ def certificates(config: WorkflowConfig) -> list[Certificate]:
     return [
         certificate
         for record in read(config.campaign.folder / "journal")
-        if isinstance(record.event, ev.TaskEnded) and isinstance(record.event.outcome.metrics, SelectMetrics)
+        if isinstance(record.event, ev.TaskEnded)
+        and isinstance(record.event.outcome.metrics, SelectMetrics)
         for certificate in record.event.outcome.metrics.certificates
     ]
 
 
 def _of_certificates(config: WorkflowConfig) -> Iterator[Row]:
     every = certificates(config)
-    refused = [one for one in every if not one.kept]
-    note = f"{len(refused)} of {len(every)}; {sum(one.attempts for one in every)} cells were tried"
-    yield Row("frames without a certified cell", 100 * len(refused) / max(len(every), 1), "%", None, note)
-    changed = max((one.projections_off or 0.0 for one in every if one.kept), default=0.0)
+    refused = [each for each in every if not each.kept]
+    note = (
+        f"{len(refused)} of {len(every)}; {sum(each.attempts for each in every)} cells were tried"
+    )
+    yield Row(
+        "frames without a certified cell", 100 * len(refused) / max(len(every), 1), "%", None, note
+    )
+    changed = max((each.projections_off or 0.0 for each in every if each.kept), default=0.0)
     tolerance = config.selection.embedding.projection_tolerance
     yield Row("largest change of a core's B-projections", changed, "", tolerance)

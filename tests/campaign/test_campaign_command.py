@@ -6,15 +6,20 @@ from pathlib import Path
 import pytest
 from campaign_check import TARGETS, Targets, check, independent
 from campaign_frames import Condition, as_walkers, copper_and_gold, snapshots
-from campaign_main import CAMPAIGNS, moved
+from kit.files import CAMPAIGNS
+from kit.shortened import moved
 
 from mlip_autopipec.config.loader import load_config
 from mlip_autopipec.contract.generate import Prototype
 
 pytestmark = [pytest.mark.codes, pytest.mark.timeout(300)]
 
-ALUMINIUM = Prototype(structure="fcc", elements=("Al",), lattice_constant_angstrom=3.95, repeat=(1, 1, 1))
-COPPER = Prototype(structure="fcc", elements=("Cu",), lattice_constant_angstrom=3.84, repeat=(1, 1, 1))
+ALUMINIUM = Prototype(
+    structure="fcc", elements=("Al",), lattice_constant_angstrom=3.95, repeat=(1, 1, 1)
+)
+COPPER = Prototype(
+    structure="fcc", elements=("Cu",), lattice_constant_angstrom=3.84, repeat=(1, 1, 1)
+)
 
 
 def test_another_folder_changes_where_and_nothing_else(tmp_path: Path) -> None:
@@ -45,7 +50,9 @@ def test_a_campaign_that_has_no_verdict_misses(tmp_path: Path) -> None:
 def test_copper_and_gold_are_tested_on_every_kind_of_structure() -> None:
     """Ordered, random and liquid; at least three compositions of each; no seed twice."""
     conditions = list(copper_and_gold(load_config(CAMPAIGNS / "cuau.yaml").config, None))
-    kinds = Counter((condition.group, condition.name.partition(" Au")[0]) for condition in conditions)
+    kinds = Counter(
+        (condition.group, condition.name.partition(" Au")[0]) for condition in conditions
+    )
     groups = Counter(group for group, _ in kinds)
     assert groups == {"solid, ordered": 5, "solid, random": 3, "liquid": 5}
     seeds = [condition.seed for condition in conditions]
@@ -54,19 +61,28 @@ def test_copper_and_gold_are_tested_on_every_kind_of_structure() -> None:
 
 def test_snapshots_have_the_composition_and_the_box_that_are_asked_for() -> None:
     """And come again from the same seed."""
-    alloy = Condition("solid, random", "one", COPPER, 600.0, 2, 5, {"Cu": 0.25, "Au": 0.75}, settling_steps=4)
+    alloy = Condition(
+        "solid, random", "one", COPPER, 600.0, 2, 5, {"Cu": 0.25, "Au": 0.75}, settling_steps=4
+    )
     frames = snapshots(alloy)
     assert [frame.get_chemical_formula("metal") for frame in frames] == ["Au3Cu"] * 2
     assert frames[0].get_volume() != frames[1].get_volume()
-    assert all((one.positions == other.positions).all() for one, other in zip(frames, snapshots(alloy), strict=True))
-    (scaled,) = snapshots(Condition("solid", "two", ALUMINIUM, 600.0, 1, 6, lattice_angstrom=3.95, settling_steps=4))
+    assert all(
+        (frame.positions == other.positions).all()
+        for frame, other in zip(frames, snapshots(alloy), strict=True)
+    )
+    (scaled,) = snapshots(
+        Condition("solid", "two", ALUMINIUM, 600.0, 1, 6, lattice_angstrom=3.95, settling_steps=4)
+    )
     assert scaled.cell.lengths() == pytest.approx(3.95)
 
 
 def test_the_test_set_is_labelled_by_the_campaigns_own_oracle(tmp_path: Path) -> None:
     """As a task would do it, with what the oracle is told beside the label."""
     config = load_config(moved(CAMPAIGNS / "cuau.yaml", tmp_path)).config
-    (label,) = independent(config, iter([Condition("solid, ordered", "one", COPPER, 300.0, 1, 7, settling_steps=4)]))
+    (label,) = independent(
+        config, iter([Condition("solid, ordered", "one", COPPER, 300.0, 1, 7, settling_steps=4)])
+    )
     assert label.info["group"] == "solid, ordered"
     assert label.info["settings"].startswith("ase.calculators.emt.EMT")
     assert abs(label.get_forces()).max() > 0.05

@@ -1,4 +1,7 @@
-"""Labels that a user has already begin a campaign: it converges with fewer new ones than from nothing."""
+"""Labels that a user has already begin a campaign.
+
+It converges with fewer new ones than from nothing.
+"""
 
 import re
 import shutil
@@ -6,12 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
-from campaign_stand import Campaign, assert_replays
+from kit.daemons import Campaign, assert_replays
 
+from mlip_autopipec.contract.results.label import CalculateMetrics
+from mlip_autopipec.contract.results.train import TrainMetrics
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Mender
 from mlip_autopipec.data_models.digest import CalculationDigest
-from mlip_autopipec.data_models.outcome import CalculateMetrics, TrainMetrics
 
 pytestmark = [pytest.mark.codes, pytest.mark.campaign, pytest.mark.timeout(900)]
 
@@ -25,10 +29,13 @@ KINDS = {
 }
 
 
-def from_labels(place: Path, name: str, keys: str) -> Campaign:
-    """The demo in small, with a set instead of generated structures; the gate has its crystal all the same."""
-    campaign = Campaign.small(place)
-    shutil.copy(LABELS / name, place / name)
+def from_labels(folder: Path, name: str, keys: str) -> Campaign:
+    """The demo in small, with a set instead of generated structures.
+
+    The gate has its crystal all the same.
+    """
+    campaign = Campaign.small(folder)
+    shutil.copy(LABELS / name, folder / name)
     text = campaign.config.read_text()
     old = text[text.index("  structures: 6") : text.index("exploration:")]
     more = f", {keys}" if keys else ""
@@ -39,8 +46,10 @@ def from_labels(place: Path, name: str, keys: str) -> Campaign:
 
 def new_labels(campaign: Campaign) -> int:
     """What the oracle has labelled."""
-    metrics = [event.outcome.metrics for event in campaign.events() if isinstance(event, ev.TaskEnded)]
-    return sum(isinstance(one, CalculateMetrics) for one in metrics)
+    metrics = [
+        event.outcome.metrics for event in campaign.events() if isinstance(event, ev.TaskEnded)
+    ]
+    return sum(isinstance(metric, CalculateMetrics) for metric in metrics)
 
 
 @pytest.fixture(scope="module")
@@ -55,41 +64,62 @@ def test_a_potential_of_the_user_s_explores_first(from_nothing: Campaign, tmp_pa
     """With its own active set; the first fit is made when something new was labelled."""
     campaign = from_labels(tmp_path, "reference_names.extxyz", "")
     for suffix in ("yaml", "asi"):
-        shutil.copy(from_nothing.root / "potentials" / "000" / f"potential.{suffix}", tmp_path / f"mine.{suffix}")
+        shutil.copy(
+            from_nothing.root / "potentials" / "000" / f"potential.{suffix}",
+            tmp_path / f"mine.{suffix}",
+        )
     text = campaign.config.read_text()
     campaign.config.write_text(f"{text}\nstart: {{potential: mine.yaml, active_set: mine.asi}}\n")
     assert campaign.to_verdict(timeout_s=300) == 0, campaign.output()
     fits = [event.outcome.metrics for event in campaign.events() if isinstance(event, ev.TaskEnded)]
     first, *others = [metrics for metrics in fits if isinstance(metrics, TrainMetrics)]
-    assert [one.start for one in first.fits] == ["given"]
-    assert all("given" not in [one.start for one in metrics.fits] for metrics in others)
+    assert [fit.start for fit in first.fits] == ["given"]
+    assert all("given" not in [fit.start for fit in metrics.fits] for metrics in others)
     given = campaign.root / "potentials" / "000" / "potential.yaml"
     assert given.read_bytes() == (tmp_path / "mine.yaml").read_bytes()
     assert_replays(campaign)
 
 
 def test_a_pool_is_labelled_until_it_is_quiet_and_right(tmp_path: Path) -> None:
-    """Without a step of MD; no frame is labelled twice, and none of those that test is trained on."""
+    """Without a step of MD; no frame is labelled twice, and none that tests is trained on."""
     campaign = Campaign.small(tmp_path)
     shutil.copy(LABELS / "reference_names.extxyz", tmp_path / "frames.extxyz")
     text = campaign.config.read_text()
     old = text[
-        text.index("    - prototype: {structure: fcc, elements: [Cu], lattice_constant_angstrom: 3.61, repeat: [2") :
+        text.index(
+            "    - prototype: {structure: fcc, elements: [Cu], lattice_constant_angstrom: 3.61,"
+            " repeat: [2"
+        ) :
     ]
-    campaign.config.write_text(text.replace(old[: old.index("selection:")], "    - pool: frames.extxyz\n\n"))
+    campaign.config.write_text(
+        text.replace(old[: old.index("selection:")], "    - pool: frames.extxyz\n\n")
+    )
     assert campaign.to_verdict(timeout_s=300) == 0, campaign.output()
-    labels = [label for text in campaign.datasets().values() for label in text.splitlines() if "pool frames" in label]
+    labels = [
+        label
+        for text in campaign.datasets().values()
+        for label in text.splitlines()
+        if "pool frames" in label
+    ]
     numbers = [int(re.findall(r'origin="[^"]*, step (\d+)"', label)[0]) for label in labels]
     assert numbers
     assert len(numbers) == len(set(numbers))
-    assert all(("role=test" in label) is (number % 5 == 0) for label, number in zip(labels, numbers, strict=True))
+    assert all(
+        ("role=test" in label) is (number % 5 == 0)
+        for label, number in zip(labels, numbers, strict=True)
+    )
     assert not list(campaign.root.rglob("in.lammps"))
     assert_replays(campaign)
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_set_of_the_user_s_saves_labels(name: str, from_nothing: Campaign, tmp_path: Path) -> None:
-    """Whichever tool has written it: its 60 labels are trained on by the oracle's zeros, and a few are made again."""
+def test_a_set_of_the_user_s_saves_labels(
+    name: str, from_nothing: Campaign, tmp_path: Path
+) -> None:
+    """Whichever tool has written it.
+
+    Its 60 labels are trained on by the oracle's zeros, and a few are made again.
+    """
     campaign = from_labels(tmp_path, name, KINDS[name])
     assert campaign.to_verdict(timeout_s=300) == 0, campaign.output()
     assert new_labels(campaign) < new_labels(from_nothing)
@@ -123,7 +153,9 @@ def test_a_set_in_other_units_pauses_the_campaign_and_trains_nothing(tmp_path: P
     assert "energies agree with `dataset: {energy_unit: Ha, offsets: fit}`" in pause.reason
     assert "`forces_unit: Ha/bohr`" in pause.reason
     assert new_labels(campaign) < 20
-    assert not (campaign.root / "potentials").exists() or not any((campaign.root / "potentials").iterdir())
+    assert not (campaign.root / "potentials").exists() or not any(
+        (campaign.root / "potentials").iterdir()
+    )
 
 
 def _pauses(campaign: Campaign) -> list[ev.Paused]:

@@ -12,7 +12,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.langevin import Langevin
 from campaign_errors import errors
-from campaign_stand import Campaign, assert_nothing_doubled_or_lost, assert_replays
+from kit.daemons import Campaign, assert_nothing_doubled_or_lost, assert_replays
 
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
@@ -28,11 +28,13 @@ SNAPSHOTS = 5
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
     """config/demo.yaml, run to its verdict in a folder of its own."""
-    place = tmp_path_factory.mktemp("demo")
-    (place / "config").mkdir()
-    config = place / "config" / "demo.yaml"
+    folder = tmp_path_factory.mktemp("demo")
+    (folder / "config").mkdir()
+    config = folder / "config" / "demo.yaml"
     shutil.copy(SITE_FILE, config)
-    campaign = Campaign(config, place / "campaigns" / "copper", place / "campaigns" / "copper" / "root")
+    campaign = Campaign(
+        config, folder / "campaigns" / "copper", folder / "campaigns" / "copper" / "root"
+    )
     daemon = campaign.start("--exit-on-verdict")
     try:
         assert daemon.wait(timeout=1200) == 0, campaign.output()
@@ -43,7 +45,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
 
 
 def test_it_learns_from_loud_walks_until_there_are_none(demo: Campaign) -> None:
-    """Early walks meet γ that is too high and batches of what teaches most; the last are quiet; nothing is doubled."""
+    """Early walks meet γ that is too high and batches of what teaches most.
+
+    The last are quiet; nothing is doubled.
+    """
     loud: set[int] = set()
     quiet: set[int] = set()
     sources: set[str] = set()
@@ -64,9 +69,14 @@ def test_it_learns_from_loud_walks_until_there_are_none(demo: Campaign) -> None:
 
 
 def test_the_potential_is_right_where_nobody_looked(demo: Campaign) -> None:
-    """On the oracle's own MD: below 10 meV/Å and 2 meV/atom, and four times better in force than the bootstrap."""
+    """On the oracle's own MD: below 10 meV/Å and 2 meV/atom.
+
+    It is four times better in force than the bootstrap.
+    """
     frames = oracle_trajectories()
-    bootstrap, final = (errors(folder, references_ev(folder), frames) for folder in potentials(demo))
+    bootstrap, final = (
+        errors(folder, references_ev(folder), frames) for folder in potentials(demo)
+    )
     energy_mev_per_atom, force_mev_per_angstrom = final
     print(f"bootstrap {bootstrap}, final {final} (meV/atom, meV/Å)")
     assert force_mev_per_angstrom < 10
@@ -79,19 +89,26 @@ def potentials(demo: Campaign) -> tuple[Path, Path]:
     promoted = [
         demo.root / event.digest.potential.folder
         for event in demo.events()
-        if isinstance(event, ev.PhaseEnded) and isinstance(event.digest, TrainingDigest) and event.digest.promoted
+        if isinstance(event, ev.PhaseEnded)
+        and isinstance(event.digest, TrainingDigest)
+        and event.digest.promoted
     ]
     return promoted[0], promoted[-1]
 
 
 def references_ev(folder: Path) -> dict[str, float]:
     """The energies of single atoms that labels were lessened by."""
-    pinned: dict[str, float] = json.loads((folder / "metrics.json").read_text())["reference_energies_ev"]
+    pinned: dict[str, float] = json.loads((folder / "metrics.json").read_text())[
+        "reference_energies_ev"
+    ]
     return pinned
 
 
 def oracle_trajectories() -> list[Atoms]:
-    """Snapshots of 108 atoms from EMT's own Langevin MD at the demo's temperatures, with energies and forces."""
+    """Snapshots of 108 atoms from EMT's own Langevin MD at the demo's temperatures.
+
+    They have energies and forces.
+    """
     frames = []
     for kelvin in TEMPERATURES_KELVIN:
         rng = np.random.RandomState(kelvin)
@@ -99,11 +116,20 @@ def oracle_trajectories() -> list[Atoms]:
         atoms.calc = EMT()
         spread = np.sqrt(2 * kelvin * units.kB * atoms.get_masses())[:, None]
         atoms.set_momenta(rng.standard_normal((len(atoms), 3)) * spread)
-        dynamics = Langevin(atoms, 2 * units.fs, temperature_K=kelvin, friction=0.02 / units.fs, fixcm=False, rng=rng)
+        dynamics = Langevin(
+            atoms,
+            2 * units.fs,
+            temperature_K=kelvin,
+            friction=0.02 / units.fs,
+            fixcm=False,
+            rng=rng,
+        )
         dynamics.run(100)
         for _ in range(SNAPSHOTS):
             dynamics.run(40)
             frame = atoms.copy()
-            frame.calc = SinglePointCalculator(frame, energy=atoms.get_potential_energy(), forces=atoms.get_forces())
+            frame.calc = SinglePointCalculator(
+                frame, energy=atoms.get_potential_energy(), forces=atoms.get_forces()
+            )
             frames.append(frame)
     return frames

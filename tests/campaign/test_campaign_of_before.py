@@ -1,10 +1,13 @@
-"""A campaign that an earlier program began, and whose daemon was killed, is brought to its verdict by this one."""
+"""A campaign that an earlier program began, and whose daemon was killed.
+
+This program brings it to its verdict.
+"""
 
 import tarfile
 from pathlib import Path
 
 import pytest
-from campaign_stand import Campaign, assert_nothing_doubled_or_lost, assert_replays
+from kit.daemons import Campaign, assert_nothing_doubled_or_lost, assert_replays
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Verdict

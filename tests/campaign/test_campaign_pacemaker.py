@@ -1,18 +1,22 @@
-"""A campaign whose potential is fitted by pacemaker, from bootstrap over a warm start to its verdict."""
+"""A campaign whose potential pacemaker fits, from bootstrap over a warm start to its verdict."""
 
 import os
 from pathlib import Path
 
 import pytest
-from campaign_stand import Campaign, assert_nothing_doubled_or_lost, assert_replays
+from kit.daemons import Campaign, assert_nothing_doubled_or_lost, assert_replays
 
+from mlip_autopipec.contract.results.train import TrainMetrics
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import Verdict
 from mlip_autopipec.data_models.digest import CalculationDigest, TrainingDigest
 from mlip_autopipec.data_models.events import PhaseEnded, TaskEnded, VerdictReached
-from mlip_autopipec.data_models.outcome import TrainMetrics
 
-PYTHON = Path(os.environ.get("AUTOPIPEC_PACEMAKER_PYTHON", Path(__file__).parents[2] / ".venv-pacemaker/bin/python"))
+PYTHON = Path(
+    os.environ.get(
+        "AUTOPIPEC_PACEMAKER_PYTHON", Path(__file__).parents[2] / ".venv-pacemaker/bin/python"
+    )
+)
 pytestmark = [
     pytest.mark.codes,
     pytest.mark.campaign,
@@ -25,7 +29,8 @@ PACEMAKER = f"{{python: {PYTHON}, scratch_every: null, stages: [{{kappa: 0.5, it
 CHANGES = (
     (
         "training:\n",
-        "training:\n  trainer: pacemaker\n  reference_energies_ev: isolated_atoms\n  pacemaker: " + PACEMAKER,
+        "training:\n  trainer: pacemaker\n  reference_energies_ev: isolated_atoms\n  pacemaker: "
+        + PACEMAKER,
     ),
     ("functions_per_element: 20", "functions_per_element: 8"),
     ("temperatures_kelvin: [300, 900]", "temperatures_kelvin: [900]"),
@@ -35,7 +40,10 @@ CHANGES = (
 
 
 def test_a_campaign_with_pacemaker_runs_to_its_verdict(tmp_path: Path) -> None:
-    """The second fit goes on from the first, both beside the energy of the isolated atom, which is in neither."""
+    """The second fit goes on from the first.
+
+    Both are beside the energy of the isolated atom, which is in neither.
+    """
     campaign = Campaign.small(tmp_path)
     text = campaign.config.read_text()
     for old, new in CHANGES:
@@ -45,17 +53,28 @@ def test_a_campaign_with_pacemaker_runs_to_its_verdict(tmp_path: Path) -> None:
     campaign.to_verdict(timeout_s=800)
     events = campaign.events()
     outcomes = [event.outcome for event in events if isinstance(event, TaskEnded)]
-    fits = [one.metrics for one in outcomes if isinstance(one.metrics, TrainMetrics)]
-    assert [[fit.start for fit in one.fits] for one in fits] == [["scratch"], ["warm"]], campaign.output()
-    assert [one.reference_energies_ev for one in fits] == [{"Cu": pytest.approx(3.51)}] * 2
-    assert all(len(one.loss) > 3 for one in fits)
+    fits = [outcome.metrics for outcome in outcomes if isinstance(outcome.metrics, TrainMetrics)]
+    assert [[fit.start for fit in item.fits] for item in fits] == [["scratch"], ["warm"]], (
+        campaign.output()
+    )
+    assert [fit.reference_energies_ev for fit in fits] == [{"Cu": pytest.approx(3.51)}] * 2
+    assert all(len(fit.loss) > 3 for fit in fits)
     assert fits[1].loss[0][2] < fits[0].loss[0][2]
     digests = [event.digest for event in events if isinstance(event, PhaseEnded)]
     trained = [digest for digest in digests if isinstance(digest, TrainingDigest)]
-    assert {measure.rule for measure in trained[0].measures} >= {"lattice_constant", "bulk_modulus", "md"}
+    assert {measure.rule for measure in trained[0].measures} >= {
+        "lattice_constant",
+        "bulk_modulus",
+        "md",
+    }
     assert all(rule.current is not None for rule in trained[1].rules if rule.rule.endswith("error"))
-    assert [one.element for one in trained[1].calibration] == ["Cu"]
-    labels = [label for digest in digests if isinstance(digest, CalculationDigest) for label in digest.labels]
+    assert [fit.element for fit in trained[1].calibration] == ["Cu"]
+    labels = [
+        label
+        for digest in digests
+        if isinstance(digest, CalculationDigest)
+        for label in digest.labels
+    ]
     roles = [label.role for label in labels]
     assert roles.count(Role.ISOLATED_ATOM) == 1
     assert fits[0].train.structures == 6

@@ -1,4 +1,4 @@
-"""Whole campaigns in small, with real codes: steered in every phase, and killed at random moments."""
+"""Whole campaigns in small, with real codes: steered in every phase, killed at random moments."""
 
 import asyncio
 import functools
@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from campaign_stand import Campaign, assert_nothing_doubled_or_lost, assert_replays
+from kit.daemons import Campaign, assert_nothing_doubled_or_lost, assert_replays
+from kit.files import TESTS
 
 from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.control.client import ControlClient
@@ -23,11 +24,12 @@ from mlip_autopipec.orchestration.machine import evolve
 pytestmark = [pytest.mark.codes, pytest.mark.campaign, pytest.mark.timeout(900)]
 
 KILLS = 20
-LIVES = Path(__file__).with_name("campaign_lives.py")
 
 
-def wait_for(condition: Callable[[], bool], daemon: "subprocess.Popen[str]", timeout_s: float = 120) -> None:
-    """Until the condition holds, the daemon has ended, or the time is over (then the test fails)."""
+def wait_for(
+    condition: Callable[[], bool], daemon: "subprocess.Popen[str]", timeout_s: float = 120
+) -> None:
+    """Until the condition holds, the daemon has ended, or time is over (then the test fails)."""
     until = time.monotonic() + timeout_s
     while not condition() and daemon.poll() is None:
         assert time.monotonic() < until, "the condition did not come about"
@@ -45,7 +47,8 @@ def steered(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
         wait_for(socket.exists, daemon)
         asyncio.run(client.pause("at once"))
         while True:
-            # A batch that was begun and not handed over when the pause came stays so: it has no job.
+            # A batch that was begun and not handed over when the pause came stays so: it has no
+            # job.
             wait_for(lambda: not asyncio.run(has_jobs(client)), daemon)
             assert asyncio.run(client.status()).status == "paused"
             begun = submissions(campaign)
@@ -92,19 +95,31 @@ def submissions(campaign: Campaign) -> int:
 
 
 def test_status_pause_and_resume_work_in_every_phase(steered: Campaign) -> None:
-    """In each of the five phases the campaign was paused, told its status and went on; and it converged."""
+    """In all five phases the campaign was paused, told its status and went on; and it converged."""
     assert steered_phases(steered) >= set(Phase)
     assert_replays(steered)
     assert_nothing_doubled_or_lost(steered)
 
 
 def test_a_killed_daemon_loses_and_doubles_nothing(steered: Campaign, tmp_path: Path) -> None:
-    """After kill -9 at twenty random moments: same verdict, same labels byte for byte, and no task ran twice."""
+    """After kill -9 at twenty random moments: same verdict, same labels byte for byte.
+
+    No task ran twice.
+    """
     kills, rounds = 0, 0
     while kills < KILLS:
         campaign = Campaign.small(tmp_path / str(rounds))
-        words = [sys.executable, str(LIVES), str(campaign.config), str(KILLS - kills), str(20 + rounds)]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=800, check=False)
+        arguments = [
+            sys.executable,
+            "-m",
+            "kit.lives",
+            str(campaign.config),
+            str(KILLS - kills),
+            str(20 + rounds),
+        ]
+        done = subprocess.run(
+            arguments, cwd=TESTS, capture_output=True, text=True, timeout=800, check=False
+        )
         assert done.returncode == 0, done.stderr + campaign.output()
         kills, rounds = kills + int(done.stdout), rounds + 1
         assert_replays(campaign)
@@ -112,27 +127,32 @@ def test_a_killed_daemon_loses_and_doubles_nothing(steered: Campaign, tmp_path: 
         assert campaign.datasets() == steered.datasets()
 
 
-def copied(campaign: Campaign, place: Path) -> Campaign:
+def copied(campaign: Campaign, folder: Path) -> Campaign:
     """The campaign with all its files, somewhere else."""
-    shutil.copytree(campaign.config.parent, place, ignore=shutil.ignore_patterns("control"))
-    return Campaign(place / campaign.config.name, place / "campaign", place / "site")
+    shutil.copytree(campaign.config.parent, folder, ignore=shutil.ignore_patterns("control"))
+    return Campaign(folder / campaign.config.name, folder / "campaign", folder / "site")
 
 
 def assert_same_end(campaign: Campaign, other: Campaign) -> None:
     """Same cycles, potential and verdict, by the state that lies beside each journal."""
     assert_replays(campaign)
-    states = [load_state(one.folder / "state.json") for one in (campaign, other)]
-    first, second = [(state.cycles, state.datasets, state.potential, state.verdict) for state in states]
+    states = [load_state(item.folder / "state.json") for item in (campaign, other)]
+    first, second = [
+        (state.cycles, state.datasets, state.potential, state.verdict) for state in states
+    ]
     assert first == second
 
 
 def test_a_journal_that_is_gone_is_made_again(steered: Campaign, tmp_path: Path) -> None:
-    """From the site's files alone; the next daemon finds the campaign where it was, and submits nothing."""
+    """From the site's files alone.
+
+    The next daemon finds the campaign where it was, and submits nothing.
+    """
     campaign = copied(steered, tmp_path / "copy")
     shutil.rmtree(campaign.folder)
-    told = campaign.ctl("journal", "rebuild")
-    assert told.returncode == 0, told.stderr
-    assert "made again from what the site holds" in told.stdout
+    done = campaign.ctl("journal", "rebuild")
+    assert done.returncode == 0, done.stderr
+    assert "made again from what the site holds" in done.stdout
     assert_same_end(campaign, steered)
     assert campaign.start("--exit-on-verdict").wait(timeout=60) == 0, campaign.output()
     assert campaign.datasets() == steered.datasets()
@@ -149,8 +169,8 @@ def test_a_damaged_journal_is_repaired_by_hand(steered: Campaign, tmp_path: Path
     segment.write_bytes(content)
     assert campaign.start("--exit-on-verdict").wait(timeout=60) == 78
     assert "autopipecctl journal repair" in campaign.output()
-    told = campaign.ctl("journal", "repair")
-    assert told.returncode == 0, told.stderr
+    done = campaign.ctl("journal", "repair")
+    assert done.returncode == 0, done.stderr
     (kept,) = campaign.folder.glob("journal.damaged-*")
     assert (kept / segment.name).read_bytes() == content
     assert_same_end(campaign, steered)

@@ -1,4 +1,7 @@
-"""Fixtures of the contract tests: one far machine for all that do it no harm, and one for each test that does."""
+"""Fixtures of the contract tests.
+
+There is one far machine for all that do it no harm, and one for each test that does.
+"""
 
 import shutil
 import tempfile
@@ -6,8 +9,8 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from far_machine import FarMachine, far_machine
-from far_stand import FarSite, Site, over_asyncssh, over_openssh
+from kit.far_sites import FarSite, Site, over_asyncssh, over_openssh
+from kit.sshd import FarMachine, far_machine
 
 from mlip_autopipec.transports.local import LocalTransport
 from mlip_autopipec.transports.openssh import OpensshTransport
@@ -26,8 +29,8 @@ def machine(tmp_path: Path) -> Iterator[FarMachine]:
     """One for the test alone."""
     folder = tmp_path / "far"
     folder.mkdir()
-    with far_machine(folder) as one:
-        yield one
+    with far_machine(folder) as item:
+        yield item
 
 
 @pytest.fixture
@@ -56,7 +59,9 @@ async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 
 @pytest.fixture(params=["asyncssh", "openssh"])
-async def far_site(request: pytest.FixtureRequest, tmp_path: Path, machine: FarMachine) -> AsyncIterator[FarSite]:
+async def far_site(
+    request: pytest.FixtureRequest, tmp_path: Path, machine: FarMachine
+) -> AsyncIterator[FarSite]:
     """Both ways over SSH, to a machine that may be harmed."""
     root = tmp_path / "root"
     root.mkdir()

@@ -1,16 +1,20 @@
-"""A daemon whose site takes no login: it is ready all the same, says what is wrong, and goes on when that is mended."""
+"""A daemon whose site takes no login.
+
+It is ready all the same, says what is wrong, and goes on when that is mended.
+"""
 
 import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from far_machine import FarMachine
+from kit.files import SMALL
+from kit.sshd import FarMachine
+from kit.waiting import wait_for
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.journal.replay import read
@@ -18,7 +22,6 @@ from mlip_autopipec.journal.replay import read
 pytestmark = [pytest.mark.codes, pytest.mark.timeout(300)]
 
 BIN = Path(sys.executable).parent
-SMALL = Path(__file__).parents[1] / "campaign" / "small.yaml"
 
 
 def site_file(machine: FarMachine, folder: Path) -> Path:
@@ -41,16 +44,13 @@ def site_file(machine: FarMachine, folder: Path) -> Path:
     return path
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Fails after a minute and a half."""
-    deadline = time.monotonic() + 90
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+def test_a_refused_login_is_waited_for_and_a_mended_one_used(
+    machine: FarMachine, tmp_path: Path
+) -> None:
+    """READY comes without the site; `auth_required` stands in the journal.
 
-
-def test_a_refused_login_is_waited_for_and_a_mended_one_used(machine: FarMachine, tmp_path: Path) -> None:
-    """READY comes without the site; `auth_required` stands in the journal; resume goes on, and one outcome comes."""
+    Resume goes on, and one outcome comes.
+    """
     keys = machine.known_hosts.read_text()
     machine.known_hosts.write_text("")
     config = site_file(machine, tmp_path)
@@ -67,18 +67,31 @@ def test_a_refused_login_is_waited_for_and_a_mended_one_used(machine: FarMachine
             def happened(condition: Callable[[ev.Event], bool]) -> bool:
                 return any(condition(record.event) for record in read(journal))
 
-            until(
+            wait_for(
                 lambda: happened(
-                    lambda event: isinstance(event, ev.EffectDeferred) and event.health is ev.SiteHealth.AUTH_REQUIRED
+                    lambda event: (
+                        isinstance(event, ev.EffectDeferred)
+                        and event.health is ev.SiteHealth.AUTH_REQUIRED
+                    )
                 )
             )
-            status: list[str | Path] = [BIN / "autopipecctl", "status", "--json", "--config", config]
-            assert '"site": "auth_required"' in subprocess.check_output(status, text=True, timeout=60)
+            status: list[str | Path] = [
+                BIN / "autopipecctl",
+                "status",
+                "--json",
+                "--config",
+                config,
+            ]
+            assert '"site": "auth_required"' in subprocess.check_output(
+                status, text=True, timeout=60
+            )
             assert not happened(lambda event: isinstance(event, ev.SubmissionBegun))
             machine.known_hosts.write_text(keys)
-            subprocess.run([BIN / "autopipecctl", "resume", "--config", config], check=True, timeout=60)
-            until(lambda: happened(lambda event: isinstance(event, ev.SitePrepared)))
-            until(lambda: happened(lambda event: isinstance(event, ev.TaskEnded)))
+            subprocess.run(
+                [BIN / "autopipecctl", "resume", "--config", config], check=True, timeout=60
+            )
+            wait_for(lambda: happened(lambda event: isinstance(event, ev.SitePrepared)))
+            wait_for(lambda: happened(lambda event: isinstance(event, ev.TaskEnded)))
             assert daemon.poll() is None
         finally:
             daemon.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What every ports.Scheduler keeps: the queue of this machine, a real Slurm, and both shipped fakes."""
+"""What every ports.Scheduler keeps: this machine's queue, a real Slurm, and both shipped fakes."""
 
 import asyncio
 import os
@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scheduler_sites import ClusterSite, LocalSite, RealSite, SimulatedSite, SimulatedSlurmSite, Site, SlurmSite
+from kit.scheduler_sites import (
+    ClusterSite,
+    LocalSite,
+    RealSite,
+    SimulatedSite,
+    SimulatedSlurmSite,
+    Site,
+    SlurmSite,
+)
 
 from mlip_autopipec.data_models.base import Reason
 from mlip_autopipec.data_models.events import JobState, Sighting
@@ -28,7 +36,9 @@ def slurm_conf() -> Iterator[str]:
     was_up = _lab("status").returncode == 0
     up = _lab("up")
     assert up.returncode == 0, up.stderr
-    yield next(line.partition("=")[2] for line in _lab("env").stdout.splitlines() if "SLURM_CONF" in line)
+    yield next(
+        line.partition("=")[2] for line in _lab("env").stdout.splitlines() if "SLURM_CONF" in line
+    )
     if not was_up:
         _lab("down")
 
@@ -37,8 +47,12 @@ def _lab(verb: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([_LAB, verb], check=False, capture_output=True, text=True, timeout=600)
 
 
-@pytest.fixture(params=["local", pytest.param("slurm", marks=pytest.mark.lab), "fake cluster", "fake slurm"])
-def site(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+@pytest.fixture(
+    params=["local", pytest.param("slurm", marks=pytest.mark.lab), "fake cluster", "fake slurm"]
+)
+def site(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Site]:
     """Every implementation, on an empty site."""
     match request.param:
         case "local":
@@ -47,7 +61,9 @@ def site(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
             monkeypatch.setenv("SLURM_CONF", request.getfixturevalue("slurm_conf"))
             real = SlurmSite(tmp_path / "root")
             yield real
-            subprocess.run(["scancel", "--quiet", "--name", real.batch(1)[0].uid], check=True, timeout=60)
+            subprocess.run(
+                ["scancel", "--quiet", "--name", real.batch(1)[0].job_name], check=True, timeout=60
+            )
         case "fake cluster":
             yield ClusterSite()
         case _:
@@ -75,7 +91,10 @@ async def running(site: Site, scheduler: Scheduler, batch: Batch) -> None:
 
     async def one_runs() -> bool:
         shown = await states(scheduler, batch)
-        return any(shown.get(index) is JobState.RUNNING and begun for index, begun in enumerate(site.starts(batch)))
+        return any(
+            shown.get(index) is JobState.RUNNING and begun
+            for index, begun in enumerate(site.starts(batch))
+        )
 
     await site.eventually(one_runs)
 
@@ -120,7 +139,7 @@ def test_a_batch_is_submitted_once_however_often_it_is_asked_for(site: Site) -> 
         assert site.starts(batch) == [1, 1, 1]
         if isinstance(site, RealSite):  # the whole work half, as in a campaign
             names = {path.name for path in (site.root / "outbox").glob("*.json")}
-            assert names == {f"{batch.uid}.{index}.json" for index in range(3)}
+            assert names == {f"{batch.job_name}.{index}.json" for index in range(3)}
 
     site.run(test())
 
@@ -139,7 +158,10 @@ def test_a_batch_that_was_submitted_is_found(site: Site) -> None:
 
 
 def test_void_is_final(site: Site) -> None:
-    """What was never handed over is proved to be so, and a submission that comes after that does nothing."""
+    """What was never handed over is proved to be so.
+
+    A submission that comes after that does nothing.
+    """
 
     async def test() -> None:
         batch, tasks = site.batch(2)
@@ -154,7 +176,10 @@ def test_void_is_final(site: Site) -> None:
 
 
 def test_what_lives_is_shown_alive_and_what_has_ended_is_not(site: Site) -> None:
-    """Only what was asked for is shown; of a batch that it has never had, a scheduler shows nothing alive."""
+    """Only what was asked for is shown.
+
+    Of a batch that it has never had, a scheduler shows nothing alive.
+    """
 
     async def test() -> None:
         site.tasks_do("last")
@@ -163,8 +188,8 @@ def test_what_lives_is_shown_alive_and_what_has_ended_is_not(site: Site) -> None
         assert set((await states(scheduler, batch)).values()) <= {JobState.ABSENT}
         await scheduler.submit(batch, tasks)
         await running(site, scheduler, batch)
-        one = batch.model_copy(update={"live": frozenset({1})})
-        assert set(await scheduler.sight([one]) or {}) == {(batch.uid, 1)}
+        item = batch.model_copy(update={"live": frozenset({1})})
+        assert set(await scheduler.sight([item]) or {}) == {(batch.job_name, 1)}
         await scheduler.cancel(batch)
         await over(site, scheduler, batch)
 
@@ -229,7 +254,7 @@ def test_what_is_refused_never_runs(site: Site) -> None:
 
 @pytest.fixture(params=[ClusterSite, SimulatedSlurmSite])
 def faulty(request: pytest.FixtureRequest) -> SimulatedSite:
-    """Sites whose faults can be had when they are wanted; on a real Slurm, tests/lab makes some of them."""
+    """Sites whose faults can be had when wanted; on a real Slurm, tests/lab makes some of them."""
     made: SimulatedSite = request.param()
     return made
 
@@ -250,7 +275,9 @@ def test_a_submit_limit_is_waited_for(faulty: SimulatedSite) -> None:
 
 
 @pytest.mark.parametrize("fault", ["reply_lost", "submit_lost", "landing_late"])
-def test_an_unclear_submission_is_found_or_void_and_never_both(faulty: SimulatedSite, fault: str) -> None:
+def test_an_unclear_submission_is_found_or_void_and_never_both(
+    faulty: SimulatedSite, fault: str
+) -> None:
     """Looked for until it is known; then each task has run once, or never will."""
 
     async def test() -> None:

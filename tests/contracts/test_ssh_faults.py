@@ -1,4 +1,7 @@
-"""What the two ways over SSH make of a network and a machine that fail: never a success, never an endless wait."""
+"""What the two ways over SSH make of a network and a machine that fail.
+
+It is never a success, never an endless wait.
+"""
 
 import asyncio
 import os
@@ -9,8 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
-from far_machine import FarMachine, far_machine, keygen, runs, until
-from far_stand import FarSite, over_asyncssh, over_openssh
+from kit.far_sites import FarSite, over_asyncssh, over_openssh
+from kit.processes import runs
+from kit.sshd import FarMachine, far_machine, keygen
+from kit.waiting import until
 
 from mlip_autopipec.errors import BugError, LoginRefused, OperatorError, TransientError
 from mlip_autopipec.ports import Transport
@@ -36,8 +41,13 @@ async def begun(path: Path) -> None:
     await until(path.exists)
 
 
-async def test_a_machine_that_falls_over_and_comes_back(far_site: FarSite, machine: FarMachine) -> None:
-    """Every kind of call says that nothing is known, and works again afterwards, without anything done about it."""
+async def test_a_machine_that_falls_over_and_comes_back(
+    far_site: FarSite, machine: FarMachine
+) -> None:
+    """Every kind of call says that nothing is known.
+
+    It works again afterwards, without anything done about it.
+    """
     transport = far_site.transport
     await transport.write({"file": b"1"})
     machine.stop()
@@ -57,7 +67,7 @@ async def test_a_machine_that_falls_over_and_comes_back(far_site: FarSite, machi
 
 
 async def test_a_connection_cut_amid_a_command(far_site: FarSite, machine: FarMachine) -> None:
-    """Its end is not known, though the command may have succeeded; whoever waits is told at once."""
+    """Its end is unknown, though the command may have succeeded; whoever waits is told at once."""
     await far_site.transport.run(["true"])
     script = "echo part; : > begun; sleep 2; : > ended"
     call = asyncio.ensure_future(far_site.transport.run(["sh", "-c", script]))
@@ -99,10 +109,13 @@ async def test_a_frozen_machine_is_not_waited_for(far_site: FarSite, machine: Fa
         assert time.monotonic() - began < 5
     await recovers(far_site.transport)
     assert machine.logins() == logins
-    await asyncio.gather(*(far_site.transport.run(["true"]) for _ in range(20)))  # no channel was lost
+    # no channel was lost
+    await asyncio.gather(*(far_site.transport.run(["true"]) for _ in range(20)))
 
 
-async def test_a_frozen_machine_is_given_up_when_it_keeps_silent(machine: FarMachine, tmp_path: Path) -> None:
+async def test_a_frozen_machine_is_given_up_when_it_keeps_silent(
+    machine: FarMachine, tmp_path: Path
+) -> None:
     """Without a keepalive's answer the connection counts as lost, and another one is tried."""
     transport = over_asyncssh(machine, tmp_path, keepalive_s=0.3)
     await transport.run(["true"])
@@ -117,7 +130,10 @@ async def test_a_machine_that_is_not_there_is_waited_for(tmp_path: Path, control
     """It may come: nobody needs to do anything."""
     (tmp_path / "far").mkdir()
     absent = FarMachine(tmp_path / "far")
-    for transport in (over_asyncssh(absent, tmp_path), over_openssh(absent, tmp_path, control_path)):
+    for transport in (
+        over_asyncssh(absent, tmp_path),
+        over_openssh(absent, tmp_path, control_path),
+    ):
         with pytest.raises(TransientError, match="Connect"):
             await transport.run(["true"])
         with pytest.raises(TransientError):
@@ -125,11 +141,16 @@ async def test_a_machine_that_is_not_there_is_waited_for(tmp_path: Path, control
         await transport.close()
 
 
-async def test_another_host_key_is_for_a_person(machine: FarMachine, tmp_path: Path, control_path: str) -> None:
-    """Nothing is sent to a machine that is not the known one; and it is not asked again and again."""
+async def test_another_host_key_is_for_a_person(
+    machine: FarMachine, tmp_path: Path, control_path: str
+) -> None:
+    """Nothing is sent to a machine that is not the known one; it is not asked again and again."""
     keygen(tmp_path / "another")
     machine.trust(tmp_path / "another.pub")
-    for transport in (over_asyncssh(machine, tmp_path), over_openssh(machine, tmp_path, control_path)):
+    for transport in (
+        over_asyncssh(machine, tmp_path),
+        over_openssh(machine, tmp_path, control_path),
+    ):
         knocks = machine.knocks()
         for _ in range(5):
             with pytest.raises(LoginRefused, match=r"[Hh]ost key"):
@@ -137,19 +158,27 @@ async def test_another_host_key_is_for_a_person(machine: FarMachine, tmp_path: P
         assert machine.knocks() == knocks + 1
         await transport.close()
     machine.known_hosts.write_text("")
-    for transport in (over_asyncssh(machine, tmp_path), over_openssh(machine, tmp_path, control_path)):
+    for transport in (
+        over_asyncssh(machine, tmp_path),
+        over_openssh(machine, tmp_path, control_path),
+    ):
         with pytest.raises(LoginRefused, match=r"[Hh]ost key"):
             await transport.run(["touch", "done"])
         await transport.close()
     assert not (tmp_path / "done").exists()
 
 
-async def test_a_refused_login_is_for_a_person(machine: FarMachine, tmp_path: Path, control_path: str) -> None:
+async def test_a_refused_login_is_for_a_person(
+    machine: FarMachine, tmp_path: Path, control_path: str
+) -> None:
     """It is told how to try by hand, and tried once only: some sites lock a user out."""
     machine.key.unlink()
     machine.key.with_suffix(".pub").unlink()
     keygen(machine.key)
-    for transport in (over_asyncssh(machine, tmp_path), over_openssh(machine, tmp_path, control_path)):
+    for transport in (
+        over_asyncssh(machine, tmp_path),
+        over_openssh(machine, tmp_path, control_path),
+    ):
         knocks = machine.knocks()
         for _ in range(5):
             with pytest.raises(LoginRefused, match=r"Permission denied.*`ssh "):
@@ -181,7 +210,9 @@ async def test_a_mended_login_is_used_as_soon_as_a_person_says_so(
         await transport.close()
 
 
-async def test_a_key_file_that_is_not_there_is_for_a_person(machine: FarMachine, tmp_path: Path) -> None:
+async def test_a_key_file_that_is_not_there_is_for_a_person(
+    machine: FarMachine, tmp_path: Path
+) -> None:
     """The file is named."""
     machine.key.unlink()
     transport = over_asyncssh(machine, tmp_path)
@@ -190,7 +221,9 @@ async def test_a_key_file_that_is_not_there_is_for_a_person(machine: FarMachine,
     await transport.close()
 
 
-async def test_host_keys_are_checked_whatever_the_configuration_says(machine: FarMachine, tmp_path: Path) -> None:
+async def test_host_keys_are_checked_whatever_the_configuration_says(
+    machine: FarMachine, tmp_path: Path
+) -> None:
     """A file that switches the check off is refused; one in order is used."""
     transport = over_asyncssh(machine, tmp_path, config=machine.config)
     assert (await transport.run(["echo", "here"])).stdout == b"here\n"
@@ -211,7 +244,9 @@ async def test_many_callers_share_one_login(far_site: FarSite, machine: FarMachi
     assert machine.logins() == 2
 
 
-async def test_a_caller_who_leaves_takes_no_one_with_him(far_site: FarSite, machine: FarMachine) -> None:
+async def test_a_caller_who_leaves_takes_no_one_with_him(
+    far_site: FarSite, machine: FarMachine
+) -> None:
     """One of two who wait for the login is cancelled; the other gets his answer."""
     leaves = asyncio.ensure_future(far_site.transport.run(["true"]))
     stays = asyncio.ensure_future(far_site.transport.run(["echo", "here"]))
@@ -222,13 +257,25 @@ async def test_a_caller_who_leaves_takes_no_one_with_him(far_site: FarSite, mach
 
 
 async def test_greetings_are_no_answers(tmp_path: Path, control_path: str) -> None:
-    """What a login shell says before a command, on either output, with a newline or without, is left out."""
+    """What a login shell says before a command is left out.
+
+    So it is on either output, with a newline or without.
+    """
     (tmp_path / "far").mkdir()
-    shell = 'printf "Welcome"; printf "quota: 99 %%\\nno newline" >&2; sh -c "$SSH_ORIGINAL_COMMAND"'
+    shell = (
+        'printf "Welcome"; printf "quota: 99 %%\\nno newline" >&2; sh -c "$SSH_ORIGINAL_COMMAND"'
+    )
     with far_machine(tmp_path / "far", f"ForceCommand {shell}") as machine:
-        for transport in (over_asyncssh(machine, tmp_path), over_openssh(machine, tmp_path, control_path)):
+        for transport in (
+            over_asyncssh(machine, tmp_path),
+            over_openssh(machine, tmp_path, control_path),
+        ):
             completed = await transport.run(["sh", "-c", "printf out; printf err >&2; exit 3"])
-            assert (completed.exit_status, completed.stdout, completed.stderr) == (3, b"out", b"err")
+            assert (completed.exit_status, completed.stdout, completed.stderr) == (
+                3,
+                b"out",
+                b"err",
+            )
             await transport.write({"file": b"1"})
             assert await transport.read_many(["file", "absent"]) == {"file": b"1"}
             async with transport.converse(["cat"]) as dialogue:
@@ -253,14 +300,18 @@ async def test_nothing_runs_where_there_is_no_root(far_site: FarSite) -> None:
 
 async def test_a_prologue_is_done_before_a_command(machine: FarMachine, tmp_path: Path) -> None:
     """What it says is no answer, what it sets is there."""
-    transport = over_asyncssh(machine, tmp_path, prologue="echo 'Loading modules'; export SETTING=\"it's set\"")
+    transport = over_asyncssh(
+        machine, tmp_path, prologue="echo 'Loading modules'; export SETTING=\"it's set\""
+    )
     completed = await transport.run(["sh", "-c", 'printf "$SETTING"'])
     assert (completed.exit_status, completed.stdout) == (0, b"it's set")
     await transport.close()
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../file", "a/../../b", "nul\0"])
-async def test_paths_stay_below_the_root(quiet_machine: FarMachine, tmp_path: Path, path: str) -> None:
+async def test_paths_stay_below_the_root(
+    quiet_machine: FarMachine, tmp_path: Path, path: str
+) -> None:
     """Anything else is a bug of ours."""
     transport = over_asyncssh(quiet_machine, tmp_path)
     for call in (
@@ -284,7 +335,10 @@ async def test_a_relative_root_is_in_the_home(quiet_machine: FarMachine) -> None
 
 
 async def test_a_dialogue_ends_on_the_far_side_too(far_site: FarSite) -> None:
-    """Lines go both ways; when it is over, the process is gone, whether or not the connection stays."""
+    """Lines go both ways.
+
+    When it is over, the process is gone, whether or not the connection stays.
+    """
     async with far_site.transport.converse(["sh", "-c", "echo $$; cat"]) as dialogue:
         pid = int(await dialogue.hear())
         dialogue.say("γ and 'quotes'")

@@ -1,10 +1,10 @@
-"""Files of tasks over every transport: on this machine, by asyncssh, and by OpenSSH, with real files."""
+"""Task files over every transport: on this machine, by asyncssh and by OpenSSH, with real files."""
 
 import os
 import secrets
 
 import pytest
-from far_stand import Site
+from kit.far_sites import Site
 
 from mlip_autopipec.control.task_files import PART_BYTES_MAX, SiteFiles
 from mlip_autopipec.errors import FileUnusable
@@ -13,9 +13,11 @@ TASK, FOLDER = "c003.calculation.0001-abcdef", "cycles/003/calculation/0001-abcd
 
 
 async def test_an_output_is_listed_and_read_in_parts(site: Site) -> None:
-    """Every byte of it, by the names that the listing gives; its end where nothing else is asked."""
+    """Every byte of it, by the names that the listing gives; its end if nothing else is asked."""
     lines = "".join(f"line {number} é\n" for number in range(9000))
-    await site.transport.write({f"{FOLDER}/run-1/pw.1.out": lines.encode(), f"{FOLDER}/a 'name' $x": b"odd"})
+    await site.transport.write(
+        {f"{FOLDER}/run-1/pw.1.out": lines.encode(), f"{FOLDER}/a 'name' $x": b"odd"}
+    )
     files = SiteFiles(site.transport, lambda: secrets.token_hex(8))
     listing = await files.listing(TASK, FOLDER, live=True)
     assert [file.name for file in listing.files] == ["a 'name' $x", "run-1/pw.1.out"]

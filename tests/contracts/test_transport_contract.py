@@ -1,4 +1,7 @@
-"""What every ports.Transport keeps: on this machine, by asyncssh, and by OpenSSH, against real files and processes."""
+"""What every ports.Transport keeps: on this machine, by asyncssh, and by OpenSSH.
+
+The tests are against real files and processes.
+"""
 
 import asyncio
 import hashlib
@@ -8,8 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from far_machine import runs, until
-from far_stand import Site
+from kit.far_sites import Site
+from kit.processes import runs
+from kit.waiting import until
 
 from mlip_autopipec.errors import FileUnusable, NameTaken, OperatorError, TransientError
 from mlip_autopipec.orchestration.reading import read_pages
@@ -48,7 +52,9 @@ async def test_what_is_written_is_read_again(site: Site) -> None:
 
 async def test_many_small_files_go_at_once(site: Site) -> None:
     """Five hundred, each in a folder of its own, there and back."""
-    files = {f"cycles/003/calculation/{number:03}/task.json": os.urandom(400) for number in range(500)}
+    files = {
+        f"cycles/003/calculation/{number:03}/task.json": os.urandom(400) for number in range(500)
+    }
     await site.transport.write(files)
     assert await site.transport.read_many([*files, "cycles/absent"]) == files
     assert len(await site.transport.names("cycles/003/calculation")) == 500
@@ -107,12 +113,17 @@ async def test_a_hard_link_is_a_file(site: Site) -> None:
     await site.transport.write({"file": b"content"})
     os.link(site.root / "file", site.root / "hard")
 
-    assert await site.transport.read_many(["file", "hard"]) == dict.fromkeys(["file", "hard"], b"content")
+    assert await site.transport.read_many(["file", "hard"]) == dict.fromkeys(
+        ["file", "hard"], b"content"
+    )
 
 
 def odd(folder: Path) -> dict[str, Path]:
     """A name of every kind that is no regular file which can be read, in `folder`."""
-    made = {kind: folder / kind for kind in ("folder", "fifo", "socket", "loop", "device", "soft", "nowhere")}
+    made = {
+        kind: folder / kind
+        for kind in ("folder", "fifo", "socket", "loop", "device", "soft", "nowhere")
+    }
     made["folder"].mkdir()
     os.mkfifo(made["fifo"])
     before = Path.cwd()
@@ -135,13 +146,18 @@ def odd(folder: Path) -> dict[str, Path]:
 
 
 async def test_a_name_that_is_no_file_costs_no_other_and_holds_nothing_up(site: Site) -> None:
-    """A folder, a pipe, a socket, loops, devices and links: left out of many, and told of one; no name is missed."""
+    """A folder, a pipe, a socket, loops, devices and links: left out of many, and told of one.
+
+    No name is missed.
+    """
     await site.transport.write({"outbox/good": b"1", "file": b""})
     names = odd(site.root / "outbox")
     paths = [f"outbox/{name}" for name in names]
 
     async with asyncio.timeout(30):
-        assert await site.transport.read_many([*paths, "outbox/good", "file/below"]) == {"outbox/good": b"1"}
+        assert await site.transport.read_many([*paths, "outbox/good", "file/below"]) == {
+            "outbox/good": b"1"
+        }
         answers = await asyncio.gather(*map(site.transport.read, paths), return_exceptions=True)
         for path, answer in zip(paths, answers, strict=True):
             assert isinstance(answer, FileUnusable)
@@ -152,7 +168,9 @@ async def test_a_name_that_is_no_file_costs_no_other_and_holds_nothing_up(site: 
 
 async def test_names_are_those_in_the_folder(site: Site) -> None:
     """Files and folders, sorted, without what lies deeper, and with no temporary name left."""
-    await site.transport.write({"outbox/b": b"", "outbox/a": b"", "outbox/folder/deep": b"", "outbox/.hidden": b""})
+    await site.transport.write(
+        {"outbox/b": b"", "outbox/a": b"", "outbox/folder/deep": b"", "outbox/.hidden": b""}
+    )
     assert await site.transport.names("outbox") == (".hidden", "a", "b", "folder")
     await site.transport.write({f"outbox/{number}": b"" for number in range(20)})
     assert len(await site.transport.names("outbox")) == 24
@@ -167,7 +185,7 @@ async def test_files_over_the_limit_are_refused(site: Site) -> None:
 
 
 async def test_of_many_files_the_large_ones_are_left_out(site: Site) -> None:
-    """They would take the memory of all others; whoever asks for one of them alone is told its size."""
+    """They would take all others' memory; whoever asks for one of them alone is told its size."""
     path = site.root / "large"
     await site.transport.write({"small": b"1"})
     with path.open("wb") as stream:
@@ -180,14 +198,16 @@ async def test_of_many_files_the_large_ones_are_left_out(site: Site) -> None:
 
 
 async def test_more_than_one_call_may_bring_is_read_in_pages(site: Site) -> None:
-    """Files that are all as large as may be: some at a time, none half, and all of them in the end."""
+    """Files that are all as large as may be: some at a time, none half, and all in the end."""
     await site.transport.write({"large/none": b""})
     paths = [f"large/{number}" for number in range(READ_BYTES_MAX // SMALL_FILE_BYTES_MAX + 1)]
     for path in paths:
         with (site.root / path).open("wb") as stream:
             stream.truncate(SMALL_FILE_BYTES_MAX)
     await site.transport.write({"small": b"1"})
-    pages = [page async for page in read_pages(site.transport, [*paths, "absent", "large", "small"])]
+    pages = [
+        page async for page in read_pages(site.transport, [*paths, "absent", "large", "small"])
+    ]
     assert len(pages) > 1
     assert sorted(path for page in pages for path in page) == [*paths, "small"]
     for page in pages:
@@ -202,7 +222,10 @@ async def test_odd_names_are_names(site: Site, name: str) -> None:
     await site.transport.write({path: b"content", f"{path}-2": b"other"})
     assert (site.root / name / name).read_bytes() == b"content"
     assert await site.transport.read(path) == b"content"
-    assert await site.transport.read_many([path, f"{path}-2"]) == {path: b"content", f"{path}-2": b"other"}
+    assert await site.transport.read_many([path, f"{path}-2"]) == {
+        path: b"content",
+        f"{path}-2": b"other",
+    }
     assert await site.transport.names(name) == tuple(sorted((name, f"{name}-2")))
 
 
@@ -255,8 +278,14 @@ async def test_both_outputs_come_back_apart(site: Site) -> None:
     """Byte by byte, without a newline at the end, and with none lost of much."""
     script = "printf 'out\\000\\377'; printf 'err\\000\\377' >&2; exit 7"
     completed = await site.transport.run(["sh", "-c", script])
-    assert (completed.exit_status, completed.stdout, completed.stderr) == (7, b"out\0\xff", b"err\0\xff")
-    much = await site.transport.run(["sh", "-c", "head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2"])
+    assert (completed.exit_status, completed.stdout, completed.stderr) == (
+        7,
+        b"out\0\xff",
+        b"err\0\xff",
+    )
+    much = await site.transport.run(
+        ["sh", "-c", "head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2"]
+    )
     assert (len(much.stdout), len(much.stderr)) == (3_000_000, 3_000_000)
 
 
@@ -272,16 +301,18 @@ async def test_standard_input_is_given_whole(site: Site) -> None:
 
 async def test_words_of_a_command_are_words(site: Site) -> None:
     """None is split, filled in or lost on the way."""
-    words = [*ODD_NAMES, "", " ", "'", '"', "\\", "$(id)", "a\\'b", "%s\\n"]
-    completed = await site.transport.run(["printf", "%s\\0", *words])
-    assert completed.stdout.decode().split("\0")[:-1] == words
+    arguments = [*ODD_NAMES, "", " ", "'", '"', "\\", "$(id)", "a\\'b", "%s\\n"]
+    completed = await site.transport.run(["printf", "%s\\0", *arguments])
+    assert completed.stdout.decode().split("\0")[:-1] == arguments
 
 
 async def test_commands_run_in_the_root(site: Site) -> None:
     """Paths of a command are those of the transport."""
     await site.transport.write({"folder/file": b"content"})
     assert (await site.transport.run(["cat", "folder/file"])).stdout == b"content"
-    assert (await site.transport.run(["pwd", "-P"])).stdout.decode().strip() == str(site.root.resolve())
+    assert (await site.transport.run(["pwd", "-P"])).stdout.decode().strip() == str(
+        site.root.resolve()
+    )
 
 
 async def test_a_command_that_takes_too_long_is_ended(site: Site) -> None:

@@ -1,4 +1,7 @@
-"""What every ports.Watcher keeps: on a shared file system, by a process over SSH, and by plain listings over SSH."""
+"""What every ports.Watcher keeps.
+
+This holds on a shared file system, by a process over SSH, and by plain listings over SSH.
+"""
 
 import asyncio
 import os
@@ -10,16 +13,19 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from far_machine import FarMachine, until
-from far_stand import RealClock, over_asyncssh, over_openssh
+from kit.far_sites import over_asyncssh, over_openssh
+from kit.sshd import FarMachine
+from kit.waiting import until
 
 from mlip_autopipec.ports import Watcher
+from mlip_autopipec.process import SystemClock
 from mlip_autopipec.watch.local import LocalWatcher
 from mlip_autopipec.watch.remote import Far, RemoteWatcher
 
 #: Of waiting for something that comes soon, on a busy machine.
 PATIENCE_S = 30.0
-#: In which a new name must be told, on a busy machine; on a quiet one it takes half a second in the mean.
+#: In which a new name must be told, on a busy machine; on a quiet one it takes half a second in the
+#: mean.
 SOON_S = 3.0
 
 
@@ -39,7 +45,7 @@ class Watched:
 
 def remote_watcher(far: Far, **settings: float) -> RemoteWatcher:
     """One with the clock of the world."""
-    return RemoteWatcher(far, clock=RealClock(), rng=random.Random(1), **settings)  # type: ignore[arg-type] # noqa: S311
+    return RemoteWatcher(far, clock=SystemClock(), rng=random.Random(1), **settings)  # type: ignore[arg-type] # noqa: S311
 
 
 @pytest.fixture(params=["local", "asyncssh", "openssh", "listings"])
@@ -51,7 +57,11 @@ async def watched(
         yield Watched(LocalWatcher(tmp_path / "outbox", rescan_s=2), tmp_path / "outbox")
         return
     openssh = request.param == "openssh"
-    far = over_openssh(quiet_machine, tmp_path, control_path) if openssh else over_asyncssh(quiet_machine, tmp_path)
+    far = (
+        over_openssh(quiet_machine, tmp_path, control_path)
+        if openssh
+        else over_asyncssh(quiet_machine, tmp_path)
+    )
     watcher = remote_watcher(far, rescan_s=2, long_lived=request.param != "listings")
     yield Watched(watcher, tmp_path / "outbox")
     await far.close()
@@ -65,7 +75,9 @@ async def watching(watcher: Watcher) -> AsyncIterator[AsyncIterator[frozenset[st
 
 
 async def seen_until(
-    names: AsyncIterator[frozenset[str]], enough: Callable[[set[str]], bool], within_s: float = PATIENCE_S
+    names: AsyncIterator[frozenset[str]],
+    enough: Callable[[set[str]], bool],
+    within_s: float = PATIENCE_S,
 ) -> set[str]:
     """All that is told up to the set that makes it enough."""
     seen: set[str] = set()
@@ -126,14 +138,20 @@ async def far_watched(
 ) -> AsyncIterator[Watched]:
     """Over SSH, to a machine that may be harmed. No rescan helps it."""
     openssh = request.param == "openssh"
-    far = over_openssh(machine, tmp_path, control_path) if openssh else over_asyncssh(machine, tmp_path)
+    far = (
+        over_openssh(machine, tmp_path, control_path)
+        if openssh
+        else over_asyncssh(machine, tmp_path)
+    )
     (tmp_path / "outbox").mkdir()
     yield Watched(remote_watcher(far, rescan_s=3600), tmp_path / "outbox")
     await far.close()
 
 
-async def test_a_machine_that_falls_over_and_comes_back(far_watched: Watched, machine: FarMachine) -> None:
-    """What came in the meantime is told, and what comes then; the trouble is told while it lasts."""
+async def test_a_machine_that_falls_over_and_comes_back(
+    far_watched: Watched, machine: FarMachine
+) -> None:
+    """What came meanwhile is told, and what comes then; the trouble is told while it lasts."""
     watcher = cast("RemoteWatcher", far_watched.watcher)
     async with watching(watcher) as names:
         await anext(names)
@@ -185,7 +203,10 @@ async def test_nothing_is_left_behind(far_watched: Watched, machine: FarMachine)
 
 
 async def test_a_glance_shows_what_is_new(quiet_machine: FarMachine, tmp_path: Path) -> None:
-    """Long before the next listing, which would show it too, and would be what is left for a name of the same tick."""
+    """Long before the next listing.
+
+    That would show it too, and would be what is left for a name of the same tick.
+    """
     far = over_asyncssh(quiet_machine, tmp_path)
     watcher = remote_watcher(far, interval_s=30, glance_s=0.1, rescan_s=3600)
     watched = Watched(watcher, tmp_path / "outbox")
@@ -216,11 +237,18 @@ async def test_a_login_that_a_person_must_make_is_waited_for(
 
 def listing_shells(root: Path) -> list[int]:
     """Pids of the processes that list the outbox of this root."""
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _lists(entry, root)]
+    return [
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and _lists(entry, root)
+    ]
 
 
 def _lists(process: Path, root: Path) -> bool:
     try:
-        return b"comm -13" in (process / "cmdline").read_bytes() and (process / "cwd").readlink() == root
+        return (
+            b"comm -13" in (process / "cmdline").read_bytes()
+            and (process / "cwd").readlink() == root
+        )
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return False

@@ -1,4 +1,7 @@
-"""Aluminium on the cluster: real pw.x labels of what real walkers met, over SSH and Slurm, to the verdict."""
+"""Aluminium on the cluster, to the verdict.
+
+There are real pw.x labels of what real walkers met, over SSH and Slurm.
+"""
 
 import json
 import shutil
@@ -11,15 +14,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from aluminium_stand import aluminium_site
 from ase import Atoms
-from lab_stand import running_lab
-from work_stand import newest_run
+from kit.files import newest_run
+from kit.lab import running_lab
+from kit.lab_aluminium import aluminium_site
 
 from mlip_autopipec.contract.label import CalculateParameters
+from mlip_autopipec.contract.results.explore import Ending, ExploreMetrics
+from mlip_autopipec.contract.results.label import CalculateMetrics
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Verdict
-from mlip_autopipec.data_models.outcome import CalculateMetrics, Ending, ExploreMetrics
 from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.journal.replay import read, replay
 from mlip_autopipec.journal.snapshot import load_state
@@ -40,7 +44,10 @@ class Ran:
         self.folder = folder
         self.events = [record.event for record in read(folder / "journal")]
         self.tasks = {
-            task.id: task for event in self.events if isinstance(event, ev.PhaseStarted) for task in event.tasks
+            task.id: task
+            for event in self.events
+            if isinstance(event, ev.PhaseStarted)
+            for task in event.tasks
         }
         self.outcomes = [event.outcome for event in self.events if isinstance(event, ev.TaskEnded)]
 
@@ -50,7 +57,11 @@ class Ran:
 
     def labels(self) -> list[Atoms]:
         """Every label of every data set."""
-        return [label for path in sorted((self.root / "dataset").iterdir()) for label in read_frames(path)]
+        return [
+            label
+            for path in sorted((self.root / "dataset").iterdir())
+            for label in read_frames(path)
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +70,15 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
     folder = tmp_path_factory.mktemp("aluminium")
     with running_lab() as lab:
         root = Path(lab["AUTOPIPEC_LAB_HOME"]) / f"aluminium-{uuid.uuid4().hex[:8]}"
-        command: list[str | Path] = [AUTOPIPECD, "--config", aluminium_site(lab, root, folder), "--exit-on-verdict"]
-        daemon = subprocess.run(command, capture_output=True, text=True, timeout=CAMPAIGN_TIMEOUT_S, check=False)
+        command: list[str | Path] = [
+            AUTOPIPECD,
+            "--config",
+            aluminium_site(lab, root, folder),
+            "--exit-on-verdict",
+        ]
+        daemon = subprocess.run(
+            command, capture_output=True, text=True, timeout=CAMPAIGN_TIMEOUT_S, check=False
+        )
         try:
             assert daemon.returncode == 0, daemon.stdout[-3000:] + daemon.stderr[-3000:]
             yield Ran(root, folder / "campaign")
@@ -77,7 +95,10 @@ def test_it_converges(ran: Ran) -> None:
 
 
 def test_what_walkers_met_was_labelled(ran: Ran) -> None:
-    """A walk of the first cycle met more γ than is quiet, none of the last, and what was met is in the training set."""
+    """A walk of the first cycle met more γ than is quiet, and none of the last did.
+
+    What was met is in the training set.
+    """
     highest: dict[int, float] = {}
     endings: dict[int, list[Ending]] = {}
     for outcome in ran.outcomes:
@@ -102,12 +123,17 @@ def test_every_label_is_one_run_of_pw_that_a_person_can_look_at(ran: Ran) -> Non
         assert "JOB DONE" in (folder / "pw.out").read_text()
         assert "Al.pz-vbc.UPF" in (folder / "pw.in").read_text()
         assert not (folder / "scratch").exists()
-        assert labels[outcome.task].get_potential_energy() == pytest.approx(outcome.metrics.energy_ev, abs=1e-6)
+        assert labels[outcome.task].get_potential_energy() == pytest.approx(
+            outcome.metrics.energy_ev, abs=1e-6
+        )
         assert labels[outcome.task].info["settings"] == outcome.metrics.settings
 
 
 def test_all_labels_have_one_meaning(ran: Ran) -> None:
-    """One fingerprint of the oracle's settings in the whole data set, and it says pw.x and the pseudopotential."""
+    """One fingerprint of the oracle's settings in the whole data set.
+
+    It says pw.x and the pseudopotential.
+    """
     (settings,) = {label.info["settings"] for label in ran.labels()}
     assert settings.startswith("pw.x ")
     assert "Al.pz-vbc.UPF" in settings
@@ -126,21 +152,35 @@ def test_the_report_has_what_the_tasks_left_on_the_cluster(ran: Ran) -> None:
 
 
 def test_nothing_is_doubled_or_lost(ran: Ran) -> None:
-    """Every task ended once and ran once more for each attempt that is known to be lost; every batch is one job.
+    """Every task ended once and ran again for each attempt known to be lost; each batch is one job.
 
     Every candidate is in the data set once.
     """
     assert Counter(outcome.task for outcome in ran.outcomes) == Counter(list(ran.tasks))
     lost = [event for event in ran.events if isinstance(event, ev.AttemptLost)]
-    batches = {event.uid: event.tasks for event in ran.events if isinstance(event, ev.SubmissionBegun)}
-    again = {f"{batches[event.uid][event.index]} {event.uid}" for event in lost}
+    batches = {
+        event.job_name: event.tasks for event in ran.events if isinstance(event, ev.SubmissionBegun)
+    }
+    again = {f"{batches[event.job_name][event.index]} {event.job_name}" for event in lost}
     for task in ran.tasks.values():
-        uids = {claim.name.removeprefix("claim.") for claim in ran.folder_of(task).glob("claim.*")}
-        assert len([uid for uid in uids if f"{task.id} {uid}" not in again]) == 1, (sorted(uids), lost)
-        assert json.loads((newest_run(ran.folder_of(task)) / "outcome.json").read_bytes())["task"] == task.id
+        job_names = {
+            claim.name.removeprefix("claim.") for claim in ran.folder_of(task).glob("claim.*")
+        }
+        assert (
+            len([job_name for job_name in job_names if f"{task.id} {job_name}" not in again]) == 1
+        ), (
+            sorted(job_names),
+            lost,
+        )
+        assert (
+            json.loads((newest_run(ran.folder_of(task)) / "outcome.json").read_bytes())["task"]
+            == task.id
+        )
     jobs = [event.job_id for event in ran.events if isinstance(event, ev.SubmissionAccepted)]
     assert len(set(jobs)) == len(jobs)
-    asked = [task.id for task in ran.tasks.values() if isinstance(task.parameters, CalculateParameters)]
+    asked = [
+        task.id for task in ran.tasks.values() if isinstance(task.parameters, CalculateParameters)
+    ]
     assert Counter(label.info["task"] for label in ran.labels()) == Counter(asked)
 
 

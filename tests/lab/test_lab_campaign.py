@@ -1,4 +1,7 @@
-"""Silicon on a real Slurm over a real SSH connection, shortened, and the daemon killed in the middle of it."""
+"""Silicon on a real Slurm over a real SSH connection, shortened.
+
+The daemon is killed in the middle of it.
+"""
 
 import shutil
 import subprocess
@@ -9,12 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from campaign_short import shortened
-from lab_stand import running_lab
-from slurm_lab import Lab
+from kit.lab import running_lab
+from kit.shortened import shortened
+from kit.slurm_lab import Lab
 
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Place
+from mlip_autopipec.data_models.base import RunsOn
 from mlip_autopipec.journal.replay import read, replay
 from mlip_autopipec.journal.snapshot import load_state
 
@@ -97,8 +100,10 @@ def site_file(lab: dict[str, str], root: Path, folder: Path) -> Path:
     return shortened("si", folder, {"site": site, **SHORT})
 
 
-def test_a_campaign_on_the_cluster_survives_its_daemon(lab: dict[str, str], site_root: Path, tmp_path: Path) -> None:
-    """It comes to a verdict; every task ran once and every batch is one job, though the daemon was killed repeatedly.
+def test_a_campaign_on_the_cluster_survives_its_daemon(
+    lab: dict[str, str], site_root: Path, tmp_path: Path
+) -> None:
+    """Its daemon is killed repeatedly: a verdict comes, each task ran once, each batch is one job.
 
     Its short phases run on the login node, and slurmctld has never heard of them.
     """
@@ -121,18 +126,24 @@ def test_a_campaign_on_the_cluster_survives_its_daemon(lab: dict[str, str], site
     state = replay(journal)
     assert (state, state.check()) == (load_state(tmp_path / "campaign" / "state.json"), ())
     events = [record.event for record in read(journal)]
-    planned = [task for event in events if isinstance(event, ev.PhaseStarted) for task in event.tasks]
+    planned = [
+        task for event in events if isinstance(event, ev.PhaseStarted) for task in event.tasks
+    ]
     ended = Counter(event.outcome.task for event in events if isinstance(event, ev.TaskEnded))
     assert ended == Counter(task.id for task in planned)
     for task in planned:
         assert len(list((site_root / task.workdir).glob("claim.*"))) == 1
-    accepted = Counter(event.uid for event in events if isinstance(event, ev.SubmissionAccepted))
+    accepted = Counter(
+        event.job_name for event in events if isinstance(event, ev.SubmissionAccepted)
+    )
     assert set(accepted.values()) == {1}
     jobs = [event.job_id for event in events if isinstance(event, ev.SubmissionAccepted)]
     assert len(set(jobs)) == len(jobs)
     campaign = next(event.campaign for event in events if isinstance(event, ev.CampaignCreated))
-    begun = {event.uid: event for event in events if isinstance(event, ev.SubmissionBegun)}
-    at_login = {uid for uid, batch in begun.items() if batch.place is Place.LOGIN}
-    assert {uid.split(".")[2] for uid in at_login} == LOGIN
-    assert {uid.split(".")[2] for uid in begun.keys() - at_login} == QUEUE
-    assert {record.name for record in Lab(Path(lab["AUTOPIPEC_LAB"])).records(campaign)} == begun.keys() - at_login
+    begun = {event.job_name: event for event in events if isinstance(event, ev.SubmissionBegun)}
+    at_login = {job_name for job_name, batch in begun.items() if batch.runs_on is RunsOn.LOGIN}
+    assert {job_name.split(".")[2] for job_name in at_login} == LOGIN
+    assert {job_name.split(".")[2] for job_name in begun.keys() - at_login} == QUEUE
+    assert {
+        record.name for record in Lab(Path(lab["AUTOPIPEC_LAB"])).records(campaign)
+    } == begun.keys() - at_login

@@ -1,24 +1,32 @@
-"""The site files of config/clusters, with their names replaced by the lab's: Slurm takes what they become."""
+"""The site files of config/clusters, with the lab's names put in: Slurm takes what they become."""
 
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab_stand import running_lab
-from slurm_lab import Lab
+from kit.files import TOP
+from kit.lab import running_lab
+from kit.slurm_lab import Lab
 
 from mlip_autopipec.config.loader import load_config
 from mlip_autopipec.config.schemas.schedulers import SlurmQueue
 from mlip_autopipec.config.schemas.site import ResourcesSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
-from mlip_autopipec.data_models.base import Phase, Place
+from mlip_autopipec.data_models.base import Phase, RunsOn
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
-TOP = Path(__file__).parents[2]
 #: What is another's on every cluster, or more than the lab has.
 ELSEWHERE = {"account": None, "qos": None, "constraint": None}
-SMALL = {**ELSEWHERE, "partition": None, "ranks": 1, "cores": 1, "gpus": 0, "memory": 200, "walltime": 600}
+SMALL = {
+    **ELSEWHERE,
+    "partition": None,
+    "ranks": 1,
+    "cores": 1,
+    "gpus": 0,
+    "memory": 200,
+    "walltime": 600,
+}
 
 
 @pytest.fixture(scope="module")
@@ -29,17 +37,23 @@ def lab() -> Iterator[Lab]:
         yield Lab(Path(settings["AUTOPIPEC_LAB"]))
 
 
-@pytest.mark.parametrize("path", sorted((TOP / "config" / "clusters").glob("*.yaml")), ids=lambda path: path.stem)
-def test_slurm_takes_the_jobs_of_a_cluster_s_site_file(lab: Lab, tmp_path: Path, path: Path) -> None:
+@pytest.mark.parametrize(
+    "path", sorted((TOP / "config" / "clusters").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_slurm_takes_the_jobs_of_a_cluster_s_site_file(
+    lab: Lab, tmp_path: Path, path: Path
+) -> None:
     """Every phase that has jobs, by `sbatch --test-only`: nothing is submitted."""
-    spec = importlib.util.spec_from_file_location("job_scripts", TOP / "docs" / "hooks" / "job_scripts.py")
+    spec = importlib.util.spec_from_file_location(
+        "job_scripts", TOP / "docs" / "hooks" / "job_scripts.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     job_scripts = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(job_scripts)
     config = on_the_lab(load_config(path).config, tmp_path)
     for phase in (Phase.EXPLORATION, Phase.CALCULATION, Phase.TRAINING):
-        assert config.site.resources[phase].where is Place.QUEUE
+        assert config.site.resources[phase].where is RunsOn.QUEUE
         job = tmp_path / f"{phase}.sh"
         job.write_text(job_scripts.script(config, phase))
         lab.run("sbatch", "--test-only", str(job))
@@ -54,7 +68,8 @@ def on_the_lab(config: WorkflowConfig, root: Path) -> WorkflowConfig:
             "root": root,
             "scheduler": scheduler.model_copy(update={**ELSEWHERE, "partition": "main"}),
             "resources": {
-                phase: config.site.resources.get(phase, ResourcesSection()).model_copy(update=SMALL) for phase in Phase
+                phase: config.site.resources.get(phase, ResourcesSection()).model_copy(update=SMALL)
+                for phase in Phase
             },
         }
     )

@@ -1,13 +1,14 @@
-"""Whatever goes wrong with jobs, Slurm, the way there or the daemon: the campaign ends as it would have anyway.
+"""Whatever befalls jobs, Slurm, the way there or the daemon: the campaign ends as it would anyway.
 
-What must be true at the end is judged by the stand, from the journal, the claims and slurmctld's own records.
+What must be true at the end is judged by the stand, from the journal, the claims and slurmctld's
+own records.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults_stand import (
+from kit.lab_faults import (
     OVER_MEMORY,
     Line,
     Struck,
@@ -25,7 +26,7 @@ from faults_stand import (
     restart_sshd,
     scancel,
 )
-from slurm_lab import Lab
+from kit.slurm_lab import Lab
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
@@ -49,7 +50,10 @@ def reasons(struck: Struck) -> set[Reason]:
 
 
 def test_a_campaign_outlives_what_befalls_its_jobs(cluster: Cluster, tmp_path: Path) -> None:
-    """One over its memory, one that hangs, one cancelled, one sent back, one whose node goes down; records vanish."""
+    """One is over its memory, one hangs, one is cancelled and one sent back.
+
+    The node of one goes down, and records vanish.
+    """
     with campaign_on(*cluster, tmp_path, OVER_MEMORY) as struck:
         hang(struck, Phase.CALCULATION)
         scancel(struck, Phase.CALCULATION)
@@ -65,8 +69,13 @@ def test_a_campaign_outlives_what_befalls_its_jobs(cluster: Cluster, tmp_path: P
         assert reasons(struck) >= {Reason.OUT_OF_MEMORY, Reason.TIMEOUT, Reason.CANCELLED}
 
 
-def test_a_campaign_outlives_what_befalls_the_site_and_the_daemon(cluster: Cluster, tmp_path: Path) -> None:
-    """A controller that stands still in an sbatch, or begins anew; a daemon killed there; no way in; a line cut."""
+def test_a_campaign_outlives_what_befalls_the_site_and_the_daemon(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """A controller stands still in an sbatch, or begins anew; a daemon is killed there.
+
+    There is no way in, or a line is cut.
+    """
     with campaign_on(*cluster, tmp_path) as struck:
         freeze_controller(struck)
         kill_daemon_in_submission(struck)
@@ -77,5 +86,9 @@ def test_a_campaign_outlives_what_befalls_the_site_and_the_daemon(cluster: Clust
         assert struck.finish() == 0, struck.output()
 
         judge(struck)
-        adopted = {event.uid for event in struck.events() if isinstance(event, ev.SubmissionAccepted) and event.adopted}
+        adopted = {
+            event.job_name
+            for event in struck.events()
+            if isinstance(event, ev.SubmissionAccepted) and event.adopted
+        }
         assert adopted

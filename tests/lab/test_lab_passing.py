@@ -1,9 +1,6 @@
-"""A campaign that meets a typing error, a drained partition, a sick node and a full disk: it waits, and converges."""
+"""A typing error, a drained partition, a sick node, a full disk: a campaign waits and converges."""
 
-import shutil
-import stat
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,10 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from campaign_stand import Campaign, assert_replays
-from faults_stand import Count, count_jobs, count_labels
-from lab_stand import TOP, running_lab
-from slurm_lab import Lab, full_disk, partition
+from kit.daemons import Campaign, assert_replays
+from kit.lab import running_lab
+from kit.lab_faults import Count, count_jobs, count_labels
+from kit.slurm_lab import Lab, full_disk, partition
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Mender, Phase, Reason, Verdict
@@ -23,7 +20,6 @@ from mlip_autopipec.data_models.faults import MENDERS
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 T = TypeVar("T")
-SOAK = TOP / "tests" / "soak"
 PATIENCE_S = 120.0
 #: What is changed of the soak's campaign, whose physics takes milliseconds.
 CHANGES = {
@@ -31,7 +27,7 @@ CHANGES = {
     kind: slurm
     partition: mian
     prologue: ['[ "$(cat SICK)" != "$SLURMD_NODENAME" ] || { echo "$SLURMD_NODENAME has no modules"; exit 1; }']
-  resources: {training: {memory: 300 MiB}, calculation: {memory: 300 MiB}, exploration: {memory: 300 MiB}}""",
+  resources: {training: {memory: 300 MiB}, calculation: {memory: 300 MiB}, exploration: {memory: 300 MiB}}""",  # noqa: E501 - text for another program
     "{quiet_cycles: 1, cycles_max: 4}": "{needs: null, quiet_cycles: 1, cycles_max: 8}",
 }
 
@@ -54,20 +50,16 @@ class Day:
     _daemon: "subprocess.Popen[str] | None" = None
 
     @classmethod
-    def begun(cls, place: Path) -> "Day":
+    def begun(cls, folder: Path) -> "Day":
         """Its site file, in which the partition is misspelt."""
-        python, sick = place / "python", place / "sick"
-        python.write_text(f"#!{sys.executable} -ES\n{(SOAK / 'quick_python.py').read_text(encoding='utf-8')}")
-        python.chmod(python.stat().st_mode | stat.S_IXUSR)
-        shutil.copy(SOAK / "quick_physics.py", place)
+        campaign, sick = Campaign.quick(folder, "site.yaml"), folder / "sick"
         sick.write_text("none\n", encoding="utf-8")
-        text = (SOAK / "soak.yaml").read_text(encoding="utf-8").replace("PYTHON", str(python))
+        text = campaign.config.read_text(encoding="utf-8")
         for old, new in CHANGES.items():
             assert text.count(old) == 1, old
             text = text.replace(old, new)
-        config = place / "site.yaml"
-        config.write_text(text.replace("SICK", str(sick)), encoding="utf-8")
-        return cls(Campaign(config, place / "campaign", place / "site"), sick)
+        campaign.config.write_text(text.replace("SICK", str(sick)), encoding="utf-8")
+        return cls(campaign, sick)
 
     @contextmanager
     def daemon(self) -> Iterator["subprocess.Popen[str]"]:
@@ -89,17 +81,21 @@ class Day:
                 if (found := look(event)) is not None:
                     return found
             assert time.monotonic() < until, self.campaign.output()[-3000:]
-            assert self._daemon is None or self._daemon.poll() is None, self.campaign.output()[-3000:]
+            assert self._daemon is None or self._daemon.poll() is None, self.campaign.output()[
+                -3000:
+            ]
             time.sleep(0.1)
 
 
 def lost_to(reason: Reason) -> Callable[[ev.Event], ev.AttemptLost | None]:
     """An attempt that ended for this reason."""
-    return lambda event: event if isinstance(event, ev.AttemptLost) and event.reason is reason else None
+    return lambda event: (
+        event if isinstance(event, ev.AttemptLost) and event.reason is reason else None
+    )
 
 
 def test_ordinary_days_cost_a_campaign_nothing_but_time(lab: Lab, tmp_path: Path) -> None:
-    """Nothing of them counts against a task, nothing is doubled or lost, and the campaign converges."""
+    """None of them counts against tasks, nothing is doubled or lost, and the campaign converges."""
     day = Day.begun(tmp_path)
     with day.daemon():
         pause = day.until(lambda event: event if isinstance(event, ev.Paused) else None)
@@ -112,13 +108,19 @@ def test_ordinary_days_cost_a_campaign_nothing_but_time(lab: Lab, tmp_path: Path
     day.sick.write_text("lab1\n", encoding="utf-8")
     with partition(lab, "drain"), day.daemon() as daemon:
         day.until(lambda event: event if isinstance(event, ev.Resumed) else None)
-        refused = day.until(lambda event: event if isinstance(event, ev.EffectDeferred) and event.refused else None)
+        refused = day.until(
+            lambda event: event if isinstance(event, ev.EffectDeferred) and event.refused else None
+        )
         assert "inactive or drain" in refused.message
         assert day.campaign.status()["site"] == "degraded"
         lab.run("scontrol", "update", "partitionname=main", "state=up")
         assert day.until(lost_to(Reason.NODE_UNFIT)).node == "lab1"
         day.until(
-            lambda event: event if isinstance(event, ev.PhaseStarted) and event.phase is Phase.EXPLORATION else None
+            lambda event: (
+                event
+                if isinstance(event, ev.PhaseStarted) and event.phase is Phase.EXPLORATION
+                else None
+            )
         )
         day.sick.write_text("none\n", encoding="utf-8")
         with full_disk(day.campaign.root / "outbox"):
@@ -126,7 +128,9 @@ def test_ordinary_days_cost_a_campaign_nothing_but_time(lab: Lab, tmp_path: Path
         assert daemon.wait(timeout=300) == 0, day.campaign.output()[-3000:]
 
     events = day.campaign.events()
-    assert [event.verdict for event in events if isinstance(event, ev.VerdictReached)] == [Verdict.CONVERGED]
+    assert [event.verdict for event in events if isinstance(event, ev.VerdictReached)] == [
+        Verdict.CONVERGED
+    ]
     lost = {event.reason for event in events if isinstance(event, ev.AttemptLost)}
     assert {Reason.NODE_UNFIT, Reason.STORAGE} <= lost
     assert {MENDERS[reason] for reason in lost} <= {Mender.SITE, Mender.NODE}

@@ -1,4 +1,4 @@
-"""SlurmScheduler on a real Slurm: submitted once whatever is lost, and every end told for what it is."""
+"""SlurmScheduler on a real Slurm: submitted once whatever is lost, each end told for what it is."""
 
 import asyncio
 import os
@@ -11,17 +11,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from job_stand import fit_once
-from lab_stand import LAB, running_lab
-from slurm_lab import Lab, Site, eventually, process_of
-from work_stand import is_pending, label, newest_run, steps_walked, walker
+from kit.files import newest_run
+from kit.jobs import fit_once
+from kit.lab import LAB, running_lab
+from kit.lab_work import label, steps_walked, walker
+from kit.processes import is_pending
+from kit.slurm_lab import Lab, Site, eventually, process_of
 
 from mlip_autopipec.config.schemas.schedulers import SlurmQueue
+from mlip_autopipec.contract.results.explore import ExploreMetrics
+from mlip_autopipec.contract.tasks import Resources
 from mlip_autopipec.data_models.base import Reason
 from mlip_autopipec.data_models.events import JobState, Sighting
-from mlip_autopipec.data_models.outcome import ExploreMetrics
 from mlip_autopipec.data_models.state import Batch
-from mlip_autopipec.data_models.task import Resources, Task
+from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.errors import TransientError
 from mlip_autopipec.ports import Accepted, PostMortem, Rejected, Unclear, Void
 from mlip_autopipec.work.codes.lammps.files import read_trace
@@ -45,9 +48,11 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture(scope="module", autouse=True)
 def overdue(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, Batch]:
-    """A job over its walltime of a minute. It is begun before all tests and looked at by the last."""
+    """A job over its walltime of a minute, begun before all tests and looked at by the last."""
     del lab
-    site = Site(tmp_path_factory.mktemp("overdue"), resources=Resources(memory_mib=500, walltime_s=60))
+    site = Site(
+        tmp_path_factory.mktemp("overdue"), resources=Resources(memory_mib=500, walltime_s=60)
+    )
     site.program(SLEEP)
     batch, tasks = site.batch(1)
     assert isinstance(asyncio.run(site.scheduler.submit(batch, tasks)), Accepted)
@@ -56,12 +61,14 @@ def overdue(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, B
 
 @pytest.fixture(scope="module", autouse=True)
 def walks(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, Task]:
-    """A walker on its way, that stands still until Slurm tells it of its end; it is looked at by a later test.
+    """A walker on its way that stands still until Slurm tells of its end; a later test looks at it.
 
-    It asked for ten minutes, and so to be told two minutes ahead; two minutes are what is left to it. Slurm looks at
-    walltimes every half minute.
+    It asked for ten minutes, and so to be told two minutes ahead; two minutes are what is left to
+    it. Slurm looks at walltimes every half minute.
     """
-    site = Site(tmp_path_factory.mktemp("walks"), resources=Resources(memory_mib=500, walltime_s=600))
+    site = Site(
+        tmp_path_factory.mktemp("walks"), resources=Resources(memory_mib=500, walltime_s=600)
+    )
     task = walker(site, fit_once(tmp_path_factory), WALKER_STEPS)
     batch = site.stage([task])
     answer = asyncio.run(site.scheduler.submit(batch, [task]))
@@ -70,10 +77,10 @@ def walks(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, Tas
     while len(steps_walked(site.root / task.workdir)) < 20:
         assert time.monotonic() < until, "the walker does not begin"
         time.sleep(0.02)
-    pid = process_of(batch.uid)
+    pid = process_of(batch.job_name)
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
-    started_s = (site.root / ".ap" / "submit" / batch.uid / "gate").lstat().st_mtime
+    started_s = (site.root / ".ap" / "submit" / batch.job_name / "gate").lstat().st_mtime
     minutes = int(time.time() - started_s + 140) // 60
     lab.run("scontrol", "update", f"JobId={answer.job_id}", f"TimeLimit={minutes}")
     threading.Thread(target=go_on_when_told, args=(pid,), daemon=True).start()
@@ -81,7 +88,7 @@ def walks(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, Tas
 
 
 def go_on_when_told(pid: int) -> None:
-    """Let a process that stands still go on as soon as SIGUSR1 waits for it, unless it has ended."""
+    """Let a process that stands still go on once SIGUSR1 waits for it, unless it has ended."""
     try:
         while not is_pending(pid, signal.SIGUSR1):
             time.sleep(0.1)
@@ -95,14 +102,17 @@ def site(tmp_path: Path, lab: Lab) -> Iterator[Site]:
     """An empty root; what still runs at the end is ended."""
     made = Site(tmp_path / tmp_path.name)
     yield made
-    lab.run("scancel", "--quiet", "--name", made.uid)
+    lab.run("scancel", "--quiet", "--name", made.job_name)
 
 
 def process_in(folder: Path, program: str) -> int | None:
     """The process of that name that works in that folder."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            found = (process / "comm").read_text(encoding="utf-8").strip(), (process / "cwd").readlink()
+            found = (
+                (process / "comm").read_text(encoding="utf-8").strip(),
+                (process / "cwd").readlink(),
+            )
         except OSError:
             continue  # it has ended meanwhile
         if found == (program, folder):
@@ -132,35 +142,43 @@ async def located(site: Site, batch: Batch) -> str:
 
 
 async def test_an_array_runs_and_a_copy_of_it_does_nothing(site: Site, lab: Lab) -> None:
-    """Five tasks leave five outcomes, though the batch is submitted three times and once more by hand."""
+    """Five tasks leave five outcomes from a batch submitted three times and once more by hand."""
     batch, tasks = site.batch(5)
 
     answers = [await site.scheduler.submit(batch, tasks) for _ in range(3)]
-    copy = lab.run("sbatch", "--parsable", str(site.root / ".ap" / "submit" / batch.uid / "job.sh")).strip()
+    copy = lab.run(
+        "sbatch", "--parsable", str(site.root / ".ap" / "submit" / batch.job_name / "job.sh")
+    ).strip()
     await site.until(batch, JobState.ENDED)
 
     assert len(set(answers)) == 1
     assert isinstance(answers[0], Accepted)
-    assert lab.arrays(batch.uid) == {answers[0].job_id, copy}
+    assert lab.arrays(batch.job_name) == {answers[0].job_id, copy}
     outcomes = site.outcomes()
-    assert [(outcome.index, outcome.status) for outcome in outcomes] == [(index, "done") for index in range(5)]
+    assert [(outcome.index, outcome.status) for outcome in outcomes] == [
+        (index, "done") for index in range(5)
+    ]
     assert {outcome.task for outcome in outcomes} == set(batch.tasks)
     # Which of the two begins first is Slurm's choice; only one ever does.
-    gate = (site.root / ".ap" / "submit" / batch.uid / "gate").readlink()
+    gate = (site.root / ".ap" / "submit" / batch.job_name / "gate").readlink()
     assert gate in {Path(f"begun.{job}") for job in (answers[0].job_id, copy)}
 
 
 async def test_answers_that_are_lost_double_no_job(tmp_path: Path, lab: Lab) -> None:
-    """The controller stands still for 14 s: one sbatch times out, another is killed; both jobs land, once each."""
+    """The controller stands still for 14 s: one sbatch times out, another is killed.
+
+    Both jobs land, once each.
+    """
     slow, cut = Site(tmp_path / "slow"), Site(tmp_path / "cut")
     (slow_batch, slow_tasks), (cut_batch, cut_tasks) = slow.batch(2), cut.batch(2)
 
     with lab.frozen_controller():
         submissions = asyncio.gather(
-            slow.scheduler.submit(slow_batch, slow_tasks), cut.scheduler.submit(cut_batch, cut_tasks)
+            slow.scheduler.submit(slow_batch, slow_tasks),
+            cut.scheduler.submit(cut_batch, cut_tasks),
         )
         await asyncio.sleep(2)
-        sbatch = process_in(cut.root / ".ap" / "submit" / cut_batch.uid, "sbatch")
+        sbatch = process_in(cut.root / ".ap" / "submit" / cut_batch.job_name, "sbatch")
         assert sbatch is not None
         os.kill(sbatch, signal.SIGKILL)
         await asyncio.sleep(12)
@@ -171,7 +189,7 @@ async def test_answers_that_are_lost_double_no_job(tmp_path: Path, lab: Lab) -> 
         job_id = await located(site, batch)
         assert isinstance(await site.scheduler.submit(batch, tasks), Accepted | Unclear)
         await site.until(batch, JobState.ENDED)
-        assert lab.arrays(batch.uid) == {job_id}
+        assert lab.arrays(batch.job_name) == {job_id}
         assert [outcome.status for outcome in site.outcomes()] == ["done", "done"]
 
 
@@ -204,7 +222,7 @@ async def test_wrong_words_are_refused_in_the_sites_own(tmp_path: Path, lab: Lab
 
     assert isinstance(answer, Rejected)
     assert "Invalid partition name specified" in answer.message
-    assert lab.arrays(batch.uid) == set()
+    assert lab.arrays(batch.job_name) == set()
 
 
 async def test_a_job_that_can_never_start_is_held(tmp_path: Path, lab: Lab) -> None:
@@ -218,7 +236,7 @@ async def test_a_job_that_can_never_start_is_held(tmp_path: Path, lab: Lab) -> N
     assert seen is not None
     assert {sighting.state for sighting in seen.values()} == {JobState.HELD}
     assert all(sighting.detail.startswith("PENDING (Partition") for sighting in seen.values())
-    lab.run("scancel", "--name", batch.uid)
+    lab.run("scancel", "--name", batch.job_name)
 
 
 async def test_features_that_no_node_has_are_refused(tmp_path: Path, lab: Lab) -> None:
@@ -230,7 +248,7 @@ async def test_features_that_no_node_has_are_refused(tmp_path: Path, lab: Lab) -
 
     assert isinstance(answer, Rejected)
     assert "Invalid feature specification" in answer.message
-    assert lab.arrays(batch.uid) == set()
+    assert lab.arrays(batch.job_name) == set()
 
 
 async def test_what_waits_for_a_job_that_failed_is_held(tmp_path: Path, lab: Lab) -> None:
@@ -246,7 +264,7 @@ async def test_what_waits_for_a_job_that_failed_is_held(tmp_path: Path, lab: Lab
     seen = await site.scheduler.sight([batch])
     assert seen is not None
     assert {sighting.detail for sighting in seen.values()} == {"PENDING (DependencyNeverSatisfied)"}
-    lab.run("scancel", "--name", batch.uid)
+    lab.run("scancel", "--name", batch.job_name)
 
 
 async def test_the_roll_shows_every_job_of_the_campaigns_name(tmp_path: Path, lab: Lab) -> None:
@@ -254,15 +272,20 @@ async def test_the_roll_shows_every_job_of_the_campaigns_name(tmp_path: Path, la
     site = Site(tmp_path / "roll", options=HELD_BACK)
     batch, tasks = site.batch(2)
     accepted = await site.scheduler.submit(batch, tasks)
-    copy = lab.run("sbatch", "--parsable", str(site.root / ".ap" / "submit" / batch.uid / "job.sh")).strip()
+    copy = lab.run(
+        "sbatch", "--parsable", str(site.root / ".ap" / "submit" / batch.job_name / "job.sh")
+    ).strip()
 
-    jobs = await site.scheduler.roll(batch.uid.partition(".")[0])
+    jobs = await site.scheduler.roll(batch.job_name.partition(".")[0])
 
     assert isinstance(accepted, Accepted)
     assert jobs is not None
-    assert {(job.uid, job.job_id) for job in jobs} >= {(batch.uid, accepted.job_id), (batch.uid, copy)}
-    assert lab.arrays(batch.uid) == {accepted.job_id, copy}
-    lab.run("scancel", "--name", batch.uid)
+    assert {(job.job_name, job.job_id) for job in jobs} >= {
+        (batch.job_name, accepted.job_id),
+        (batch.job_name, copy),
+    }
+    assert lab.arrays(batch.job_name) == {accepted.job_id, copy}
+    lab.run("scancel", "--name", batch.job_name)
 
 
 async def test_a_job_over_its_memory_is_out_of_memory(site: Site) -> None:
@@ -296,7 +319,10 @@ async def test_requeue_and_cancel_are_told_apart(site: Site, lab: Lab) -> None:
 
     assert isinstance(again, Sighting)
     assert again.state is JobState.WAITING
-    assert [end.reason for end in ends if isinstance(end, PostMortem)] == [Reason.CANCELLED, Reason.CANCELLED]
+    assert [end.reason for end in ends if isinstance(end, PostMortem)] == [
+        Reason.CANCELLED,
+        Reason.CANCELLED,
+    ]
 
 
 async def _is(site: Site, batch: Batch, states: list[JobState]) -> bool:
@@ -308,7 +334,9 @@ async def test_pw_runs_under_the_sites_launcher(tmp_path: Path, lab: Lab, launch
     """Two processes in one MPI world, by Open MPI's own launcher and by Slurm's."""
     del lab
     asked = Resources(ranks=2, memory_mib=500, walltime_s=300, launcher=launcher)
-    site = Site(tmp_path / "pw", options=SlurmQueue(kind="slurm", prologue=AS_ROOT), resources=asked)
+    site = Site(
+        tmp_path / "pw", options=SlurmQueue(kind="slurm", prologue=AS_ROOT), resources=asked
+    )
     task = label(site)
     batch = site.stage([task])
     await site.scheduler.submit(batch, [task])
@@ -324,7 +352,10 @@ async def test_pw_runs_under_the_sites_launcher(tmp_path: Path, lab: Lab, launch
 async def test_slurm_tells_a_walker_ahead_of_its_walltime_and_the_next_attempt_goes_on(
     walks: tuple[Site, Task],
 ) -> None:
-    """The signal is Slurm's own; the walker leaves a checkpoint, and its next job walks the rest, each step once."""
+    """The signal is Slurm's own.
+
+    The walker leaves a checkpoint, and its next job walks the rest, each step once.
+    """
     site, task = walks
     folder = site.root / task.workdir
     await eventually(lambda: _ended(site, 1), REAL_PATIENCE_S)
@@ -339,7 +370,7 @@ async def test_slurm_tells_a_walker_ahead_of_its_walltime_and_the_next_attempt_g
     await eventually(lambda: _ended(site, 2), REAL_PATIENCE_S)
 
     whole = site.outcomes()[-1]
-    assert (whole.uid, whole.status) == (again.uid, "done")
+    assert (whole.job_name, whole.status) == (again.job_name, "done")
     assert isinstance(whole.metrics, ExploreMetrics)
     assert (whole.metrics.ending, whole.metrics.steps) == ("completed", WALKER_STEPS)
     assert "read_restart" in (newest_run(folder) / "in.lammps").read_text(encoding="utf-8")
@@ -384,7 +415,10 @@ def test_the_lab_is_up_and_coming_up_again_changes_nothing(lab: Lab) -> None:
     subprocess.run([LAB, "up"], check=True, timeout=30)
 
     assert before == [lab.pid(part) for part in ("munged", "slurmctld", "lab1", "lab2", "sshd")]
-    assert subprocess.run([LAB, "status"], check=False, capture_output=True, timeout=30).returncode == 0
+    assert (
+        subprocess.run([LAB, "status"], check=False, capture_output=True, timeout=30).returncode
+        == 0
+    )
 
 
 async def test_a_job_over_its_walltime_is_a_timeout(overdue: tuple[Site, Batch]) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab_stand import running_lab
-from slurm_lab import Lab, Site, partition
+from kit.lab import running_lab
+from kit.slurm_lab import Lab, Site, partition
 
 from mlip_autopipec.config.schemas.schedulers import SlurmQueue
 from mlip_autopipec.data_models.base import Mender, Reason
@@ -17,7 +17,10 @@ from mlip_autopipec.data_models.state import Batch
 from mlip_autopipec.ports import Accepted, Limited, PostMortem, Rejected
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
-SICK = SlurmQueue(kind="slurm", prologue=('[ "$SLURMD_NODENAME" != lab2 ] || { echo "lab2 has no modules"; exit 1; }',))
+SICK = SlurmQueue(
+    kind="slurm",
+    prologue=('[ "$SLURMD_NODENAME" != lab2 ] || { echo "lab2 has no modules"; exit 1; }',),
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,9 @@ async def ends(site: Site, batch: Batch) -> dict[int, PostMortem]:
     """How each element without an outcome has ended, once all are over."""
     await site.until(batch, JobState.ENDED)
     done = {outcome.index for outcome in site.outcomes()}
-    found = {index: await site.scheduler.post_mortem(batch, index) for index in sorted(batch.live - done)}
+    found = {
+        index: await site.scheduler.post_mortem(batch, index) for index in sorted(batch.live - done)
+    }
     assert all(isinstance(each, PostMortem) for each in found.values())
     return {index: each for index, each in found.items() if isinstance(each, PostMortem)}
 
@@ -51,7 +56,10 @@ async def test_a_partition_that_takes_nothing_is_waited_for(tmp_path: Path, lab:
 
 
 async def test_a_sick_node_is_named_and_kept_out(tmp_path: Path, lab: Lab) -> None:
-    """Whatever died there before the work half began is the node's fault; the next batch runs elsewhere."""
+    """Whatever died there before the work half began is the node's fault.
+
+    The next batch runs elsewhere.
+    """
     del lab
     site = Site(tmp_path / "sick", options=SICK)
     batch, tasks = site.batch(6)

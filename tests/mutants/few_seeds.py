@@ -1,7 +1,10 @@
-"""A few campaigns of the simulator, for mutants alone: tests/simulation runs hundreds. Not collected unless named."""
+"""A few campaigns of the simulator, for mutants alone: tests/simulation runs hundreds.
+
+They are not collected unless named.
+"""
 
 import pytest
-from simulated_campaign import Parts, Simulation
+from kit.simulated import Parts, Simulation
 
 SEEDS = range(10)
 

@@ -1,8 +1,9 @@
-"""Serves runs of a room's tests: one process that has collected them all, and a fork of it for each run.
+"""Serves runs of a room's tests: one process has collected them all, and each run is a fork of it.
 
-`python mutants_probe.py REQUESTS ANSWERS TEST …`: two file descriptors, and what is to be collected.
-A request is one JSON object in a line, and so is its answer. In the fork a mutant takes the place of
-the function that it changes; in what the tests start as programs, it is there by its file.
+`python mutants_probe.py REQUESTS ANSWERS TEST …`: two file descriptors, and what is to be
+collected. A request is one JSON object in a line, and so is its answer. In the fork a mutant takes
+the place of the function that it changes; in what the tests start as programs, it is there by its
+file.
 """
 
 import ctypes
@@ -35,7 +36,7 @@ class Unpatched(Exception):  # noqa: N818 - the name is the fact
 
 
 class _Probe:
-    """A pytest plugin: in place of running what was collected, it forks a child for each request."""
+    """A pytest plugin: instead of running what was collected, it forks a child for each request."""
 
     def __init__(self, requests: TextIO, answers: TextIO) -> None:
         self._requests = requests
@@ -57,7 +58,12 @@ class _Probe:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        self._tests[item.nodeid] = {"passed": True, "cpu_s": -_cpu_s(), "took_s": 0.0, "shares": _shares(item)}
+        self._tests[item.nodeid] = {
+            "passed": True,
+            "cpu_s": -_cpu_s(),
+            "took_s": 0.0,
+            "shares": _shares(item),
+        }
         if self._traces is not None:  # of what the test starts
             os.environ[VARIABLE] = str(self._traces / str(len(self._tests)))
         self._switch(f"{item.nodeid}|setup")
@@ -76,8 +82,8 @@ class _Probe:
         if not report.passed:
             test["passed"] = False
 
-    def _answer(self, told: dict[str, Any]) -> None:
-        self._answers.write(json.dumps(told) + "\n")
+    def _answer(self, found: dict[str, Any]) -> None:
+        self._answers.write(json.dumps(found) + "\n")
         self._answers.flush()
 
     def _switch(self, context: str) -> None:
@@ -93,8 +99,8 @@ class _Probe:
             self._run(asked, [items[name] for name in asked["tests"]], found)
         status = _wait(pid, until_s)
         _end_children()
-        told: dict[str, Any] = json.loads(found.read_bytes()) if found.exists() else {}
-        return {"status": status, **told}
+        seen: dict[str, Any] = json.loads(found.read_bytes()) if found.exists() else {}
+        return {"status": status, **seen}
 
     def _run(self, asked: dict[str, Any], items: Sequence[pytest.Item], found: Path) -> None:
         """Never returns."""
@@ -112,11 +118,11 @@ class _Probe:
                 if asked["traced"]:
                     self._traces = Path(tempfile.mkdtemp(dir=found.parent))
             self._run_items(items, to_the_end=bool(asked["lines"]))
-            told: dict[str, Any] = {"failed": self._failed}
+            seen: dict[str, Any] = {"failed": self._failed}
             if self._measured is not None:
                 self._measured.stop()
-                told |= {"tests": self._tests, "lines": self._lines(self._measured)}
-            found.write_text(json.dumps(told), encoding="utf-8")
+                seen |= {"tests": self._tests, "lines": self._lines(self._measured)}
+            found.write_text(json.dumps(seen), encoding="utf-8")
             status = _FAILED if self._failed else _PASSED
         except Unpatched:
             status = _UNPATCHED
@@ -132,10 +138,16 @@ class _Probe:
         found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         for name in data.measured_files():
             for line, contexts in data.contexts_by_lineno(name).items():
-                found[Path(name).relative_to(Path.cwd()).as_posix()][str(line)] += [each for each in contexts if each]
+                found[Path(name).relative_to(Path.cwd()).as_posix()][str(line)] += [
+                    each for each in contexts if each
+                ]
         for number, name in enumerate(self._tests, 1):
             path = None if self._traces is None else self._traces / str(number)
-            for row in path.read_text(encoding="utf-8").splitlines() if path is not None and path.exists() else ():
+            for row in (
+                path.read_text(encoding="utf-8").splitlines()
+                if path is not None and path.exists()
+                else ()
+            ):
                 file, _, line_ = row.partition("\t")
                 found[file][line_].append(f"{name}|call")
         return found
@@ -153,15 +165,26 @@ def patch(path: Path, function: str) -> None:
     Raises Unpatched where that is not possible.
     """
     file = str(path.resolve())
-    codes = {code.co_firstlineno: code for code in _codes(compile(path.read_bytes(), file, "exec", dont_inherit=True))}
+    codes = {
+        code.co_firstlineno: code
+        for code in _codes(compile(path.read_bytes(), file, "exec", dont_inherit=True))
+    }
     outer = function.partition(".<locals>")[0]
     patched = False
     gc.unfreeze()  # what is frozen is not told
     for each in gc.get_objects():
-        if type(each) is not FunctionType or each.__code__.co_filename != file or each.__qualname__ != outer:
+        if (
+            type(each) is not FunctionType
+            or each.__code__.co_filename != file
+            or each.__qualname__ != outer
+        ):
             continue
         code = codes.get(each.__code__.co_firstlineno)
-        if code is None or code.co_qualname != outer or code.co_freevars != each.__code__.co_freevars:
+        if (
+            code is None
+            or code.co_qualname != outer
+            or code.co_freevars != each.__code__.co_freevars
+        ):
             raise Unpatched(function)
         each.__code__ = code
         patched = True
@@ -171,20 +194,26 @@ def patch(path: Path, function: str) -> None:
 
 
 def patch_texts(path: Path) -> None:
-    """Give every module that has a text of a module, as a script or a name, the text that stands in its file now.
+    """Give every module that has a module's text, as a script or a name, the text in its file now.
 
     Raises Unpatched if no text differs.
     """
     file = str(path.resolve())
-    module = next((each for each in sys.modules.values() if getattr(each, "__file__", None) == file), None)
+    module = next(
+        (each for each in sys.modules.values() if getattr(each, "__file__", None) == file), None
+    )
     if module is None:
         raise Unpatched(file)
-    fresh = {name: getattr(module, name) for name in ("__name__", "__package__", "__file__", "__spec__")}
+    fresh = {
+        name: getattr(module, name) for name in ("__name__", "__package__", "__file__", "__spec__")
+    }
     exec(compile(path.read_bytes(), file, "exec", dont_inherit=True), fresh)  # noqa: S102 - it is our own module
     changed = {
         id(old): new
         for name, new in fresh.items()
-        if isinstance(new, str) and isinstance(old := getattr(module, name, None), str) and old != new
+        if isinstance(new, str)
+        and isinstance(old := getattr(module, name, None), str)
+        and old != new
     }
     if not changed:
         raise Unpatched(file)
@@ -208,7 +237,9 @@ def _cpu_s() -> float:
 def _shares(item: pytest.Item) -> bool:
     """Whether it has a fixture that may have been set up for another test of its file."""
     info = getattr(item, "_fixtureinfo", None)
-    definitions = [] if info is None else [each for found in info.name2fixturedefs.values() for each in found]
+    definitions = (
+        [] if info is None else [each for found in info.name2fixturedefs.values() for each in found]
+    )
     return any(each.scope != "function" and each.baseid for each in definitions)
 
 
@@ -237,15 +268,15 @@ def _adopt_orphans() -> None:
         raise OSError("this process can't become the parent of orphans")
 
 
-def main(words: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Collect tests, and serve until the requests end."""
     _adopt_orphans()
     with (
-        os.fdopen(int(words[0]), encoding="utf-8") as requests,
-        os.fdopen(int(words[1]), "w", encoding="utf-8") as answers,
+        os.fdopen(int(arguments[0]), encoding="utf-8") as requests,
+        os.fdopen(int(arguments[1]), "w", encoding="utf-8") as answers,
     ):
         options = ["-q", "--no-header", "-p", "no:cacheprovider", "--basetemp=../tests"]
-        return int(pytest.main([*options, *words[2:]], plugins=[_Probe(requests, answers)]))
+        return int(pytest.main([*options, *arguments[2:]], plugins=[_Probe(requests, answers)]))
 
 
 if __name__ == "__main__":

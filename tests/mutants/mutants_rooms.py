@@ -8,7 +8,10 @@ PACKAGE = "mlip_autopipec"
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Files of the package that are mutated together. `unmutated` and `skipped` are too dull, or too slow."""
+    """Files of the package that are mutated together.
+
+    `unmutated` and `skipped` are too dull, or too slow.
+    """
 
     sources: tuple[str, ...]
     tests: tuple[str, ...]
@@ -19,7 +22,10 @@ class Room:
     elsewhere: bool = False
 
     def files(self, root: Path) -> list[str]:
-        """Every file that is mutated, relative to the checkout. Raises ValueError for a pattern without any."""
+        """Every file that is mutated, relative to the checkout.
+
+        Raises ValueError for a pattern without any.
+        """
         found = []
         for pattern in self.sources:
             paths = sorted(root.glob(f"{PACKAGE}/{pattern}"))
@@ -91,7 +97,10 @@ ROOMS = {
     ),
     "transports": Room(  # by hand alone
         sources=("transports/openssh.py",),
-        tests=("tests/unit/transports/test_control_path.py", "tests/unit/transports/test_ssh_logins.py"),
+        tests=(
+            "tests/unit/transports/test_control_path.py",
+            "tests/unit/transports/test_ssh_logins.py",
+        ),
         mutants=0,
     ),
 }

@@ -54,7 +54,11 @@ class Baseline:
     def of(self, mutant: Mutant) -> list[str]:
         """The tests for a mutant: those that are quick and about little else come first."""
         by_line = self.lines.get(mutant.file, {})
-        names = {name for line in range(mutant.line, mutant.line_end + 1) for name in by_line.get(line, ())}
+        names = {
+            name
+            for line in range(mutant.line, mutant.line_end + 1)
+            for name in by_line.get(line, ())
+        }
         chosen, total_s = list[str](), 0.0
         if not names and not mutant.function:
             names = set(self.tests)
@@ -100,9 +104,20 @@ class Server:
         self._log = folder.parent / "log.txt"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [python, folder / "tests/mutants/mutants_probe.py", str(requests), str(answers), *tests],
+                [
+                    python,
+                    folder / "tests/mutants/mutants_probe.py",
+                    str(requests),
+                    str(answers),
+                    *tests,
+                ],
                 cwd=folder,
-                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+                env={
+                    **os.environ,
+                    "PYTHONDONTWRITEBYTECODE": "1",
+                    "OMP_NUM_THREADS": "1",
+                    "OPENBLAS_NUM_THREADS": "1",
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -116,8 +131,8 @@ class Server:
 
     def __enter__(self) -> Self:
         """Wait until the tests are collected; `collected` is empty if they can't be."""
-        told = json.loads(self._answers.readline() or "{}")
-        self.collected = [] if told.get("errors", 1) else told["collected"]
+        found = json.loads(self._answers.readline() or "{}")
+        self.collected = [] if found.get("errors", 1) else found["collected"]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -126,23 +141,35 @@ class Server:
         self._process.wait()
 
     def ask(self, tests: Sequence[str], limit_s: float, **more: object) -> dict[str, Any]:
-        """Run these tests in a fork, until one fails. Raises RuntimeError if the process has died."""
-        asked = {"tests": tests, "limit_s": limit_s, "lines": [], "result": str(self._result), **more}
+        """Run these tests in a fork, until one fails.
+
+        Raises RuntimeError if the process has died.
+        """
+        asked = {
+            "tests": tests,
+            "limit_s": limit_s,
+            "lines": [],
+            "result": str(self._result),
+            **more,
+        }
         self._requests.write(json.dumps(asked) + "\n")
         self._requests.flush()
         answer = self._answers.readline()
         if not answer:
-            raise RuntimeError(f"the process that runs the tests has died:\n{self.last_words()}")
-        told: dict[str, Any] = json.loads(answer)
-        return told
+            raise RuntimeError(f"the process that runs the tests has died:\n{self.last_lines()}")
+        found: dict[str, Any] = json.loads(answer)
+        return found
 
-    def last_words(self) -> str:
+    def last_lines(self) -> str:
         """The end of what it wrote."""
         return self._log.read_text(encoding="utf-8", errors="replace")[-3000:]
 
 
 class Copy:
-    """A copy of the checkout, with a Python that imports the package from it; in a folder that goes with it."""
+    """A copy of the checkout, with a Python that imports the package from it.
+
+    It is in a folder that goes with it.
+    """
 
     def __init__(self, root: Path, names: Sequence[str] | None = None) -> None:
         """`names`: its files; without, what git would keep of it."""
@@ -163,40 +190,64 @@ class Copy:
         return Server(self._python, self.folder, tests)
 
     def baseline(self, server: Server, room: Room) -> Baseline:
-        """Run everything that was collected as it is. Raises RuntimeError if that does not come to an end."""
+        """Run everything that was collected as it is.
+
+        Raises RuntimeError if that does not come to an end.
+        """
         names = [name for name in server.collected if not name.startswith(room.skipped)]
-        told = {}
+        found = {}
         if names:
-            told = server.ask(names, _BASELINE_S, lines=room.files(self.folder), traced=room.elsewhere)
-        if "tests" not in told:
-            raise RuntimeError(f"the tests do not run even without a mutant:\n{server.last_words()}")
-        passed = {name: test for name, test in told["tests"].items() if test["passed"]}
+            found = server.ask(
+                names, _BASELINE_S, lines=room.files(self.folder), traced=room.elsewhere
+            )
+        if "tests" not in found:
+            raise RuntimeError(
+                f"the tests do not run even without a mutant:\n{server.last_lines()}"
+            )
+        passed = {name: test for name, test in found["tests"].items() if test["passed"]}
         shares = {name for name, test in passed.items() if test["shares"]}
         lines = {
-            file: {int(line): _names(contexts, passed, shares) for line, contexts in by_line.items()}
-            for file, by_line in told["lines"].items()
+            file: {
+                int(line): _names(contexts, passed, shares) for line, contexts in by_line.items()
+            }
+            for file, by_line in found["lines"].items()
         }
-        counts = Counter(name for by_line in lines.values() for ran in by_line.values() for name in ran)
-        tests = {name: Test(name, test["cpu_s"], test["took_s"], counts[name]) for name, test in passed.items()}
-        return Baseline(tests, lines, tuple(sorted(told["tests"].keys() - passed.keys())))
+        counts = Counter(
+            name for by_line in lines.values() for ran in by_line.values() for name in ran
+        )
+        tests = {
+            name: Test(name, test["cpu_s"], test["took_s"], counts[name])
+            for name, test in passed.items()
+        }
+        return Baseline(tests, lines, tuple(sorted(found["tests"].keys() - passed.keys())))
 
     def run(self, server: Server, mutant: Mutant, baseline: Baseline) -> Ran:
         """Run a mutant's tests until one fails."""
         names = baseline.of(mutant)
         return self.run_tests(server, mutant, names, baseline.limit_s(names))
 
-    def run_tests(self, server: Server, mutant: Mutant, names: Sequence[str], limit_s: float) -> Ran:
+    def run_tests(
+        self, server: Server, mutant: Mutant, names: Sequence[str], limit_s: float
+    ) -> Ran:
         """Run these tests on a mutant until one fails."""
         if not names:
             return Ran(mutant, caught=False, by="", hung=False, tests=0, took_s=0.0)
         began_s = time.monotonic()
         with self.mutated(mutant):
-            told = server.ask(names, limit_s, file=mutant.file, function=mutant.function)
-            if told["status"] == _UNPATCHED:
-                told = self._run_anew(names, limit_s)
-        hung, caught, by = told["status"] is None, told["status"] != _PASSED, told.get("failed", "")
+            found = server.ask(names, limit_s, file=mutant.file, function=mutant.function)
+            if found["status"] == _UNPATCHED:
+                found = self._run_anew(names, limit_s)
+        hung, caught, by = (
+            found["status"] is None,
+            found["status"] != _PASSED,
+            found.get("failed", ""),
+        )
         if caught and not hung and not by:
-            by = "the tests could not even begin" if told["status"] == _BROKEN else "the process died"
+            by = (
+                "the tests could not even begin"
+                if found["status"] == _BROKEN
+                else "the process died"
+            )
         return Ran(mutant, caught, by, hung, len(names), time.monotonic() - began_s)
 
     def _run_anew(self, names: Sequence[str], limit_s: float) -> dict[str, Any]:
@@ -209,7 +260,10 @@ class Copy:
 
     @contextmanager
     def mutated(self, mutant: Mutant) -> Iterator[None]:
-        """The mutant in its file, at a time that no other version had: no compiled file is taken for it."""
+        """The mutant in its file, at a time that no other version had.
+
+        So no compiled file is taken for it.
+        """
         path = self.folder / mutant.file
         whole, stat = path.read_text(encoding="utf-8"), path.stat()
         self._times += 1
@@ -223,7 +277,10 @@ class Copy:
 
 
 def _names(contexts: Sequence[str], passed: Collection[str], shares: set[str]) -> frozenset[str]:
-    """Tests by context. What ran as one test was set up may have been set up for others of its file too."""
+    """Tests by context.
+
+    What ran as one test was set up may have been set up for others of its file too.
+    """
     found = set[str]()
     for context in contexts:
         name, _, when = context.rpartition("|")
@@ -235,8 +292,8 @@ def _names(contexts: Sequence[str], passed: Collection[str], shares: set[str]) -
 
 
 def _kept_by_git(root: Path) -> list[str]:
-    words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(words, cwd=root, capture_output=True, check=True)
+    arguments = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(arguments, cwd=root, capture_output=True, check=True)
     return listed.stdout.decode().split("\0")[:-1]
 
 
@@ -249,7 +306,10 @@ def _copy_files(root: Path, folder: Path, names: Sequence[str]) -> None:
 
 
 def _make_python(folder: Path) -> Path:
-    """An environment beside the copy: the package from there, all else from the environment that runs this."""
+    """An environment beside the copy, with the package from there.
+
+    All else is from the environment that runs this.
+    """
     environment = folder / ".venv"
     venv.create(environment, symlinks=True)
     (site_packages,) = environment.glob("lib/python*/site-packages")

@@ -42,20 +42,30 @@ class RoomReport:
     @property
     def survivors(self) -> list[Ran]:
         """Those that nothing noticed, and nobody has explained."""
-        return [each for each in self.ran if not each.caught and each.mutant.key not in self.explained]
+        return [
+            each for each in self.ran if not each.caught and each.mutant.key not in self.explained
+        ]
 
     def save(self, path: Path) -> None:
         """Keep it for the page, and for a later run of those that survived."""
-        told = {"room": self.room, "took_s": self.took_s, "seen": self.seen, "ran": [asdict(each) for each in self.ran]}
+        found = {
+            "room": self.room,
+            "took_s": self.took_s,
+            "seen": self.seen,
+            "ran": [asdict(each) for each in self.ran],
+        }
         path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path, explained: Mapping[Key, str]) -> "RoomReport":
-        """What was kept. Raises OSError, and ValueError or TypeError for what another version has written."""
-        told = json.loads(path.read_bytes())
-        ran = [Ran(**{**each, "mutant": Mutant(**each["mutant"])}) for each in told.pop("ran")]
-        return cls(ran=ran, explained=explained, **told)
+        """What was kept.
+
+        Raises OSError, and ValueError or TypeError for what another version has written.
+        """
+        found = json.loads(path.read_bytes())
+        ran = [Ran(**{**each, "mutant": Mutant(**each["mutant"])}) for each in found.pop("ran")]
+        return cls(ran=ran, explained=explained, **found)
 
 
 def tell(ran: Ran, room: str, number: int, total: int, explained: Mapping[Key, str]) -> None:
@@ -64,9 +74,15 @@ def tell(ran: Ran, room: str, number: int, total: int, explained: Mapping[Key, s
     if not ran.caught:
         how = "explained" if ran.mutant.key in explained else "SURVIVED"
     mutant = ran.mutant
-    sys.stderr.write(f"{room} {number}/{total} {ran.took_s:5.1f} s {mutant.file}:{mutant.line} {mutant.kind}: {how}\n")
+    sys.stderr.write(
+        f"{room} {number}/{total} {ran.took_s:5.1f} s {mutant.file}:{mutant.line} {mutant.kind}:"
+        f" {how}\n"
+    )
     if how == "SURVIVED":
-        sys.stderr.write(f"    in {mutant.function}, {ran.tests} tests\n    - {mutant.old!r}\n    + {mutant.new!r}\n")
+        sys.stderr.write(
+            f"    in {mutant.function}, {ran.tests} tests\n    - {mutant.old!r}\n    +"
+            f" {mutant.new!r}\n"
+        )
     sys.stderr.flush()
 
 
@@ -79,7 +95,10 @@ def render(rooms: Sequence[RoomReport], seed: int) -> str:
         "# Mutants",
         "",
         "Written by `scripts/mutants --write`.",
-        "A mutant is a small edit that breaks something, made in a copy of the checkout, one at a time.",
+        (
+            "A mutant is a small edit that breaks something, made in a copy of the checkout, one"
+            " at a time."
+        ),
         "Each meets the quick tests that run its lines, or a few seeds of the simulator.",
         f"Most are made by chance (seed {seed}); some are written by hand, each against a promise",
         "(`tests/mutants/mutants_named.toml`).",
@@ -87,8 +106,8 @@ def render(rooms: Sequence[RoomReport], seed: int) -> str:
         "then it is run again, alone (`--again`): the shares are of the end, not of the first run.",
         "",
         (
-            "| room | mutants | caught by tests | by the simulator | by a hang | explained | survived "
-            "| caught, of those not explained | took | seen |"
+            "| room | mutants | caught by tests | by the simulator | by a hang | explained |"
+            " survived | caught, of those not explained | took | seen |"
         ),
         "|---|---|---|---|---|---|---|---|---|---|",
         *(_row(room) for room in (*rooms, total)),
@@ -96,9 +115,13 @@ def render(rooms: Sequence[RoomReport], seed: int) -> str:
     ]
     lines += _named(total)
     lines += _section(
-        "Explained: nothing that is promised breaks", total.harmless, lambda ran: total.explained[ran.mutant.key]
+        "Explained: nothing that is promised breaks",
+        total.harmless,
+        lambda ran: total.explained[ran.mutant.key],
     )
-    lines += _section("Survived: no test holds these", total.survivors, lambda ran: ran.mutant.promise or "")
+    lines += _section(
+        "Survived: no test holds these", total.survivors, lambda ran: ran.mutant.promise or ""
+    )
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -108,9 +131,23 @@ def _row(room: RoomReport) -> str:
     simulated = sum(_SIMULATOR in each.by for each in caught)
     open_ = len(room.ran) - len(room.harmless)
     share = f"{100 * len(caught) / open_:.1f} %" if open_ else ""
-    seen = f"by hand alone; {room.seen}" if all(each.mutant.promise for each in room.ran) else room.seen
-    numbers = (len(room.ran), len(caught) - hung - simulated, simulated, hung, len(room.harmless), len(room.survivors))
-    return f"| {room.room} | {' | '.join(map(str, numbers))} | {share} | {room.took_s / 60:.0f} min | {seen} |"
+    seen = (
+        f"by hand alone; {room.seen}"
+        if all(each.mutant.promise for each in room.ran)
+        else room.seen
+    )
+    numbers = (
+        len(room.ran),
+        len(caught) - hung - simulated,
+        simulated,
+        hung,
+        len(room.harmless),
+        len(room.survivors),
+    )
+    return (
+        f"| {room.room} | {' | '.join(map(str, numbers))} | {share} | {room.took_s / 60:.0f} min |"
+        f" {seen} |"
+    )
 
 
 def _named(room: RoomReport) -> list[str]:
@@ -124,12 +161,16 @@ def _named(room: RoomReport) -> list[str]:
     return [*lines, ""]
 
 
-def _section(title: str, rows: Sequence[Ran], words: Callable[[Ran], str]) -> list[str]:
+def _section(title: str, rows: Sequence[Ran], message: Callable[[Ran], str]) -> list[str]:
     if not rows:
         return []
     lines = [f"## {title}", "", "| where | was | became | |", "|---|---|---|---|"]
     lines += [
-        f"| {_where(each)} | {_code(each.mutant.old)} | {_code(each.mutant.new)} | {words(each)} |" for each in rows
+        (
+            f"| {_where(each)} | {_code(each.mutant.old)} | {_code(each.mutant.new)} |"
+            f" {message(each)} |"
+        )
+        for each in rows
     ]
     return [*lines, ""]
 
@@ -151,9 +192,13 @@ def _short(test: str) -> str:
 def seen_now(root: Path) -> str:
     """Day, commit and machine."""
 
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, text=True, check=True
+        ).stdout.strip()
 
-    commit = git("rev-parse", "--short", "HEAD") + (" and changes" if git("status", "--porcelain") else "")
+    commit = git("rev-parse", "--short", "HEAD") + (
+        " and changes" if git("status", "--porcelain") else ""
+    )
     machine = f"{platform.system()} {platform.machine()}, {len(os.sched_getaffinity(0))} cores"
     return f"{datetime.now(UTC):%Y-%m-%d}, {commit}; {machine}, Python {platform.python_version()}"

@@ -1,7 +1,7 @@
-"""Writes down which lines of the work half a process runs, where AUTOPIPEC_MUTANTS_TRACE names a file for them.
+"""Notes which lines of the work half a process runs, where AUTOPIPEC_MUTANTS_TRACE names a file.
 
-Every Python of the copy loads it as it starts. Each line is written as it runs for the first time, so
-that nothing is lost with a process that is killed; forks go on with it.
+Every Python of the copy loads it as it starts. Each line is written as it runs for the first time,
+so that nothing is lost with a process that is killed; forks go on with it.
 """
 
 import os

@@ -63,32 +63,38 @@ class Mutant:
 
 
 def mutants_of(file: str, source: str) -> list[Mutant]:
-    """Every mutant of a file, in the order of the source. A few may not compile. Raises SyntaxError."""
+    """Every mutant of a file, in the order of the source.
+
+    A few may not compile. Raises SyntaxError.
+    """
     found = _Finder(file, source).found
     unique = {(mutant.start, mutant.end, mutant.new): mutant for mutant in found}
     return sorted(unique.values(), key=lambda mutant: (mutant.start, mutant.end, mutant.new))
 
 
 def sample(
-    mutants: Sequence[Mutant], number: int, seed: int, good: Callable[[Mutant], bool] = lambda _: True
+    mutants: Sequence[Mutant],
+    number: int,
+    seed: int,
+    good: Callable[[Mutant], bool] = lambda _: True,
 ) -> list[Mutant]:
     """So many good ones by chance, each kind in its turn. In the order of the source.
 
     An edit elsewhere in the sources hardly changes the choice.
     """
-    seen, places, by_kind = (
+    seen, indices, by_kind = (
         Counter[tuple[str, ...]](),
         dict[Mutant, int](),
         defaultdict[str, list[tuple[str, Mutant]]](list),
     )
-    for place, mutant in enumerate(mutants):
+    for index, mutant in enumerate(mutants):
         seen[mutant.key] += 1
-        places[mutant] = place
-        words = repr((seed, mutant.kind, mutant.key, seen[mutant.key]))
-        by_kind[mutant.kind].append((hashlib.sha256(words.encode()).hexdigest(), mutant))
+        indices[mutant] = index
+        message = repr((seed, mutant.kind, mutant.key, seen[mutant.key]))
+        by_kind[mutant.kind].append((hashlib.sha256(message.encode()).hexdigest(), mutant))
     ranked = [sorted(by_kind[kind], key=lambda pair: pair[0]) for kind in sorted(by_kind)]
     in_turn = (pair[1] for turn in zip_longest(*ranked) for pair in turn if pair is not None)
-    return sorted(islice(filter(good, in_turn), number), key=places.__getitem__)
+    return sorted(islice(filter(good, in_turn), number), key=indices.__getitem__)
 
 
 def edit(file: str, source: str, old: str, new: str, promise: str, first: str = "") -> Mutant:
@@ -187,7 +193,11 @@ class _Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_BinOp(self, node: ast.BinOp) -> None:
-        if self._around and type(node.op) in _ARITHMETIC and not isinstance(node.left, ast.Constant | ast.JoinedStr):
+        if (
+            self._around
+            and type(node.op) in _ARITHMETIC
+            and not isinstance(node.left, ast.Constant | ast.JoinedStr)
+        ):
             changed = ast.BinOp(node.left, _ARITHMETIC[type(node.op)](), node.right)
             self._add("arithmetic", node, f"({ast.unparse(changed)})")
         self.generic_visit(node)
@@ -239,17 +249,24 @@ class _Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Raise(self, node: ast.Raise) -> None:
-        if node.exc is None or "AssertionError" not in ast.unparse(node.exc):  # what it says never comes
+        # what it says never comes
+        if node.exc is None or "AssertionError" not in ast.unparse(node.exc):
             self._add("removed raise", node, "pass")
 
     def visit_match_case(self, node: ast.match_case) -> None:
-        is_rest = isinstance(node.pattern, ast.MatchAs) and node.pattern.pattern is None and node.guard is None
+        is_rest = (
+            isinstance(node.pattern, ast.MatchAs)
+            and node.pattern.pattern is None
+            and node.guard is None
+        )
         if not is_rest or not isinstance(node.body[0], ast.Raise):  # of a match that is exhaustive
             self.generic_visit(node)
 
     def visit_With(self, node: ast.With) -> None:
         for item in node.items:
-            if isinstance(item.context_expr, ast.Call) and ast.unparse(item.context_expr.func).endswith("suppress"):
+            if isinstance(item.context_expr, ast.Call) and ast.unparse(
+                item.context_expr.func
+            ).endswith("suppress"):
                 self._add("suppresses nothing", item.context_expr, "contextlib.suppress()")
         self.generic_visit(node)
 
@@ -259,22 +276,36 @@ class _Finder(ast.NodeVisitor):
 
     def _drop(self, statement: ast.stmt, target: ast.expr) -> None:
         """An attribute or an item keeps what it was; a variable would only be unknown."""
-        if isinstance(target, ast.Attribute | ast.Subscript) and self._around and "__init__" not in self._around:
+        if (
+            isinstance(target, ast.Attribute | ast.Subscript)
+            and self._around
+            and "__init__" not in self._around
+        ):
             self._add("dropped assignment", statement, "pass")
 
     def _swap(self, statements: list[ast.stmt]) -> None:
         for first, second in pairwise(statements):
             steps = self._around and _is_step(first) and _is_step(second)
-            if not steps or not {ast.Expr} & {type(first), type(second)} or _made(first) & _used(second):
+            if (
+                not steps
+                or not {ast.Expr} & {type(first), type(second)}
+                or _made(first) & _used(second)
+            ):
                 continue
-            between = self._text(first.end_lineno, first.end_col_offset, second.lineno, second.col_offset)
-            old_first, old_second = (ast.get_source_segment(self._source, each) or "" for each in (first, second))
+            between = self._text(
+                first.end_lineno, first.end_col_offset, second.lineno, second.col_offset
+            )
+            old_first, old_second = (
+                ast.get_source_segment(self._source, each) or "" for each in (first, second)
+            )
             self._add_between("swapped", first, second, f"{old_second}{between}{old_first}")
 
     def _add(self, kind: str, node: ast.stmt | ast.expr, new: str) -> None:
         self._add_between(kind, node, node, new)
 
-    def _add_between(self, kind: str, first: ast.stmt | ast.expr, last: ast.stmt | ast.expr, new: str) -> None:
+    def _add_between(
+        self, kind: str, first: ast.stmt | ast.expr, last: ast.stmt | ast.expr, new: str
+    ) -> None:
         start = self._offset(first.lineno, first.col_offset)
         end = self._offset(last.end_lineno or last.lineno, last.end_col_offset or 0)
         old, function = self._source[start:end], ".".join(self._around).removesuffix(".<locals>")
@@ -284,13 +315,17 @@ class _Finder(ast.NodeVisitor):
             self.found.append(mutant)
 
     def _text(self, line: int | None, column: int | None, line_end: int, column_end: int) -> str:
-        return self._source[self._offset(line or 1, column or 0) : self._offset(line_end, column_end)]
+        return self._source[
+            self._offset(line or 1, column or 0) : self._offset(line_end, column_end)
+        ]
 
     def _offset(self, line: int, column_bytes: int) -> int:
         return self._starts[line - 1] + len(self._lines[line - 1].encode()[:column_bytes].decode())
 
 
-def _functions(node: ast.AST, around: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], ast.stmt]]:
+def _functions(
+    node: ast.AST, around: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], ast.stmt]]:
     """Every function of a module with its name, the outermost alone."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -309,7 +344,11 @@ def _is_step(statement: ast.stmt) -> bool:
 
 
 def _made(statement: ast.stmt) -> set[str]:
-    return {each.id for each in ast.walk(statement) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+    return {
+        each.id
+        for each in ast.walk(statement)
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
+    }
 
 
 def _used(statement: ast.stmt) -> set[str]:

@@ -156,7 +156,9 @@ def mutant(old: str, new: str) -> Mutant:
     return edit("mlip_autopipec/toy/toy.py", SOURCE, old, new, "a promise")
 
 
-def test_a_test_that_ran_the_line_catches_a_mutant(toy: Copy, server: Server, baseline: Baseline) -> None:
+def test_a_test_that_ran_the_line_catches_a_mutant(
+    toy: Copy, server: Server, baseline: Baseline
+) -> None:
     """And no other test is run."""
     ran = toy.run(server, mutant("self.count += more", "pass"), baseline)
     assert (ran.caught, ran.hung, ran.by) == (True, False, "tests/test_toy.py::test_adds")
@@ -170,13 +172,17 @@ def test_what_no_test_holds_survives(toy: Copy, server: Server, baseline: Baseli
     assert ran.tests == 1
 
 
-def test_a_mutant_outside_of_any_function_is_imported_anew(toy: Copy, server: Server, baseline: Baseline) -> None:
+def test_a_mutant_outside_of_any_function_is_imported_anew(
+    toy: Copy, server: Server, baseline: Baseline
+) -> None:
     """In a process of its own; the file is as it was thereafter."""
     assert toy.run(server, mutant("import os\n", "raise OSError\n"), baseline).caught
     assert (toy.folder / "mlip_autopipec/toy/toy.py").read_text() == SOURCE
 
 
-def test_a_text_is_exchanged_wherever_it_was_imported(toy: Copy, server: Server, baseline: Baseline) -> None:
+def test_a_text_is_exchanged_wherever_it_was_imported(
+    toy: Copy, server: Server, baseline: Baseline
+) -> None:
     """Scripts are such texts."""
     ran = toy.run(server, mutant('"toy"', '"ploy"'), baseline)
     assert ran.by == "tests/test_toy.py::test_is_about_a_text"
@@ -187,8 +193,8 @@ def test_a_mutant_that_hangs_is_caught(toy: Copy, server: Server, baseline: Base
     hangs = mutant("            self.count += more\n", "            while True: pass\n")
     with toy.mutated(hangs):
         asked = {"file": hangs.file, "function": hangs.function}
-        told = server.ask(baseline.of(hangs), 1.0, **asked)
-    assert told["status"] is None
+        found = server.ask(baseline.of(hangs), 1.0, **asked)
+    assert found["status"] is None
     assert not toy.run(server, mutant("more < 0", "more <  0"), baseline).caught
 
 

@@ -1,4 +1,4 @@
-"""A build backend in the standard library, so that pip installs this package where there is no network (PEP 517).
+"""A PEP 517 build backend in the standard library: pip installs this package without a network.
 
 Yours will rather be setuptools, with the same tables of pyproject.toml.
 """
@@ -14,7 +14,9 @@ from typing import Any
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def build_wheel(wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None) -> str:
+def build_wheel(
+    wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None
+) -> str:
     """Make the wheel; its name."""
     del config_settings, metadata_directory
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -40,7 +42,13 @@ def _files(project: dict[str, Any], info: str) -> Iterator[tuple[str, bytes]]:
         f"{info}/METADATA",
         f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n".encode(),
     )
-    yield f"{info}/WHEEL", b"Wheel-Version: 1.0\nGenerator: backend\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    yield (
+        f"{info}/WHEEL",
+        b"Wheel-Version: 1.0\nGenerator: backend\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    )
     groups = project["entry-points"].items()
-    lines = [f"[{group}]\n" + "".join(f"{name} = {path}\n" for name, path in of.items()) for group, of in groups]
+    lines = [
+        f"[{group}]\n" + "".join(f"{name} = {path}\n" for name, path in of.items())
+        for group, of in groups
+    ]
     yield f"{info}/entry_points.txt", "\n".join(lines).encode()

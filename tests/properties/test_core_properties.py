@@ -1,4 +1,7 @@
-"""What holds in every state that a campaign can reach; and each property is first shown to catch a planted bug."""
+"""What holds in every state that a campaign can reach.
+
+Each property is first shown to catch a planted bug.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -8,20 +11,27 @@ from functools import reduce
 from typing import cast
 
 import pytest
-from random_walk import Check, holds, perfect_journal, perfect_states, random_steps
+from kit.random_walk import (
+    Check,
+    holds,
+    late_news,
+    perfect_journal,
+    perfect_states,
+    random_steps,
+)
 
+from mlip_autopipec.contract.results.label import CalculateMetrics
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.digest import CalculationDigest
 from mlip_autopipec.data_models.events import EVENT_ADAPTER
-from mlip_autopipec.data_models.outcome import CalculateMetrics
 from mlip_autopipec.data_models.state import BatchStatus, TaskStatus, WorkflowState
 from mlip_autopipec.errors import IllegalTransition
 from mlip_autopipec.orchestration.census import Census, census
 from mlip_autopipec.orchestration.decide import decide, next_deadline
 from mlip_autopipec.orchestration.explain import explain
 from mlip_autopipec.orchestration.lives import BATCH_LIFE, TASK_LIFE
-from mlip_autopipec.orchestration.machine import evolve
+from mlip_autopipec.orchestration.machine import evolve, is_stale
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.testing.walk import Walk
 
@@ -33,30 +43,36 @@ Evolve = Callable[[WorkflowState, ev.Event], WorkflowState]
 Explain = Callable[[WorkflowState, Policy, datetime], tuple[str, ...]]
 
 
-# --- the properties, each over the function that it judges -------------------------------------------------------
+# --- the properties, each over the function that it judges ----------------------------------------
 
 
 def one_command_per_subject(decide_: Decide) -> Check:
     """No two commands of one answer have the same subject."""
 
     def check(campaign: Walk) -> None:
-        subjects = [command.subject for command in decide_(campaign.state, campaign.policy, campaign.now)]
+        subjects = [
+            command.subject for command in decide_(campaign.state, campaign.policy, campaign.now)
+        ]
         assert len(subjects) == len(set(subjects))
 
     return check
 
 
 def a_pause_holds_back_submission_only(decide_: Decide) -> Check:
-    """The same state paused and not paused differs in what submits and in what pauses, and in nothing else."""
+    """The same state, paused and not paused, differs only in what submits and in what pauses."""
 
     def check(campaign: Walk) -> None:
         pause = WorkflowState().pause
-        free = decide_(campaign.state.model_copy(update={"pause": pause}), campaign.policy, campaign.now)
+        free = decide_(
+            campaign.state.model_copy(update={"pause": pause}), campaign.policy, campaign.now
+        )
         by = ev.Actor(uid=0, pid=1)
         paused_state = evolve(campaign.state, ev.Paused(at=campaign.now, by=by))
         paused = decide_(paused_state, campaign.policy, campaign.now)
         assert paused == tuple(
-            each for each in free if not isinstance(each, (cm.BeginBatch, cm.SubmitBatch, cm.PauseCampaign))
+            each
+            for each in free
+            if not isinstance(each, (cm.BeginBatch, cm.SubmitBatch, cm.PauseCampaign))
         )
 
     return check
@@ -66,7 +82,11 @@ def deferrals_are_respected(decide_: Decide) -> Check:
     """No command is asked for whose subject is put off."""
 
     def check(campaign: Walk) -> None:
-        put_off = {subject for subject, each in campaign.state.deferrals.items() if campaign.now < each.until}
+        put_off = {
+            subject
+            for subject, each in campaign.state.deferrals.items()
+            if campaign.now < each.until
+        }
         commands = decide_(campaign.state, campaign.policy, campaign.now)
         assert put_off.isdisjoint(command.subject for command in commands)
 
@@ -74,20 +94,23 @@ def deferrals_are_respected(decide_: Decide) -> Check:
 
 
 def deadlines_are_sound(deadline: Deadline) -> Check:
-    """Decide gives one and the same answer from now to the moment before the deadline; without one, for ever."""
+    """Decide gives the same answer from now to just before the deadline; without one, for ever."""
 
     def check(campaign: Walk) -> None:
         until = deadline(campaign.state, campaign.policy, campaign.now)
         assert until is None or until > campaign.now
         span = (until - MOMENT if until else campaign.now + YEAR) - campaign.now
-        answers = {decide(campaign.state, campaign.policy, campaign.now + span * part) for part in (0, 0.3, 0.9, 1)}
+        answers = {
+            decide(campaign.state, campaign.policy, campaign.now + span * part)
+            for part in (0, 0.3, 0.9, 1)
+        }
         assert len(answers) == 1
 
     return check
 
 
 def evolve_is_total_and_pure(evolve_: Evolve) -> Check:
-    """Any event at all gives a state or IllegalTransition, and the state that it met stays as it was."""
+    """Any event at all gives a state or IllegalTransition, and the state it met stays as it was."""
 
     def check(campaign: Walk) -> None:
         before = campaign.state.model_dump_json()
@@ -103,7 +126,10 @@ def evolve_is_total_and_pure(evolve_: Evolve) -> Check:
 
 
 def everything_is_explained(explain_: Explain) -> Check:
-    """There is always a first sentence; commands that are due, batches, orphans and what is held are named."""
+    """There is always a first sentence.
+
+    Commands that are due, batches, orphans and what is held are named.
+    """
 
     def check(campaign: Walk) -> None:
         lines = explain_(campaign.state, campaign.policy, campaign.now)
@@ -111,8 +137,8 @@ def everything_is_explained(explain_: Explain) -> Check:
         said = "\n".join(lines)
         for command in campaign.commands():
             assert f"{command.type} ({command.subject})" in said
-        for uid in campaign.state.batches:
-            assert uid in said
+        for job_name in campaign.state.batches:
+            assert job_name in said
         for job in campaign.state.orphans:
             assert f"scancel {job.job_id}" in said
         for record in campaign.state.tasks.values():
@@ -122,44 +148,63 @@ def everything_is_explained(explain_: Explain) -> Check:
 
 
 def no_label_is_lost_or_named_twice(evolve_: Evolve) -> Check:
-    """A label that was made waits for a round, or was named by one; never both, never neither, never twice."""
+    """A label that was made waits for a round or is named by one; never both, neither or twice."""
 
     def check(campaign: Walk) -> None:
-        told = campaign.events[1:]
-        state = perfect_states()[campaign.state.seq - len(told) - 1]
+        found = campaign.events[1:]
+        state = perfect_states()[campaign.state.seq - len(found) - 1]
         try:
-            state = reduce(evolve_, told, state)
+            state = reduce(evolve_, found, state)
         except IllegalTransition as error:
             raise AssertionError("the labels that a round names are gone") from error
         named = Counter(
             label.task
-            for event in told
+            for event in found
             if isinstance(event, ev.PhaseEnded) and isinstance(event.digest, CalculationDigest)
             for label in event.digest.labels
         )
-        for event in told:
-            if isinstance(event, ev.TaskEnded) and isinstance(event.outcome.metrics, CalculateMetrics):
+        for event in found:
+            if isinstance(event, ev.TaskEnded) and isinstance(
+                event.outcome.metrics, CalculateMetrics
+            ):
                 assert (event.outcome.task in state.tasks) + named[event.outcome.task] == 1
 
     return check
 
 
 def the_census_counts_every_task(census_: Callable[[WorkflowState], Census]) -> Check:
-    """One pass over the tasks says what one question after another would; each live attempt is in one batch's count."""
+    """One pass over the tasks says what one question after another would.
+
+    Each live attempt is in one batch's count.
+    """
 
     def check(campaign: Walk) -> None:
         state, counted = campaign.state, census_(campaign.state)
-        assert counted.own == {status: sum(one.status is status for one in state.own_tasks) for status in TaskStatus}
-        assert counted.late == {status: sum(one.status is status for one in state.late_tasks) for status in TaskStatus}
-        submitted = [one for one in state.tasks.values() if one.status is TaskStatus.SUBMITTED]
-        assert counted.missing == tuple(one for one in submitted if one.missing_since is not None)
-        assert counted.held == tuple(one for one in submitted if one.job_state is ev.JobState.HELD)
-        assert counted.given_up == tuple(one for one in state.own_tasks if one.status is TaskStatus.QUARANTINED)
+        assert counted.own == {
+            status: sum(own_task.status is status for own_task in state.own_tasks)
+            for status in TaskStatus
+        }
+        assert counted.late == {
+            status: sum(late_task.status is status for late_task in state.late_tasks)
+            for status in TaskStatus
+        }
+        submitted = [task for task in state.tasks.values() if task.status is TaskStatus.SUBMITTED]
+        assert counted.missing == tuple(
+            item for item in submitted if item.missing_since is not None
+        )
+        assert counted.held == tuple(
+            item for item in submitted if item.job_state is ev.JobState.HELD
+        )
+        assert counted.given_up == tuple(
+            own_task for own_task in state.own_tasks if own_task.status is TaskStatus.QUARANTINED
+        )
         waiting = {TaskStatus.READY, TaskStatus.FAILED}
-        assert counted.open == tuple(one for one in state.tasks.values() if one.status in waiting)
+        assert counted.open == tuple(
+            task for task in state.tasks.values() if task.status in waiting
+        )
         live = Counter(
-            (uid, state.tasks[batch.tasks[index]].job_state)
-            for uid, batch in state.batches.items()
+            (job_name, state.tasks[batch.tasks[index]].job_state)
+            for job_name, batch in state.batches.items()
             for index in batch.live
         )
         assert counted.seen == live
@@ -191,24 +236,28 @@ def every_step_is_in_the_tables(evolve_: Evolve) -> Check:
 
 def _last_step(campaign: Walk, evolve_: Evolve) -> tuple[WorkflowState, ev.Event, WorkflowState]:
     """The last event told of this walk, with what was before it and what `evolve_` makes of it."""
-    told = campaign.events[1:]
-    if not told:
+    found = campaign.events[1:]
+    if not found:
         return campaign.state, campaign.events[0], campaign.state
-    before = reduce(evolve, told[:-1], perfect_states()[campaign.state.seq - len(told) - 1])
-    return before, told[-1], evolve_(before, told[-1])
+    before = reduce(evolve, found[:-1], perfect_states()[campaign.state.seq - len(found) - 1])
+    return before, found[-1], evolve_(before, found[-1])
 
 
 def steps(before: WorkflowState, after: WorkflowState) -> Iterator[tuple[str, object, object]]:
     """Of each task and batch: which it is, the status that it had, and that which it has."""
     had, has = ({**state.quarantine, **state.tasks} for state in (before, after))
     for name in {**had, **has}:
-        yield "task", had[name].status if name in had else None, has[name].status if name in has else None
-    for uid in {**before.batches, **after.batches}:
-        was, then = before.batches.get(uid), after.batches.get(uid)
+        yield (
+            "task",
+            had[name].status if name in had else None,
+            has[name].status if name in has else None,
+        )
+    for job_name in {**before.batches, **after.batches}:
+        was, then = before.batches.get(job_name), after.batches.get(job_name)
         yield "batch", was and was.status, then and then.status
 
 
-# --- planted bugs ------------------------------------------------------------------------------------------------
+# --- planted bugs ---------------------------------------------------------------------------------
 
 
 def _asks_twice(state: WorkflowState, policy: Policy, now: datetime) -> tuple[cm.Command, ...]:
@@ -216,11 +265,15 @@ def _asks_twice(state: WorkflowState, policy: Policy, now: datetime) -> tuple[cm
     return (*commands, *(command for command in commands if isinstance(command, cm.QuarantineTask)))
 
 
-def _rests_while_paused(state: WorkflowState, policy: Policy, now: datetime) -> tuple[cm.Command, ...]:
+def _rests_while_paused(
+    state: WorkflowState, policy: Policy, now: datetime
+) -> tuple[cm.Command, ...]:
     return () if state.pause else decide(state, policy, now)
 
 
-def _works_while_paused(state: WorkflowState, policy: Policy, now: datetime) -> tuple[cm.Command, ...]:
+def _works_while_paused(
+    state: WorkflowState, policy: Policy, now: datetime
+) -> tuple[cm.Command, ...]:
     return decide(state.model_copy(update={"pause": None}), policy, now)
 
 
@@ -273,25 +326,36 @@ def _keeps_what_was_put_off(state: WorkflowState, event: ev.Event) -> WorkflowSt
 
 
 def _keeps_the_batch(state: WorkflowState, event: ev.Event) -> WorkflowState:
-    return evolve(state, event).model_copy(update={"batches": {**state.batches, **evolve(state, event).batches}})
+    return evolve(state, event).model_copy(
+        update={"batches": {**state.batches, **evolve(state, event).batches}}
+    )
 
 
 def _ends_without_a_result(state: WorkflowState, event: ev.Event) -> WorkflowState:
     after = evolve(state, event)
-    tasks = {name: record.model_copy(update={"outcome": None}) for name, record in after.tasks.items()}
+    tasks = {
+        name: record.model_copy(update={"outcome": None}) for name, record in after.tasks.items()
+    }
     return after.model_copy(update={"tasks": tasks})
 
 
 def _works_on_after_the_verdict(state: WorkflowState, event: ev.Event) -> WorkflowState:
     after = evolve(state, event)
-    return after.model_copy(update={"stage": state.stage}) if isinstance(event, ev.VerdictReached) else after
+    return (
+        after.model_copy(update={"stage": state.stage})
+        if isinstance(event, ev.VerdictReached)
+        else after
+    )
 
 
 def _tries_again_by_itself(state: WorkflowState, event: ev.Event) -> WorkflowState:
     after = evolve(state, event)
     if not isinstance(event, ev.AttemptLost):
         return after
-    ready = {name: record.model_copy(update={"status": TaskStatus.READY}) for name, record in after.tasks.items()}
+    ready = {
+        name: record.model_copy(update={"status": TaskStatus.READY})
+        for name, record in after.tasks.items()
+    }
     return after.model_copy(update={"tasks": ready})
 
 
@@ -304,19 +368,28 @@ def _takes_silence_for_acceptance(state: WorkflowState, event: ev.Event) -> Work
     after = evolve(state, event)
     if not isinstance(event, ev.SubmissionUnclear):
         return after
-    accepted = {uid: batch.model_copy(update={"status": BatchStatus.ACCEPTED}) for uid, batch in after.batches.items()}
+    accepted = {
+        job_name: batch.model_copy(update={"status": BatchStatus.ACCEPTED})
+        for job_name, batch in after.batches.items()
+    }
     return after.model_copy(update={"batches": accepted})
 
 
-def _is_silent_about_batches(state: WorkflowState, policy: Policy, now: datetime) -> tuple[str, ...]:
+def _is_silent_about_batches(
+    state: WorkflowState, policy: Policy, now: datetime
+) -> tuple[str, ...]:
     return explain(state.model_copy(update={"batches": {}}), policy, now)
 
 
-def _is_silent_about_orphans(state: WorkflowState, policy: Policy, now: datetime) -> tuple[str, ...]:
+def _is_silent_about_orphans(
+    state: WorkflowState, policy: Policy, now: datetime
+) -> tuple[str, ...]:
     return explain(state.model_copy(update={"orphans": ()}), policy, now)
 
 
-def _is_silent_about_what_is_held(state: WorkflowState, policy: Policy, now: datetime) -> tuple[str, ...]:
+def _is_silent_about_what_is_held(
+    state: WorkflowState, policy: Policy, now: datetime
+) -> tuple[str, ...]:
     return tuple(line for line in explain(state, policy, now) if "will not start" not in line)
 
 
@@ -326,7 +399,9 @@ def _counts_once_for_all(state: WorkflowState) -> Census:
 
 def _takes_late_labels_for_its_own(state: WorkflowState) -> Census:
     counted = census(state)
-    return replace(counted, own={status: counted.own[status] + counted.late[status] for status in TaskStatus})
+    return replace(
+        counted, own={status: counted.own[status] + counted.late[status] for status in TaskStatus}
+    )
 
 
 def _overlooks_what_is_missing(state: WorkflowState) -> Census:
@@ -342,7 +417,9 @@ class Property:
 
 
 PROPERTIES = {
-    "one command per subject": Property(one_command_per_subject(decide), (one_command_per_subject(_asks_twice),)),
+    "one command per subject": Property(
+        one_command_per_subject(decide), (one_command_per_subject(_asks_twice),)
+    ),
     "a pause holds back submission only": Property(
         a_pause_holds_back_submission_only(decide),
         (
@@ -350,7 +427,9 @@ PROPERTIES = {
             a_pause_holds_back_submission_only(_works_while_paused),
         ),
     ),
-    "deferrals are respected": Property(deferrals_are_respected(decide), (deferrals_are_respected(_cannot_wait),)),
+    "deferrals are respected": Property(
+        deferrals_are_respected(decide), (deferrals_are_respected(_cannot_wait),)
+    ),
     "deadlines are sound": Property(
         deadlines_are_sound(next_deadline),
         (
@@ -361,7 +440,10 @@ PROPERTIES = {
     ),
     "evolve is total and pure": Property(
         evolve_is_total_and_pure(evolve),
-        (evolve_is_total_and_pure(_changes_in_place), evolve_is_total_and_pure(_raises_what_it_likes)),
+        (
+            evolve_is_total_and_pure(_changes_in_place),
+            evolve_is_total_and_pure(_raises_what_it_likes),
+        ),
     ),
     "no label is lost or named twice": Property(
         no_label_is_lost_or_named_twice(evolve),
@@ -436,6 +518,15 @@ def test_events_and_state_survive_the_journal_s_text() -> None:
     assert first.verdict is not None
 
 
+@pytest.mark.slow
+def test_what_comes_late_is_stale_or_allowed() -> None:
+    """A person's request or news of the site may meet any later state, a verdict among them."""
+    late = [(state, event) for state, event in late_news(30) if not is_stale(state, event)]
+    for state, event in late:
+        evolve(state, event)  # raises IllegalTransition
+    assert {type(event) for _, event in late} >= {ev.TaskRetried, ev.StructuresAdded, ev.TaskEnded}
+
+
 #: Steps that walks at random come by too seldom; test_lives takes each of them.
 RARE = {
     (TaskStatus.SUBMITTED, ev.SubmissionRejected, TaskStatus.READY),
@@ -452,6 +543,7 @@ RARE = {
 }
 
 
+@pytest.mark.slow
 def test_the_tables_have_no_step_that_is_never_taken() -> None:
     """Random walks take every one of them, but for those that are too rare."""
     taken = {

@@ -36,7 +36,9 @@ class Stand:
         self.walk = Walk(config, phase_runners(config))
         state = self.walk.planned(Phase.CALCULATION)
         self.batch = Batch(
-            uid="copper-3f9a1c.c000.calculation.b00", tasks=tuple(state.tasks), live=frozenset(range(len(state.tasks)))
+            job_name="copper-3f9a1c.c000.calculation.b00",
+            tasks=tuple(state.tasks),
+            live=frozenset(range(len(state.tasks))),
         )
         self.tasks: list[Task] = [record.task for record in state.tasks.values()]
         self.clock = SimulatedClock()
@@ -67,7 +69,7 @@ class Stand:
 
 
 def test_every_job_of_a_batch_runs_once_and_writes_its_outcome() -> None:
-    """Started late, run for a while, done; each file in the outbox is what its attempt's task asked for."""
+    """Started late, run for a while, done; each file in the outbox is what its task asked for."""
     stand = Stand()
 
     async def main() -> None:
@@ -78,7 +80,7 @@ def test_every_job_of_a_batch_runs_once_and_writes_its_outcome() -> None:
     assert [len(job.starts) for job in stand.cluster.jobs.values()] == [1, 1, 1]
     assert stand.cluster.violations == []
     for index, task in enumerate(stand.batch.tasks):
-        content = stand.transport.files[f"outbox/{attempt_file(stand.batch.uid, index)}"]
+        content = stand.transport.files[f"outbox/{attempt_file(stand.batch.job_name, index)}"]
         event = judge_outcome(content, stand.batch, index, stand.walk.state, stand.clock.now())
         assert isinstance(event, ev.TaskEnded)
         assert (event.outcome.task, event.outcome.status) == (task, "done")
@@ -115,10 +117,10 @@ def test_a_lost_submission_is_void_only_when_nothing_can_be_on_the_wire() -> Non
     async def main() -> None:
         assert isinstance(await stand.submit(), Unclear)
         assert isinstance(await stand.cluster.locate(stand.batch), Unclear)
-        assert not stand.cluster.is_over(stand.batch.uid, 0)
+        assert not stand.cluster.is_over(stand.batch.job_name, 0)
         await stand.clock.sleep(QUIET_S)
         assert isinstance(await stand.cluster.locate(stand.batch), Void)
-        assert stand.cluster.is_over(stand.batch.uid, 0)
+        assert stand.cluster.is_over(stand.batch.job_name, 0)
         assert not isinstance(await stand.submit(), Accepted)
         await stand.clock.sleep(HOUR_S)
 
@@ -128,7 +130,7 @@ def test_a_lost_submission_is_void_only_when_nothing_can_be_on_the_wire() -> Non
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_late_landing_is_never_called_void(seed: int) -> None:
-    """However often it is looked up, the answer is Unclear until it has landed, and Accepted from then on."""
+    """However often one asks, the answer is Unclear until it lands, and Accepted from then on."""
     stand = Stand(FaultRates(landing_late=1.0), seed=seed)
     answers: list[type[object]] = []
 
@@ -142,7 +144,9 @@ def test_a_late_landing_is_never_called_void(seed: int) -> None:
     assert answers == sorted(answers, key=lambda kind: kind is Accepted)
 
 
-@pytest.mark.parametrize(("rates", "kind"), [(FaultRates(limited=1.0), Limited), (FaultRates(rejected=1.0), Rejected)])
+@pytest.mark.parametrize(
+    ("rates", "kind"), [(FaultRates(limited=1.0), Limited), (FaultRates(rejected=1.0), Rejected)]
+)
 def test_what_is_not_taken_does_not_run(rates: FaultRates, kind: type[object]) -> None:
     """A limit and a refusal leave nothing behind."""
     stand = Stand(rates)
@@ -153,7 +157,7 @@ def test_what_is_not_taken_does_not_run(rates: FaultRates, kind: type[object]) -
 
     stand.run(main)
     assert stand.cluster.jobs == {}
-    assert stand.cluster.is_over(stand.batch.uid, 0) is (kind is Rejected)
+    assert stand.cluster.is_over(stand.batch.job_name, 0) is (kind is Rejected)
 
 
 def test_a_preempted_job_runs_again_under_its_id() -> None:
@@ -196,7 +200,7 @@ def test_failed_and_garbled_outcomes_are_judged_as_such(fault: str, kind: type[e
         await stand.clock.sleep(HOUR_S)
 
     stand.run(main)
-    content = stand.transport.files[f"outbox/{attempt_file(stand.batch.uid, 0)}"]
+    content = stand.transport.files[f"outbox/{attempt_file(stand.batch.job_name, 0)}"]
     event = judge_outcome(content, stand.batch, 0, stand.walk.state, stand.clock.now())
     assert isinstance(event, kind)
 
@@ -211,7 +215,7 @@ def test_squeue_shows_jobs_until_it_forgets_them() -> None:
         for _ in range(100):
             sightings = await stand.cluster.sight([stand.batch])
             assert sightings is not None
-            seen.append(sightings[stand.batch.uid, 0].state)
+            seen.append(sightings[stand.batch.job_name, 0].state)
             await stand.clock.sleep(10)
 
     stand.run(main)
@@ -260,7 +264,9 @@ def test_cancelled_jobs_end_and_do_not_start() -> None:
         await stand.submit()
         await stand.cluster.cancel(stand.batch)
         await stand.clock.sleep(HOUR_S)
-        assert await stand.cluster.post_mortem(stand.batch, 0) == PostMortem(Reason.CANCELLED, "CANCELLED by 0")
+        assert await stand.cluster.post_mortem(stand.batch, 0) == PostMortem(
+            Reason.CANCELLED, "CANCELLED by 0"
+        )
 
     stand.run(main)
     assert [job.starts for job in stand.cluster.jobs.values()] == [[], [], []]
@@ -280,7 +286,7 @@ def test_the_outbox_is_listed_whole_again_and_again() -> None:
                     return
 
     stand.run(main)
-    names = {attempt_file(stand.batch.uid, index) for index in range(3)}
+    names = {attempt_file(stand.batch.job_name, index) for index in range(3)}
     whole = [listing for listing in listings if listing == names]
     assert len(whole) > 10
     assert frozenset() in listings
@@ -289,7 +295,7 @@ def test_the_outbox_is_listed_whole_again_and_again() -> None:
 def test_a_second_attempt_beside_the_first_is_a_violation() -> None:
     """Whoever hands the same task over under another uid is told on."""
     stand = Stand()
-    second = stand.batch.model_copy(update={"uid": "copper-3f9a1c.c000.calculation.b01"})
+    second = stand.batch.model_copy(update={"job_name": "copper-3f9a1c.c000.calculation.b01"})
 
     async def main() -> None:
         await stand.submit()
@@ -297,8 +303,8 @@ def test_a_second_attempt_beside_the_first_is_a_violation() -> None:
         await stand.clock.sleep(HOUR_S)
 
     stand.run(main)
-    words = "\n".join(stand.cluster.violations)
-    assert "runs twice at once" in words or "was done by" in words
+    message = "\n".join(stand.cluster.violations)
+    assert "runs twice at once" in message or "was done by" in message
 
 
 def test_a_job_that_was_not_staged_is_a_violation() -> None:
@@ -311,13 +317,20 @@ def test_a_job_that_was_not_staged_is_a_violation() -> None:
 
     stand.run(main)
     assert len(stand.cluster.violations) == 3
-    assert all("task.json is not what was submitted" in words for words in stand.cluster.violations)
+    assert all(
+        "task.json is not what was submitted" in message for message in stand.cluster.violations
+    )
 
 
 def test_calm_weather_has_no_faults() -> None:
     """From the given moment on every fault stops, even one that lasts."""
     clock = SimulatedClock()
-    weather = Weather(clock, random.Random(1), FaultRates(transient=1.0, outage=1.0), calm_after_s=60)  # noqa: S311 - the same in every run is the point
+    weather = Weather(
+        clock,
+        random.Random(1),  # noqa: S311 - the same in every run is the point
+        FaultRates(transient=1.0, outage=1.0),
+        calm_after_s=60,
+    )
 
     async def main() -> None:
         with pytest.raises(TransientError, match="cut in squeue"):

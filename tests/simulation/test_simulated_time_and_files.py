@@ -1,4 +1,7 @@
-"""The fakes for time, files and the journal keep their ports' promises, and their faults happen where they say."""
+"""The fakes for time, files and the journal keep their ports' promises.
+
+Their faults happen where they say.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,14 +20,16 @@ ADA = ev.Actor(uid=1000, pid=77, name="ada")
 
 def events(count: int) -> list[ev.Event]:
     """So many resumptions."""
-    return [ev.Resumed(at=SimulatedClock().now(), by=ADA, reason=str(number)) for number in range(count)]
+    return [
+        ev.Resumed(at=SimulatedClock().now(), by=ADA, reason=str(number)) for number in range(count)
+    ]
 
 
-# --- time --------------------------------------------------------------------------------------------------------
+# --- time -----------------------------------------------------------------------------------------
 
 
 def test_time_jumps_from_waker_to_waker() -> None:
-    """Three sleepers wake in the order of their delays, at exactly their times, and hours pass in no time."""
+    """Three sleepers wake in order of their delays, exactly on time, and hours pass in no time."""
     clock = SimulatedClock()
     began = clock.now()
     woken: list[tuple[str, timedelta]] = []
@@ -106,20 +111,20 @@ def test_the_world_goes_on_while_a_thread_works() -> None:
     """As long as the simulation says; who has stopped waiting hears nothing of it."""
 
     async def main() -> list[str]:
-        told: list[str] = []
-        working = asyncio.create_task(asyncio.to_thread(told.append, "done"))
-        working.add_done_callback(lambda _: told.append(f"heard at {clock.elapsed_s:g} s"))
+        found: list[str] = []
+        working = asyncio.create_task(asyncio.to_thread(found.append, "done"))
+        working.add_done_callback(lambda _: found.append(f"heard at {clock.elapsed_s:g} s"))
         await asyncio.sleep(4)
-        told.append("four")
+        found.append("four")
         await working
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(asyncio.to_thread(told.append, "done again"), 3)
+            await asyncio.wait_for(asyncio.to_thread(found.append, "done again"), 3)
         await asyncio.sleep(10)
-        return told
+        return found
 
     clock = SimulatedClock()
-    told = run_simulated(main(), clock, limit_s=DAY_S, thread_s=lambda: 5.0)
-    assert told == ["done", "four", "heard at 5 s", "done again"]
+    found = run_simulated(main(), clock, limit_s=DAY_S, thread_s=lambda: 5.0)
+    assert found == ["done", "four", "heard at 5 s", "done again"]
 
 
 def test_an_error_in_a_callback_is_not_lost() -> None:
@@ -149,7 +154,7 @@ def test_time_does_not_run_backwards() -> None:
         clock.advance(-1)
 
 
-# --- files -------------------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 
 
 def failing_at(call: int) -> Callable[[str], Awaitable[None]]:
@@ -171,7 +176,10 @@ async def test_files_are_read_as_they_were_written() -> None:
     await transport.write({"a/b/c.json": b"{}", "a/d.txt": b"d", "ab.txt": b""})
     assert await transport.read("a/b/c.json") == b"{}"
     assert await transport.read("a/b") is None
-    assert await transport.read_many(["a/d.txt", "nowhere", "ab.txt"]) == {"a/d.txt": b"d", "ab.txt": b""}
+    assert await transport.read_many(["a/d.txt", "nowhere", "ab.txt"]) == {
+        "a/d.txt": b"d",
+        "ab.txt": b"",
+    }
     assert await transport.names("a") == ("b", "d.txt")
     assert await transport.names("nowhere") == ()
 
@@ -202,7 +210,7 @@ async def test_commands_are_answered_by_whoever_plays_the_shell() -> None:
         await transport.run(["true"])
 
 
-# --- the journal -------------------------------------------------------------------------------------------------
+# --- the journal ----------------------------------------------------------------------------------
 
 
 async def test_a_journal_gives_back_what_it_took() -> None:
@@ -227,7 +235,9 @@ async def test_a_journal_may_die_before_amid_or_after_durability(durable: int) -
 
 
 @pytest.mark.parametrize(("killed_after_s", "durable"), [(0.5, 0), (1.5, 2)])
-def test_a_killed_append_is_lost_or_durable_and_unacknowledged(killed_after_s: float, durable: int) -> None:
+def test_a_killed_append_is_lost_or_durable_and_unacknowledged(
+    killed_after_s: float, durable: int
+) -> None:
     """Which of the two is decided by the moment, as on a real disk."""
     clock = SimulatedClock()
     journal = MemoryJournal(latency=lambda: clock.sleep(1))

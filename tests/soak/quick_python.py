@@ -17,8 +17,8 @@ _MODULES = {
 
 def main() -> int:
     """`quick_python PAYLOAD COMMAND …`."""
-    payload, *words = sys.argv[1:]
-    if words == ["probe"]:
+    payload, *arguments = sys.argv[1:]
+    if arguments == ["probe"]:
         return 0
     sys.path[:0] = [payload, str(Path(__file__).resolve().parent)]
     import quick_physics  # noqa: PLC0415 - it needs the payload on the path
@@ -30,12 +30,14 @@ def main() -> int:
     sys.modules["mlip_autopipec.work.codes.ase.doctor"] = cast("type(sys)", tried)  # type: ignore[valid-type]
     from mlip_autopipec.work.__main__ import main as payload_main  # noqa: PLC0415
 
-    return payload_main(words)
+    return payload_main(arguments)
 
 
-def _no_calculator(*_: object) -> dict[str, object]:
+def _no_calculator(*_: object) -> object:
     """What the daemon asks at its start of an oracle; here there is none to fail."""
-    return {"fit": True, "words": "labels are made up", "sure": True}
+    from mlip_autopipec.contract.doctor import Examined  # noqa: PLC0415 - of the payload
+
+    return Examined(fit=True, message="labels are made up")
 
 
 if __name__ == "__main__":

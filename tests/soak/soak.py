@@ -1,4 +1,4 @@
-"""`scripts/soak`: nothing lost, nothing doubled, always a verdict; as a figure that anyone can reproduce.
+"""`scripts/soak`: nothing lost or doubled, always a verdict; as a figure that anyone can reproduce.
 
 Without options it does all of it but the lab. It ends with 1 if anything was found.
 """
@@ -22,14 +22,14 @@ _SEEDS, _KILLS, _REFUSALS, _FLIPS, _FILES = 10_000, 1_000, 60, 5_000, 5_000
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Soak, print the table, and say whether all is well."""
-    words = _parser().parse_args(argv)
-    if words.seed is not None:
-        return _tell_seed(words.seed)
-    asked = (words.seeds, words.kill, words.disk, words.journal, words.hostile, words.lab)
+    args = _parser().parse_args(argv)
+    if args.seed is not None:
+        return _tell_seed(args.seed)
+    asked = (args.seeds, args.kill, args.disk, args.journal, args.hostile, args.lab)
     if asked == (None,) * len(asked):
-        words.seeds, words.kill, words.disk, words.journal = _SEEDS, _KILLS, _REFUSALS, _FLIPS
-        words.hostile = _FILES
-    rows = _soak(words)
+        args.seeds, args.kill, args.disk, args.journal = _SEEDS, _KILLS, _REFUSALS, _FLIPS
+        args.hostile = _FILES
+    rows = _soak(args)
     sys.stderr.write("\n")
     print(render(rows))
     return 1 if any(row.complaints for row in rows) else 0
@@ -37,41 +37,58 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
-    more = {"nargs": "?", "type": int, "metavar": "N"}
-    parser.add_argument("--seeds", const=_SEEDS, help=f"simulated campaigns ({_SEEDS})", **more)  # type: ignore[arg-type]
-    parser.add_argument("--kill", const=_KILLS, help=f"kills of real daemons ({_KILLS})", **more)  # type: ignore[arg-type]
-    parser.add_argument("--disk", const=_REFUSALS, help=f"failing disks under real daemons ({_REFUSALS})", **more)  # type: ignore[arg-type]
-    parser.add_argument("--journal", const=_FLIPS, help=f"a journal cut everywhere, and flips in it ({_FLIPS})", **more)  # type: ignore[arg-type]
-    parser.add_argument("--hostile", const=_FILES, help=f"hostile files on a running campaign ({_FILES})", **more)  # type: ignore[arg-type]
-    parser.add_argument("--quick", action="store_true", help="with --hostile: physics that is stood in for")
+    parts = {
+        "--seeds": (_SEEDS, "simulated campaigns"),
+        "--kill": (_KILLS, "kills of real daemons, amid what people do"),
+        "--disk": (_REFUSALS, "failing disks under real daemons"),
+        "--journal": (_FLIPS, "a journal cut everywhere, and flips in it"),
+        "--hostile": (_FILES, "hostile files on a running campaign"),
+    }
+    for name, (many, what) in parts.items():
+        parser.add_argument(
+            name, nargs="?", type=int, metavar="N", const=many, help=f"{what} ({many})"
+        )
     parser.add_argument(
-        "--lab", type=int, metavar="N", help="real faults on the lab; only if asked for, as root on Debian"
+        "--quick", action="store_true", help="with --hostile: physics that is stood in for"
     )
-    parser.add_argument("--first", type=int, default=0, metavar="SEED", help="where the seeds begin (0)")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="cores for the simulated ones")
+    parser.add_argument(
+        "--lab",
+        type=int,
+        metavar="N",
+        help="real faults on the lab; only if asked for, as root on Debian",
+    )
+    parser.add_argument(
+        "--first", type=int, default=0, metavar="SEED", help="where the seeds begin (0)"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help="cores for the simulated ones",
+    )
     parser.add_argument("--seed", type=int, help="run this one alone, and tell its whole story")
     return parser
 
 
-def _soak(words: argparse.Namespace) -> list[Row]:
+def _soak(args: argparse.Namespace) -> list[Row]:
     tell, rows = Progress(), []
-    if words.seeds:
-        rows.append(soak_seeds(range(words.first, words.first + words.seeds), words.jobs, tell))
-    if words.kill:
-        rows.append(soak_kills(words.kill, words.first, tell))
-    if words.disk and shutil.which("strace"):
-        rows.append(soak_disk(words.disk, words.first, tell))
-    elif words.disk:
+    if args.seeds:
+        rows.append(soak_seeds(range(args.first, args.first + args.seeds), args.jobs, tell))
+    if args.kill:
+        rows.append(soak_kills(args.kill, args.first, tell))
+    if args.disk and shutil.which("strace"):
+        rows.append(soak_disk(args.disk, args.first, tell))
+    elif args.disk:
         sys.stderr.write("no strace here: disks are left alone\n")
-    if words.journal:
-        rows.append(soak_journal(words.journal, words.first, tell))
-    if words.hostile:
-        campaign_in = quick_campaign if words.quick else real_campaign
-        rows.append(soak_hostile(words.hostile, words.first, tell, campaign_in))
-    if words.lab:
+    if args.journal:
+        rows.append(soak_journal(args.journal, args.first, tell))
+    if args.hostile:
+        campaign_in = quick_campaign if args.quick else real_campaign
+        rows.append(soak_hostile(args.hostile, args.first, tell, campaign_in))
+    if args.lab:
         from soak_lab import soak_lab  # noqa: PLC0415 - it needs pytest, and a machine that can be a cluster
 
-        rows.append(soak_lab(words.lab, words.first, tell))
+        rows.append(soak_lab(args.lab, args.first, tell))
     return rows
 
 

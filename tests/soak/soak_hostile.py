@@ -1,8 +1,8 @@
-"""Hostile files rain on a running campaign: on its root, its outbox, its tasks and its queue; it must converge.
+"""Hostile files rain on a running campaign's root, outbox, tasks and queue; it must converge.
 
-Whoever rains may make new names and change nothing that is there. Most names are anybody's; some are those that the
-program itself will want next, so that it must wait, say it, or go round it. A person reads what the daemon says of a
-name that is taken, and moves that away.
+Whoever rains may make new names and change nothing that is there. Most names are anybody's; some
+are those that the program itself will want next, so that it must wait, say it, or go round it. A
+person reads what the daemon says of a name that is taken, and moves that away.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from campaign_stand import Campaign, assert_labels_once, assert_replays
+from kit.daemons import Campaign, assert_labels_once, assert_replays
 from soak_table import Row, Tell
 
 from mlip_autopipec.daemon.service import VERDICT_EXIT_CODES
@@ -36,8 +36,40 @@ _GROWING_MAX, _GROWN_BYTES_MAX = 8, 2**20
 _PERSON_EVERY_S = 2.0
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _NAMES = (
-    "new\nline", "tab\tand\rreturn", "\x1b]0;owned\x07", "\x1b[2J", "[/]", "[bold red]", "--option=x", "-rf", "$(id)",
-    "`id`", "a" * 250, "semi;colon&", "star*?[a]", "quote'\"", "back\\slash", "Zürich-原子", "\udcff\udcfe", ".hidden",
+    "new\nline", (
+        "tab\tand\rreturn"
+    ), (
+        "\x1b]0;owned\x07"
+    ), (
+        "\x1b[2J"
+    ), (
+        "[/]"
+    ), (
+        "[bold red]"
+    ), (
+        "--option=x"
+    ), (
+        "-rf"
+    ), (
+        "$(id)"
+    ),
+    "`id`", (
+        "a"
+    ) * 250, (
+        "semi;colon&"
+    ), (
+        "star*?[a]"
+    ), (
+        "quote'\""
+    ), (
+        "back\\slash"
+    ), (
+        "Zürich-原子"
+    ), (
+        "\udcff\udcfe"
+    ), (
+        ".hidden"
+    ),
     " ", "%s%n", "9" * 200, "outcome.json", "\u202egnp.exe",
 )  # fmt: skip
 
@@ -65,8 +97,15 @@ class Rain:
             return
         try:
             _KINDS[kind](self, path)
-        except OSError as error:  # of a folder that has gone, a name that is too long, or that is taken since
-            if error.errno not in {errno.ENOENT, errno.EEXIST, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EADDRINUSE}:
+        # of a folder that has gone, a name that is too long, or that is taken since
+        except OSError as error:
+            if error.errno not in {
+                errno.ENOENT,
+                errno.EEXIST,
+                errno.ENAMETOOLONG,
+                errno.ENOTDIR,
+                errno.EADDRINUSE,
+            }:
                 raise
             return
         self.fallen[kind] += 1
@@ -77,11 +116,18 @@ class Rain:
                     stream.write(b'{"more": ' * 1000)
 
     def mend(self, seen: int) -> int:
-        """Move away what the daemon says is in its way, and resume, as a person does; the number of events read."""
+        """Move away what the daemon says is in its way, and resume, as a person does.
+
+        Returns the number of events read.
+        """
         events = self.campaign.events()
         for event in events[seen:]:
             if isinstance(event, ev.EffectDeferred):
-                for path in [each for each in self.wanted if each.name in event.message and os.path.lexists(each)]:
+                for path in [
+                    each
+                    for each in self.wanted
+                    if each.name in event.message and os.path.lexists(each)
+                ]:
                     path.rename(self.campaign.config.parent / f"moved-{self.moved}")
                     self.moved += 1
         pauses = [event for event in events if isinstance(event, ev.Paused | ev.Resumed)]
@@ -96,12 +142,18 @@ class Rain:
 
     def outcome(self, **changes: object) -> bytes:
         """One of the campaign's own, if there is any yet, with something else in it."""
-        there = [path for path in self._outcomes() if path not in self.strange and path not in self.wanted]
+        there = [
+            path
+            for path in self._outcomes()
+            if path not in self.strange and path not in self.wanted
+        ]
         content = json.loads(self.rng.choice(there).read_bytes()) if there else {"version": 1}
         return json.dumps({**content, **changes}).encode()
 
     def _outcomes(self) -> list[Path]:
-        return sorted(path for path in (self.campaign.root / "outbox").glob("*.json") if path.is_file())
+        return sorted(
+            path for path in (self.campaign.root / "outbox").glob("*.json") if path.is_file()
+        )
 
     def _anywhere(self) -> Path | None:
         folders = [*self._folders()]
@@ -109,7 +161,7 @@ class Rain:
         return self.rng.choice(folders) / f"{name}{self.rng.randrange(10**6)}" if folders else None
 
     def _folders(self) -> Iterator[Path]:
-        """Of its root, where a neighbour may make names; the outbox and the queue are met more often."""
+        """Of its root, where a neighbour may make names; the outbox and queue come more often."""
         root = self.campaign.root
         tasks = [*root.glob("cycles/*/*/*/")]
         queue = [*root.glob(".ap/submit/*.b[0-9][0-9]/")]
@@ -127,12 +179,16 @@ class Rain:
     def _guess(self) -> Path | None:
         """A name that the program will want."""
         root = self.campaign.root
-        uids = [path.name for path in root.glob(".ap/submit/*.b[0-9][0-9]/")]
+        job_names = [path.name for path in root.glob(".ap/submit/*.b[0-9][0-9]/")]
         tasks = [*root.glob("cycles/*/*/*/")]
-        if not uids or not tasks:
+        if not job_names or not tasks:
             return None
-        uid, task, index = max(uids, key=_age(root)), self.rng.choice(tasks), self.rng.randrange(4)
-        batch, _, number = uid.rpartition(".b")
+        job_name, task, index = (
+            max(job_names, key=_age(root)),
+            self.rng.choice(tasks),
+            self.rng.randrange(4),
+        )
+        batch, _, number = job_name.rpartition(".b")
         later = f"{batch}.b{int(number) + self.rng.choice((0, 1, 1)):02d}"
         queue = root / ".ap" / "submit" / later
         return self.rng.choice((
@@ -150,7 +206,7 @@ class Rain:
 
 
 def _age(root: Path) -> Callable[[str], float]:
-    return lambda uid: (root / ".ap" / "submit" / uid).lstat().st_ctime
+    return lambda job_name: (root / ".ap" / "submit" / job_name).lstat().st_ctime
 
 
 def _new(path: Path, content: bytes, mode: int = 0o644) -> None:
@@ -194,26 +250,44 @@ _KINDS: Mapping[str, Callable[[Rain, Path], None]] = {
     "looping link": lambda _, path: path.symlink_to(path.name),
     "link to a device": lambda _, path: path.symlink_to("/dev/zero"),
     "link to a file": lambda _, path: path.symlink_to("/etc/passwd"),
-    "link to a folder": lambda _, path: path.symlink_to("/tmp"),  # noqa: S108 - nothing is written there by it
+    # Nothing is written there by it.
+    "link to a folder": lambda _, path: path.symlink_to("/tmp"),  # noqa: S108
     "huge file": _huge,
     "file without rights": lambda _, path: _new(path, b"{}", 0),
     "empty file": lambda _, path: _new(path, b""),
     "half JSON": lambda rain, path: _new(path, (whole := rain.outcome())[: len(whole) // 2]),
     "lone surrogate": lambda rain, path: _new(path, rain.outcome(message="\ud800", host="\udfff")),
-    "absurd numbers": lambda rain, path: _new(path, rain.outcome(wall_s=1e308, metrics={"n_atoms": 10**400})),
+    (
+        "absurd numbers"
+    ): lambda rain, path: _new(path, rain.outcome(wall_s=1e308, metrics={(
+        "n_atoms"
+    ): 10**400})),
     "no number": lambda rain, path: _new(path, rain.outcome(cpu_s=float("nan"))),
-    "another campaign's outcome": lambda rain, path: _new(path, rain.outcome(campaign="other-0a1b2c")),
+    (
+        "another campaign's outcome"
+    ): lambda rain, path: _new(path, rain.outcome(campaign=(
+        "other-0a1b2c"
+    ))),
     "deep JSON": lambda _, path: _new(path, b"[" * 100_000),
-    "words for a terminal": lambda rain, path: _new(path, rain.outcome(message="\x1b[2J[/]\x07", reason="\x1b")),
+    (
+        "words for a terminal"
+    ): lambda rain, path: _new(path, rain.outcome(message=(
+        "\x1b[2J[/]\x07"
+    ), reason=(
+        "\x1b"
+    ))),
     "no text": lambda rain, path: _new(path, rain.rng.randbytes(4096)),
     "growing file": Rain.grow,
 }  # fmt: skip
 
 
 def soak_hostile(
-    number: int, seed: int, tell: Tell, campaign_in: Callable[[Row], contextlib.AbstractContextManager[Campaign]]
+    number: int,
+    seed: int,
+    tell: Tell,
+    campaign_in: Callable[[Row], contextlib.AbstractContextManager[Campaign]],
 ) -> Row:
-    """Campaigns one after another, until so many files have fallen; each is judged at its verdict."""
+    """Campaigns one after another, until so many files fell; each is judged at its verdict."""
     rng, row = random.Random(seed), Row("hostile files on running campaigns")  # noqa: S311 - files, not secrets
     began_s, counted = time.monotonic(), Counter[str]()
     while row.faults.total() < number:
@@ -232,7 +306,10 @@ def soak_hostile(
 
 
 def _run(rain: Rain, number: int, row: Row, tell: Tell) -> int | None:
-    """Daemons until the verdict, the first of which is asked to end amid the rain; how the last one ended."""
+    """Daemons until the verdict, the first of which is asked to end amid the rain.
+
+    Returns how the last one ended.
+    """
     campaign, fallen = rain.campaign, row.faults.total()
     daemon = campaign.start("--exit-on-verdict")
     try:
@@ -254,7 +331,9 @@ def _run(rain: Rain, number: int, row: Row, tell: Tell) -> int | None:
         daemon.wait()
 
 
-def _again(campaign: Campaign, daemon: "subprocess.Popen[str]", row: Row) -> "subprocess.Popen[str]":
+def _again(
+    campaign: Campaign, daemon: "subprocess.Popen[str]", row: Row
+) -> "subprocess.Popen[str]":
     """SIGTERM is heard in time, and the next daemon goes on."""
     daemon.send_signal(signal.SIGTERM)
     try:
@@ -285,12 +364,18 @@ def _judge(rain: Rain, code: int | None, row: Row, counted: Counter[str]) -> Non
         assert_replays(campaign)
     except AssertionError as error:
         row.complain(f"{where}: {error}")
-    for words in (*_lost(events), *_changed(campaign, events), *_touched(rain), *_said(campaign)):
-        row.complain(f"{where}: {words}")
-    planned = {task.id for event in events if isinstance(event, ev.PhaseStarted) for task in event.tasks}
+    for message in (*_lost(events), *_changed(campaign, events), *_touched(rain), *_said(campaign)):
+        row.complain(f"{where}: {message}")
+    planned = {
+        task.id for event in events if isinstance(event, ev.PhaseStarted) for task in event.tasks
+    }
     over = [event.outcome.task for event in events if isinstance(event, ev.TaskEnded)]
     row.doubled += len(over) - len(set(over))
-    row.lost += len(planned - set(over) - {event.task for event in events if isinstance(event, ev.TaskQuarantined)})
+    row.lost += len(
+        planned
+        - set(over)
+        - {event.task for event in events if isinstance(event, ev.TaskQuarantined)}
+    )
     counted["attempts lost"] += sum(isinstance(event, ev.AttemptLost) for event in events)
 
 
@@ -313,7 +398,10 @@ def _changed(campaign: Campaign, events: list[ev.Event]) -> Iterator[str]:
     for event in events:
         if isinstance(event, ev.TaskEnded):
             for file in event.outcome.artefacts.values():
-                if hashlib.sha256((campaign.root / file.path).read_bytes()).hexdigest() != file.sha256:
+                if (
+                    hashlib.sha256((campaign.root / file.path).read_bytes()).hexdigest()
+                    != file.sha256
+                ):
                     yield f"{file.path} is not what the outcome of {event.outcome.task} says"
 
 
@@ -325,27 +413,38 @@ def _touched(rain: Rain) -> Iterator[str]:
 
 
 def _said(campaign: Campaign) -> Iterator[str]:
-    """No daemon and no runner ended by an error that nobody expects; and people read words alone."""
+    """No daemon and no runner ended by an error that nobody expects; people read words alone."""
     root = campaign.root
-    logs = [path for path in root.glob(".ap/submit/*/runner*.log") if path.is_file() and not path.is_symlink()]
+    logs = [
+        path
+        for path in root.glob(".ap/submit/*/runner*.log")
+        if path.is_file() and not path.is_symlink()
+    ]
     for name, text in (
         ("the daemon", campaign.output()),
-        *((str(path), path.read_text(errors="replace")) for path in logs if path.lstat().st_size < _GROWN_BYTES_MAX),
+        *(
+            (str(path), path.read_text(errors="replace"))
+            for path in logs
+            if path.lstat().st_size < _GROWN_BYTES_MAX
+        ),
     ):
         if "Traceback" in text:
             yield f"{name} said: {text[text.index('Traceback') :][-1500:]}"
-    for words in (("status",), ("events",), ("explain",)):
-        told = campaign.ctl(*words)
-        if told.returncode or "Traceback" in told.stderr:
-            yield f"{words} ended with {told.returncode}: {told.stderr[-500:]}"
-        if found := _CONTROL.search(told.stdout):
-            yield f"{words} wrote {found[0]!r} to the terminal"
+    for message in (("status",), ("events",), ("explain",)):
+        done = campaign.ctl(*message)
+        if done.returncode or "Traceback" in done.stderr:
+            yield f"{message} ended with {done.returncode}: {done.stderr[-500:]}"
+        if found := _CONTROL.search(done.stdout):
+            yield f"{message} wrote {found[0]!r} to the terminal"
 
 
 @contextlib.contextmanager
 def real_campaign(row: Row) -> Iterator[Campaign]:
-    """The small campaign of EMT with the codes of the demo, in a folder that is removed if nothing is found there."""
-    place = Path(tempfile.mkdtemp(prefix="soak-hostile-"))
-    yield Campaign.small(place)
+    """The small campaign of EMT with the codes of the demo.
+
+    Its folder is removed if nothing is found there.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="soak-hostile-"))
+    yield Campaign.small(folder)
     if not row.complaints:
-        shutil.rmtree(place)
+        shutil.rmtree(folder)

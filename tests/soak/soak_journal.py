@@ -1,4 +1,7 @@
-"""A real journal, cut at every byte and flipped at thousands of bits: repaired, refused, clean, and never another."""
+"""A real journal, cut at every byte and flipped at thousands of bits.
+
+It is repaired, refused or clean, and never another.
+"""
 
 import asyncio
 import random
@@ -10,7 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from random_walk import perfect_journal
+from kit.random_walk import perfect_journal
 from soak_table import Row, Tell
 
 from mlip_autopipec.data_models import events as ev
@@ -30,12 +33,12 @@ def soak_journal(flips: int, seed: int, tell: Tell) -> Row:
     """Every prefix, then so many flips of one bit."""
     row, began_s = Row("journals cut and flipped"), time.monotonic()
     events = perfect_journal()[:_EVENTS]
-    with _folder() as place:
-        content = _write(place / "whole", events)
+    with _folder() as folder:
+        content = _write(folder / "whole", events)
         states = _states(events)
         for spoiled, kind in _spoiled(content, flips, random.Random(seed)):  # noqa: S311
             row.runs += 1
-            row.faults[_open(place / "spoiled", spoiled, states, row, kind)] += 1
+            row.faults[_open(folder / "spoiled", spoiled, states, row, kind)] += 1
             tell(f"{row.runs} of {len(content) + flips} journals opened")
     row.took_s = time.monotonic() - began_s
     return row
@@ -45,9 +48,9 @@ def soak_journal(flips: int, seed: int, tell: Tell) -> Row:
 def _folder() -> Iterator[Path]:
     """In memory where there is such a place: nothing here is about the disk."""
     shared = Path("/dev/shm")  # noqa: S108 - a folder of its own there
-    place = Path(tempfile.mkdtemp(prefix="soak-", dir=shared if shared.is_dir() else None))
-    yield place
-    shutil.rmtree(place)
+    folder = Path(tempfile.mkdtemp(prefix="soak-", dir=shared if shared.is_dir() else None))
+    yield folder
+    shutil.rmtree(folder)
 
 
 def _write(folder: Path, events: Sequence[ev.Event]) -> bytes:
@@ -79,8 +82,10 @@ def _spoiled(content: bytes, flips: int, rng: random.Random) -> Iterator[tuple[b
         yield bytes(flipped), "flip"
 
 
-def _open(folder: Path, content: bytes, states: Sequence[WorkflowState], row: Row, kind: str) -> str:
-    """Open it as a daemon would: the state must be that of a beginning of what was written, and lack no whole record.
+def _open(
+    folder: Path, content: bytes, states: Sequence[WorkflowState], row: Row, kind: str
+) -> str:
+    """Open it as a daemon would: the state must be of what was written, to the last whole record.
 
     Of a flip the last record may be the victim, for it looks torn; any other is refused.
     """
@@ -97,9 +102,11 @@ def _open(folder: Path, content: bytes, states: Sequence[WorkflowState], row: Ro
         return f"{kind}: refused"
     asyncio.run(journal.close())
     repaired = any(folder.glob("torn-*"))
-    told = state.seq - repaired  # the repair is an event too
-    if told not in allowed or state.model_copy(update={"seq": told}) != states[told]:
+    found = state.seq - repaired  # the repair is an event too
+    if found not in allowed or state.model_copy(update={"seq": found}) != states[found]:
         row.lost += 1
-        row.complain(f"a journal ({kind}, {len(content)} bytes) gives another state, at event {state.seq}")
+        row.complain(
+            f"a journal ({kind}, {len(content)} bytes) gives another state, at event {state.seq}"
+        )
         return f"{kind}: wrong"
     return f"{kind}: {'repaired' if repaired else 'clean'}"

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 
-from simulated_campaign import Findings, Parts, Simulation
+from kit.simulated import Findings, Parts, Simulation
 from soak_table import Row, Tell
 
 _DOUBLED = ("runs twice", "was done by", "was not over", "landed twice")
@@ -45,5 +45,5 @@ def _count(found: Findings, row: Row) -> None:
         row.complain(f"{found}\n  again: scripts/soak --seed {found.seed}")
 
 
-def _number(violations: Iterable[str], words: tuple[str, ...]) -> int:
-    return sum(any(word in violation for word in words) for violation in violations)
+def _number(violations: Iterable[str], arguments: tuple[str, ...]) -> int:
+    return sum(any(word in violation for word in arguments) for violation in violations)

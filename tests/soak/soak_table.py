@@ -29,23 +29,32 @@ class Row:
     took_s: float = 0.0
     counted: str = ""  # of what all of it was, in words
 
-    def complain(self, words: str) -> None:
-        """Tell at once what was found, and keep it; with the first of it nothing is well any more."""
-        sys.stderr.write(f"\nFOUND: {words}\n")
-        self.complaints.append(words)
+    def complain(self, message: str) -> None:
+        """Tell at once what was found, and keep it; with the first nothing is well any more."""
+        sys.stderr.write(f"\nFOUND: {message}\n")
+        self.complaints.append(message)
 
 
 def render(rows: Sequence[Row]) -> str:
     """The table, then faults by kind, then whatever was found."""
-    head = f"{'':36}{'runs':>7}{'faults':>9}{'doubled':>9}{'lost':>6}{'findings':>10}{'verdicts':>10}  took"
+    head = (
+        f"{'':36}{'runs':>7}{'faults':>9}{'doubled':>9}{'lost':>6}{'findings':>10}{'verdicts':>10}"
+        "  took"
+    )
     lines = [head]
     for row in rows:
-        counts = f"{row.runs:7}{row.faults.total():9}{row.doubled:9}{row.lost:6}{len(row.complaints):10}"
+        counts = (
+            f"{row.runs:7}{row.faults.total():9}{row.doubled:9}{row.lost:6}{len(row.complaints):10}"
+        )
         lines.append(f"{row.what:36}{counts}{row.verdicts:10}  {duration(row.took_s)}")
     for row in rows:
-        lines += ["", *([f"{row.what}: {row.counted}"] if row.counted else []), f"{row.what}, by kind of fault:"]
+        lines += [
+            "",
+            *([f"{row.what}: {row.counted}"] if row.counted else []),
+            f"{row.what}, by kind of fault:",
+        ]
         lines += [f"  {name:34}{times:9}" for name, times in row.faults.most_common() if times]
-        lines += [f"FOUND: {words}" for words in row.complaints[:_COMPLAINTS_MAX]]
+        lines += [f"FOUND: {message}" for message in row.complaints[:_COMPLAINTS_MAX]]
     return "\n".join(lines)
 
 
@@ -53,14 +62,14 @@ class Progress:
     """One line again and again on a terminal, else a line now and then."""
 
     def __init__(self) -> None:
-        self._told_s = -_TELL_EVERY_S
+        self._reported_s = -_TELL_EVERY_S
 
-    def __call__(self, words: str) -> None:
+    def __call__(self, message: str) -> None:
         """Say it, if it is time."""
         now_s = time.monotonic()
         if sys.stderr.isatty():
-            sys.stderr.write(f"\r{words:<78}")
-        elif now_s - self._told_s >= _TELL_EVERY_S:
-            self._told_s = now_s
-            sys.stderr.write(f"{words}\n")
+            sys.stderr.write(f"\r{message:<78}")
+        elif now_s - self._reported_s >= _TELL_EVERY_S:
+            self._reported_s = now_s
+            sys.stderr.write(f"{message}\n")
         sys.stderr.flush()

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 import pytest
 from blockbuster import BlockBuster
 
-#: What these rooms do, they do in the loop. Elsewhere tests call from a coroutine what the daemon calls from a thread.
+#: What these rooms do, they do in the loop. Elsewhere tests call from a coroutine what the daemon
+#: calls from a thread.
 ROOMS = {"control", "orchestration", "transports", "watch"}
 
 
 @pytest.fixture(autouse=True)
 def nothing_blocks(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A call that waits for a disk or a socket, made by the package where a loop runs, raises BlockingError."""
+    """A package call that waits for a disk or a socket where a loop runs raises BlockingError."""
     if request.path.parent.name not in ROOMS:
         yield
         return

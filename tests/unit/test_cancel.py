@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from restore_stand import Place
+from kit.restored import Place
 
 from mlip_autopipec.cancel import cancel
 from mlip_autopipec.control.api import Cancel
@@ -24,7 +24,7 @@ def test_a_submission_whose_answer_was_lost_never_begins_after_a_cancel(tmp_path
     last = [record.event for record in read(place.journal)][-1]
     assert isinstance(last, ev.TasksCancelled)
     assert (last.tasks, last.by.uid, last.reason) == (place.tasks, os.getuid(), "a wrong oracle")
-    assert local_queue.locate(place.root, {"uid": place.uid}).keys() == {"void"}
+    assert local_queue.answer(place.root, "locate", {"uid": place.job_name}).keys() == {"void"}
     assert all(record.cancelled for record in replay(place.journal).tasks.values())
     assert asyncio.run(cancel(place.loaded, Cancel(everything=True))) == ()
 

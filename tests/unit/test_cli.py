@@ -17,13 +17,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sample_campaign import Campaign, calculate, structure, walk, whole_campaign
+from kit.campaign import Campaign, calculate, structure, walk, whole_campaign
+from kit.files import DEMO
 from typer.testing import CliRunner, Result
 
 from mlip_autopipec.answers import schema_of
 from mlip_autopipec.cli import app
 from mlip_autopipec.config.loader import effective_yaml, load_config
 from mlip_autopipec.config.schemas.phases import ConvergenceSection
+from mlip_autopipec.contract.results.progress import Progress
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.control.api import Status, Steered
@@ -33,7 +35,6 @@ from mlip_autopipec.control.tasks import TaskDocument, TaskList, book_of
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Verdict
 from mlip_autopipec.data_models.events import EVENT_ADAPTER
-from mlip_autopipec.data_models.outcome import Progress
 from mlip_autopipec.data_models.state import TaskStatus
 from mlip_autopipec.journal.journal import FileJournal
 from mlip_autopipec.journal.replay import read
@@ -43,9 +44,10 @@ from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.plan import Plan
 from mlip_autopipec.transports.local import LocalTransport
 
-DEMO = Path(__file__).parents[2] / "config" / "demo.yaml"
 BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
-CREATED = ev.CampaignCreated(at=BEGIN, campaign="copper-3f9a1c", name="copper", version="0", config_sha256="0" * 64)
+CREATED = ev.CampaignCreated(
+    at=BEGIN, campaign="copper-3f9a1c", name="copper", version="0", config_sha256="0" * 64
+)
 NAME = pwd.getpwuid(os.getuid()).pw_name
 
 
@@ -69,9 +71,11 @@ def place(tmp_path: Path) -> Place:
     return Place(config, tmp_path / "copper")
 
 
-def ctl(place: Place | None, *words: str) -> Result:
+def ctl(place: Place | None, *arguments: str) -> Result:
     """Run autopipecctl; the site file comes by the environment."""
-    return CliRunner(env={"AUTOPIPEC_CONFIG": str(place.config) if place else None}).invoke(app, words)
+    return CliRunner(env={"AUTOPIPEC_CONFIG": str(place.config) if place else None}).invoke(
+        app, arguments
+    )
 
 
 class SmallDaemon:
@@ -85,7 +89,9 @@ class SmallDaemon:
         self.server = ControlServer(
             socket=socket_path(place.folder),
             workflow=self,
-            history=lambda after: ((record.seq, record.event) for record in read(place.journal, after)),
+            history=lambda after: (
+                (record.seq, record.event) for record in read(place.journal, after)
+            ),
             clock=self,
             stop=lambda reason, actor: self.stopped.append((reason, actor)),
             version="1.2.3",
@@ -135,7 +141,10 @@ def daemon(
     script: Script | None = None,
     progress: Mapping[str, Progress] | None = None,
 ) -> Iterator[SmallDaemon]:
-    """A daemon in a thread of its own; with a script, it stops at the script's end, else when the block is left."""
+    """A daemon in a thread of its own.
+
+    With a script, it stops at the script's end, else when the block is left.
+    """
     ready, leaving = threading.Event(), threading.Event()
     made: list[SmallDaemon] = []
 
@@ -160,7 +169,7 @@ def journalled(place: Place) -> list[ev.Event]:
     return [record.event for record in read(place.journal)]
 
 
-# --- asking -----------------------------------------------------------------------------------------------------------
+# --- asking ---------------------------------------------------------------------------------------
 
 
 def test_status_as_json_is_the_servers_document(place: Place) -> None:
@@ -168,7 +177,12 @@ def test_status_as_json_is_the_servers_document(place: Place) -> None:
     with daemon(place):
         result = ctl(place, "status", "--json")
     status = Status.model_validate_json(result.stdout)
-    assert (result.exit_code, status.campaign, status.status, status.seq) == (0, "copper-3f9a1c", "running", 1)
+    assert (result.exit_code, status.campaign, status.status, status.seq) == (
+        0,
+        "copper-3f9a1c",
+        "running",
+        1,
+    )
 
 
 def test_status_for_people_names_campaign_and_status(place: Place) -> None:
@@ -197,19 +211,21 @@ def test_a_socket_does_without_a_site_file(place: Place) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
 
 
-# --- steering ---------------------------------------------------------------------------------------------------------
+# --- steering -------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 def test_options_may_stand_before_the_command(place: Place) -> None:
-    """`autopipecctl --config site.yaml logs` is the same as `autopipecctl logs --config site.yaml`."""
-    for words in (
+    """`autopipecctl --config site.yaml logs` equals `autopipecctl logs --config site.yaml`."""
+    for message in (
         ["--config", str(place.config), "config", "check"],
         ["config", "check", "--config", str(place.config)],
     ):
-        done = ctl(None, *words)
+        done = ctl(None, *message)
         assert done.exit_code == 0
-        assert done.output.startswith(f"{place.config} is in order.\n- the bootstrap asks for 31 labels")
+        assert done.output.startswith(
+            f"{place.config} is in order.\n- the bootstrap asks for 31 labels"
+        )
 
 
 def test_pause_and_resume_are_in_the_journal_when_they_return(place: Place) -> None:
@@ -221,7 +237,10 @@ def test_pause_and_resume_are_in_the_journal_when_they_return(place: Place) -> N
             ctl(place, "resume", "-r", "done"),
         ]
         by = ev.Actor(uid=os.getuid(), pid=os.getpid(), name=NAME)
-        paused, resumed = ev.Paused(at=BEGIN, by=by, reason="maintenance"), ev.Resumed(at=BEGIN, by=by, reason="done")
+        paused, resumed = (
+            ev.Paused(at=BEGIN, by=by, reason="maintenance"),
+            ev.Resumed(at=BEGIN, by=by, reason="done"),
+        )
         assert journalled(place) == [CREATED, paused, resumed]
     assert [(result.exit_code, result.stdout) for result in results] == [
         (0, "The campaign is paused (event 2).\n"),
@@ -238,21 +257,51 @@ def test_stop_asks_the_daemon(place: Place) -> None:
     assert (result.exit_code, result.stdout) == (0, "The daemon stops.\n")
 
 
-# --- exit codes -------------------------------------------------------------------------------------------------------
+# --- exit codes -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [["status"], ["explain"], ["pause"], ["resume"], ["stop"], ["events", "--follow"]])
-def test_without_a_daemon_the_code_is_3(place: Place, words: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [["status"], ["explain"], ["pause"], ["resume"], ["stop"], ["events", "--follow"]]
+)
+def test_without_a_daemon_the_code_is_3(place: Place, arguments: list[str]) -> None:
     """One message on stderr, nothing on stdout, no traceback."""
-    result = ctl(place, *words)
+    result = ctl(place, *arguments)
     assert (result.exit_code, result.stdout) == (3, "")
-    assert result.stderr.startswith(f"autopipecctl: no daemon answers on {socket_path(place.folder)}: ")
+    assert result.stderr.startswith(
+        f"autopipecctl: no daemon answers on {socket_path(place.folder)}: "
+    )
     assert result.stderr.count("\n") == 1
+    assert "`autopipecd --config site.yaml` starts a daemon" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        (["status", "site.yaml"], "-c site.yaml"),
+        (["run"], "autopipecd --config site.yaml"),
+        (["start"], "autopipecd --config site.yaml"),
+        (["init"], "autopipecctl config init"),
+        (["check"], "autopipecctl config check -c site.yaml"),
+        (["statsu"], "status"),
+        (["status"], "autopipecctl config init"),
+        (["status", "-c", "nowhere.yaml"], "autopipecctl config init"),
+        (["cancel", "--phase", "Traning", "-c", "nowhere.yaml"], "did you mean training?"),
+    ],
+)
+def test_what_a_newcomer_types_is_answered_with_what_to_do(
+    arguments: list[str], remedy: str
+) -> None:
+    """As wrong usage, and with the command that was meant."""
+    result = CliRunner().invoke(app, arguments, env={"AUTOPIPEC_CONFIG": None, "COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert remedy in " ".join(result.stderr.replace("│", " ").split())
 
 
 def ended(place: Place) -> None:
     """A campaign whose daemon was killed after its verdict."""
-    verdict = ev.VerdictReached(at=BEGIN + timedelta(minutes=4), verdict=Verdict.STALLED, reason="no progress")
+    verdict = ev.VerdictReached(
+        at=BEGIN + timedelta(minutes=4), verdict=Verdict.STALLED, reason="no progress"
+    )
     with daemon(place, verdict):
         pass
 
@@ -262,12 +311,15 @@ def test_where_no_daemon_runs_the_campaign_is_told_as_the_journal_has_it(place: 
     """With the number and the time of the last event, by the site file or by the socket alone."""
     ended(place)
     head = "no daemon runs; as of event 2, 2026-01-31 12:04:00 UTC"
-    for result in (ctl(place, "status"), ctl(None, "status", "--socket", str(socket_path(place.folder)))):
+    for result in (
+        ctl(place, "status"),
+        ctl(None, "status", "--socket", str(socket_path(place.folder))),
+    ):
         assert (result.exit_code, result.stderr) == (0, "")
         assert result.stdout.startswith(f"{head}.\n")
         assert "verdict stalled: no progress" in result.stdout
-    told = Status.model_validate_json(ctl(place, "status", "--json").stdout)
-    assert (told.standstill, told.seq, told.verdict) == (head, 2, Verdict.STALLED)
+    done = Status.model_validate_json(ctl(place, "status", "--json").stdout)
+    assert (done.standstill, done.seq, done.verdict) == (head, 2, Verdict.STALLED)
     explained = ctl(place, "explain")
     assert (explained.exit_code, explained.stdout.splitlines()[0]) == (0, f"{head}.")
     assert "stalled" in explained.stdout
@@ -291,16 +343,30 @@ def test_a_daemon_that_holds_the_lock_and_does_not_answer_is_told_from_none(plac
     """It may be starting, hang, or be on another login node; one that was killed is none."""
     ended(place)
     lock, boot = place.folder / "lock", Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    signed = {"pid": os.getpid(), "host": socket.gethostname(), "boot_id": boot, "since": BEGIN.isoformat()}
-    for changes, words in (
-        ({}, f"the daemon (process {os.getpid()}) does not answer yet or any more: no daemon answers on"),
-        ({"host": "login7"}, "the daemon runs on login7 and can be asked there only; as of event 2"),
+    signed = {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "boot_id": boot,
+        "since": BEGIN.isoformat(),
+    }
+    for changes, message in (
+        (
+            {},
+            (
+                f"the daemon (process {os.getpid()}) does not answer yet or any more: no daemon"
+                " answers on"
+            ),
+        ),
+        (
+            {"host": "login7"},
+            "the daemon runs on login7 and can be asked there only; as of event 2",
+        ),
         ({"boot_id": "another"}, "no daemon runs; as of event 2"),
         ({"pid": 2**22 + 1}, "no daemon runs; as of event 2"),
     ):
         lock.write_text(json.dumps({**signed, **changes}))
-        told = Status.model_validate_json(ctl(place, "status", "--json").stdout).standstill
-        assert told.startswith(words)
+        done = Status.model_validate_json(ctl(place, "status", "--json").stdout).standstill
+        assert done.startswith(message)
 
 
 @pytest.mark.slow
@@ -328,7 +394,9 @@ def test_a_denial_ends_with_4(place: Place) -> None:
             connection, _ = listener.accept()
             with connection:
                 connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 403 No\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+                connection.sendall(
+                    b"HTTP/1.1 403 No\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+                )
 
         denying = pool.submit(deny)
         result = ctl(place, "status")
@@ -341,16 +409,25 @@ def test_a_conflict_ends_with_5(place: Place) -> None:
     with daemon(place, ev.VerdictReached(at=BEGIN, verdict=Verdict.STALLED, reason="no progress")):
         result = ctl(place, "pause")
     assert result.exit_code == 5
-    assert result.stderr.startswith("autopipecctl: the campaign has ended: stalled. To go on from here: ")
+    assert result.stderr.startswith(
+        "autopipecctl: the campaign has ended: stalled. To go on from here: "
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "words", [["status"], ["status", "--nonsense"], ["nonsense"], ["events", "--after", "-1"], ["config", "check"]]
+    "arguments",
+    [
+        ["status"],
+        ["status", "--nonsense"],
+        ["nonsense"],
+        ["events", "--after", "-1"],
+        ["config", "check"],
+    ],
 )
-def test_wrong_usage_ends_with_2(words: list[str]) -> None:
+def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
     """No campaign named, or words that are no command."""
-    result = ctl(None, *words)
+    result = ctl(None, *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr
 
@@ -358,15 +435,17 @@ def test_wrong_usage_ends_with_2(words: list[str]) -> None:
 @pytest.mark.slow
 def test_a_wrong_site_file_ends_with_2(place: Place) -> None:
     """Every command that reads it lists the mistakes."""
-    place.config.write_text(DEMO.read_text().replace("seed: 7", "sede: 7").replace("stride: 5", "stride: -5"))
-    for words in (["status"], ["config", "check"], ["events"], ["logs"]):
-        result = ctl(place, *words)
+    place.config.write_text(
+        DEMO.read_text().replace("seed: 7", "sede: 7").replace("stride: 5", "stride: -5")
+    )
+    for message in (["status"], ["config", "check"], ["events"], ["logs"]):
+        result = ctl(place, *message)
         assert result.exit_code == 2
         assert "sede" in result.stderr
         assert "stride" in result.stderr
 
 
-# --- events -----------------------------------------------------------------------------------------------------------
+# --- events ---------------------------------------------------------------------------------------
 
 
 def test_events_are_read_without_a_daemon(place: Place) -> None:
@@ -383,7 +462,9 @@ def test_events_are_read_without_a_daemon(place: Place) -> None:
 def test_events_as_json_read_back(place: Place) -> None:
     """From the journal and from the daemon alike."""
     with daemon(place, ev.SiteChanged(at=BEGIN, health=ev.SiteHealth.DEGRADED, message="no route")):
-        asked = ctl(None, "events", "--json", "--after", "1", "--socket", str(socket_path(place.folder)))
+        asked = ctl(
+            None, "events", "--json", "--after", "1", "--socket", str(socket_path(place.folder))
+        )
     result = ctl(place, "events", "--json", "--after", "1")
     assert asked.stdout == result.stdout
     (line,) = (json.loads(line) for line in result.stdout.splitlines())
@@ -395,7 +476,9 @@ def test_following_goes_on_until_the_daemon_stops(place: Place) -> None:
 
     async def script(small: SmallDaemon) -> None:
         await small.followed()
-        await small.record(ev.SiteChanged(at=BEGIN, health=ev.SiteHealth.DEGRADED, message="no route"))
+        await small.record(
+            ev.SiteChanged(at=BEGIN, health=ev.SiteHealth.DEGRADED, message="no route")
+        )
 
     with daemon(place, script=script):
         result = ctl(place, "events", "-f")
@@ -404,17 +487,16 @@ def test_following_goes_on_until_the_daemon_stops(place: Place) -> None:
     assert result.stderr == "autopipecctl: the daemon ended the stream of events after event 2\n"
 
 
-@pytest.mark.parametrize("words", [["events"], ["report"], ["journal", "verify"]])
-def test_a_campaign_without_a_journal_is_told(place: Place, words: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [["events"], ["report"], ["journal", "verify"]])
+def test_a_campaign_without_a_journal_is_told(place: Place, arguments: list[str]) -> None:
     """Nothing is made up where no daemon has run."""
-    result = ctl(place, *words)
+    result = ctl(place, *arguments)
     assert (result.exit_code, result.stdout) == (78, "")
-    assert (
-        result.stderr == f"autopipecctl: there is no journal at {place.journal}: no daemon has run for this campaign\n"
-    )
+    assert result.stderr.startswith(f"autopipecctl: there is no journal at {place.journal}: ")
+    assert "`autopipecd --config site.yaml` starts one" in result.stderr
 
 
-# --- tasks ------------------------------------------------------------------------------------------------------------
+# --- tasks ----------------------------------------------------------------------------------------
 
 
 def sampled(place: Place) -> Campaign:
@@ -430,7 +512,10 @@ def test_tasks_are_listed_from_the_journal(place: Place) -> None:
     result = ctl(place, "tasks", "--phase", "training")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.count("fit by linear") == 4
-    assert ctl(None, "tasks", "--phase", "training", "--socket", str(socket_path(place.folder))).stdout == result.stdout
+    assert (
+        ctl(None, "tasks", "--phase", "training", "--socket", str(socket_path(place.folder))).stdout
+        == result.stdout
+    )
     listed = TaskList.model_validate_json(ctl(place, "tasks", "--state", "done", "--json").stdout)
     assert {line.state for line in listed.tasks} == {TaskStatus.DONE}
     failed = ctl(place, "tasks", "--failed")
@@ -438,7 +523,10 @@ def test_tasks_are_listed_from_the_journal(place: Place) -> None:
 
 
 def test_a_task_is_shown_whole(place: Place) -> None:
-    """With its folder on the site, and its attempts; an unfinished id gets the nearest, and ends with 2."""
+    """With its folder on the site, and its attempts.
+
+    An unfinished id gets the nearest, and ends with 2.
+    """
     campaign = sampled(place)
     name = next(name for name in book_of(campaign.events).records if "training" in name)
     result = ctl(place, "task", name)
@@ -457,9 +545,13 @@ def test_a_task_that_runs_says_how_far_it_is(place: Place) -> None:
     campaign = Campaign()
     campaign.create()
     campaign.generation()
-    (task,) = campaign.start(Phase.CALCULATION, [(calculate(structure("a.xyz", Role.TRAIN, "rattled")), ())])
+    (task,) = campaign.start(
+        Phase.CALCULATION, [(calculate(structure("a.xyz", Role.TRAIN, "rattled")), ())]
+    )
     campaign.submit([task])
-    with daemon(place, *campaign.events[1:], progress={task.id: Progress(done=0.25, words="a quarter")}):
+    with daemon(
+        place, *campaign.events[1:], progress={task.id: Progress(done=0.25, message="a quarter")}
+    ):
         result = ctl(place, "task", task.id)
     assert "so far     25%, a quarter" in result.stdout
     assert "so far" not in ctl(place, "task", task.id).stdout
@@ -479,7 +571,10 @@ def with_output(place: Place, text: str) -> tuple[Campaign, str]:
 
 
 def test_what_a_task_s_code_has_written_is_shown(place: Place) -> None:
-    """By the daemon, and where none runs from this machine; its last lines, and nothing that a terminal would obey."""
+    """By the daemon, and where none runs from this machine.
+
+    Its last lines are shown, and nothing that a terminal would obey.
+    """
     campaign, name = with_output(place, "Step 1\nStep 2\n\x1b[2J\x1b]0;t\x07Step 3\n")
     with daemon(place, *campaign.events[1:]):
         by_daemon = ctl(place, "logs", "--task", name, "-n", "2")
@@ -489,10 +584,16 @@ def test_what_a_task_s_code_has_written_is_shown(place: Place) -> None:
     assert by_daemon.stdout == here.stdout == "Step 2\n�[2J�]0;t�Step 3\n"
     assert "run-1/log.lammps" in listed.stdout
     assert part.live
-    (place.folder / "root" / "cycles/001/exploration" / name.rpartition(".")[2] / "run-1" / "gamma.csv").write_text(
-        "1,2"
-    )
-    assert ctl(place, "logs", "--task", name, "--file", "gamma.csv").stdout == "1,2\n"  # the prompt begins a line
+    (
+        place.folder
+        / "root"
+        / "cycles/001/exploration"
+        / name.rpartition(".")[2]
+        / "run-1"
+        / "gamma.csv"
+    ).write_text("1,2")
+    # the prompt begins a line
+    assert ctl(place, "logs", "--task", name, "--file", "gamma.csv").stdout == "1,2\n"
     wrong = ctl(place, "logs", "--task", name, "--file", "log.lamps")
     assert (wrong.exit_code, wrong.stdout) == (2, "")
     assert "the nearest is run-1/log.lammps" in wrong.stderr
@@ -503,21 +604,30 @@ def test_a_file_is_of_a_task_and_a_far_site_needs_the_daemon(place: Place) -> No
     sampled(place)
     assert ctl(place, "logs", "--file", "x").exit_code == 2
     far = "transport: {kind: ssh, host: login.example.org}\n  python: /usr/bin/python3"
-    text = place.config.read_text().replace("transport: {kind: local}", far).replace("copper/root", "/scratch/cu")
+    text = (
+        place.config.read_text()
+        .replace("transport: {kind: local}", far)
+        .replace("copper/root", "/scratch/cu")
+    )
     place.config.write_text(text)
-    told = ctl(place, "logs", "--task", "c000.training.0000")
-    assert told.exit_code == 3
-    assert "Its connection is the way to the files; without it, look below login.example.org:" in told.stderr
+    done = ctl(place, "logs", "--task", "c000.training.0000")
+    assert done.exit_code == 3
+    assert (
+        "Its connection is the way to the files; without it, look below login.example.org:"
+        in done.stderr
+    )
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "message"),
     [(["--phase", "trainng"], "training?"), (["--state", "runing"], "running?")],
 )
-def test_a_word_that_is_no_phase_or_state_gets_the_nearest(place: Place, words: list[str], told: str) -> None:
-    result = ctl(place, "tasks", *words)
+def test_a_word_that_is_no_phase_or_state_gets_the_nearest(
+    place: Place, arguments: list[str], message: str
+) -> None:
+    result = ctl(place, "tasks", *arguments)
     assert result.exit_code == 2
-    assert told in result.stderr
+    assert message in result.stderr
 
 
 @pytest.mark.slow
@@ -531,7 +641,7 @@ def test_a_plan_is_made_before_a_start_and_from_the_journal(place: Place) -> Non
     assert result.stdout.startswith("copper-3f9a1c, as of event ")
 
 
-# --- answers ----------------------------------------------------------------------------------------------------------
+# --- answers --------------------------------------------------------------------------------------
 
 #: Commands that need nothing but a journal, and a task of it.
 ANSWERED = {
@@ -564,22 +674,38 @@ def test_what_a_command_answers_is_as_its_schema_says(place: Place, command: str
         shutil.rmtree(place.journal)
         asyncio.run(_write(place, *campaign.events[:3]))
     name = next(name for name in book_of(campaign.events).records if "c000.training" in name)
-    folder = place.folder / "root" / "cycles" / "000" / "training" / name.rpartition(".")[2] / "run-1"
+    folder = (
+        place.folder / "root" / "cycles" / "000" / "training" / name.rpartition(".")[2] / "run-1"
+    )
     folder.mkdir(parents=True)
     (folder / "log.txt").write_text("words\n")
-    words = command.split() if "--task" not in command else ["logs"]
-    words += ["--task"] * ("--task" in command) + ANSWERED[command] + ["--files"] * ("--files" in command)
-    result = ctl(place, *words, *(["--json"] if command not in {"journal export", "report --missing"} else []))
+    arguments = command.split() if "--task" not in command else ["logs"]
+    arguments += (
+        ["--task"] * ("--task" in command)
+        + ANSWERED[command]
+        + ["--files"] * ("--files" in command)
+    )
+    result = ctl(
+        place,
+        *arguments,
+        *(["--json"] if command not in {"journal export", "report --missing"} else []),
+    )
     assert (result.exit_code, result.stderr) == (0, "")
     one_each = command in {"events", "journal tail", "journal export"}
-    documents = [json.loads(line) for line in result.stdout.splitlines()] if one_each else [json.loads(result.stdout)]
+    documents = (
+        [json.loads(line) for line in result.stdout.splitlines()]
+        if one_each
+        else [json.loads(result.stdout)]
+    )
     schema = schema_of(command)
     assert documents
     for document in documents:
         if isinstance(document, list):
             assert schema["type"] == "array"
             continue
-        parts = [schema["$defs"][part["$ref"].rpartition("/")[2]] for part in schema.get("anyOf", ())] or [schema]
+        parts = [
+            schema["$defs"][part["$ref"].rpartition("/")[2]] for part in schema.get("anyOf", ())
+        ] or [schema]
         assert any(set(document) <= set(part["properties"]) for part in parts)
         assert any(set(part.get("required", ())) <= set(document) for part in parts)
 
@@ -593,7 +719,7 @@ def test_steering_answers_as_json(place: Place) -> None:
     assert stopped == {"version": 1, "stopping": True}
 
 
-# --- files ------------------------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 
 
 def test_journal_verify_counts(place: Place) -> None:
@@ -619,13 +745,15 @@ async def _write(place: Place, *events: ev.Event) -> None:
 
 
 def test_journal_verify_holds_the_records_against_each_other(place: Place) -> None:
-    """Each of them is whole, and one is not allowed after the others: its subject's story is told."""
-    uid = "copper-3f9a1c.c000.generation.b00"
-    asyncio.run(_write(place, CREATED, ev.SubmissionAccepted(at=BEGIN, uid=uid, job_id="1")))
+    """Each is whole, and one is not allowed after the others: its subject's story is told."""
+    job_name = "copper-3f9a1c.c000.generation.b00"
+    asyncio.run(
+        _write(place, CREATED, ev.SubmissionAccepted(at=BEGIN, job_name=job_name, job_id="1"))
+    )
     result = ctl(place, "journal", "verify")
     assert (result.exit_code, result.stdout) == (70, "")
     assert "SubmissionAccepted is not allowed here" in result.stderr
-    assert f"Batch {uid} was never begun" in result.stderr
+    assert f"Batch {job_name} was never begun" in result.stderr
 
 
 def test_journal_verify_looks_at_the_state_that_the_records_lead_to(place: Place) -> None:
@@ -639,12 +767,18 @@ def test_journal_verify_looks_at_the_state_that_the_records_lead_to(place: Place
         pass
     result = ctl(place, "journal", "verify")
     assert (result.exit_code, result.stdout) == (70, "")
-    assert "contradicts itself: convergence counts from cycle 9, and the current one is 0" in result.stderr
+    assert (
+        "contradicts itself: convergence counts from cycle 9, and the current one is 0"
+        in result.stderr
+    )
 
 
 def test_a_damaged_journal_ends_with_78(place: Place) -> None:
     """The message has the place and what to do."""
-    with daemon(place, *(ev.SiteChanged(at=BEGIN, health=ev.SiteHealth.OK, message=str(n)) for n in range(5))):
+    with daemon(
+        place,
+        *(ev.SiteChanged(at=BEGIN, health=ev.SiteHealth.OK, message=str(n)) for n in range(5)),
+    ):
         pass
     (segment,) = sorted(place.journal.glob("*"))
     content = segment.read_bytes()
@@ -656,12 +790,18 @@ def test_a_damaged_journal_ends_with_78(place: Place) -> None:
 
 def test_journal_tail_and_export_need_no_daemon(place: Place) -> None:
     """The last events in words, and all of them as JSON lines."""
-    with daemon(place, *(ev.SiteChanged(at=BEGIN, health=ev.SiteHealth.OK, message=str(n)) for n in range(5))):
+    with daemon(
+        place,
+        *(ev.SiteChanged(at=BEGIN, health=ev.SiteHealth.OK, message=str(n)) for n in range(5)),
+    ):
         pass
     tail = ctl(place, "journal", "tail", "-n", "2").stdout.splitlines()
     assert [line.split()[0] for line in tail] == ["5", "6"]
     assert tail[-1].endswith("the site is ok: 4")
-    lines = [json.loads(line) for line in ctl(place, "journal", "export", "--after", "1").stdout.splitlines()]
+    lines = [
+        json.loads(line)
+        for line in ctl(place, "journal", "export", "--after", "1").stdout.splitlines()
+    ]
     assert [line["seq"] for line in lines] == [2, 3, 4, 5, 6]
     assert [EVENT_ADAPTER.validate_python(line["event"]) for line in lines] == journalled(place)[1:]
 
@@ -673,7 +813,10 @@ def test_replay_shows_any_moment(place: Place) -> None:
         pass
     assert "maintenance" in ctl(place, "replay", "--at", "2").stdout
     assert "maintenance" not in ctl(place, "replay").stdout
-    assert json.loads(ctl(place, "replay", "--at", "2", "--json").stdout)["pause"]["reason"] == "maintenance"
+    assert (
+        json.loads(ctl(place, "replay", "--at", "2", "--json").stdout)["pause"]["reason"]
+        == "maintenance"
+    )
     beyond = ctl(place, "replay", "--at", "9")
     assert (beyond.exit_code, beyond.stderr) == (78, "autopipecctl: the journal ends at event 3\n")
 
@@ -706,29 +849,39 @@ def test_no_log_is_told(place: Place) -> None:
     """A campaign that never ran has none."""
     result = ctl(place, "logs")
     assert result.exit_code == 78
-    assert result.stderr.startswith(f"autopipecctl: there is no log at {place.folder / 'autopipecd.log'}")
+    assert result.stderr.startswith(
+        f"autopipecctl: there is no log at {place.folder / 'autopipecd.log'}"
+    )
 
 
 def test_report_is_written_where_it_is_wanted(place: Place, tmp_path: Path) -> None:
     """Beside the journal, or where --output says."""
     with daemon(place):
         pass
-    for words, target in (([], place.folder / "report.html"), (["-o", str(tmp_path / "r.html")], tmp_path / "r.html")):
-        result = ctl(place, "report", *words)
+    for message, target in (
+        ([], place.folder / "report.html"),
+        (["-o", str(tmp_path / "r.html")], tmp_path / "r.html"),
+    ):
+        result = ctl(place, "report", *message)
         assert (result.exit_code, result.stdout) == (0, f"{target}\n")
         assert "copper" in target.read_text()
 
 
 def test_it_starts_without_what_it_does_not_need() -> None:
     """Help and completion must not wait for the imports of every command."""
-    code = "import sys, mlip_autopipec.cli; print(*{'aiohttp', 'pydantic', 'matplotlib', 'numpy'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    code = (
+        "import sys, mlip_autopipec.cli; print(*{'aiohttp', 'pydantic', 'matplotlib', 'numpy'} &"
+        " set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
     assert done.stdout.strip() == ""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("words", "encoding"),
+    ("arguments", "encoding"),
     [
         (["status"], "latin-1"),
         (["status"], "ascii"),
@@ -737,15 +890,22 @@ def test_it_starts_without_what_it_does_not_need() -> None:
         (["config", "check", "--effective"], "ascii"),
     ],
 )
-def test_no_letter_that_an_encoding_lacks_ends_a_command(place: Place, words: list[str], encoding: str) -> None:
+def test_no_letter_that_an_encoding_lacks_ends_a_command(
+    place: Place, arguments: list[str], encoding: str
+) -> None:
     """γ, Å and – are in every answer: a mark takes their place."""
-    with daemon(place, ev.SiteChanged(at=BEGIN, health=ev.SiteHealth.DEGRADED, message="γ of 3 Å – kein Schlüssel 鍵")):
+    with daemon(
+        place,
+        ev.SiteChanged(
+            at=BEGIN, health=ev.SiteHealth.DEGRADED, message="γ of 3 Å – kein Schlüssel 鍵"
+        ),
+    ):
         pass
     (place.folder / "autopipecd.log").write_text(
         json.dumps({"level": "info", "event": "γ 3 Å 鍵"}, ensure_ascii=False) + "\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", "from mlip_autopipec.cli import main; main()", *words],
+        [sys.executable, "-c", "from mlip_autopipec.cli import main; main()", *arguments],
         env={**os.environ, "PYTHONIOENCODING": encoding, "AUTOPIPEC_CONFIG": str(place.config)},
         capture_output=True,
         timeout=60,
@@ -757,12 +917,17 @@ def test_no_letter_that_an_encoding_lacks_ends_a_command(place: Place, words: li
 
 @pytest.mark.slow
 def test_a_verdict_is_reopened_by_the_daemon_and_without_one(place: Place) -> None:
-    """By the socket where a daemon answers, else in the journal; a second time there is nothing to do."""
-    verdict = ev.VerdictReached(at=BEGIN + timedelta(minutes=4), verdict=Verdict.STALLED, reason="no progress")
+    """By the socket where a daemon answers, else in the journal.
+
+    A second time there is nothing to do.
+    """
+    verdict = ev.VerdictReached(
+        at=BEGIN + timedelta(minutes=4), verdict=Verdict.STALLED, reason="no progress"
+    )
     with daemon(place, verdict):
-        told = ctl(place, "pause")
-        assert told.exit_code == 5
-        assert "autopipecctl reopen --reason" in told.stderr
+        done = ctl(place, "pause")
+        assert done.exit_code == 5
+        assert "autopipecctl reopen --reason" in done.stderr
         assert "running" in ctl(place, "reopen", "--reason", "mended").stdout
         assert "already" in ctl(place, "reopen", "--reason", "again").stdout
     assert isinstance(journalled(place)[-1], ev.CampaignReopened)
@@ -782,7 +947,9 @@ def test_a_verdict_is_reopened_where_no_daemon_runs(place: Place) -> None:
 
 def test_converged_is_reopened_too(place: Place) -> None:
     """Somebody wants more of it."""
-    verdict = ev.VerdictReached(at=BEGIN + timedelta(minutes=4), verdict=Verdict.CONVERGED, reason="quiet")
+    verdict = ev.VerdictReached(
+        at=BEGIN + timedelta(minutes=4), verdict=Verdict.CONVERGED, reason="quiet"
+    )
     with daemon(place, verdict):
         assert ctl(place, "reopen", "--reason", "more").exit_code == 0
 
@@ -798,7 +965,18 @@ def test_a_shell_is_told_how_to_complete(shell: str) -> None:
 
 def test_a_shell_that_asks_hears_commands() -> None:
     """As bash asks, by the environment; nothing else is done."""
-    asked = {"_AUTOPIPECCTL_COMPLETE": "complete_bash", "COMP_WORDS": "autopipecctl re", "COMP_CWORD": "1"}
+    asked = {
+        "_AUTOPIPECCTL_COMPLETE": "complete_bash",
+        "COMP_WORDS": "autopipecctl re",
+        "COMP_CWORD": "1",
+    }
     command = [sys.executable, "-c", "from mlip_autopipec.cli import main; main()"]
-    done = subprocess.run(command, env={**os.environ, **asked}, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command,
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert {"report", "resume", "retry", "reopen"} <= set(done.stdout.split()), done.stderr

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import typer.main
+from kit.files import TOP
+from kit.pages import blocks_of, merged
 from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
@@ -29,12 +31,11 @@ from mlip_autopipec.orchestration.diagram import anywhere, mermaid
 from mlip_autopipec.starter import Wishes, site_file
 from mlip_autopipec.work.codes.ase.rules import EMT_ELEMENTS
 
-TOP = Path(__file__).parents[2]
 ARCHITECTURE = (TOP / "ARCHITECTURE.md").read_text()
 README = (TOP / "README.md").read_text()
 #: What people read: the top's documents and the pages of docs/.
 PAGES = [*sorted(TOP.glob("*.md")), *sorted((TOP / "docs").rglob("*.md"))]
-WORDS_MAX = 900
+TEXT_MAX = 900
 
 
 @cache
@@ -62,7 +63,7 @@ def test_the_state_diagram_is_the_one_of_the_tables(diagram: str) -> None:
 
 def test_events_that_the_diagram_leaves_out_are_named_beside_it() -> None:
     """Nothing that a stage allows is missing from the page."""
-    assert ", ".join(sorted(anywhere())) in ARCHITECTURE
+    assert ", ".join(sorted(anywhere())) in " ".join(ARCHITECTURE.split())
 
 
 def test_every_exit_code_is_on_its_page() -> None:
@@ -83,16 +84,23 @@ def test_every_verdict_has_its_page_section() -> None:
 def test_every_test_that_a_document_names_is_there() -> None:
     """A claim whose test was renamed or removed is no claim."""
     tests = {
-        name for path in (TOP / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+        name
+        for path in (TOP / "tests").rglob("test_*.py")
+        for name in re.findall(r"def (test_\w+)", path.read_text())
     }
-    for document in ("ARCHITECTURE.md", "README.md", "SECURITY.md"):
-        named = set(re.findall(r"`(test_\w+)`", (TOP / document).read_text()))
-        assert sorted(named - tests) == [], document
+    for page in (
+        TOP / "ARCHITECTURE.md",
+        TOP / "README.md",
+        TOP / "SECURITY.md",
+        *(TOP / "docs" / "developers").glob("*.md"),
+    ):
+        named = set(re.findall(r"`(test_\w+)`", page.read_text()))
+        assert sorted(named - tests) == [], page
 
 
 def test_a_readme_is_a_page() -> None:
     """Who wants more finds it under docs/."""
-    assert len(README.split()) <= WORDS_MAX
+    assert len(README.split()) <= TEXT_MAX
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
@@ -116,12 +124,14 @@ def test_every_page_is_in_the_navigation() -> None:
     assert sorted(found) == sorted(written | generated_pages())
 
 
-# --- the generated pages ---------------------------------------------------------------------------------------------
+# --- the generated pages --------------------------------------------------------------------------
 
 
 def test_every_key_of_a_site_file_has_a_meaning() -> None:
     """By its description, or a word in docs/hooks/pages.py."""
-    rows = [line for line in hook("pages").site_file_reference().splitlines() if line.startswith("| `")]
+    rows = [
+        line for line in hook("pages").site_file_reference().splitlines() if line.startswith("| `")
+    ]
     assert [row for row in rows if row.endswith("|  |")] == []
     assert any("`gamma_halt_first`" in row for row in rows)
 
@@ -135,11 +145,21 @@ def keys_of_sections() -> Iterator[tuple[str, str, Any]]:
 
 
 def test_every_key_of_a_site_file_has_an_example() -> None:
-    """But for those that hold sections, whose keys have theirs; and none is of a key that is no more."""
+    """But for those holding sections, whose keys have theirs; none is of a key that is no more."""
     pages = hook("pages")
-    wanted = {(anchor, key) for anchor, key, field in keys_of_sections() if not any(pages._models(field.annotation))}
-    assert {(anchor, key) for anchor, examples in pages.EXAMPLES.items() for key in examples} == wanted
-    row = next(line for line in pages.site_file_reference().splitlines() if line.startswith("| `distances_min_angst"))
+    wanted = {
+        (anchor, key)
+        for anchor, key, field in keys_of_sections()
+        if not any(pages._models(field.annotation))
+    }
+    assert {
+        (anchor, key) for anchor, examples in pages.EXAMPLES.items() for key in examples
+    } == wanted
+    row = next(
+        line
+        for line in pages.site_file_reference().splitlines()
+        if line.startswith("| `distances_min_angst")
+    )
     assert "| `{Cu-Au: 1.9}` |" in row
 
 
@@ -161,13 +181,25 @@ def test_every_command_is_in_the_reference() -> None:
 
 
 def test_every_answer_in_json_is_in_the_reference() -> None:
-    """With its fields; what it names is a command that takes --json, and no such command is left out."""
+    """With its fields.
+
+    What it names is a command that takes --json, and no such command is left out.
+    """
     page = hook("pages").json_reference()
     assert all(f"\n## {command}\n" in page for command in ANSWERS)
     assert "| `active_tasks_count` | whole number | all live attempts |" in page
-    assert "\n### task attempt\n\nOne submission of a task.\n" in page  # the parts of a document, too
-    assert "| `phase` | `generation`, `exploration`, `selection`, `calculation`, `training` or null |" in page
-    takes = {" ".join(path) for path, command in commands() for each in command.params if "--json" in each.opts}
+    # the parts of a document, too
+    assert "\n### task attempt\n\nOne submission of a task.\n" in page
+    assert (
+        "| `phase` | `generation`, `exploration`, `selection`, `calculation`, `training` or null |"
+        in page
+    )
+    takes = {
+        " ".join(path)
+        for path, command in commands()
+        for each in command.params
+        if "--json" in each.opts
+    }
     named = {command.partition(" --")[0] for command in ANSWERS}
     assert takes - named == set()
     assert named - takes == {"journal export"}  # it prints nothing else
@@ -186,14 +218,16 @@ def test_every_command_has_a_short_help_and_its_exit_codes() -> None:
 def test_no_help_is_cut(width: int) -> None:
     """At 60 columns either: each word of an option's help is there, and no line is longer."""
     for path, command in commands():
-        result = CliRunner(env={"COLUMNS": str(width), "TERMINAL_WIDTH": str(width)}).invoke(app, [*path, "--help"])
+        result = CliRunner(env={"COLUMNS": str(width), "TERMINAL_WIDTH": str(width)}).invoke(
+            app, [*path, "--help"]
+        )
         assert result.exit_code == 0
         lines = result.stdout.splitlines()
         assert max(map(len, lines)) <= width, path
         assert "…" not in result.stdout.replace("done, …", ""), path
-        words = set(" ".join(line.strip("│ ") for line in lines).split())
+        message = set(" ".join(line.strip("│ ") for line in lines).split())
         for param in command.params:
-            assert set((param.help or "").split()) <= words, (path, param.name)
+            assert set((param.help or "").split()) <= message, (path, param.name)
 
 
 def test_job_scripts_are_those_of_today() -> None:
@@ -219,26 +253,25 @@ def test_the_version_to_cite_is_the_programs() -> None:
     assert cited["version"] == mlip_autopipec.__version__ == version("mlip-autopipec")
 
 
-@pytest.mark.parametrize("path", sorted((TOP / "config" / "clusters").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((TOP / "config" / "clusters").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_every_site_file_for_a_cluster_is_right(path: Path) -> None:
     assert load_config(path).config.site.scheduler.kind == "slurm"
 
 
-# --- blocks of YAML --------------------------------------------------------------------------------------------------
-
-#: What stands for one thing or another: a page that names it means all of it.
-CHOICES = {"oracle", "transport", "scheduler", "engine"}
+# --- blocks of YAML -------------------------------------------------------------------------------
 
 
 def blocks() -> Iterator[Any]:
     for page in PAGES:
-        for number, block in enumerate(re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)):
+        for number, block in enumerate(blocks_of(page)):
             yield pytest.param(block, id=f"{page.relative_to(TOP)}-{number + 1}")
 
 
 @pytest.mark.parametrize("block", list(blocks()))
 def test_every_block_of_yaml_is_a_part_of_a_site_file(tmp_path: Path, block: str) -> None:
-    """A whole file as it is; a part of one in the place of that part in the file that `config init` writes."""
+    """A whole file as it is; a part of one in its place in the file that `config init` writes."""
     asked = YAML(typ="safe").load(block)
     text = block
     if not {"campaign", "site", "generation", "exploration", "calculation"} <= asked.keys():
@@ -282,14 +315,7 @@ def elements_in(value: Any) -> Iterator[str]:
                 yield from elements_in(item)
 
 
-def merged(base: Any, asked: Any, key: str = "") -> Any:
-    """The base with what is asked in its place."""
-    if key in CHOICES or not isinstance(base, dict) or not isinstance(asked, dict):
-        return asked
-    return {**base, **{name: merged(base.get(name), value, name) for name, value in asked.items()}}
-
-
-# --- commands --------------------------------------------------------------------------------------------------------
+# --- commands -------------------------------------------------------------------------------------
 
 
 def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -310,10 +336,16 @@ def lines() -> Iterator[Any]:
     """Lines that a page shows by themselves: indented, or in a block of code."""
     pattern = r"^(?:\s{4,}|)(?:[\w/.]*/)?(autopipecctl|autopipecd)( [^\n]*)$"
     for page in PAGES:
-        fenced = re.sub(r"^```(\w*)\n(.*?)^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        fenced = re.sub(
+            r"^```(\w*)\n(.*?)^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL
+        )
         code = "\n".join(line for line in fenced.splitlines() if line.startswith("    "))
         for program, options in re.findall(pattern, code, flags=re.MULTILINE):
-            yield pytest.param(program, options, id=f"{page.relative_to(TOP)}:{program}{options.partition('  ')[0]}")
+            yield pytest.param(
+                program,
+                options,
+                id=f"{page.relative_to(TOP)}:{program}{options.partition('  ')[0]}",
+            )
 
 
 @pytest.mark.parametrize(("program", "options"), list(lines()))

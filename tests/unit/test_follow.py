@@ -19,27 +19,27 @@ from pathlib import Path
 
 import pyte
 import pytest
-from sample_campaign import Campaign, walk, whole_campaign
+from kit.campaign import Campaign, walk, whole_campaign
+from kit.files import DEMO
 
 from mlip_autopipec.config.schemas.phases import ConvergenceSection
+from mlip_autopipec.contract.results.progress import Progress
 from mlip_autopipec.control.api import Status
 from mlip_autopipec.control.documents import view
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Verdict
-from mlip_autopipec.data_models.outcome import Progress
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.errors import DaemonUnreachable
 from mlip_autopipec.follow import GONE_AFTER_S, Follower, Terminal, watch
 from mlip_autopipec.journal.journal import FileJournal
 from mlip_autopipec.orchestration.policy import Policy
 
-DEMO = Path(__file__).parents[2] / "config" / "demo.yaml"
 POLICY = Policy(convergence=ConvergenceSection(), grace=timedelta(seconds=60))
 Step = Callable[[], Awaitable[None]]
 
 
 class Stand:
-    """A journal, a daemon that answers or not, a terminal that keeps what it gets, and a clock with a script."""
+    """A journal, a daemon that may answer, a terminal that keeps what it gets, a scripted clock."""
 
     def __init__(self, folder: Path, campaign: Campaign, *, live: bool = True) -> None:
         self.folder, self.campaign, self.there = folder, campaign, True
@@ -62,7 +62,10 @@ class Stand:
         return self.campaign.now + timedelta(seconds=self.slept_s)
 
     async def sleep(self, delay_s: float) -> None:
-        """A second goes by; the script's next step is done. Without one, the test would never end."""
+        """A second goes by; the script's next step is done.
+
+        Without one, the test would never end.
+        """
         self.slept_s += delay_s
         if not self.steps:
             raise AssertionError("nobody has ended it")
@@ -115,7 +118,9 @@ async def test_it_ends_with_the_verdict(stand: Stand) -> None:
     """The last screen stays as text, below what was painted."""
 
     async def end() -> None:
-        stand.campaign.add(ev.VerdictReached(at=stand.now(), verdict=Verdict.STALLED, reason="no progress"))
+        stand.campaign.add(
+            ev.VerdictReached(at=stand.now(), verdict=Verdict.STALLED, reason="no progress")
+        )
         await stand.write()
 
     assert await stand.run(nothing, nothing, end) == 0
@@ -166,7 +171,7 @@ async def test_how_far_tasks_are_comes_from_the_daemon(stand: Stand) -> None:
     first = stand.campaign.state.active_tasks[0].task
 
     async def go_on() -> None:
-        stand.progress = {first: Progress(done=0.3, words="step 300 of 1000", gamma_max=1.25)}
+        stand.progress = {first: Progress(done=0.3, message="step 300 of 1000", gamma_max=1.25)}
 
     async def cut() -> None:
         stand.there = False
@@ -186,7 +191,9 @@ async def test_a_second_in_which_nothing_happens_sends_nothing(stand: Stand) -> 
         sizes.append(len(stand.stream.getvalue()))
 
     async def end() -> None:
-        stand.campaign.add(ev.VerdictReached(at=stand.now(), verdict=Verdict.STALLED, reason="no progress"))
+        stand.campaign.add(
+            ev.VerdictReached(at=stand.now(), verdict=Verdict.STALLED, reason="no progress")
+        )
         await stand.write()
 
     await stand.run(*[note] * 5, end)
@@ -194,7 +201,7 @@ async def test_a_second_in_which_nothing_happens_sends_nothing(stand: Stand) -> 
 
 
 async def test_labels_are_counted_and_not_told_one_by_one(tmp_path: Path) -> None:
-    """They would push everything else out, and cost the line most of what is sent; what has failed is told."""
+    """They would push all else out and cost the line most of what is sent; what failed is told."""
     campaign = Campaign()
     campaign.create()
     campaign.bootstrap()
@@ -202,9 +209,9 @@ async def test_labels_are_counted_and_not_told_one_by_one(tmp_path: Path) -> Non
     stand = Stand(tmp_path, campaign)
     await stand.write()
     seen = await stand.follower.look()
-    words = [event.words for event in seen.recent]
-    assert not [line for line in words if " labelled: " in line]
-    assert [line for line in words if " failed (" in line]
+    arguments = [event.message for event in seen.recent]
+    assert not [line for line in arguments if " labelled: " in line]
+    assert [line for line in arguments if " failed (" in line]
 
 
 async def test_where_nothing_can_be_painted_events_follow_line_by_line(tmp_path: Path) -> None:
@@ -212,8 +219,12 @@ async def test_where_nothing_can_be_painted_events_follow_line_by_line(tmp_path:
     stand = Stand(tmp_path, exploring()[0], live=False)
 
     async def end() -> None:
-        stand.campaign.add(ev.SiteChanged(at=stand.now(), health=ev.SiteHealth.DEGRADED, message="no route"))
-        stand.campaign.add(ev.VerdictReached(at=stand.now(), verdict=Verdict.STALLED, reason="no progress"))
+        stand.campaign.add(
+            ev.SiteChanged(at=stand.now(), health=ev.SiteHealth.DEGRADED, message="no route")
+        )
+        stand.campaign.add(
+            ev.VerdictReached(at=stand.now(), verdict=Verdict.STALLED, reason="no progress")
+        )
         await stand.write()
 
     assert await stand.run(nothing, end) == 0
@@ -242,25 +253,32 @@ async def test_without_a_journal_it_is_told_why(tmp_path: Path) -> None:
 
 
 async def test_a_look_costs_no_reading_where_nothing_was_written(stand: Stand) -> None:
-    """Of a journal that has grown, only what is new is folded; a snapshot of before is believed as a start does."""
+    """Of a journal that has grown, only what is new is folded.
+
+    A snapshot of before is believed as a start does.
+    """
     await stand.write()
     first = await stand.follower.look()
     assert (await stand.follower.look()).state is first.state
-    stand.campaign.add(ev.SiteChanged(at=stand.now(), health=ev.SiteHealth.DEGRADED, message="no route"))
+    stand.campaign.add(
+        ev.SiteChanged(at=stand.now(), health=ev.SiteHealth.DEGRADED, message="no route")
+    )
     await stand.write()
     later = await stand.follower.look()
     assert later.state.site is ev.SiteHealth.DEGRADED
-    assert [event.words for event in stand.follower.fresh] == ["the site is degraded: no route"]
+    assert [event.message for event in stand.follower.fresh] == ["the site is degraded: no route"]
     assert isinstance(later.state, WorkflowState)
 
 
-# --- a real terminal --------------------------------------------------------------------------------------------------
+# --- a real terminal ------------------------------------------------------------------------------
 
 
 class Pty:
     """A command on a terminal of its own; `watch` unless told."""
 
-    def __init__(self, folder: Path, columns: int, lines: int, *words: str, **environment: str) -> None:
+    def __init__(
+        self, folder: Path, columns: int, lines: int, *arguments: str, **environment: str
+    ) -> None:
         config = folder / "site.yaml"
         config.write_text(DEMO.read_text().replace("../campaigns/copper", "copper"))
         self.screen = pyte.Screen(columns, lines)
@@ -272,19 +290,21 @@ class Pty:
             sys.executable,
             "-c",
             "from mlip_autopipec.cli import main; main()",
-            *(words or ["watch"]),
+            *(arguments or ["watch"]),
             "-c",
             str(config),
         ]
-        own = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+        own = {
+            name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}
+        }
         given = {**own, "TERM": "xterm", **environment}
         self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=given)
         os.close(slave)
 
-    def until(self, words: str, timeout_s: float = 15.0) -> str:
+    def until(self, message: str, timeout_s: float = 15.0) -> str:
         """Read until the screen says so; the screen."""
         until = time.monotonic() + timeout_s
-        while words not in (shown := "\n".join(self.screen.display)):
+        while message not in (shown := "\n".join(self.screen.display)):
             assert time.monotonic() < until, shown
             self._feed(0.2)
         return shown
@@ -343,7 +363,7 @@ class Fixed:
 server = ControlServer(socket=socket_path(Path(sys.argv[1])), workflow=Fixed(), history=lambda after: iter(()),
                        clock=SystemClock(), stop=lambda *_: None, version="0")
 asyncio.run(server.serve())
-"""
+"""  # noqa: E501 - text for another program
     process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "copper")])
     until = time.monotonic() + 20
     while not (tmp_path / "copper" / "control" / "socket").exists():
@@ -356,7 +376,9 @@ asyncio.run(server.serve())
 
 @pytest.mark.slow
 @pytest.mark.parametrize("columns", [80, 60])
-def test_a_real_terminal_shows_it_and_has_its_screen_back_after_an_interrupt(answered: Path, columns: int) -> None:
+def test_a_real_terminal_shows_it_and_has_its_screen_back_after_an_interrupt(
+    answered: Path, columns: int
+) -> None:
     """^C is how one leaves: exit code 0, no traceback, and the last screen as text."""
     terminal = Pty(answered, columns, 24, NO_COLOR="1")
     shown = terminal.until("last events")
@@ -405,27 +427,32 @@ def test_a_terminal_of_a_verdict_is_left_as_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [["events"], ["explain"], ["tasks"], ["task", "c000.training"], ["status"]])
-def test_no_line_breaks_within_a_word_at_60_columns(tmp_path: Path, words: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [["events"], ["explain"], ["tasks"], ["task", "c000.training"], ["status"]]
+)
+def test_no_line_breaks_within_a_word_at_60_columns(tmp_path: Path, arguments: list[str]) -> None:
     """A terminal that has to break a line by itself does it in the middle of a word."""
     journal_of(tmp_path, whole_campaign().events)
-    terminal = Pty(tmp_path, 60, 200, *words, TERM="dumb")
+    terminal = Pty(tmp_path, 60, 200, *arguments, TERM="dumb")
     assert terminal.end()[0] == 0
     lines = terminal.sent.decode().replace("\r", "").splitlines()
     assert lines
-    paths = [line for line in lines if any(len(word) > 40 for word in line.split())]  # whole, to be copied
+    # whole, to be copied
+    paths = [line for line in lines if any(len(word) > 40 for word in line.split())]
     assert [line for line in lines if len(line) > 60 and line not in paths] == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [["watch"], ["status"], ["explain"], ["tasks"], ["task", "c000.training"]])
-def test_no_colour_and_a_dumb_terminal_are_minded(tmp_path: Path, words: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [["watch"], ["status"], ["explain"], ["tasks"], ["task", "c000.training"]]
+)
+def test_no_colour_and_a_dumb_terminal_are_minded(tmp_path: Path, arguments: list[str]) -> None:
     """NO_COLOR: no colour, wherever it is set to anything; TERM=dumb: no escape sequence at all."""
     journal_of(tmp_path, whole_campaign().events)
-    dumb = Pty(tmp_path, 60, 60, *words, TERM="dumb")
+    dumb = Pty(tmp_path, 60, 60, *arguments, TERM="dumb")
     assert dumb.end()[0] == 0
     assert b"\x1b" not in dumb.sent
-    plain = Pty(tmp_path, 60, 60, *words, NO_COLOR="1")
+    plain = Pty(tmp_path, 60, 60, *arguments, NO_COLOR="1")
     code, shown = plain.end()
     assert code == 0
     assert not re.search(rb"\x1b\[[0-9;]*(?:3|4|9|10)[0-7][0-9;]*m", plain.sent)

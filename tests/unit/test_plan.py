@@ -1,33 +1,36 @@
-"""`autopipecctl plan`: what is counted is right, what is bounded holds, and what is estimated says from what."""
+"""`autopipecctl plan`: counts are right, bounds hold, and what is estimated says from what."""
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from sample_campaign import Campaign, calculate, file_ref, structure, walk, whole_campaign
+from kit.campaign import Campaign, calculate, file_ref, structure, walk, whole_campaign
+from kit.files import DEMO, SMALL, TOP
 
 from mlip_autopipec.config.loader import load_config
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.results.label import CalculateMetrics
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.control.tasks import book_of
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
-from mlip_autopipec.data_models.outcome import CalculateMetrics
 from mlip_autopipec.journal.replay import read
 from mlip_autopipec.plan import PhaseSoFar, Plan, PlannedPhase, plan_lines, plan_of
 from mlip_autopipec.preview import Sizes, sizes
 
-TOP = Path(__file__).parents[2]
 GOLDEN = TOP / "tests" / "data" / "journal" / "0.1.0" / "campaign"
-LABEL = CalculateMetrics(energy_ev=-3.5, n_atoms=4, force_max_ev_per_angstrom=0.1, pressure_gpa=0.0, settings="emt")
-SIZES = Sizes({"train": 12, "test": 6, "for the gate's properties": 13, "of isolated atoms": 0}, (108,) * 2)
+LABEL = CalculateMetrics(
+    energy_ev=-3.5, n_atoms=4, force_max_ev_per_angstrom=0.1, pressure_gpa=0.0, settings="emt"
+)
+SIZES = Sizes(
+    {"train": 12, "test": 6, "for the gate's properties": 13, "of isolated atoms": 0}, (108,) * 2
+)
 
 
 @pytest.fixture(scope="module")
 def config() -> WorkflowConfig:
-    return load_config(TOP / "config" / "demo.yaml").config
+    return load_config(DEMO).config
 
 
 P = TypeVar("P", PlannedPhase, PhaseSoFar)
@@ -56,11 +59,11 @@ def test_before_a_start_nothing_is_estimated(config: WorkflowConfig) -> None:
     assert labels.core_hours_max == pytest.approx(31 * asked.cores * asked.walltime_s / 3600)
     assert phases(plan.cycle, Phase.EXPLORATION).tasks == 4
     assert (plan.so_far, plan.cycle_core_hours, plan.seq) == ((), None, None)
-    words = "\n".join(plan_lines(plan, 80))
-    assert "before a start" in words
-    assert "Nothing has been measured yet: no core-hours are estimated." in words
-    assert "12 train, 6 test, 13 for the gate's properties" in words
-    assert "of isolated atoms" not in words
+    text = "\n".join(plan_lines(plan, 80))
+    assert "before a start" in text
+    assert "Nothing has been measured yet: no core-hours are estimated." in text
+    assert "12 train, 6 test, 13 for the gate's properties" in text
+    assert "of isolated atoms" not in text
     assert Plan.model_validate_json(plan.model_dump_json()) == plan
 
 
@@ -103,9 +106,9 @@ def test_while_it_runs_what_was_measured_stands_beside_what_is_due(config: Workf
     labels = phases(plan.so_far, Phase.CALCULATION)
     assert labels.measured == labels.done == labels.attempts > 0
     assert labels.due == 0
-    words = "\n".join(plan_lines(plan, 80))
-    assert "12.5 MiB on disk (measured)" in words
-    assert "No later cycle has closed: there is nothing to estimate a cycle by." in words
+    text = "\n".join(plan_lines(plan, 80))
+    assert "12.5 MiB on disk (measured)" in text
+    assert "No later cycle has closed: there is nothing to estimate a cycle by." in text
 
 
 def test_what_is_due_is_estimated_at_the_median(config: WorkflowConfig) -> None:
@@ -127,7 +130,10 @@ def test_what_is_due_is_estimated_at_the_median(config: WorkflowConfig) -> None:
 
 
 def test_a_campaign_that_ran_kept_within_its_bounds(config: WorkflowConfig) -> None:
-    """A recorded one, with its own walkers: no cycle had more labels than the plan's bound; a cycle is estimated."""
+    """A recorded one, with its own walkers: no cycle had more labels than the plan's bound.
+
+    A cycle is estimated.
+    """
     book = book_of(record.event for record in read(GOLDEN))
     plan = plan_of(config, SIZES, book)
     bound = phases(plan.cycle, Phase.CALCULATION).tasks
@@ -141,14 +147,21 @@ def test_a_campaign_that_ran_kept_within_its_bounds(config: WorkflowConfig) -> N
 
 @pytest.mark.slow
 def test_the_bootstrap_of_a_recorded_campaign_is_as_planned() -> None:
-    """Tasks and submissions of its first cycle, by its own site file; later cycles keep within their bounds."""
-    config = load_config(TOP / "tests" / "campaign" / "small.yaml").config
+    """Its first cycle's tasks and submissions, by its own site file.
+
+    Later cycles keep within their bounds.
+    """
+    config = load_config(SMALL).config
     counted = sizes(config)
     assert isinstance(counted, Sizes)
     plan = plan_of(config, counted)
     events = [record.event for record in read(GOLDEN)]
-    planned = Counter({(e.cycle, e.phase): len(e.tasks) for e in events if isinstance(e, ev.PhaseStarted)})
-    begun = Counter(tuple(e.uid.split(".")[1:3]) for e in events if isinstance(e, ev.SubmissionBegun))
+    planned = Counter(
+        {(e.cycle, e.phase): len(e.tasks) for e in events if isinstance(e, ev.PhaseStarted)}
+    )
+    begun = Counter(
+        tuple(e.job_name.split(".")[1:3]) for e in events if isinstance(e, ev.SubmissionBegun)
+    )
     for part in plan.bootstrap:
         assert part.tasks == planned[0, part.phase]
         assert part.jobs == begun["c000", part.phase]

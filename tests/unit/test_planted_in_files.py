@@ -1,4 +1,7 @@
-"""Mistakes with real files and processes, which no simulation in memory can make: each is planted, and found."""
+"""Mistakes with real files and processes: each is planted, and found.
+
+No simulation in memory can make them.
+"""
 
 import asyncio
 import os
@@ -7,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from restore_stand import Place
+from kit.restored import Place
 
 from mlip_autopipec.config.loader import LoadedConfig
+from mlip_autopipec.contract.local_queue import BatchSpec
+from mlip_autopipec.contract.values import read
 from mlip_autopipec.daemon.restore import restore
 from mlip_autopipec.errors import OperatorError
 from mlip_autopipec.journal.mend import find_damage
@@ -41,14 +46,21 @@ def beside_another(runner: type[batch._Runner], root: Path) -> list[str]:
     folder.mkdir(parents=True)
     work.mkdir()
     tasks = [
-        {"index": index, "id": str(index), "workdir": "work", "cores": 1, "threads": 1, "walltime_s": 60}
+        {
+            "index": index,
+            "id": str(index),
+            "workdir": "work",
+            "cores": 1,
+            "threads": 1,
+            "walltime_s": 60,
+        }
         for index in range(3)
     ]
     spec = {"uid": "uid", "python": str(python), "payload": "p.pyz", "cores": 1, "tasks": tasks}
     child = os.fork()
     if child == 0:
         try:
-            runner(root, folder, spec).run()
+            runner(root, folder, read(BatchSpec, spec)).run()
         finally:
             os._exit(0)
     os.waitpid(child, 0)
@@ -56,7 +68,10 @@ def beside_another(runner: type[batch._Runner], root: Path) -> list[str]:
     return [line for line in lines if line.startswith("ends") and line != lines[-1]]
 
 
-def test_a_core_that_is_freed_while_a_code_lives_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_a_core_that_is_freed_while_a_code_lives_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the runner as it is none ends beside another: what outlives its task is ended first."""
     for name in ("runtime", "true", "planted"):
         (tmp_path / name).mkdir(mode=0o700)
@@ -67,7 +82,7 @@ def test_a_core_that_is_freed_while_a_code_lives_is_found(tmp_path: Path, monkey
 
 @dataclass
 class _CutsFirst:
-    """As it once was: what is damaged is cut off, and then it is seen whether the journal can go on."""
+    """As it once was: damage is cut off, and then it is seen whether the journal can go on."""
 
     place: Place
 
@@ -78,7 +93,9 @@ class _CutsFirst:
         return await restore(loaded)
 
 
-def changed_by(repair: Callable[[LoadedConfig], Coroutine[object, object, object]], place: Place) -> list[str]:
+def changed_by(
+    repair: Callable[[LoadedConfig], Coroutine[object, object, object]], place: Place
+) -> list[str]:
     """What a repair that is refused has done to a damaged journal."""
     place.damage()
     place.intend("c000.generation.0007-ffffff")

@@ -1,4 +1,4 @@
-"""What a site file leads to is known before anything is submitted: its files are read, its sizes counted."""
+"""What a site file leads to is known before a submission: its files are read, its sizes counted."""
 
 import subprocess
 import sys
@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from ase.build import bulk
 from ase.io import write
+from kit.files import DEMO
 
 from mlip_autopipec.config.loader import load_config
 from mlip_autopipec.preview import Preview, preview
 
-DEMO = Path(__file__).parents[2] / "config" / "demo.yaml"
 CELL = 'Lattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3'
 #: Content of a file, and what is wrong with it.
 WRONG = {
@@ -45,7 +45,9 @@ def seen(folder: Path, *changes: tuple[str, str]) -> Preview:
 def walkers(names: Sequence[str], more: str = "") -> tuple[str, str]:
     """The demo with more walkers, from these files."""
     begin = "  walkers:\n"
-    groups = "".join(f"    - {{file: {name}, temperatures_kelvin: [300], steps: 100{more}}}\n" for name in names)
+    groups = "".join(
+        f"    - {{file: {name}, temperatures_kelvin: [300], steps: 100{more}}}\n" for name in names
+    )
     return begin, begin + groups
 
 
@@ -55,13 +57,18 @@ def test_every_file_is_read_and_every_mistake_told_at_once(tmp_path: Path) -> No
     for name, (content, _) in WRONG.items():
         (tmp_path / name).write_text(content)
     names = list(WRONG)
-    found = seen(tmp_path, walkers(names), ("generation:\n", f"generation:\n  files: [{', '.join(names)}]\n"))
-    told = {(mistake.path, mistake.expected.partition(": ")[0]): mistake.expected for mistake in found.mistakes}
+    found = seen(
+        tmp_path, walkers(names), ("generation:\n", f"generation:\n  files: [{', '.join(names)}]\n")
+    )
+    shown = {
+        (mistake.path, mistake.expected.partition(": ")[0]): mistake.expected
+        for mistake in found.mistakes
+    }
     assert len(found.mistakes) == 2 * len(WRONG)
-    for place, (_, words) in enumerate(WRONG.values()):
-        for path in (("exploration", "walkers", place, "file"), ("generation", "files", place)):
+    for index, (_, message) in enumerate(WRONG.values()):
+        for path in (("exploration", "walkers", index, "file"), ("generation", "files", index)):
             (expected,) = [mistake.expected for mistake in found.mistakes if mistake.path == path]
-            assert expected.startswith(words), told
+            assert expected.startswith(message), shown
 
 
 @pytest.mark.slow
@@ -74,7 +81,9 @@ def test_atoms_and_memory_of_every_walker_are_counted(tmp_path: Path) -> None:
     assert mistake.given == "one.extxyz, 32000000 atoms"
     assert mistake.expected.endswith("these need 61036 MiB at least")
     by_prototype = seen(tmp_path, ("repeat: [3, 3, 3]", "repeat: [200, 200, 200]"))
-    assert ("exploration", "walkers", 0, "prototype", "repeat") in {mistake.path for mistake in by_prototype.mistakes}
+    assert ("exploration", "walkers", 0, "prototype", "repeat") in {
+        mistake.path for mistake in by_prototype.mistakes
+    }
     usual = seen(tmp_path, ("repeat: [3, 3, 3]", "repeat: [40, 40, 40]"))
     assert usual.mistakes == ()
     assert any("256000 atoms may need more than the memory" in note for note in usual.notes)
@@ -84,12 +93,17 @@ def test_atoms_and_memory_of_every_walker_are_counted(tmp_path: Path) -> None:
 def test_labels_and_tasks_of_the_bootstrap_are_counted(tmp_path: Path) -> None:
     """The user's structures among them; a walker starts from the last of its file."""
     write(tmp_path / "two.extxyz", [bulk("Cu", cubic=True)] * 2)
-    found = seen(tmp_path, walkers(["two.extxyz"]), ("generation:\n", "generation:\n  files: [two.extxyz]\n"))
+    found = seen(
+        tmp_path, walkers(["two.extxyz"]), ("generation:\n", "generation:\n  files: [two.extxyz]\n")
+    )
     assert found.mistakes == ()
     assert found.notes == (
         "two.extxyz: 2 structures, Cu4; walkers start from the last",
         "two.extxyz: 2 structures, Cu4",
-        "the bootstrap asks for 33 labels (14 train, 6 test, 13 for the gate's properties) and 35 tasks in all",
+        (
+            "the bootstrap asks for 33 labels (14 train, 6 test, 13 for the gate's properties) and"
+            " 35 tasks in all"
+        ),
     )
 
 
@@ -101,7 +115,9 @@ def test_labels_and_tasks_of_the_bootstrap_are_counted(tmp_path: Path) -> None:
         ["-m", "mlip_autopipec.daemon", "--config"],
     ],
 )
-def test_a_wrong_file_is_refused_before_there_is_a_campaign(tmp_path: Path, command: list[str]) -> None:
+def test_a_wrong_file_is_refused_before_there_is_a_campaign(
+    tmp_path: Path, command: list[str]
+) -> None:
     """By `config check` and by a start, with the line of the site file."""
     (tmp_path / "words.xyz").write_text("nonsense\n")
     begin, groups = walkers(["words.xyz"])
@@ -116,7 +132,10 @@ def test_a_wrong_file_is_refused_before_there_is_a_campaign(tmp_path: Path, comm
         check=False,
     )
     assert done.returncode == 2, done.stderr
-    assert "site.yaml:34  exploration.walkers[0].file  'words.xyz' → ASE cannot read words.xyz" in done.stderr
+    assert (
+        "site.yaml:34  exploration.walkers[0].file  'words.xyz' → ASE cannot read words.xyz"
+        in done.stderr
+    )
     assert "read" not in [path.name for path in (tmp_path / "copper").glob("*/journal/*")]
 
 

@@ -10,7 +10,9 @@ TEXT = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 TESTS = {
     name
     for path in (ROOT / "tests").rglob("test_*.py")
-    for name in re.findall(r"^(?:async )?def (test_\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE)
+    for name in re.findall(
+        r"^(?:async )?def (test_\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE
+    )
 }
 #: Rows of the tables without their heads, each as its cells.
 ROWS = [
@@ -35,8 +37,8 @@ def test_every_claim_has_what_shows_it(row: list[str]) -> None:
     shown = row[-1]
     if re.search(r"`test_\w+`", shown):
         return
-    (words,) = [words for words in ELSEWHERE if words in shown]
-    assert words in (ROOT / ELSEWHERE[words]).read_text(encoding="utf-8")
+    (message,) = [message for message in ELSEWHERE if message in shown]
+    assert message in (ROOT / ELSEWHERE[message]).read_text(encoding="utf-8")
 
 
 def test_every_claim_outside_the_tables_is_shown_too() -> None:

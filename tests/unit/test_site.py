@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mlip_autopipec.config.schemas.schedulers import LocalQueue, SlurmQueue
 from mlip_autopipec.config.schemas.site import ResourcesSection, SiteSection
-from mlip_autopipec.data_models.base import Phase, Place
+from mlip_autopipec.data_models.base import Phase, RunsOn
 from mlip_autopipec.process import SystemClock
 from mlip_autopipec.schedulers.local import LocalScheduler
 from mlip_autopipec.schedulers.routing import RoutingScheduler
@@ -27,7 +27,7 @@ def test_beside_a_queue_the_login_node_runs_what_says_so(tmp_path: Path) -> None
     site = SiteSection(root=tmp_path, scheduler=queue, resources=resources, login_cores=2)
     made = adapters(site, ".ap/payload.pyz", SystemClock()).scheduler
     assert isinstance(made, RoutingScheduler)
-    slurm, login = made._schedulers[Place.QUEUE], made._schedulers[Place.LOGIN]
+    slurm, login = made._schedulers[RunsOn.QUEUE], made._schedulers[RunsOn.LOGIN]
     assert isinstance(slurm, SlurmScheduler)
     assert isinstance(login, LocalScheduler)
     assert login._cores == 2

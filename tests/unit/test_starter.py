@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from mlip_autopipec.cli import app
 from mlip_autopipec.config.loader import load_config
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.evaluator import evaluator_code
 from mlip_autopipec.starter import demo_file, use_of
 from mlip_autopipec.work.codes.espresso.settings import EspressoSection
 
@@ -21,7 +22,9 @@ SIMPLE = ("Ag", "Fe", "Ti", "Po", "Si")
 
 
 def init(folder: Path, *options: str) -> Result:
-    return CliRunner().invoke(app, ["config", "init", "--output", str(folder / "site.yaml"), *options])
+    return CliRunner().invoke(
+        app, ["config", "init", "--output", str(folder / "site.yaml"), *options]
+    )
 
 
 def written(folder: Path, *options: str) -> WorkflowConfig:
@@ -38,16 +41,38 @@ def test_every_element_with_a_simple_crystal_has_a_site_file(tmp_path: Path, ele
     config = written(tmp_path, "--elements", element, "--cluster")
     assert config.site.transport.kind == "ssh"
     assert config.site.scheduler.kind == "slurm"
-    assert {each for prototype in config.generation.prototypes for each in prototype.elements} == {element}
+    assert {each for prototype in config.generation.prototypes for each in prototype.elements} == {
+        element
+    }
 
 
 @pytest.mark.parametrize("pair", list(combinations(["Al", "Fe", "Mg"], 2)))
-def test_alloys_have_an_ordered_crystal_and_random_ones(tmp_path: Path, pair: tuple[str, str]) -> None:
+def test_alloys_have_an_ordered_crystal_and_random_ones(
+    tmp_path: Path, pair: tuple[str, str]
+) -> None:
     """Each of the two alone, both in order with exchanges, and both at random."""
     config = written(tmp_path, "--elements", ",".join(pair), "--cluster")
     assert [len(prototype.elements) for prototype in config.generation.prototypes] == [1, 1, 2]
     assert "alloy" in {variation.kind for variation in config.generation.variations}
     assert any(walkers.swaps for walkers in config.exploration.walkers)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--elements", "Cu", "Au"), ("-e", "Cu,", "Au"), ("Cu", "Au"), ("--elements", "Cu,Au")],
+)
+def test_elements_are_understood_however_they_are_typed(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """With commas or without."""
+    assert written(tmp_path, *words, "--cluster").campaign.elements == ("Cu", "Au")
+
+
+def test_a_file_without_its_option_is_no_element(tmp_path: Path) -> None:
+    """As a shell's pattern leaves it: `--structure *.cif`."""
+    result = init(tmp_path, "--structure", "a.cif", "b.cif")
+    assert result.exit_code == 2
+    assert "b.cif: each file takes a --structure of its own" in " ".join(result.output.split())
 
 
 def test_a_structure_of_the_users_is_walked_and_labelled(tmp_path: Path) -> None:
@@ -108,17 +133,26 @@ def test_what_only_a_person_can_fill_in_is_listed(tmp_path: Path) -> None:
         (["--structure", "nowhere.cif"], "cannot be read"),
     ],
 )
-def test_a_wish_that_cannot_be_met_is_refused(tmp_path: Path, options: list[str], said: str) -> None:
+def test_a_wish_that_cannot_be_met_is_refused(
+    tmp_path: Path, options: list[str], said: str
+) -> None:
     result = init(tmp_path, *options)
     assert result.exit_code == 2
     assert said in result.output
     assert not (tmp_path / "site.yaml").exists()
 
 
+@pytest.mark.slow
 def test_at_a_terminal_it_asks(tmp_path: Path) -> None:
     """Elements, oracle and site, where nothing is said."""
     ours, theirs = os.openpty()
-    command = [sys.executable, "-c", "from mlip_autopipec.cli import main; main()", "config", "init"]
+    command = [
+        sys.executable,
+        "-c",
+        "from mlip_autopipec.cli import main; main()",
+        "config",
+        "init",
+    ]
     with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, cwd=tmp_path) as process:
         os.write(ours, b"Cu,Au\nase\ny\n")
         said, _ = process.communicate(timeout=60)
@@ -150,7 +184,7 @@ def test_the_demo_is_in_the_package(tmp_path: Path) -> None:
 
 
 def test_a_potential_is_used_with_its_types_in_order(tmp_path: Path) -> None:
-    said = use_of(tmp_path, ["Cu", "Au"])
+    said = use_of(tmp_path, evaluator_code("pyace"), ["Cu", "Au"])
     assert f"pair_coeff * * {tmp_path}/potential.yace Cu Au\n" in said
     assert f"pair_coeff * * {tmp_path}/potential.yaml {tmp_path}/potential.asi Cu Au\n" in said
 

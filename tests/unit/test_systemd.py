@@ -41,7 +41,9 @@ def test_systemd_accepts_it(path: Path, tmp_path: Path) -> None:
     need_systemd_analyze()
     copy = tmp_path / path.name
     copy.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", path.read_text()))
-    done = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", copy], capture_output=True, text=True, timeout=60, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -68,16 +70,21 @@ def need_systemd_analyze() -> None:
 
 
 def test_local_jobs_may_run_what_they_compile() -> None:
-    """The drop-in for them takes back the one confinement under which numba and JAX die, and no other."""
+    """Their drop-in takes back the one confinement under which numba and JAX die, and no other."""
     lines = (UNITS / "local-jobs.conf").read_text(encoding="utf-8").splitlines()
-    assert [line for line in lines if line and not line.startswith(("#", "["))] == ["MemoryDenyWriteExecute=no"]
+    assert [line for line in lines if line and not line.startswith(("#", "["))] == [
+        "MemoryDenyWriteExecute=no"
+    ]
 
 
 @pytest.mark.slow
 def test_a_daemon_knows_whether_its_jobs_may_run_what_they_compile() -> None:
     """Under the confinement itself, which the kernel gives to a process as systemd would."""
     confine = "import ctypes; ctypes.CDLL(None).prctl(65, 1, 0, 0, 0);"  # PR_SET_MDWE
-    ask = "from mlip_autopipec.daemon.confinement import may_run_what_it_wrote; print(may_run_what_it_wrote())"
+    ask = (
+        "from mlip_autopipec.daemon.confinement import may_run_what_it_wrote;"
+        " print(may_run_what_it_wrote())"
+    )
     said = [
         subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
         for program in (ask, f"{ask.partition(';')[0]}; {confine} {ask.partition(';')[2]}")

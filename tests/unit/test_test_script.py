@@ -13,7 +13,7 @@ SAYS_NO_CODES = "2.7 GB; --codes makes it"
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """The script beside stand-ins for what it calls; each says in `calls` that it was called, and how."""
+    """The script beside stand-ins for what it calls; each says in `calls` that it ran, and how."""
     programs = {
         "scripts/venv": "",
         "scripts/codes": '[ "${1:-}" != --ready ] || [ -e .venv-pacemaker ]\n',
@@ -29,11 +29,11 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(checkout: Path, *words: str, ci: str = "") -> tuple[list[str], str]:
-    """The calls, the last of which is pytest's; and what was said to the person, who has no terminal."""
+def run(checkout: Path, *arguments: str, ci: str = "") -> tuple[list[str], str]:
+    """The calls, pytest's the last; and what was said to the person, who has no terminal."""
     surroundings = {"PATH": f"{checkout}/bin:{os.environ['PATH']}", "CI": ci}
     done = subprocess.run(
-        [checkout / "scripts" / "test", *words],
+        [checkout / "scripts" / "test", *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -50,16 +50,20 @@ def test_without_a_terminal_the_large_python_is_not_made(checkout: Path) -> None
     calls, said = run(checkout)
     assert "scripts/codes" not in calls
     assert SAYS_NO_CODES in said
-    assert calls[-1] == ".venv/bin/python -m pytest -n 2"
+    assert calls[-1] == ".venv/bin/python -m pytest -n 3"
 
 
-@pytest.mark.parametrize(("words", "ci"), [(["--codes"], ""), (["--no-skips"], ""), ([], "true")])
-def test_who_wants_all_tests_gets_it(checkout: Path, words: list[str], ci: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "ci"), [(["--codes"], ""), (["--no-skips"], ""), ([], "true")]
+)
+def test_who_wants_all_tests_gets_it(checkout: Path, arguments: list[str], ci: str) -> None:
     """By the option, by CI=true, and where no test may be skipped."""
-    calls, said = run(checkout, *words, ci=ci)
+    calls, said = run(checkout, *arguments, ci=ci)
     assert "scripts/codes" in calls
     assert SAYS_NO_CODES not in said
-    assert calls[-1] == " ".join([".venv/bin/python -m pytest -n 2", *(word for word in words if word != "--codes")])
+    assert calls[-1] == " ".join(
+        [".venv/bin/python -m pytest -n 3", *(word for word in arguments if word != "--codes")]
+    )
 
 
 def test_no_codes_is_obeyed_in_ci_too(checkout: Path) -> None:
@@ -80,16 +84,22 @@ def test_quick_needs_nothing_but_the_venv(checkout: Path) -> None:
     calls, said = run(checkout, "quick", "-x", ci="true")
     assert [call.split()[0] for call in calls] == ["scripts/venv", ".venv/bin/python"]
     assert said == ""
-    assert calls[-1].endswith("-m not (slow or codes or pacemaker or native or espresso or lab or campaign) -x")
+    assert calls[-1].endswith(
+        "-m not (slow or codes or pacemaker or native or espresso or lab or campaign) -x"
+    )
 
 
-@pytest.mark.parametrize("words", [["tests"], ["tests/a.py::test_it"], ["-s"], ["--pdb"], ["-n0"]])
-def test_a_choice_of_files_or_a_debugger_gets_one_process(checkout: Path, words: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [["tests"], ["tests/a.py::test_it"], ["-s"], ["--pdb"], ["-n0"]]
+)
+def test_a_choice_of_files_or_a_debugger_gets_one_process(
+    checkout: Path, arguments: list[str]
+) -> None:
     """Two processes are for the whole."""
     (checkout / "tests").mkdir()
     (checkout / "tests" / "a.py").touch()
-    calls, _ = run(checkout, *words)
-    assert calls[-1] == " ".join([".venv/bin/python -m pytest", *words])
+    calls, _ = run(checkout, *arguments)
+    assert calls[-1] == " ".join([".venv/bin/python -m pytest", *arguments])
 
 
 def test_coverage_is_a_number_in_the_last_line(checkout: Path) -> None:
@@ -98,5 +108,19 @@ def test_coverage_is_a_number_in_the_last_line(checkout: Path) -> None:
     verbs = [call.split()[3] for call in calls if " -m coverage " in call]
     assert verbs == ["erase", "run", "combine", "report"]
     (measured,) = [call for call in calls if " coverage run " in call]
-    assert measured.startswith(".venv/bin/python -m coverage run -m pytest tests/unit tests/properties")
+    assert measured.startswith(
+        ".venv/bin/python -m coverage run -m pytest tests/unit tests/properties"
+    )
     assert measured.endswith(" -x")
+
+
+def test_what_is_compiled_is_kept(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the surroundings say: compiling again costs half of collecting the quick tests."""
+    python = checkout / ".venv/bin/python"
+    python.write_text("#!/bin/sh\nenv\n")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    done = subprocess.run(
+        [checkout / "scripts/test", "quick"], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert "OMP_NUM_THREADS=1" in done.stdout
+    assert "PYTHONDONTWRITEBYTECODE" not in done.stdout

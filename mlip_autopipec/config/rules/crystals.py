@@ -1,4 +1,4 @@
-"""What prototypes must be, wherever they stand, and what follows from them for the distances that a site file names."""
+"""What prototypes must be, wherever they stand, and what they imply for a site file's distances."""
 
 from collections.abc import Callable, Iterator
 from math import cbrt
@@ -42,18 +42,32 @@ def known(prototypes: Prototypes, config: WorkflowConfig) -> Iterator[Mistake]:
         for index, element in enumerate(prototype.elements):
             if element not in elements:
                 expected = f"expected one of campaign.elements ({', '.join(elements)})"
-                yield Mistake((*path, "elements", index), shown(element), expected, nearest(element, elements))
+                yield Mistake(
+                    (*path, "elements", index), shown(element), expected, nearest(element, elements)
+                )
 
 
 def crystals(prototypes: Prototypes, config: WorkflowConfig) -> Iterator[Mistake]:
-    """A prototype has as many elements as its structure takes, a c axis only where there is one, and a repeat."""
+    """A prototype has as many elements as its structure takes.
+
+    It has a c axis only where there is one, and a repeat.
+    """
     for path, prototype in prototypes(config):
         if not complete(prototype):
             slots = element_slots(prototype.structure)
-            expected = f"expected {slots} different elements" if slots > 1 else "expected one element"
-            yield Mistake((*path, "elements"), shown(list(prototype.elements)), f"{expected} for {prototype.structure}")
+            expected = (
+                f"expected {slots} different elements" if slots > 1 else "expected one element"
+            )
+            yield Mistake(
+                (*path, "elements"),
+                shown(list(prototype.elements)),
+                f"{expected} for {prototype.structure}",
+            )
         if prototype.c_over_a is not None and prototype.structure not in C_OVER_A:
-            expected = f"expected only for {' and '.join(C_OVER_A)}; {prototype.structure} has no c axis of its own"
+            expected = (
+                f"expected only for {' and '.join(C_OVER_A)}; {prototype.structure} has no c axis"
+                " of its own"
+            )
             yield Mistake((*path, "c_over_a"), shown(prototype.c_over_a), expected)
         for index, times in enumerate(prototype.repeat):
             if times < 1:
@@ -68,7 +82,10 @@ def distance(config: WorkflowConfig) -> Iterator[Mistake]:
     path, tightest = min(crystals, key=lambda crystal: nearest_neighbour_angstrom(crystal[1]))
     shortest = nearest_neighbour_angstrom(tightest)
     if config.distance_min_angstrom >= shortest:
-        expected = f"expected less than {shortest:.3f}, the nearest-neighbour distance of {described(path, tightest)}"
+        expected = (
+            f"expected less than {shortest:.3f}, the nearest-neighbour distance of"
+            f" {described(path, tightest)}"
+        )
         yield Mistake(("distance_min_angstrom",), shown(config.distance_min_angstrom), expected)
 
 
@@ -77,21 +94,38 @@ def cutoff_of(config: WorkflowConfig) -> float:
     asked = config.training.cutoff_angstrom
     if asked != "auto":
         return asked
-    found = [prototype for _, prototype in in_generation(config) if sound(prototype, config.campaign.elements)]
-    spacings = [cbrt(volume_angstrom3(prototype) / atoms_of(prototype).total()) for prototype in found]
+    found = [
+        prototype
+        for _, prototype in in_generation(config)
+        if sound(prototype, config.campaign.elements)
+    ]
+    spacings = [
+        cbrt(volume_angstrom3(prototype) / atoms_of(prototype).total()) for prototype in found
+    ]
     return _CUTOFF_SPACINGS_MAX * max(spacings, default=0.0)
 
 
 def complete(prototype: Prototype) -> bool:
     """Whether it has as many elements as its structure takes, each of them once."""
-    return len(prototype.elements) == len(set(prototype.elements)) == element_slots(prototype.structure)
+    return (
+        len(prototype.elements)
+        == len(set(prototype.elements))
+        == element_slots(prototype.structure)
+    )
 
 
 def sound(prototype: Prototype, elements: tuple[str, ...]) -> bool:
     """Whether nothing is wrong with it in a campaign of these elements."""
-    return complete(prototype) and min(prototype.repeat) > 0 and set(prototype.elements) <= set(elements)
+    return (
+        complete(prototype)
+        and min(prototype.repeat) > 0
+        and set(prototype.elements) <= set(elements)
+    )
 
 
 def described(path: KeyPath, prototype: Prototype) -> str:
     """Where it stands, its name and its lattice constant, for a message."""
-    return f"{dotted(path)} ({prototype.name}, lattice constant {prototype.lattice_constant_angstrom:g})"
+    return (
+        f"{dotted(path)} ({prototype.name}, lattice constant"
+        f" {prototype.lattice_constant_angstrom:g})"
+    )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.mistakes import Mistake, shown
+from mlip_autopipec.contract.trainer import evaluator_of
 
 
 def names(config: WorkflowConfig) -> Iterator[Mistake]:
@@ -12,7 +13,9 @@ def names(config: WorkflowConfig) -> Iterator[Mistake]:
     if section is None:
         return
     if section.stress is not None and section.virial is not None:
-        expected = f"expected no virial where stress is named ({section.stress}): one of them is read"
+        expected = (
+            f"expected no virial where stress is named ({section.stress}): one of them is read"
+        )
         yield Mistake(("dataset", "virial"), shown(section.virial), expected)
     for index, file in enumerate(section.files):
         if file in section.files[:index]:
@@ -25,10 +28,11 @@ def potential(config: WorkflowConfig) -> Iterator[Mistake]:
     if section is None:
         return
     if asked != "fitted":
-        expected = "expected fitted with start.potential: its zeros are what the labels' energies have beyond its own"
+        expected = (
+            "expected fitted with start.potential: its zeros are what the labels' energies have"
+            " beyond its own"
+        )
         yield Mistake(("training", "reference_energies_ev"), shown(asked), expected)
-    if section.potential.suffix not in {".yaml", ".yml"}:
-        expected = "expected python-ace's B-basis, a .yaml; a .yace is made from that, and has no active set"
-        yield Mistake(("start", "potential"), shown(str(section.potential)), expected)
-    if section.active_set is not None and section.active_set.suffix != ".asi":
-        yield Mistake(("start", "active_set"), shown(str(section.active_set)), "expected an .asi, of pace_activeset")
+    code = evaluator_of(config.training.trainer)
+    for key, expected in code.control().wrong_start(section.potential, section.active_set):
+        yield Mistake(("start", key), shown(str(getattr(section, key))), expected)

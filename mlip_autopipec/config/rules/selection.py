@@ -17,7 +17,10 @@ def window(config: WorkflowConfig) -> Iterator[Mistake]:
     """The frame at which a walker halts is in the window of γ."""
     highest, halt = config.selection.gamma_max, config.exploration.gamma_halt
     if highest is not None and highest <= halt:
-        expected = f"expected more than exploration.gamma_halt ({halt:g}): the halting frame is what is to be labelled"
+        expected = (
+            f"expected more than exploration.gamma_halt ({halt:g}): the halting frame is what is"
+            " to be labelled"
+        )
         yield Mistake(("selection", "gamma_max"), shown(highest), expected)
 
 
@@ -49,11 +52,14 @@ def embedding(config: WorkflowConfig) -> Iterator[Mistake]:
         smallest = ceil(volume * atoms / volume_angstrom3(prototype))
         if section.atoms_max < smallest and atoms > max(section.atoms_max, section.whole_atoms_max):
             expected = (
-                f"expected at least {smallest}: a cell that keeps training.cutoff_angstrom ({cutoff:g}) and"
-                f" margin_angstrom ({section.margin_angstrom:g}) around an atom of {described(path, prototype)} holds"
-                f" as many, and frames of {atoms} atoms are above atoms_max"
+                f"expected at least {smallest}: a cell that keeps training.cutoff_angstrom"
+                f" ({cutoff:g}) and margin_angstrom ({section.margin_angstrom:g}) around an atom"
+                f" of {described(path, prototype)} holds as many, and frames of {atoms} atoms are"
+                " above atoms_max"
             )
-            yield Mistake(("selection", "embedding", "atoms_max"), shown(section.atoms_max), expected)
+            yield Mistake(
+                ("selection", "embedding", "atoms_max"), shown(section.atoms_max), expected
+            )
             return
 
 
@@ -65,5 +71,8 @@ def per_element(config: WorkflowConfig) -> Iterator[Mistake]:
             if element not in elements:
                 expected = f"expected one of campaign.elements ({', '.join(elements)})"
                 yield Mistake(
-                    ("selection", "embedding", key, element), shown(element), expected, nearest(element, elements)
+                    ("selection", "embedding", key, element),
+                    shown(element),
+                    expected,
+                    nearest(element, elements),
                 )

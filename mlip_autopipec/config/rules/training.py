@@ -9,15 +9,22 @@ from mlip_autopipec.config.crystals import (
     nearest_neighbour_angstrom,
 )
 from mlip_autopipec.config.rules.base import SYMBOLS_ALIKE
-from mlip_autopipec.config.rules.crystals import complete, described, in_exploration, in_generation, sound
+from mlip_autopipec.config.rules.crystals import (
+    complete,
+    described,
+    in_exploration,
+    in_generation,
+    sound,
+)
 from mlip_autopipec.config.rules.generation import alloys
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.contract.elements import SYMBOLS
+from mlip_autopipec.contract.engine import engine_code
 from mlip_autopipec.contract.generate import Dimer, PointDefect, Squeezed, Surface
 from mlip_autopipec.contract.measure import Gate, asked_of
 from mlip_autopipec.contract.mistakes import KeyPath, Mistake, nearest, shown
 from mlip_autopipec.contract.oracle import rules_of
-from mlip_autopipec.contract.trainer import Basis, trainer_code
+from mlip_autopipec.contract.trainer import Basis, evaluator_of, trainer_code
 
 
 def cutoff(config: WorkflowConfig) -> Iterator[Mistake]:
@@ -33,20 +40,28 @@ def cutoff(config: WorkflowConfig) -> Iterator[Mistake]:
         expected = f"expected more than distance_min_angstrom ({config.distance_min_angstrom:g})"
         yield Mistake(("training", "cutoff_angstrom"), shown(cutoff), expected)
     elif cutoff <= longest:
-        expected = f"expected more than {longest:.3f}, the nearest-neighbour distance of {described(path, widest)}"
+        expected = (
+            f"expected more than {longest:.3f}, the nearest-neighbour distance of"
+            f" {described(path, widest)}"
+        )
         yield Mistake(("training", "cutoff_angstrom"), shown(cutoff), expected)
 
 
 def environments(config: WorkflowConfig) -> Iterator[Mistake]:
     """The active set of an element is square: it takes one environment for each function.
 
-    Silent while the prototypes are wrong: that one mistake would be told twice. And where alloys, slabs or files bring
-    atoms that nobody can count yet.
+    Silent while the prototypes are wrong: that one mistake would be told twice. And where alloys,
+    slabs or files bring atoms that nobody can count yet.
     """
     generation, functions = config.generation, config.training.functions_per_element
     if not all(sound(prototype, config.campaign.elements) for prototype in generation.prototypes):
         return
-    if functions == "auto" or generation.files or config.dataset is not None or not generation.prototypes:
+    if (
+        functions == "auto"
+        or generation.files
+        or config.dataset is not None
+        or not generation.prototypes
+    ):
         return
     if any(isinstance(variation, Surface) for variation in generation.variations):
         return
@@ -66,8 +81,9 @@ def environments(config: WorkflowConfig) -> Iterator[Mistake]:
     for element, count in atoms.items():
         if count < functions and element not in alloyed:
             expected = (
-                f"expected no more than {count}: generation.structures ({generation.structures}){varied} hold {count}"
-                f" {element} atoms in all, and {functions} functions need {functions} of them"
+                f"expected no more than {count}: generation.structures"
+                f" ({generation.structures}){varied} hold {count} {element} atoms in all, and"
+                f" {functions} functions need {functions} of them"
             )
             yield Mistake(("training", "functions_per_element"), shown(functions), expected)
 
@@ -86,22 +102,48 @@ def _atoms_in_turn(config: WorkflowConfig, structures: int) -> Counter[str]:
 def trainer(config: WorkflowConfig) -> Iterator[Mistake]:
     """What the trainer has against its settings and the basis."""
     training = config.training
-    basis = Basis(config.campaign.elements, training.cutoff_angstrom, training.functions_per_element)
+    basis = Basis(
+        config.campaign.elements, training.cutoff_angstrom, training.functions_per_element
+    )
     for mistake in trainer_code(training.trainer).control().mistakes(training.trainer, basis):
         yield replace(mistake, path=("training", *mistake.path))
 
 
+def evaluator(config: WorkflowConfig) -> Iterator[Mistake]:
+    """Whether, by the code that evaluates it, a fit can be walked by the engine and have a core."""
+    code, engine = evaluator_of(config.training.trainer), config.exploration.engine
+    if config.training.core_repulsion and not code.write:
+        expected = f"expected false with this trainer: {code.potential} of it has no core repulsion"
+        yield Mistake(("training", "core_repulsion"), shown(True), expected)
+    paths = {each.name: each.file for each in code.files}
+    if engine_code(engine.kind).reads_files and not code.control().graded_lines(
+        paths, ("X",), 1, "gamma"
+    ):
+        expected = (
+            "expected wheel, or another engine that calls Python: LAMMPS has no pair style for"
+            f" {code.potential}"
+        )
+        yield Mistake(("exploration", "engine", "kind"), shown(engine.kind), expected)
+
+
 def measures(config: WorkflowConfig) -> Iterator[Mistake]:
-    """What each measure of the gate has against its section, beside the prototypes unless those are wrong."""
+    """What each measure of the gate has against its section, beside prototypes that are right."""
     gate, prototypes = config.training.gate, config.generation.prototypes
-    names = tuple(prototype.name for prototype in prototypes) if all(map(complete, prototypes)) else ()
+    names = (
+        tuple(prototype.name for prototype in prototypes) if all(map(complete, prototypes)) else ()
+    )
     for measure in asked_of(gate):
-        for mistake in measure.code.control().mistakes(measure.section, Gate(names, gate.properties)):
+        for mistake in measure.code.control().mistakes(
+            measure.section, Gate(names, gate.properties)
+        ):
             yield replace(mistake, path=("training", "gate", *measure.path, *mistake.path))
 
 
 def references(config: WorkflowConfig) -> Iterator[Mistake]:
-    """Energies by hand are of the campaign's elements, each of them; atoms alone are what the oracle can calculate."""
+    """Energies by hand are of the campaign's elements, each of them.
+
+    Atoms alone are what the oracle can calculate.
+    """
     asked, elements = config.training.reference_energies_ev, config.campaign.elements
     path: KeyPath = ("training", "reference_energies_ev")
     if isinstance(asked, str):
@@ -113,7 +155,14 @@ def references(config: WorkflowConfig) -> Iterator[Mistake]:
     for element, energy_ev in asked.items():
         if element not in elements:
             expected = f"expected one of campaign.elements ({', '.join(elements)})"
-            yield Mistake((*path, element), shown(energy_ev), expected, nearest(element, elements, SYMBOLS_ALIKE))
+            yield Mistake(
+                (*path, element),
+                shown(energy_ev),
+                expected,
+                nearest(element, elements, SYMBOLS_ALIKE),
+            )
     for element in elements:
         if element not in asked and element in SYMBOLS:
-            yield Mistake(path, f"no {element}", "expected an energy in eV for each of campaign.elements")
+            yield Mistake(
+                path, f"no {element}", "expected an energy in eV for each of campaign.elements"
+            )

@@ -14,9 +14,13 @@ Line = Annotated[str, Field(pattern=r"^[^\r\n]*$")]
 
 
 class SchedulerSection(Model):
-    """What every `site.scheduler` has, whatever starts the jobs; each has a `kind` of its own, with that default."""
+    """What every `site.scheduler` has, whatever starts the jobs.
 
-    #: Tasks run on the machine that the transport leads to, as processes of this user's, without a queue of its own.
+    Each has a `kind` of its own, with that default.
+    """
+
+    #: Tasks run on the machine that the transport leads to, as processes of this user's, without a
+    #: queue of its own.
     is_the_machine: ClassVar[bool] = False
     #: Keys of site.resources.PHASE that it follows, out of OF_QUEUES.
     follows: ClassVar[frozenset[str]] = frozenset()
@@ -52,7 +56,9 @@ class LocalQueue(SchedulerSection):
 
     kind: Literal["local"] = "local"
     cores: int | None = Field(
-        default=None, ge=1, description="that tasks may use at a time; all cores but one if left out"
+        default=None,
+        ge=1,
+        description="that tasks may use at a time; left out: all cores but one, of two both",
     )
 
     def cores_max(self) -> int | None:
@@ -70,12 +76,31 @@ def _of_letters(word: str) -> str:
 #: One word of an sbatch option.
 Word = Annotated[str, Field(pattern=r"^[^\s\"'\\]+$"), AfterValidator(_of_letters)]
 #: What the program itself says to sbatch: the promise that a job is submitted once rests on it.
-_OWN_OPTIONS = ("array", "chdir", "export", "job-name", "no-requeue", "open-mode", "output", "requeue", "signal")
+_OWN_OPTIONS = (
+    "array",
+    "chdir",
+    "export",
+    "job-name",
+    "no-requeue",
+    "open-mode",
+    "output",
+    "requeue",
+    "signal",
+)
 _OWN_LETTERS = frozenset("aoDJ")
-#: What would take jobs to where nobody looks for them, or keep them from running: option, letter, why.
+#: What would take jobs to where nobody looks for them, or keep them from running: option, letter,
+#: why.
 _FORBIDDEN = (
-    ("clusters", "M", "the daemon would look for its jobs on another cluster than the one that runs them"),
-    ("cluster-constraint", "", "the daemon would look for its jobs on another cluster than the one that runs them"),
+    (
+        "clusters",
+        "M",
+        "the daemon would look for its jobs on another cluster than the one that runs them",
+    ),
+    (
+        "cluster-constraint",
+        "",
+        "the daemon would look for its jobs on another cluster than the one that runs them",
+    ),
     ("test-only", "", "nothing would ever be submitted"),
     ("wait", "W", "sbatch would not answer before the job has ended"),
     ("hold", "H", "no job would start before a person releases it"),
@@ -84,7 +109,8 @@ _FORBIDDEN = (
 )
 
 
-#: Short options of sbatch whose value may stand behind the letter without a blank, and those whose value is a number.
+#: Short options of sbatch whose value may stand behind the letter without a blank, and those whose
+#: value is a number.
 _LETTERS_WITH_VALUE = frozenset("aABbCcdDeFGiJLMmNnopqStwx")
 _LETTERS_WITH_NUMBER = frozenset("BcNnt")
 
@@ -93,17 +119,28 @@ def _plain(word: str) -> None:
     """Raise ValueError for several short options in one word, which sbatch takes apart."""
     letters = word[1:] if word[:1] == "-" and word[:2] != "--" else ""
     if len(letters) > 1 and letters[0] not in _LETTERS_WITH_VALUE:
-        raise ValueError(f"expected one option, and {word} is several in one: write each by itself, or its long form")
+        raise ValueError(
+            f"expected one option, and {word} is several in one: write each by itself, or its long"
+            " form"
+        )
     if len(letters) > 1 and letters[0] in _LETTERS_WITH_NUMBER and not letters[1].isdigit():
         raise ValueError(f"expected a number behind -{letters[0]}, found {letters[1:]}")
 
 
 def further_option(line: str) -> str:
-    """A line `#SBATCH …` that takes none of the program's own options back, not even abbreviated. Raises ValueError."""
-    mark, *words = shlex.split(line) or [""]  # sbatch takes quotes away, too
-    if mark != "#SBATCH" or not line.isprintable() or not words or not words[0].startswith("-"):
+    """A line `#SBATCH …` that takes back none of the program's options, not even abbreviated.
+
+    Raises ValueError.
+    """
+    mark, *arguments = shlex.split(line) or [""]  # sbatch takes quotes away, too
+    if (
+        mark != "#SBATCH"
+        or not line.isprintable()
+        or not arguments
+        or not arguments[0].startswith("-")
+    ):
         raise ValueError("expected one line such as '#SBATCH --gres=gpu:1'")
-    for word in words:
+    for word in arguments:
         _plain(word)
         name = word.removeprefix("--").partition("=")[0]
         for option, letter, why in _FORBIDDEN:
@@ -112,7 +149,9 @@ def further_option(line: str) -> str:
                 raise ValueError(f"expected another option than {word}: {why}")
         own = word.startswith("--") and any(option.startswith(name) for option in _OWN_OPTIONS)
         if own or (word[:1] == "-" and word[1:2] in _OWN_LETTERS):
-            raise ValueError(f"expected another option than {word}: the program itself says it to sbatch")
+            raise ValueError(
+                f"expected another option than {word}: the program itself says it to sbatch"
+            )
     return line
 
 
@@ -128,12 +167,18 @@ class SlurmQueue(SchedulerSection):
     qos: Word | None = None
     constraint: Word | None = Field(default=None, description="features that nodes must have")
     array_max: int = Field(
-        default=1000, ge=1, description="tasks of one array; below the site's MaxArraySize and submit limits"
+        default=1000,
+        ge=1,
+        description="tasks of one array; below the site's MaxArraySize and submit limits",
     )
     queued_max: int | None = Field(
-        default=None, ge=1, description="tasks of the campaign in the queue at a time; no bound of ours if left out"
+        default=None,
+        ge=1,
+        description="tasks of the campaign in the queue at a time; no bound of ours if left out",
     )
-    requeue: bool = Field(default=True, description="whether Slurm may start a job again after a lost node")
+    requeue: bool = Field(
+        default=True, description="whether Slurm may start a job again after a lost node"
+    )
     ask_memory: bool = Field(default=True, description="false where the site refuses --mem")
     extra: tuple[Annotated[str, AfterValidator(further_option)], ...] = Field(
         default=(), description="further lines `#SBATCH …` of the job script"

@@ -1,7 +1,7 @@
 """Quantities with a unit, as a person writes them in site.yaml; a bare number is refused.
 
-Durations become whole seconds, memory whole MiB; written out as JSON they have their unit again. Every other quantity
-has its unit as the last part of its key.
+Durations become whole seconds, memory whole MiB; written out as JSON they have their unit again.
+Every other quantity has its unit as the last part of its key.
 """
 
 import re
@@ -21,12 +21,17 @@ _CLOCK = re.compile(_CLOCK_TEXT)
 
 
 def parse_duration_s(value: object) -> int:
-    """`90 s`, `20 min`, `1.5 h`, `2 d`, or Slurm's `[D-]HH:MM:SS`, as whole seconds, up to 366 d. Raises ValueError."""
+    """`90 s`, `20 min`, `1.5 h`, `2 d` or Slurm's `[D-]HH:MM:SS`, as whole seconds, up to 366 d.
+
+    Raises ValueError.
+    """
     if isinstance(value, str) and (seconds := _seconds(value)) is not None:
         if seconds > _DURATION_MAX_S:
             raise ValueError("expected a duration of no more than 366 d")
         return seconds
-    raise ValueError("expected a duration with its unit, such as '90 s', '20 min', '2 h', '1 d' or '0-02:00:00'")
+    raise ValueError(
+        "expected a duration with its unit, such as '90 s', '20 min', '2 h', '1 d' or '0-02:00:00'"
+    )
 
 
 def _seconds(text: str) -> int | None:
@@ -81,12 +86,20 @@ DurationS = Annotated[
     BeforeValidator(parse_duration_s),
     Field(gt=0, json_schema_extra=_with_unit(format_duration)),
     PlainSerializer(format_duration, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": _pattern(_SECONDS, _CLOCK_TEXT), "examples": ["20 min", "2 h"]}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": _pattern(_SECONDS, _CLOCK_TEXT),
+            "examples": ["20 min", "2 h"],
+        }
+    ),
 ]
 MemoryMib = Annotated[
     int,
     BeforeValidator(parse_memory_mib),
     Field(gt=0, json_schema_extra=_with_unit(format_memory)),
     PlainSerializer(format_memory, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": _pattern(_MEBIBYTES), "examples": ["512 MiB", "2 GiB"]}),
+    WithJsonSchema(
+        {"type": "string", "pattern": _pattern(_MEBIBYTES), "examples": ["512 MiB", "2 GiB"]}
+    ),
 ]

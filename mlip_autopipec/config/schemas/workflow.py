@@ -21,9 +21,13 @@ class WorkflowConfig(Model):
 
     campaign: CampaignSection
     site: SiteSection
-    distance_min_angstrom: float = Field(gt=0, description="shorter distances are unphysical, in every phase")
+    distance_min_angstrom: float = Field(
+        gt=0, description="shorter distances are unphysical, in every phase"
+    )
     dataset: DatasetSection | None = Field(default=None, description="labels that you have already")
-    start: StartSection | None = Field(default=None, description="a potential that you have already")
+    start: StartSection | None = Field(
+        default=None, description="a potential that you have already"
+    )
     generation: GenerationSection = GenerationSection()
     exploration: ExplorationSection
     selection: SelectionSettings = SelectionSettings()

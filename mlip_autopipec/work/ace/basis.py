@@ -1,11 +1,13 @@
 """The linear ACE basis: which functions it has, and how many there can be.
 
-Each element takes its functions in order of a complexity: every factor of a function costs 3, and so much more as its
-radial function is above the first (n - 1) and as its angular momentum is high (0.8 l). So a basis of 300 functions
-begins one of 500, and of a large design matrix the columns of every smaller basis can be taken (`first_columns`).
-A factor costs more than in python-ace's `power_order` because sharper three-body functions teach more than functions
-of five bodies: with 500 functions on molybdenum (Zuo et al., J. Phys. Chem. A 124, 731 (2020)) the error in
-cross-validation is 2.4 meV/atom and 95 meV/Å instead of 2.6 and 98, with 300 it is 3.0 and 105 instead of 3.2 and 109.
+Each element takes its functions in order of a complexity: every factor of a function costs 3, and
+so much more as its radial function is above the first (n - 1) and as its angular momentum is high
+(0.8 l). So a basis of 300 functions begins one of 500, and of a large design matrix the columns of
+every smaller basis can be taken (`first_columns`). A factor costs more than in python-ace's
+`power_order` because sharper three-body functions teach more than functions of five bodies: with
+500 functions on molybdenum (Zuo et al., J. Phys. Chem. A 124, 731 (2020)) the error in
+cross-validation is 2.4 meV/atom and 95 meV/Å instead of 2.6 and 98, with 300 it is 3.0 and 105
+instead of 3.2 and 109.
 """
 
 import pickle
@@ -29,8 +31,8 @@ from mlip_autopipec.work.job import TaskFailed
 
 #: Tenths of complexity: of a factor, of a step in n, of a step in l.
 _FACTOR, _RADIAL, _ANGULAR = 30, 10, 8
-#: Upper bounds of radial functions and angular momenta by correlation order; beyond them the cost of each function's
-#: gradient rises with the square of l and with n, whatever it adds.
+#: Upper bounds of radial functions and angular momenta by correlation order; beyond them the cost
+#: of each function's gradient rises with the square of l and with n, whatever it adds.
 _NRADMAX = (20, 8, 7, 5, 3)
 _LMAX = (0, 6, 5, 4, 2)
 
@@ -46,8 +48,10 @@ class Function:
     couplings: tuple[int, ...]  # intermediate momenta
 
 
-def linear_basis(elements: Sequence[str], cutoff_angstrom: float, functions_per_element: int) -> ACEBBasisSet:
-    """A basis whose energy is linear in its coefficients, with exactly so many functions for each element.
+def linear_basis(
+    elements: Sequence[str], cutoff_angstrom: float, functions_per_element: int
+) -> ACEBBasisSet:
+    """A basis with an energy linear in its coefficients, and exactly so many functions per element.
 
     Raises TaskFailed (bad_input) if more are asked for than there are.
     """
@@ -55,13 +59,13 @@ def linear_basis(elements: Sequence[str], cutoff_angstrom: float, functions_per_
     if functions_per_element > largest:
         raise TaskFailed(
             "bad_input",
-            f"{functions_per_element} functions per element are more than the basis of {len(elements)} elements has:"
-            f" {largest}",
+            f"{functions_per_element} functions per element are more than the basis of"
+            f" {len(elements)} elements has: {largest}",
         )
     names = tuple(sorted(elements))
     chosen = _simplest(names, functions_per_element)
-    nradmax = max((max(one.ns) for one in chosen if len(one.ns) > 1), default=1)
-    nradbase = max(nradmax, *(max(one.ns) for one in chosen))
+    nradmax = max((max(function.ns) for function in chosen if len(function.ns) > 1), default=1)
+    nradbase = max(nradmax, *(max(function.ns) for function in chosen))
     configuration = BBasisConfiguration()
     configuration.deltaSplineBins = 0.001
     configuration.funcspecs_blocks = [
@@ -69,7 +73,13 @@ def linear_basis(elements: Sequence[str], cutoff_angstrom: float, functions_per_
         for names_of_block, specification in generate_blocks_specifications_dict(
             {
                 "elements": list(names),
-                "embeddings": {"ALL": {"npot": "FinnisSinclairShiftedScaled", "fs_parameters": [1, 1], "ndensity": 1}},
+                "embeddings": {
+                    "ALL": {
+                        "npot": "FinnisSinclairShiftedScaled",
+                        "fs_parameters": [1, 1],
+                        "ndensity": 1,
+                    }
+                },
                 "bonds": {
                     "ALL": {
                         "radbase": "SBessel",
@@ -82,7 +92,7 @@ def linear_basis(elements: Sequence[str], cutoff_angstrom: float, functions_per_
                 "functions": {
                     "ALL": {
                         "nradmax_by_orders": [nradbase, nradmax],
-                        "lmax_by_orders": [0, max(max(one.ls) for one in chosen)],
+                        "lmax_by_orders": [0, max(max(function.ls) for function in chosen)],
                     }
                 },
             }
@@ -94,20 +104,28 @@ def linear_basis(elements: Sequence[str], cutoff_angstrom: float, functions_per_
 
 def count_functions(basis: ACEBBasisSet) -> list[int]:
     """Functions per element, in the order of the basis."""
-    return [len(rank1) + len(higher) for rank1, higher in zip(basis.basis_rank1, basis.basis, strict=True)]
+    return [
+        len(rank1) + len(higher)
+        for rank1, higher in zip(basis.basis_rank1, basis.basis, strict=True)
+    ]
 
 
 def columns(basis: ACEBBasisSet) -> list[list[Function]]:
     """The functions of each element, in the order of the design matrix's columns."""
     names = basis.elements_name
     return [
-        [_function([names[mu] for mu in one.mus], one.ns, one.ls, one.LS) for one in (*rank1, *higher)]
+        [
+            _function([names[mu] for mu in function.mus], function.ns, function.ls, function.LS)
+            for function in (*rank1, *higher)
+        ]
         for rank1, higher in zip(basis.basis_rank1, basis.basis, strict=True)
     ]
 
 
-def first_columns(functions: Sequence[Sequence[Function]], functions_per_element: int) -> np.ndarray:
-    """Of a large basis, the columns that make the basis of so many functions per element; ascending."""
+def first_columns(
+    functions: Sequence[Sequence[Function]], functions_per_element: int
+) -> np.ndarray:
+    """Of a large basis, the columns that make that of so many functions per element; ascending."""
     found, offset = list[int](), 0
     for of_element in functions:
         simplest = sorted(range(len(of_element)), key=lambda column: of_element[column])
@@ -117,19 +135,34 @@ def first_columns(functions: Sequence[Sequence[Function]], functions_per_element
 
 
 def roughness(functions: Sequence[Sequence[Function]]) -> np.ndarray:
-    """How fast each function varies, shape (n_functions,): the sum of n + l over its factors; 1 for the smoothest."""
-    return np.array([float(sum(one.ns) + sum(one.ls)) for of_element in functions for one in of_element])
+    """How fast each function varies, shape (n_functions,).
+
+    It is the sum of n + l over its factors; 1 for the smoothest.
+    """
+    return np.array(
+        [
+            float(sum(function.ns) + sum(function.ls))
+            for of_element in functions
+            for function in of_element
+        ]
+    )
 
 
-def _block(names: tuple[str, ...], specification: Mapping[str, Any], chosen: Sequence[Function]) -> Any:
+def _block(
+    names: tuple[str, ...], specification: Mapping[str, Any], chosen: Sequence[Function]
+) -> Any:
     """Functions of the first element whose neighbours are, with it, just the others."""
     block = create_species_block_without_funcs(list(names), specification)
     block.funcspecs = [
         BBasisFunctionSpecification(
-            elements=(names[0], *one.elements), ns=one.ns, ls=one.ls, LS=one.couplings, coeffs=[0.0]
+            elements=(names[0], *function.elements),
+            ns=function.ns,
+            ls=function.ls,
+            LS=function.couplings,
+            coeffs=[0.0],
         )
-        for one in chosen
-        if {names[0], *one.elements} == set(names)
+        for function in chosen
+        if {names[0], *function.elements} == set(names)
     ]
     return block
 
@@ -144,19 +177,30 @@ def _simplest(elements: tuple[str, ...], count: int) -> tuple[Function, ...]:
 
 
 def _functions(elements: tuple[str, ...], bound: int) -> Iterator[Function]:
-    """Every function up to a complexity. python-ace's table has the couplings that are independent of each other."""
+    """Every function up to a complexity.
+
+    python-ace's table has the couplings that are independent of each other.
+    """
     table = _couplings()
     for factors, (nradmax, lmax) in enumerate(zip(_NRADMAX, _LMAX, strict=True), start=1):
         radial = [(element, n) for element in elements for n in range(1, nradmax + 1)]
         for chosen in _multisets(radial, factors, bound - _FACTOR * factors):
             names, ns = [element for element, _ in chosen], [n for _, n in chosen]
             for ls, couplings in table.get(unify_mus_ns_comb(names, ns), ()):
-                if max(ls) <= lmax and (one := _function(names, ns, ls, couplings)).complexity <= bound:
-                    yield one
+                if (
+                    max(ls) <= lmax
+                    and (function := _function(names, ns, ls, couplings)).complexity <= bound
+                ):
+                    yield function
 
 
-def _multisets(radial: Sequence[tuple[str, int]], factors: int, bound: int) -> Iterator[tuple[tuple[str, int], ...]]:
-    """Every choice of so many radial functions, repeats allowed, whose steps in n cost no more than the bound."""
+def _multisets(
+    radial: Sequence[tuple[str, int]], factors: int, bound: int
+) -> Iterator[tuple[tuple[str, int], ...]]:
+    """Every choice of so many radial functions whose steps in n cost no more than the bound.
+
+    Repeats are allowed.
+    """
     if factors == 0:
         yield ()
         return
@@ -166,7 +210,9 @@ def _multisets(radial: Sequence[tuple[str, int]], factors: int, bound: int) -> I
                 yield ((element, n), *rest)
 
 
-def _function(elements: Sequence[str], ns: Sequence[int], ls: Sequence[int], couplings: Sequence[int]) -> Function:
+def _function(
+    elements: Sequence[str], ns: Sequence[int], ls: Sequence[int], couplings: Sequence[int]
+) -> Function:
     complexity = _FACTOR * len(ns) + _RADIAL * (sum(ns) - len(ns)) + _ANGULAR * sum(ls)
     return Function(complexity, tuple(elements), tuple(ns), tuple(ls), tuple(couplings))
 

@@ -1,29 +1,33 @@
-"""`auto`: cutoff, functions, weights and penalty of the linear fit, chosen by cross-validation over trajectories.
+"""`auto`: cutoff, functions, weights and penalty of the linear fit, cross-validated by trajectory.
 
-Frames of one trajectory are no independent trials, so they are never split between what is fitted and what is judged:
-folds are made of whole groups (`group_of`). The test set is not looked at.
+Frames of one trajectory are no independent trials, so they are never split between what is fitted
+and what is judged: folds are made of whole groups (`group_of`). The test set is not looked at.
 
 Coarse to fine, since the design matrix is what costs:
 
-1. **Cutoff**: a few candidates between 1.5 and 2.7 atomic spacings (cube root of the volume per atom), each with a
-   basis of middling size on a sample of the frames. The shortest within 3 % of the best is taken: the cost rises with
-   its cube.
-2. **Weights, smoothness, penalty and size**, all from the sums of one large basis (`work/ace/moments.py`), whose first
-   columns are every smaller one. The basis is made larger only while the largest size tried is the best by 3 %.
-3. **The smallest basis within a tenth of the best error** is taken, unless the needs ask for more: then the smallest
-   that meets them, or the best if none does. Where audits have shown it to be too small (`functions_min`), the smallest
-   of those within a tenth that has so many, or the largest of them. If the largest basis there is was taken, longer
-   cutoffs are tried with it: it has use for more neighbours than the middling one that chose the cutoff. Each has to be
-   better by a tenth, or by 3 % where a need is not met.
-   `any_cost`, a remedy for errors that audits have shown to be too large, is such a need.
+1. **Cutoff**: a few candidates between 1.5 and 2.7 atomic spacings (cube root of the volume per
+   atom), each with a basis of middling size on a sample of the frames. The shortest within 3 % of
+   the best is taken: the cost rises with its cube.
+2. **Weights, smoothness, penalty and size**, all from the sums of one large basis
+   (`work/ace/moments.py`), whose first columns are every smaller one. The basis is made larger only
+   while the largest size tried is the best by 3 %.
+3. **The smallest basis within a tenth of the best error** is taken, unless the needs ask for more:
+   then the smallest that meets them, or the best if none does. Where audits have shown it to be too
+   small (`functions_min`), the smallest of those within a tenth that has so many, or the largest of
+   them. If the largest basis there is was taken, longer cutoffs are tried with it: it has use for
+   more neighbours than the middling one that chose the cutoff. Each has to be better by a tenth, or
+   by 3 % where a need is not met. `any_cost`, a remedy for errors that audits have shown to be too
+   large, is such a need.
 
-The error that is compared is the geometric mean of those of energy, force (and stress), so that a tenth less of one is
-worth a tenth more of the other. Of energies it is the mean absolute error: they are few, and with root-mean-square
-errors two odd structures of a fold would decide (on molybdenum they made one cutoff three times as bad as the next).
+The error that is compared is the geometric mean of those of energy, force (and stress), so that a
+tenth less of one is worth a tenth more of the other. Of energies it is the mean absolute error:
+they are few, and with root-mean-square errors two odd structures of a fold would decide (on
+molybdenum they made one cutoff three times as bad as the next).
 
-The penalty is that of a prior that knows smoothness: the width of a coefficient falls with the sum of n + l over the
-factors of its function, to a power of 0 (all alike: plain ridge), 1 or 2. Its strength is found by cross-validation;
-that which maximises the evidence (MacKay, Neural Comput. 4, 415 (1992)) is tried beside it, and the better is kept.
+The penalty is that of a prior that knows smoothness: the width of a coefficient falls with the sum
+of n + l over the factors of its function, to a power of 0 (all alike: plain ridge), 1 or 2. Its
+strength is found by cross-validation; that which maximises the evidence (MacKay, Neural Comput. 4,
+415 (1992)) is tried beside it, and the better is kept.
 """
 
 import time
@@ -36,18 +40,28 @@ import numpy as np
 from ase import Atoms
 from scipy.linalg import eigh
 
+from mlip_autopipec.contract.results.train import FittedSettings, TrialWhy
 from mlip_autopipec.contract.train import AUTO, FitSettings, functions_max
 from mlip_autopipec.work.ace import basis as functions_of
 from mlip_autopipec.work.ace.basis import linear_basis
 from mlip_autopipec.work.ace.cost import microseconds_per_atom
 from mlip_autopipec.work.ace.labels import composition, trajectory_of
-from mlip_autopipec.work.ace.moments import KINDS, Fold, Grid, fold_moments, normal_equations, solve_trial, total
+from mlip_autopipec.work.ace.moments import (
+    KINDS,
+    Fold,
+    Grid,
+    fold_moments,
+    normal_equations,
+    solve_trial,
+    total,
+)
 
 #: In atomic spacings: the cube root of the volume per atom.
 _CUTOFFS = (1.5, 1.8, 2.1, 2.4, 2.7)
 #: Functions and atoms of the trials that choose the cutoff.
 _CUTOFF_FUNCTIONS, _CUTOFF_ATOMS = 200, (1000, 3000)
-#: Sizes of basis that are tried, and where a larger design matrix is made if the last was not large enough.
+#: Sizes of basis that are tried, and where a larger design matrix is made if the last was not large
+#: enough.
 _SIZES = (15, 25, 40, 60, 90, 140, 200, 300, 450, 700, 1000)
 _STAGES = (300, 1000)
 #: Atoms of the sample that choices are made on, where there are more labels.
@@ -60,51 +74,39 @@ _RIDGE_START, _RIDGE_BOUNDS = 1e-8, (1e-12, 1e-2)
 _WEAKER = 0.99
 #: What is given up for a smaller basis, and for a shorter cutoff.
 _TOLERANCE, _CUTOFF_TOLERANCE, _WORTH_MORE = 1.10, 1.03, 0.97
-#: A stress weighs so much beside an energy: six of them, each less exact, share what one energy gets.
+#: A stress weighs so much beside an energy: six of them, each less exact, share what one energy
+#: gets.
 STRESS_SHARE = 0.01
 _EVIDENCE_STEPS = 30
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Everything that decides a linear fit."""
-
-    cutoff_angstrom: float
-    functions_per_element: int
-    energy_weight: float
-    force_weight: float
-    stress_weight: float
-    smoothness: float
-    ridge: float
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """By kind of number."""
-        return {"energy": self.energy_weight, "force": self.force_weight, "stress": self.stress_weight}
-
-
-@dataclass(frozen=True)
 class TriedFit:
-    """Settings with their errors in cross-validation: eV/atom, eV/Å, and eV/atom of strain; 0 without rows."""
+    """Settings with their errors in cross-validation.
 
-    settings: Settings
+    They are in eV/atom, eV/Å, and eV/atom of strain; 0 without rows.
+    """
+
+    settings: FittedSettings
     errors: Mapping[str, float]
-    why: str
+    why: TrialWhy
     energy_mae: float  # eV/atom: what a few outliers among the few energies do not decide
     cost_us: float | None = None
 
     @property
     def score(self) -> float:
         """Geometric mean of the errors, of energies the mean absolute one."""
-        found = [error for error in {**self.errors, "energy": self.energy_mae}.values() if error > 0]
+        found = [
+            error for error in {**self.errors, "energy": self.energy_mae}.values() if error > 0
+        ]
         return float(np.exp(np.mean(np.log(found)))) if found else 0.0
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What was chosen, the trials that it was chosen from, and the sums of all labels where they were made."""
+    """What was chosen, from which trials, and the sums of all labels where they were made."""
 
-    settings: Settings
+    settings: FittedSettings
     trials: Sequence[TriedFit]
     groups: int
     folds: int
@@ -124,22 +126,23 @@ def choose(
     return _Search(frames, references, asked, cores, progress).run(started)
 
 
-def fixed(asked: FitSettings) -> Settings | None:
+def fixed(asked: FitSettings) -> FittedSettings | None:
     """The settings that are asked for; None if one of them is to be chosen."""
     named = named_of(asked)
-    return Settings(**named) if len(named) == len(fields(Settings)) else None
+    return FittedSettings(**named) if len(named) == len(fields(FittedSettings)) else None
 
 
 def named_of(asked: FitSettings) -> dict[str, Any]:
-    """The settings that are named, as those of Settings; what is `auto` is not among them."""
-    every = {each.name: getattr(asked, each.name) for each in fields(Settings)}
+    """The settings that are named, as those of FittedSettings; what is `auto` is not among them."""
+    every = {each.name: getattr(asked, each.name) for each in fields(FittedSettings)}
     return {name: setting for name, setting in every.items() if setting != AUTO}
 
 
 def folds_of(frames: Sequence[Atoms]) -> list[int]:
-    """To which fold each frame belongs. Frames of one trajectory share one; folds have about as many atoms each.
+    """Each frame's fold. Frames of one trajectory share one; folds have about as many atoms each.
 
-    Where there are fewer than three trajectories, they are cut into stretches: better than nothing, and told.
+    Where there are fewer than three trajectories, they are cut into stretches: better than nothing,
+    and told.
     """
     names = [trajectory_of(frame) for frame in frames]
     if len(set(names)) < 3:  # noqa: PLR2004 - so few can't be left out in turn
@@ -197,9 +200,9 @@ class _Search:
         scarce = min(counted[element] for element in self._elements)
         return max(1, min(functions_max(len(self._elements)), scarce // 2))
 
-    def _start(self, cutoff: float, functions: int) -> Settings:
+    def _start(self, cutoff: float, functions: int) -> FittedSettings:
         energy = self._named.get("energy_weight", 100.0)
-        return Settings(
+        return FittedSettings(
             cutoff_angstrom=cutoff,
             functions_per_element=functions,
             energy_weight=energy,
@@ -213,16 +216,26 @@ class _Search:
         atoms = sum(map(len, self._frames))
         sample = thinned(self._frames, min(max(atoms // 4, _CUTOFF_ATOMS[0]), _CUTOFF_ATOMS[1]))
         frames = [self._frames[i] for i in sample]
-        size = min(_CUTOFF_FUNCTIONS, self._most(), self._named.get("functions_per_element", _CUTOFF_FUNCTIONS))
+        size = min(
+            _CUTOFF_FUNCTIONS,
+            self._most(),
+            self._named.get("functions_per_element", _CUTOFF_FUNCTIONS),
+        )
         found = []
         for cutoff in cutoffs(self._frames):
             self._progress(f"trying a cutoff of {cutoff:g} Å")
             grid = Grid(self._elements, cutoff, size)
             sums = self._moments(grid, frames, _packed([folds[i] for i in sample]))
-            found.append(_Sized(grid, sums).tuned(self._start(cutoff, size), self._named, ("ridge",), "cutoff"))
+            found.append(
+                _Sized(grid, sums).tuned(
+                    self._start(cutoff, size), self._named, ("ridge",), "cutoff"
+                )
+            )
         self._trials += found
         best = min(trial.score for trial in found)
-        return next(trial for trial in found if trial.score <= _CUTOFF_TOLERANCE * best).settings.cutoff_angstrom
+        return next(
+            trial for trial in found if trial.score <= _CUTOFF_TOLERANCE * best
+        ).settings.cutoff_angstrom
 
     def _grow(
         self, cutoff: float, frames: Sequence[Atoms], folds: Sequence[int]
@@ -235,7 +248,10 @@ class _Search:
             sums = self._moments(grid, frames, _packed(folds))
             sized = _Sized(grid, sums)
             largest = sized.tuned(
-                self._start(cutoff, stage), self._named, ("ridge", "smoothness", "energy_weight", "ridge"), "functions"
+                self._start(cutoff, stage),
+                self._named,
+                ("ridge", "smoothness", "energy_weight", "ridge"),
+                "functions",
             )
             found = [largest]
             if not named:
@@ -244,30 +260,46 @@ class _Search:
                     found.append(sized.tuned(start, self._named, ("ridge",), "functions"))
             best = min(found, key=lambda trial: trial.score)
             smaller = min((trial.score for trial in found[1:]), default=0.0)
-            if stage == stages[-1] or (stage >= self._asked.functions_min and largest.score > _WORTH_MORE * smaller):
+            if stage == stages[-1] or (
+                stage >= self._asked.functions_min and largest.score > _WORTH_MORE * smaller
+            ):
                 break
         self._trials += [self._costed(trial) for trial in found]
         chosen = self._smallest(best, self._trials[-len(found) :])
-        tuned = sized.tuned(chosen.settings, self._named, ("energy_weight", "smoothness", "ridge"), "weights")
+        tuned = sized.tuned(
+            chosen.settings, self._named, ("energy_weight", "smoothness", "ridge"), "weights"
+        )
         by_evidence = sized.by_evidence(tuned.settings, self._named)
         finals = [trial for trial in (tuned, by_evidence) if trial is not None]
         self._trials += finals
         return min(finals, key=lambda trial: trial.score), grid, sums
 
     def _farther(
-        self, best: TriedFit, grid: Grid, sums: Sequence[Fold], frames: Sequence[Atoms], folds: Sequence[int]
+        self,
+        best: TriedFit,
+        grid: Grid,
+        sums: Sequence[Fold],
+        frames: Sequence[Atoms],
+        folds: Sequence[int],
     ) -> tuple[TriedFit, Grid, Sequence[Fold]]:
-        """The next cutoffs, where the largest basis was taken: it has use for more than those that chose the cutoff."""
+        """The next cutoffs, where the largest basis was taken.
+
+        It has use for more than those that chose the cutoff.
+        """
         for cutoff in cutoffs(self._frames):
             if cutoff <= best.settings.cutoff_angstrom:
                 continue
             if best.settings.functions_per_element < grid.functions_per_element:
                 break
-            self._progress(f"a cutoff of {cutoff:g} Å with {grid.functions_per_element} functions per element")
+            self._progress(
+                f"a cutoff of {cutoff:g} Å with {grid.functions_per_element} functions per element"
+            )
             longer = replace(grid, cutoff_angstrom=cutoff)
             made = self._moments(longer, frames, folds)
             start = replace(best.settings, cutoff_angstrom=cutoff)
-            trial = _Sized(longer, made).tuned(start, self._named, ("ridge", "energy_weight", "ridge"), "cutoff")
+            trial = _Sized(longer, made).tuned(
+                start, self._named, ("ridge", "energy_weight", "ridge"), "cutoff"
+            )
             self._trials.append(self._costed(trial))
             if trial.score > self._worth(best) * best.score:
                 break
@@ -275,21 +307,32 @@ class _Search:
         return best, grid, sums
 
     def _worth(self, best: TriedFit) -> float:
-        """What a longer cutoff has to make of the error: it costs time in every step of MD, as a larger basis does."""
+        """What a longer cutoff has to make of the error.
+
+        It costs time in every step of MD, as a larger basis does.
+        """
         return 1 / _TOLERANCE if self._is_enough(best) else _WORTH_MORE
 
     def _is_enough(self, trial: TriedFit) -> bool:
-        """Whether the errors are below the needs, which are in meV/atom and meV/Å; None asks nothing."""
+        """Whether the errors are below the needs, in meV/atom and meV/Å; None asks nothing."""
         asked = self._asked
-        needs = {"energy": asked.energy_need_mev_per_atom, "force": asked.force_need_mev_per_angstrom}
+        needs = {
+            "energy": asked.energy_need_mev_per_atom,
+            "force": asked.force_need_mev_per_angstrom,
+        }
         return not asked.any_cost and all(
-            need is None or trial.errors.get(kind, 0.0) <= need / 1000 for kind, need in needs.items()
+            need is None or trial.errors.get(kind, 0.0) <= need / 1000
+            for kind, need in needs.items()
         )
 
     def _smallest(self, best: TriedFit, trials: Sequence[TriedFit]) -> TriedFit:
         rising = sorted(trials, key=lambda trial: trial.settings.functions_per_element)
         near = [trial for trial in rising if trial.score <= _TOLERANCE * best.score]
-        large = [trial for trial in near if trial.settings.functions_per_element >= self._asked.functions_min]
+        large = [
+            trial
+            for trial in near
+            if trial.settings.functions_per_element >= self._asked.functions_min
+        ]
         enough = large[0] if large else near[-1]
         if self._is_enough(enough):
             return enough
@@ -314,9 +357,9 @@ class _Sized:
         self._functions = functions_of.columns(
             linear_basis(grid.elements, grid.cutoff_angstrom, grid.functions_per_element)
         )
-        self._known: dict[Settings, TriedFit] = {}
+        self._known: dict[FittedSettings, TriedFit] = {}
 
-    def trial(self, settings: Settings, why: str) -> TriedFit:
+    def trial(self, settings: FittedSettings, why: TrialWhy) -> TriedFit:
         """Errors on the folds, each by a fit to all others."""
         if settings not in self._known:
             columns, penalty = self._penalty(settings)
@@ -326,22 +369,33 @@ class _Sized:
                 energies = fold["energy"]
                 absolute += energies.rows * energies.mean_absolute_error(coefficients, columns)
                 for kind in KINDS:
-                    squares[kind] += fold[kind].weight * fold[kind].mean_square_error(coefficients, columns)
+                    squares[kind] += fold[kind].weight * fold[kind].mean_square_error(
+                        coefficients, columns
+                    )
                     weights[kind] += fold[kind].weight
-            errors = {kind: float(np.sqrt(squares[kind] / weights[kind])) for kind in KINDS if weights[kind]}
+            errors = {
+                kind: float(np.sqrt(squares[kind] / weights[kind]))
+                for kind in KINDS
+                if weights[kind]
+            }
             rows = sum(fold["energy"].rows for fold in self._folds)
             self._known[settings] = TriedFit(settings, errors, why, absolute / rows)
         return replace(self._known[settings], why=why)
 
-    def tuned(self, start: Settings, named: Mapping[str, Any], order: Sequence[str], why: str) -> TriedFit:
-        """The best of a walk along one setting after the other; those that are named are not touched."""
+    def tuned(
+        self, start: FittedSettings, named: Mapping[str, Any], order: Sequence[str], why: TrialWhy
+    ) -> TriedFit:
+        """The best of a walk along one setting after the other; those named are not touched."""
         best = self.trial(start, why)
         for name in order:
             if name not in named:
-                best = min((best, *self._along(best.settings, name, named, why)), key=lambda trial: trial.score)
+                best = min(
+                    (best, *self._along(best.settings, name, named, why)),
+                    key=lambda trial: trial.score,
+                )
         return best
 
-    def by_evidence(self, start: Settings, named: Mapping[str, Any]) -> TriedFit | None:
+    def by_evidence(self, start: FittedSettings, named: Mapping[str, Any]) -> TriedFit | None:
         """The same with the strength of the prior that maximises the evidence of all labels."""
         if "ridge" in named:
             return None
@@ -354,15 +408,20 @@ class _Sized:
         values, along = np.clip(values, 0.0, None), vectors.T @ (width * product)
         ridge = start.ridge
         for _ in range(_EVIDENCE_STEPS):
-            # MacKay's fixed point: effective parameters over what they explain, noise over what is left.
+            # MacKay's fixed point: effective parameters over what they explain, noise over what is
+            # left.
             solution = along / (values + ridge)
             effective = float(np.sum(values / (values + ridge)))
-            noise = max(square - 2 * along @ solution + values @ solution**2, 0.0) / max(rows - effective, 1.0)
+            noise = max(square - 2 * along @ solution + values @ solution**2, 0.0) / max(
+                rows - effective, 1.0
+            )
             prior = float(solution @ solution) / max(effective, 1e-12)
             ridge = float(np.clip(noise / max(prior, 1e-300), *_RIDGE_BOUNDS))
         return self.trial(replace(start, ridge=ridge), "evidence")
 
-    def _along(self, start: Settings, name: str, named: Mapping[str, Any], why: str) -> Iterator[TriedFit]:
+    def _along(
+        self, start: FittedSettings, name: str, named: Mapping[str, Any], why: TrialWhy
+    ) -> Iterator[TriedFit]:
         if name == "ridge":
             yield from self._ridges(start, why)
         elif name == "smoothness":
@@ -374,7 +433,7 @@ class _Sized:
                 stress = named.get("stress_weight", STRESS_SHARE * weight)
                 yield self.trial(replace(start, energy_weight=weight, stress_weight=stress), why)
 
-    def _ridges(self, start: Settings, why: str) -> Iterator[TriedFit]:
+    def _ridges(self, start: FittedSettings, why: TrialWhy) -> Iterator[TriedFit]:
         """Downhill by factors of ten, either way."""
         first = self.trial(start, why)
         yield first
@@ -387,29 +446,33 @@ class _Sized:
                 yield step
                 last = step
 
-    def _penalty(self, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    def _penalty(self, settings: FittedSettings) -> tuple[np.ndarray, np.ndarray]:
         columns = functions_of.first_columns(self._functions, settings.functions_per_element)
         rough = functions_of.roughness(self._functions)[columns]
         return columns, penalty_of(rough, settings)
 
 
-def penalty_of(roughness: np.ndarray, settings: Settings) -> np.ndarray:
+def penalty_of(roughness: np.ndarray, settings: FittedSettings) -> np.ndarray:
     """The penalty on each squared coefficient."""
     penalty: np.ndarray = settings.ridge * roughness ** (2 * settings.smoothness)
     return penalty
 
 
 def cutoffs(frames: Sequence[Atoms]) -> list[float]:
-    """Candidates in Å, rising. The spacing is that of the denser quarter, which no vacuum dilutes."""
-    spacing = float(np.percentile([(frame.get_volume() / len(frame)) ** (1 / 3) for frame in frames], 25))
+    """Candidates in Å, rising. The spacing is the denser quarter's, which no vacuum dilutes."""
+    spacing = float(
+        np.percentile([(frame.get_volume() / len(frame)) ** (1 / 3) for frame in frames], 25)
+    )
     return [round(factor * spacing, 1) for factor in _CUTOFFS]
 
 
 def thinned(frames: Sequence[Atoms], atoms_max: int) -> list[int]:
-    """Indices of a sample that is even over the frames in their order, of about so many atoms at most."""
+    """Indices of a sample that is even over the frames in order, of about so many atoms at most."""
     atoms = sum(map(len, frames))
     count = max(2, int(len(frames) * min(1.0, atoms_max / atoms)))
-    return sorted({int(place) for place in np.linspace(0, len(frames) - 1, min(count, len(frames)))})
+    return sorted(
+        {int(index) for index in np.linspace(0, len(frames) - 1, min(count, len(frames)))}
+    )
 
 
 def _packed(folds: Sequence[int]) -> list[int]:

@@ -13,7 +13,10 @@ _REPEATS = 3
 
 
 def microseconds_per_atom(basis: ACEBBasisSet, atoms: Atoms) -> float:
-    """Of one evaluation of energy and forces on one core, in µs/atom: the best of three, with no new neighbours."""
+    """Of one evaluation of energy and forces on one core, in µs/atom.
+
+    It is the best of three, with no new neighbours.
+    """
     c_tilde = basis.to_ACECTildeBasisSet()
     evaluator = ACERecursiveEvaluator(c_tilde)
     evaluator.set_recursive(True)

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +19,19 @@ from pyace.catomicenvironment import ACEAtomicEnvironment, build_atomic_env
 from pyace.evaluator import ACEBEvaluator, ACERecursiveEvaluator
 
 from mlip_autopipec.work.ace.basis import count_functions, linear_basis
+from mlip_autopipec.work.evaluation import Evaluation
 from mlip_autopipec.work.job import TaskFailed
 
 __all__ = [
     "SKIN_ANGSTROM",
+    "AceEvaluator",
     "DesignMatrix",
     "Environments",
-    "Evaluation",
-    "Evaluator",
     "count_functions",
+    "is_linear",
     "linear_basis",
     "make_active_set",
     "make_yace",
-    "reference_energies",
     "run_tool",
     "with_core_repulsion",
 ]
@@ -41,25 +40,16 @@ __all__ = [
 SKIN_ANGSTROM = 0.6
 #: Over which ACE gives way to the core repulsion.
 _CORE_WIDTH_ANGSTROM = 0.1
-#: Of the central differences that give the stress; wide enough for the splines of the radial functions.
+#: Of the central differences that give the stress; wide enough for the splines of the radial
+#: functions.
 _STRAIN = 1e-4
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 _E0_LINE = re.compile(r"^E0: \[.*\]$", re.MULTILINE)
 _TOOL_TIMEOUT_S = 3600
-_WORDS_MAX = 1500
+_TEXT_MAX = 1500
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What a potential says of a structure."""
-
-    energy_ev: float
-    forces: np.ndarray  # (n_atoms, 3) in eV/Å
-    virial_ev: np.ndarray  # Σ r⊗f as xx, yy, zz, xy, xz, yz, the sign of LAMMPS
-    gamma: np.ndarray | None  # (n_atoms,), None unless asked for
-
-
-class Evaluator:
+class AceEvaluator:
     """A potential, with its active set where γ is asked for.
 
     The B-basis gives γ; the recursive C-tilde form gives the same forces faster.
@@ -75,8 +65,10 @@ class Evaluator:
         plain = ACERecursiveEvaluator(c_tilde)
         plain.set_recursive(True)
         self.cutoff_angstrom = float(basis.cutoffmax)
+        self.elements = tuple(basis.elements_name)
+        self.functions_per_element = dict(zip(self.elements, count_functions(basis), strict=True))
         #: B-projections of an atom of the element that has most.
-        self.projections_max = max(count_functions(basis))
+        self.projections_max = max(self.functions_per_element.values())
         self._environments = Environments(basis, SKIN_ANGSTROM)
         self._graded = ACECalculator(graded)
         self._plain = ACECalculator(plain)
@@ -104,17 +96,17 @@ class Evaluator:
         return gamma
 
     def environments(self, atoms: Atoms) -> tuple[np.ndarray, list[np.ndarray]]:
-        """γ per atom, and of each atom its B-projections: all that the potential knows of its environment."""
+        """γ per atom, and its B-projections: all that the potential knows of its environment."""
         gamma = self.gamma(atoms)
         return gamma, [np.asarray(of_atom, dtype=float) for of_atom in self._graded.projections]
 
 
 class Environments:
-    """Neighbour lists of periodic structures, with a skin, so that a step of MD seldom needs a new one.
+    """Neighbour lists of periodic structures, with a skin, so that MD steps seldom need a new one.
 
-    The evaluators pass over neighbours beyond the cutoff, so a list that is wider gives the same numbers. A list holds
-    while no atom or image in it has moved by half the skin; a part of that half is kept back for the images just
-    outside, which a changing cell moves a little more.
+    The evaluators pass over neighbours beyond the cutoff, so a list that is wider gives the same
+    numbers. A list holds while no atom or image in it has moved by half the skin; a part of that
+    half is kept back for the images just outside, which a changing cell moves a little more.
     """
 
     def __init__(self, basis: ACEBBasisSet, skin_angstrom: float) -> None:
@@ -124,7 +116,10 @@ class Environments:
         self._numbers: np.ndarray | None = None
 
     def of(self, atoms: Atoms) -> ACEAtomicEnvironment:
-        """The environment of a structure. Raises TaskFailed (bad_input) for elements outside the basis."""
+        """The environment of a structure.
+
+        Raises TaskFailed (bad_input) for elements outside the basis.
+        """
         positions, cell, numbers = atoms.positions, atoms.cell.array, atoms.numbers
         if self._numbers is not None and np.array_equal(numbers, self._numbers):
             extended = positions[self._origins] + self._images @ cell
@@ -163,8 +158,13 @@ class DesignMatrix:
         self._offsets = np.concatenate([[0], np.cumsum(counts)])
         self._environments = Environments(basis, 0.0)
         evaluator = ACEBEvaluator(basis)
+        self.coefficients = np.asarray(basis.basis_coeffs, dtype=float)
         self._calculator = ACECalculator(evaluator)
-        self._alive = (basis, evaluator)  # pyace's objects hold bare pointers to what they were made from
+        # pyace's objects hold bare pointers to what they were made from
+        self._alive = (
+            basis,
+            evaluator,
+        )
 
     @property
     def functions(self) -> int:
@@ -177,7 +177,9 @@ class DesignMatrix:
         self._calculator.compute(environment, compute_projections=True, compute_b_grad=True)
         energy = self._summed(environment)
         forces = np.asarray(self._calculator.forces_bfuncs)  # (n_atoms, n_functions, 3)
-        return energy / len(atoms), forces.transpose(0, 2, 1).reshape(3 * len(atoms), self.functions)
+        return energy / len(atoms), forces.transpose(0, 2, 1).reshape(
+            3 * len(atoms), self.functions
+        )
 
     def energy_row(self, atoms: Atoms) -> np.ndarray:
         """The energy row alone, shape (n_functions,), in 1/atom."""
@@ -186,10 +188,10 @@ class DesignMatrix:
         return self._summed(environment) / len(atoms)
 
     def strain_rows(self, atoms: Atoms) -> np.ndarray:
-        """∂(energy per atom)/∂strain, shape (6, n_functions), in Voigt's order: times volume per atom, the stress.
+        """∂(energy per atom)/∂strain, (6, n_functions), in Voigt's order: stress × volume per atom.
 
-        By central differences of twelve strained copies. A shear strain is that of the angle (twice its tensor
-        component), as ASE's stress goes with it.
+        By central differences of twelve strained copies. A shear strain is that of the angle (twice
+        its tensor component), as ASE's stress goes with it.
         """
         rows = []
         for first, second in _VOIGT:
@@ -206,18 +208,30 @@ class DesignMatrix:
 
     def _summed(self, environment: ACEAtomicEnvironment) -> np.ndarray:
         summed = np.zeros(self.functions)
-        for kind, projections in zip(environment.species_type, self._calculator.projections, strict=False):
+        for kind, projections in zip(
+            environment.species_type, self._calculator.projections, strict=False
+        ):
             start = self._offsets[kind]
             summed[start : start + len(projections)] += projections
         return summed
 
 
+def is_linear(potential: BBasisConfiguration) -> bool:
+    """Whether the energy is linear in the coefficients: one density, to the power of one."""
+    return all(
+        block.ndensityi == 1 and list(block.fs_parameters) == [1.0, 1.0]
+        for block in potential.funcspecs_blocks
+        if block.number_of_species == 1
+    )
+
+
 def with_core_repulsion(basis: BBasisConfiguration, radius_angstrom: float) -> BBasisConfiguration:
     """The same potential with ZBL between atoms closer than `radius_angstrom`, as a part of it.
 
-    γ is not touched: projections stay those of ACE, so a walker halts on its way there as it would without. The radius
-    is where distances are unphysical for every phase. At the shortest distance of the data, where pacemaker would put
-    it, a tame first data set would give Cu a cliff of 16 eV at 2.3 Å, which hot MD then bounces off and never labels.
+    γ is not touched: projections stay those of ACE, so a walker halts on its way there as it would
+    without. The radius is where distances are unphysical for every phase. At the shortest distance
+    of the data, where pacemaker would put it, a tame first data set would give Cu a cliff of 16 eV
+    at 2.3 Å, which hot MD then bounces off and never labels.
     """
     for block in basis.funcspecs_blocks:
         if block.number_of_species <= 2:  # noqa: PLR2004 - atoms and pairs
@@ -230,27 +244,34 @@ def with_core_repulsion(basis: BBasisConfiguration, radius_angstrom: float) -> B
 def make_active_set(potential_yaml: Path, dataset: Path) -> Path:
     """Run pace_activeset over all atoms of the data set; the .asi beside the potential.
 
-    `-a` because by default the tool drops the atoms with the largest force errors: just the new environments that this
-    cycle has labelled, whose γ would then stay high for ever.
+    `-a` because by default the tool drops the atoms with the largest force errors: just the new
+    environments that this cycle has labelled, whose γ would then stay high for ever.
     """
-    run_tool("pyace.cli.pace_activeset", ["-a", "-d", dataset.name, potential_yaml.name], dataset.parent)
+    run_tool(
+        "pyace.cli.pace_activeset", ["-a", "-d", dataset.name, potential_yaml.name], dataset.parent
+    )
     return potential_yaml.with_suffix(".asi")
 
 
 def make_yace(potential_yaml: Path, references: Mapping[str, float]) -> Path:
     """The C-tilde potential that production MD reads, by the calls that pace_yaml2yace makes.
 
-    Its `E0` holds the reference energies in eV, so that it gives total energies, on the labels' scale. The B-basis
-    beside it has no such thing: python-ace and ML-PACE pass over an E0 there. Within a campaign only that one is read,
-    and references are added by hand. Raises TaskFailed (crashed) if python-ace writes another format.
+    Its `E0` holds the reference energies in eV, so that it gives total energies, on the labels'
+    scale. The B-basis beside it has no such thing: python-ace and ML-PACE pass over an E0 there.
+    Within a campaign only that one is read, and references are added by hand. Raises TaskFailed
+    (crashed) if python-ace writes another format.
     """
     path = potential_yaml.with_suffix(".yace")
     basis = ACEBBasisSet(str(potential_yaml))
     basis.to_ACECTildeBasisSet().save_yaml(str(path))
-    energies = ", ".join(repr(float(references.get(element, 0.0))) for element in basis.elements_name)
+    energies = ", ".join(
+        repr(float(references.get(element, 0.0))) for element in basis.elements_name
+    )
     whole, found = _E0_LINE.subn(f"E0: [{energies}]", path.read_text(encoding="utf-8"))
     if found != 1:
-        raise TaskFailed("crashed", f"{path.name} as python-ace writes it has {found} lines of E0, expected one")
+        raise TaskFailed(
+            "crashed", f"{path.name} as python-ace writes it has {found} lines of E0, expected one"
+        )
     path.write_text(whole, encoding="utf-8")
     return path
 
@@ -275,13 +296,6 @@ def run_tool(module: str, arguments: Sequence[str], folder: Path) -> None:
         last = done.stdout.decode("utf-8", "replace").strip().rpartition("\n")[2]
         log = folder / f"{name}.log"
         raise TaskFailed(
-            "crashed", f"{name} ended with status {done.returncode}: {last[:_WORDS_MAX]} (all of it: {log})"
+            "crashed",
+            f"{name} ended with status {done.returncode}: {last[:_TEXT_MAX]} (all of it: {log})",
         )
-
-
-def reference_energies(compositions: Sequence[Mapping[str, int]], energies_ev: Sequence[float]) -> dict[str, float]:
-    """Energies per element in eV that explain the energies best by composition alone (least squares, minimum norm)."""
-    elements = sorted({element for composition in compositions for element in composition})
-    counts = np.array([[composition.get(element, 0) for element in elements] for composition in compositions])
-    solution, *_ = np.linalg.lstsq(counts.astype(float), np.asarray(energies_ev), rcond=None)
-    return {element: float(value) for element, value in zip(elements, solution, strict=True)}

@@ -1,18 +1,19 @@
-"""Labels as a fit sees them: composition, energies beside the references, and what came from where."""
+"""Labels as a fit sees them: composition, energies beside references, and what came from where."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from ase import Atoms
 
-from mlip_autopipec.work.ace.evaluator import reference_energies
 from mlip_autopipec.work.job import TaskFailed
 from mlip_autopipec.work.origins import origin_of
 
 
 def fit_references(train: Sequence[Atoms]) -> dict[str, float]:
     """Energies per element in eV, by composition alone."""
-    return reference_energies([composition(frame) for frame in train], [energy_ev(frame) for frame in train])
+    return reference_energies(
+        [composition(frame) for frame in train], [energy_ev(frame) for frame in train]
+    )
 
 
 def composition(frame: Atoms) -> dict[str, int]:
@@ -27,15 +28,19 @@ def energy_ev(frame: Atoms) -> float:
 
 
 def cohesive_ev(frame: Atoms, references: Mapping[str, float]) -> float:
-    """The energy that the potential has to explain: that of the label less its elements' references."""
+    """The energy that the potential has to explain: the label's less its elements' references."""
     missing = sorted(composition(frame).keys() - references.keys())
     if missing:
-        raise TaskFailed("bad_input", f"no reference energy for {', '.join(missing)}: no training label held it")
-    return energy_ev(frame) - sum(references[element] * count for element, count in composition(frame).items())
+        raise TaskFailed(
+            "bad_input", f"no reference energy for {', '.join(missing)}: no training label held it"
+        )
+    return energy_ev(frame) - sum(
+        references[element] * count for element, count in composition(frame).items()
+    )
 
 
 def stress_ev_per_angstrom3(frame: Atoms) -> np.ndarray | None:
-    """The label's stress in Voigt's order with ASE's sign, shape (6,); None if the label has none."""
+    """The label's stress in Voigt's order with ASE's sign, shape (6,); None if it has none."""
     stress = (frame.calc.results if frame.calc is not None else {}).get("stress")
     return None if stress is None else np.asarray(stress, dtype=float)
 
@@ -47,11 +52,27 @@ def strain_derivative_ev(frame: Atoms) -> np.ndarray | None:
 
 
 def trajectory_of(frame: Atoms) -> str:
-    """What a frame is not independent of: the walk that it is a step of, or itself if it was generated.
+    """What a frame is not independent of: the walk it is a step of, or itself if it was generated.
 
-    Frames of one condition go together, whatever they were picked for (halted, collected, audit, cloud).
+    Frames of one condition go together, whatever they were picked for (halted, collected, audit,
+    cloud).
     """
     origin = origin_of(frame)
     if origin.step is None:
         return str(frame.info.get("task", "")) or origin.sentence
     return origin.subject or origin.kind
+
+
+def reference_energies(
+    compositions: Sequence[Mapping[str, int]], energies_ev: Sequence[float]
+) -> dict[str, float]:
+    """Energies per element in eV that explain the energies best by composition alone.
+
+    They are those of least squares and minimum norm.
+    """
+    elements = sorted({element for composition in compositions for element in composition})
+    counts = np.array(
+        [[composition.get(element, 0) for element in elements] for composition in compositions]
+    )
+    solution, *_ = np.linalg.lstsq(counts.astype(float), np.asarray(energies_ev), rcond=None)
+    return {element: float(value) for element, value in zip(elements, solution, strict=True)}

@@ -1,14 +1,15 @@
-"""The linear fit's least squares, folded structure by structure, so that no design matrix is ever held whole.
+"""The linear fit's least squares, folded structure by structure: no design matrix is held whole.
 
-For each fold of a cross-validation and each kind of number (energy, force, stress) the triangular factor R of the
-weighted rows [X y] is kept, by QR of one block of rows after the other (TSQR; Demmel et al., SIAM J. Sci. Comput. 34,
-A206 (2012)). It is all that a ridge regression and its errors on a fold need, whatever the weights, the penalty and the
-choice among the columns: so trying another setting costs a solve, and no row is made twice. Its size is that of the
-basis and not of the data: 15 matrices of n_functions² for five folds, 120 MB for 1,000 functions.
+For each fold of a cross-validation and each kind of number (energy, force, stress) the triangular
+factor R of the weighted rows [X y] is kept, by QR of one block of rows after the other (TSQR;
+Demmel et al., SIAM J. Sci. Comput. 34, A206 (2012)). It is all that a ridge regression and its
+errors on a fold need, whatever the weights, the penalty and the choice among the columns: so trying
+another setting costs a solve, and no row is made twice. Its size is that of the basis and not of
+the data: 15 matrices of n_functions² for five folds, 120 MB for 1,000 functions.
 
-Trials are solved by normal equations, whose errors are compared and no more. What becomes the potential is solved from
-the factors, whose condition is not squared. It is looked at, and where the penalty is too small for double precision,
-directions that rounding has eaten are left out.
+Trials are solved by normal equations, whose errors are compared and no more. What becomes the
+potential is solved from the factors, whose condition is not squared. It is looked at, and where the
+penalty is too small for double precision, directions that rounding has eaten are left out.
 """
 
 import os
@@ -27,7 +28,8 @@ from mlip_autopipec.work.ace.labels import cohesive_ev, strain_derivative_ev
 from mlip_autopipec.work.ace.weights import energy_weight, force_weights
 
 KINDS = ("energy", "force", "stress")
-#: Rows that are folded in at once, at least, and in multiples of the columns: fewer would cost more than they add.
+#: Rows that are folded in at once, at least, and in multiples of the columns: fewer would cost more
+#: than they add.
 _ROWS_AT_ONCE, _ROWS_PER_COLUMN = 1000, 3
 
 
@@ -50,7 +52,9 @@ class Moments:
         self._products: np.ndarray | None = None
         self.seen: list[np.ndarray] = []  # the rows themselves, of a kind that has few
 
-    def add(self, rows: np.ndarray, targets: np.ndarray, weights: np.ndarray, *, keep: bool = False) -> None:
+    def add(
+        self, rows: np.ndarray, targets: np.ndarray, weights: np.ndarray, *, keep: bool = False
+    ) -> None:
         """Fold rows (n_rows, n_functions) in; keep them too for `mean_absolute_error`."""
         whole = np.column_stack([rows, targets])
         if keep:
@@ -81,7 +85,10 @@ class Moments:
         return float(left @ left) / self.weight
 
     def mean_absolute_error(self, coefficients: np.ndarray, columns: np.ndarray) -> float:
-        """Of the rows that were kept; 0 without any. A few outliers among a few dozen rows do not decide it."""
+        """Of the rows that were kept; 0 without any.
+
+        A few outliers among a few dozen rows do not decide it.
+        """
         if not self.seen:
             return 0.0
         left = [np.abs(seen[:, columns] @ coefficients - seen[:, -1]) for seen in self.seen]
@@ -130,9 +137,12 @@ def fold_moments(
     pairs = list(zip(folds, frames, strict=True))
     if cores == 1 or len(frames) < 2 * cores:
         return _folded(grid, pairs, count, references, buffer_weight)
-    with ProcessPoolExecutor(cores, mp_context=get_context("fork"), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(
+        cores, mp_context=get_context("fork"), initializer=_one_thread
+    ) as pool:
         parts = [
-            pool.submit(_folded, grid, pairs[start::cores], count, references, buffer_weight) for start in range(cores)
+            pool.submit(_folded, grid, pairs[start::cores], count, references, buffer_weight)
+            for start in range(cores)
         ]
         found = parts[0].result()
         for part in parts[1:]:
@@ -158,20 +168,26 @@ def total(folds: Sequence[Fold], without: int | None = None) -> dict[str, Produc
 def normal_equations(
     sums: Mapping[str, Products], weights: Mapping[str, float], columns: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """XᵀX and Xᵀy of some columns and yᵀy, summed over the kinds by their weights; each kind's is a mean."""
+    """XᵀX and Xᵀy of some columns and yᵀy, summed over the kinds by their weights.
+
+    Each kind's is a mean.
+    """
     matrix, product, square = np.zeros((len(columns), len(columns))), np.zeros(len(columns)), 0.0
     for kind, weight in weights.items():
-        one = sums[kind]
-        if weight and one.weight:
-            scale = weight / one.weight
-            matrix += scale * one.products[np.ix_(columns, columns)]
-            product += scale * one.products[columns, -1]
-            square += scale * float(one.products[-1, -1])
+        total = sums[kind]
+        if weight and total.weight:
+            scale = weight / total.weight
+            matrix += scale * total.products[np.ix_(columns, columns)]
+            product += scale * total.products[columns, -1]
+            square += scale * float(total.products[-1, -1])
     return matrix, product, square
 
 
 def solve_trial(
-    sums: Mapping[str, Products], weights: Mapping[str, float], penalty: np.ndarray, columns: np.ndarray
+    sums: Mapping[str, Products],
+    weights: Mapping[str, float],
+    penalty: np.ndarray,
+    columns: np.ndarray,
 ) -> np.ndarray:
     """Minimise Σ over kinds of weight ⟨(y - x·c)²⟩ + Σ penalty c², by normal equations."""
     matrix, product, _ = normal_equations(sums, weights, columns)
@@ -183,17 +199,23 @@ def solve_trial(
     except LinAlgError:
         values, vectors = eigh(matrix)
         known = values > values[-1] * len(values) * np.finfo(float).eps
-        found = scale * (vectors[:, known] @ ((vectors[:, known].T @ (scale * product)) / values[known]))
+        found = scale * (
+            vectors[:, known] @ ((vectors[:, known].T @ (scale * product)) / values[known])
+        )
     return found
 
 
-def solve(folds: Sequence[Fold], weights: Mapping[str, float], penalty: np.ndarray, columns: np.ndarray) -> Solution:
+def solve(
+    folds: Sequence[Fold], weights: Mapping[str, float], penalty: np.ndarray, columns: np.ndarray
+) -> Solution:
     """The same over all folds, from the factors: as exact as the rows themselves would give it."""
     parts = [np.column_stack([np.diag(np.sqrt(penalty)), np.zeros(len(columns))])]
     for kind, weight in weights.items():
         whole = sum(fold[kind].weight for fold in folds)
         if weight and whole:
-            parts += [np.sqrt(weight / whole) * fold[kind].factor[:, [*columns, -1]] for fold in folds]
+            parts += [
+                np.sqrt(weight / whole) * fold[kind].factor[:, [*columns, -1]] for fold in folds
+            ]
     (factor,) = qr(np.vstack(parts), mode="r", overwrite_a=True, check_finite=False)
     triangle, right = factor[: len(columns), :-1], factor[: len(columns), -1]
     scale = np.linalg.norm(triangle, axis=0)
@@ -217,7 +239,9 @@ def _folded(
     references: Mapping[str, float],
     buffer_weight: float,
 ) -> list[dict[str, Moments]]:
-    design = DesignMatrix(linear_basis(grid.elements, grid.cutoff_angstrom, grid.functions_per_element))
+    design = DesignMatrix(
+        linear_basis(grid.elements, grid.cutoff_angstrom, grid.functions_per_element)
+    )
     found = [{kind: Moments(design.functions) for kind in KINDS} for _ in range(count)]
     enough = max(_ROWS_AT_ONCE, _ROWS_PER_COLUMN * design.functions)
     waiting: dict[tuple[int, str], list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
@@ -233,7 +257,9 @@ def _folded(
     return found
 
 
-def _flush(moments: Moments, blocks: list[tuple[np.ndarray, np.ndarray, np.ndarray]], *, keep: bool) -> None:
+def _flush(
+    moments: Moments, blocks: list[tuple[np.ndarray, np.ndarray, np.ndarray]], *, keep: bool
+) -> None:
     rows, targets, weights = (np.concatenate(part) for part in zip(*blocks, strict=True))
     moments.add(rows, targets, weights, keep=keep)
     blocks.clear()
@@ -244,7 +270,12 @@ def _rows(
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
     energy, forces = design.rows(frame)
     of_energy = energy_weight(frame, buffer_weight)
-    yield "energy", energy[None, :], np.array([cohesive_ev(frame, references) / len(frame)]), np.array([of_energy])
+    yield (
+        "energy",
+        energy[None, :],
+        np.array([cohesive_ev(frame, references) / len(frame)]),
+        np.array([of_energy]),
+    )
     yield "force", forces, frame.get_forces().ravel(), force_weights(frame, buffer_weight).repeat(3)
     if (derivative := strain_derivative_ev(frame)) is not None:
         yield "stress", design.strain_rows(frame), derivative / len(frame), np.full(6, of_energy)

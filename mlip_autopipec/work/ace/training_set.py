@@ -1,4 +1,4 @@
-"""The labels that a fit is made of, sorted by what they are for, and as python-ace's tools read them."""
+"""The labels of a fit, sorted by what they are for, and as python-ace's tools read them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,11 +39,14 @@ def read_labels(job: AnyJob, offsets_ev: Mapping[str, float] | None = None) -> L
     new += _adopted(job, offsets_ev or {})
     everything = [frame for frames in (*sets, new) for frame in frames]
     by_role = {
-        role: [frame for frame in everything if frame.info["role"] == role] for role in ("train", "test", "property")
+        role: [frame for frame in everything if frame.info["role"] == role]
+        for role in ("train", "test", "property")
     }
     train, test = by_role["train"], by_role["test"]
     if not train or not test:
-        raise TaskFailed("bad_input", f"{len(train)} training and {len(test)} test labels; at least one of each")
+        raise TaskFailed(
+            "bad_input", f"{len(train)} training and {len(test)} test labels; at least one of each"
+        )
     _check_settings(everything)
     return Labels(
         train=train,
@@ -62,16 +65,21 @@ def _adopted(job: AnyJob, offsets: Mapping[str, float]) -> list[Atoms]:
         missing = sorted(composition(frame).keys() - offsets.keys()) if offsets else []
         if missing:
             raise TaskFailed(
-                "bad_input", f"no frame of the data set that was labelled again holds {', '.join(missing)}"
+                "bad_input",
+                f"no frame of the data set that was labelled again holds {', '.join(missing)}",
             )
-        shift = sum(offsets[element] * count for element, count in composition(frame).items()) if offsets else 0.0
+        shift = (
+            sum(offsets[element] * count for element, count in composition(frame).items())
+            if offsets
+            else 0.0
+        )
         results = {**frame.calc.results, "energy": energy_ev(frame) + shift}
         frame.calc = SinglePointCalculator(frame, **results)
     return frames
 
 
 def _check_settings(labels: Sequence[Atoms]) -> None:
-    """Raise TaskFailed (bad_input) if labels do not all mean the same: no fit can serve two truths."""
+    """Raise TaskFailed (bad_input) if labels do not all mean the same: no fit serves two truths."""
     first: dict[str, str] = {}
     for label in labels:
         if label.info["settings"] != ADOPTED:  # the oracle has agreed with those
@@ -80,28 +88,37 @@ def _check_settings(labels: Sequence[Atoms]) -> None:
         named = "; ".join(f"{task} has {settings}" for settings, task in first.items())
         raise TaskFailed(
             "bad_input",
-            f"labels of {len(first)} different settings cannot be trained on together: {named}. Put the oracle's old"
-            " settings back, or begin a campaign of its own for the new ones",
+            f"labels of {len(first)} different settings cannot be trained on together: {named}."
+            " Put the oracle's old settings back, or begin a campaign of its own for the new ones",
         )
 
 
 def check_environments(basis: ACEBBasisSet, train: Sequence[Atoms]) -> None:
-    """Raise TaskFailed (bad_input) unless each element has as many environments as functions: the active set's rank."""
+    """Raise TaskFailed (bad_input) unless each element has as many environments as functions.
+
+    That is the active set's rank.
+    """
     compositions = [composition(frame) for frame in train]
     for element, functions in zip(basis.elements_name, count_functions(basis), strict=True):
         environments = sum(composition.get(element, 0) for composition in compositions)
         if environments < functions:
             raise TaskFailed(
                 "bad_input",
-                f"{environments} training environments of {element} for {functions} functions: an active set needs at"
-                " least one for each; lower functions_per_element, or train on more structures",
+                f"{environments} training environments of {element} for {functions} functions: an"
+                " active set needs at least one for each; lower functions_per_element, or train on"
+                " more structures",
             )
 
 
-def dataset_for_tools(folder: Path, train: Sequence[Atoms], references: Mapping[str, float]) -> Path:
+def dataset_for_tools(
+    folder: Path, train: Sequence[Atoms], references: Mapping[str, float]
+) -> Path:
     """The training set as python-ace's tools read it."""
     path = folder / "fitting_data_info.pckl.gzip"
-    bare = [Atoms(frame.get_chemical_symbols(), frame.positions, cell=frame.cell, pbc=True) for frame in train]
+    bare = [
+        Atoms(frame.get_chemical_symbols(), frame.positions, cell=frame.cell, pbc=True)
+        for frame in train
+    ]
     table = pd.DataFrame(
         {
             "ase_atoms": bare,

@@ -1,13 +1,15 @@
-"""How much each number of a label counts in a fit and in its errors: the force mask of embedded cells.
+"""How much each number of a label counts in a fit and its errors: the force mask of embedded cells.
 
-An embedded cell carries a per-atom array `core`: true where the atom's environment is that of the source, false in the
-buffer, which has been cut and mended. Whole structures carry none; all of their atoms are core.
+An embedded cell carries a per-atom array `core`: true where the atom's environment is that of the
+source, false in the buffer, which has been cut and mended. Whole structures carry none; all of
+their atoms are core.
 
-The label of an embedded cell is no approximation: it is the oracle's answer for that very cell, so nothing has to be
-masked for the fit to be consistent. Buffer atoms count less because their environments are not what MD meets, and
-would take capacity from those that it does. They count more than nothing, because the active set is made of all
-atoms (`pace_activeset -a` knows no mask): γ may claim to know an environment only if the fit has seen it. The energy,
-a sum over all atoms, counts as much as the average atom of its cell does.
+The label of an embedded cell is no approximation: it is the oracle's answer for that very cell, so
+nothing has to be masked for the fit to be consistent. Buffer atoms count less because their
+environments are not what MD meets, and would take capacity from those that it does. They count more
+than nothing, because the active set is made of all atoms (`pace_activeset -a` knows no mask): γ may
+claim to know an environment only if the fit has seen it. The energy, a sum over all atoms, counts
+as much as the average atom of its cell does.
 """
 
 from collections.abc import Sequence
@@ -24,7 +26,7 @@ def core_of(frame: Atoms) -> np.ndarray:
 
 
 def force_weights(frame: Atoms, buffer_weight: float) -> np.ndarray:
-    """The weight of each atom's force, shape (n_atoms,): 1 in the core, `buffer_weight` in the buffer."""
+    """Each atom's force weight, shape (n_atoms,): 1 in the core, `buffer_weight` in the buffer."""
     return np.where(core_of(frame), 1.0, buffer_weight)
 
 
@@ -34,7 +36,7 @@ def energy_weight(frame: Atoms, buffer_weight: float) -> float:
 
 
 def all_weights(frames: Sequence[Atoms], buffer_weight: float) -> tuple[np.ndarray, np.ndarray]:
-    """The weight of each energy, and of each force component in the order of `get_forces().ravel()`."""
+    """The weight of each energy, and of each force component ordered as `get_forces().ravel()`."""
     of_energies = np.array([energy_weight(frame, buffer_weight) for frame in frames])
     of_forces = np.concatenate([force_weights(frame, buffer_weight) for frame in frames]).repeat(3)
     return of_energies, of_forces

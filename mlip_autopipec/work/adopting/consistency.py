@@ -1,12 +1,14 @@
-"""What labels say of themselves: whether energies, forces and stresses of near frames belong together.
+"""What labels say of themselves: whether energies, forces and stresses of near frames agree.
 
-Between two frames of the same atoms the energy changes by the work of the forces along the way and of the stress along
-the strain. By the trapezoidal rule, which is exact where the energy is quadratic,
+Between two frames of the same atoms the energy changes by the work of the forces along the way and
+of the stress along the strain. By the trapezoidal rule, which is exact where the energy is
+quadratic,
 
     E_b - E_a = -1/2 (F_a + F_b) · u + 1/2 (V_a σ_a + V_b σ_b) : ε
 
-with u the displacements that no strain explains and ε the logarithmic strain. A fit of the left side by the two terms
-of the right has the coefficients 1 and 1; other units, signs and conventions have others, by which they are known.
+with u the displacements that no strain explains and ε the logarithmic strain. A fit of the left
+side by the two terms of the right has the coefficients 1 and 1; other units, signs and conventions
+have others, by which they are known.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +17,11 @@ from itertools import combinations, product
 
 import numpy as np
 
-from mlip_autopipec.contract.dataset import ENERGY_EV, FORCE_EV_PER_ANGSTROM, STRESS_EV_PER_ANGSTROM3
+from mlip_autopipec.contract.dataset import (
+    ENERGY_EV,
+    FORCE_EV_PER_ANGSTROM,
+    STRESS_EV_PER_ANGSTROM3,
+)
 from mlip_autopipec.work.adopting.frames import OfferedFrame
 
 #: Of one kind of cell, so many frames are compared with each other.
@@ -27,11 +33,13 @@ _STRAIN_MAX = 0.12
 _NO_STRAIN = 1e-5
 _ROTATION_MAX = 0.02
 _PAIRS_MIN = 6
-#: What the fit leaves, in parts of the energy differences; above, the frames are too far apart to be judged.
+#: What the fit leaves, in parts of the energy differences; above, the frames are too far apart to
+#: be judged.
 _LEFT_MAX = 0.3
 #: Another coefficient than 1 must leave so much less than 1 does.
 _EXPLAINED = 0.5
-#: The rule is no exact one for large displacements: a coefficient within this factor of 1 (its logarithm) is right.
+#: The rule is no exact one for large displacements: a coefficient within this factor of 1 (its
+#: logarithm) is right.
 _RIGHT = 0.4
 #: Of the same, and it says the less of which unit it is.
 _MATCH = 0.25
@@ -40,13 +48,17 @@ _REWEIGHTED = 15
 _UNRELATED, _UNRELATED_PAIRS_MIN = 0.3, 15
 _GRADIENT = "`forces_sign: gradient`"
 #: What codes of atomic units write together.
-_ATOMIC = frozenset({"`energy_unit: Ha`", "`energy_unit: Ry`", "`forces_unit: Ha/bohr`", "`forces_unit: Ry/bohr`"})
-#: Forces are judged by frames that are displaced, stress by frames that are strained and hardly displaced.
+_ATOMIC = frozenset(
+    {"`energy_unit: Ha`", "`energy_unit: Ry`", "`forces_unit: Ha/bohr`", "`forces_unit: Ry/bohr`"}
+)
+#: Forces are judged by frames that are displaced, stress by frames that are strained and hardly
+#: displaced.
 _DISPLACED_ANGSTROM = 0.02
 _STRAINED = 0.003
 _NEIGHBOUR_ANGSTROM = 2.5
 _STRAINED_PARTS = 0.3
-#: A frame that agrees with no other: by so many times what the others leave, and so much of an energy at least.
+#: A frame that agrees with no other: by so many times what the others leave, and so much of an
+#: energy at least.
 _OUTLIER_TIMES = 4.0
 _OUTLIER_EV_PER_ATOM = 0.01
 _OUTLIER_PARTS = 0.5
@@ -55,7 +67,7 @@ _NEIGHBOURS_MIN = 4
 
 @dataclass(frozen=True)
 class Pair:
-    """Two near frames: how the energy changes from one to the other, and what forces and stress say of that (eV)."""
+    """Two near frames: how the energy changes, and what forces and stress say of that (in eV)."""
 
     first: OfferedFrame
     second: OfferedFrame
@@ -67,7 +79,7 @@ class Pair:
 
 
 def pairs_of(frames: Sequence[OfferedFrame]) -> list[list[Pair]]:
-    """Every pair of near frames, by kinds of cells. Frames have energies, forces and whole cells."""
+    """Every pair of near frames by kinds of cells. Frames have energies, forces and whole cells."""
     groups: dict[tuple[str, ...], list[OfferedFrame]] = {}
     for frame in frames:
         groups.setdefault(tuple(frame.atoms.get_chemical_symbols()), []).append(frame)
@@ -89,9 +101,13 @@ def _pair(first: OfferedFrame, second: OfferedFrame) -> Pair | None:
     values, vectors = np.linalg.eigh(deformation @ deformation.T)
     strain = vectors @ np.diag(0.5 * np.log(values)) @ vectors.T
     largest = float(np.abs(strain).max())
-    if largest > _STRAIN_MAX or (largest > _NO_STRAIN and (first.stress is None or second.stress is None)):
+    if largest > _STRAIN_MAX or (
+        largest > _NO_STRAIN and (first.stress is None or second.stress is None)
+    ):
         return None
-    moved = np.linalg.solve(cells[1].T, second.atoms.positions.T) - np.linalg.solve(cells[0].T, first.atoms.positions.T)
+    moved = np.linalg.solve(cells[1].T, second.atoms.positions.T) - np.linalg.solve(
+        cells[0].T, first.atoms.positions.T
+    )
     moved = (moved - np.rint(moved)).T
     moved = (moved - moved.mean(axis=0)) @ ((cells[0] + cells[1]) / 2)
     if np.abs(moved).max() > _DISPLACEMENT_MAX_ANGSTROM:
@@ -101,7 +117,9 @@ def _pair(first: OfferedFrame, second: OfferedFrame) -> Pair | None:
     by_forces = -0.5 * float(((first.forces + second.forces) * moved).sum())
     by_stress = 0.0
     if first.stress is not None and second.stress is not None:
-        mean = (first.stress * first.atoms.get_volume() + second.stress * second.atoms.get_volume()) / 2
+        mean = (
+            first.stress * first.atoms.get_volume() + second.stress * second.atoms.get_volume()
+        ) / 2
         shears = 2 * strain[1, 2], 2 * strain[0, 2], 2 * strain[0, 1]
         by_stress = float(mean @ np.array([*np.diag(strain), *shears]))
     change = second.energy_ev - first.energy_ev
@@ -112,35 +130,42 @@ def contradictions(groups: Sequence[Sequence[Pair]]) -> list[str]:
     """What is wrong with a whole set, in words with the frames that show it and the remedy."""
     found: dict[str, str] = {}
     for pairs in groups:
-        for words, example in _contradictions(pairs):
-            found.setdefault(words, example)
-    return [f"{example}: {words}" for words, example in found.items()]
+        for message, example in _contradictions(pairs):
+            found.setdefault(message, example)
+    return [f"{example}: {message}" for message, example in found.items()]
 
 
 def _contradictions(pairs: Sequence[Pair]) -> Iterator[tuple[str, str]]:
     displaced = [pair for pair in pairs if _is_displaced(pair)]
     strained = [pair for pair in pairs if _is_strained(pair)]
     energies_small = 1.0
-    both = _fitted(displaced, np.array([[pair.by_forces, pair.by_stress] for pair in displaced]), 1.0)
+    both = _fitted(
+        displaced, np.array([[pair.by_forces, pair.by_stress] for pair in displaced]), 1.0
+    )
     if both is not None and not _is_right(both[0]):
-        energies_small, words = _of_forces(both[0], len(displaced[0].first.atoms))
-        if words:
-            told = f"the energy changes {both[0]:.3g} times as much as the forces say (force = -dE/dx)"
-            yield f"{told}. {_remedy(words)}", _names(displaced)
+        energies_small, message = _of_forces(both[0], len(displaced[0].first.atoms))
+        if message:
+            expected = (
+                f"the energy changes {both[0]:.3g} times as much as the forces say (force = -dE/dx)"
+            )
+            yield f"{expected}. {_remedy(message)}", _names(displaced)
     if both is None and _are_unrelated(displaced):
         yield (
             (
-                "energies change as if they had nothing to do with the forces (force = -dE/dx), here and in other near"
-                " frames: they are of other frames, other axes or another calculation; mend the file"
+                "energies change as if they had nothing to do with the forces (force = -dE/dx),"
+                " here and in other near frames: they are of other frames, other axes or another"
+                " calculation; mend the file"
             ),
             _names(displaced),
         )
     alone = _fitted(strained, np.array([[pair.by_stress] for pair in strained]), energies_small)
     if alone is not None and not _is_right(alone[0]):
-        words = _of_stress(alone[0], float(strained[0].first.atoms.get_volume()), forces_agree=both is not None)
-        if words:
-            told = f"the energy changes {alone[0]:.3g} times as much as stress and strain say"
-            yield f"{told}. {_remedy(words)}", _names(strained)
+        message = _of_stress(
+            alone[0], float(strained[0].first.atoms.get_volume()), forces_agree=both is not None
+        )
+        if message:
+            expected = f"the energy changes {alone[0]:.3g} times as much as stress and strain say"
+            yield f"{expected}. {_remedy(message)}", _names(strained)
 
 
 def _are_unrelated(pairs: Sequence[Pair]) -> bool:
@@ -148,9 +173,9 @@ def _are_unrelated(pairs: Sequence[Pair]) -> bool:
     if len(pairs) < _UNRELATED_PAIRS_MIN:
         return False
     energies = np.array([pair.energy for pair in pairs])
-    told = np.array([pair.by_forces + pair.by_stress for pair in pairs])
-    size = float(np.linalg.norm(energies) * np.linalg.norm(told))
-    return size > 0 and abs(float(energies @ told)) < _UNRELATED * size
+    both = np.array([pair.by_forces + pair.by_stress for pair in pairs])
+    size = float(np.linalg.norm(energies) * np.linalg.norm(both))
+    return size > 0 and abs(float(energies @ both)) < _UNRELATED * size
 
 
 def _is_displaced(pair: Pair) -> bool:
@@ -164,16 +189,21 @@ def _is_strained(pair: Pair) -> bool:
 
 
 def _fitted(pairs: Sequence[Pair], terms: np.ndarray, energies_small: float) -> np.ndarray | None:
-    """The coefficients of the terms; None where the pairs are too few, or too far apart to be judged."""
+    """The coefficients of the terms; None where the pairs are too few or too far apart to judge."""
     if len(pairs) < _PAIRS_MIN:
         return None
     energies = np.array([pair.energy for pair in pairs]) / energies_small
     coefficients = _least_absolute(terms, energies)
     left, left_as_it_is = (
-        float(np.abs(energies - terms @ each).sum()) for each in (coefficients, 1.0 + 0 * coefficients)
+        float(np.abs(energies - terms @ each).sum())
+        for each in (coefficients, 1.0 + 0 * coefficients)
     )
     explained = left < min(_LEFT_MAX * float(np.abs(energies).sum()), _EXPLAINED * left_as_it_is)
-    return coefficients if explained or left_as_it_is < _LEFT_MAX * float(np.abs(energies).sum()) else None
+    return (
+        coefficients
+        if explained or left_as_it_is < _LEFT_MAX * float(np.abs(energies).sum())
+        else None
+    )
 
 
 def _is_right(coefficient: float) -> bool:
@@ -186,7 +216,10 @@ def _names(pairs: Sequence[Pair]) -> str:
 
 
 def _least_absolute(terms: np.ndarray, energies: np.ndarray) -> np.ndarray:
-    """The coefficients that leave the least sum of absolute differences: a few wrong frames do not move them."""
+    """The coefficients that leave the least sum of absolute differences.
+
+    A few wrong frames do not move them.
+    """
     weights = np.ones(len(energies))
     coefficients: np.ndarray = np.zeros(terms.shape[1])
     size = np.linalg.norm(terms, axis=0)
@@ -200,7 +233,10 @@ def _least_absolute(terms: np.ndarray, energies: np.ndarray) -> np.ndarray:
 
 
 def _of_forces(coefficient: float, atoms: int) -> tuple[float, str]:
-    """By what the energies are too small, and what would explain the coefficient; nothing is said of what would not."""
+    """By what the energies are too small, and what would explain the coefficient.
+
+    Nothing is said of what would not.
+    """
     found: list[tuple[bool, float, float, str]] = []
     for (energy, small), (force, large) in product(_energies(atoms).items(), _forces().items()):
         both = bool(energy and force)
@@ -212,7 +248,7 @@ def _of_forces(coefficient: float, atoms: int) -> tuple[float, str]:
     simple = [each for each in found if not each[0]] or found
     if not simple:
         return 1.0, ""
-    return min(simple)[2], " or ".join(words for *_, words in sorted(simple)[:3])
+    return min(simple)[2], " or ".join(hint for *_, hint in sorted(simple)[:3])
 
 
 def _energies(atoms: int) -> Mapping[str, float]:
@@ -221,29 +257,44 @@ def _energies(atoms: int) -> Mapping[str, float]:
 
 
 def _forces() -> Mapping[str, float]:
-    units = {f"`forces_unit: {name}`": ev for name, ev in FORCE_EV_PER_ANGSTROM.items() if name != "eV/angstrom"}
+    units = {
+        f"`forces_unit: {name}`": ev
+        for name, ev in FORCE_EV_PER_ANGSTROM.items()
+        if name != "eV/angstrom"
+    }
     return {"": 1.0, **units, _GRADIENT: -1.0}
 
 
 def _of_stress(coefficient: float, volume: float, *, forces_agree: bool) -> str:
-    units = {f"`stress_unit: {name}`": unit for name, unit in STRESS_EV_PER_ANGSTROM3.items() if name != "eV/angstrom3"}
-    factors = {**units, **{f"{words} and `stress_sign: opposite`": -unit for words, unit in units.items()}}
+    units = {
+        f"`stress_unit: {name}`": unit
+        for name, unit in STRESS_EV_PER_ANGSTROM3.items()
+        if name != "eV/angstrom3"
+    }
+    factors = {
+        **units,
+        **{f"{hint} and `stress_sign: opposite`": -unit for hint, unit in units.items()},
+    }
     factors |= {"`stress_sign: opposite`": -1.0}
     factors |= {"`virial: NAME` (what is called stress is a virial)": -1 / volume}
-    factors |= {"`virial: NAME` and `stress_sign: opposite` (what is called stress is a virial)": 1 / volume}
+    factors |= {
+        "`virial: NAME` and `stress_sign: opposite` (what is called stress is a virial)": 1 / volume
+    }
     factors |= {"`stress: NAME` (what is called a virial is a stress)": -volume}
     if not forces_agree:  # then it may as well be the energies
-        factors |= {f"`energy_unit: {name}`": 1 / ev for name, ev in ENERGY_EV.items() if name != "eV"}
+        factors |= {
+            f"`energy_unit: {name}`": 1 / ev for name, ev in ENERGY_EV.items() if name != "eV"
+        }
     found = sorted(
-        (abs(float(np.log(coefficient / factor))), words)
-        for words, factor in factors.items()
+        (abs(float(np.log(coefficient / factor))), hint)
+        for hint, factor in factors.items()
         if _matches(coefficient, factor)
     )
-    return " or ".join(words for _, words in found[:3])
+    return " or ".join(hint for _, hint in found[:3])
 
 
-def _remedy(words: str) -> str:
-    return f"If the files are so, say under dataset: {words}; else mend them"
+def _remedy(message: str) -> str:
+    return f"If the files are so, say under dataset: {message}; else mend them"
 
 
 def _matches(coefficient: float, factor: float) -> bool:
@@ -264,10 +315,13 @@ def outliers(groups: Sequence[Sequence[Pair]]) -> Mapping[int, str]:
             continue
         usual = float(np.median([off for off, _ in medians.values()]))
         for number, (off, change) in medians.items():
-            limit = max(_OUTLIER_TIMES * usual, _OUTLIER_EV_PER_ATOM, _OUTLIER_PARTS * float(change))
+            limit = max(
+                _OUTLIER_TIMES * usual, _OUTLIER_EV_PER_ATOM, _OUTLIER_PARTS * float(change)
+            )
             if off > limit and len(left[number]) >= _NEIGHBOURS_MIN:
                 found[number] = (
-                    f"energy and forces that do not belong together (off by {off:.2g} eV/atom from near frames, which"
-                    f" agree to {usual:.2g}), as if its atoms were sorted otherwise or it were of another calculation"
+                    f"energy and forces that do not belong together (off by {off:.2g} eV/atom from"
+                    f" near frames, which agree to {usual:.2g}), as if its atoms were sorted"
+                    " otherwise or it were of another calculation"
                 )
     return found

@@ -1,7 +1,8 @@
-"""The user's labelled frames, as his files have them: in eV and Å with ASE's signs, each with its file and number.
+"""The user's labelled frames, as in his files: in eV and Å with ASE's signs, by file and number.
 
-Names are recognised where there is no doubt. Where two candidates of one quantity differ, or something looks like it
-under a name that nobody knows, the set is refused with the key of the site file that settles it.
+Names are recognised where there is no doubt. Where two candidates of one quantity differ, or
+something looks like it under a name that nobody knows, the set is refused with the key of the site
+file that settles it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,11 +23,37 @@ from mlip_autopipec.contract.dataset import (
     DatasetSettings,
 )
 from mlip_autopipec.work.adopting.pickled import is_pickled, read_pickled
+from mlip_autopipec.work.adopting.vasp import unconverged
 
 #: Before the name of a quantity, people say where it is from.
-_SOURCES = ("", "ref", "reference", "dft", "qm", "target", "true", "scf", "vasp", "cp2k", "qe", "pbe", "lda", "scan")
+_SOURCES = (
+    "",
+    "ref",
+    "reference",
+    "dft",
+    "qm",
+    "target",
+    "true",
+    "scf",
+    "vasp",
+    "cp2k",
+    "qe",
+    "pbe",
+    "lda",
+    "scan",
+)
 _NAMES: Mapping[str, frozenset[str]] = {
-    "energy": frozenset({"energy", "freeenergy", "totalenergy", "potentialenergy", "energycorrected", "etot", "toten"}),
+    "energy": frozenset(
+        {
+            "energy",
+            "freeenergy",
+            "totalenergy",
+            "potentialenergy",
+            "energycorrected",
+            "etot",
+            "toten",
+        }
+    ),
     "forces": frozenset({"forces", "force"}),
     "stress": frozenset({"stress", "stresses", "stresstensor"}),
     "virial": frozenset({"virial", "virials", "virialtensor"}),
@@ -35,7 +62,8 @@ _NAMES: Mapping[str, frozenset[str]] = {
 _SAME = 1e-6
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 _SYMMETRIC = 1e-3
-#: Formats whose readers have one energy that the forces belong to, and another without the electrons' entropy.
+#: Formats whose readers have one energy that the forces belong to, and another without the
+#: electrons' entropy.
 _PLAIN = frozenset({"extxyz", "xyz", "pickle", "json", "db", "traj"})
 
 
@@ -45,7 +73,7 @@ class Unreadable(Exception):  # noqa: N818 - the name is the fact
 
 @dataclass
 class OfferedFrame:
-    """One labelled structure of the user's; what could not be read is None, and `faults` has why."""
+    """A labelled structure of the user's; what could not be read is None, and `faults` has why."""
 
     file: str
     number: int
@@ -71,9 +99,12 @@ def _read_file(name: str, path: Path, settings: DatasetSettings) -> Iterator[Off
     found, form = _raw(name, path)
     if not found:
         raise Unreadable(f"{name} holds no frame: take it out of dataset.files")
-    known = [_known(atoms) for atoms in found]
-    for number, (atoms, values) in enumerate(zip(found, known, strict=True), 1):
-        yield _frame(name, number, atoms, values, form, settings)
+    failed = unconverged(path, form)
+    for number, atoms in enumerate(found, 1):
+        frame = _frame(name, number, atoms, _known(atoms), form, settings)
+        if number in failed:
+            frame.faults.append(failed[number])
+        yield frame
 
 
 def _raw(name: str, path: Path) -> tuple[list[Atoms], str]:
@@ -85,11 +116,14 @@ def _raw(name: str, path: Path) -> tuple[list[Atoms], str]:
         frames = read(path, index=":")
     except UnknownFileTypeError as error:
         raise Unreadable(
-            f"ASE does not know the format of {name}: give it its usual name (such as *.extxyz, vasprun.xml, OUTCAR)"
+            f"ASE does not know the format of {name}: give it its usual name (such as *.extxyz,"
+            " vasprun.xml, OUTCAR)"
         ) from error
     except Exception as error:  # ASE's readers raise whatever their format makes them stumble over
-        words = f"{type(error).__name__}: {error}"
-        raise Unreadable(f"{name} can't be read: {words}. Mend it, or take it out of dataset.files") from error
+        message = f"{type(error).__name__}: {error}"
+        raise Unreadable(
+            f"{name} can't be read: {message}. Mend it, or take it out of dataset.files"
+        ) from error
     return list(frames), form
 
 
@@ -99,12 +133,19 @@ def _known(atoms: Atoms) -> dict[str, Any]:
     if atoms.calc is not None:
         values |= {key: value for key, value in atoms.calc.results.items() if value is not None}
     values |= {str(key): value for key, value in atoms.info.items()}
-    values |= {key: value for key, value in atoms.arrays.items() if key not in {"positions", "numbers"}}
+    values |= {
+        key: value for key, value in atoms.arrays.items() if key not in {"positions", "numbers"}
+    }
     return values
 
 
 def _frame(
-    file: str, number: int, atoms: Atoms, values: Mapping[str, Any], form: str, settings: DatasetSettings
+    file: str,
+    number: int,
+    atoms: Atoms,
+    values: Mapping[str, Any],
+    form: str,
+    settings: DatasetSettings,
 ) -> OfferedFrame:
     size = BOHR_ANGSTROM if settings.length_unit == "bohr" and form in _PLAIN else 1.0
     cell, positions = size * atoms.cell.array, size * atoms.positions
@@ -125,7 +166,12 @@ def _frame(
 
 
 def _found(
-    quantity: str, asked: str | None, values: Mapping[str, Any], frame: OfferedFrame, form: str, names: dict[str, str]
+    quantity: str,
+    asked: str | None,
+    values: Mapping[str, Any],
+    frame: OfferedFrame,
+    form: str,
+    names: dict[str, str],
 ) -> Any:
     """The value of a quantity; None, with a fault where it must be there, if the frame has none."""
     must = quantity in {"energy", "forces"}
@@ -134,14 +180,18 @@ def _found(
             names[quantity] = asked
             return values[asked]
         if must or quantity in {"stress", "virial"}:
-            frame.faults.append(f"no {asked!r}, which dataset.{quantity} names; it has {_listed(values)}")
+            frame.faults.append(
+                f"no {asked!r}, which dataset.{quantity} names; it has {_listed(values)}"
+            )
         return None
     candidates = {name: value for name, value in values.items() if _is_name_of(quantity, name)}
     if not candidates:
         if must:
             alike = [name for name in values if quantity.rstrip("s") in name.lower()]
             hint = f"; {', '.join(alike)} may be it: name it in dataset.{quantity}" if alike else ""
-            frame.faults.append(f"no {quantity}{hint}" + ("" if alike else f"; it has {_listed(values)}"))
+            frame.faults.append(
+                f"no {quantity}{hint}" + ("" if alike else f"; it has {_listed(values)}")
+            )
         return None
     name = _chosen(quantity, candidates, frame, form)
     names[quantity] = name
@@ -160,7 +210,11 @@ def _chosen(quantity: str, candidates: Mapping[str, Any], frame: OfferedFrame, f
         return "free_energy"  # what the forces of such a code are the derivative of
     for other in names[1:]:
         if not _same(candidates[names[0]], candidates[other]):
-            more = "; the forces of a smeared calculation belong to the free energy" if "free_energy" in names else ""
+            more = (
+                "; the forces of a smeared calculation belong to the free energy"
+                if "free_energy" in names
+                else ""
+            )
             raise Unreadable(
                 f"{frame.name} has {' and '.join(names)}, which differ: say which is meant,"
                 f" `dataset: {{{quantity}: {other}}}`{more}"
@@ -170,18 +224,25 @@ def _chosen(quantity: str, candidates: Mapping[str, Any], frame: OfferedFrame, f
 
 def _same(first: Any, second: Any) -> bool:
     try:
-        one, other = np.asarray(first, dtype=float).ravel(), np.asarray(second, dtype=float).ravel()
+        left, other = (
+            np.asarray(first, dtype=float).ravel(),
+            np.asarray(second, dtype=float).ravel(),
+        )
     except (TypeError, ValueError):
         return False
-    if one.shape != other.shape:
+    if left.shape != other.shape:
         return False
-    scale = max(float(np.abs(one).max(initial=0.0)), float(np.abs(other).max(initial=0.0)), 1e-12)
-    return bool(np.abs(one - other).max(initial=0.0) <= _SAME * scale) or bool(np.isnan(one).all())
+    scale = max(float(np.abs(left).max(initial=0.0)), float(np.abs(other).max(initial=0.0)), 1e-12)
+    return bool(np.abs(left - other).max(initial=0.0) <= _SAME * scale) or bool(
+        np.isnan(left).all()
+    )
 
 
 def _scalar(value: Any, frame: OfferedFrame, scale: float) -> float | None:
     try:
-        number = float(np.asarray("" if isinstance(value, bool | np.bool_) else value, dtype=float).reshape(()))
+        number = float(
+            np.asarray("" if isinstance(value, bool | np.bool_) else value, dtype=float).reshape(())
+        )
     except (TypeError, ValueError):
         frame.faults.append(f"an energy that is no number: {value!r:.40}")
         return None
@@ -207,7 +268,11 @@ def _per_atom(value: Any, frame: OfferedFrame, scale: float) -> np.ndarray | Non
 
 
 def _stress(
-    values: Mapping[str, Any], frame: OfferedFrame, form: str, settings: DatasetSettings, names: dict[str, str]
+    values: Mapping[str, Any],
+    frame: OfferedFrame,
+    form: str,
+    settings: DatasetSettings,
+    names: dict[str, str],
 ) -> np.ndarray | None:
     """In eV/Å³, Voigt's order, ASE's sign; None where the frame has none."""
     volume = abs(float(np.linalg.det(frame.atoms.cell.array)))
@@ -229,8 +294,9 @@ def _stress(
             found[quantity] = -sign * tensor * ENERGY_EV[settings.energy_unit] / volume
     if len(found) > 1 and not np.allclose(found["stress"], found["virial"], rtol=1e-3, atol=1e-5):
         raise Unreadable(
-            f"{frame.name} has {names['stress']} and {names['virial']}, and the virial is not -volume x stress: say"
-            f" which is meant, `dataset: {{stress: {names['stress']}}}` or `dataset: {{virial: {names['virial']}}}`"
+            f"{frame.name} has {names['stress']} and {names['virial']}, and the virial is not"
+            f" -volume x stress: say which is meant, `dataset: {{stress: {names['stress']}}}` or"
+            f" `dataset: {{virial: {names['virial']}}}`"
         )
     return next(iter(found.values()), None)
 
@@ -267,4 +333,6 @@ def shown_names(frames: Sequence[OfferedFrame]) -> str:
     for frame in frames:
         for quantity, name in frame.names.items():
             taken.setdefault(quantity, set()).add(name)
-    return "; ".join(f"{quantity} from {', '.join(sorted(names))}" for quantity, names in taken.items())
+    return "; ".join(
+        f"{quantity} from {', '.join(sorted(names))}" for quantity, names in taken.items()
+    )

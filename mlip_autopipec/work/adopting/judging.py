@@ -1,7 +1,7 @@
-"""Which of the user's frames may become labels, and which not, with the reason, the file and the number of each.
+"""Which of the user's frames may become labels, and which not, each with reason, file and number.
 
-What is wrong with one frame is a fault of that frame. What is wrong with all, such as a unit, refuses the set whatever
-the site file says of faulty frames.
+What is wrong with one frame is a fault of that frame. What is wrong with all, such as a unit,
+refuses the set whatever the site file says of faulty frames.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,7 +41,8 @@ _LOOKED_AT_MAX = 40
 _NOBLE = frozenset({2, 10, 18, 36, 54, 86})
 #: Per-atom energies show where cells differ by this factor in size.
 _SIZES_APART = 1.5
-#: Energies are per atom where a fit by composition alone leaves no more than this part of what one by numbers leaves.
+#: Energies are per atom where a fit by composition alone leaves no more than this part of what one
+#: by numbers leaves.
 _PER_ATOM_PARTS = 0.25
 _FRAMES_FOR_SIZES = 4
 
@@ -61,7 +62,10 @@ def judge(
     distance_min_angstrom: float,
     tests: Mapping[str, Atoms],
 ) -> tuple[JudgedSet, str]:
-    """The frames, judged, and why the set is refused; empty if it is not. `tests`: structures that no fit may see."""
+    """The frames, judged, and why the set is refused; empty if it is not.
+
+    `tests`: structures that no fit may see.
+    """
     for frame in frames:
         frame.faults += _of_structure(frame, elements, distance_min_angstrom)
     whole = [frame for frame in frames if not frame.faults]
@@ -76,15 +80,19 @@ def judge(
         *_between_files(whole),
     ]
     if not wrong:
-        for number, words in outliers(groups).items():
-            next(frame for frame in whole if id(frame) == number).faults.append(words)
+        for number, message in outliers(groups).items():
+            next(frame for frame in whole if id(frame) == number).faults.append(message)
         _find_far_energies(whole)
     for frame in whole:
         frame.faults += _of_size(frame, asked)
-    judged = JudgedSet([frame for frame in frames if not frame.faults], [frame for frame in frames if frame.faults])
+    judged = JudgedSet(
+        [frame for frame in frames if not frame.faults], [frame for frame in frames if frame.faults]
+    )
     if judged.faulty and asked.faulty_frames == "refuse":
         count = f"{len(judged.faulty)} of {len(frames)} frames are faulty"
-        remedy = "mend or remove them, or go on without them by `dataset: {faulty_frames: leave_out}`"
+        remedy = (
+            "mend or remove them, or go on without them by `dataset: {faulty_frames: leave_out}`"
+        )
         wrong.append(f"{count}: {listed(judged.faulty)}. Remedy: {remedy}")
     elif not judged.sound:
         wrong.append(f"no frame is sound: {listed(judged.faulty)}")
@@ -104,17 +112,22 @@ def listed(faulty: Sequence[OfferedFrame]) -> str:
 
 def _where(files: Mapping[str, Sequence[int]]) -> str:
     return ", ".join(
-        f"{'frame' if len(numbers) == 1 else 'frames'} {', '.join(map(str, numbers[:_NUMBERS_MAX]))}"
+        (
+            f"{'frame' if len(numbers) == 1 else 'frames'}"
+            f" {', '.join(map(str, numbers[:_NUMBERS_MAX]))}"
+        )
         + (f" and {len(numbers) - _NUMBERS_MAX} more" if len(numbers) > _NUMBERS_MAX else "")
         + f" of {file}"
         for file, numbers in files.items()
     )
 
 
-# --- one frame ----------------------------------------------------------------------------------------------------
+# --- one frame ------------------------------------------------------------------------------------
 
 
-def _of_structure(frame: OfferedFrame, elements: Sequence[str], distance_min_angstrom: float) -> Iterator[str]:
+def _of_structure(
+    frame: OfferedFrame, elements: Sequence[str], distance_min_angstrom: float
+) -> Iterator[str]:
     """Whether it is a periodic cell of the campaign's elements."""
     atoms = frame.atoms
     if not len(atoms):
@@ -127,42 +140,63 @@ def _of_structure(frame: OfferedFrame, elements: Sequence[str], distance_min_ang
         yield f"{', '.join(unknown)}, which is not in campaign.elements"
     if not atoms.pbc.all():
         if not atoms.pbc.any():
-            yield "not periodic (pbc F F F): a label is of a periodic cell; atoms alone and clusters can't be adopted"
+            yield (
+                "not periodic (pbc F F F): a label is of a periodic cell; atoms alone and clusters"
+                " can't be adopted"
+            )
         else:
             mixed = " ".join("FT"[int(along)] for along in atoms.pbc)
-            yield f"mixed periodicity (pbc {mixed}): if it has vacuum there and was calculated periodic, write T T T"
-    if abs(float(np.linalg.det(atoms.cell.array))) < _VOLUME_MIN_ANGSTROM3 * max(len(atoms), 1) / 10:
+            yield (
+                f"mixed periodicity (pbc {mixed}): if it has vacuum there and was calculated"
+                " periodic, write T T T"
+            )
+    if (
+        abs(float(np.linalg.det(atoms.cell.array)))
+        < _VOLUME_MIN_ANGSTROM3 * max(len(atoms), 1) / 10
+    ):
         yield "a cell without volume"
         return
     angles = atoms.cell.angles()
     if angles.min() < _ANGLE_MIN_DEGREES or angles.max() > 180 - _ANGLE_MIN_DEGREES:
-        yield f"a cell with an angle of {angles[np.abs(angles - 90).argmax()]:.0f}°: reduce it (Niggli)"
+        yield (
+            f"a cell with an angle of {angles[np.abs(angles - 90).argmax()]:.0f}°: reduce it"
+            " (Niggli)"
+        )
         return
     if atoms.pbc.any() and shortest_distance(atoms, distance_min_angstrom) < distance_min_angstrom:
         yield f"two atoms closer than distance_min_angstrom ({distance_min_angstrom:g})"
 
 
 def _of_size(frame: OfferedFrame, asked: AdoptParameters) -> Iterator[str]:
-    """Forces and pressures that no label of this campaign may have, and forces that do not add up to nothing."""
+    """Forces and pressures that no label of this campaign may have.
+
+    Also forces that do not add up to nothing.
+    """
     if frame.forces is None:
         return
     sizes = np.linalg.norm(frame.forces, axis=1)
     if sizes.max() > asked.force_max_ev_per_angstrom:
         yield (
-            f"a force above calculation.force_max_ev_per_angstrom ({asked.force_max_ev_per_angstrom:g}): absurd, or in"
-            " other units (dataset.forces_unit)"
+            "a force above calculation.force_max_ev_per_angstrom"
+            f" ({asked.force_max_ev_per_angstrom:g}): absurd, or in other units"
+            " (dataset.forces_unit)"
         )
-    if frame.stress is not None and abs(frame.stress[:3].mean()) > asked.pressure_max_gpa * units.GPa:
+    if (
+        frame.stress is not None
+        and abs(frame.stress[:3].mean()) > asked.pressure_max_gpa * units.GPa
+    ):
         yield (
-            f"a pressure above calculation.pressure_max_gpa ({asked.pressure_max_gpa:g}): absurd, in other units"
-            " (dataset.stress_unit), or a virial (dataset.virial)"
+            f"a pressure above calculation.pressure_max_gpa ({asked.pressure_max_gpa:g}): absurd,"
+            " in other units (dataset.stress_unit), or a virial (dataset.virial)"
         )
     net = float(np.linalg.norm(frame.forces.mean(axis=0)))
     if net > _NET_FORCE_MAX_EV_PER_ANGSTROM and net > _NET_FORCE_PARTS * float(sizes.mean()):
-        yield "forces that do not add up to zero, as if some atoms were fixed or some forces missing"
+        yield (
+            "forces that do not add up to zero, as if some atoms were fixed or some forces missing"
+        )
 
 
-# --- duplicates ---------------------------------------------------------------------------------------------------
+# --- duplicates -----------------------------------------------------------------------------------
 
 
 def _find_duplicates(frames: Sequence[OfferedFrame], tests: Mapping[str, Atoms]) -> None:
@@ -173,7 +207,9 @@ def _find_duplicates(frames: Sequence[OfferedFrame], tests: Mapping[str, Atoms])
         seen.setdefault((_formula(atoms), _bucket(mark)), []).append((mark, name))
     for frame in frames:
         mark, formula = _surroundings(frame.atoms), _formula(frame.atoms)
-        near = (each for step in (0, -1, 1) for each in seen.get((formula, _bucket(mark) + step), ()))
+        near = (
+            each for step in (0, -1, 1) for each in seen.get((formula, _bucket(mark) + step), ())
+        )
         twin = next((other for known, other in near if np.abs(known - mark).max() < _SAME), None)
         if twin is None:
             seen.setdefault((formula, _bucket(mark)), []).append((mark, frame))
@@ -182,7 +218,9 @@ def _find_duplicates(frames: Sequence[OfferedFrame], tests: Mapping[str, Atoms])
         elif _same_energy(frame, twin):
             frame.faults.append(f"the same structure as {twin.name}")
         else:
-            frame.faults.append(f"the same structure as {twin.name}, with another energy: only one can be right")
+            frame.faults.append(
+                f"the same structure as {twin.name}, with another energy: only one can be right"
+            )
 
 
 def _bucket(mark: np.ndarray) -> int:
@@ -195,7 +233,7 @@ def _formula(atoms: Atoms) -> tuple[object, ...]:
 
 
 def _surroundings(atoms: Atoms) -> np.ndarray:
-    """Of each atom a smooth sum over all others, sorted: the same however a structure is turned, moved and numbered.
+    """Of each atom a smooth sum over all others, sorted: no turn, move or numbering changes it.
 
     Of each pair the nearest image alone is seen: enough to know a structure again, and quick.
     """
@@ -209,14 +247,16 @@ def _surroundings(atoms: Atoms) -> np.ndarray:
 
 
 def _nearest_images(atoms: Atoms) -> np.ndarray:
-    places = atoms.get_scaled_positions(wrap=False)
-    apart = places[:, None] - places[None]
+    indices = atoms.get_scaled_positions(wrap=False)
+    apart = indices[:, None] - indices[None]
     distances: np.ndarray = np.linalg.norm((apart - np.rint(apart)) @ atoms.cell.array, axis=2)
     return distances
 
 
 def _parts(atoms: Atoms, distances: np.ndarray) -> np.ndarray:
-    parts: np.ndarray = np.clip(1 - distances / _SEEN_ANGSTROM, 0.0, None) ** 2 * np.sqrt(atoms.numbers)[None]
+    parts: np.ndarray = (
+        np.clip(1 - distances / _SEEN_ANGSTROM, 0.0, None) ** 2 * np.sqrt(atoms.numbers)[None]
+    )
     return parts
 
 
@@ -226,17 +266,20 @@ def _sums(atoms: Atoms) -> np.ndarray:
 
 
 def _is_symmetric(atoms: Atoms) -> bool:
-    """Whether all atoms of an element see the same, as in a crystal at rest, whose forces are zero."""
+    """Whether all atoms of an element see the same, as in a crystal at rest with zero forces."""
     sums = _sums(atoms)
-    return all(float(np.ptp(sums[atoms.numbers == kind])) < _ALIKE * float(sums.max()) for kind in set(atoms.numbers))
+    return all(
+        float(np.ptp(sums[atoms.numbers == kind])) < _ALIKE * float(sums.max())
+        for kind in set(atoms.numbers)
+    )
 
 
-def _same_energy(one: OfferedFrame, other: OfferedFrame) -> bool:
-    apart = abs((one.energy_ev or 0.0) - (other.energy_ev or 0.0)) / len(one.atoms)
+def _same_energy(frame: OfferedFrame, other: OfferedFrame) -> bool:
+    apart = abs((frame.energy_ev or 0.0) - (other.energy_ev or 0.0)) / len(frame.atoms)
     return apart < 1e-3  # noqa: PLR2004 - eV/atom, of one calculation made twice
 
 
-# --- the whole set ------------------------------------------------------------------------------------------------
+# --- the whole set --------------------------------------------------------------------------------
 
 
 def _of_all_forces(frames: Sequence[OfferedFrame]) -> Iterator[str]:
@@ -247,38 +290,48 @@ def _of_all_forces(frames: Sequence[OfferedFrame]) -> Iterator[str]:
     moved = any(frame.forces is not None and frame.forces.any() for frame in frames)
     if moved and float(np.ptp(energies)) == 0:
         yield (
-            f"all energies of all frames are {energies[0]:g} eV/atom ({frames[0].name} and every other): they are"
-            " missing; name the ones to read in dataset.energy, or calculate them"
+            f"all energies of all frames are {energies[0]:g} eV/atom ({frames[0].name} and every"
+            " other): they are missing; name the ones to read in dataset.energy, or calculate them"
         )
     if not moved and not all(_is_symmetric(frame.atoms) for frame in frames[:_LOOKED_AT_MAX]):
         yield (
-            f"all forces of all frames are zero ({frames[0].name} and every other): they are missing, not small; name"
-            " the ones to read in dataset.forces, or calculate them"
+            f"all forces of all frames are zero ({frames[0].name} and every other): they are"
+            " missing, not small; name the ones to read in dataset.forces, or calculate them"
         )
 
 
 def _of_lengths(frames: Sequence[OfferedFrame]) -> Iterator[str]:
     """Neighbours nearly twice as far apart as atoms that are bound are lengths in Bohr."""
     some = frames[:: max(1, -(-len(frames) // _LOOKED_AT_MAX))]
-    far = [frame for frame in some if _nearest_in_radii(frame.atoms) > _FAR_IN_RADII]
-    if len(some) < _NEVER_MOVED_FRAMES_MIN or len(far) < _MOST * len(some):
+    far, bound = list[OfferedFrame](), 0
+    for frame in some:
+        if _are_far_apart(frame.atoms):
+            far.append(frame)
+        else:
+            bound += 1
+            if len(some) - bound < _MOST * len(some):
+                return
+    if len(some) < _NEVER_MOVED_FRAMES_MIN:
         return
     yield (
         f"{far[0].name} and others: no two atoms are nearer than {_FAR_IN_RADII:g} times their"
-        " covalent radii, as if positions and cells were in Bohr. If they are, say `dataset: {length_unit: bohr}`; else"
-        " mend the file"
+        " covalent radii, as if positions and cells were in Bohr. If they are, say `dataset:"
+        " {length_unit: bohr}`; else mend the file"
     )
 
 
-def _nearest_in_radii(atoms: Atoms) -> float:
-    """The shortest distance in sums of covalent radii; 0 where there are atoms that are never bound."""
+def _are_far_apart(atoms: Atoms) -> bool:
+    """Whether there are neighbours, and none within so many sums of covalent radii.
+
+    Never of atoms that never bind.
+    """
     if set(atoms.numbers) & _NOBLE:
-        return 0.0
-    first, second, distances = neighbor_list("ijd", atoms, _SEEN_ANGSTROM)
-    if not len(distances):
-        return 0.0
-    radii = covalent_radii[atoms.numbers]
-    return float((distances / (radii[first] + radii[second])).min())
+        return False
+    reach = _FAR_IN_RADII * covalent_radii[atoms.numbers]
+    return (
+        not len(neighbor_list("d", atoms, reach))
+        and len(neighbor_list("d", atoms, _SEEN_ANGSTROM)) > 0
+    )
 
 
 def _per_atom(frames: Sequence[OfferedFrame]) -> Iterator[str]:
@@ -286,20 +339,26 @@ def _per_atom(frames: Sequence[OfferedFrame]) -> Iterator[str]:
     sizes = np.array([len(frame.atoms) for frame in frames])
     if len(frames) < _FRAMES_FOR_SIZES or sizes.max() < _SIZES_APART * sizes.min():
         return
-    fractions, energies = _fractions(frames), np.array([frame.energy_ev for frame in frames], dtype=float)
+    fractions, energies = (
+        _fractions(frames),
+        np.array([frame.energy_ev for frame in frames], dtype=float),
+    )
     of_cells, of_atoms = _spread(fractions * sizes[:, None], energies), _spread(fractions, energies)
     if of_atoms < _PER_ATOM_PARTS * min(of_cells, float(np.abs(energies).mean())):
         small, large = frames[int(sizes.argmin())], frames[int(sizes.argmax())]
         yield (
-            f"{small.name} ({len(small.atoms)} atoms, {small.energy_ev:.4g} eV) and {large.name} ({len(large.atoms)}"
-            f" atoms, {large.energy_ev:.4g} eV): energies do not grow with the number of atoms. If they are per atom,"
-            " say `dataset: {energy_per_atom: true}`; else mend the file"
+            f"{small.name} ({len(small.atoms)} atoms, {small.energy_ev:.4g} eV) and {large.name}"
+            f" ({len(large.atoms)} atoms, {large.energy_ev:.4g} eV): energies do not grow with the"
+            " number of atoms. If they are per atom, say `dataset: {energy_per_atom: true}`; else"
+            " mend the file"
         )
 
 
 def _fractions(frames: Sequence[OfferedFrame]) -> np.ndarray:
     kinds = sorted({symbol for frame in frames for symbol in frame.atoms.get_chemical_symbols()})
-    counts = [[frame.atoms.get_chemical_symbols().count(kind) for kind in kinds] for frame in frames]
+    counts = [
+        [frame.atoms.get_chemical_symbols().count(kind) for kind in kinds] for frame in frames
+    ]
     table = np.array(counts, dtype=float)
     fractions: np.ndarray = table / table.sum(axis=1, keepdims=True)
     return fractions
@@ -325,21 +384,26 @@ def _between_files(frames: Sequence[OfferedFrame]) -> Iterator[str]:
     left = _energies_beyond_composition(frames)
     by_file = {file: left[[frame.file == file for frame in frames]] for file in files}
     medians = {file: float(np.median(values)) for file, values in by_file.items()}
-    inside = max(float(np.median(np.abs(values - medians[file]))) for file, values in by_file.items())
+    inside = max(
+        float(np.median(np.abs(values - medians[file]))) for file, values in by_file.items()
+    )
     low, high = min(medians, key=medians.__getitem__), max(medians, key=medians.__getitem__)
     apart = medians[high] - medians[low]
     if apart > max(_FILES_APART_EV_PER_ATOM, _MADS * inside):
         first = next(frame for frame in frames if frame.file == high)
         yield (
-            f"{first.name} and the others of that file: energies lie {apart:.3g} eV/atom above those of {low} for the"
-            " same composition. They have other references, another functional or other units: bring them to one, or"
-            f" take {high} or {low} out of dataset.files"
+            f"{first.name} and the others of that file: energies lie {apart:.3g} eV/atom above"
+            f" those of {low} for the same composition. They have other references, another"
+            f" functional or other units: bring them to one, or take {high} or {low} out of"
+            " dataset.files"
         )
 
 
 def _energies_beyond_composition(frames: Sequence[OfferedFrame]) -> np.ndarray:
     sizes = np.array([len(frame.atoms) for frame in frames])
-    return _beyond_composition(_fractions(frames), np.array([frame.energy_ev for frame in frames], dtype=float) / sizes)
+    return _beyond_composition(
+        _fractions(frames), np.array([frame.energy_ev for frame in frames], dtype=float) / sizes
+    )
 
 
 def _find_far_energies(frames: Sequence[OfferedFrame]) -> None:
@@ -353,5 +417,6 @@ def _find_far_energies(frames: Sequence[OfferedFrame]) -> None:
     for frame, apart in zip(frames, off, strict=True):
         if abs(apart) > limit:
             frame.faults.append(
-                f"an energy {apart:+.3g} eV/atom off those of the same composition: other units, or another calculation"
+                f"an energy {apart:+.3g} eV/atom off those of the same composition: other units,"
+                " or another calculation"
             )

@@ -1,4 +1,7 @@
-"""The user's frames as labels of the campaign: which are held out to test, and which the oracle labels again."""
+"""The user's frames as labels of the campaign.
+
+It says which are held out to test, and which the oracle labels again.
+"""
 
 from collections.abc import Sequence
 
@@ -21,14 +24,17 @@ _TESTS_MIN = 2
 
 
 def roles(frames: Sequence[OfferedFrame], part: float) -> list[str]:
-    """`train` or `test` of each frame. Walks stay whole, and every so-manieth is held out: at least two, if any."""
+    """`train` or `test` of each frame.
+
+    Walks stay whole, and every so-manieth is held out: at least two, if any.
+    """
     walks = _walks(frames)
     wanted = min(max(_TESTS_MIN, round(part * len(frames))), len(frames) // 2) if part > 0 else 0
     found = ["train"] * len(frames)
     if len(walks) < 2 * _TESTS_MIN or not wanted:
         # One long walk: its end is held out, as far from its begin as it gets.
-        for place in range(len(frames) - wanted, len(frames)):
-            found[max(place, 0)] = "test"
+        for index in range(len(frames) - wanted, len(frames)):
+            found[max(index, 0)] = "test"
         return found
     stride = max(len(frames) / wanted, 2.0)
     held_out, passed = 0, 0
@@ -36,41 +42,43 @@ def roles(frames: Sequence[OfferedFrame], part: float) -> list[str]:
         passed += len(walk)
         if passed >= stride * (held_out + 0.5) and held_out < wanted:
             held_out += len(walk)
-            for place in walk:
-                found[place] = "test"
+            for index in walk:
+                found[index] = "test"
     return found
 
 
 def _walks(frames: Sequence[OfferedFrame]) -> list[list[int]]:
     """Frames by number, those together that follow each other closely."""
     walks: list[list[int]] = []
-    for place, frame in enumerate(frames):
+    for index, frame in enumerate(frames):
         if walks and _goes_on(frames[walks[-1][-1]], frame):
-            walks[-1].append(place)
+            walks[-1].append(index)
         else:
-            walks.append([place])
+            walks.append([index])
     return walks
 
 
 def _goes_on(before: OfferedFrame, after: OfferedFrame) -> bool:
-    one, other = before.atoms, after.atoms
-    if before.file != after.file or not np.array_equal(one.numbers, other.numbers):
+    earlier, other = before.atoms, after.atoms
+    if before.file != after.file or not np.array_equal(earlier.numbers, other.numbers):
         return False
-    if np.abs(one.cell.array - other.cell.array).max() > _SAME_CELL:
+    if np.abs(earlier.cell.array - other.cell.array).max() > _SAME_CELL:
         return False
-    moved = other.get_scaled_positions() - one.get_scaled_positions()
-    moved = (moved - np.rint(moved)) @ one.cell.array
+    moved = other.get_scaled_positions() - earlier.get_scaled_positions()
+    moved = (moved - np.rint(moved)) @ earlier.cell.array
     return bool(np.sqrt((moved**2).sum(axis=1).mean()) < _WALK_ANGSTROM)
 
 
 def to_check(frames: Sequence[OfferedFrame], count: int) -> list[OfferedFrame]:
-    """The frames to label again: as different as can be in file, composition, volume and forces; enough for offsets.
+    """To label again: most different in file, composition, volume and forces; enough for offsets.
 
-    One more than there are independent compositions, so that energies are also held against each other.
+    One more than there are independent compositions, so that energies are also held against each
+    other.
     """
     kinds = sorted({symbol for frame in frames for symbol in frame.atoms.get_chemical_symbols()})
     fractions = np.array(
-        [[frame.atoms.get_chemical_symbols().count(kind) for kind in kinds] for frame in frames], float
+        [[frame.atoms.get_chemical_symbols().count(kind) for kind in kinds] for frame in frames],
+        float,
     )
     fractions /= fractions.sum(axis=1, keepdims=True)
     wanted = min(len(frames), max(count, int(np.linalg.matrix_rank(fractions)) + 1))
@@ -88,10 +96,12 @@ def to_check(frames: Sequence[OfferedFrame], count: int) -> list[OfferedFrame]:
     # Small forces show no sign and no unit: the first is one of the larger ones.
     chosen = [int(np.argsort(forces, kind="stable")[(3 * len(frames)) // 4])]
     while len(chosen) < wanted:
-        distances = np.array([np.linalg.norm(marks - marks[place], axis=1) for place in chosen]).min(axis=0)
+        distances = np.array(
+            [np.linalg.norm(marks - marks[index], axis=1) for index in chosen]
+        ).min(axis=0)
         distances[chosen] = -1.0
         chosen.append(int(distances.argmax()))
-    return [frames[place] for place in sorted(chosen)]
+    return [frames[index] for index in sorted(chosen)]
 
 
 def as_label(frame: OfferedFrame, role: str) -> Atoms:
@@ -117,4 +127,6 @@ def as_check(frame: OfferedFrame) -> Atoms:
 
 
 def _bare(frame: OfferedFrame) -> Atoms:
-    return Atoms(frame.atoms.get_chemical_symbols(), frame.atoms.positions, cell=frame.atoms.cell, pbc=True)
+    return Atoms(
+        frame.atoms.get_chemical_symbols(), frame.atoms.positions, cell=frame.atoms.cell, pbc=True
+    )

@@ -1,7 +1,8 @@
 """pacemaker's data frames: pickles of pandas, gzipped or not.
 
-A pickle may run anything as it is read. Nothing is loaded here but arrays, structures and tables: each name that a
-pickle asks for must be one of the few classes and functions of numpy, pandas and ase by which these are made again.
+A pickle may run anything as it is read. Nothing is loaded here but arrays, structures and tables:
+each name that a pickle asks for must be one of the few classes and functions of numpy, pandas and
+ase by which these are made again.
 """
 
 import gzip
@@ -18,7 +19,16 @@ _GZIP = b"\x1f\x8b"
 _ROOTS = frozenset({"ase", "numpy", "pandas"})
 _CLASSES = frozenset(
     {
-        *("Atoms", "Atom", "Cell", "Symbols", "Parameters", "SinglePointCalculator", "FixAtoms", "FixCartesian"),
+        *(
+            "Atoms",
+            "Atom",
+            "Cell",
+            "Symbols",
+            "Parameters",
+            "SinglePointCalculator",
+            "FixAtoms",
+            "FixCartesian",
+        ),
         *("dtype", "ndarray", "float64", "float32", "int64", "int32", "bool_", "str_"),
         *("DataFrame", "Series", "Index", "RangeIndex", "Int64Index", "MultiIndex", "BlockManager"),
         *("SingleBlockManager", "StringDtype", "StringArray", "ObjectStringArray"),
@@ -32,7 +42,19 @@ _MAKERS = frozenset(
 )
 _OTHERS = frozenset(
     {
-        *(("builtins", name) for name in ("slice", "list", "dict", "set", "tuple", "frozenset", "object", "bytearray")),
+        *(
+            ("builtins", name)
+            for name in (
+                "slice",
+                "list",
+                "dict",
+                "set",
+                "tuple",
+                "frozenset",
+                "object",
+                "bytearray",
+            )
+        ),
         *(("__builtin__", name) for name in ("slice", "list", "dict", "set", "tuple", "object")),
         *(("copyreg", "_reconstructor"), ("copy_reg", "_reconstructor"), ("_codecs", "encode")),
         *(("collections", "OrderedDict"), ("collections", "defaultdict")),
@@ -43,11 +65,20 @@ _STRUCTURES = ("ase_atoms", "atoms", "structure")
 
 
 def _attribute(owner: Any, name: str) -> Any:
-    """What `getattr` is to such a pickle: how a table makes its blocks again, and a method of ASE's kept numbers."""
+    """What `getattr` is to such a pickle.
+
+    It is how a table makes its blocks again, and a method of ASE's kept numbers.
+    """
     is_class, module = isinstance(owner, type), str(getattr(owner, "__module__", ""))
-    known = module.startswith("pandas.core.internals") if is_class else module == "ase.calculators.singlepoint"
+    known = (
+        module.startswith("pandas.core.internals")
+        if is_class
+        else module == "ase.calculators.singlepoint"
+    )
     if not known or name.startswith("__"):
-        raise pickle.UnpicklingError(f"it asks for {name} of {owner!r:.60}, which no table of labels needs")
+        raise pickle.UnpicklingError(
+            f"it asks for {name} of {owner!r:.60}, which no table of labels needs"
+        )
     return getattr(owner, name)
 
 
@@ -70,7 +101,10 @@ def is_pickled(path: Path) -> bool:
 
 
 def read_pickled(path: Path) -> list[Atoms]:
-    """Each row as a structure whose `info` has the other columns. Raises UnpicklingError and ValueError."""
+    """Each row as a structure whose `info` has the other columns.
+
+    Raises UnpicklingError and ValueError.
+    """
     import pandas as pd  # noqa: PLC0415 - python-ace brings it; a login node may have none, and needs it for this alone
     import pandas.core.internals.blocks  # noqa: PLC0415 - its names must be there before they are asked for
 
@@ -89,11 +123,18 @@ def read_pickled(path: Path) -> list[Atoms]:
 def _row(row: dict[str, Any], column: str) -> Atoms:
     given = row[column]
     if not isinstance(given, Atoms):
-        raise ValueError(f"its column {column} holds a {type(given).__name__}; ASE's Atoms are expected")  # noqa: TRY004
+        raise ValueError(  # noqa: TRY004 - a file is wrong, not a caller
+            f"its column {column} holds a {type(given).__name__}; ASE's Atoms are expected"
+        )
     atoms = given.copy()
     atoms.calc = given.calc
-    taken = {str(name): value for name, value in row.items() if name != column and value is not None}
-    atoms.info = {**atoms.info, **{name: value for name, value in taken.items() if not _is_nothing(value)}}
+    taken = {
+        str(name): value for name, value in row.items() if name != column and value is not None
+    }
+    atoms.info = {
+        **atoms.info,
+        **{name: value for name, value in taken.items() if not _is_nothing(value)},
+    }
     return atoms
 
 

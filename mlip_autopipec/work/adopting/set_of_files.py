@@ -1,4 +1,7 @@
-"""A whole set of the user's files, read and judged: what `config check` and the task of Generation ask."""
+"""A whole set of the user's files, read and judged.
+
+It is what `config check` and the task of Generation ask.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +16,7 @@ from mlip_autopipec.work.adopting.judging import judge, listed
 
 @dataclass(frozen=True)
 class SetOfFiles:
-    """`refused` is empty where the sound frames may be adopted; `left_out` has the others, in words."""
+    """`refused` is empty if the sound frames may be adopted; `left_out` has the others in words."""
 
     sound: list[OfferedFrame]
     refused: str
@@ -28,10 +31,15 @@ def read_and_judge(
     distance_min_angstrom: float,
     tests: Mapping[str, Atoms],
 ) -> SetOfFiles:
-    """`paths` by the names that the user gave the files; `tests` are structures that no fit may see."""
+    """`paths` by the names that the user gave the files; `tests` are structures no fit may see."""
     try:
         frames = read_files(paths, asked)
     except Unreadable as error:
         return SetOfFiles([], str(error))
     judged, refused = judge(frames, asked, elements, distance_min_angstrom, tests)
-    return SetOfFiles(judged.sound, refused, listed(judged.faulty) if judged.faulty else "", shown_names(judged.sound))
+    return SetOfFiles(
+        judged.sound,
+        refused,
+        listed(judged.faulty) if judged.faulty else "",
+        shown_names(judged.sound),
+    )

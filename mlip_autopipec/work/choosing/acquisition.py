@@ -1,30 +1,35 @@
 """The choice of a batch: which of the candidates are labelled, with all of the batch in view.
 
-Halting frames come first, for a walker whose halt is not labelled halts there again. Then, in this order, each of what
-was left by those before:
+Halting frames come first, for a walker whose halt is not labelled halts there again. Then, in this
+order, each of what was left by those before:
 
-1. `d_optimal`: the ranking of `pace_select`, which is D-optimal over the candidates together with the current active
-   set, and ranks only what enters it. These bring γ down.
-2. `informed` (`information.py`), or `farthest` where the basis is not linear (`farthest.py`): greedily,
-   who teaches most beside the training set and all that is chosen already. It ends where a label would take less than
-   `gain_min` from the expected error, so that a batch is large while labels teach much, and small in the end.
-3. `random`: by chance, in the conditions with fewest labels so far, in proportion to what the second way came to. What
-   teaches forces most is hot, and a cold crystal whose energy no label holds is left with the bias of a basis that
-   cannot have it all; chance keeps the batch honest, and tells what any label would have taught.
+1. `d_optimal`: the ranking of `pace_select`, which is D-optimal over the candidates together with
+   the current active set, and ranks only what enters it. These bring γ down.
+2. `informed` (`information.py`), or `farthest` where the basis is not linear (`farthest.py`):
+   greedily, who teaches most beside the training set and all that is chosen already. It ends where
+   a label would take less than `gain_min` from the expected error, so that a batch is large while
+   labels teach much, and small in the end.
+3. `random`: by chance, in the conditions with fewest labels so far, in proportion to what the
+   second way came to. What teaches forces most is hot, and a cold crystal whose energy no label
+   holds is left with the bias of a basis that cannot have it all; chance keeps the batch honest,
+   and tells what any label would have taught.
 
-No two of one walker are closer in time than its decorrelation, and the caps per walker and per condition hold for all.
-At last each element is given its floor of structures in which it extrapolates.
+No two of one walker are closer in time than its decorrelation, and the caps per walker and per
+condition hold for all. At last each element is given its floor of structures in which it
+extrapolates.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from ase import Atoms
 
+from mlip_autopipec.contract.results.select import Certificate, Fate
+from mlip_autopipec.contract.results.structure import Why
 from mlip_autopipec.contract.select import SelectParameters
 from mlip_autopipec.work.origins import origin_of
 
@@ -37,9 +42,9 @@ class Candidate:
     """A frame, what has become of it, and the cell that would be labelled."""
 
     frame: Atoms
-    verdict: str = "not_chosen"
+    verdict: Fate | Why = "not_chosen"
     cell: Atoms | None = None
-    certificate: dict[str, Any] = field(default_factory=dict)
+    certificate: Certificate | None = None
 
     @property
     def gamma_max(self) -> float:
@@ -72,7 +77,7 @@ class Candidate:
         return self.frame if self.cell is None else self.cell
 
     def gamma_of(self, element: str) -> float:
-        """The largest γ of an atom of the element in what would be labelled; 0 without such atoms."""
+        """The largest γ of the element's atoms in what would be labelled; 0 without such atoms."""
         atoms = self.cell if self.cell is not None and "gamma" in self.cell.arrays else self.frame
         return float(atoms.arrays["gamma"][atoms.symbols == element].max(initial=0.0))
 
@@ -82,11 +87,11 @@ class Candidate:
         return bool(self.walker == other.walker) and gap < int(self.frame.info.get("apart", 0))
 
 
-class Teacher(Protocol):
-    """What knows how much a label of each candidate would teach, beside the training set and what was taken."""
+class LabelJudge(Protocol):
+    """Knows how much each candidate's label teaches, beside the training set and what was taken."""
 
     #: The word for what it chooses.
-    name: str
+    name: Why
 
     def gain(self, index: int) -> float:
         """Part of the expected error that a label of this candidate would take, in 0 … 1."""
@@ -107,22 +112,25 @@ class ChosenBatch:
         """Whether there is room for no more."""
         return len(self.chosen) >= self._parameters.candidates_max
 
-    def has_room(self, one: Candidate) -> bool:
+    def has_room(self, candidate: Candidate) -> bool:
         """Whether the caps and the decorrelation leave room for this one."""
-        of_walker = sum(other.walker == one.walker for other in self.chosen)
-        of_condition = sum(other.condition == one.condition for other in self.chosen)
-        caps = (self._parameters.per_walker_max, of_walker), (self._parameters.per_condition_max, of_condition)
+        of_walker = sum(other.walker == candidate.walker for other in self.chosen)
+        of_condition = sum(other.condition == candidate.condition for other in self.chosen)
+        caps = (
+            (self._parameters.per_walker_max, of_walker),
+            (self._parameters.per_condition_max, of_condition),
+        )
         if any(cap is not None and count >= cap for cap, count in caps):
             return False
-        return not any(map(one.is_near, self.chosen))
+        return not any(map(candidate.is_near, self.chosen))
 
-    def offer(self, one: Candidate, why: str) -> bool:
+    def offer(self, candidate: Candidate, why: Why) -> bool:
         """Choose it if there is room; else it is `capped`, and may be offered once more."""
-        if not self.has_room(one):
-            one.verdict = "capped"
+        if not self.has_room(candidate):
+            candidate.verdict = "capped"
             return False
-        one.verdict = why
-        self.chosen.append(one)
+        candidate.verdict = why
+        self.chosen.append(candidate)
         return True
 
 
@@ -132,42 +140,48 @@ def by_window(
     parameters: SelectParameters,
     rng: np.random.Generator,
 ) -> list[Candidate]:
-    """Halting frames, then pace_select's ranking down to the caps. The remainder is not filled: it teaches nothing.
+    """Halting frames, then pace_select's ranking to the caps. No filling: the rest teaches nothing.
 
     But for `random_min` of those that passed the window, by chance.
     """
     batch = ChosenBatch(parameters)
     _anchors(batch, candidates, ranking)
-    for one in (candidates[index] for index in ranking):
-        if not one.halts and not batch.is_full:
-            batch.offer(one, "d_optimal")
-    _random(batch, candidates, parameters.random_min, parameters.random_conditions, rng, beyond=True)
+    for candidate in (candidates[index] for index in ranking):
+        if not candidate.halts and not batch.is_full:
+            batch.offer(candidate, "d_optimal")
+    _random(
+        batch, candidates, parameters.random_min, parameters.random_conditions, rng, beyond=True
+    )
     return _with_floors(batch.chosen, candidates, parameters)
 
 
 def by_batch(
     candidates: Sequence[Candidate],
     ranking: Sequence[int],
-    teacher: Callable[[], Teacher],
+    teacher: Callable[[], LabelJudge],
     parameters: SelectParameters,
     rng: np.random.Generator,
     labelled: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Candidate]:
-    """The batch as the head of this file tells; `teacher` is made only if anything is left to choose from.
+    """The batch as this file's head tells; `teacher` is made only if anything is left to choose.
 
     `labelled` are the training labels so far, by condition.
     """
     batch, most, shares = ChosenBatch(parameters), parameters.candidates_max, parameters.shares
     _anchors(batch, candidates, ranking)
     room = most - len(batch.chosen)
-    for one in (candidates[index] for index in ranking):
-        if sum(other.verdict == "d_optimal" for other in batch.chosen) >= round(shares.d_optimal * room):
+    for candidate in (candidates[index] for index in ranking):
+        if sum(other.verdict == "d_optimal" for other in batch.chosen) >= round(
+            shares.d_optimal * room
+        ):
             break
-        if not one.halts:
-            batch.offer(one, "d_optimal")
+        if not candidate.halts:
+            batch.offer(candidate, "d_optimal")
     chance = round(shares.random * room)
     informed = most - len(batch.chosen) - chance
-    taken = _informed(batch, candidates, teacher, informed, parameters.gain_min) if informed > 0 else 0
+    taken = (
+        _informed(batch, candidates, teacher, informed, parameters.gain_min) if informed > 0 else 0
+    )
     if informed > 0:
         chance = -(-chance * taken // informed)
     _random(batch, candidates, chance, (), rng, labelled)
@@ -179,22 +193,30 @@ def by_batch(
 def _anchors(batch: ChosenBatch, candidates: Sequence[Candidate], ranking: Sequence[int]) -> None:
     """The halting frames, those that rank high first."""
     rank = {index: number for number, index in enumerate(ranking)}
-    halting = sorted((rank.get(index, len(ranking)), index) for index, one in enumerate(candidates) if one.halts)
+    halting = sorted(
+        (rank.get(index, len(ranking)), index)
+        for index, candidate in enumerate(candidates)
+        if candidate.halts
+    )
     for _, index in halting:
         if not batch.is_full:
             batch.offer(candidates[index], "halt")
 
 
 def _informed(
-    batch: ChosenBatch, candidates: Sequence[Candidate], make: Callable[[], Teacher], most: int, gain_min: float
+    batch: ChosenBatch,
+    candidates: Sequence[Candidate],
+    make: Callable[[], LabelJudge],
+    most: int,
+    gain_min: float,
 ) -> int:
     """Choose greedily up to so many; how many were chosen."""
-    left = [index for index, one in enumerate(candidates) if one not in batch.chosen]
+    left = [index for index, candidate in enumerate(candidates) if candidate not in batch.chosen]
     if not left:
         return 0
     teacher = make()
-    for one in batch.chosen:
-        teacher.take(candidates.index(one))
+    for candidate in batch.chosen:
+        teacher.take(candidates.index(candidate))
     for taken in range(most):
         left = [index for index in left if batch.has_room(candidates[index])]
         gains = [teacher.gain(index) for index in left]
@@ -216,13 +238,16 @@ def _random(
     *,
     beyond: bool = False,
 ) -> None:
-    """So many by chance, each of the condition with fewest labels; `beyond`: also beyond `candidates_max`."""
+    """So many by chance, each of the condition with fewest labels.
+
+    `beyond`: also beyond `candidates_max`.
+    """
     by_condition: dict[str, list[Candidate]] = {}
     for index in rng.permutation(len(candidates)):
-        one = candidates[index]
-        if one not in batch.chosen and (not conditions or one.condition in conditions):
-            by_condition.setdefault(one.condition, []).append(one)
-    held = Counter(labelled) + Counter(one.condition for one in batch.chosen)
+        candidate = candidates[index]
+        if candidate not in batch.chosen and (not conditions or candidate.condition in conditions):
+            by_condition.setdefault(candidate.condition, []).append(candidate)
+    held = Counter(labelled) + Counter(candidate.condition for candidate in batch.chosen)
     drawn = 0
     while by_condition and drawn < most and (beyond or not batch.is_full):
         condition = min(by_condition, key=held.__getitem__)
@@ -236,24 +261,35 @@ def _random(
 def _with_floors(
     chosen: list[Candidate], candidates: Sequence[Candidate], parameters: SelectParameters
 ) -> list[Candidate]:
-    """Each element extrapolates in `per_element_min` structures if there are so many; the least ranked give way."""
+    """Each element extrapolates in `per_element_min` structures if there are so many.
+
+    The least ranked give way.
+    """
     for element in parameters.elements:
-        offers = [one for one in candidates if one.gamma_of(element) >= parameters.gamma_select]
-        offers.sort(key=lambda one: -one.gamma_of(element))
-        missing = parameters.per_element_min - sum(any(one is other for other in chosen) for one in offers)
-        for one in [one for one in offers if one not in chosen][: max(missing, 0)]:
+        offers = [
+            candidate
+            for candidate in candidates
+            if candidate.gamma_of(element) >= parameters.gamma_select
+        ]
+        offers.sort(key=lambda candidate: -candidate.gamma_of(element))
+        missing = parameters.per_element_min - sum(
+            any(candidate is other for other in chosen) for candidate in offers
+        )
+        for candidate in [candidate for candidate in offers if candidate not in chosen][
+            : max(missing, 0)
+        ]:
             if len(chosen) == parameters.candidates_max:
                 weakest = next(_weakest(chosen), None)
                 if weakest is None:
                     break
                 weakest.verdict = "not_chosen"
                 chosen.remove(weakest)
-            one.verdict = "element_floor"
-            chosen.append(one)
+            candidate.verdict = "element_floor"
+            chosen.append(candidate)
     return chosen
 
 
 def _weakest(chosen: Sequence[Candidate]) -> Iterator[Candidate]:
     """What may give way, the last of the least important way first."""
     for why in _GIVE_WAY:
-        yield from (one for one in reversed(chosen) if one.verdict == why)
+        yield from (candidate for candidate in reversed(chosen) if candidate.verdict == why)

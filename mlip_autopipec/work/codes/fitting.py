@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from mlip_autopipec.contract.results.train import FitReport, FitStart, LossPoint
 
 
 @dataclass(frozen=True)
 class Fitted:
     """A fit, with how it was begun."""
 
-    start: str  # `warm` or `scratch`; one of each at most
-    potential: Path  # the .yaml of a B-basis, without core repulsion
-    loss: Sequence[Any] = ()  # stage, iteration, loss, meV/atom, meV/Å
-    report: dict[str, Any] | None = None  # of a linear fit, as the control half's FitReport
+    start: FitStart  # `warm` or `scratch`; one of each at most
+    potential: Path  # the first file of its evaluator's potentials, without core repulsion
+    loss: Sequence[LossPoint] = ()
+    report: FitReport | None = None  # of a linear fit

@@ -2,24 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ase import Atoms
 
 from mlip_autopipec.contract.generate import GateProbes, Prototype
-
-if TYPE_CHECKING:  # Generation asks for the cells alone, on machines without pyace
-    from mlip_autopipec.work.ace.evaluator import Evaluator
+from mlip_autopipec.contract.results.structure import PropertyCell
+from mlip_autopipec.contract.results.train import Measure
+from mlip_autopipec.work.evaluation import Evaluator
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One structure for the oracle; its name is the origin of its label, by which it is found again."""
+    """One structure for the oracle; its name is its label's origin, by which it is found again."""
 
     name: str
     atoms: Atoms
-    #: What it is of its crystal, as the control half's PropertyCell; None where that is not asked.
-    about: Mapping[str, Any] | None = None
+    #: What it is of its crystal; None where that is not asked.
+    about: PropertyCell | None = None
 
 
 @dataclass(frozen=True)
@@ -32,22 +32,26 @@ class Measuring:
     #: The oracle's labels by the names of cells; those that failed lack.
     labels: Mapping[str, Atoms]
     #: `potential`, and `current` if there is one.
-    potentials: Mapping[str, "Evaluator"]
+    potentials: Mapping[str, Evaluator]
     train: Sequence[Atoms]  # every label that was trained on
     cutoff_angstrom: float
     distance_min_angstrom: float
     seed: int
 
 
-def measured(rule: str, subject: str, unit: str, scale: float, values: Mapping[str, float | None]) -> dict[str, Any]:
-    """One property of oracle, potential and current potential, as the control half's Measure."""
-    return {
-        "rule": rule,
-        "subject": subject,
-        "unit": unit,
-        "scale": scale,
-        **{who: values.get(who) for who in ("oracle", "potential", "current")},
-    }
+def measured(
+    rule: str, subject: str, unit: str, scale: float, values: Mapping[str, float | None]
+) -> Measure:
+    """One property of oracle, potential and current potential."""
+    return Measure(
+        rule=rule,
+        subject=subject,
+        unit=unit,
+        scale=scale,
+        oracle=values.get("oracle"),
+        potential=values.get("potential"),
+        current=values.get("current"),
+    )
 
 
 def distinct(prototypes: Sequence[Prototype]) -> list[Prototype]:

@@ -1,27 +1,30 @@
-"""Where to cut: the lattice of a neighbourhood, and the boxes that keep a ball around the centre whole.
+"""Where to cut: a neighbourhood's lattice, and the boxes that keep a ball around the centre whole.
 
-A box is a lattice Λ of periods; what is cut is its Wigner-Seitz cell, all that lies nearer to the centre than to any
-image of it. So the cut depends on Λ alone and not on the choice of its vectors, and half the box has one meaning in
-any shape:
+A box is a lattice Λ of periods; what is cut is its Wigner-Seitz cell, all that lies nearer to the
+centre than to any image of it. So the cut depends on Λ alone and not on the choice of its vectors,
+and half the box has one meaning in any shape:
 
     h = ½ min |t|   over the t in Λ that are no periods of the source itself.
 
-A ball of radius h around the centre is the source, untouched. Periods of the source cost nothing: what is periodic
-there may be so here. That is how thin slabs, and frames that are short in one direction, are cut.
+A ball of radius h around the centre is the source, untouched. Periods of the source cost nothing:
+what is periodic there may be so here. That is how thin slabs, and frames that are short in one
+direction, are cut.
 
-The best box for a given h is the one with the fewest atoms, for the oracle's time goes with their number cubed. Of all
-lattices the face-centred one packs best: a box of its shape holds 29 % fewer atoms than a cube of the same h. Boxes
-are therefore searched by turning ideal shapes (face-centred, body-centred, cube; a hexagon across one short period of
-the source, a slab across two), and rounding each period to the nearest translation of the local lattice if there is
-one. The seam is then coherent by construction: two copies of one site meet on it, and one of them goes. In liquids
-and glasses the ideal shapes are taken as they are, and the seam is mended. At a surface the box is a prism that stands
-on it: coherent along the surface, of any height out of it, for above there is nothing to be coherent with; below, the
-cut leaves a second surface of the same kind.
+The best box for a given h is the one with the fewest atoms, for the oracle's time goes with their
+number cubed. Of all lattices the face-centred one packs best: a box of its shape holds 29 % fewer
+atoms than a cube of the same h. Boxes are therefore searched by turning ideal shapes (face-centred,
+body-centred, cube; a hexagon across one short period of the source, a slab across two), and
+rounding each period to the nearest translation of the local lattice if there is one. The seam is
+then coherent by construction: two copies of one site meet on it, and one of them goes. In liquids
+and glasses the ideal shapes are taken as they are, and the seam is mended. At a surface the box is
+a prism that stands on it: coherent along the surface, of any height out of it, for above there is
+nothing to be coherent with; below, the cut leaves a second surface of the same kind.
 
-The local lattice is found from the positions alone, with the elements told apart first and then, for random alloys,
-without: translations that carry at least 80 % of the atoms near the centre onto others, both forwards and backwards
-(one way alone would take the bonds of diamond for translations). The source's own periods are translations too: they
-are the third one of a thin slab. Elements matter: a box of an ordered compound must keep its order.
+The local lattice is found from the positions alone, with the elements told apart first and then,
+for random alloys, without: translations that carry at least 80 % of the atoms near the centre onto
+others, both forwards and backwards (one way alone would take the bonds of diamond for
+translations). The source's own periods are translations too: they are the third one of a thin slab.
+Elements matter: a box of an ordered compound must keep its order.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,11 +42,13 @@ _ALIKE = 0.3
 _CARRIED_MIN = 0.8
 _VOLUME_MIN, _AREA_MIN = 0.5, 0.5
 _LEAST, _HALF = 1e-6, 0.5
-#: A translation lies along a surface if so much of it, at most, leads out; Å of the third translation of a surface.
+#: A translation lies along a surface if so much of it, at most, leads out; Å of the third
+#: translation of a surface.
 _ALONG_MAX, _FINE_ANGSTROM = 0.15, 0.05
 _THICKER = (1.0, 1.3, 1.6)
 _ANCHORS, _SHORTEST = 15, 30
-#: Of the source's cell in translations of the lattice, relative: how near to whole numbers is whole.
+#: Of the source's cell in translations of the lattice, relative: how near to whole numbers is
+#: whole.
 _WHOLE = 0.06
 _REFINEMENTS = 4
 _TURNS, _TURNS_LIQUID = 240, 4
@@ -78,10 +83,13 @@ def reach_angstrom(positions: np.ndarray) -> float:
     return (_INNER + _LONGEST) * _bond(positions)
 
 
-def local_lattice(positions: np.ndarray, numbers: np.ndarray, cell: np.ndarray) -> np.ndarray | None:
+def local_lattice(
+    positions: np.ndarray, numbers: np.ndarray, cell: np.ndarray
+) -> np.ndarray | None:
     """Primitive translations as rows in Å, of the crystal around the origin; None if there is none.
 
-    `positions` (n, 3) are relative to the centre and hold its neighbourhood; `cell` is the source's.
+    `positions` (n, 3) are relative to the centre and hold its neighbourhood; `cell` is the
+    source's.
     """
     for kinds in (numbers, np.zeros_like(numbers)):
         basis = _basis(_translations(positions, kinds), _bond(positions))
@@ -91,7 +99,7 @@ def local_lattice(positions: np.ndarray, numbers: np.ndarray, cell: np.ndarray) 
 
 
 def slab_lattice(positions: np.ndarray, numbers: np.ndarray, cell: np.ndarray) -> np.ndarray | None:
-    """Two translations along a thin slab, and as the third the source's shortest period out of it; or None."""
+    """Two translations along a thin slab, and the source's shortest period out of it; or None."""
     for kinds in (numbers, np.zeros_like(numbers)):
         found = _translations(positions, kinds)
         if len(found) > 1 and (slab := _slab(found, cell)) is not None:
@@ -107,7 +115,10 @@ def _bond(positions: np.ndarray) -> float:
 
 
 def _translations(positions: np.ndarray, kinds: np.ndarray) -> np.ndarray:
-    """Vectors that carry the atoms near the origin onto others of their kind, shortest first, shape (n, 3)."""
+    """Vectors that carry the atoms near the origin onto others of their kind, shortest first.
+
+    The shape is (n, 3).
+    """
     bond = _bond(positions)
     tolerance = _ALIKE * bond
     lengths = np.linalg.norm(positions, axis=1)
@@ -124,7 +135,8 @@ def _translations(positions: np.ndarray, kinds: np.ndarray) -> np.ndarray:
     found = [
         refined
         for vector in _clustered(pool, tolerance)
-        if (refined := _carried(vector, positions[inner], kinds[inner], trees, tolerance)) is not None
+        if (refined := _carried(vector, positions[inner], kinds[inner], trees, tolerance))
+        is not None
     ]
     if not found:
         return np.zeros((0, 3))
@@ -137,14 +149,18 @@ def _clustered(pool: np.ndarray, tolerance: float) -> Iterator[np.ndarray]:
         return
     near = cKDTree(pool).query_ball_point(pool, tolerance)
     free = np.ones(len(pool), dtype=bool)
-    for seed in sorted(range(len(pool)), key=lambda place: (-len(near[place]), place)):
+    for seed in sorted(range(len(pool)), key=lambda index: (-len(near[index]), index)):
         if free[seed]:
             yield pool[near[seed]].mean(axis=0)
             free[near[seed]] = False
 
 
 def _carried(
-    vector: np.ndarray, inner: np.ndarray, kinds: np.ndarray, trees: dict[int, cKDTree], tolerance: float
+    vector: np.ndarray,
+    inner: np.ndarray,
+    kinds: np.ndarray,
+    trees: dict[int, cKDTree],
+    tolerance: float,
 ) -> np.ndarray | None:
     """The vector, refined over all that it carries; None if that is too little."""
     for _ in range(_REFINEMENTS):
@@ -193,8 +209,9 @@ def _slab(translations: np.ndarray, cell: np.ndarray) -> np.ndarray | None:
 def _refined(basis: np.ndarray, positions: np.ndarray, kinds: np.ndarray) -> np.ndarray:
     """The basis that explains best what its short combinations carry.
 
-    Every combination is followed both ways: atoms near the origin are found where they are because of where they have
-    been displaced to, and that would shrink the basis by percents if it did not cancel.
+    Every combination is followed both ways: atoms near the origin are found where they are because
+    of where they have been displaced to, and that would shrink the basis by percents if it did not
+    cancel.
     """
     bond = _bond(positions)
     near = np.linalg.norm(positions, axis=1) <= _INNER * bond
@@ -213,7 +230,10 @@ def _refined(basis: np.ndarray, positions: np.ndarray, kinds: np.ndarray) -> np.
 
 
 def _snapped(basis: np.ndarray, cell: np.ndarray) -> np.ndarray:
-    """The basis of which the source's cell is a whole multiple, if it nearly is: that was measured over more atoms."""
+    """The basis of which the source's cell is a whole multiple, if it nearly is.
+
+    That cell was measured over more atoms.
+    """
     steps = cell @ np.linalg.inv(basis)
     whole = np.rint(steps)
     near = np.abs(steps - whole).max() <= _WHOLE * max(1.0, np.abs(whole).max() / 4)
@@ -224,7 +244,10 @@ def _snapped(basis: np.ndarray, cell: np.ndarray) -> np.ndarray:
 
 
 def surface_lattice(lattice: np.ndarray, outward: np.ndarray) -> np.ndarray | None:
-    """The two translations of a crystal along its surface, and a third, as fine as one likes, out of it; or None."""
+    """The two translations of a crystal along its surface, and a third out of it; or None.
+
+    The third is as fine as one likes.
+    """
     vectors = _COMBINATIONS @ lattice
     lengths = np.linalg.norm(vectors, axis=1)
     along = vectors[np.abs(vectors @ outward) <= _ALONG_MAX * lengths * np.linalg.norm(outward)]
@@ -248,9 +271,10 @@ def boxes(
     seed: int,
     axis: np.ndarray | None = None,
 ) -> list[Box]:
-    """Boxes with at least that half and at most that volume, the smallest first; of equal ones, the widest.
+    """Boxes with at least that half and at most that volume, smallest first; of equals, the widest.
 
-    With an axis, the normal of a surface, they are prisms along it. The same arguments give the same boxes.
+    With an axis, the normal of a surface, they are prisms along it. The same arguments give the
+    same boxes.
     """
     source, _ = minkowski_reduce(cell)
     periods = [vector for vector in source if np.linalg.norm(vector) <= 2 * half_min_angstrom]
@@ -262,13 +286,19 @@ def boxes(
     if lattice is not None:
         offers = _rounded(offers, lattice, periods)
     volumes, halves = np.abs(np.linalg.det(offers)), _halves(offers, cell)
-    right = (volumes <= volume_max_angstrom3) & (volumes > 1.0) & (halves >= half_min_angstrom - 1e-9)
+    right = (
+        (volumes <= volume_max_angstrom3) & (volumes > 1.0) & (halves >= half_min_angstrom - 1e-9)
+    )
     found: dict[tuple[float, ...], Box] = {}
-    for place in np.lexsort((-halves.round(3), volumes.round(3))):
-        key = (round(volumes[place], 1), round(halves[place], 1), *([float(place)] if lattice is None else []))
-        if not right[place] or key in found:
+    for index in np.lexsort((-halves.round(3), volumes.round(3))):
+        key = (
+            round(volumes[index], 1),
+            round(halves[index], 1),
+            *([float(index)] if lattice is None else []),
+        )
+        if not right[index] or key in found:
             continue
-        box = _box(offers[place], cell)
+        box = _box(offers[index], cell)
         if box.half_angstrom >= half_min_angstrom - 1e-9:
             found[key] = box
         if len(found) == _BOXES_MAX:
@@ -276,8 +306,13 @@ def boxes(
     return list(found.values())
 
 
-def _offers(periods: Sequence[np.ndarray], half_angstrom: float, n_turns: int, seed: int) -> Iterator[np.ndarray]:
-    """Ideal shapes, turned and scaled, shape (n, 3, 3) each; the source's short periods are kept as they are."""
+def _offers(
+    periods: Sequence[np.ndarray], half_angstrom: float, n_turns: int, seed: int
+) -> Iterator[np.ndarray]:
+    """Ideal shapes, turned and scaled, shape (n, 3, 3) each.
+
+    The source's short periods are kept as they are.
+    """
     turns = Rotation.random(n_turns, random_state=seed).as_matrix()
     turns[0] = np.eye(3)
     if len(periods) == _SPACE:

@@ -1,9 +1,10 @@
-"""Mending the seam: buffer atoms alone move, under the current potential, until nothing pulls harder than heat does.
+"""Mending the seam: only the buffer moves, by the current potential, until no pull is above heat's.
 
-The ball is frozen, and no buffer atom may enter it: one that did would be seen by a core atom. Beside the potential, a
-stiff spring holds pairs apart that are closer than any pair of that kind in the source: there the potential has
-learned nothing and may pull atoms into each other. It stops at `relax_force_ev_per_angstrom`, not at a minimum: a
-seam at rest amid a hot crystal would be as strange as the cut was.
+The ball is frozen, and no buffer atom may enter it: one that did would be seen by a core atom.
+Beside the potential, a stiff spring holds pairs apart that are closer than any pair of that kind in
+the source: there the potential has learned nothing and may pull atoms into each other. It stops at
+`relax_force_ev_per_angstrom`, not at a minimum: a seam at rest amid a hot crystal would be as
+strange as the cut was.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from ase.geometry import find_mic
 from ase.neighborlist import neighbor_list
 from ase.optimize import FIRE
 
-from mlip_autopipec.work.ace.evaluator import Evaluator
+from mlip_autopipec.work.evaluation import Evaluator
 
 _SPRING_EV_PER_ANGSTROM2 = 20.0
 #: Å: room between the wall and what is pushed out.
@@ -33,17 +34,26 @@ class _Held(Calculator):  # type: ignore[misc] # ASE has no types
         self._shortest = shortest
         self._reach_angstrom = max(shortest.values())
 
-    def calculate(self, atoms: Atoms, properties: object = None, system_changes: object = all_changes) -> None:
+    def calculate(
+        self, atoms: Atoms, properties: object = None, system_changes: object = all_changes
+    ) -> None:
         super().calculate(atoms, properties, system_changes)
         result = self._evaluator.evaluate(atoms, graded=False)
         forces = result.forces.copy()
         first, second, lengths, ways = neighbor_list("ijdD", atoms, self._reach_angstrom)
         numbers = atoms.numbers
-        short = np.array([self._shortest[int(numbers[i]), int(numbers[j])] for i, j in zip(first, second, strict=True)])
+        short = np.array(
+            [
+                self._shortest[int(numbers[i]), int(numbers[j])]
+                for i, j in zip(first, second, strict=True)
+            ]
+        )
         pressed = np.clip(short - lengths, 0.0, None) if len(lengths) else np.zeros(0)
         pushes = _SPRING_EV_PER_ANGSTROM2 * pressed / np.clip(lengths, 1e-3, None)
         np.add.at(forces, first, -pushes[:, np.newaxis] * ways)
-        energy_ev = result.energy_ev + 0.25 * _SPRING_EV_PER_ANGSTROM2 * float(np.square(pressed).sum())
+        energy_ev = result.energy_ev + 0.25 * _SPRING_EV_PER_ANGSTROM2 * float(
+            np.square(pressed).sum()
+        )
         self.results = {"energy": energy_ev, "forces": forces}
 
 
@@ -58,7 +68,9 @@ class _Ball:
         new[self._frozen] = atoms.positions[self._frozen]
         outward, lengths = find_mic(new, atoms.cell, pbc=True)
         inside = ~self._frozen & (lengths < self._radius_angstrom)
-        new[inside] += outward[inside] * (self._radius_angstrom / lengths[inside] - 1)[:, np.newaxis]
+        new[inside] += (
+            outward[inside] * (self._radius_angstrom / lengths[inside] - 1)[:, np.newaxis]
+        )
 
     def adjust_forces(self, _atoms: Atoms, forces: np.ndarray) -> None:
         forces[self._frozen] = 0.0
@@ -76,7 +88,10 @@ def relaxed(
     steps_max: int,
     force_ev_per_angstrom: float,
 ) -> tuple[Atoms, int]:
-    """The cell with a mended seam, and in how many steps. Positions are relative to the centre of the cut."""
+    """The cell with a mended seam, and in how many steps.
+
+    Positions are relative to the centre of the cut.
+    """
     mended: Atoms = atoms.copy()
     frozen = np.linalg.norm(atoms.positions, axis=1) <= intact_angstrom
     if frozen.all() or steps_max == 0:

@@ -1,14 +1,16 @@
-"""The local array runner: one detached process per batch, one child per task, as many at a time as there are cores.
+"""The local array runner: a detached process per batch, a child per task, as many at once as cores.
 
-Cores are slots (see `cores`). A core stays taken until the last process of its task is gone: what a task has started
-may outlive it, as where its Python was killed, and would run beside whoever has the core next. So what is left of a
-task is ended, and only then is its end told. A child inherits the locks of its slots, so they also hold when the runner
-has died. A runner runs its batch once: where `runner.json` exists already, whoever made it, nothing is started.
+Cores are slots (see `cores`). A core stays taken until the last process of its task is gone: what a
+task has started may outlive it, as where its Python was killed, and would run beside whoever has
+the core next. So what is left of a task is ended, and only then is its end told. A child inherits
+the locks of its slots, so they also hold when the runner has died. A runner runs its batch once:
+where `runner.json` exists already, whoever made it, nothing is started.
 
 A task whose processes together hold more memory than it asked for is ended as `out_of_memory`.
 
-Beside the spec (`.ap/submit/UID/batch.json`) it leaves `runner.json`, `INDEX.running` and `INDEX.end`, each whole by
-rename; the daemon reads nothing else of it. A file named `cancel` there ends the batch, `cancel.INDEX` one task.
+Beside the spec (`submit/JOB_NAME/batch.json`) it leaves `runner.json`, `INDEX.running` and
+`INDEX.end`, each whole by rename; the daemon reads nothing else of it. A file named `cancel` there
+ends the batch, `cancel.INDEX` one task.
 """
 
 import contextlib
@@ -24,10 +26,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
+from mlip_autopipec.contract.local_queue import BatchSpec, TaskSpec
+from mlip_autopipec.contract.values import excerpt, read
 from mlip_autopipec.work.attempt import EXIT_CODES
-from mlip_autopipec.work.job import as_json, identity, write_atomic, write_once
+from mlip_autopipec.work.job import Identity, as_json, identity, write_atomic, write_once
 from mlip_autopipec.work.queue.cores import Cores, release
 from mlip_autopipec.work.queue.processes import (
     ATTEMPT_VARIABLE,
@@ -40,7 +44,8 @@ from mlip_autopipec.work.queue.processes import (
 )
 from mlip_autopipec.work.small_files import create_beside, open_regular
 
-#: Between looks at freed cores of other runners, the cancel file and walltimes; the end of a child is seen at once.
+#: Between looks at freed cores of other runners, the cancel file and walltimes; the end of a child
+#: is seen at once.
 _TICK_S = 0.2
 #: Between the word that its time is over and SIGKILL: what a task has to write what it knows.
 _KILL_AFTER_S = 10.0
@@ -50,9 +55,9 @@ _TAIL_BYTES = 1500
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def run_batch(root: Path, uid: str) -> int:
+def run_batch(root: Path, job_name: str) -> int:
     """Run every task of the batch to its end. 0 also when another runner has or had the batch."""
-    folder = root / ".ap" / "submit" / uid
+    folder = root / ".ap" / "submit" / job_name
     # Where that is no file nothing runs, as `is_locked` takes it.
     with os.fdopen(open_regular(folder / "runner.lock"), "ab") as lock:
         try:
@@ -61,8 +66,15 @@ def run_batch(root: Path, uid: str) -> int:
             return 0
         if not write_once(folder / "runner.json", as_json(identity(os.getpid()))):
             return 0
-        _Runner(root, folder, json.loads((folder / "batch.json").read_bytes())).run()
+        spec = read(BatchSpec, json.loads((folder / "batch.json").read_bytes()))
+        _Runner(root, folder, spec).run()
     return 0
+
+
+def cores_of(spec: BatchSpec) -> int:
+    """How many may be at work at a time; one of three or more is for whoever sits there."""
+    there = len(os.sched_getaffinity(0))
+    return spec.cores or max(there - 1, min(there, 2))
 
 
 def is_locked(folder: Path) -> bool:
@@ -77,6 +89,14 @@ def is_locked(folder: Path) -> bool:
     return False
 
 
+@excerpt
+class End:
+    """How a task ended, as `INDEX.end` tells."""
+
+    reason: str = "lost"
+    message: str | None = None
+
+
 @dataclass
 class _Child:
     index: int
@@ -87,18 +107,19 @@ class _Child:
     memory_mib: float
     slots: list[IO[str]]
     reason: str = ""
-    words: str = ""
+    message: str = ""
 
 
 class _Runner:
-    def __init__(self, root: Path, folder: Path, spec: dict[str, Any]) -> None:
+    def __init__(self, root: Path, folder: Path, spec: BatchSpec) -> None:
         self._root = root
         self._folder = folder
         self._spec = spec
-        self._waiting: list[dict[str, Any]] = list(spec["tasks"])
+        self._waiting = list(spec.tasks)
         self._children: list[_Child] = []
         self._table = ProcessTable()
-        self._cores = Cores(root, spec["cores"], self._table)
+        self._cores_max = cores_of(spec)
+        self._cores = Cores(root, self._cores_max, self._table)
         self._memory_at = 0.0
 
     def run(self) -> None:
@@ -113,17 +134,17 @@ class _Runner:
                 if self._waiting or self._children:
                     woken(_TICK_S)
 
-    def _start(self, task: dict[str, Any]) -> bool:
+    def _start(self, task: TaskSpec) -> bool:
         """Start a task if its cores are free."""
-        name = attempt_name(self._root, self._spec["uid"], task["index"])
-        slots = self._cores.take(min(task["cores"], self._spec["cores"]), name)
+        name = attempt_name(self._root, self._spec.job_name, task.index)
+        slots = self._cores.take(min(task.cores, self._cores_max), name)
         if slots is None:
             return False
-        workdir = self._root / task["workdir"]
+        workdir = self._root / task.workdir
         try:
-            stream, output = create_beside(workdir / f"job-{self._spec['uid']}.out")
+            stream, output = create_beside(workdir / f"job-{self._spec.job_name}.out")
         except OSError as error:  # the folder is gone, or none: the other tasks run all the same
-            self._tell_end(task["index"], "lost", f"it cannot begin: {error}")
+            self._tell_end(task.index, "lost", f"it cannot begin: {error}")
             release(slots)
             return True
         with stream:
@@ -134,42 +155,53 @@ class _Runner:
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**_environment(task["threads"]), ATTEMPT_VARIABLE: name},
+                env={**_environment(task.threads), ATTEMPT_VARIABLE: name},
                 pass_fds=[slot.fileno() for slot in slots],
             )
-        self._tell(f"{task['index']}.running", identity(process.pid))
-        until, memory_mib = time.monotonic() + task["walltime_s"], task.get("memory_mib", math.inf)
-        self._children.append(_Child(task["index"], name, process, output, until, memory_mib, slots))
+        self._tell(f"{task.index}.running", identity(process.pid))
+        until = time.monotonic() + task.walltime_s
+        memory_mib = math.inf if task.memory_mib is None else task.memory_mib
+        self._children.append(_Child(task.index, name, process, output, until, memory_mib, slots))
         return True
 
-    def _command(self, task: dict[str, Any]) -> list[str]:
-        words = {"--root": self._root, "--workdir": task["workdir"], "--uid": self._spec["uid"]}
-        flat = [str(word) for pair in words.items() for word in pair]
-        index = str(task["index"])
-        payload = str(self._root / self._spec["payload"])
-        return [self._spec["python"], payload, "task", *flat, "--index", index, "--job-id", str(os.getpid())]
+    def _command(self, task: TaskSpec) -> list[str]:
+        options = {"--root": self._root, "--workdir": task.workdir, "--uid": self._spec.job_name}
+        flat = [str(word) for pair in options.items() for word in pair]
+        index = str(task.index)
+        payload = str(self._root / self._spec.payload)
+        return [
+            self._spec.python,
+            payload,
+            "task",
+            *flat,
+            "--index",
+            index,
+            "--job-id",
+            str(os.getpid()),
+        ]
 
     def _reap(self) -> None:
-        """Tell the end of every task that is gone with all that it has started; end what outlives it."""
+        """Tell the end of every task that is gone with all it has started; end what outlives it."""
         for child in list(self._children):
             if not _has_exited(child.process):
                 continue
             if left := self._processes_of(child):
                 end_processes(left)
                 continue
-            status = child.process.wait()  # only now: until it is waited for, nobody else gets its number
+            # only now: until it is waited for, nobody else gets its number
+            status = child.process.wait()
             self._children.remove(child)
-            self._tell_end(child.index, _reason(child, status), _words(child, status))
+            self._tell_end(child.index, _reason(child, status), _message(child, status))
             release(child.slots)
 
     def _processes_of(self, child: _Child) -> list[Process]:
         return of_attempt(self._table.look(), child.name, child.process.pid)
 
     def _tell_end(self, index: int, reason: str, message: str) -> None:
-        self._tell(f"{index}.end", {"reason": reason, "message": message})
+        self._tell(f"{index}.end", End(reason=reason, message=message))
 
-    def _tell(self, name: str, content: dict[str, Any]) -> None:
-        """Place a file for the daemon; where something else has its name, the others' tasks go on all the same."""
+    def _tell(self, name: str, content: End | Identity) -> None:
+        """Place a file for the daemon; where its name is taken, the others' tasks still go on."""
         try:
             write_atomic(self._folder / name, as_json(content))
         except (IsADirectoryError, PermissionError) as error:
@@ -183,7 +215,8 @@ class _Runner:
             if not child.reason:
                 child.reason = "timeout"
                 child.deadline = now + _KILL_AFTER_S
-                child.process.send_signal(signal.SIGUSR1)  # to the task alone: the codes that it runs know none
+                # to the task alone: the codes that it runs know none
+                child.process.send_signal(signal.SIGUSR1)
             else:
                 end_processes(self._processes_of(child))
 
@@ -201,7 +234,10 @@ class _Runner:
             held_mib = sum(own_mib(each) for each in mine)
             if held_mib > child.memory_mib:
                 child.reason = "out_of_memory"
-                child.words = f"its processes held {held_mib:.0f} MiB, it had asked for {child.memory_mib:.0f} MiB"
+                child.message = (
+                    f"its processes held {held_mib:.0f} MiB, it had asked for"
+                    f" {child.memory_mib:.0f} MiB"
+                )
                 end_processes(mine)
 
     def _cancel(self) -> None:
@@ -209,10 +245,10 @@ class _Runner:
         asked = {path.name.removeprefix("cancel.") for path in self._folder.glob("cancel*")}
         if not asked:
             return
-        unwanted = [task for task in self._waiting if {"cancel", str(task["index"])} & asked]
+        unwanted = [task for task in self._waiting if {"cancel", str(task.index)} & asked]
         for task in unwanted:
             self._waiting.remove(task)
-            self._tell_end(task["index"], "cancelled", "cancelled before it began")
+            self._tell_end(task.index, "cancelled", "cancelled before it began")
         for child in self._children:
             if not child.reason and {"cancel", str(child.index)} & asked:
                 child.reason = "cancelled"
@@ -231,11 +267,11 @@ def _reason(child: _Child, status: int) -> str:
     return child.reason or ends.get(status, "crashed")
 
 
-def _words(child: _Child, status: int) -> str:
+def _message(child: _Child, status: int) -> str:
     if child.reason == "timeout":
         return "its walltime was over"
-    if child.words:
-        return child.words
+    if child.message:
+        return child.message
     ended = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
     return f"{ended}; its last words: {_tail(child.output)}"
 

@@ -1,9 +1,10 @@
 """Cores of this machine as slots: files that are locked, and say which attempt has them.
 
-A task takes slots in two folders: `.ap/slots/HOST` under the root bounds one campaign, and a folder of the user's own
-bounds all of that user's campaigns on this machine together, so that two of them share its cores. Who locks a slot
-looks first whether the attempt that is written in it has left processes, ends these, and leaves the core alone until
-they are gone: a task whose runner has died can't do so itself.
+A task takes slots in two folders: `.ap/slots/HOST` under the root bounds one campaign, and a folder
+of the user's own bounds all of that user's campaigns on this machine together, so that two of them
+share its cores. Who locks a slot looks first whether the attempt that is written in it has left
+processes, ends these, and leaves the core alone until they are gone: a task whose runner has died
+can't do so itself.
 """
 
 import fcntl
@@ -89,7 +90,7 @@ def release(slots: Iterable[IO[str]]) -> None:
 
 
 def shared_folder() -> Path | None:
-    """Where all runners of this user on this machine meet: in the user's runtime folder, else under /tmp.
+    """Where all runners of a user on this machine meet: the user's runtime folder, else under /tmp.
 
     None, and a word on standard error, if there is no such folder that others can't write to.
     """
@@ -104,7 +105,10 @@ def shared_folder() -> Path | None:
                 return top / "cores"
         except OSError as error:
             sys.stderr.write(f"{top}: {error.strerror}\n")
-    sys.stderr.write("no folder is this user's alone: cores are not shared with other campaigns on this machine\n")
+    sys.stderr.write(
+        "no folder is this user's alone: cores are not shared with other campaigns on this"
+        " machine\n"
+    )
     return None
 
 
@@ -114,4 +118,6 @@ def _is_own(folder: Path) -> bool:
         found = folder.lstat()
     except OSError:
         return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+    return (
+        stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+    )

@@ -3,15 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pyace.basis import BBasisConfiguration
-
+from mlip_autopipec.contract.results.train import Errors, FitReport, FitStart, LossPoint
 from mlip_autopipec.contract.train import TrainParameters
-from mlip_autopipec.contract.trainer import name_of, trainer_code
+from mlip_autopipec.contract.trainer import evaluator_of, name_of, trainer_code
 from mlip_autopipec.work.ace.comparison import Comparison
-from mlip_autopipec.work.ace.evaluator import Evaluator, with_core_repulsion
 from mlip_autopipec.work.ace.training_set import Labels
+from mlip_autopipec.work.codes.evaluator import written
 from mlip_autopipec.work.codes.fitting import Fitted
 from mlip_autopipec.work.job import Job, TaskFailed
 
@@ -20,16 +18,16 @@ from mlip_autopipec.work.job import Job, TaskFailed
 class Tried:
     """A fit with its core repulsion, and how it does on the test set."""
 
-    start: str
+    start: FitStart
     potential: Path
-    errors: dict[str, Any]
-    loss: Sequence[Any] = ()
-    report: dict[str, Any] | None = None  # as the control half's FitReport
+    errors: Errors
+    loss: Sequence[LossPoint] = ()
+    report: FitReport | None = None
 
     @property
     def force_mev_per_angstrom(self) -> float:
         """The root-mean-square force error on the test set, which decides between fits."""
-        return float(self.errors["force_mev_per_angstrom"])
+        return self.errors.force_mev_per_angstrom
 
 
 def fits(job: Job[TrainParameters], labels: Labels, references: Mapping[str, float]) -> list[Tried]:
@@ -41,9 +39,13 @@ def fits(job: Job[TrainParameters], labels: Labels, references: Mapping[str, flo
     return [_tried(job, fit, labels, references) for fit in found]
 
 
-def _tried(job: Job[TrainParameters], fit: Fitted, labels: Labels, references: Mapping[str, float]) -> Tried:
-    path, radius = job.workdir / f"{fit.start}.yaml", job.parameters.core_repulsion_angstrom
-    basis = BBasisConfiguration(str(fit.potential))
-    (with_core_repulsion(basis, radius) if radius else basis).save(str(path))
-    errors = Comparison(Evaluator(path), labels.test, references, job.parameters.buffer_weight).errors()
+def _tried(
+    job: Job[TrainParameters], fit: Fitted, labels: Labels, references: Mapping[str, float]
+) -> Tried:
+    code = evaluator_of(job.parameters.trainer)
+    path = job.workdir / f"{fit.start}{Path(code.first.file).suffix}"
+    potential = written(code, fit.potential, path, job.parameters.core_repulsion_angstrom)
+    errors = Comparison(
+        potential.evaluator(), labels.test, references, job.parameters.buffer_weight
+    ).errors()
     return Tried(fit.start, path, errors, fit.loss, fit.report)

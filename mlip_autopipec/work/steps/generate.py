@@ -1,7 +1,11 @@
-"""Generation: strained and rattled crystals and their variations, for a campaign to begin with."""
+"""Generation: strained crystals, rattled or walked by a teacher, and their variations.
+
+A campaign begins with them.
+"""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +15,8 @@ from mlip_autopipec.contract.dataset import AdoptParameters
 from mlip_autopipec.contract.generate import GateProbes, GenerateParameters, Prototype, Variation
 from mlip_autopipec.contract.measure import asked_of
 from mlip_autopipec.contract.origin import Origin
-from mlip_autopipec.contract.values import plain
+from mlip_autopipec.contract.results.generate import AdoptedSet, GenerateMetrics
+from mlip_autopipec.contract.results.structure import Structure, Why
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.work import families
 from mlip_autopipec.work.adopting.labels import as_check, as_label, roles, to_check
@@ -19,6 +24,8 @@ from mlip_autopipec.work.adopting.set_of_files import read_and_judge
 from mlip_autopipec.work.codes.elastic import properties
 from mlip_autopipec.work.codes.measuring import Cell, distinct
 from mlip_autopipec.work.job import AnyJob, Job, Result, TaskFailed
+from mlip_autopipec.work.steps.teach import Start
+from mlip_autopipec.work.steps.teach import ends as walked
 from mlip_autopipec.work.steps.variations import keeps_its_shape, mark, vary
 from mlip_autopipec.work.structures import (
     crystal,
@@ -31,82 +38,129 @@ from mlip_autopipec.work.structures import (
 #: Draws of one structure before its settings are called impossible.
 _DRAWS_MAX = 100
 #: What is told of a set of the user's is for people.
-_WORDS_MAX = 4000
+_TEXT_MAX = 4000
 #: Tells the random streams of variations from those of training (0) and test structures (1).
 _VARIED = 2
 
 
-def run(job: Job[GenerateParameters]) -> Result:
+def run(job: Job[GenerateParameters]) -> Result[GenerateMetrics]:
     """Draw the training and the test structures; the two come from different random streams."""
     parameters = job.parameters
-    structures: list[dict[str, Any]] = []
+    structures: list[Structure] = []
     environments: Counter[str] = Counter()
-    redrawn = 0
-    plan = [("train", index) for index in range(parameters.structures)]
-    plan += [("test", index) for index in range(parameters.test_structures)]
-    for number, (role, index) in enumerate(plan):
-        prototype = parameters.prototypes[index % len(parameters.prototypes)]
-        turn = index // len(parameters.prototypes)  # every prototype meets every rattle
-        rattle = parameters.rattle_angstrom[turn % len(parameters.rattle_angstrom)]
-        rng = np.random.default_rng([parameters.seed, role == "test", index])
-        atoms, again = _draw(prototype, rattle, parameters, rng)
-        redrawn += again
-        if role == "train":
+    drawn, redrawn = _crystals(job, parameters)
+    for role, atoms, origin in drawn:
+        if role is Role.TRAIN:
             environments.update(atoms.get_chemical_symbols())
-        origin = Origin(kind="generated", subject=f"{prototype.name}, rattled by {rattle:g} Å")
-        structures.append(_written(job, number, atoms, role, origin))
+        structures.append(_written(job, len(structures), atoms, role, origin))
     for atoms, origin in (*_variations(parameters), *_files(job, parameters.elements)):
         environments.update(atoms.get_chemical_symbols())
-        structures.append(_written(job, len(structures), atoms, "train", origin))
+        structures.append(_written(job, len(structures), atoms, Role.TRAIN, origin))
     structures += _for_properties(job, parameters, len(structures))
     structures += _isolated_atoms(job, parameters, len(structures))
-    metrics = {"environments": dict(environments), "redrawn": redrawn}
+    dataset = None
     if parameters.dataset is not None:
-        metrics["dataset"], checks = _adopted(job, parameters, parameters.dataset, structures)
+        dataset, checks = _adopted(job, parameters, parameters.dataset, structures)
         structures += checks
-    return Result({"structures": structures, **metrics})
+    return Result(
+        GenerateMetrics(
+            structures=tuple(structures),
+            environments=dict(environments),
+            redrawn=redrawn,
+            dataset=dataset,
+        )
+    )
+
+
+def _crystals(
+    job: AnyJob, parameters: GenerateParameters
+) -> tuple[list[tuple[Role, Atoms, Origin]], int]:
+    """The strained prototypes, rattled or walked by the teacher, with their roles.
+
+    The second value is how many were drawn in vain.
+    """
+    teacher = parameters.teacher
+    amounts = teacher.temperatures_kelvin if teacher else parameters.rattle_angstrom
+    drawn, starts, redrawn = [], [], 0
+    plan = [(Role.TRAIN, index) for index in range(parameters.structures)]
+    plan += [(Role.TEST, index) for index in range(parameters.test_structures)]
+    for role, index in plan:
+        prototype = parameters.prototypes[index % len(parameters.prototypes)]
+        # every prototype meets every rattle or temperature
+        turn = index // len(parameters.prototypes)
+        amount = amounts[turn % len(amounts)]
+        seed = (parameters.seed, int(role is Role.TEST), index)
+        atoms, again = _draw(
+            prototype, 0.0 if teacher else amount, parameters, np.random.default_rng(seed)
+        )
+        redrawn += again
+        how = f"walked by {teacher.name} at {amount:g} K" if teacher else f"rattled by {amount:g} Å"
+        drawn.append((role, atoms, Origin(kind="generated", subject=f"{prototype.name}, {how}")))
+        starts.append(Start(atoms, amount, seed))
+    if teacher is not None and starts:
+        ends = walked(job, teacher, starts, parameters.distance_min_angstrom)
+        drawn = [(role, end, origin) for (role, _, origin), end in zip(drawn, ends, strict=True)]
+    return drawn, redrawn
 
 
 def _adopted(
-    job: AnyJob, parameters: GenerateParameters, asked: AdoptParameters, structures: Sequence[Mapping[str, Any]]
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    job: AnyJob,
+    parameters: GenerateParameters,
+    asked: AdoptParameters,
+    structures: Sequence[Structure],
+) -> tuple[AdoptedSet, list[Structure]]:
     """The user's labels as one file, and those of them that the oracle is to label again.
 
     Raises TaskFailed (bad_input), with file, frame and remedy, if they are refused.
     """
     tests = {
-        f"a test structure that was {one['origin']}": atoms
-        for one in structures
-        if one["role"] == "test"
-        for atoms in read_frames(job.root / one["file"]["path"])
+        f"a test structure that was {structure.origin}": atoms
+        for structure in structures
+        if structure.role is Role.TEST
+        for atoms in read_frames(job.root / structure.file.path)
     }
     paths = dict(zip(asked.files, job.inputs.get("labelled", []), strict=True))
-    found = read_and_judge(paths, asked, parameters.elements, parameters.distance_min_angstrom, tests)
+    found = read_and_judge(
+        paths, asked, parameters.elements, parameters.distance_min_angstrom, tests
+    )
     if found.refused:
         raise TaskFailed("bad_input", f"the data set is refused: {found.refused}")
     held_out = roles(found.sound, asked.test_part)
     path = job.workdir / "adopted.extxyz"
-    write_frames(path, [as_label(frame, role) for frame, role in zip(found.sound, held_out, strict=True)])
+    write_frames(
+        path, [as_label(frame, role) for frame, role in zip(found.sound, held_out, strict=True)]
+    )
     checks = [
-        _written(job, number, as_check(frame), Role.CHECK.value, Origin(kind="check", subject=frame.name), why="check")
+        _written(
+            job,
+            number,
+            as_check(frame),
+            Role.CHECK,
+            Origin(kind="check", subject=frame.name),
+            why="check",
+        )
         for number, frame in enumerate(to_check(found.sound, asked.checks), len(structures))
     ]
-    told = {
-        "file": job.ref(path),
-        "train": held_out.count("train"),
-        "test": held_out.count("test"),
-        "left_out": found.left_out[:_WORDS_MAX],
-        "names": found.names[:_WORDS_MAX],
-    }
-    return told, checks
+    adopted = AdoptedSet(
+        file=job.ref(path),
+        train=held_out.count("train"),
+        test=held_out.count("test"),
+        left_out=found.left_out[:_TEXT_MAX],
+        names=found.names[:_TEXT_MAX],
+    )
+    return adopted, checks
 
 
-def property_cells(prototypes: Sequence[Prototype], probes: GateProbes | None, *, twins: bool) -> list[Cell]:
+def property_cells(
+    prototypes: Sequence[Prototype], probes: GateProbes | None, *, twins: bool
+) -> list[Cell]:
     """The cells for the gate's properties, and with `twins` each crystal in two cells."""
     if probes is None:
         return []
     asked: list[Cell] = []
-    measures = [(make, each.section) for each in asked_of(probes) if (make := each.code.work("cells"))]
+    measures = [
+        (make, each.section) for each in asked_of(probes) if (make := each.code.work("cells"))
+    ]
     for prototype in distinct(prototypes):
         for make, settings in measures:
             asked += make(prototype, probes, settings)
@@ -115,14 +169,14 @@ def property_cells(prototypes: Sequence[Prototype], probes: GateProbes | None, *
     return asked
 
 
-def _for_properties(job: AnyJob, parameters: GenerateParameters, first: int) -> list[dict[str, Any]]:
+def _for_properties(job: AnyJob, parameters: GenerateParameters, first: int) -> list[Structure]:
     """The cells by which the gate compares a potential with the oracle."""
     asked = property_cells(parameters.prototypes, parameters.probes, twins=bool(parameters.twins))
     return [
-        {
-            **_written(job, number, cell.atoms, "property", _of_property(cell), why="property"),
-            **({"cell": dict(cell.about)} if cell.about else {}),
-        }
+        replace(
+            _written(job, number, cell.atoms, Role.PROPERTY, _of_property(cell), why="property"),
+            cell=cell.about,
+        )
         for number, cell in enumerate(asked, first)
     ]
 
@@ -132,11 +186,11 @@ def _of_property(cell: Cell) -> Origin:
     return Origin(kind="property", subject=cell.name.removeprefix("property: "))
 
 
-def _isolated_atoms(job: AnyJob, parameters: GenerateParameters, first: int) -> list[dict[str, Any]]:
+def _isolated_atoms(job: AnyJob, parameters: GenerateParameters, first: int) -> list[Structure]:
     """One atom of each element alone, whose energies are to be the zeros of the fit.
 
-    Its cell is a box and not periodic: a mesh of k-points then has Γ alone, and what knows of no plane waves needs no
-    box at all.
+    Its cell is a box and not periodic: a mesh of k-points then has Γ alone, and what knows of no
+    plane waves needs no box at all.
     """
     side = parameters.isolated_atom_box_angstrom
     if side is None:
@@ -146,7 +200,7 @@ def _isolated_atoms(job: AnyJob, parameters: GenerateParameters, first: int) -> 
             job,
             number,
             Atoms(element, positions=[[side / 2] * 3], cell=[side] * 3, pbc=False),
-            "isolated_atom",
+            Role.ISOLATED_ATOM,
             Origin(kind="isolated atom", subject=element),
             why="reference",
         )
@@ -155,28 +209,30 @@ def _isolated_atoms(job: AnyJob, parameters: GenerateParameters, first: int) -> 
 
 
 def _written(
-    job: AnyJob, number: int, atoms: Atoms, role: str, origin: Origin, *, why: str = "generated"
-) -> dict[str, Any]:
+    job: AnyJob, number: int, atoms: Atoms, role: Role, origin: Origin, *, why: Why = "generated"
+) -> Structure:
     path = job.workdir / f"{number:03d}.extxyz"
     write_frames(path, [atoms])
-    return {
-        "file": job.ref(path),
-        "role": role,
-        "origin": origin.sentence,
-        "came_from": plain(origin),
-        "n_atoms": len(atoms),
-        "gamma_max": None,
-        "why": why,
-    }
+    return Structure(
+        file=job.ref(path),
+        role=role,
+        origin=origin.sentence,
+        came_from=origin,
+        n_atoms=len(atoms),
+        why=why,
+    )
 
 
 def _variations(parameters: GenerateParameters) -> Iterator[tuple[Atoms, Origin]]:
-    """Every variation as often as it was asked for, no structure twice, and none with short distances."""
+    """Every variation as often as asked for, no structure twice, and none with short distances."""
     seen: set[tuple[Any, ...]] = set()
-    for place, variation in enumerate(parameters.variations):
+    for index, variation in enumerate(parameters.variations):
         for turn in range(variation.count):
-            rng = np.random.default_rng([parameters.seed, _VARIED, place, turn])
-            yield _varied(variation, parameters, rng, turn, seen), Origin(kind="generated", subject=variation.kind)
+            rng = np.random.default_rng([parameters.seed, _VARIED, index, turn])
+            yield (
+                _varied(variation, parameters, rng, turn, seen),
+                Origin(kind="generated", subject=variation.kind),
+            )
 
 
 def _varied(
@@ -198,8 +254,9 @@ def _varied(
             return atoms
     raise TaskFailed(
         "bad_input",
-        f"{_DRAWS_MAX} draws of structure {turn + 1} of {variation.count} of kind {variation.kind!r} were like an"
-        f" earlier one, or had distances below {shortest:g} Å: ask for fewer, or for less strain and rattle",
+        f"{_DRAWS_MAX} draws of structure {turn + 1} of {variation.count} of kind"
+        f" {variation.kind!r} were like an earlier one, or had distances below {shortest:g} Å: ask"
+        " for fewer, or for less strain and rattle",
     )
 
 
@@ -209,7 +266,9 @@ def _files(job: AnyJob, elements: Sequence[str]) -> Iterator[tuple[Atoms, Origin
         for number, atoms in enumerate(user_structures(path, elements), 1):
             yield (
                 families.begin(atoms),
-                Origin(kind="generated", subject=f"structure {number} of {path.name.partition('-')[2]}"),
+                Origin(
+                    kind="generated", subject=f"structure {number} of {path.name.partition('-')[2]}"
+                ),
             )
 
 
@@ -226,8 +285,9 @@ def _draw(
             return atoms, again
     raise TaskFailed(
         "bad_input",
-        f"{_DRAWS_MAX} draws of {prototype.name} with rattle {rattle:g} Å and strain {parameters.strain_max:g}"
-        f" all had distances below {shortest:g} Å; lower them, or distance_min_angstrom",
+        f"{_DRAWS_MAX} draws of {prototype.name} with rattle {rattle:g} Å and strain"
+        f" {parameters.strain_max:g} all had distances below {shortest:g} Å; lower them, or"
+        " distance_min_angstrom",
     )
 
 

@@ -1,6 +1,7 @@
-"""Calculation: energy, forces and stress of one structure by the oracle, checked before they are a label."""
+"""Calculation: energy, forces and stress of one structure by the oracle.
 
-from typing import Any
+They are checked before they are a label.
+"""
 
 import numpy as np
 from ase import Atoms, units
@@ -8,6 +9,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.oracle import Oracle, oracle_code
+from mlip_autopipec.contract.results.label import CalculateMetrics, OracleNotes, OracleNumbers
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.work.adopting.comparing import difference
 from mlip_autopipec.work.job import AnyJob, Job, Result, TaskFailed
@@ -20,28 +22,40 @@ _PROPERTY_ATOMS_MAX = 32
 _FORCES_MAX = 8
 
 
-def run(job: Job[CalculateParameters]) -> Result:
+def run(job: Job[CalculateParameters]) -> Result[CalculateMetrics]:
     """Label the structure."""
     asked = job.parameters
-    frames = read_frames(job.one("structure"))
+    frames = read_frames(job.only_input("structure"))
     if len(frames) != 1:
         raise TaskFailed(
-            "bad_input", f"{job.one('structure')} holds {len(frames)} structures; one is labelled at a time"
+            "bad_input",
+            f"{job.only_input('structure')} holds {len(frames)} structures; one is labelled at a"
+            " time",
         )
     (atoms,) = frames
-    found, metrics = label_with(job, asked.oracle, atoms)
-    metrics |= _checked(len(atoms), found, asked)
-    if asked.role is Role.PROPERTY and len(atoms) <= _PROPERTY_ATOMS_MAX:
-        metrics["numbers"] = _numbers(atoms, found)
-    if asked.role is Role.CHECK:
-        metrics["difference"] = difference(atoms, found)
+    found, notes = label_with(job, asked.oracle, atoms)
+    force, pressure = _checked(len(atoms), found, asked)
+    small = len(atoms) <= _PROPERTY_ATOMS_MAX
+    metrics = CalculateMetrics(
+        energy_ev=found.energy_ev,
+        n_atoms=len(atoms),
+        force_max_ev_per_angstrom=force,
+        pressure_gpa=pressure,
+        settings=notes.settings,
+        tries=notes.tries,
+        magnetization_bohr=found.magnetization_bohr,
+        numbers=_numbers(atoms, found) if asked.role is Role.PROPERTY and small else None,
+        difference=difference(atoms, found) if asked.role is Role.CHECK else None,
+    )
     label = atoms.copy()  # with its arrays per atom, such as the core of a cut cell
-    label.calc = SinglePointCalculator(label, energy=found.energy_ev, forces=found.forces, stress=found.stress)
+    label.calc = SinglePointCalculator(
+        label, energy=found.energy_ev, forces=found.forces, stress=found.stress
+    )
     label.info = {
         "task": job.task,
         "role": asked.role.value,
         "origin": asked.origin,
-        "settings": metrics["settings"],
+        "settings": notes.settings,
     }
     if asked.came_from is not None:
         note_origin(label, asked.came_from)
@@ -50,36 +64,44 @@ def run(job: Job[CalculateParameters]) -> Result:
     return Result(metrics, {"label": path})
 
 
-def label_with(job: AnyJob, oracle: Oracle, atoms: Atoms) -> tuple[Numbers, dict[str, Any]]:
-    """The oracle's numbers, whatever it is, and the metrics beside them. Raises TaskFailed where it has none."""
-    found: tuple[Numbers, dict[str, Any]] = oracle_code(oracle.kind).work("run")(job, oracle, atoms)
+def label_with(job: AnyJob, oracle: Oracle, atoms: Atoms) -> tuple[Numbers, OracleNotes]:
+    """The oracle's numbers, whatever it is, and its notes. Raises TaskFailed where it has none."""
+    found: tuple[Numbers, OracleNotes] = oracle_code(oracle.kind).work("run")(job, oracle, atoms)
     return found
 
 
-def _checked(n_atoms: int, found: Numbers, asked: CalculateParameters) -> dict[str, Any]:
-    """The numbers of one label as metrics. Raises TaskFailed (numerical) if they cannot be one."""
+def _checked(n_atoms: int, found: Numbers, asked: CalculateParameters) -> tuple[float, float]:
+    """The largest force in eV/Å and the pressure in GPa.
+
+    Raises TaskFailed (numerical) if this can be no label.
+    """
     if found.forces.shape != (n_atoms, 3):
         raise TaskFailed("numerical", f"{found.forces.shape[0]} forces for {n_atoms} atoms")
     if not finite(found.energy_ev, found.forces, found.stress):
         raise TaskFailed("numerical", "energy, forces or stress are not finite")
-    force, force_max = float(np.linalg.norm(found.forces, axis=1).max()), asked.force_max_ev_per_angstrom
+    force, force_max = (
+        float(np.linalg.norm(found.forces, axis=1).max()),
+        asked.force_max_ev_per_angstrom,
+    )
     if force > force_max:
-        raise TaskFailed("numerical", f"the largest force is {force:.1f} eV/Å, {force_max:g} is allowed")
+        raise TaskFailed(
+            "numerical", f"the largest force is {force:.1f} eV/Å, {force_max:g} is allowed"
+        )
     pressure, pressure_max = float(-found.stress[:3].mean() / units.GPa), asked.pressure_max_gpa
     if abs(pressure) > pressure_max:
-        raise TaskFailed("numerical", f"the pressure is {pressure:.1f} GPa, up to ±{pressure_max:g} is allowed")
-    return {
-        "energy_ev": found.energy_ev,
-        "n_atoms": n_atoms,
-        "force_max_ev_per_angstrom": force,
-        "pressure_gpa": pressure,
-    }
+        raise TaskFailed(
+            "numerical", f"the pressure is {pressure:.1f} GPa, up to ±{pressure_max:g} is allowed"
+        )
+    return force, pressure
 
 
-def _numbers(atoms: Atoms, found: Numbers) -> dict[str, Any]:
+def _numbers(atoms: Atoms, found: Numbers) -> OracleNumbers:
     """What the control half holds the oracle against itself by."""
-    return {
-        "volume_angstrom3": float(atoms.get_volume()),
-        "stress_gpa": [float(part) for part in found.stress / units.GPa],
-        "forces_ev_per_angstrom": [[float(part) for part in force] for force in found.forces[:_FORCES_MAX]],
-    }
+    xx, yy, zz, yz, xz, xy = map(float, found.stress / units.GPa)
+    return OracleNumbers(
+        volume_angstrom3=float(atoms.get_volume()),
+        stress_gpa=(xx, yy, zz, yz, xz, xy),
+        forces_ev_per_angstrom=tuple(
+            (float(x), float(y), float(z)) for x, y, z in found.forces[:_FORCES_MAX]
+        ),
+    )

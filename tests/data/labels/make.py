@@ -1,7 +1,8 @@
-"""Make the three sets of labels in this folder: the same 60 structures of copper by EMT, as three tools write them.
+"""Make the three label sets here: the same 60 copper structures by EMT, as three tools write them.
 
 - `reference_names.extxyz`: names that begin with REF_, and a virial;
-- `atomic_units.extxyz`: Hartree and Hartree/Bohr, total energies with those of the cores in them, no stress;
+- `atomic_units.extxyz`: Hartree and Hartree/Bohr, total energies with those of the cores in them,
+  no stress;
 - `fitting.pckl.gzip`: a pandas data frame as pacemaker reads it, with `energy_corrected`.
 
 Run it by hand: `python tests/data/labels/make.py`. A test holds the files to be these structures.
@@ -29,7 +30,9 @@ def structures() -> list[Atoms]:
         atoms = bulk("Cu", "fcc", a=3.61, cubic=True).repeat((1, 1, 2))
         strain = rng.uniform(-0.025, 0.025, (3, 3))
         atoms.set_cell(atoms.cell.array @ (np.eye(3) + (strain + strain.T) / 2), scale_atoms=True)
-        atoms.positions += rng.normal(0.0, (0.03, 0.06, 0.09, 0.13)[number % 4], atoms.positions.shape)
+        atoms.positions += rng.normal(
+            0.0, (0.03, 0.06, 0.09, 0.13)[number % 4], atoms.positions.shape
+        )
         found.append(atoms)
     return found
 
@@ -44,7 +47,10 @@ def main() -> None:
         truth.calc = EMT()
         energy, forces = float(truth.get_potential_energy()), truth.get_forces()
         one = atoms.copy()
-        one.info = {"REF_energy": energy, "REF_virial": -truth.get_volume() * truth.get_stress(voigt=False)}
+        one.info = {
+            "REF_energy": energy,
+            "REF_virial": -truth.get_volume() * truth.get_stress(voigt=False),
+        }
         one.set_array("REF_forces", forces)
         named.append(one)
         other = atoms.copy()

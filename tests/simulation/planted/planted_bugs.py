@@ -5,25 +5,35 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, cast
 
+from kit.simulated import SUPPLIES, runners_of
 from pydantic import ValidationError
 
 from mlip_autopipec.config.schemas.schedulers import SlurmQueue
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.results.explore import Ending
+from mlip_autopipec.contract.tasks import Input
+from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Mender, Phase, Reason, Verdict
-from mlip_autopipec.data_models.digest import CalculationDigest, ExplorationDigest, Label
+from mlip_autopipec.data_models.digest import (
+    Adopted,
+    CalculationDigest,
+    ExplorationDigest,
+    GenerationDigest,
+    Label,
+)
 from mlip_autopipec.data_models.faults import MENDERS
 from mlip_autopipec.data_models.ids import attempt_file
-from mlip_autopipec.data_models.outcome import Ending, Outcome
+from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.state import Batch, BatchStatus, WorkflowState
-from mlip_autopipec.data_models.task import Input, Task
+from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.errors import TransientError
+from mlip_autopipec.orchestration.adoption import adopted_set
 from mlip_autopipec.orchestration.changing import taking
 from mlip_autopipec.orchestration.effects import Effects
 from mlip_autopipec.orchestration.loop import WorkflowManager
 from mlip_autopipec.orchestration.outcomes import judge_outcome
-from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.phases.calculation import Calculation
 from mlip_autopipec.phases.exploration import Exploration
 from mlip_autopipec.phases.training import Training
@@ -41,7 +51,7 @@ class TriesAgainWhenUnclear(Effects):
     async def carry_out(self, command: cm.Command, state: WorkflowState) -> ev.Event:
         event = await super().carry_out(command, state)
         if isinstance(event, ev.SubmissionUnclear):
-            return ev.SubmissionVoided(at=event.at, uid=event.uid, message=event.message)
+            return ev.SubmissionVoided(at=event.at, job_name=event.job_name, message=event.message)
         return event
 
 
@@ -52,7 +62,11 @@ class TakesSilenceForDeath(Effects):
         event = await super().carry_out(command, state)
         if isinstance(command, cm.InquireAttempt) and isinstance(event, ev.EffectDeferred):
             return ev.AttemptLost(
-                at=event.at, uid=command.uid, index=command.index, reason=Reason.LOST, message=event.message
+                at=event.at,
+                job_name=command.job_name,
+                index=command.index,
+                reason=Reason.LOST,
+                message=event.message,
             )
         return event
 
@@ -61,20 +75,28 @@ class LooksBeforeItAsks(Effects):
     """Believes an older look at the outbox when the scheduler says that an attempt is over."""
 
     async def _inquire(self, batch: Batch, index: int, state: WorkflowState) -> ev.Event:
-        seen = await self._transport.read(f"outbox/{attempt_file(batch.uid, index)}")
+        seen = await self._transport.read(f"outbox/{attempt_file(batch.job_name, index)}")
         event = await super()._inquire(batch, index, state)
         if seen is not None or not isinstance(event, ev.TaskEnded):
             return event
-        return ev.AttemptLost(at=event.at, uid=batch.uid, index=index, reason=Reason.LOST, message="no outcome")
+        return ev.AttemptLost(
+            at=event.at,
+            job_name=batch.job_name,
+            index=index,
+            reason=Reason.LOST,
+            message="no outcome",
+        )
 
 
 class BelievesTheFirstWordOfDeath(Effects):
-    """Gives up on the outcome as soon as the scheduler says for the first time that an attempt is over."""
+    """Gives up on the outcome as soon as the scheduler first says that an attempt is over."""
 
     async def _inquire(self, batch: Batch, index: int, state: WorkflowState) -> ev.Event:
         name = batch.tasks[index]
         over = state.tasks[name].model_copy(update={"job_state": ev.JobState.ENDED})
-        return await super()._inquire(batch, index, state.model_copy(update={"tasks": {**state.tasks, name: over}}))
+        return await super()._inquire(
+            batch, index, state.model_copy(update={"tasks": {**state.tasks, name: over}})
+        )
 
 
 class NeverComesBack(Effects):
@@ -99,7 +121,9 @@ class TakesAbsenceForDeath(WorkflowManager):
 
     def _lose(self, batch: Batch, index: int) -> None:
         now = self._clock.now()
-        lost = ev.AttemptLost(at=now, uid=batch.uid, index=index, reason=Reason.LOST, message="absent")
+        lost = ev.AttemptLost(
+            at=now, job_name=batch.job_name, index=index, reason=Reason.LOST, message="absent"
+        )
         asyncio.get_running_loop().create_task(self.record(lost))
 
 
@@ -116,11 +140,15 @@ class RefusesWhatComesEarly(WorkflowManager):
 
     async def record(self, event: ev.Event, subject: str | None = None) -> bool:
         if isinstance(event, ev.TaskEnded):
-            uid, index = event.outcome.uid, event.outcome.index
-            batch = self.state.batches.get(uid)
+            job_name, index = event.outcome.job_name, event.outcome.index
+            batch = self.state.batches.get(job_name)
             if batch is not None and batch.status is not BatchStatus.ACCEPTED:
                 event = ev.AttemptLost(
-                    at=event.at, uid=uid, index=index, reason=Reason.BAD_OUTCOME, message="never submitted"
+                    at=event.at,
+                    job_name=job_name,
+                    index=index,
+                    reason=Reason.BAD_OUTCOME,
+                    message="never submitted",
                 )
         return await super().record(event, subject)
 
@@ -180,10 +208,14 @@ class WritesWhereOthersWrite(SimulatedCluster):
 
 
 class SealsTooLate(SlurmScheduler):
-    """Gives attempts up at once, and shuts the door behind them when nobody can say any more which they were."""
+    """Gives attempts up at once; shuts the door behind them once nobody can say which they were."""
 
-    async def _ask(self, command: str, *words: str) -> FramedAnswer:
-        return FramedAnswer({}, "") if command == slurm_script.SEAL else await super()._ask(command, *words)
+    async def _ask(self, command: str, *arguments: str) -> FramedAnswer:
+        return (
+            FramedAnswer({}, "")
+            if command == slurm_script.SEAL
+            else await super()._ask(command, *arguments)
+        )
 
 
 class LeavesTheGateOpen(SlurmScheduler):
@@ -222,7 +254,10 @@ class ForgetsSickNodes(Effects):
 
 
 class BelievesWhatItReads(WorkflowManager):
-    """Makes an event of whatever reads as an outcome of a live attempt, whoever wrote it and whatever it lacks."""
+    """Makes an event of whatever reads as an outcome of a live attempt.
+
+    It does so whoever wrote it and whatever it lacks.
+    """
 
     async def _hand_in(
         self,
@@ -258,7 +293,9 @@ class LetsAStepCloseARound(WorkflowManager):
         if self._phase != (true.cycle_index, true.current_phase):
             self._phase, self._stepped = (true.cycle_index, true.current_phase), timedelta()
         if true.phase_started_at is not None:
-            self.state = true.model_copy(update={"phase_started_at": true.phase_started_at - self._stepped})
+            self.state = true.model_copy(
+                update={"phase_started_at": true.phase_started_at - self._stepped}
+            )
         super()._start_due(*args)  # type: ignore[arg-type] # whatever it takes
         self.state = true
 
@@ -299,7 +336,9 @@ class LetsNoNodeBackIn(Effects):
 
     async def _submit(self, batch: Batch, state: WorkflowState) -> ev.Event:
         never = self._clock.now() + timedelta(days=365)
-        nodes = {name: node.model_copy(update={"until": never}) for name, node in state.nodes.items()}
+        nodes = {
+            name: node.model_copy(update={"until": never}) for name, node in state.nodes.items()
+        }
         return await super()._submit(batch, state.model_copy(update={"nodes": nodes}))
 
 
@@ -320,7 +359,9 @@ class TakesUnknownWordsForTheTasks(Effects):
         event = await super()._limited(answer, batch, state)
         if answer.known:
             return event
-        return ev.SubmissionRejected(at=event.at, uid=batch.uid, message=answer.message, mender=Mender.TASK)
+        return ev.SubmissionRejected(
+            at=event.at, job_name=batch.job_name, message=answer.message, mender=Mender.TASK
+        )
 
 
 class AsksNobody(WorkflowManager):
@@ -340,8 +381,13 @@ class BlamesWhoIsAlone(WorkflowManager):
         puzzled = self.state
         if len(puzzled.own_tasks) == 1:
             (record,) = puzzled.own_tasks
-            blamed = tuple(each.model_copy(update={"reason": Reason.NUMERICAL}) for each in record.failures)
-            tasks = {**puzzled.tasks, record.task.id: record.model_copy(update={"failures": blamed})}
+            blamed = tuple(
+                each.model_copy(update={"reason": Reason.NUMERICAL}) for each in record.failures
+            )
+            tasks = {
+                **puzzled.tasks,
+                record.task.id: record.model_copy(update={"failures": blamed}),
+            }
             self.state = puzzled.model_copy(update={"row": None, "tasks": tasks})
         super()._start_due(*args)  # type: ignore[arg-type] # whatever it takes
         self.state = puzzled
@@ -358,10 +404,12 @@ class ReadsTheSiteFileOnce(SlurmScheduler):
 class ReadsNoForeignLines(SlurmScheduler):
     """Takes a whole answer for worthless that has one line in it which is none of Slurm's."""
 
-    async def _ask(self, command: str, *words: str) -> FramedAnswer:
-        said = await super()._ask(command, *words)
+    async def _ask(self, command: str, *arguments: str) -> FramedAnswer:
+        said = await super()._ask(command, *arguments)
         section = said.sections.get("squeue")
-        if section is not None and any(line.startswith("Notice") for line in section.text.splitlines()):
+        if section is not None and any(
+            line.startswith("Notice") for line in section.text.splitlines()
+        ):
             raise TransientError("squeue's answer cannot be read")
         return said
 
@@ -388,7 +436,9 @@ def keeps_what_was_set_aside(event: ev.PhaseRedone, state: WorkflowState) -> ev.
 def loses_labels_on_the_way(event: ev.PhaseRedone, _: WorkflowState) -> ev.PhaseRedone:
     """A way back on which labels that no fit had read are left behind."""
     digests = (
-        each.model_copy(update={"labels": each.labels[1:]}) if isinstance(each, CalculationDigest) else each
+        each.model_copy(update={"labels": each.labels[1:]})
+        if isinstance(each, CalculationDigest)
+        else each
         for each in event.digests
     )
     return event.model_copy(update={"labels": (), "digests": tuple(digests)})
@@ -413,13 +463,13 @@ class LabelsAddedStructuresAgain(Calculation):
 
 def negligent_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
     """Phase runners that leave added structures lying."""
-    return {**phase_runners(config), Phase.CALCULATION: LeavesAddedStructuresLying(config)}
+    return {**runners_of(config), Phase.CALCULATION: LeavesAddedStructuresLying(config)}
 
 
 def eager_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
     """Phase runners that label added structures in every round."""
     runner = type("Eager", (LabelsAddedStructuresAgain,), {"_ever": {}})
-    return {**phase_runners(config), Phase.CALCULATION: runner(config)}
+    return {**runners_of(config), Phase.CALCULATION: runner(config)}
 
 
 class PreparesTheSiteOnce(Effects):
@@ -434,16 +484,20 @@ class PreparesTheSiteOnce(Effects):
         return await super()._run(command, state)
 
 
-def leaves_the_file_to_the_next(state: WorkflowState, *others: Any, **_: object) -> tuple[ev.Event, ...]:
+def leaves_the_file_to_the_next(
+    state: WorkflowState, *others: Any, **_: object
+) -> tuple[ev.Event, ...]:
     """What a daemon takes at its start that knows a changed file by reload alone."""
     settings = others[-1]
     return () if state.settings or settings is None else (settings,)
 
 
 def counts_quiet_cycles_of_before(*what: Any) -> tuple[ev.Event, ...]:
-    """A change by which walkers go elsewhere, and a campaign that was quiet before is quiet still."""
+    """A change sends walkers elsewhere, and a campaign that was quiet before is quiet still."""
     return tuple(
-        event.model_copy(update={"quiet_from": None}) if isinstance(event, ev.SettingsTaken) else event
+        event.model_copy(update={"quiet_from": None})
+        if isinstance(event, ev.SettingsTaken)
+        else event
         for event in taking(*what)
     )
 
@@ -453,9 +507,13 @@ def ignores_the_mended_file(*_: object) -> tuple[ev.Event, ...]:
     return ()
 
 
-def believes_another_programs_snapshot(_: Sequence[ev.Event], state: WorkflowState) -> WorkflowState:
+def believes_another_programs_snapshot(
+    _: Sequence[ev.Event], state: WorkflowState
+) -> WorkflowState:
     """What a daemon begins with that takes the snapshot of a program which counted no failures."""
-    tasks = {name: record.model_copy(update={"failures": ()}) for name, record in state.tasks.items()}
+    tasks = {
+        name: record.model_copy(update={"failures": ()}) for name, record in state.tasks.items()
+    }
     return state.model_copy(update={"tasks": tasks})
 
 
@@ -468,7 +526,9 @@ class _ForgetfulTraining(Training):
     """Drops the last label."""
 
     def plan(self, state: WorkflowState) -> tuple[Task, ...]:
-        return tuple(task.model_copy(update={"inputs": task.inputs[:-1]}) for task in super().plan(state))
+        return tuple(
+            task.model_copy(update={"inputs": task.inputs[:-1]}) for task in super().plan(state)
+        )
 
 
 class _RepeatingTraining(Training):
@@ -492,7 +552,10 @@ class _DoubleCountingTraining(Training):
         again = [Input(name="label", file=label.file) for label in self._late]
         digest = cast("CalculationDigest", state.digests[Phase.CALCULATION])
         self._late = digest.labels[: digest.late]
-        return tuple(task.model_copy(update={"inputs": (*task.inputs, *again)}) for task in super().plan(state))
+        return tuple(
+            task.model_copy(update={"inputs": (*task.inputs, *again)})
+            for task in super().plan(state)
+        )
 
 
 class _AmnesicTraining(Training):
@@ -500,11 +563,17 @@ class _AmnesicTraining(Training):
 
     def plan(self, state: WorkflowState) -> tuple[Task, ...]:
         planned = super().plan(state)
-        return tuple(self._without_datasets(task) for task in planned) if state.first_cycle else planned
+        return (
+            tuple(self._without_datasets(task) for task in planned)
+            if state.first_cycle
+            else planned
+        )
 
     @staticmethod
     def _without_datasets(task: Task) -> Task:
-        return task.model_copy(update={"inputs": tuple(item for item in task.inputs if item.name != "dataset")})
+        return task.model_copy(
+            update={"inputs": tuple(item for item in task.inputs if item.name != "dataset")}
+        )
 
 
 class _AmnesicCalculation(Calculation):
@@ -512,7 +581,9 @@ class _AmnesicCalculation(Calculation):
 
     def digest(self, state: WorkflowState) -> CalculationDigest:
         digest = super().digest(state)
-        return digest.model_copy(update={"labels": digest.labels[1:]}) if state.first_cycle else digest
+        return (
+            digest.model_copy(update={"labels": digest.labels[1:]}) if state.first_cycle else digest
+        )
 
 
 class _PunctualCalculation(Calculation):
@@ -529,41 +600,148 @@ class _HastyExploration(Exploration):
     def digest(self, state: WorkflowState) -> ExplorationDigest:
         digest, done = super().digest(state), {"ending": Ending.COMPLETED, "gamma_max": 1.0}
         walkers = tuple(
-            walker.model_copy(update=done) if walker.ending is Ending.HALTED else walker for walker in digest.walkers
+            walker.model_copy(update=done) if walker.ending is Ending.HALTED else walker
+            for walker in digest.walkers
         )
         return digest.model_copy(update={"walkers": walkers})
 
 
+class _CountsAdoptedLabelsAgain(Training):
+    """Reads the user's labels in the first fit and in the first after a way back or a reopening."""
+
+    _again: ClassVar[dict[str, Input]] = {}
+
+    def plan(self, state: WorkflowState) -> tuple[Task, ...]:
+        planned = super().plan(state)
+        adopted = [item for task in planned for item in task.inputs if item.name == "adopted"]
+        self._again.update({item.file.path: item for item in adopted})
+        if adopted or state.cycle_index != state.first_cycle or not state.cycles:
+            return planned
+        more = tuple(self._again.values())
+        return tuple(task.model_copy(update={"inputs": (*task.inputs, *more)}) for task in planned)
+
+
+class _LosesACheckLabel(Calculation):
+    """Leaves a label that was made to check the oracle out of what the round has made."""
+
+    def digest(self, state: WorkflowState) -> CalculationDigest:
+        digest = super().digest(state)
+        checks = [label for label in digest.labels if label.role is Role.CHECK]
+        return digest.model_copy(
+            update={"labels": tuple(each for each in digest.labels if each not in checks[:1])}
+        )
+
+
+class _AdoptsWhatIsRefused(Calculation):
+    """Takes the user's labels as they are, whatever the oracle says of them."""
+
+    def digest(self, state: WorkflowState) -> CalculationDigest:
+        digest, found = super().digest(state), adopted_set(state)
+        if found is None or state.datasets:
+            return digest
+        taken = Adopted(
+            file=found.file, train=found.train, test=found.test, message="taken as it is"
+        )
+        return digest.model_copy(update={"adopted": taken})
+
+
+class AsksNobodyOfTheDataSet(WorkflowManager):
+    """Goes on with a data set that the oracle does not agree with."""
+
+    def _start_due(self, *args: object) -> None:
+        true = self.policy
+        self.policy = true.model_copy(update={"dataset": None})
+        super()._start_due(*args)  # type: ignore[arg-type] # whatever it takes
+        self.policy = true
+
+
+class DoesNotWaitForTheCheck(WorkflowManager):
+    """Labels the whole first round at once before the oracle was held against the user's labels."""
+
+    def _start_due(self, *args: object) -> None:
+        true = self.state
+        made = true.digests.get(Phase.GENERATION)
+        if isinstance(made, GenerationDigest) and any(
+            record.outcome is None for record in true.tasks.values()
+        ):
+            unread = {**true.digests, Phase.GENERATION: made.model_copy(update={"dataset": None})}
+            self.state = true.model_copy(update={"digests": unread})
+        super()._start_due(*args)  # type: ignore[arg-type] # whatever it takes
+        self.state = true
+
+
+class _BeginsFromTheGivenPotentialAgain(Training):
+    """Begins every fit from the potential that the user has brought."""
+
+    def plan(self, state: WorkflowState) -> tuple[Task, ...]:
+        return super().plan(state.model_copy(update={"potential": None}))
+
+
+class _OffersWhatIsLabelled(Exploration):
+    """Grades a pool without knowing what of it is labelled."""
+
+    def plan(self, state: WorkflowState) -> tuple[Task, ...]:
+        return super().plan(state.model_copy(update={"datasets": ()}))
+
+
+def again_adopting_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
+    """Runners of which Training reads the user's labels a second time after a way back."""
+    return {**runners_of(config), Phase.TRAINING: _CountsAdoptedLabelsAgain(config, SUPPLIES)}
+
+
+def check_losing_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
+    """Runners of which Calculation loses a label of the check."""
+    return {**runners_of(config), Phase.CALCULATION: _LosesACheckLabel(config)}
+
+
+def credulous_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
+    """Runners of which Calculation adopts what the oracle does not agree with."""
+    return {**runners_of(config), Phase.CALCULATION: _AdoptsWhatIsRefused(config)}
+
+
+def beginning_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
+    """Runners of which Training begins again and again from the user's potential."""
+    return {
+        **runners_of(config),
+        Phase.TRAINING: _BeginsFromTheGivenPotentialAgain(config, SUPPLIES),
+    }
+
+
+def offering_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
+    """Runners of which Exploration offers of a pool what is labelled."""
+    return {**runners_of(config), Phase.EXPLORATION: _OffersWhatIsLabelled(config, SUPPLIES)}
+
+
 def repeating_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
     """Runners of which Training reads one label twice."""
-    return {**phase_runners(config), Phase.TRAINING: _RepeatingTraining(config)}
+    return {**runners_of(config), Phase.TRAINING: _RepeatingTraining(config, SUPPLIES)}
 
 
 def double_counting_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
     """Runners of which Training reads late labels twice."""
-    return {**phase_runners(config), Phase.TRAINING: _DoubleCountingTraining(config)}
+    return {**runners_of(config), Phase.TRAINING: _DoubleCountingTraining(config, SUPPLIES)}
 
 
 def punctual_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
     """Runners of which Calculation leaves late labels where they are."""
-    return {**phase_runners(config), Phase.CALCULATION: _PunctualCalculation(config)}
+    return {**runners_of(config), Phase.CALCULATION: _PunctualCalculation(config)}
 
 
 def amnesic_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
     """Runners of which Training begins with no data set where a campaign was reopened."""
-    return {**phase_runners(config), Phase.TRAINING: _AmnesicTraining(config)}
+    return {**runners_of(config), Phase.TRAINING: _AmnesicTraining(config, SUPPLIES)}
 
 
 def label_losing_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
     """Runners of which Calculation loses labels where a campaign was reopened."""
-    return {**phase_runners(config), Phase.CALCULATION: _AmnesicCalculation(config)}
+    return {**runners_of(config), Phase.CALCULATION: _AmnesicCalculation(config)}
 
 
 def hasty_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
     """Runners of which Exploration takes a walker that halted for one that is done."""
-    return {**phase_runners(config), Phase.EXPLORATION: _HastyExploration(config)}
+    return {**runners_of(config), Phase.EXPLORATION: _HastyExploration(config, SUPPLIES)}
 
 
 def forgetful_runners(config: WorkflowConfig) -> Mapping[Phase, PhaseRunner]:
     """Runners of which Training reads all labels but one."""
-    return {**phase_runners(config), Phase.TRAINING: _ForgetfulTraining(config)}
+    return {**runners_of(config), Phase.TRAINING: _ForgetfulTraining(config, SUPPLIES)}

@@ -1,4 +1,7 @@
-"""What of a site file may change while its campaign goes on: every key has its row, and every change its words."""
+"""What of a site file may change while its campaign goes on.
+
+Every key has its row, and every change its words.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +38,10 @@ NEW = CampaignProgress(has_labels=False, has_potential=False, starting=False)
 
 
 def test_every_key_of_the_schema_has_its_row() -> None:
-    """A key that is added to a section is refused here until somebody has thought of it: sections have no rows."""
+    """A key that is added to a section is refused here until somebody has thought of it.
+
+    Sections have no rows.
+    """
     whole_rows = {"distance_min_angstrom", "dataset", "start"}
     sections = WorkflowConfig.model_fields.keys() - whole_rows
     assert not sections & RULES.keys()
@@ -110,7 +116,9 @@ def test_differences_name_keys_as_people_write_them() -> None:
 def test_a_value_is_put_where_its_key_says() -> None:
     """Sections that are not there are made, items of lists are not."""
     settings = settings_of(copper_config())
-    changed = merged(settings, {"site.resources.training.walltime": "2 h", "exploration.walkers[0].steps": 7})
+    changed = merged(
+        settings, {"site.resources.training.walltime": "2 h", "exploration.walkers[0].steps": 7}
+    )
     assert value_at(changed, path_of("site.resources.training.walltime")) == "2 h"
     assert config_of(changed).exploration.walkers[0].steps == 7
     assert value_at(settings, path_of("exploration.walkers[0].steps")) == 1500

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from config_samples import SITE, mistakes, spoiled, write
+from kit.site_files import SITE, mistakes, spoiled, write
 
 from mlip_autopipec.config.loader import LoadedConfig, effective_yaml, json_schema, load_config
 from mlip_autopipec.config.paths import anchored, unusable_folders
@@ -44,7 +44,9 @@ def test_a_file_in_order_is_loaded(tmp_path: Path) -> None:
     assert config.site.resources_of(Phase.TRAINING).walltime_s == 7200
 
 
-@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("config/**/*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted(REPOSITORY.glob("config/**/*.yaml")), ids=lambda path: path.name
+)
 def test_every_site_file_that_is_shipped_is_in_order(path: Path) -> None:
     """What a user begins with has no mistake."""
     assert load_config(path).path == path
@@ -63,11 +65,16 @@ def test_a_campaign_is_said_in_sixty_lines(path: Path) -> None:
     assert load_config(path).config.campaign.folder.is_relative_to(REPOSITORY / "campaigns")
 
 
-def test_paths_are_relative_to_the_folder_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_relative_to_the_folder_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not to where the program was started; `..` is taken out."""
     folder = tmp_path / "sites"
     folder.mkdir()
-    write(folder, spoiled(("folder: run", "folder: ../run"), ("root: run/root", "root: /scratch/alloy")))
+    write(
+        folder,
+        spoiled(("folder: run", "folder: ../run"), ("root: run/root", "root: /scratch/alloy")),
+    )
     monkeypatch.chdir(tmp_path)
     result = load_config(Path("sites/../sites/site.yaml"))
     assert result.path == folder / "site.yaml"
@@ -78,14 +85,17 @@ def test_paths_are_relative_to_the_folder_of_the_file(tmp_path: Path, monkeypatc
 def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`~/run` is under HOME, never a folder of that name beside the file."""
     monkeypatch.setenv("HOME", "/home/someone")
-    assert loaded(tmp_path, ("folder: run", "folder: ~/run")).config.campaign.folder == Path("/home/someone/run")
+    assert loaded(tmp_path, ("folder: run", "folder: ~/run")).config.campaign.folder == Path(
+        "/home/someone/run"
+    )
 
 
 @pytest.mark.parametrize(
-    ("written", "meant"), [("python3.12", "python3.12"), ("env/bin/python", "{folder}/env/bin/python")]
+    ("written", "meant"),
+    [("python3.12", "python3.12"), ("env/bin/python", "{folder}/env/bin/python")],
 )
 def test_the_sites_python_is_a_command_or_a_path(tmp_path: Path, written: str, meant: str) -> None:
-    """A bare word is looked up where jobs run; a path is one of this machine, and links in it are kept."""
+    """A bare word is looked up where jobs run; a path is this machine's, and its links are kept."""
     config = loaded(tmp_path, ("root: run/root", f"root: run/root\n  python: {written}")).config
     assert config.site.python == meant.format(folder=tmp_path)
 
@@ -104,7 +114,10 @@ def test_the_root_of_another_machine_is_left_as_it_is(tmp_path: Path) -> None:
 
 
 def test_the_hash_is_of_the_meaning(tmp_path: Path) -> None:
-    """Comments, order, spelled-out defaults and other units of the same amount do not change it; values do."""
+    """Comments, order, spelled-out defaults and other units of the same amount do not change it.
+
+    Values do.
+    """
     first = loaded(tmp_path).sha256
     same = spoiled(
         ("  seed: 7\n", ""),
@@ -119,7 +132,9 @@ def test_the_hash_does_not_know_the_order_of_phases(tmp_path: Path) -> None:
     """In a mapping, as in a section, order means nothing."""
     old = "  resources:\n"
     before = loaded(tmp_path, (old, f"{old}    selection: {{cores: 2}}\n"))
-    after = loaded(tmp_path, ("distance_min_angstrom", "    selection: {cores: 2}\ndistance_min_angstrom"))
+    after = loaded(
+        tmp_path, ("distance_min_angstrom", "    selection: {cores: 2}\ndistance_min_angstrom")
+    )
     assert list(before.config.site.resources) != list(after.config.site.resources)
     assert before.sha256 == after.sha256
 
@@ -137,7 +152,12 @@ def test_what_is_written_out_reads_back_the_same(tmp_path: Path) -> None:
 def test_what_is_written_out_has_every_default_with_its_unit(tmp_path: Path) -> None:
     """Nothing is left for the reader to look up."""
     text = effective_yaml(loaded(tmp_path).config)
-    for line in ("  poll_interval: 30 s", "  grace: 2 min", "      memory: 4 GiB", "      walltime: 2 h"):
+    for line in (
+        "  poll_interval: 30 s",
+        "  grace: 2 min",
+        "      memory: 4 GiB",
+        "      walltime: 2 h",
+    ):
         assert f"\n{line}\n" in text
     assert "\n  gamma_select: 2.0\n" in text
     assert "\n  stalled_cycles: 6\n" in text
@@ -157,12 +177,14 @@ def test_arguments_of_the_calculator_survive_being_written_out(tmp_path: Path) -
     }
     change = ("    kind: ase", f"    kind: ase\n    arguments: {json.dumps(arguments)}")
     first = loaded(tmp_path, change)
-    assert first.config.calculation.oracle == AseOracle(calculator="ase.calculators.emt.EMT", arguments=arguments)
+    assert first.config.calculation.oracle == AseOracle(
+        calculator="ase.calculators.emt.EMT", arguments=arguments
+    )
     assert load_config(write(tmp_path, effective_yaml(first.config))).config == first.config
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("missing.yaml", "{folder}/missing.yaml does not exist"),
         ("sites.yaml", "{folder}/sites.yaml does not exist; did you mean 'site.yaml'?"),
@@ -170,11 +192,11 @@ def test_arguments_of_the_calculator_survive_being_written_out(tmp_path: Path) -
         ("site.yaml/x", "{folder}/site.yaml/x cannot be read: Not a directory"),
     ],
 )
-def test_what_is_no_file_is_named(tmp_path: Path, name: str, told: str) -> None:
+def test_what_is_no_file_is_named(tmp_path: Path, name: str, message: str) -> None:
     """The message has the whole path, and the file that was most likely meant."""
     write(tmp_path, SITE)
     (tmp_path / "folder").mkdir()
-    assert refused(tmp_path / name) == told.format(folder=tmp_path)
+    assert refused(tmp_path / name).startswith(message.format(folder=tmp_path))
 
 
 def test_bytes_that_are_not_utf8_are_placed(tmp_path: Path) -> None:
@@ -195,7 +217,10 @@ def test_the_root_of_a_site_must_not_be_a_file(tmp_path: Path) -> None:
     """Like the campaign's folder."""
     (tmp_path / "file").touch()
     [line] = mistakes(tmp_path, spoiled(("root: run/root", "root: file/root")))
-    assert line == f"site.yaml:7  site.root  'file/root' → expected a folder; {tmp_path / 'file'} is none"
+    assert (
+        line
+        == f"site.yaml:7  site.root  'file/root' → expected a folder; {tmp_path / 'file'} is none"
+    )
 
 
 def test_folders_that_exist_are_used(tmp_path: Path) -> None:
@@ -215,23 +240,39 @@ def test_the_schema_knows_every_key_and_no_other() -> None:
     schema: dict[str, Any] = json_schema()
     assert schema["title"] == "site.yaml"
     assert list(schema["properties"]) == list(WorkflowConfig.model_fields)
-    assert [section["title"] for section in sections_of(schema) if section["additionalProperties"] is not False] == []
-    assert schema["$defs"]["SiteSection"]["properties"]["resources"]["propertyNames"] == {"$ref": "#/$defs/Phase"}
+    assert [
+        section["title"]
+        for section in sections_of(schema)
+        if section["additionalProperties"] is not False
+    ] == []
+    assert schema["$defs"]["SiteSection"]["properties"]["resources"]["propertyNames"] == {
+        "$ref": "#/$defs/Phase"
+    }
 
 
 def test_the_schema_describes_every_section() -> None:
     """An editor shows what it is for."""
-    assert [section["title"] for section in sections_of(json_schema()) if not section.get("description")] == []
+    assert [
+        section["title"] for section in sections_of(json_schema()) if not section.get("description")
+    ] == []
 
 
 def test_the_schema_has_quantities_as_they_are_written() -> None:
     """Durations and memory are text with a unit, in their patterns, examples and defaults alike."""
     definitions: Any = json_schema()["$defs"]
-    properties = {**definitions["SiteSection"]["properties"], **definitions["ResourcesSection"]["properties"]}
-    assert [properties[key]["type"] for key in ("poll_interval", "grace", "walltime", "memory")] == ["string"] * 4
+    properties = {
+        **definitions["SiteSection"]["properties"],
+        **definitions["ResourcesSection"]["properties"],
+    }
+    assert [
+        properties[key]["type"] for key in ("poll_interval", "grace", "walltime", "memory")
+    ] == ["string"] * 4
     assert parse_duration_s(properties["grace"]["default"]) == 120
     assert parse_memory_mib(properties["memory"]["default"]) == 2048
-    assert [parse_duration_s(example) for example in properties["grace"]["examples"]] == [1200, 7200]
+    assert [parse_duration_s(example) for example in properties["grace"]["examples"]] == [
+        1200,
+        7200,
+    ]
     assert json.dumps(json_schema())
 
 
@@ -254,14 +295,18 @@ def test_reading_a_site_file_loads_no_physics_and_no_event_loop() -> None:
         "import sys, mlip_autopipec.config.loader;"
         "print([name for name in ('ase', 'numpy', 'asyncio') if name in sys.modules])"
     )
-    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
     assert answer.stdout.strip() == "[]"
 
 
 def test_what_a_file_leaves_out_is_left_out_of_what_is_loaded(tmp_path: Path) -> None:
-    """Weights and penalty follow the basis: absolute paths are no reason to take a default for a wish."""
+    """Weights and penalty follow the basis: absolute paths do not make a default a wish."""
     named = loaded(tmp_path).config.training.balance()
     assert (named.energy_weight, named.ridge) == (100.0, 1e-8)
-    chosen = loaded(tmp_path, ("functions_per_element: 100", "functions_per_element: auto")).config.training
+    chosen = loaded(
+        tmp_path, ("functions_per_element: 100", "functions_per_element: auto")
+    ).config.training
     assert chosen.balance() == ("auto",) * 4
     assert chosen.model_fields_set < set(type(chosen).model_fields)

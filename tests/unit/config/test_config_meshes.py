@@ -1,4 +1,4 @@
-"""The shipped campaigns' k-meshes: one density for every cell that they label, or their labels disagree."""
+"""The shipped campaigns' k-meshes: one density for every cell they label, or labels disagree."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,10 @@ _CELLS = 50
 
 
 def meshes(path: Path) -> set[tuple[int, ...]]:
-    """Points along each axis of the conventional cell, of the crystals as they are strained, whole and repeated."""
+    """Points along each axis of the conventional cell.
+
+    The crystals are taken as they are strained, whole and repeated.
+    """
     config = load_config(path).config
     oracle = oracle_of(config.calculation.oracle, config.campaign.elements)
     assert isinstance(oracle, EspressoOracle)
@@ -40,7 +43,10 @@ def meshes(path: Path) -> set[tuple[int, ...]]:
 
 @pytest.mark.parametrize("path", CAMPAIGNS, ids=lambda path: path.stem)
 def test_every_strained_cell_of_a_campaign_has_one_density_of_k_points(path: Path) -> None:
-    """Silicon with a spacing of 0.4 1/Å had 3 and 4 points: forces of equal structures differed by 50 meV/Å."""
+    """Silicon with a spacing of 0.4 1/Å had 3 and 4 points.
+
+    Forces of equal structures differed by 50 meV/Å.
+    """
     assert len(meshes(path)) == 1
 
 
@@ -50,5 +56,7 @@ def test_a_spacing_at_the_edge_of_a_step_is_seen(tmp_path: Path) -> None:
     text = silicon.read_text(encoding="utf-8")
     assert "k_spacing_inverse_angstrom: 0.43" in text
     path = tmp_path / "si.yaml"
-    path.write_text(text.replace("k_spacing_inverse_angstrom: 0.43", "k_spacing_inverse_angstrom: 0.4"))
+    path.write_text(
+        text.replace("k_spacing_inverse_angstrom: 0.43", "k_spacing_inverse_angstrom: 0.4")
+    )
     assert len(meshes(path)) > 1

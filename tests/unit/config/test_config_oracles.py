@@ -1,10 +1,10 @@
-"""pw.x in a site file: what is told of it before a job finds out, and what a task is told in the end."""
+"""pw.x in a site file: what is told before a job finds out, and what a task is told in the end."""
 
 import json
 from pathlib import Path
 
 import pytest
-from config_samples import mistakes, spoiled, write
+from kit.site_files import mistakes, spoiled, write
 
 from mlip_autopipec.config.loader import effective_yaml, load_config
 from mlip_autopipec.contract.oracle import oracle_of
@@ -20,7 +20,13 @@ ESPRESSO = """\
     k_spacing_inverse_angstrom: 0.2
 """
 SSSP = {
-    "Cu": {"filename": "Cu.pbe.UPF", "md5": "0" * 32, "cutoff_wfc": 90.0, "cutoff_rho": 720.0, "dual": 8.0},
+    "Cu": {
+        "filename": "Cu.pbe.UPF",
+        "md5": "0" * 32,
+        "cutoff_wfc": 90.0,
+        "cutoff_rho": 720.0,
+        "dual": 8.0,
+    },
     "Au": {
         "filename": "Au_pbe.UPF",
         "md5": "1" * 32,
@@ -33,7 +39,7 @@ SSSP = {
 
 
 def site(folder: Path, *changes: tuple[str, str]) -> str:
-    """A site file with pw.x, whose pseudopotentials lie in a folder of this machine; then spoiled."""
+    """A site file with pw.x and pseudopotentials in a folder of this machine; then spoiled."""
     pseudo = folder / "pseudo"
     pseudo.mkdir(exist_ok=True)
     for name in ("Cu.pbe.UPF", "Au_pbe.UPF", "Ag.UPF"):
@@ -59,7 +65,9 @@ def test_one_cutoff_serves_the_whole_campaign(tmp_path: Path) -> None:
     assert (found.ecutwfc_ry, found.ecutrho_ry) == (45, 360)
     found = oracle(tmp_path, site(tmp_path, (", ecutrho_ry: 360", "")))
     assert (found.ecutwfc_ry, found.ecutrho_ry) == (45, 180)
-    found = oracle(tmp_path, site(tmp_path, ("    k_spacing", "    ecutwfc_ry: 100\n    k_spacing")))
+    found = oracle(
+        tmp_path, site(tmp_path, ("    k_spacing", "    ecutwfc_ry: 100\n    k_spacing"))
+    )
     assert (found.ecutwfc_ry, found.ecutrho_ry) == (100, 400)
 
 
@@ -77,87 +85,100 @@ def test_the_sssp_table_is_read_as_published(tmp_path: Path) -> None:
 
 
 def test_a_table_that_changes_later_changes_nothing(tmp_path: Path) -> None:
-    """What was read stands in the configuration, which can be written out and read again without the file."""
+    """What was read is in the configuration, which can be written and reread without the file."""
     path = tmp_path / "sssp.json"
     path.write_text(json.dumps(SSSP))
-    first = load_config(write(tmp_path, site(tmp_path, ("    k_spacing", "    sssp_file: sssp.json\n    k_spacing"))))
+    first = load_config(
+        write(
+            tmp_path, site(tmp_path, ("    k_spacing", "    sssp_file: sssp.json\n    k_spacing"))
+        )
+    )
     path.unlink()
     assert load_config(write(tmp_path, effective_yaml(first.config))).config == first.config
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         (
             "file: Cu.pbe.UPF",
             "file: Cu.pbe.upf",
             (
-                "site.yaml:45  calculation.oracle.pseudopotentials.Cu.file  'Cu.pbe.upf' → expected a file of {pseudo};"
-                " did you mean 'Cu.pbe.UPF'?"
+                "site.yaml:45  calculation.oracle.pseudopotentials.Cu.file  'Cu.pbe.upf' →"
+                " expected a file of {pseudo}; did you mean 'Cu.pbe.UPF'?"
             ),
         ),
         (
             "      Au: {file: Au_pbe.UPF, ecutwfc_ry: 45, ecutrho_ry: 360}\n",
             "",
             (
-                "site.yaml:44  calculation.oracle.pseudopotentials  no Au → expected a pseudopotential for Au;"
-                " did you mean 'Au_pbe.UPF'?"
+                "site.yaml:44  calculation.oracle.pseudopotentials  no Au → expected a"
+                " pseudopotential for Au; did you mean 'Au_pbe.UPF'?"
             ),
         ),
         (
             "file: Cu.pbe.UPF, ecutwfc_ry: 40",
             "file: Cu.pbe.UPF",
             (
-                "site.yaml:45  calculation.oracle.pseudopotentials.Cu.ecutwfc_ry  missing → required: its cutoff in Ry,"
-                " or calculation.oracle.ecutwfc_ry"
+                "site.yaml:45  calculation.oracle.pseudopotentials.Cu.ecutwfc_ry  missing →"
+                " required: its cutoff in Ry, or calculation.oracle.ecutwfc_ry"
             ),
         ),
         (
             "    k_spacing_inverse",
             "    ecutwfc_ry: 50\n    ecutrho_ry: 100\n    k_spacing_inverse",
-            "site.yaml:48  calculation.oracle.ecutrho_ry  100.0 → expected at least 200, 4 times ecutwfc_ry",
+            (
+                "site.yaml:48  calculation.oracle.ecutrho_ry  100.0 → expected at least 200, 4"
+                " times ecutwfc_ry"
+            ),
         ),
         (
             "k_spacing_inverse_angstrom: 0.2",
             "k_spacing: 0.2",
-            "site.yaml:47  calculation.oracle.k_spacing  0.2 → no such key; did you mean 'k_spacing_inverse_angstrom'?",
+            (
+                "site.yaml:47  calculation.oracle.k_spacing  0.2 → no such key; did you mean"
+                " 'k_spacing_inverse_angstrom'?"
+            ),
         ),
         (
             "    k_spacing",
             "    starting_magnetization: {Fe: 0.5}\n    k_spacing",
             (
-                "site.yaml:47  calculation.oracle.starting_magnetization.Fe  'Fe' → expected one of campaign.elements"
-                " (Cu, Au)"
+                "site.yaml:47  calculation.oracle.starting_magnetization.Fe  'Fe' → expected one"
+                " of campaign.elements (Cu, Au)"
             ),
         ),
         (
             "    k_spacing",
             "    system: {degauss: 0.5, vdw_corr: dft-d3}\n    k_spacing",
             (
-                "site.yaml:47  calculation.oracle.system.degauss  0.5 → expected another key: this one is said by"
-                " calculation.oracle's own"
+                "site.yaml:47  calculation.oracle.system.degauss  0.5 → expected another key: this"
+                " one is said by calculation.oracle's own"
             ),
         ),
         (
             "    k_spacing",
             "    command: mpirun -np {core} pw.x\n    k_spacing",
             (
-                "site.yaml:47  calculation.oracle.command  'mpirun -np {{core}} pw.x' → expected words as in a shell,"
-                " with no other braces than {{cores}} and {{ranks}}"
+                "site.yaml:47  calculation.oracle.command  'mpirun -np {{core}} pw.x' → expected"
+                " words as in a shell, with no other braces than {{cores}} and {{ranks}}"
             ),
         ),
         (
             "    k_spacing",
             "    sssp_file: no.json\n    k_spacing",
             (
-                "site.yaml:47  calculation.oracle.sssp_file  'no.json' → expected a file that can be read: No such"
-                " file or directory"
+                "site.yaml:47  calculation.oracle.sssp_file  'no.json' → expected a file that can"
+                " be read: No such file or directory"
             ),
         ),
         (
             "    k_spacing",
             "    smearing: {kind: cold}\n    k_spacing",
-            "site.yaml:47  calculation.oracle.smearing.kind  'cold' → expected 'mv', 'mp', 'gaussian' or 'fermi_dirac'",
+            (
+                "site.yaml:47  calculation.oracle.smearing.kind  'cold' → expected 'mv', 'mp',"
+                " 'gaussian' or 'fermi_dirac'"
+            ),
         ),
         (
             "    k_spacing_inverse_angstrom: 0.2\ntraining:",
@@ -167,13 +188,16 @@ def test_a_table_that_changes_later_changes_nothing(tmp_path: Path) -> None:
             ),
             (
                 "site.yaml:50  training.reference_energies_ev  'isolated_atoms' → expected with"
-                " calculation.oracle.smearing, or energies by hand: with fixed occupations pw.x finds no ground state"
-                " of an atom with open shells (Cu, Au)"
+                " calculation.oracle.smearing, or energies by hand: with fixed occupations pw.x"
+                " finds no ground state of an atom with open shells (Cu, Au)"
             ),
         ),
         (
             "    k_spacing_inverse_angstrom: 0.2\ntraining:",
-            ("    k_spacing_inverse_angstrom: 0.2\n    charge: 1\ntraining:\n  reference_energies_ev: isolated_atoms"),
+            (
+                "    k_spacing_inverse_angstrom: 0.2\n    charge: 1\ntraining:\n "
+                " reference_energies_ev: isolated_atoms"
+            ),
             (
                 "site.yaml:50  training.reference_energies_ev  'isolated_atoms' → expected with"
                 " calculation.oracle.charge 0, or energies by hand: 1 makes ions of atoms"
@@ -182,13 +206,18 @@ def test_a_table_that_changes_later_changes_nothing(tmp_path: Path) -> None:
         (
             "    kind: espresso",
             "    kind: expresso",
-            "site.yaml:42  calculation.oracle.kind  'expresso' → expected 'ase', 'espresso'; did you mean 'espresso'?",
+            (
+                "site.yaml:42  calculation.oracle.kind  'expresso' → expected 'ase', 'espresso';"
+                " did you mean 'espresso'?"
+            ),
         ),
     ],
 )
-def test_a_mistake_is_told_with_its_line(tmp_path: Path, old: str, new: str, told: str) -> None:
+def test_a_mistake_is_told_with_its_line(tmp_path: Path, old: str, new: str, message: str) -> None:
     """One line for one mistake, which names what was expected and the nearest right word."""
-    assert mistakes(tmp_path, site(tmp_path, (old, new))) == [told.format(pseudo=tmp_path / "pseudo")]
+    assert mistakes(tmp_path, site(tmp_path, (old, new))) == [
+        message.format(pseudo=tmp_path / "pseudo")
+    ]
 
 
 def test_a_folder_of_another_machine_is_not_looked_for(tmp_path: Path) -> None:
@@ -201,7 +230,8 @@ def test_a_folder_of_another_machine_is_not_looked_for(tmp_path: Path) -> None:
     )
     assert oracle(tmp_path, site(tmp_path, *far)).pseudo_folder == "/far/pseudo"
     (line,) = mistakes(
-        tmp_path, site(tmp_path, *far[:3], (f"pseudo_folder: {tmp_path / 'pseudo'}", "pseudo_folder: far"))
+        tmp_path,
+        site(tmp_path, *far[:3], (f"pseudo_folder: {tmp_path / 'pseudo'}", "pseudo_folder: far")),
     )
     assert "calculation.oracle.pseudo_folder  'far' → " in line
 
@@ -210,11 +240,13 @@ def test_a_folder_that_is_not_there_is_told_once(tmp_path: Path) -> None:
     """And nothing is said of the files in it."""
     text = site(tmp_path, (f"pseudo_folder: {tmp_path / 'pseudo'}", "pseudo_folder: /no/pseudo"))
     (line,) = mistakes(tmp_path, text)
-    assert line.endswith("calculation.oracle.pseudo_folder  '/no/pseudo' → expected a folder of UPF files")
+    assert line.endswith(
+        "calculation.oracle.pseudo_folder  '/no/pseudo' → expected a folder of UPF files"
+    )
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         ("{", "expected JSON: "),
         ("[]", "as SSSP has it (AttributeError"),
@@ -228,8 +260,10 @@ def test_a_folder_that_is_not_there_is_told_once(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_table_that_is_none_is_told(tmp_path: Path, content: str, words: str) -> None:
+def test_a_table_that_is_none_is_told(tmp_path: Path, content: str, message: str) -> None:
     """Whatever is in the file."""
     (tmp_path / "sssp.json").write_text(content)
-    (line,) = mistakes(tmp_path, site(tmp_path, ("    k_spacing", "    sssp_file: sssp.json\n    k_spacing")))
-    assert words in line
+    (line,) = mistakes(
+        tmp_path, site(tmp_path, ("    k_spacing", "    sssp_file: sssp.json\n    k_spacing"))
+    )
+    assert message in line

@@ -7,34 +7,46 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from config_samples import SITE, write
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from kit.site_files import SITE, write
 
 from mlip_autopipec.config.loader import effective_yaml, load_config
-from mlip_autopipec.config.schemas.units import format_duration, format_memory, parse_duration_s, parse_memory_mib
+from mlip_autopipec.config.schemas.units import (
+    format_duration,
+    format_memory,
+    parse_duration_s,
+    parse_memory_mib,
+)
 from mlip_autopipec.errors import ConfigurationError
 from mlip_autopipec.work.codes.ase.settings import AseOracle
 
 DEMO = (Path(__file__).resolve().parents[3] / "config" / "demo.yaml").read_text(encoding="utf-8")
 #: Where in the text each key is; comments are blanked out.
-KEYS = [key.span() for key in re.finditer(r"\b[a-z_]+(?=:)", re.sub(r"#.*", lambda it: " " * len(it[0]), DEMO))]
+KEYS = [
+    key.span()
+    for key in re.finditer(r"\b[a-z_]+(?=:)", re.sub(r"#.*", lambda it: " " * len(it[0]), DEMO))
+]
 
 
 def edits(word: str) -> st.SearchStrategy[str]:
     """One letter left out, put in, put for another, or changed with its neighbour."""
-    places, letters = st.integers(0, len(word) - 1), st.sampled_from(string.ascii_lowercase)
+    indices, letters = st.integers(0, len(word) - 1), st.sampled_from(string.ascii_lowercase)
     return st.one_of(
-        places.map(lambda place: word[:place] + word[place + 1 :]),
-        st.builds(lambda place, letter: word[:place] + letter + word[place:], places, letters),
-        st.builds(lambda place, letter: word[:place] + letter + word[place + 1 :], places, letters),
-        places.map(lambda place: word[:place] + word[place : place + 2][::-1] + word[place + 2 :]),
+        indices.map(lambda index: word[:index] + word[index + 1 :]),
+        st.builds(lambda index, letter: word[:index] + letter + word[index:], indices, letters),
+        st.builds(
+            lambda index, letter: word[:index] + letter + word[index + 1 :], indices, letters
+        ),
+        indices.map(lambda index: word[:index] + word[index : index + 2][::-1] + word[index + 2 :]),
     ).filter(lambda other: other != word)
 
 
 def one_letter_apart(written: str, word: str) -> bool:
     """Whether one letter was changed: `saeps` may have meant `steps` as well as `swaps`."""
-    return len(written) == len(word) and sum(a != b for a, b in zip(written, word, strict=True)) == 1
+    return (
+        len(written) == len(word) and sum(a != b for a, b in zip(written, word, strict=True)) == 1
+    )
 
 
 def message_for(text: str) -> str:
@@ -64,9 +76,13 @@ def test_a_key_that_is_misspelled_by_one_letter_is_recognised(data: st.DataObjec
     written = data.draw(edits(word))
     message = message_for(DEMO[:start] + written + DEMO[end:])
     line = DEMO.count("\n", 0, start) + 1
-    told = [one for one in message.splitlines() if one.startswith(f"site.yaml:{line}  ")]
-    meant = [re.search(rf"\b{written}  .* → no such key; did you mean '(\w+)'\?", one) for one in told]
-    assert any(found and (found[1] == word or one_letter_apart(written, found[1])) for found in meant), message
+    seen = [item for item in message.splitlines() if item.startswith(f"site.yaml:{line}  ")]
+    meant = [
+        re.search(rf"\b{written}  .* → no such key; did you mean '(\w+)'\?", item) for item in seen
+    ]
+    assert any(
+        found and (found[1] == word or one_letter_apart(written, found[1])) for found in meant
+    ), message
 
 
 @pytest.mark.slow
@@ -76,21 +92,33 @@ def test_a_file_that_is_damaged_anywhere_is_read_or_refused(data: st.DataObject)
     """A text cut, doubled or scribbled over gives no other error than ConfigurationError."""
     start = data.draw(st.integers(0, len(SITE)))
     end = data.draw(st.integers(start, min(len(SITE), start + 40)))
-    scribble = data.draw(st.text(alphabet="ab1:-[]{},&*<!%|>'\"\\#?\n\t é\x00\ud800".replace("\ud800", ""), max_size=8))
+    scribble = data.draw(
+        st.text(
+            alphabet="ab1:-[]{},&*<!%|>'\"\\#?\n\t é\x00\ud800".replace("\ud800", ""), max_size=8
+        )
+    )
     message = message_for(SITE[:start] + scribble + SITE[end:])
     assert message == "" or re.search(r"\nsite\.yaml:\d+  ", message)
 
 
 #: Unicode's own line breaks do not survive in a key; no keyword of a calculator has one.
-ARGUMENT_NAMES = st.text(st.characters(exclude_characters="\x85\u2028\u2029", exclude_categories=["Cs"]))
+ARGUMENT_NAMES = st.text(
+    st.characters(exclude_characters="\x85\u2028\u2029", exclude_categories=["Cs"])
+)
 
 
 @pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ARGUMENT_NAMES, inner, max_size=3),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(ARGUMENT_NAMES, inner, max_size=3)
+        ),
         max_leaves=8,
     )
 )

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from config_samples import mistakes, spoiled, write
+from kit.site_files import mistakes, spoiled, write
 
 from mlip_autopipec.config.loader import load_config
 
@@ -18,7 +18,11 @@ CASES = [
         "extra[0]  '#SBATCH --partition=gpu' → expected as the key partition",
     ),
     *(
-        (SLURM, f"{{extra: ['#SBATCH {option}']}}", f"expected another option than {option.split()[0]}: {why}")
+        (
+            SLURM,
+            f"{{extra: ['#SBATCH {option}']}}",
+            f"expected another option than {option.split()[0]}: {why}",
+        )
         for option, why in (
             ("--clusters=gpu", "the daemon would look for its jobs on another cluster"),
             ("--clus=gpu", "the daemon would look for its jobs on another cluster"),
@@ -32,14 +36,20 @@ CASES = [
         )
     ),
     *(
-        (SLURM, f"{{extra: ['#SBATCH {option}']}}", told)
-        for option, told in (
+        (SLURM, f"{{extra: ['#SBATCH {option}']}}", message)
+        for option, message in (
             ("-Ha1-9", "expected one option, and -Ha1-9 is several in one"),
             ("-sa1-9", "expected one option, and -sa1-9 is several in one"),
             ("-nJevil", "expected a number behind -n, found Jevil"),
             ("-p gpu -QJevil", "expected one option, and -QJevil is several in one"),
-            ('-p gpu "--array=1-9"', "expected another option than --array=1-9: the program itself says it"),
-            ('--arr"ay"=1-9', "expected another option than --array=1-9: the program itself says it"),
+            (
+                '-p gpu "--array=1-9"',
+                "expected another option than --array=1-9: the program itself says it",
+            ),
+            (
+                '--arr"ay"=1-9',
+                "expected another option than --array=1-9: the program itself says it",
+            ),
             ("--gres=gpu:1\u00a0", "expected one line such as '#SBATCH --gres=gpu:1'"),
             ("-ax", "expected another option than -ax: the program itself says it"),
         )
@@ -47,12 +57,24 @@ CASES = [
     (SLURM, "{extra: ['#SBATCH -n4 -t60 -Cfast --comment=\"a b\"', '#SBATCH -w n7 -N 2']}", None),
     (SLURM, '{partition: "gpu\\u0007"}', "without control characters"),
     (SLURM, '{account: "a\\u202eb"}', "without control characters"),
-    (SLURM, "{extra: ['#SBATCH --exclude=n7', '#SBATCH --exclusive', '#SBATCH --hint=nomultithread']}", None),
+    (
+        SLURM,
+        "{extra: ['#SBATCH --exclude=n7', '#SBATCH --exclusive', '#SBATCH --hint=nomultithread']}",
+        None,
+    ),
     (SLURM, "{where: login}", None),
     (SLURM, "{where: login, cores: 2}", "cores  2 → expected no more than site.login_cores (1)"),
-    (SLURM, "{where: login, gpus: 1}", "gpus  1 → expected only for Slurm jobs; here where is 'login'"),
+    (
+        SLURM,
+        "{where: login, gpus: 1}",
+        "gpus  1 → expected only for Slurm jobs; here where is 'login'",
+    ),
     (SLURM, "{where: logn}", "where  'logn' → "),
-    ("{kind: local}", "{where: login}", "where  'login' → expected only with site.scheduler.kind 'slurm'"),
+    (
+        "{kind: local}",
+        "{where: login}",
+        "where  'login' → expected only with site.scheduler.kind 'slurm'",
+    ),
     (
         "{kind: local}",
         "{account: a}",
@@ -62,13 +84,18 @@ CASES = [
     (
         "{kind: local, cores: 4}",
         "{ranks: 3, cores: 2, launcher: 'mpirun -np {ranks}'}",
-        "ranks  3 → expected no more than site.scheduler.cores (4) in all, and 3 processes of 2 are 6",
+        (
+            "ranks  3 → expected no more than site.scheduler.cores (4) in all, and 3 processes of 2"
+            " are 6"
+        ),
     ),
 ]
 
 
-@pytest.mark.parametrize(("scheduler", "resources", "told"), CASES)
-def test_what_contradicts_itself_is_refused(tmp_path: Path, scheduler: str, resources: str, told: str | None) -> None:
+@pytest.mark.parametrize(("scheduler", "resources", "message"), CASES)
+def test_what_contradicts_itself_is_refused(
+    tmp_path: Path, scheduler: str, resources: str, message: str | None
+) -> None:
     """By the key that is wrong, and with what was expected; what fits together is taken."""
     text = spoiled(
         ("{kind: local, cores: 2}", scheduler),
@@ -77,9 +104,9 @@ def test_what_contradicts_itself_is_refused(tmp_path: Path, scheduler: str, reso
             f"    training: {resources}\n",
         ),
     )
-    if told is None:
+    if message is None:
         load_config(write(tmp_path, text))
         return
     (only,) = mistakes(tmp_path, text)
     assert "site.resources.training." in only
-    assert told in only
+    assert message in only

@@ -1,4 +1,4 @@
-"""Sections that site files do not have yet: unions with a discriminator and without, in lists and mappings."""
+"""Sections no site file has yet: unions with and without a discriminator, in lists and mappings."""
 
 from datetime import time
 from typing import Annotated, Any, Literal
@@ -65,7 +65,9 @@ NEAR = {"kind": "near", "folder": "x"}
 def told(**values: Any) -> list[tuple[str, str, str, str | None]]:
     """Path, value, expectation and suggestion of every mistake."""
     reading = read(Everything, {"site": NEAR, **values})
-    return [(dotted(item.path), item.given, item.expected, item.suggestion) for item in reading.mistakes]
+    return [
+        (dotted(item.path), item.given, item.expected, item.suggestion) for item in reading.mistakes
+    ]
 
 
 @pytest.mark.parametrize(
@@ -75,10 +77,19 @@ def told(**values: Any) -> list[tuple[str, str, str, str | None]]:
         ({"site": {"kin": "near", "folder": "x"}}, ("site.kin", "'near'", "no such key", "kind")),
         ({"site": {"folder": "x"}}, ("site.kind", "missing", "required: 'near', 'far'", None)),
         ({"site": {"kind": "far", "hots": "x"}}, ("site.hots", "'x'", "no such key", "host")),
-        ({"site": {"kind": "far"}}, ("site.host", "missing", "required: name of the machine", None)),
-        ({"site": {**NEAR, "host": 1}}, ("site.host", "1", "no such key here; there are kind, folder", None)),
+        (
+            {"site": {"kind": "far"}},
+            ("site.host", "missing", "required: name of the machine", None),
+        ),
+        (
+            {"site": {**NEAR, "host": 1}},
+            ("site.host", "1", "no such key here; there are kind, folder", None),
+        ),
         ({"site": 3}, ("site", "3", "expected a section of keys", None)),
-        ({"sites": [NEAR, {**NEAR, "fodler": 1}]}, ("sites[1].fodler", "1", "no such key", "folder")),
+        (
+            {"sites": [NEAR, {**NEAR, "fodler": 1}]},
+            ("sites[1].fodler", "1", "no such key", "folder"),
+        ),
         ({"spare": {"kind": "far", "host": 5}}, ("spare.host", "5", "expected text", None)),
         (
             {"spare": {"kind": "far", "host": "h", "ports": [1, "x"]}},
@@ -95,19 +106,39 @@ def told(**values: Any) -> list[tuple[str, str, str, str | None]]:
             ("either_words", "'all of it'", "expected 'all' or 'none' or a section of keys", None),
         ),
         ({"count": "al"}, ("count", "'al'", "expected a whole number or 'all'", "all")),
-        ({"either": {"kind": "near", "foldr": "x"}}, ("either.foldr", "'x'", "no such key", "folder")),
+        (
+            {"either": {"kind": "near", "foldr": "x"}},
+            ("either.foldr", "'x'", "no such key", "folder"),
+        ),
         ({"pair": [1]}, ("pair", "[1]", "expected a list of 2", None)),
-        ({"pair": [1, {"kind": "far", "hosts": "x"}]}, ("pair[1].hosts", "'x'", "no such key", "host")),
+        (
+            {"pair": [1, {"kind": "far", "hosts": "x"}]},
+            ("pair[1].hosts", "'x'", "no such key", "host"),
+        ),
         ({"many": [1, "x"]}, ("many[1]", "'x'", "expected a whole number", None)),
-        ({"at": "noon"}, ("at", "'noon'", "refused: Input should be in a valid time format, input is too short", None)),
+        (
+            {"at": "noon"},
+            (
+                "at",
+                "'noon'",
+                "refused: Input should be in a valid time format, input is too short",
+                None,
+            ),
+        ),
         ({"several": {"low": 2}}, ("several", "{'low': 2}", "expected low is above high", None)),
     ],
 )
-def test_mistakes_are_found_inside_of_anything(values: Any, mistake: tuple[str, str, str, str | None]) -> None:
+def test_mistakes_are_found_inside_of_anything(
+    values: Any, mistake: tuple[str, str, str, str | None]
+) -> None:
     """By the path that the file has, without pydantic's own additions to it."""
     found = told(**values)
     assert mistake in found
-    assert [other[0] for other in found if not other[0].startswith(mistake[0])] in ([], ["either"], ["many"])
+    assert [other[0] for other in found if not other[0].startswith(mistake[0])] in (
+        [],
+        ["either"],
+        ["many"],
+    )
 
 
 def test_what_stands_under_several_misspelled_keys_is_looked_at() -> None:
@@ -124,5 +155,12 @@ def test_what_stands_under_several_misspelled_keys_is_looked_at() -> None:
 def test_the_keys_of_sections_are_listed_through_everything() -> None:
     """Where a key that stands in the wrong section might belong."""
     paths = {dotted(path) for path in keys(Everything)}
-    assert {"site.host", "sites.folder", "spare.ports", "by_phase.kind", "either.folder", "pair.host"} <= paths
+    assert {
+        "site.host",
+        "sites.folder",
+        "spare.ports",
+        "by_phase.kind",
+        "either.folder",
+        "pair.host",
+    } <= paths
     assert {"several.low", "count"} <= paths

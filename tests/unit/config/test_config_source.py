@@ -8,8 +8,14 @@ SECTIONS = "expected sections such as `campaign:` and `site:`"
 PLAIN = "expected text, a finite number, true, false, a list or a section, without a tag"
 WORD = "expected a word as key; put it in quotes"
 LOOP = "is nested too deeply, or a name in it stands for itself"
-TAB = "is broken here: found character '\\t' that cannot start any token (indent with spaces, not tabs)"
-OPEN = "is broken here: expected ',' or ']', but got ':', while parsing a flow sequence that begins in line 1"
+TAB = (
+    "is broken here: found character '\\t' that cannot start any token (indent with spaces, not"
+    " tabs)"
+)
+OPEN = (
+    "is broken here: expected ',' or ']', but got ':', while parsing a flow sequence that begins"
+    " in line 1"
+)
 SECOND = "is broken here: found another document"
 
 
@@ -33,12 +39,19 @@ SECOND = "is broken here: found another document"
         ("%YAML 1.1\n---\na: yes\n", 1, "%YAML 1.1", "expected YAML 1.2; leave this line out"),
     ],
 )
-def test_a_text_that_cannot_be_read_is_one_mistake(text: str, line: int, given: str, expected: str) -> None:
+def test_a_text_that_cannot_be_read_is_one_mistake(
+    text: str, line: int, given: str, expected: str
+) -> None:
     """It has the line, and there is no data to be looked at any further."""
     source = parse(text)
     [mistake] = source.mistakes
     assert source.data is None
-    assert (mistake.line, mistake.path, mistake.given, mistake.expected) == (line, (), given, expected)
+    assert (mistake.line, mistake.path, mistake.given, mistake.expected) == (
+        line,
+        (),
+        given,
+        expected,
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,7 +137,7 @@ def test_every_duplicate_key_is_told_with_the_line_of_the_first() -> None:
 
 
 def test_merged_keys_give_way_to_the_sections_own() -> None:
-    """`<<` with one section or several; the earlier wins, and lines are those where the text stands."""
+    """`<<` with one section or several; the earlier wins, and lines are where the text stands."""
     source = parse("a: &a {k: 1, l: 2}\nb: &b\n  l: 3\n  m: 4\nc:\n  <<: [*a, *b]\n  k: 5\n")
     assert source.mistakes == ()
     assert source.data is not None

@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import pytest
-from config_samples import mistakes, spoiled, write
+from kit.site_files import mistakes, spoiled, write
 
 from mlip_autopipec.config.loader import load_config
-from mlip_autopipec.config.schemas.site import AnyTransport, OpensshTransportSection, SshTransportSection
+from mlip_autopipec.config.schemas.site import (
+    AnyTransport,
+    OpensshTransportSection,
+    SshTransportSection,
+)
 
 LOCAL = "{kind: local}"
 
@@ -43,7 +47,10 @@ def test_the_root_of_a_site_that_is_far_is_a_full_path(tmp_path: Path, root: str
 
 def test_files_of_a_transport_are_files_of_this_machine(tmp_path: Path) -> None:
     """Relative to the site file, or to the user's home here."""
-    text = "{kind: ssh, host: c, port: 2222, user: me, identity_file: keys/id, known_hosts: ~/hosts, config_file: conf}"
+    text = (
+        "{kind: ssh, host: c, port: 2222, user: me, identity_file: keys/id, known_hosts: ~/hosts,"
+        " config_file: conf}"
+    )
     transport, _ = loaded(tmp_path, text)
     assert transport == SshTransportSection(
         host="c",
@@ -57,7 +64,9 @@ def test_files_of_a_transport_are_files_of_this_machine(tmp_path: Path) -> None:
 
 def test_an_open_connection_is_wanted_unless_said_otherwise(tmp_path: Path) -> None:
     """The path of its socket is ssh's own, with the marks that ssh fills in."""
-    transport, _ = loaded(tmp_path, "{kind: openssh, host: c, control_path: '~/.ssh/cm-%C', long_lived: false}")
+    transport, _ = loaded(
+        tmp_path, "{kind: openssh, host: c, control_path: '~/.ssh/cm-%C', long_lived: false}"
+    )
     assert transport == OpensshTransportSection(
         host="c", control_path="~/.ssh/cm-%C", require_master=True, long_lived=False
     )
@@ -66,11 +75,23 @@ def test_an_open_connection_is_wanted_unless_said_otherwise(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("transport", "mistake"),
     [
-        ("{kind: ssh}", "site.yaml:8  site.transport.host  missing → required: name of the login node"),
+        (
+            "{kind: ssh}",
+            "site.yaml:8  site.transport.host  missing → required: name of the login node",
+        ),
         ("{kind: shh, host: c}", "did you mean 'ssh'?"),
-        ("{kind: ssh, host: c, port: 0}", "site.yaml:8  site.transport.port  0 → expected 1 or more"),
-        ("{kind: ssh, host: c, control_path: x}", "site.yaml:8  site.transport.control_path  'x' → no such key here"),
-        ("{kind: openssh, hots: c}", "site.yaml:8  site.transport.hots  'c' → no such key; did you mean 'host'?"),
+        (
+            "{kind: ssh, host: c, port: 0}",
+            "site.yaml:8  site.transport.port  0 → expected 1 or more",
+        ),
+        (
+            "{kind: ssh, host: c, control_path: x}",
+            "site.yaml:8  site.transport.control_path  'x' → no such key here",
+        ),
+        (
+            "{kind: openssh, hots: c}",
+            "site.yaml:8  site.transport.hots  'c' → no such key; did you mean 'host'?",
+        ),
     ],
 )
 def test_mistakes_in_it_are_told(tmp_path: Path, transport: str, mistake: str) -> None:

@@ -1,4 +1,4 @@
-"""Values of the contract: read by the work half as they were written, judged by the control half."""
+"""The contract's values: read by the work half as they were written, judged by the control half."""
 
 import json
 from dataclasses import fields, replace
@@ -23,7 +23,7 @@ from mlip_autopipec.contract.oracle import Oracle
 from mlip_autopipec.contract.select import Embedding, SelectionSettings, SelectParameters, Shares
 from mlip_autopipec.contract.tasks import parameters_from
 from mlip_autopipec.contract.train import PacemakerSettings, PacemakerStage, TrainParameters
-from mlip_autopipec.contract.values import given, plain, read
+from mlip_autopipec.contract.values import excerpt, given, plain, read, value
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.task import make_task, parameters_json
@@ -56,7 +56,11 @@ def test_ids_are_those_of_before_the_contract() -> None:
 
 
 GENERATION = GenerateParameters(
-    prototypes=(Prototype(structure="fcc", elements=("Cu",), lattice_constant_angstrom=3.6, repeat=(2, 2, 2)),),
+    prototypes=(
+        Prototype(
+            structure="fcc", elements=("Cu",), lattice_constant_angstrom=3.6, repeat=(2, 2, 2)
+        ),
+    ),
     structures=4,
     test_structures=2,
     strain_max=0.05,
@@ -77,7 +81,7 @@ GENERATION = GenerateParameters(
 
 
 def test_of_several_kinds_each_is_read_as_its_own() -> None:
-    """A variation is what its `kind` says; and the task has the name that it had before the contract."""
+    """A variation is what its `kind` says; and the task has the name it had before the contract."""
     content = json.loads(json.dumps(parameters_json(GENERATION)))
     assert read(GenerateParameters, content) == GENERATION
     assert content == plain(GENERATION)
@@ -88,7 +92,10 @@ def test_of_several_kinds_each_is_read_as_its_own() -> None:
     ("changed", "complaint"),
     [
         ({"candidate_max": 3}, "no such key: candidate_max; there are acquisition, audit"),
-        ({"embedding": {"mode": "sphere"}}, "embedding.mode: expected one of periodic, cluster, whole, got 'sphere'"),
+        (
+            {"embedding": {"mode": "sphere"}},
+            "embedding.mode: expected one of periodic, cluster, whole, got 'sphere'",
+        ),
         ({"shares": {"random": "half"}}, "shares.random: expected a float, got 'half'"),
         ({"audit": True}, "audit: expected a int, got True"),
         ({"elements": "Cu"}, "elements: expected a list, got 'Cu'"),
@@ -109,7 +116,9 @@ def test_what_is_no_such_value_is_named(changed: dict[str, Any], complaint: str)
 def test_what_the_program_makes_itself_is_judged_too() -> None:
     """A task beyond a bound is none."""
     with pytest.raises(ValidationError, match="candidates_max"):
-        make_task(3, Phase.SELECTION, 0, SelectParameters(**{**given(PARAMETERS), "candidates_max": 0}))
+        make_task(
+            3, Phase.SELECTION, 0, SelectParameters(**{**given(PARAMETERS), "candidates_max": 0})
+        )
 
 
 LINEAR = TrainParameters(
@@ -143,7 +152,10 @@ PACEMAKER = TrainParameters(
     force_weight=1,
     ridge=1e-8,
     pacemaker=PacemakerSettings(
-        python="/opt/py", densities=1, stages=(PacemakerStage(kappa=0.5, iterations=12),), ladder_step=10
+        python="/opt/py",
+        densities=1,
+        stages=(PacemakerStage(kappa=0.5, iterations=12),),
+        ladder_step=10,
     ),
     from_scratch=True,
     potential_folder="potentials/000",
@@ -163,7 +175,10 @@ PACEMAKER = TrainParameters(
     ],
 )
 def test_a_fit_is_read_as_it_was_written(cycle: int, asked: TrainParameters, name: str) -> None:
-    """Numbers or `auto`; the task has the name of before there was the contract; what is of later is left out."""
+    """Numbers or `auto`.
+
+    The task has the name of before there was the contract; what is of later is left out.
+    """
     task = make_task(cycle, Phase.TRAINING, 0, asked)
     content = json.loads(json.dumps(parameters_json(task.parameters)))
     assert parameters_from(content) == task.parameters == asked
@@ -206,10 +221,17 @@ ORACLE = EspressoOracle(
 )
 
 
-@pytest.mark.parametrize("oracle", [ORACLE, replace(ORACLE, k_mesh="family"), AseOracle(calculator="a.B")])
+@pytest.mark.parametrize(
+    "oracle", [ORACLE, replace(ORACLE, k_mesh="family"), AseOracle(calculator="a.B")]
+)
 def test_an_oracle_is_read_as_it_was_written(oracle: Oracle) -> None:
-    """Whichever it is, within a task too; what is left out stands for itself; and as pydantic writes it."""
-    asked = CalculateParameters(role=Role.TEST, origin="a test", oracle=oracle, force_max_ev_per_angstrom=50.0)
+    """Whichever it is, within a task too; what is left out stands for itself.
+
+    It is read as pydantic writes it, too.
+    """
+    asked = CalculateParameters(
+        role=Role.TEST, origin="a test", oracle=oracle, force_max_ev_per_angstrom=50.0
+    )
     content = json.loads(json.dumps(parameters_json(asked)))
     assert read(CalculateParameters, content) == asked
     assert content == plain(asked)
@@ -225,10 +247,31 @@ def test_what_stands_in_a_mapping_has_bounds_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [Embedding, Shares, SelectionSettings, SelectParameters, PacemakerSettings, PacemakerStage]
+    "kind",
+    [Embedding, Shares, SelectionSettings, SelectParameters, PacemakerSettings, PacemakerStage],
 )
 def test_every_field_says_what_it_is(kind: type) -> None:
     """The reference is made of it; what a task alone has may go without."""
     schema = TypeAdapter(kind).json_schema()["properties"]
     for each in fields(kind):
         assert "description" in schema[each.name] or kind is SelectParameters, each.name
+
+
+def test_an_excerpt_passes_over_what_it_does_not_know() -> None:
+    """What a later version has written more is no fault there; what it lacks is one."""
+
+    @excerpt
+    class Part:
+        pid: int
+
+    @value
+    class Whole(Part):
+        host: str
+
+    assert read(Part, {"pid": 7, "host": "x"}) == Part(pid=7)
+    wrong: list[object] = [{"host": "x"}, {"pid": "7"}, {"pid": True}, [], None]
+    for content in wrong:
+        with pytest.raises(ValueError, match=r"Part|expected"):
+            read(Part, content)
+    with pytest.raises(ValueError, match="no such key: boot"):
+        read(Whole, {"pid": 7, "host": "x", "boot": 1})

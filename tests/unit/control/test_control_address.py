@@ -31,12 +31,17 @@ def test_a_path_too_long_for_a_socket_gets_a_short_name(letter: str) -> None:
     assert short != socket_path(Path(f"{long}x"))
 
 
-def test_however_the_folder_is_written_the_socket_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_however_the_folder_is_written_the_socket_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A relative path and one through a link lead to the daemon's own."""
     (tmp_path / "copper").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "copper")
     monkeypatch.chdir(tmp_path)
-    assert {socket_path(tmp_path / "copper")} == {socket_path(Path("copper")), socket_path(tmp_path / "link")}
+    assert {socket_path(tmp_path / "copper")} == {
+        socket_path(Path("copper")),
+        socket_path(tmp_path / "link"),
+    }
 
 
 def test_a_private_folder_is_open_to_its_owner_only(tmp_path: Path) -> None:
@@ -66,7 +71,9 @@ def test_a_folder_of_someone_else_is_not_trusted() -> None:
         require_own(folder)
         os.seteuid(54321)
         try:
-            with pytest.raises(OperatorError, match=r"belongs to uid 12345, not to you \(uid 54321\)"):
+            with pytest.raises(
+                OperatorError, match=r"belongs to uid 12345, not to you \(uid 54321\)"
+            ):
                 require_own(folder)
         finally:
             os.seteuid(0)

@@ -7,7 +7,8 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from control_stand import BEGIN, CREATED, POLICY, SmallWorkflow, deferred, running, until, working
+from kit.control import BEGIN, CREATED, POLICY, SmallWorkflow, deferred, running, working
+from kit.waiting import until
 
 from mlip_autopipec.control.api import ErrorCode, Refused, Steered
 from mlip_autopipec.control.client import ControlClient
@@ -38,7 +39,11 @@ async def impostor(folder: Path, answer: bytes | None) -> AsyncIterator[ControlC
 
 
 def http(body: bytes, status: bytes = b"200 OK") -> bytes:
-    return b"HTTP/1.1 %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (status, len(body), body)
+    return b"HTTP/1.1 %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (
+        status,
+        len(body),
+        body,
+    )
 
 
 async def test_it_reads_what_the_server_says(tmp_path: Path) -> None:
@@ -95,17 +100,17 @@ async def test_a_refusal_keeps_its_code(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("answer", "message"),
     [
         (http(b"{}"), "of another version"),
         (http(b"{}", b"500 Oh"), "answered 500: {}"),
         (http(b'{"error": {"code": "new", "message": "words"}}', b"418 Tea"), "answered 418"),
     ],
 )
-async def test_what_is_not_understood_is_told(tmp_path: Path, answer: bytes, words: str) -> None:
+async def test_what_is_not_understood_is_told(tmp_path: Path, answer: bytes, message: str) -> None:
     """An answer of another version is an operator's matter, not a traceback."""
     async with impostor(tmp_path, answer) as client:
-        with pytest.raises(OperatorError, match=words):
+        with pytest.raises(OperatorError, match=message):
             await client.info()
 
 

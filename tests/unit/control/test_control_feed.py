@@ -2,7 +2,7 @@
 
 import asyncio
 
-from control_stand import CREATED, deferred
+from kit.control import CREATED, deferred
 
 from mlip_autopipec.control.feed import Feed
 from mlip_autopipec.data_models.state import WorkflowState

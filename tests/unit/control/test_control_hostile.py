@@ -4,9 +4,9 @@ import asyncio
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from control_stand import running
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kit.control import running
 
 from mlip_autopipec.control.limits import Limits
 from mlip_autopipec.control.task_files import SiteFiles
@@ -20,12 +20,28 @@ FILES = (
     b"/v1/tasks/c000.training.0000-abcdef/file?name=x&name=../y",
 )
 REQUESTS = st.binary(max_size=300) | st.builds(
-    lambda method, path, headers, body: method + b" " + path + b" HTTP/1.1\r\n" + headers + b"\r\n\r\n" + body,
+    lambda method, path, headers, body: (
+        method + b" " + path + b" HTTP/1.1\r\n" + headers + b"\r\n\r\n" + body
+    ),
     st.sampled_from([b"GET", b"POST", b"PUT", b"\xff"]),
     st.sampled_from(
-        [b"/v1/pause", b"/v1/status", b"/v1/events?after=-1", b"/v1/events?after=9e9", b"/" + b"x" * 9000, *FILES]
+        [
+            b"/v1/pause",
+            b"/v1/status",
+            b"/v1/events?after=-1",
+            b"/v1/events?after=9e9",
+            b"/" + b"x" * 9000,
+            *FILES,
+        ]
     ),
-    st.sampled_from([b"Host: x", b"Content-Length: 99999999999", b"Content-Length: -1", b"Transfer-Encoding: chunked"]),
+    st.sampled_from(
+        [
+            b"Host: x",
+            b"Content-Length: 99999999999",
+            b"Content-Length: -1",
+            b"Transfer-Encoding: chunked",
+        ]
+    ),
     st.binary(max_size=100),
 )
 
@@ -33,14 +49,19 @@ REQUESTS = st.binary(max_size=300) | st.builds(
 @settings(max_examples=60, deadline=None)
 @given(st.lists(REQUESTS, min_size=1, max_size=5))
 def test_no_request_stops_the_control_server(requests: list[bytes]) -> None:
-    """Bytes that are no request are answered or hung up on; the next client is served, and nothing is written down."""
+    """Bytes that are no request are answered or hung up on.
+
+    The next client is served, and nothing is written down.
+    """
     with TemporaryDirectory(prefix="ap") as folder:
         asyncio.run(asked(Path(folder), requests))
 
 
 async def asked(folder: Path, requests: list[bytes]) -> None:
     files = SiteFiles(MemoryTransport(), lambda: "n0nce")
-    async with running(folder, limits=Limits(idle_timeout_s=0.5, answer_timeout_s=2), files=files) as stand:
+    async with running(
+        folder, limits=Limits(idle_timeout_s=0.5, answer_timeout_s=2), files=files
+    ) as stand:
         before = list(stand.workflow.journal)
         for request in requests:
             reader, writer = await asyncio.open_unix_connection(stand.socket)
@@ -51,4 +72,6 @@ async def asked(folder: Path, requests: list[bytes]) -> None:
             writer.close()
         status, _, _ = await stand.request("GET", "/v1/info")
         assert status == 200
-        assert all(isinstance(event, ev.Paused) for _, event in stand.workflow.journal[len(before) :])
+        assert all(
+            isinstance(event, ev.Paused) for _, event in stand.workflow.journal[len(before) :]
+        )

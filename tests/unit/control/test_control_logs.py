@@ -20,12 +20,20 @@ def test_a_line_is_put_into_words() -> None:
         "seq": 4,
         "uid": "u",
     }
-    assert render_line(json.dumps(entry)) == "2026-01-31T12:00:00 info     batch accepted  seq=4  uid=u"
+    assert (
+        render_line(json.dumps(entry))
+        == "2026-01-31T12:00:00 info     batch accepted  seq=4  uid=u"
+    )
 
 
 def test_an_exception_stands_below_its_line() -> None:
     """A traceback keeps its lines."""
-    entry = {"timestamp": "2026-01-31T12:00:00Z", "level": "error", "event": "ended", "exception": "Traceback\n  x"}
+    entry = {
+        "timestamp": "2026-01-31T12:00:00Z",
+        "level": "error",
+        "event": "ended",
+        "exception": "Traceback\n  x",
+    }
     assert render_line(json.dumps(entry)) == "2026-01-31T12:00:00 error    ended\nTraceback\n  x"
 
 
@@ -111,7 +119,10 @@ async def test_following_goes_on_after_a_truncation(tmp_path: Path) -> None:
     """A file cut short is read from its beginning."""
     path = tmp_path / "log"
     path.write_bytes(b"a long first line\n")
-    assert await told(path, 10, Script(lambda: path.write_bytes(b"2\n"))) == ["a long first line", "2"]
+    assert await told(path, 10, Script(lambda: path.write_bytes(b"2\n"))) == [
+        "a long first line",
+        "2",
+    ]
 
 
 async def test_a_log_that_is_away_for_a_moment_is_waited_for(tmp_path: Path) -> None:

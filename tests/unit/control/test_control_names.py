@@ -18,7 +18,10 @@ def hangs(uid: int) -> str:
 
 
 async def test_a_name_that_does_not_come_is_not_waited_for() -> None:
-    """However many ask: few threads wait, the others get the number at once, and the default threads are free."""
+    """However many ask: few threads wait, the others get the number at once.
+
+    The default threads are free.
+    """
     names = UserNames(hangs, threads_max=2, timeout_s=0.2)
 
     async with asyncio.timeout(10):
@@ -65,5 +68,7 @@ def test_a_process_ends_beside_a_service_that_hangs() -> None:
         "import time; from mlip_autopipec.control.names import UserNames;"
         " print(repr(UserNames(lambda uid: time.sleep(600) or 'late', timeout_s=0.1).name_now(7)))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, timeout=60, check=True
+    )
     assert done.stdout == b"''\n"

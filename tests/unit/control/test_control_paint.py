@@ -1,4 +1,4 @@
-"""Painting in place: whatever was there, the terminal shows what it was given, and few bytes are sent."""
+"""Painting in place: whatever was there, the terminal shows what it got, and few bytes are sent."""
 
 from collections.abc import Sequence
 
@@ -49,14 +49,14 @@ def test_a_terminal_shows_what_was_painted_last(
         assert glass.shown == wanted + [""] * (lines - len(wanted))
         for number, row in enumerate(rows[:lines]):
             styles = [piece.style for piece in row for _ in piece.text][:columns]
-            for place, style in enumerate(styles):
-                seen = glass.screen.buffer[number][place]
+            for index, style in enumerate(styles):
+                seen = glass.screen.buffer[number][index]
                 assert seen.fg == (_COLOURS.get(style, "default") if colour else "default")
                 assert seen.bold == (style is Style.BOLD)
 
 
 def test_only_what_has_changed_is_sent() -> None:
-    """Nothing for the same screen; a number that has changed costs its letters and a cursor's way."""
+    """Nothing for the same screen; a number that changed costs its letters and a cursor's way."""
     glass = Glass(80, 24)
     before = [[Piece(f"row {number}: a text that stays where it is")] for number in range(24)]
     assert glass.paint(before) > 800
@@ -85,7 +85,7 @@ def test_without_colour_there_is_none() -> None:
 
 
 def test_every_letter_takes_one_column() -> None:
-    """Control characters, combining marks, wide letters and emoji would shift what stands behind them."""
+    """Control characters, combining marks, wide letters and emoji would shift what follows them."""
     for letter in "\x1b\x07\x9b\t\u202e\u0301漢😀\u200b":
         assert cell(letter) == "�"
     assert [cell(letter) for letter in "aγ≤\n"] == ["a", "γ", "≤", " "]

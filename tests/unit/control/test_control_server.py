@@ -12,12 +12,12 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from control_stand import BEGIN, CREATED, SmallWorkflow, Stand, StandClock, running, working
+from kit.control import BEGIN, CREATED, SmallWorkflow, Stand, StandClock, running, working
 
+from mlip_autopipec.contract.results.progress import Progress
 from mlip_autopipec.control.limits import Limits
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason, Verdict
-from mlip_autopipec.data_models.outcome import Progress
 from mlip_autopipec.errors import CampaignLocked, OperatorError
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.testing.examples import copper_config
@@ -36,7 +36,10 @@ async def test_info_says_who_answers(tmp_path: Path) -> None:
 
 
 async def test_pause_is_journalled_with_the_peer_before_it_is_answered(tmp_path: Path) -> None:
-    """No answer while the disk is slow; when it comes, the event with the kernel's uid and pid is in the journal."""
+    """There is no answer while the disk is slow.
+
+    When it comes, the event with the kernel's uid and pid is in the journal.
+    """
     async with running(tmp_path) as stand:
         stand.workflow.disk.clear()
         call = asyncio.create_task(stand.request("POST", "/v1/pause", b'{"reason": "maintenance"}'))
@@ -60,11 +63,12 @@ async def test_the_actor_is_never_taken_from_the_message(tmp_path: Path) -> None
 
 
 async def test_pausing_again_changes_nothing(tmp_path: Path) -> None:
-    """The same pause, or one without a reason, is answered with changed=false and writes no event."""
+    """The same pause, or one with no reason, is answered with changed=false and writes no event."""
     async with running(tmp_path) as stand:
         await stand.request("POST", "/v1/pause", b'{"reason": "maintenance"}')
         answers = [
-            await stand.request("POST", "/v1/pause", body) for body in (b'{"reason": "maintenance"}', b"{}", None)
+            await stand.request("POST", "/v1/pause", body)
+            for body in (b'{"reason": "maintenance"}', b"{}", None)
         ]
         assert len(stand.workflow.journal) == 2
     assert [(status, body["changed"]) for status, _, body in answers] == [(200, False)] * 3
@@ -76,8 +80,10 @@ async def test_pausing_for_another_reason_is_a_conflict(tmp_path: Path) -> None:
         await stand.request("POST", "/v1/pause", b'{"reason": "maintenance"}')
         status, _, body = await stand.request("POST", "/v1/pause", b'{"reason": "budget"}')
         assert len(stand.workflow.journal) == 2
-    words = f"already paused by {NAME} since 2026-01-31 12:00:00 UTC for another reason: maintenance"
-    assert (409, {"error": {"code": "conflict", "message": words}}) == (status, body)
+    message = (
+        f"already paused by {NAME} since 2026-01-31 12:00:00 UTC for another reason: maintenance"
+    )
+    assert (409, {"error": {"code": "conflict", "message": message}}) == (status, body)
 
 
 async def test_of_two_who_pause_at_once_one_wins(tmp_path: Path) -> None:
@@ -85,7 +91,8 @@ async def test_of_two_who_pause_at_once_one_wins(tmp_path: Path) -> None:
     async with running(tmp_path) as stand:
         stand.workflow.disk.clear()
         calls = [
-            asyncio.create_task(stand.request("POST", "/v1/pause", b'{"reason": "%d"}' % number)) for number in range(5)
+            asyncio.create_task(stand.request("POST", "/v1/pause", b'{"reason": "%d"}' % number))
+            for number in range(5)
         ]
         await asyncio.wait(calls, timeout=0.2)
         stand.workflow.disk.set()
@@ -109,7 +116,7 @@ async def test_resume_ends_a_pause_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("events", "words"),
+    ("events", "message"),
     [
         ((), "no campaign has been created yet"),
         (
@@ -118,19 +125,24 @@ async def test_resume_ends_a_pause_once(tmp_path: Path) -> None:
         ),
     ],
 )
-async def test_what_cannot_be_paused_is_a_conflict(tmp_path: Path, events: tuple[ev.Event, ...], words: str) -> None:
-    """Before the first event and after the verdict a pause is refused, and the state machine never sees it."""
+async def test_what_cannot_be_paused_is_a_conflict(
+    tmp_path: Path, events: tuple[ev.Event, ...], message: str
+) -> None:
+    """Before the first event and after the verdict a pause is refused.
+
+    The state machine never sees it.
+    """
     async with running(tmp_path, SmallWorkflow(events)) as stand:
         status, _, body = await stand.request("POST", "/v1/pause")
         assert len(stand.workflow.journal) == len(events)
-    assert (409, {"error": {"code": "conflict", "message": words}}) == (status, body)
+    assert (409, {"error": {"code": "conflict", "message": message}}) == (status, body)
 
 
 async def test_status_tells_how_far_tasks_are(tmp_path: Path) -> None:
     """What is known at that moment, though the state is as it was."""
     async with running(tmp_path) as stand:
         _, _, before = await stand.request("GET", "/v1/status")
-        stand.progress = {"c000.training.0000-a1b2c3": Progress(done=0.3, words="loss 0.0123")}
+        stand.progress = {"c000.training.0000-a1b2c3": Progress(done=0.3, message="loss 0.0123")}
         _, _, after = await stand.request("GET", "/v1/status")
     assert before["progress"] == {}
     assert after["progress"] == {"c000.training.0000-a1b2c3": {"done": 0.3, "words": "loss 0.0123"}}
@@ -165,14 +177,17 @@ async def test_stop_hands_reason_and_actor_to_the_daemon(tmp_path: Path) -> None
 
 
 async def test_a_disk_that_hangs_is_told(tmp_path: Path) -> None:
-    """A steering call that is not durable in time is answered with what that means, and the next one still works."""
+    """A steering call that is not durable in time is answered with what that means.
+
+    The next one still works.
+    """
     async with running(tmp_path, limits=Limits(answer_timeout_s=0.1)) as stand:
         stand.workflow.disk.clear()
         status, _, body = await stand.request("POST", "/v1/pause")
         stand.workflow.disk.set()
         again, _, _ = await stand.request("POST", "/v1/pause")
-    words = "no answer within 0.1 s; a steering call may still take effect: look at status"
-    assert (504, {"error": {"code": "timeout", "message": words}}) == (status, body)
+    message = "no answer within 0.1 s; a steering call may still take effect: look at status"
+    assert (504, {"error": {"code": "timeout", "message": message}}) == (status, body)
     assert again == 200
 
 
@@ -194,9 +209,21 @@ async def test_a_disk_that_hangs_is_told(tmp_path: Path) -> None:
         ("GET", f"/v1/events?after={'9' * 16}", None, 400, "bad_request"),
         ("GET", "/v1/tasks/..%2f..%2fetc/files", None, 404, "not_found"),
         ("GET", "/v1/tasks/c000.training.0000-abcdef/file?name=../../x", None, 400, "bad_request"),
-        ("GET", "/v1/tasks/c000.training.0000-abcdef/file?name=/etc/passwd", None, 400, "bad_request"),
+        (
+            "GET",
+            "/v1/tasks/c000.training.0000-abcdef/file?name=/etc/passwd",
+            None,
+            400,
+            "bad_request",
+        ),
         ("GET", "/v1/tasks/c000.training.0000-abcdef/file", None, 400, "bad_request"),
-        ("GET", "/v1/tasks/c000.training.0000-abcdef/file?name=x&begin=-1", None, 400, "bad_request"),
+        (
+            "GET",
+            "/v1/tasks/c000.training.0000-abcdef/file?name=x&begin=-1",
+            None,
+            400,
+            "bad_request",
+        ),
         ("GET", "/v1/tasks/c000.training.0000-abcdef/files", None, 404, "not_found"),
     ],
 )
@@ -220,7 +247,9 @@ async def test_a_405_names_what_is_allowed(tmp_path: Path) -> None:
     assert headers["Allow"] == "POST"
 
 
-async def test_a_fault_of_ours_is_told_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_fault_of_ours_is_told_and_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """An answer that cannot be made is a 500 with its cause, and the server goes on."""
 
     def broken(_: str, __: ev.Actor) -> None:
@@ -230,7 +259,10 @@ async def test_a_fault_of_ours_is_told_and_logged(tmp_path: Path, caplog: pytest
         stand.server._stop = broken
         status, _, body = await stand.request("POST", "/v1/stop")
         after, _, _ = await stand.request("GET", "/v1/info")
-    assert (status, body) == (500, {"error": {"code": "internal", "message": "ZeroDivisionError: planted"}})
+    assert (status, body) == (
+        500,
+        {"error": {"code": "internal", "message": "ZeroDivisionError: planted"}},
+    )
     assert [record.getMessage() for record in caplog.records] == ["POST /v1/stop failed"]
     assert after == 200
 
@@ -241,7 +273,10 @@ async def test_only_the_owner_can_reach_the_socket(tmp_path: Path) -> None:
     async with running(tmp_path) as stand:
         facts = stand.socket.stat()
         assert stat.S_ISSOCK(facts.st_mode)
-        assert (stat.S_IMODE(facts.st_mode), stat.S_IMODE(stand.socket.parent.stat().st_mode)) == (0o600, 0o700)
+        assert (stat.S_IMODE(facts.st_mode), stat.S_IMODE(stand.socket.parent.stat().st_mode)) == (
+            0o600,
+            0o700,
+        )
     assert not stand.socket.exists()
 
 
@@ -283,12 +318,13 @@ async def test_one_client_too_many_is_told_so(tmp_path: Path) -> None:
         idle[0][1].close()
         await idle[0][1].wait_closed()
         async with asyncio.timeout(5):
-            while (await stand.request("GET", "/v1/info"))[0] != 200:  # each answer is a turn of the server's loop
+            # each answer is a turn of the server's loop
+            while (await stand.request("GET", "/v1/info"))[0] != 200:
                 pass
         idle[1][1].close()
         await idle[1][1].wait_closed()
-    words = "2 clients are connected already; try again later"
-    assert (503, {"error": {"code": "busy", "message": words}}) == (status, body)
+    message = "2 clients are connected already; try again later"
+    assert (503, {"error": {"code": "busy", "message": message}}) == (status, body)
 
 
 async def test_who_asks_nothing_is_hung_up_on(tmp_path: Path) -> None:
@@ -304,7 +340,10 @@ async def test_who_asks_nothing_is_hung_up_on(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be someone else")
 async def test_another_user_is_denied() -> None:
-    """Were the folder and the socket open to everyone, the kernel's word on the peer would still keep others out."""
+    """The kernel's word on the peer keeps others out.
+
+    It would do so were the folder and the socket open to everyone.
+    """
     ask = (
         "import socket; s = socket.socket(socket.AF_UNIX); s.connect('{}');"
         "s.sendall(b'POST /v1/pause HTTP/1.1\\r\\nHost: any\\r\\nConnection: close\\r\\n\\r\\n');"
@@ -327,7 +366,10 @@ async def test_another_user_is_denied() -> None:
             )
             assert len(stand.workflow.journal) == 1
     assert answer.stdout.startswith("HTTP/1.1 403 ")
-    assert '"code":"denied","message":"uid 65534 may not use this socket: it is of uid 0"' in answer.stdout
+    assert (
+        '"code":"denied","message":"uid 65534 may not use this socket: it is of uid 0"'
+        in answer.stdout
+    )
 
 
 async def test_metrics_are_prometheus_text(tmp_path: Path) -> None:
@@ -359,17 +401,19 @@ def given_up() -> tuple[ev.Event, ...]:
     config = copper_config()
     campaign = Walk(config, phase_runners(config))
     batch = campaign.submitted(Phase.CALCULATION)
-    campaign.tell(campaign.ended(batch.uid, 2, Reason.NUMERICAL))
+    campaign.tell(campaign.ended(batch.job_name, 2, Reason.NUMERICAL))
     campaign.until(lambda state: bool(state.quarantine))
     return tuple(campaign.events)
 
 
 async def test_cancel_is_for_what_is_at_work_and_names_it(tmp_path: Path) -> None:
-    """By name, by phase or all; refused with what there is; journalled with its actor, and done once."""
+    """By name, phase or all; refused with what there is; journalled with its actor, done once."""
     campaign = Walk(copper_config(), phase_runners(copper_config()))
     first, second, third = campaign.submitted(Phase.CALCULATION).tasks
     async with running(tmp_path, SmallWorkflow(tuple(campaign.events))) as stand:
-        strange = await stand.request("POST", "/v1/cancel", b'{"tasks": ["c000.calculation.9999-0"]}')
+        strange = await stand.request(
+            "POST", "/v1/cancel", b'{"tasks": ["c000.calculation.9999-0"]}'
+        )
         nothing = await stand.request("POST", "/v1/cancel", b"{}")
         asked = f'{{"tasks": ["{second}"], "reason": "no more"}}'.encode()
         status, _, body = await stand.request("POST", "/v1/cancel", asked)
@@ -379,7 +423,9 @@ async def test_cancel_is_for_what_is_at_work_and_names_it(tmp_path: Path) -> Non
         await stand.request("POST", "/v1/cancel", b'{"everything": true}')
         _, rest = stand.workflow.journal[-1]
     assert strange[0] == nothing[0] == 409
-    assert f"no task of this campaign that is known now; at work or waiting are {first}, " in str(strange[2])
+    assert f"no task of this campaign that is known now; at work or waiting are {first}, " in str(
+        strange[2]
+    )
     assert "or --all" in str(nothing[2])
     by = ev.Actor(uid=os.getuid(), pid=os.getpid(), name=NAME)
     assert (status, body["changed"]) == (200, True)
@@ -390,15 +436,23 @@ async def test_cancel_is_for_what_is_at_work_and_names_it(tmp_path: Path) -> Non
 
 
 async def test_retry_is_for_what_was_given_up_and_names_it(tmp_path: Path) -> None:
-    """Anything else is refused with the names that there are; what is brought back is journalled with its actor."""
+    """Anything else is refused with the names that there are.
+
+    What is brought back is journalled with its actor.
+    """
     async with running(tmp_path, SmallWorkflow(given_up())) as stand:
         (task,) = stand.workflow.state.quarantine
         refused = await stand.request("POST", "/v1/retry", b'{"task": "c000.calculation.9999-0"}')
-        status, _, body = await stand.request("POST", "/v1/retry", f'{{"task": "{task}", "reason": "mended"}}'.encode())
+        status, _, body = await stand.request(
+            "POST", "/v1/retry", f'{{"task": "{task}", "reason": "mended"}}'.encode()
+        )
         event_number, event = stand.workflow.journal[-1]
         assert stand.workflow.state.quarantine == {}
     assert refused[0] == 409
     assert f"is no calculation that was given up; given up are {task}" in str(refused[2])
-    assert (status, body) == (200, {"version": 1, "changed": True, "status": "running", "seq": event_number})
+    assert (status, body) == (
+        200,
+        {"version": 1, "changed": True, "status": "running", "seq": event_number},
+    )
     by = ev.Actor(uid=os.getuid(), pid=os.getpid(), name=NAME)
     assert event == ev.TaskRetried(at=event.at, task=task, by=by, reason="mended")

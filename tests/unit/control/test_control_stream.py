@@ -9,7 +9,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from control_stand import BEGIN, CREATED, SmallWorkflow, Stand, deferred, running, tasks, until
+from kit.control import BEGIN, CREATED, SmallWorkflow, Stand, deferred, running, tasks
+from kit.waiting import until
 
 from mlip_autopipec.control.api import Refused
 from mlip_autopipec.control.client import ControlClient
@@ -47,7 +48,10 @@ async def followed(stand: Stand, count: int) -> None:
 
 
 async def test_history_comes_as_server_sent_events(tmp_path: Path) -> None:
-    """Each frame has the number and the event as JSON; without follow the stream ends with the journal."""
+    """Each frame has the number and the event as JSON.
+
+    Without follow the stream ends with the journal.
+    """
     workflow = SmallWorkflow((CREATED, deferred(1), deferred(2)))
     async with running(tmp_path, workflow) as stand:
         body = await read(stand, "after=1")
@@ -65,9 +69,11 @@ async def test_a_cursor_at_the_end_reads_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(25))
 async def test_no_gap_and_no_duplicate_under_concurrent_appends(tmp_path: Path, seed: int) -> None:
-    """Whenever a follower comes, and wherever it begins, it sees every later event once and in order."""
+    """Whenever a follower comes and wherever it begins, it sees each later event once, in order."""
     chance = random.Random(seed)  # noqa: S311 - a seed that reproduces a failure
-    workflow = SmallWorkflow((CREATED, *(deferred(number) for number in range(chance.randrange(60)))))
+    workflow = SmallWorkflow(
+        (CREATED, *(deferred(number) for number in range(chance.randrange(60))))
+    )
     last = workflow.state.seq + 60
 
     async def append(stand: Stand) -> None:
@@ -81,7 +87,9 @@ async def test_no_gap_and_no_duplicate_under_concurrent_appends(tmp_path: Path, 
         after = chance.randrange(last)
         seen = await collect(stand, after, last)
         assert list(range(after + 1, last + 1)) == [seq for seq, _ in seen]
-        assert [event for seq, event in stand.workflow.journal if seq > after] == [event for _, event in seen]
+        assert [event for seq, event in stand.workflow.journal if seq > after] == [
+            event for _, event in seen
+        ]
 
     async with running(tmp_path, workflow) as stand, asyncio.TaskGroup() as group:
         group.create_task(append(stand))
@@ -90,16 +98,21 @@ async def test_no_gap_and_no_duplicate_under_concurrent_appends(tmp_path: Path, 
 
 
 async def test_history_larger_than_one_piece_is_whole(tmp_path: Path) -> None:
-    """Megabytes of journal come in pieces and lose nothing; an event larger than a piece comes too."""
+    """Megabytes of journal come in pieces, nothing lost; an event larger than a piece comes too."""
     huge = ev.EffectDeferred(at=BEGIN, subject="s", message="x" * 1_000_000, until=BEGIN)
-    workflow = SmallWorkflow((CREATED, *(deferred(number, "y" * 3000) for number in range(300)), huge, deferred(1)))
+    workflow = SmallWorkflow(
+        (CREATED, *(deferred(number, "y" * 3000) for number in range(300)), huge, deferred(1))
+    )
     async with running(tmp_path, workflow) as stand:
         seen = [item async for item in ControlClient(stand.socket).events()]
     assert workflow.journal == seen
 
 
 async def test_a_slow_reader_is_dropped_and_stalls_nobody(tmp_path: Path) -> None:
-    """One that does not read is cut off once it is too far behind; the loop and another reader never notice."""
+    """One that does not read is cut off once it is too far behind.
+
+    The loop and another reader never notice.
+    """
     async with running(tmp_path, limits=Limits(queue_max=100, heartbeat_s=0.05)) as stand:
         _, writer = await asyncio.open_unix_connection(str(stand.socket), limit=1)
         writer.write(b"GET /v1/events?follow=1 HTTP/1.1\r\nHost: any\r\n\r\n")
@@ -130,7 +143,7 @@ async def test_a_client_that_takes_no_history_is_dropped(tmp_path: Path) -> None
 
 
 async def test_a_follower_that_has_gone_is_noticed(tmp_path: Path) -> None:
-    """A quiet stream has a heartbeat, and the first one that cannot be delivered ends the subscription."""
+    """A quiet stream has a heartbeat; the first that cannot be delivered ends the subscription."""
     async with running(tmp_path, limits=Limits(heartbeat_s=0.02)) as stand:
         reader, writer = await asyncio.open_unix_connection(str(stand.socket))
         writer.write(b"GET /v1/events?after=1&follow=1 HTTP/1.1\r\nHost: any\r\n\r\n")
@@ -149,8 +162,10 @@ async def test_a_stopping_daemon_ends_its_streams_in_good_order(tmp_path: Path) 
         await follower
 
 
-async def test_a_journal_that_cannot_be_read_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """An error behind the first events reaches the client with its words, and the server goes on."""
+async def test_a_journal_that_cannot_be_read_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error behind the first events reaches the client with its words; the server goes on."""
 
     class Damaged(SmallWorkflow):
         def history(self, after: int) -> Iterator[tuple[int, ev.Event]]:

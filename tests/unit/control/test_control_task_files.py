@@ -1,4 +1,4 @@
-"""Files of tasks on the site: bounded reads by the site's own shell, over whatever transport there is."""
+"""Files of tasks on the site: bounded reads by the site's own shell, over any transport."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
-from control_stand import SmallWorkflow, running, tasks, working
+from kit.control import SmallWorkflow, running, tasks, working
 
 from mlip_autopipec.control.api import ErrorCode, Refused
 from mlip_autopipec.control.client import ControlClient
@@ -54,7 +54,10 @@ async def part(files: SiteFiles, name: str, begin: int | None = None) -> FilePar
 
 def listing(*names: str) -> TaskListing:
     """Each a second later than the one before."""
-    made = [TaskOutput(name=name, size=1, changed_at=f"2026-01-31T12:00:{n:02d}Z") for n, name in enumerate(names)]
+    made = [
+        TaskOutput(name=name, size=1, changed_at=f"2026-01-31T12:00:{n:02d}Z")
+        for n, name in enumerate(names)
+    ]
     return TaskListing(task=TASK.id, folder=TASK.workdir, live=False, files=tuple(made))
 
 
@@ -92,13 +95,19 @@ async def test_a_folder_of_very_many_files_is_named_in_part(files: SiteFiles, fo
     assert (await files.listing(TASK.id, TASK.workdir, live=False)).more
 
 
-async def test_of_a_long_file_its_end_comes_and_no_more_than_may_be(files: SiteFiles, folder: Path) -> None:
+async def test_of_a_long_file_its_end_comes_and_no_more_than_may_be(
+    files: SiteFiles, folder: Path
+) -> None:
     """The rest from where the part before has ended."""
     content = b"".join(b"line %06d\n" % number for number in range(20_000))
     (folder / "run-1" / "pw.1.out").write_bytes(content)
     end = await part(files, "run-1/pw.1.out")
     assert end is not None
-    assert (end.size, end.end, end.begin) == (len(content), len(content), len(content) - PART_BYTES_MAX)
+    assert (end.size, end.end, end.begin) == (
+        len(content),
+        len(content),
+        len(content) - PART_BYTES_MAX,
+    )
     assert end.text.endswith("line 019999\n")
     read, at = b"", 0
     while at < len(content):
@@ -110,7 +119,10 @@ async def test_of_a_long_file_its_end_comes_and_no_more_than_may_be(files: SiteF
 
 
 async def test_bytes_of_any_kind_come_as_text(files: SiteFiles, folder: Path) -> None:
-    """Zeros, what is no UTF-8, and what would look like a frame of the answer; positions are those of the bytes."""
+    """Zeros, what is no UTF-8, and what would look like a frame of the answer.
+
+    Positions are those of the bytes.
+    """
     odd = b"\0\xff\nAP nonce part 0 3\nabc\n\x1b[2J" + b"\n\n\n"
     (folder / "odd").write_bytes(odd)
     found = await part(files, "odd")
@@ -135,14 +147,18 @@ async def test_a_file_that_is_none_is_not_opened(files: SiteFiles, folder: Path)
     assert await part(files, "nothing") is None
 
 
-async def test_a_file_that_has_become_shorter_is_read_from_its_beginning(files: SiteFiles, folder: Path) -> None:
+async def test_a_file_that_has_become_shorter_is_read_from_its_beginning(
+    files: SiteFiles, folder: Path
+) -> None:
     (folder / "log").write_text("new\n")
     found = await part(files, "log", 500)
     assert found is not None
     assert (found.begin, found.text, found.size) == (0, "new\n", 4)
 
 
-@pytest.mark.parametrize("name", ["", "/etc/passwd", "../x", "a/../../x", "a\nb", "x" * 301, "\x1b[2J"])
+@pytest.mark.parametrize(
+    "name", ["", "/etc/passwd", "../x", "a/../../x", "a\nb", "x" * 301, "\x1b[2J"]
+)
 def test_a_name_that_leads_elsewhere_is_none(name: str) -> None:
     with pytest.raises(ValueError, match="expected a name below the task's folder"):
         checked_name(name)
@@ -167,22 +183,36 @@ async def test_an_answer_that_was_cut_is_no_empty_file() -> None:
 def test_a_task_of_any_cycle_has_its_folder_by_its_id() -> None:
     """As it was planned; what is no id has none."""
     assert folder_of(TASK.id) == TASK.workdir
-    for wrong in ("", "c000.training", "c000.training.0000-abcdef/..", "c000.nothing.0000-abcdef", "../x"):
+    for wrong in (
+        "",
+        "c000.training",
+        "c000.training.0000-abcdef/..",
+        "c000.nothing.0000-abcdef",
+        "../x",
+    ):
         assert folder_of(wrong) is None
 
 
-# --- which file is meant ----------------------------------------------------------------------------------------------
+# --- which file is meant --------------------------------------------------------------------------
 
 
 def test_the_newest_output_of_the_code_itself_comes_first() -> None:
-    """pw.x's last try, LAMMPS' log, pacemaker's; without any, what runs them; nothing that is empty."""
-    found = main_output(listing("job-a.out", "run-1/pw.1.out", "run-1/pw.2.out", "run-1/log.txt", "run-1/x.dump").files)
+    """pw.x's last try, LAMMPS' log, pacemaker's; without any, what runs them; nothing empty."""
+    found = main_output(
+        listing(
+            "job-a.out", "run-1/pw.1.out", "run-1/pw.2.out", "run-1/log.txt", "run-1/x.dump"
+        ).files
+    )
     assert found is not None
     assert found.name == "run-1/pw.2.out"
     assert main_output(listing("run-1/a.dump").files) is None
     newest = main_output(listing("run-1/log.lammps", "run-2/log.lammps", "run-2/log.txt").files)
     assert newest is not None
     assert newest.name == "run-2/log.lammps"
+    for name in ("OUTCAR", "cp2k.out", "log.cite", "fit.log"):  # of codes that nobody names here
+        other = main_output(listing("job-a.out", f"run-1/{name}", "run-1/log.txt").files)
+        assert other is not None
+        assert other.name == f"run-1/{name}"
     ran = main_output(listing("job-a.out", "run-1/log.txt").files)
     assert ran is not None
     assert ran.name == "run-1/log.txt"
@@ -193,17 +223,21 @@ def test_a_file_is_found_by_its_last_name_in_the_newest_run() -> None:
     there = listing("run-1/log.lammps", "run-2/log.lammps", "task.json")
     assert file_named(there, "log.lammps").name == "run-2/log.lammps"
     assert file_named(there, "run-1/log.lammps").name == "run-1/log.lammps"
-    with pytest.raises(NoSuchFile, match=r"the nearest is run-2/log\.lammps\. There are run-1/log") as wrong:
+    with pytest.raises(
+        NoSuchFile, match=r"the nearest is run-2/log\.lammps\. There are run-1/log"
+    ) as wrong:
         file_named(there, "log.lamps")
     assert wrong.value.exit_code == 2
     with pytest.raises(NoSuchFile, match=r"has written no output\. There is nothing in cycles"):
         file_named(listing(), None)
 
 
-# --- by the daemon ----------------------------------------------------------------------------------------------------
+# --- by the daemon --------------------------------------------------------------------------------
 
 
-async def test_the_daemon_reads_for_its_clients(tmp_path: Path, files: SiteFiles, folder: Path) -> None:
+async def test_the_daemon_reads_for_its_clients(
+    tmp_path: Path, files: SiteFiles, folder: Path
+) -> None:
     """By its own connection; a task that is at work is live."""
     (folder / "run-1" / "log.lammps").write_text("Step 1\nStep 2\n")
     async with running(tmp_path, SmallWorkflow(working(1)), files=files) as stand:
@@ -229,7 +263,10 @@ async def test_a_site_that_is_away_is_told_and_holds_nobody_else_up(tmp_path: Pa
         raise TransientError("no route to host")
 
     there = SiteFiles(MemoryTransport(disturb=disturb), lambda: "n")
-    async with running(tmp_path, SmallWorkflow(working(1)), files=there) as stand, asyncio.TaskGroup() as group:
+    async with (
+        running(tmp_path, SmallWorkflow(working(1)), files=there) as stand,
+        asyncio.TaskGroup() as group,
+    ):
         client = ControlClient(stand.socket)
 
         async def refused() -> Refused:
@@ -244,7 +281,7 @@ async def test_a_site_that_is_away_is_told_and_holds_nobody_else_up(tmp_path: Pa
         assert ((await waiting).code, (await waiting).exit_code) == (ErrorCode.SITE, 75)
 
 
-# --- as a person reads it ---------------------------------------------------------------------------------------------
+# --- as a person reads it -------------------------------------------------------------------------
 
 
 def test_the_last_lines_are_whole() -> None:
@@ -268,7 +305,9 @@ def test_what_codes_overwrite_is_shown_line_by_line() -> None:
     assert for_terminal("a\r\nb\rc\td") == "a\nb\nc       d"
 
 
-async def test_following_ends_when_the_attempt_is_over_and_all_is_read(files: SiteFiles, folder: Path) -> None:
+async def test_following_ends_when_the_attempt_is_over_and_all_is_read(
+    files: SiteFiles, folder: Path
+) -> None:
     """What is written meanwhile comes once; a file that is begun anew comes from its beginning."""
     (folder / "log").write_text("one\n")
     steps: list[Callable[[], object]] = [

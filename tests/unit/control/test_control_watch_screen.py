@@ -1,30 +1,35 @@
-"""The live screen: what it shows of a campaign, on any size of terminal, with nothing cut in the middle of a line."""
+"""The live screen: what it shows of a campaign, on any size of terminal.
+
+Nothing is cut in the middle of a line.
+"""
 
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sample_campaign import BEGAN, Campaign, calculate, structure, train, walk, whole_campaign
+from kit.campaign import BEGAN, Campaign, calculate, structure, train, walk, whole_campaign
+from kit.golden import GOLDEN
 
+from mlip_autopipec.contract.results.progress import Progress
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.control.paint import Row, plain
 from mlip_autopipec.control.watch_screen import Recent, Seen, frame
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason, Verdict
 from mlip_autopipec.data_models.digest import Need
-from mlip_autopipec.data_models.outcome import Progress
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.journal.replay import fold, read
 from mlip_autopipec.telling.describe import describe
 
-GOLDEN = Path(__file__).parents[2] / "data" / "journal"
 JOURNALS = sorted(path.parent for path in GOLDEN.glob("*/*/expected.json"))
 
 
 def seen(campaign: Campaign, **more: object) -> Seen:
     """As watch would see it."""
-    recent = [Recent(number, event.at, describe(event)) for number, event in enumerate(campaign.events, 1)]
+    recent = [
+        Recent(number, event.at, describe(event)) for number, event in enumerate(campaign.events, 1)
+    ]
     return Seen(campaign.state, campaign.now, recent[-40:], **more)  # type: ignore[arg-type]
 
 
@@ -38,13 +43,17 @@ def walking() -> tuple[Campaign, list[str]]:
     campaign.create()
     campaign.bootstrap()
     tasks = campaign.start(Phase.EXPLORATION, [(walk(t, 1), ()) for t in (300.0, 900.0, 1200.0)])
-    uid = campaign.submit(tasks)
+    job_name = campaign.submit(tasks)
     campaign.add(
         ev.JobsSighted(
             at=campaign.now,
             sightings=(
-                ev.Sighting(uid=uid, index=1, state=ev.JobState.RUNNING, detail="running on n1"),
-                ev.Sighting(uid=uid, index=2, state=ev.JobState.HELD, detail="JobHeldUser"),
+                ev.Sighting(
+                    job_name=job_name, index=1, state=ev.JobState.RUNNING, detail="running on n1"
+                ),
+                ev.Sighting(
+                    job_name=job_name, index=2, state=ev.JobState.HELD, detail="JobHeldUser"
+                ),
             ),
         )
     )
@@ -55,7 +64,11 @@ def needs(state: WorkflowState, *conditions: str) -> WorkflowState:
     """With a need of each condition in the last closed cycle; the last of them is not met."""
     made = tuple(
         Need(
-            condition=name, quantity="force", unit="meV/Å", frames=4, error=12.3, bound=15.6, need=30.0,
+            condition=name, quantity=(
+                "force"
+            ), unit=(
+                "meV/Å"
+            ), frames=4, error=12.3, bound=15.6, need=30.0,
             met=name != conditions[-1],
         )
         for name in conditions
@@ -65,10 +78,13 @@ def needs(state: WorkflowState, *conditions: str) -> WorkflowState:
 
 
 def test_walkers_stand_beside_the_levels_that_they_are_watched_at() -> None:
-    """γ of those that run comes with their progress; what waits says so, with the scheduler's reason below."""
+    """γ of those that run comes with their progress.
+
+    What waits says so, with the scheduler's reason below.
+    """
     campaign, names = walking()
-    told = {names[1]: Progress(done=0.4, words="step 400 of 1000", gamma_max=3.21)}
-    shown = text(frame(seen(campaign, progress=told), 80, 24))
+    progress = {names[1]: Progress(done=0.4, message="step 400 of 1000", gamma_max=3.21)}
+    shown = text(frame(seen(campaign, progress=progress), 80, 24))
     assert "[>] exploration 0/3" in shown
     assert "γ: collects above 2.00, halts above 10.0" in shown
     rows = [" ".join(line.split()) for line in shown.splitlines()]
@@ -110,17 +126,23 @@ def test_how_far_the_fit_is_and_what_it_came_to() -> None:
     campaign.calculation(structures)
     (task,) = campaign.start(Phase.TRAINING, [(train(1), ())])
     campaign.submit([task])
-    told = {task.id: Progress(done=0.5, words="stage 1, iteration 40: loss 0.0123")}
-    assert "fit      50%, stage 1, iteration 40: loss 0.0123" in text(frame(seen(campaign, progress=told), 80, 24))
+    progress = {task.id: Progress(done=0.5, message="stage 1, iteration 40: loss 0.0123")}
+    assert "fit      50%, stage 1, iteration 40: loss 0.0123" in text(
+        frame(seen(campaign, progress=progress), 80, 24)
+    )
 
 
 def test_what_a_person_should_see_first_stands_above() -> None:
     """A pause, a site in trouble, a verdict, a daemon that is gone."""
     campaign, _ = walking()
     actor = ev.Actor(uid=1, pid=1, name="ada")
-    campaign.add(ev.SiteChanged(at=campaign.now, health=ev.SiteHealth.DEGRADED, message="no route to host"))
+    campaign.add(
+        ev.SiteChanged(at=campaign.now, health=ev.SiteHealth.DEGRADED, message="no route to host")
+    )
     campaign.add(ev.Paused(at=campaign.now, by=actor, reason="maintenance"))
-    shown = text(frame(seen(campaign, absence="no daemon runs; as of event 9"), 80, 24)).splitlines()
+    shown = text(
+        frame(seen(campaign, absence="no daemon runs; as of event 9"), 80, 24)
+    ).splitlines()
     assert shown[2:5] == [
         "no daemon runs; as of event 9",
         "paused by ada: maintenance",
@@ -130,7 +152,9 @@ def test_what_a_person_should_see_first_stands_above() -> None:
     assert "verdict stalled: no progress" in text(frame(seen(campaign), 80, 24))
 
 
-@pytest.mark.parametrize(("columns", "lines"), [(80, 24), (60, 24), (60, 12), (120, 50), (40, 10), (20, 4)])
+@pytest.mark.parametrize(
+    ("columns", "lines"), [(80, 24), (60, 24), (60, 12), (120, 50), (40, 10), (20, 4)]
+)
 def test_it_fits_any_terminal(columns: int, lines: int) -> None:
     """No row is too long and none is beyond the end, at any point of a campaign."""
     campaign = whole_campaign()
@@ -138,7 +162,11 @@ def test_it_fits_any_terminal(columns: int, lines: int) -> None:
         part = Campaign()
         for event in campaign.events[:number]:
             part.add(event)
-        part.state = needs(part.state, *(f"Cu fcc {t} K nvt" for t in range(5))) if part.state.cycles else part.state
+        part.state = (
+            needs(part.state, *(f"Cu fcc {t} K nvt" for t in range(5)))
+            if part.state.cycles
+            else part.state
+        )
         rows = frame(Seen(part.state, BEGAN, seen(part).recent), columns, lines)
         assert len(rows) <= lines
         assert max(len(plain(row)) for row in rows) <= columns
@@ -150,9 +178,13 @@ def test_journals_of_every_version_are_shown(folder: Path) -> None:
     state = WorkflowState()
     for record in read(folder):
         state = fold(state, [record])
-        told = {name: Progress(done=0.5, words="half", gamma_max=3.0) for name in state.tasks}
+        progress = {name: Progress(done=0.5, message="half", gamma_max=3.0) for name in state.tasks}
         for columns, lines in ((60, 24), (33, 7)):
-            rows = frame(Seen(state, record.event.at, [Recent(1, BEGAN, "x")], told, "gone"), columns, lines)
+            rows = frame(
+                Seen(state, record.event.at, [Recent(1, BEGAN, "x")], progress, "gone"),
+                columns,
+                lines,
+            )
             assert len(rows) <= lines
             assert max(len(plain(row)) for row in rows) <= columns
 
@@ -161,22 +193,40 @@ def test_journals_of_every_version_are_shown(folder: Path) -> None:
 def test_no_word_is_lost_where_there_are_lines_enough(columns: int) -> None:
     """What is too long for a line goes on below."""
     campaign, names = walking()
-    told = {names[1]: Progress(done=0.4, words="step 400 of 1000", gamma_max=3.21e5)}
-    state = needs(campaign.state, "a very long name of a condition 900 K npt 10 GPa, stage 2", "Cu fcc 900 K nvt")
-    wide = text(frame(Seen(state, BEGAN, [], told), 400, 60)).replace("exploration 0/3", "").split()
-    narrow = text(frame(Seen(state, BEGAN, [], told), columns, 60)).replace("exploration 0/3", "").split()
-    assert [word for word in wide if word not in narrow and word not in {"selection", "calculation", "training"}] == []
+    progress = {names[1]: Progress(done=0.4, message="step 400 of 1000", gamma_max=3.21e5)}
+    state = needs(
+        campaign.state,
+        "a very long name of a condition 900 K npt 10 GPa, stage 2",
+        "Cu fcc 900 K nvt",
+    )
+    wide = (
+        text(frame(Seen(state, BEGAN, [], progress), 400, 60))
+        .replace("exploration 0/3", "")
+        .split()
+    )
+    narrow = (
+        text(frame(Seen(state, BEGAN, [], progress), columns, 60))
+        .replace("exploration 0/3", "")
+        .split()
+    )
+    assert [
+        word
+        for word in wide
+        if word not in narrow and word not in {"selection", "calculation", "training"}
+    ] == []
 
 
 def test_where_there_is_no_room_for_all_walkers_those_that_matter_stay() -> None:
-    """Those that run or have failed, before those that wait; the last line says how many are left out."""
+    """Those that run or failed before those that wait; the last line says how many are left out."""
     campaign = Campaign()
     campaign.create()
     campaign.bootstrap()
-    tasks = campaign.start(Phase.EXPLORATION, [(walk(100.0 + number, 1), ()) for number in range(40)])
+    tasks = campaign.start(
+        Phase.EXPLORATION, [(walk(100.0 + number, 1), ()) for number in range(40)]
+    )
     campaign.submit(tasks)
-    told = {tasks[35].id: Progress(done=0.5, words="step", gamma_max=1.5)}
-    shown = text(frame(seen(campaign, progress=told), 80, 24))
+    progress = {tasks[35].id: Progress(done=0.5, message="step", gamma_max=1.5)}
+    shown = text(frame(seen(campaign, progress=progress), 80, 24))
     assert "Cu fcc 135 K nvt" in shown
     assert "more" in shown
     kept = sum("submitted" in line and " K nvt" in line for line in shown.splitlines())
@@ -186,7 +236,10 @@ def test_where_there_is_no_room_for_all_walkers_those_that_matter_stay() -> None
 def test_the_newest_events_are_below() -> None:
     """As many as fit; none of a long message is shown by half in the middle."""
     campaign = whole_campaign()
-    later = [Recent(n, BEGAN + timedelta(seconds=n), f"event number {n} " + "word " * n) for n in range(40)]
+    later = [
+        Recent(n, BEGAN + timedelta(seconds=n), f"event number {n} " + "word " * n)
+        for n in range(40)
+    ]
     rows = text(frame(Seen(campaign.state, BEGAN, later), 60, 24)).splitlines()
     assert any("event number 39" in row for row in rows)
     begun = [row for row in rows if row.startswith("12:00:")]
@@ -196,7 +249,18 @@ def test_the_newest_events_are_below() -> None:
 def test_a_message_that_is_too_long_says_that_there_is_more() -> None:
     """Three lines of it are enough here; `events` has all."""
     campaign = whole_campaign()
-    rows = text(frame(Seen(campaign.state, BEGAN, [Recent(1, BEGAN, "word " * 70)]), 60, 24)).splitlines()
+    rows = text(
+        frame(Seen(campaign.state, BEGAN, [Recent(1, BEGAN, "word " * 70)]), 60, 24)
+    ).splitlines()
     assert rows[-1].endswith("word …")
     assert len([row for row in rows if "word word" in row]) == 3
-    assert len(frame(Seen(campaign.state, BEGAN, [Recent(1, BEGAN, "word " * 70)], absence="x" * 90), 3, 9)) <= 9
+    assert (
+        len(
+            frame(
+                Seen(campaign.state, BEGAN, [Recent(1, BEGAN, "word " * 70)], absence="x" * 90),
+                3,
+                9,
+            )
+        )
+        <= 9
+    )

@@ -1,9 +1,9 @@
-"""autopipecd that ends with BlockingError, and exit code 70, if it blocks its event loop once it serves.
+"""autopipecd ending with BlockingError and exit code 70 if it blocks its event loop once it serves.
 
     guarded_daemon.py SOCKET autopipecd's arguments …
 
-`guarded` on standard error says that the guard is there: as soon as there is a control socket. What is done before, is
-done before anybody waits.
+`guarded` on standard error says that the guard is there: as soon as there is a control socket. What
+is done before, is done before anybody waits.
 """
 
 import sys

@@ -1,4 +1,7 @@
-"""Structures that people add: judged by file and frame, kept by content, found again by the next daemon."""
+"""Structures that people add: judged by file and frame and kept by content.
+
+The next daemon finds them again.
+"""
 
 from pathlib import Path
 
@@ -9,6 +12,7 @@ from ase.build import bulk, molecule
 from ase.io import write
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.doctor import FramesQuestion
 from mlip_autopipec.daemon.added import keep, kept
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.errors import ConfigurationError, OperatorError
@@ -57,17 +61,21 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("words", "frame"), WRONG.items(), ids=WRONG.keys())
-def test_a_frame_that_cannot_be_used_is_named_with_its_file(tmp_path: Path, words: str, frame: object) -> None:
+@pytest.mark.parametrize(("message", "frame"), WRONG.items(), ids=WRONG.keys())
+def test_a_frame_that_cannot_be_used_is_named_with_its_file(
+    tmp_path: Path, message: str, frame: object
+) -> None:
     """And why; the good ones around it are of no help."""
     path = tmp_path / "mine.extxyz"
     write(path, [good(), frame(), good()], format="extxyz")  # type: ignore[operator] # one of the functions above
-    asked = {"elements": ["Cu"], "distance_min_angstrom": 1.5, "files": [str(path)], "frames_max": 9}
-    found, wrong = frames_of(asked)
-    assert len(found) == 2
-    (line,) = wrong
+    asked = FramesQuestion(
+        elements=("Cu",), distance_min_angstrom=1.5, files=(str(path),), frames_max=9
+    )
+    seen = frames_of(asked)
+    assert len(seen.frames) == 2
+    (line,) = seen.wrong
     assert line.startswith("mine.extxyz, frame 2: ")
-    assert words in line
+    assert message in line
 
 
 def test_what_is_no_structure_file_is_told(tmp_path: Path) -> None:
@@ -75,20 +83,30 @@ def test_what_is_no_structure_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("to do\n")
     many = tmp_path / "many.extxyz"
     write(many, [good()] * 4, format="extxyz")
-    asked = {"elements": ["Cu"], "distance_min_angstrom": 1.5, "files": [str(tmp_path / "notes.txt"), str(many)]}
-    _, wrong = frames_of({**asked, "frames_max": 3})
+    asked = FramesQuestion(
+        elements=("Cu",),
+        distance_min_angstrom=1.5,
+        files=(str(tmp_path / "notes.txt"), str(many)),
+        frames_max=3,
+    )
+    wrong = frames_of(asked).wrong
     assert wrong[0].startswith("notes.txt: ASE cannot read it")
     assert "more than 3 frames at a time" in wrong[1]
 
 
 def test_frames_are_kept_by_their_content(tmp_path: Path) -> None:
-    """A frame that comes twice is one file, whatever else its file says; what goes to the site is what is kept."""
+    """A frame that comes twice is one file, whatever else its file says.
+
+    What goes to the site is what is kept.
+    """
     labelled = good()
     labelled.info["energy"] = -3.0
     write(tmp_path / "a.extxyz", [good(), moved()], format="extxyz")
     write(tmp_path / "b.extxyz", [labelled], format="extxyz")
     mine = config(tmp_path)
-    structures, walks, brought = keep(mine, [str(tmp_path / "a.extxyz"), str(tmp_path / "b.extxyz")], "label")
+    structures, walks, brought = keep(
+        mine, [str(tmp_path / "a.extxyz"), str(tmp_path / "b.extxyz")], "label"
+    )
     hashes = [each.file.sha256 for each in structures]
     assert (hashes[0] == hashes[2], hashes[0] == hashes[1], walks) == (True, False, ())
     assert [each.origin for each in structures] == [
@@ -105,11 +123,11 @@ def test_nothing_is_kept_where_one_frame_is_wrong(tmp_path: Path) -> None:
     """Nor of a file that is not there, or holds a molecule."""
     write(tmp_path / "a.extxyz", good(), format="extxyz")
     write(tmp_path / "h2.xyz", molecule("H2"))
-    for files, words in (
+    for files, message in (
         (("a.extxyz", "h2.xyz"), "h2.xyz, frame 1: it has no cell"),
         (("gone.cif",), "no such file"),
     ):
-        with pytest.raises(ConfigurationError, match=words):
+        with pytest.raises(ConfigurationError, match=message):
             keep(config(tmp_path), [str(tmp_path / name) for name in files], "walk")
     assert not (tmp_path / "campaign" / "added").exists()
 

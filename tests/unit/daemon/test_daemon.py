@@ -6,11 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kit.files import SMALL
+from kit.waiting import wait_for
 
 from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.data_models import events as ev
@@ -22,14 +23,20 @@ pytestmark = [pytest.mark.codes, pytest.mark.timeout(420)]
 AUTOPIPECD = Path(sys.executable).with_name("autopipecd")
 AUTOPIPECCTL = Path(sys.executable).with_name("autopipecctl")
 GUARDED = Path(__file__).with_name("guarded_daemon.py")
-SMALL = Path(__file__).parents[2] / "campaign" / "small.yaml"
 
 
 @pytest.fixture
 def site_file(tmp_path: Path) -> Iterator[Path]:
-    """A small campaign that takes no label with a force, so that it fails soon and by itself; its journal is sound."""
+    """A small campaign that takes no label with a force, so that it fails soon and by itself.
+
+    Its journal is sound.
+    """
     path = tmp_path / "site.yaml"
-    path.write_text(SMALL.read_text().replace("calculation:\n", "calculation:\n  force_max_ev_per_angstrom: 1.0e-6\n"))
+    path.write_text(
+        SMALL.read_text().replace(
+            "calculation:\n", "calculation:\n  force_max_ev_per_angstrom: 1.0e-6\n"
+        )
+    )
     yield path
     check(tmp_path / "campaign" / "journal")
 
@@ -37,23 +44,21 @@ def site_file(tmp_path: Path) -> Iterator[Path]:
 def run(site_file: Path, *options: str) -> "subprocess.CompletedProcess[str]":
     """Run the daemon to its end."""
     return subprocess.run(
-        [AUTOPIPECD, "--config", site_file, *options], capture_output=True, text=True, timeout=120, check=False
+        [AUTOPIPECD, "--config", site_file, *options],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 
 def start(site_file: Path, *options: str) -> "subprocess.Popen[str]":
     """Start the daemon and wait until its control socket is there."""
-    daemon = subprocess.Popen([AUTOPIPECD, "--config", site_file, *options], text=True, stdout=subprocess.PIPE)
+    daemon = subprocess.Popen(
+        [AUTOPIPECD, "--config", site_file, *options], text=True, stdout=subprocess.PIPE
+    )
     wait_for(socket_path(site_file.parent / "campaign").exists)
     return daemon
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Until the condition holds; fails after four minutes: a report has a low priority, and others use the machine."""
-    until = time.monotonic() + 240
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def test_check_prints_the_whole_configuration(site_file: Path) -> None:
@@ -74,15 +79,24 @@ def test_a_wrong_site_file_ends_with_2_before_anything_is_made(site_file: Path) 
     assert not (site_file.parent / "campaign").exists()
 
 
-def test_a_daemon_that_was_replaced_on_another_machine_ends(site_file: Path, tmp_path: Path) -> None:
-    """The lock knows of one machine only; the root tells the first daemon that a later one has taken over."""
+def test_a_daemon_that_was_replaced_on_another_machine_ends(
+    site_file: Path, tmp_path: Path
+) -> None:
+    """The lock knows of one machine only.
+
+    The root tells the first daemon that a later one has taken over.
+    """
     site_file.write_text(SMALL.read_text())
     campaign, elsewhere = site_file.parent / "campaign", tmp_path / "elsewhere"
     with start(site_file) as first:
         wait_for((site_file.parent / "site" / ".ap" / "epochs" / "000001" / "owner.json").exists)
-        shutil.copytree(campaign, elsewhere / "campaign", ignore=shutil.ignore_patterns("control", "lock"))
+        shutil.copytree(
+            campaign, elsewhere / "campaign", ignore=shutil.ignore_patterns("control", "lock")
+        )
         other = elsewhere / "site.yaml"
-        other.write_text(site_file.read_text().replace("root: site", f"root: {site_file.parent / 'site'}"))
+        other.write_text(
+            site_file.read_text().replace("root: site", f"root: {site_file.parent / 'site'}")
+        )
         with start(other) as second:
             try:
                 assert first.wait(timeout=60) == 78
@@ -92,32 +106,45 @@ def test_a_daemon_that_was_replaced_on_another_machine_ends(site_file: Path, tmp
 
 
 def test_the_root_of_another_campaign_is_refused(site_file: Path) -> None:
-    """A journal that is gone is no reason to begin anew over the old one's files; the remedy is named, and works."""
+    """A journal that is gone is no reason to begin anew over the old one's files.
+
+    The remedy is named, and works.
+    """
     assert run(site_file, "--exit-on-verdict").returncode == 12
     campaign = site_file.parent / "campaign"
     shutil.rmtree(campaign)
     refused = run(site_file, "--exit-on-verdict")
     assert (refused.returncode, "autopipecctl journal rebuild" in refused.stderr) == (78, True)
     rebuilt = subprocess.run(
-        [AUTOPIPECCTL, "journal", "rebuild", "-c", site_file], capture_output=True, text=True, timeout=60, check=True
+        [AUTOPIPECCTL, "journal", "rebuild", "-c", site_file],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
+    assert rebuilt.returncode == 0, rebuilt.stderr
     assert "kept as journal.unused-" in rebuilt.stdout
     assert run(site_file, "--exit-on-verdict").returncode == 12
 
 
 def test_no_secret_is_written_anywhere(site_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stands in the daemon's environment stands in none of the files that a campaign leaves."""
+    """What is in the daemon's environment is in none of the files that a campaign leaves."""
     secret = "correct-horse-battery-staple"  # noqa: S105 - to be searched for
     monkeypatch.setenv("CLUSTER_PASSWORD", secret)
     assert run(site_file, "--exit-on-verdict").returncode == 12
     wait_for((site_file.parent / "campaign" / "report.html").exists)
     files = [path for path in site_file.parent.rglob("*") if path.is_file()]
-    assert {"autopipecd.log", "report.html", "state.json", "outcome.json"} <= {path.name for path in files}
+    assert {"autopipecd.log", "report.html", "state.json", "outcome.json"} <= {
+        path.name for path in files
+    }
     assert [path for path in files if secret.encode() in path.read_bytes()] == []
 
 
 def test_a_failed_campaign_says_why_and_ends_with_12(site_file: Path) -> None:
-    """The verdict's own exit code; the reason names the force; the report is written; the journal replays."""
+    """The exit code is the verdict's own, and the reason names the force.
+
+    The report is written; the journal replays.
+    """
     done = run(site_file, "--exit-on-verdict")
     assert done.returncode == 12, done.stderr
     assert "1e-06 is allowed" in done.stdout
@@ -133,9 +160,19 @@ def test_a_failed_campaign_says_why_and_ends_with_12(site_file: Path) -> None:
 
 
 def test_a_daemon_at_work_never_blocks_its_loop(site_file: Path) -> None:
-    """From the first answer to the verdict no call waits for a disk where clients and timers wait for the loop."""
+    """From the first answer to the verdict no call waits for a disk in its loop.
+
+    Clients and timers wait for the loop.
+    """
     socket = socket_path(site_file.parent / "campaign")
-    command: list[str | Path] = [sys.executable, GUARDED, socket, "--config", site_file, "--exit-on-verdict"]
+    command: list[str | Path] = [
+        sys.executable,
+        GUARDED,
+        socket,
+        "--config",
+        site_file,
+        "--exit-on-verdict",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, "guarded\n" in done.stderr) == (12, True), done.stdout + done.stderr
 
@@ -157,7 +194,7 @@ def test_fresh_puts_the_earlier_campaign_aside(site_file: Path) -> None:
 def test_a_signal_ends_it_in_good_order(
     site_file: Path, number: signal.Signals, options: tuple[str, ...], code: int
 ) -> None:
-    """The last event says so, the state is saved, and the exit code says whether there was a verdict."""
+    """The last event says so, the state is saved, and the exit code says if there was a verdict."""
     daemon = start(site_file, *options)
     daemon.send_signal(number)
     daemon.communicate(timeout=60)
@@ -191,7 +228,9 @@ def test_a_saved_state_ahead_of_the_journal_stops_it(site_file: Path) -> None:
     done = run(site_file)
     assert done.returncode == 78
     assert re.search(rf"event {state.seq + 5}.*event {state.seq}", done.stderr)
-    assert sorted((path.name, path.read_bytes()) for path in (folder / "journal").iterdir()) == before
+    assert (
+        sorted((path.name, path.read_bytes()) for path in (folder / "journal").iterdir()) == before
+    )
 
 
 def test_another_campaign_in_the_folder_is_refused(site_file: Path) -> None:
@@ -203,12 +242,16 @@ def test_another_campaign_in_the_folder_is_refused(site_file: Path) -> None:
     assert "campaign.name" in done.stderr
 
 
-def test_a_python_without_the_codes_is_refused_before_anything_is_submitted(site_file: Path, tmp_path: Path) -> None:
+def test_a_python_without_the_codes_is_refused_before_anything_is_submitted(
+    site_file: Path, tmp_path: Path
+) -> None:
     """The message names what is missing and how to get it."""
     bare = tmp_path / "python"
     bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
     bare.chmod(0o755)
-    site_file.write_text(site_file.read_text().replace("  root: site\n", f"  root: site\n  python: {bare}\n"))
+    site_file.write_text(
+        site_file.read_text().replace("  root: site\n", f"  root: site\n  python: {bare}\n")
+    )
     done = run(site_file)
     assert done.returncode == 78
     assert "pyace" in done.stderr

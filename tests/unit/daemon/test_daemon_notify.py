@@ -4,15 +4,15 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from mlip_autopipec.daemon.notify import SystemdNotifier, status_words
+from mlip_autopipec.daemon.notify import SystemdNotifier, status_text
 from mlip_autopipec.daemon.watchdog import keep_watchdog
 from mlip_autopipec.data_models.events import SiteHealth
 from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.process import SystemClock
 from mlip_autopipec.telling.log import configure
 
 
@@ -30,7 +30,12 @@ def test_messages_arrive(listener: tuple[socket.socket, str]) -> None:
     """Each call is one datagram in the protocol's words; a status stays one line."""
     receiver, name = listener
     notifier = SystemdNotifier({"NOTIFY_SOCKET": name})
-    sent = [notifier.ready(), notifier.status("cycle 2\nγ rises"), notifier.watchdog(), notifier.stopping()]
+    sent = [
+        notifier.ready(),
+        notifier.status("cycle 2\nγ rises"),
+        notifier.watchdog(),
+        notifier.stopping(),
+    ]
     received = [receiver.recv(4096).decode() for _ in sent]
     assert sent == [True] * 4
     assert received == ["READY=1", "STATUS=cycle 2 γ rises", "WATCHDOG=1", "STOPPING=1"]
@@ -40,7 +45,9 @@ def test_messages_arrive(listener: tuple[socket.socket, str]) -> None:
 def test_without_a_socket_nothing_happens(name: str) -> None:
     """Outside systemd every call is a no-op that says so."""
     notifier = SystemdNotifier({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "10000000"})
-    assert not any([notifier.ready(), notifier.status("x"), notifier.watchdog(), notifier.stopping()])
+    assert not any(
+        [notifier.ready(), notifier.status("x"), notifier.watchdog(), notifier.stopping()]
+    )
     assert notifier.watchdog_interval_s is None
 
 
@@ -71,17 +78,10 @@ def test_a_full_socket_does_not_block(tmp_path: Path) -> None:
 )
 def test_watchdog_interval(variables: dict[str, str], interval_s: float | None) -> None:
     """Half of what systemd allows, if it watches this very process."""
-    assert interval_s == SystemdNotifier({"NOTIFY_SOCKET": "/run/notify", **variables}).watchdog_interval_s
-
-
-class _Clock:
-    """ports.Clock of the real world."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    async def sleep(self, delay_s: float) -> None:
-        await asyncio.sleep(delay_s)
+    assert (
+        interval_s
+        == SystemdNotifier({"NOTIFY_SOCKET": "/run/notify", **variables}).watchdog_interval_s
+    )
 
 
 async def test_the_watchdog_is_fed_by_turns_of_the_loop_and_not_by_time(
@@ -98,7 +98,9 @@ async def test_the_watchdog_is_fed_by_turns_of_the_loop_and_not_by_time(
             stuck.set()
         await turns.acquire()
 
-    feeding = asyncio.create_task(keep_watchdog(notifier, turned, _Clock(), configure(tmp_path / "log", "info")))
+    feeding = asyncio.create_task(
+        keep_watchdog(notifier, turned, SystemClock(), configure(tmp_path / "log", "info"))
+    )
     await stuck.wait()
     await asyncio.sleep(0.2)
     receiver.setblocking(False)
@@ -111,6 +113,8 @@ async def test_the_watchdog_is_fed_by_turns_of_the_loop_and_not_by_time(
 def test_the_status_line_says_what_a_person_asks_first() -> None:
     """How it stands, where, how many jobs, and what is wrong with the site."""
     state = WorkflowState(cycle_index=3, site_prepared=False)
-    assert status_words(state) == ("running: cycle 3, between two phases; 0 live attempts; site ok, not prepared yet")
+    assert status_text(state) == (
+        "running: cycle 3, between two phases; 0 live attempts; site ok, not prepared yet"
+    )
     wrong = WorkflowState(site=SiteHealth.AUTH_REQUIRED, site_message="no such key")
-    assert status_words(wrong).endswith("; site auth_required: no such key")
+    assert status_text(wrong).endswith("; site auth_required: no such key")

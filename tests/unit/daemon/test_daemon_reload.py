@@ -1,15 +1,19 @@
-"""A running daemon takes its site file again: by autopipecctl, by SIGHUP, by hand, and by a start after kill -9."""
+"""A running daemon takes its site file again.
+
+It does so by autopipecctl, by SIGHUP, by hand, and by a start after kill -9.
+"""
 
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from ase.build import bulk
 from ase.io import write
+from kit.files import SMALL
+from kit.waiting import wait_for
 
 from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.data_models import events as ev
@@ -20,7 +24,6 @@ pytestmark = [pytest.mark.codes, pytest.mark.timeout(300)]
 
 AUTOPIPECD = Path(sys.executable).with_name("autopipecd")
 AUTOPIPECCTL = Path(sys.executable).with_name("autopipecctl")
-SMALL = Path(__file__).parents[2] / "campaign" / "small.yaml"
 
 
 @pytest.fixture
@@ -43,28 +46,29 @@ def daemon(site_file: Path) -> Iterator["subprocess.Popen[str]"]:
 
 
 def start(site_file: Path) -> "subprocess.Popen[str]":
-    socket_path(site_file.parent / "campaign").unlink(missing_ok=True)  # of a daemon that was killed
+    # of a daemon that was killed
+    socket_path(site_file.parent / "campaign").unlink(missing_ok=True)
     process = subprocess.Popen(
-        [AUTOPIPECD, "--config", site_file], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [AUTOPIPECD, "--config", site_file],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     wait_for(socket_path(site_file.parent / "campaign").exists)
     return process
 
 
-def ctl(site_file: Path, *words: str, code: int = 0) -> str:
+def ctl(site_file: Path, *arguments: str, code: int = 0) -> str:
     """What autopipecctl says, on either stream."""
     done = subprocess.run(
-        [AUTOPIPECCTL, *words, "-c", site_file], capture_output=True, text=True, timeout=120, check=False
+        [AUTOPIPECCTL, *arguments, "-c", site_file],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def edit(site_file: Path, old: str, new: str) -> None:
@@ -83,7 +87,9 @@ def test_a_file_is_taken_while_the_daemon_runs_and_survives_kill_9(
 ) -> None:
     """Compared, taken, set by hand; after kill -9 the next daemon has all of it in force."""
     edit(site_file, "temperatures_kelvin: [300, 900]", "temperatures_kelvin: [300, 900, 1200]")
-    assert "exploration.walkers[0].temperatures_kelvin: [300.0, 900.0] → " in ctl(site_file, "reload", "--dry-run")
+    assert "exploration.walkers[0].temperatures_kelvin: [300.0, 900.0] → " in ctl(
+        site_file, "reload", "--dry-run"
+    )
     assert len(taken(site_file)) == 1
     assert "[300.0, 900.0, 1200.0]" in ctl(site_file, "reload", "--reason", "hotter")
     assert "says what is in force" in ctl(site_file, "reload")
@@ -103,7 +109,9 @@ def test_a_file_is_taken_while_the_daemon_runs_and_survives_kill_9(
     assert config.convergence.cycles_max == 9
 
 
-def test_sighup_takes_the_file_or_tells_why_not(site_file: Path, daemon: "subprocess.Popen[str]") -> None:
+def test_sighup_takes_the_file_or_tells_why_not(
+    site_file: Path, daemon: "subprocess.Popen[str]"
+) -> None:
     """A file with a mistake, or one that changes what cannot change, leaves all as it is."""
     edit(site_file, "cycles_max: 6", "cycles_max: 8")
     daemon.send_signal(signal.SIGHUP)
@@ -119,12 +127,16 @@ def test_sighup_takes_the_file_or_tells_why_not(site_file: Path, daemon: "subpro
     assert len([event for event in taken(site_file) if event.changes]) == 1
 
 
-def test_a_start_refuses_what_a_reload_refuses(site_file: Path, daemon: "subprocess.Popen[str]") -> None:
+def test_a_start_refuses_what_a_reload_refuses(
+    site_file: Path, daemon: "subprocess.Popen[str]"
+) -> None:
     """With the exit code of a wrong site file; a start with the old file goes on."""
     daemon.terminate()
     daemon.communicate(timeout=60)
     edit(site_file, "root: site", "root: elsewhere")
-    done = subprocess.run([AUTOPIPECD, "--config", site_file], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [AUTOPIPECD, "--config", site_file], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 2
     assert "site.root" in done.stderr
     assert "leave a link in its old place" in done.stderr
@@ -133,7 +145,7 @@ def test_a_start_refuses_what_a_reload_refuses(site_file: Path, daemon: "subproc
 def test_structures_are_added_to_a_running_campaign(
     site_file: Path, tmp_path: Path, daemon: "subprocess.Popen[str]"
 ) -> None:
-    """Labelled or walked from, once, by their content; kept over kill -9; refused by file and frame."""
+    """Labelled or walked from, once, by content; kept over kill -9; refused by file and frame."""
     good, wrong = tmp_path / "mine.extxyz", tmp_path / "gold.extxyz"
     write(good, bulk("Cu", cubic=True), format="extxyz")
     write(wrong, [bulk("Cu", cubic=True), bulk("Au", cubic=True)], format="extxyz")
@@ -154,18 +166,22 @@ def test_structures_are_added_to_a_running_campaign(
     assert in_force(state).exploration.walkers[-1].temperatures_kelvin == (300, 900)
 
 
-def test_a_phase_is_done_again_and_survives_kill_9(site_file: Path, daemon: "subprocess.Popen[str]") -> None:
-    """Told first, refused while something is at work, taken once, and gone on with by the next daemon."""
+def test_a_phase_is_done_again_and_survives_kill_9(
+    site_file: Path, daemon: "subprocess.Popen[str]"
+) -> None:
+    """Told first, refused while something is at work, taken once, continued by the next daemon."""
     journal = site_file.parent / "campaign" / "journal"
     ctl(site_file, "resume")
     wait_for(lambda: bool(replay(journal).digests) or bool(replay(journal).cycles))
     ctl(site_file, "pause", "--reason", "go back")
     wait_for(lambda: not replay(journal).batches)
-    words = ("restart", "--cycle", "0", "--from", "generation")
-    assert "done again: generation of cycle 0" in ctl(site_file, *words, "--dry-run")
-    assert "no training of cycle 9 has begun" in ctl(site_file, "restart", "--cycle", "9", "--from", "training", code=5)
+    arguments = ("restart", "--cycle", "0", "--from", "generation")
+    assert "done again: generation of cycle 0" in ctl(site_file, *arguments, "--dry-run")
+    assert "no training of cycle 9 has begun" in ctl(
+        site_file, "restart", "--cycle", "9", "--from", "training", code=5
+    )
     before = replay(journal)
-    assert "set aside" in ctl(site_file, *words, "--reason", "once more")
+    assert "set aside" in ctl(site_file, *arguments, "--reason", "once more")
     daemon.kill()
     daemon.communicate(timeout=30)
     later = start(site_file)

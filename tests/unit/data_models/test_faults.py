@@ -1,14 +1,23 @@
-"""The table of faults: every row is reached by its own words, and documented; none hides another."""
+"""The table of faults: each row is reached by its own words, and documented; none hides another."""
 
 from pathlib import Path
 
 import pytest
 
 from mlip_autopipec.data_models.base import Mender, Reason
-from mlip_autopipec.data_models.faults import FAULTS, MENDERS, Effect, Fault, Heard, document, fault_of, signature
+from mlip_autopipec.data_models.faults import (
+    FAULTS,
+    MENDERS,
+    Effect,
+    Fault,
+    Heard,
+    document,
+    fault_of,
+    signature,
+)
 
 DOCS = Path(__file__).parents[3] / "docs" / "failures.md"
-EXAMPLES = [(fault, words) for fault in FAULTS for words in fault.examples]
+EXAMPLES = [(fault, message) for fault in FAULTS for message in fault.examples]
 P, S, T, N = Mender.PERSON, Mender.SITE, Mender.TASK, Mender.NODE
 #: Texts of slurm_errno.c and of sbatch itself, by who can mend them.
 SBATCH = {
@@ -132,7 +141,7 @@ pw.x gave no label: run 1 as asked: crashed (exit status 9)
 /opt/bin/lmp ended with status -9: nothing
 ERROR: Failed to allocate 12345 bytes; Cannot allocate memory
 terminate called after throwing an instance of 'std::bad_alloc'
-""",
+""",  # noqa: E501 - text for another program
     Reason.NODE_UNFIT: """
 YOUR APPLICATION TERMINATED WITH THE EXIT STRING: Illegal instruction (signal 4)
 KILLED BY SIGNAL: 4 (Illegal instruction)
@@ -142,7 +151,7 @@ pw.x: error while loading shared libraries: libmpi.so.12: cannot open shared obj
 bash: ./pw.x: cannot execute binary file: Exec format error
 ModuleCmd_Load.c(213):ERROR:105: Unable to locate a modulefile for 'qe/7.2'
 OSError: [Errno 28] No space left on device: '/tmp/x'
-""",
+""",  # noqa: E501 - text for another program
     Reason.STORAGE: """
 OSError: [Errno 28] No space left on device: 'outcome.json'
 OSError: [Errno 122] Disk quota exceeded
@@ -165,7 +174,7 @@ afs: Tokens for user of AFS id 1000 for cell site.org have expired
 Program received signal SIGFPE: Floating-point exception - erroneous arithmetic operation.
 mpirun noticed that process rank 0 with PID 9 on node n1 exited on signal 8 (Floating point exception).
 KILLED BY SIGNAL: 8 (Floating point exception)
-""",
+""",  # noqa: E501 - text for another program
     Reason.CRASHED: """
 Program received signal SIGSEGV: Segmentation fault - invalid memory reference.
 mpirun noticed that process rank 0 with PID 9 on node n1 exited on signal 11 (Segmentation fault).
@@ -183,35 +192,37 @@ def lines(table: dict[Mender, str] | dict[Reason, str]) -> list[tuple[object, st
     return [(key, line) for key, text in table.items() for line in text.strip().splitlines()]
 
 
-@pytest.mark.parametrize(("fault", "words"), EXAMPLES, ids=[words for _, words in EXAMPLES])
-def test_each_example_reaches_its_own_row(fault: Fault, words: str) -> None:
+@pytest.mark.parametrize(("fault", "message"), EXAMPLES, ids=[message for _, message in EXAMPLES])
+def test_each_example_reaches_its_own_row(fault: Fault, message: str) -> None:
     """What the documentation shows is what the program does; no row hides another."""
-    assert fault_of(fault.heard, words) is fault
+    assert fault_of(fault.heard, message) is fault
 
 
-@pytest.mark.parametrize(("mender", "words"), lines(SBATCH))
-def test_every_refusal_of_slurm_has_its_mender(mender: Mender, words: str) -> None:
+@pytest.mark.parametrize(("mender", "message"), lines(SBATCH))
+def test_every_refusal_of_slurm_has_its_mender(mender: Mender, message: str) -> None:
     """None of them is a task's at first sight."""
-    fault = fault_of(Heard.SBATCH, f"sbatch: error: Batch job submission failed: {words}")
+    fault = fault_of(Heard.SBATCH, f"sbatch: error: Batch job submission failed: {message}")
 
     assert fault is not None
     assert fault.mender is mender
 
 
-@pytest.mark.parametrize(("reason", "words"), lines(JOB))
-def test_every_end_of_ranks_and_file_systems_has_its_reason(reason: Reason, words: str) -> None:
+@pytest.mark.parametrize(("reason", "message"), lines(JOB))
+def test_every_end_of_ranks_and_file_systems_has_its_reason(reason: Reason, message: str) -> None:
     """Open MPI, MPICH, Intel MPI, srun, loaders, and errno."""
-    fault = fault_of(Heard.JOB, words)
+    fault = fault_of(Heard.JOB, message)
 
     assert fault is not None
     assert fault.reason is reason
 
 
-@pytest.mark.parametrize("words", ["the weather is bad", "", "SCF not converged after 100 steps", "exit status 1"])
+@pytest.mark.parametrize(
+    "message", ["the weather is bad", "", "SCF not converged after 100 steps", "exit status 1"]
+)
 @pytest.mark.parametrize("heard", Heard)
-def test_what_nobody_knows_has_no_row(heard: Heard, words: str) -> None:
+def test_what_nobody_knows_has_no_row(heard: Heard, message: str) -> None:
     """It is sorted by how often it happens instead."""
-    assert fault_of(heard, words) is None
+    assert fault_of(heard, message) is None
 
 
 def test_every_reason_has_its_mender_and_every_remedy_its_person() -> None:
@@ -230,8 +241,12 @@ def test_the_documentation_is_the_table() -> None:
 
 def test_equal_failures_differ_in_numbers_paths_and_nodes_alone() -> None:
     """Two jobs that die of the same thing say the same, but for where and when."""
-    first = signature("FAILED on lab1; its last words: AP_LIFE 0 of job 41, /a/b/0001-a3f9c1: no module named foo")
-    second = signature("FAILED on lab2; its last words: AP_LIFE 0 of job 42, /a/b/0002-b4e8d2: no module named foo")
+    first = signature(
+        "FAILED on lab1; its last words: AP_LIFE 0 of job 41, /a/b/0001-a3f9c1: no module named foo"
+    )
+    second = signature(
+        "FAILED on lab2; its last words: AP_LIFE 0 of job 42, /a/b/0002-b4e8d2: no module named foo"
+    )
 
     assert first == second
     assert first != signature("FAILED on lab1; its last words: something else")

@@ -7,17 +7,21 @@ from typing import Any
 
 import pytest
 
+from mlip_autopipec.contract.files import FileRef
 from mlip_autopipec.contract.label import CalculateParameters
+from mlip_autopipec.contract.tasks import Input, Resources
 from mlip_autopipec.contract.values import plain
 from mlip_autopipec.contract.words import Role
-from mlip_autopipec.data_models.base import FileRef, Phase
-from mlip_autopipec.data_models.ids import attempt_file, batch_uid
-from mlip_autopipec.data_models.task import Input, Parameters, Resources, Task, TaskFile, make_task
+from mlip_autopipec.data_models.base import Phase
+from mlip_autopipec.data_models.ids import attempt_file, batch_name
+from mlip_autopipec.data_models.task import Parameters, Task, TaskFile, make_task
 from mlip_autopipec.work.codes.ase.settings import AseOracle
 from mlip_autopipec.work.codes.espresso.settings import EspressoOracle, Pseudopotential
 
 EMT = AseOracle(calculator="ase.calculators.emt.EMT", arguments={"asap_cutoff": True, "b": 1})
-PARAMETERS = CalculateParameters(role=Role.TRAIN, origin="by hand", oracle=EMT, force_max_ev_per_angstrom=50.0)
+PARAMETERS = CalculateParameters(
+    role=Role.TRAIN, origin="by hand", oracle=EMT, force_max_ev_per_angstrom=50.0
+)
 STRUCTURE = Input(name="structure", file=FileRef(path="a.extxyz", sha256="0" * 64))
 
 
@@ -41,18 +45,23 @@ def test_a_task_s_name_never_changes() -> None:
 def test_a_task_s_name_does_not_depend_on_the_process() -> None:
     """Another process, with another hash seed, gives the same name."""
     code = (
-        "from mlip_autopipec.data_models.base import *; from mlip_autopipec.data_models.task import *;"
-        "from mlip_autopipec.contract.label import *;"
-        "from mlip_autopipec.work.codes.ase.settings import AseOracle;"
-        "from mlip_autopipec.contract.words import Role;"
-        "oracle = AseOracle(calculator='ase.calculators.emt.EMT', arguments={'b': 1, 'asap_cutoff': True});"
-        "parameters = CalculateParameters(role=Role.TRAIN, origin='by hand', oracle=oracle,"
-        " force_max_ev_per_angstrom=50.0);"
-        "file = FileRef(path='a.extxyz', sha256='0' * 64);"
-        "print(make_task(3, Phase.CALCULATION, 7, parameters, (Input(name='structure', file=file),)).id)"
+        "from mlip_autopipec.data_models.base import *; from mlip_autopipec.data_models.task"
+        " import *;from mlip_autopipec.contract.label import *;from"
+        " mlip_autopipec.work.codes.ase.settings import AseOracle;from"
+        " mlip_autopipec.contract.words import Role;oracle ="
+        " AseOracle(calculator='ase.calculators.emt.EMT', arguments={'b': 1, 'asap_cutoff':"
+        " True});from mlip_autopipec.contract.files import FileRef;parameters ="
+        " CalculateParameters(role=Role.TRAIN, origin='by hand',"
+        " oracle=oracle, force_max_ev_per_angstrom=50.0);file = FileRef(path='a.extxyz',"
+        " sha256='0' * 64);print(make_task(3, Phase.CALCULATION, 7, parameters,"
+        " (Input(name='structure', file=file),)).id)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "4711"}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONHASHSEED": "4711"},
     )
     assert done.stdout.strip() == task().id
 
@@ -62,7 +71,7 @@ def test_a_task_s_name_does_not_depend_on_the_process() -> None:
     [
         task(replace(PARAMETERS, origin="elsewhere")),
         task(replace(PARAMETERS, role=Role.TEST)),
-        task(PARAMETERS, STRUCTURE.model_copy(update={"name": "label"})),
+        task(PARAMETERS, replace(STRUCTURE, name="label")),
         task(PARAMETERS, Input(name="structure", file=FileRef(path="a.extxyz", sha256="1" * 64))),
         task(PARAMETERS, STRUCTURE, STRUCTURE),
         task(cycle=4),
@@ -89,18 +98,24 @@ def test_a_task_file_is_the_task_and_whose_it_is() -> None:
 
 def test_batch_names_tell_their_place_and_sort_by_it() -> None:
     """Campaign, cycle, phase, number: also what squeue shows."""
-    names = [batch_uid("copper-3f9a1c", 3, Phase.CALCULATION, number) for number in (0, 2, 10)]
+    names = [batch_name("copper-3f9a1c", 3, Phase.CALCULATION, number) for number in (0, 2, 10)]
     assert names[0] == "copper-3f9a1c.c003.calculation.b00"
     assert names == sorted(names)
 
 
 def test_every_attempt_has_its_own_file() -> None:
     """Array index by array index."""
-    assert attempt_file("copper-3f9a1c.c003.calculation.b00", 12) == "copper-3f9a1c.c003.calculation.b00.12.json"
+    assert (
+        attempt_file("copper-3f9a1c.c003.calculation.b00", 12)
+        == "copper-3f9a1c.c003.calculation.b00.12.json"
+    )
 
 
 def test_the_rule_for_k_meshes_of_before_leaves_names_and_task_files_as_they_were() -> None:
-    """A label by pw.x that was asked for before there were families; the other rule gives the task another name."""
+    """A label by pw.x that was asked for before there were families.
+
+    The other rule gives the task another name.
+    """
     settings: dict[str, Any] = {
         "pseudo_folder": "/upf",
         "k_spacing_inverse_angstrom": 0.2,

@@ -6,12 +6,16 @@ from mlip_autopipec.data_models.text import answer_in, first_lines
 
 
 @pytest.mark.parametrize(
-    "before", [b"", b"Loading module python/3.11\n", b"{a notice in braces}\n", b'["a list"]\n\xff\n']
+    "before",
+    [b"", b"Loading module python/3.11\n", b"{a notice in braces}\n", b'["a list"]\n\xff\n'],
 )
 @pytest.mark.parametrize("behind", [b"", b"bye\n", b"\n\n{\n", b"Segmentation fault (core dumped)"])
 def test_an_answer_is_found_among_notices(before: bytes, behind: bytes) -> None:
     """Profiles, modules and exit hooks print around it."""
-    assert answer_in(before + b'{"fit": true, "words": "LAMMPS"}\n' + behind) == {"fit": True, "words": "LAMMPS"}
+    assert answer_in(before + b'{"fit": true, "words": "LAMMPS"}\n' + behind) == {
+        "fit": True,
+        "words": "LAMMPS",
+    }
 
 
 @pytest.mark.parametrize("output", [b"", b"a notice\n", b"[1, 2]\n", b'{"torn": \n'])

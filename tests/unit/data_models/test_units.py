@@ -3,7 +3,12 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from mlip_autopipec.config.schemas.units import DurationS, MemoryMib, parse_duration_s, parse_memory_mib
+from mlip_autopipec.config.schemas.units import (
+    DurationS,
+    MemoryMib,
+    parse_duration_s,
+    parse_memory_mib,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +31,24 @@ def test_durations_become_seconds(text: str, seconds: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["90", 90, 1.5, None, True, "", "s", "-5 s", "90 S", "5 m", "1 h 30 min", "1:30", "1e3 s", "inf s", "٣ س"]
+    "text",
+    [
+        "90",
+        90,
+        1.5,
+        None,
+        True,
+        "",
+        "s",
+        "-5 s",
+        "90 S",
+        "5 m",
+        "1 h 30 min",
+        "1:30",
+        "1e3 s",
+        "inf s",
+        "٣ س",
+    ],
 )
 def test_a_duration_without_a_clear_unit_is_refused(text: object) -> None:
     """Minutes or months, seconds or hours: nobody guesses."""
@@ -35,7 +57,8 @@ def test_a_duration_without_a_clear_unit_is_refused(text: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "mebibytes"), [("512 MiB", 512), ("2 GiB", 2048), ("1.5GiB", 1536), (" 1 TiB ", 1048576)]
+    ("text", "mebibytes"),
+    [("512 MiB", 512), ("2 GiB", 2048), ("1.5GiB", 1536), (" 1 TiB ", 1048576)],
 )
 def test_memory_becomes_mebibytes(text: str, mebibytes: int) -> None:
     """Binary units only."""
@@ -49,7 +72,9 @@ def test_memory_without_a_clear_unit_is_refused(text: object) -> None:
         parse_memory_mib(text)
 
 
-@pytest.mark.parametrize(("adapter", "text"), [(TypeAdapter(DurationS), "0 s"), (TypeAdapter(MemoryMib), "0 MiB")])
+@pytest.mark.parametrize(
+    ("adapter", "text"), [(TypeAdapter(DurationS), "0 s"), (TypeAdapter(MemoryMib), "0 MiB")]
+)
 def test_nothing_is_no_amount(adapter: TypeAdapter[int], text: str) -> None:
     """Zero seconds and zero bytes are mistakes."""
     with pytest.raises(ValidationError, match="greater than 0"):

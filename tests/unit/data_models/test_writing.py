@@ -27,9 +27,15 @@ def test_the_bytes_are_pydantic_s_own(structures: int) -> None:
 
 
 def test_no_piece_holds_more_than_a_hundred_items() -> None:
-    """Between two pieces another thread may run: the plan of a phase and the task over all of its labels are cut."""
+    """Between two pieces another thread may run.
+
+    The plan of a phase and the task over all of its labels are cut.
+    """
     begun = [event for event in story(230) if isinstance(event, ev.PhaseStarted)]
-    many = {event.phase: [piece for piece in pieces(event) if piece.count(b"sha256") > 1] for event in begun}
+    many = {
+        event.phase: [piece for piece in pieces(event) if piece.count(b"sha256") > 1]
+        for event in begun
+    }
     for phase in (Phase.CALCULATION, Phase.TRAINING):
         assert len(many[phase]) == 3
         assert max(piece.count(b"sha256") for piece in many[phase]) == 100

@@ -1,4 +1,4 @@
-"""What the doctor makes of a site's answers: one bad answer at a time, in a site that is otherwise in order."""
+"""What the doctor makes of a site's answers: one bad answer at a time, all else in order."""
 
 import asyncio
 import os
@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from mlip_autopipec.contract.doctor import Examined
 from mlip_autopipec.data_models.finding import Colour
-from mlip_autopipec.doctor.diagnosis import Examined, Facts, diagnose, render
+from mlip_autopipec.doctor.diagnosis import Facts, diagnose, render
 from mlip_autopipec.schedulers.slurm_doctor import Reply, SlurmFacts, judge, with_partitions
 from mlip_autopipec.transports.local import LocalTransport
 
@@ -27,7 +28,7 @@ FACTS = Facts(
     free_bytes=10**12,
     free_inodes=10**7,
     queue=tuple(judge(SLURM, array_max=1000, poll_interval_s=30)),
-    examined={"gamma": Examined(fit=True, words="γ of a distorted cell is 9.0")},
+    examined={"gamma": (Examined(fit=True, message="γ of a distorted cell is 9.0"), "")},
 )
 
 
@@ -45,7 +46,12 @@ def test_a_site_in_order_is_green() -> None:
 
 CASES = [
     (replace(FACTS, clock_skew_s=-7.5), "clock", Colour.YELLOW, "7.5 s behind"),
-    (replace(FACTS, steps="mkdir succeeds twice: it is not atomic"), "root", Colour.RED, "mkdir succeeds twice"),
+    (
+        replace(FACTS, steps="mkdir succeeds twice: it is not atomic"),
+        "root",
+        Colour.RED,
+        "mkdir succeeds twice",
+    ),
     (replace(FACTS, is_local=True), "file system", Colour.YELLOW, "lustre"),
     (replace(FACTS, free_bytes=5 * 2**30), "space", Colour.YELLOW, "5.0 GiB free"),
     (replace(FACTS, free_bytes=2**29), "space", Colour.RED, "0.5 GiB free"),
@@ -66,14 +72,31 @@ CASES = [
         "Invalid partition",
     ),
     (replace(FACTS, open_to=(".ap has mode 2775", True)), "others", Colour.RED, "2775"),
-    (replace(FACTS, open_to=("site.root may be written by others", False)), "others", Colour.YELLOW, "by others"),
-    (replace(FACTS, local_jobs_compile=False), "local jobs", Colour.YELLOW, "MemoryDenyWriteExecute"),
-    (replace(FACTS, examined={"gamma": Examined(fit=False, words="γ is 0.3")}), "gamma", Colour.RED, "γ is 0.3"),
+    (
+        replace(FACTS, open_to=("site.root may be written by others", False)),
+        "others",
+        Colour.YELLOW,
+        "by others",
+    ),
+    (
+        replace(FACTS, local_jobs_compile=False),
+        "local jobs",
+        Colour.YELLOW,
+        "MemoryDenyWriteExecute",
+    ),
+    (
+        replace(FACTS, examined={"gamma": (Examined(fit=False, message="γ is 0.3"), "")}),
+        "gamma",
+        Colour.RED,
+        "γ is 0.3",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("facts", "about", "colour", "seen"), CASES)
-def test_what_is_wrong_has_its_colour_and_says_what_to_do(facts: Facts, about: str, colour: Colour, seen: str) -> None:
+def test_what_is_wrong_has_its_colour_and_says_what_to_do(
+    facts: Facts, about: str, colour: Colour, seen: str
+) -> None:
     """That line alone; everything else stays green."""
     (found,) = [finding for finding in diagnose(facts) if finding.colour is not Colour.GREEN]
     assert (found.about, found.colour) == (about, colour)
@@ -108,8 +131,10 @@ def test_the_smaller_bound_on_arrays_counts() -> None:
     assert said["arrays"].startswith("50 tasks at most")
 
 
-def test_a_misspelt_partition_is_told_with_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As sinfo has them; where it says nothing, or sbatch complains of something else, nothing is added."""
+def test_a_misspelt_partition_is_told_with_the_nearest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As sinfo has them; nothing is added if it is silent or sbatch complains of something else."""
     sinfo = tmp_path / "sinfo"
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     script = "#!/bin/sh\n#SBATCH --partition=mian\n"

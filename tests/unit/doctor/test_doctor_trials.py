@@ -3,10 +3,18 @@
 from typing import Any
 
 import pytest
+from kit.judged import judged_value
 
 from mlip_autopipec.config.schemas.phases import FirstLabelsSection
-from mlip_autopipec.data_models.outcome import PropertyCell
-from mlip_autopipec.doctor.trials import OracleTrialResult, TrialLabel, Tried, advice, announced, estimated, told
+from mlip_autopipec.contract.doctor import Trial, TrialLabel
+from mlip_autopipec.contract.results.structure import PropertyCell
+from mlip_autopipec.doctor.trials import (
+    Tried,
+    advice,
+    announced,
+    estimated,
+    trial_lines,
+)
 
 SECTION = FirstLabelsSection()
 
@@ -15,13 +23,28 @@ KEY = "k_spacing_inverse_angstrom"
 
 
 def tried(
-    kind: str, words: str, energy_mev: float, *, spacing: float = 0.2, cost: float = 1.0, cell: str = "moved"
+    kind: str,
+    message: str,
+    energy_mev: float,
+    *,
+    spacing: float = 0.2,
+    cost: float = 1.0,
+    cell: str = "moved",
 ) -> Tried:
     """A label of a cell of four atoms whose energy per atom is off by so much."""
-    about = PropertyCell.model_validate({"crystal": "Mg hcp", "kind": cell})
-    setting: dict[str, Any] = {} if kind not in {"as asked", "k-mesh"} else {"key": KEY, "value": spacing}
-    trial = OracleTrialResult(
-        kind=kind, words=words, oracle={}, cell=cell, about=about, n_atoms=4, cost=cost, **setting
+    about = judged_value(PropertyCell, {"crystal": "Mg hcp", "kind": cell})
+    setting: dict[str, Any] = (
+        {} if kind not in {"as asked", "k-mesh"} else {"key": KEY, "value": spacing}
+    )
+    trial = Trial(
+        kind=kind,
+        description=message,
+        oracle={},
+        cell=cell,
+        about=about,
+        n_atoms=4,
+        cost=cost,
+        **setting,
     )
     label = TrialLabel(
         energy_ev=-100.0 + 0.004 * energy_mev,
@@ -51,9 +74,14 @@ def test_the_cost_is_told_before_the_labels_and_the_time_after_the_first() -> No
 
 
 def test_every_setting_is_told_with_what_it_costs_against_the_finest_of_its_kind() -> None:
-    """In meV/atom, meV/Å and GPa; a twin of another shape shows whether the oracle agrees with itself."""
+    """In meV/atom, meV/Å and GPa.
+
+    A twin of another shape shows whether the oracle agrees with itself.
+    """
     twin = tried("as asked", "", 41.0, spacing=0.4, cell="twin")
-    lines = list(told([ASKED, *MESHES, tried("cutoff", "cutoff 30/120 Ry", 4.5), twin], SECTION))
+    lines = list(
+        trial_lines([ASKED, *MESHES, tried("cutoff", "cutoff 30/120 Ry", 4.5), twin], SECTION)
+    )
     assert lines[0] == "k-mesh, against k 0.2 per Å (12×6×8):"
     assert [line.split() for line in lines[2:5]] == [
         ["as", "in", "the", "site", "file", "4.00", "4.0", "0.04", "10", "s"],
@@ -66,15 +94,21 @@ def test_every_setting_is_told_with_what_it_costs_against_the_finest_of_its_kind
     assert lines[-1].startswith("k_spacing_inverse_angstrom: 0.267 is enough")
 
 
+# 0.4 agrees by chance
 @pytest.mark.parametrize(
-    ("offs", "words"),
+    ("offs", "message"),
     [
         ({0.4: 0.5, 0.3: 1.0, 0.2: 0.0}, "k_spacing_inverse_angstrom: 0.4 is enough"),
-        ({0.4: 0.5, 0.3: 9.0, 0.2: 0.0}, "set it to 0.2 or less and ask again"),  # 0.4 agrees by chance
+        (
+            {0.4: 0.5, 0.3: 9.0, 0.2: 0.0},
+            "set it to 0.2 or less and ask again",
+        ),
         ({0.4: 9.0, 0.2: 0.0}, "set it to 0.2 or less and ask again"),
     ],
 )
-def test_advice_is_the_coarsest_from_which_on_all_agree(offs: dict[float, float], words: str) -> None:
+def test_advice_is_the_coarsest_from_which_on_all_agree(
+    offs: dict[float, float], message: str
+) -> None:
     """A mesh that agrees by chance, beside a finer one that does not, is none."""
     every = [tried("k-mesh", f"k {spacing}", off, spacing=spacing) for spacing, off in offs.items()]
-    assert words in advice(every, SECTION, "k-mesh")
+    assert message in advice(every, SECTION, "k-mesh")

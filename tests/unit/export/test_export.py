@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from export_stand import dataset, frame, placed, text_of
-from sample_campaign import ACTOR, Campaign, whole_campaign
+from kit.campaign import ACTOR, Campaign, whole_campaign
+from kit.exported import dataset, frame, placed, text_of
 from typer.testing import CliRunner, Result
 
 from mlip_autopipec.cli import app
@@ -32,8 +32,8 @@ SECRETS = (
 )
 
 
-def ctl(*words: object) -> Result:
-    return CliRunner().invoke(app, [str(word) for word in words])
+def ctl(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in arguments])
 
 
 def steered() -> Campaign:
@@ -44,17 +44,27 @@ def steered() -> Campaign:
     why = "login1 is down as gate.example is, see /home/ada/secret/notes, or ask ada or lovelace"
     campaign.add(ev.Paused(at=campaign.now, by=ACTOR, reason=why))
     campaign.add(ev.Resumed(at=campaign.now, by=ACTOR))
-    site = {"root": "/scratch/ada/x", "transport": {"kind": "ssh", "host": "gate.example"}, "account": "project-0815"}
+    site = {
+        "root": "/scratch/ada/x",
+        "transport": {"kind": "ssh", "host": "gate.example"},
+        "account": "project-0815",
+    }
     changes = [
         ev.SettingChange(key="site.transport.host", before="gate.example", after="door.example"),
         ev.SettingChange(key="training.ridge", before=1e-8, after=1e-7),
-        ev.SettingChange(key="calculation.oracle.command", before="/home/ada/bin/pw.x", after="/opt/qe/pw.x"),
+        ev.SettingChange(
+            key="calculation.oracle.command", before="/home/ada/bin/pw.x", after="/opt/qe/pw.x"
+        ),
     ]
     taken = ev.SettingsTaken(
         at=campaign.now,
         by=ACTOR,
         config_sha256="e" * 64,
-        settings={"campaign": {"name": "copper", "folder": "/home/ada/c"}, "site": site, "training": {"ridge": 1e-7}},
+        settings={
+            "campaign": {"name": "copper", "folder": "/home/ada/c"},
+            "site": site,
+            "training": {"ridge": 1e-7},
+        },
         overrides={"site.transport.user": "lovelace", "convergence.cycles_max": 9},
         changes=tuple(changes),
     )
@@ -63,13 +73,13 @@ def steered() -> Campaign:
     return campaign
 
 
-# --- what it is made of -----------------------------------------------------------------------------------------------
+# --- what it is made of ---------------------------------------------------------------------------
 
 
 def test_a_frame_keeps_its_numbers_and_gets_its_cycle() -> None:
     """Only the comment line is longer."""
-    one, two, three = frames(dataset(4).encode(), "dataset/004.extxyz", 4, str)
-    assert [each.role for each in (one, two, three)] == ["train", "train", "test"]
+    first, two, three = frames(dataset(4).encode(), "dataset/004.extxyz", 4, str)
+    assert [each.role for each in (first, two, three)] == ["train", "train", "test"]
     lines, before = two.text.splitlines(), frame("c004.1", "train", 4).splitlines()
     assert lines[1] == f"{before[1]} cycle=4"
     assert [*lines[:1], *lines[2:]] == [*before[:1], *before[2:]]
@@ -99,7 +109,7 @@ def test_a_sentence_without_names_and_places(text: str, left: str) -> None:
     assert Redaction(("login1", "ada"), ("/home/ada",)).text(text) == left
 
 
-# --- when there is none ----------------------------------------------------------------------------------------------
+# --- when there is none ---------------------------------------------------------------------------
 
 
 def test_a_campaign_without_a_potential_is_refused_in_words(tmp_path: Path) -> None:
@@ -107,53 +117,53 @@ def test_a_campaign_without_a_potential_is_refused_in_words(tmp_path: Path) -> N
     campaign = Campaign()
     campaign.create()
     campaign.calculation(campaign.generation())
-    place = placed(tmp_path, campaign, {})
-    done = ctl("export", tmp_path / "paper", "-c", place.config)
+    folder = placed(tmp_path, campaign, {})
+    done = ctl("export", tmp_path / "paper", "-c", folder.config)
     assert done.exit_code == 78
     assert "has no potential yet: it is in cycle 0" in done.output
     assert [path.name for path in tmp_path.iterdir() if "paper" in path.name] == []
 
 
 def test_a_campaign_that_never_ran_is_refused(tmp_path: Path) -> None:
-    place = placed(tmp_path, whole_campaign(1), {}, edit=lambda text: text)
-    (place.loaded.config.campaign.folder / "journal").rename(tmp_path / "elsewhere")
-    done = ctl("export", tmp_path / "paper", "-c", place.config)
+    folder = placed(tmp_path, whole_campaign(1), {}, edit=lambda text: text)
+    (folder.loaded.config.campaign.folder / "journal").rename(tmp_path / "elsewhere")
+    done = ctl("export", tmp_path / "paper", "-c", folder.config)
     assert done.exit_code == 78
     assert "no daemon has run for this campaign" in done.output
 
 
 def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
     """A folder, even an empty one, a file, and a link to nowhere."""
-    place = placed(tmp_path, whole_campaign(1), {})
+    folder = placed(tmp_path, whole_campaign(1), {})
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to("nowhere")
     for name in ("folder", "file", "link"):
-        done = ctl("export", tmp_path / name, "-c", place.config)
+        done = ctl("export", tmp_path / name, "-c", folder.config)
         assert done.exit_code == 78
         assert f"{name} is there already, and is left as it is" in done.output
     assert (tmp_path / "file").read_text() == "mine"
     assert list((tmp_path / "folder").iterdir()) == []
-    done = ctl("export", tmp_path / "no" / "such", "-c", place.config)
+    done = ctl("export", tmp_path / "no" / "such", "-c", folder.config)
     assert done.exit_code == 78
     assert "No such file or directory" in done.output
 
 
 def test_a_file_that_is_not_what_the_journal_says_is_refused(tmp_path: Path) -> None:
     """Changed, or gone: half an export would be worse than none."""
-    place = placed(tmp_path, whole_campaign(1), {})
-    yace = place.root / "potentials/001/potential.yace"
+    folder = placed(tmp_path, whole_campaign(1), {})
+    yace = folder.root / "potentials/001/potential.yace"
     yace.write_text("another")
-    done = ctl("export", tmp_path / "paper", "-c", place.config)
+    done = ctl("export", tmp_path / "paper", "-c", folder.config)
     assert done.exit_code == 78
     assert "potentials/001/potential.yace on the site has changed" in done.output
     yace.unlink()
-    done = ctl("export", tmp_path / "paper", "-c", place.config)
+    done = ctl("export", tmp_path / "paper", "-c", folder.config)
     assert "potentials/001/potential.yace is not on the site any more" in done.output
     assert [path.name for path in tmp_path.iterdir() if "paper" in path.name] == []
 
 
-# --- the folder ------------------------------------------------------------------------------------------------------
+# --- the folder -----------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -163,15 +173,19 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     account = "account: project-4711"
 
     def on_slurm(text: str) -> str:
-        return text.replace("scheduler: {kind: local}", f"scheduler: {{kind: slurm, partition: main, {account}}}")
+        return text.replace(
+            "scheduler: {kind: local}", f"scheduler: {{kind: slurm, partition: main, {account}}}"
+        )
 
-    place = placed(top, steered(), {}, edit=on_slurm)
+    folder = placed(top, steered(), {}, edit=on_slurm)
     before = text_of(top)
-    done = ctl("export", top / "paper", "-c", place.config)
+    done = ctl("export", top / "paper", "-c", folder.config)
     assert done.exit_code == 0, done.output
     assert "has no verdict yet" in done.output
     assert "Look at it" not in done.output
-    assert {name: text for name, text in text_of(top).items() if not name.startswith("paper/")} == before
+    assert {
+        name: text for name, text in text_of(top).items() if not name.startswith("paper/")
+    } == before
     return top / "paper"
 
 
@@ -189,7 +203,9 @@ def test_a_folder_holds_every_label_and_the_potential(exported: Path) -> None:
     assert manifest["converged"] is False
     assert manifest["potential"]["test"]["force_mev_per_angstrom"] == 40
     assert manifest["codes"]["ase"]
-    assert {file["path"] for file in manifest["files"]} | {"manifest.json", "SHA256SUMS"} == set(files)
+    assert {file["path"] for file in manifest["files"]} | {"manifest.json", "SHA256SUMS"} == set(
+        files
+    )
     assert "**This campaign has no verdict yet" in files["README.md"]
     assert "EMT" in files["settings.yaml"]
     assert "@article{emt," in files["citations.bib"]
@@ -198,7 +214,10 @@ def test_a_folder_holds_every_label_and_the_potential(exported: Path) -> None:
     assert "SubmissionBegun" not in kept
     (taken,) = (line for line in files["journal.jsonl"].splitlines() if "SettingsTaken" in line)
     event = json.loads(taken)["event"]
-    assert [change["key"] for change in event["changes"]] == ["training.ridge", "calculation.oracle.command"]
+    assert [change["key"] for change in event["changes"]] == [
+        "training.ridge",
+        "calculation.oracle.command",
+    ]
     assert event["overrides"] == {"convergence.cycles_max": 9}
     assert event["settings"] == {"campaign": {"name": "copper"}, "training": {"ridge": 1e-7}}
 
@@ -208,12 +227,17 @@ def test_nobody_and_no_machine_is_in_it(exported: Path) -> None:
     """People, machines, accounts, and where files lie there."""
     for name, text in text_of(exported).items():
         for secret in (*SECRETS, str(exported.parent)):
-            assert secret not in text.replace("metadata", "").replace("gradation", ""), (name, secret)
+            assert secret not in text.replace("metadata", "").replace("gradation", ""), (
+                name,
+                secret,
+            )
 
 
 @pytest.mark.slow
 def test_standard_tools_check_it(exported: Path) -> None:
-    done = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=exported, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["sha256sum", "-c", "SHA256SUMS"], cwd=exported, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(done.stdout.splitlines()) == len(text_of(exported)) - 1
     done_here = ctl("export", "--verify", exported)
@@ -226,7 +250,9 @@ def test_what_has_changed_since_is_told(exported: Path) -> None:
     """A number in a file, a file that is gone, one too many, and sums that were made to fit."""
     copy = exported.parent / "copy"
     subprocess.run(["cp", "-r", exported, copy], check=True)
-    (copy / "labels.extxyz").write_text((copy / "labels.extxyz").read_text().replace("-7.1", "-7.2"))
+    (copy / "labels.extxyz").write_text(
+        (copy / "labels.extxyz").read_text().replace("-7.1", "-7.2")
+    )
     (copy / "example.py").unlink()
     (copy / "notes.txt").write_text("mine")
     done = ctl("export", "--verify", copy)
@@ -254,17 +280,17 @@ def test_a_folder_that_is_no_export_is_told_from_one(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("verdict", "words"),
+    ("verdict", "message"),
     [
         (Verdict.CONVERGED, "**Verdict: converged.** as it is."),
         (Verdict.BUDGET_EXHAUSTED, "**Verdict: budget exhausted, NOT converged.** as it is."),
     ],
 )
-def test_the_verdict_comes_first(tmp_path: Path, verdict: Verdict, words: str) -> None:
+def test_the_verdict_comes_first(tmp_path: Path, verdict: Verdict, message: str) -> None:
     campaign = Campaign()
     campaign.create()
     campaign.bootstrap()
     campaign.add(ev.VerdictReached(at=campaign.now, verdict=verdict, reason="as it is"))
-    place = placed(tmp_path, campaign, {})
-    assert ctl("export", tmp_path / "paper", "-c", place.config).exit_code == 0
-    assert (tmp_path / "paper" / "README.md").read_text().splitlines()[2].startswith(words)
+    folder = placed(tmp_path, campaign, {})
+    assert ctl("export", tmp_path / "paper", "-c", folder.config).exit_code == 0
+    assert (tmp_path / "paper" / "README.md").read_text().splitlines()[2].startswith(message)

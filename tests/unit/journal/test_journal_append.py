@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from journal_samples import CREATED, NOW, memory_folder, no_sync, note, open_journal, segments, story
+from kit.journals import CREATED, NOW, memory_folder, no_sync, note, open_journal, segments, story
 
 from mlip_autopipec.data_models.events import DaemonStopped, Event, JournalRepaired
 from mlip_autopipec.data_models.state import Stage, WorkflowState
@@ -27,7 +27,7 @@ WAIT_S = 10.0
 
 
 class Disk:
-    """Syncs that are counted, that remember what they made durable, and that can be held or made to fail."""
+    """Syncs that are counted, remember what they made durable, and can be held or made to fail."""
 
     def __init__(self) -> None:
         self.syncs = 0
@@ -67,7 +67,10 @@ async def test_a_new_journal_is_private_and_empty(tmp_path: Path) -> None:
     assert await port.append([]) == 0
     await journal.close()
     assert WorkflowState() == state
-    assert (stat.S_IMODE(folder.stat().st_mode), stat.S_IMODE(folder.parent.stat().st_mode)) == (0o700, 0o700)
+    assert (stat.S_IMODE(folder.stat().st_mode), stat.S_IMODE(folder.parent.stat().st_mode)) == (
+        0o700,
+        0o700,
+    )
     (path,) = segments(folder)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert (0, path.stat().st_size) == (verify(folder).records, verify(folder).bytes)
@@ -88,7 +91,10 @@ async def test_append_gives_the_number_of_the_last(tmp_path: Path) -> None:
 
 
 async def test_what_append_has_confirmed_is_durable(tmp_path: Path) -> None:
-    """When append returns, cutting the file to what was synced leaves every event: a power cut then loses nothing."""
+    """When append returns, cutting the file to what was synced leaves every event.
+
+    A power cut then loses nothing.
+    """
     disk = Disk()
     journal, _ = FileJournal.open(tmp_path / "live", now=NOW, sync=disk.sync)
     copy = tmp_path / "copy"
@@ -110,7 +116,9 @@ async def test_everything_that_waits_goes_with_one_sync(tmp_path: Path) -> None:
     disk.hold()
     first = asyncio.create_task(journal.append([note(0)]))
     await disk.held()
-    others = [asyncio.create_task(journal.append([note(2 * n), note(2 * n + 1)])) for n in range(1, 51)]
+    others = [
+        asyncio.create_task(journal.append([note(2 * n), note(2 * n + 1)])) for n in range(1, 51)
+    ]
     await asyncio.sleep(0)
     disk.free.set()
     assert [2, *range(4, 104, 2)] == await asyncio.gather(first, *others)
@@ -124,7 +132,9 @@ async def test_a_cancelled_wait_does_not_cancel_the_write(tmp_path: Path) -> Non
     disk = Disk()
     journal, _ = FileJournal.open(tmp_path, now=NOW, sync=disk.sync)
     disk.hold()
-    appends = [asyncio.create_task(journal.append([event])) for event in (CREATED, note(1), note(2))]
+    appends = [
+        asyncio.create_task(journal.append([event])) for event in (CREATED, note(1), note(2))
+    ]
     await disk.held()
     for task in appends[:2]:
         task.cancel()
@@ -132,14 +142,16 @@ async def test_a_cancelled_wait_does_not_cancel_the_write(tmp_path: Path) -> Non
     await asyncio.sleep(0)
     disk.free.set()
     outcomes = await gathered
-    assert [asyncio.CancelledError, asyncio.CancelledError, int] == [type(outcome) for outcome in outcomes]
+    assert [asyncio.CancelledError, asyncio.CancelledError, int] == [
+        type(outcome) for outcome in outcomes
+    ]
     assert outcomes[2] == 3
     await journal.close()
     assert [CREATED, note(1), note(2)] == events_of(tmp_path)
 
 
 async def test_close_waits_for_what_was_handed_in(tmp_path: Path) -> None:
-    """Events that still wait are written; after that the journal takes none. A second close does nothing."""
+    """Waiting events are written; then the journal takes none. A second close does nothing."""
     disk = Disk()
     journal, _ = FileJournal.open(tmp_path, now=NOW, sync=disk.sync)
     disk.hold()
@@ -157,7 +169,10 @@ async def test_close_waits_for_what_was_handed_in(tmp_path: Path) -> None:
 
 
 async def test_a_new_segment_begins_above_the_limit(tmp_path: Path) -> None:
-    """No segment but the last is below the limit, none is longer than it by more than one append, all are read."""
+    """No segment but the last is below the limit.
+
+    None is longer than it by more than one append, and all are read.
+    """
     journal, _ = FileJournal.open(tmp_path, now=NOW, sync=no_sync, segment_bytes_max=1000)
     await journal.append([CREATED])
     for number in range(40):
@@ -172,13 +187,17 @@ async def test_a_new_segment_begins_above_the_limit(tmp_path: Path) -> None:
 
 @settings(max_examples=30)
 @given(st.lists(st.lists(st.text(), max_size=4), max_size=6), st.integers(1, 2000))
-def test_any_appends_in_any_segments_are_read_back(groups: list[list[str]], segment_bytes_max: int) -> None:
-    """However events are grouped and wherever segments end, they come back in order, with restarts between."""
+def test_any_appends_in_any_segments_are_read_back(
+    groups: list[list[str]], segment_bytes_max: int
+) -> None:
+    """Wherever groups and segments end, events come back in order, with restarts between."""
 
     async def run(folder: Path) -> None:
         events: list[Event] = [CREATED]
         for number, group in enumerate([[], *groups]):
-            journal, state = FileJournal.open(folder, now=NOW, sync=no_sync, segment_bytes_max=segment_bytes_max)
+            journal, state = FileJournal.open(
+                folder, now=NOW, sync=no_sync, segment_bytes_max=segment_bytes_max
+            )
             assert state == fold(WorkflowState(), list(read(folder)))
             more = [DaemonStopped(at=NOW, why=text) for text in group]
             assert await journal.append(more if number else [CREATED]) == len(events) + len(more)
@@ -192,7 +211,7 @@ def test_any_appends_in_any_segments_are_read_back(groups: list[list[str]], segm
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
 async def test_a_failed_sync_is_the_end(tmp_path: Path, number: int) -> None:
-    """That append fails, and all behind it, though the disk is well again; nothing more is written."""
+    """That append and all after it fail, though the disk is well again; nothing more is written."""
     disk = Disk()
     journal, _ = FileJournal.open(tmp_path, now=NOW, sync=disk.sync)
     await journal.append([CREATED, note(1)])
@@ -203,7 +222,9 @@ async def test_a_failed_sync_is_the_end(tmp_path: Path, number: int) -> None:
     appends[1].cancel()
     disk.free.set()
     outcomes = await asyncio.gather(*appends, return_exceptions=True)
-    assert [OperatorError, asyncio.CancelledError, OperatorError] == [type(outcome) for outcome in outcomes]
+    assert [OperatorError, asyncio.CancelledError, OperatorError] == [
+        type(outcome) for outcome in outcomes
+    ]
     disk.failure = None
     for _ in range(2):
         with pytest.raises(OperatorError, match=os.strerror(number)):
@@ -214,11 +235,14 @@ async def test_a_failed_sync_is_the_end(tmp_path: Path, number: int) -> None:
 
 
 async def test_a_full_disk_is_the_end_and_the_next_open_repairs_it(tmp_path: Path) -> None:
-    """A write that stops half-way (a real short write of the kernel) leaves a torn tail and a way on."""
+    """A write that stops half-way (a real short kernel write) leaves a torn tail and a way on."""
     journal, _ = FileJournal.open(tmp_path, now=NOW)
     await journal.append([CREATED])
     (path,) = segments(tmp_path)
-    with file_size_limit(path.stat().st_size + 50), pytest.raises(OperatorError, match=r"File too large.*start the"):
+    with (
+        file_size_limit(path.stat().st_size + 50),
+        pytest.raises(OperatorError, match=r"File too large.*start the"),
+    ):
         await journal.append([note(1)])
     with pytest.raises(OperatorError, match="takes nothing"):
         await journal.append([note(2)])
@@ -229,12 +253,16 @@ async def test_a_full_disk_is_the_end_and_the_next_open_repairs_it(tmp_path: Pat
     assert await journal.append([note(3)]) == 3
     await journal.close()
     assert [CREATED, JournalRepaired, note(3)] == [
-        type(event) if isinstance(event, JournalRepaired) else event for event in events_of(tmp_path)
+        type(event) if isinstance(event, JournalRepaired) else event
+        for event in events_of(tmp_path)
     ]
 
 
 async def test_a_segment_that_cannot_be_begun_is_the_end(tmp_path: Path) -> None:
-    """A failure between two segments poisons as any other, and the half-begun one is mended at the next open."""
+    """A failure between two segments poisons as any other.
+
+    The half-begun segment is mended at the next open.
+    """
     disk = Disk()
     journal, _ = FileJournal.open(tmp_path, now=NOW, sync=disk.sync, segment_bytes_max=1)
     await journal.append([CREATED])
@@ -246,12 +274,19 @@ async def test_a_segment_that_cannot_be_begun_is_the_end(tmp_path: Path) -> None
     journal, state = open_journal(tmp_path)
     await journal.append([note(2)])
     await journal.close()
-    assert [event.type for event in events_of(tmp_path)] == ["CampaignCreated", "JournalRepaired", "DaemonStopped"]
+    assert [event.type for event in events_of(tmp_path)] == [
+        "CampaignCreated",
+        "JournalRepaired",
+        "DaemonStopped",
+    ]
     assert replay(tmp_path).seq == state.seq + 1
 
 
 async def test_an_event_that_is_no_json_is_a_bug_and_the_end(tmp_path: Path) -> None:
-    """Nothing of its group is written, and nothing after it: the disk holds a beginning of what was handed in."""
+    """Nothing of its group is written, and nothing after it.
+
+    The disk holds a beginning of what was handed in.
+    """
     journal, _ = open_journal(tmp_path)
     await journal.append([CREATED])
     with pytest.raises(BugError, match="surrogates"):
@@ -270,7 +305,7 @@ def test_a_folder_that_cannot_be_opened_is_for_the_operator(tmp_path: Path) -> N
 
 
 def test_what_open_has_read_is_synced_before_it_is_believed(tmp_path: Path) -> None:
-    """A record that a killed daemon had written, but not synced, is on the disk before anything is built on it."""
+    """A record a killed daemon wrote but did not sync is on disk before anything is built on it."""
     journal, _ = open_journal(tmp_path)
     asyncio.run(journal.append([CREATED]))
     asyncio.run(journal.close())
@@ -300,7 +335,10 @@ def stingy(written: bytearray, portion: int) -> Callable[[int, memoryview], int]
 
 @contextmanager
 def file_size_limit(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond `size` bytes: the kernel's own short write, then an error."""
+    """Let no file of this process grow beyond `size` bytes.
+
+    There comes the kernel's own short write, then an error.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

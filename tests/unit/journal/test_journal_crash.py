@@ -7,8 +7,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
-from journal_child import append_until_killed
-from journal_samples import CREATED, note
+from kit.journal_child import append_until_killed
+from kit.journals import CREATED, note
 
 from mlip_autopipec.data_models.events import JournalRepaired
 from mlip_autopipec.journal.replay import read
@@ -19,7 +19,10 @@ WAIT_S = 30.0
 
 @pytest.mark.slow
 def test_nothing_confirmed_is_lost_to_kill(tmp_path: Path) -> None:
-    """Over many kills of one journal, every confirmed record is replayed, with the event that was given that place."""
+    """Over many kills of one journal, every confirmed record is replayed.
+
+    It has the event that was given that place.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["mlip_autopipec.journal.journal"])
     chance = random.Random(20)  # noqa: S311 - a seed makes the moments of the kills repeatable
@@ -44,7 +47,7 @@ def test_nothing_confirmed_is_lost_to_kill(tmp_path: Path) -> None:
 
 
 def _last_number(receive: Connection) -> int:
-    """The highest number that the child sent before it died; a number cut short by the kill was not sent."""
+    """The highest number the child sent before it died; one cut short by the kill was not sent."""
     last = 0
     with receive:
         while True:

@@ -1,4 +1,4 @@
-"""What is promised to be on the disk is synced before it counts: every sync and every new name, in their order."""
+"""What is promised to be on disk is synced before it counts: every sync and new name, in order."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ from typing import Any
 from zlib import crc32
 
 import pytest
-from job_stand import UID, Site, copper, ref, task_of
+from kit.jobs import JOB_NAME, Site, copper, ref, task_of
 
 from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.words import Role
@@ -32,7 +32,10 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 class Disk:
-    """What reaches it: (`sync`, name, size at that time) and (`name`, name); names are relative to `folder`."""
+    """What reaches it: (`sync`, name, size at that time) and (`name`, name).
+
+    Names are relative to `folder`.
+    """
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.done: list[tuple[Any, ...]] = []
@@ -46,7 +49,9 @@ class Disk:
         def sync(fd: int) -> None:
             real(fd)
             path = Path(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115 - of a number
-            self.done.append(("sync", self._called(path), None if path.is_dir() else os.fstat(fd).st_size))
+            self.done.append(
+                ("sync", self._called(path), None if path.is_dir() else os.fstat(fd).st_size)
+            )
 
         return sync
 
@@ -84,7 +89,9 @@ def test_many_may_make_the_same_folder_at_once(tmp_path: Path) -> None:
         for number in range(40):
             gate = threading.Barrier(8)
 
-            def make(folder: Path = tmp_path / str(number) / "a" / "b", gate: threading.Barrier = gate) -> bool:
+            def make(
+                folder: Path = tmp_path / str(number) / "a" / "b", gate: threading.Barrier = gate
+            ) -> bool:
                 gate.wait(10)
                 make_folder(folder)
                 return folder.is_dir()
@@ -92,14 +99,22 @@ def test_many_may_make_the_same_folder_at_once(tmp_path: Path) -> None:
             assert all(made.result() for made in [threads.submit(make) for _ in range(8)])
 
 
-def test_a_file_is_synced_before_it_has_its_name_and_the_name_after(disk: Disk, tmp_path: Path) -> None:
+def test_a_file_is_synced_before_it_has_its_name_and_the_name_after(
+    disk: Disk, tmp_path: Path
+) -> None:
     """Else a crash leaves an empty file under the name, or the old content for ever."""
     replace_file(tmp_path / "state.json", [b"ab", b"c"])
 
-    assert disk.done == [("sync", ".state.json.tmp", 3), ("name", "state.json"), ("sync", ".", None)]
+    assert disk.done == [
+        ("sync", ".state.json.tmp", 3),
+        ("name", "state.json"),
+        ("sync", ".", None),
+    ]
 
 
-def test_a_new_segment_and_its_header_are_durable_before_an_event_is_in_it(disk: Disk, tmp_path: Path) -> None:
+def test_a_new_segment_and_its_header_are_durable_before_an_event_is_in_it(
+    disk: Disk, tmp_path: Path
+) -> None:
     """The header with the file, then the file's name with the folder, then the event."""
     writer = SegmentWriter(finished(tmp_path), sync=os.fdatasync, segment_bytes_max=1)
     writer.write([stopped()])
@@ -114,7 +129,9 @@ def test_a_new_segment_and_its_header_are_durable_before_an_event_is_in_it(disk:
     assert 0 < header_bytes < whole_bytes
 
 
-def test_a_torn_tail_is_kept_durably_before_it_is_cut_and_the_cut_is_synced(disk: Disk, tmp_path: Path) -> None:
+def test_a_torn_tail_is_kept_durably_before_it_is_cut_and_the_cut_is_synced(
+    disk: Disk, tmp_path: Path
+) -> None:
     """A crash in between leaves both, or what was cut under its own name."""
     writer = SegmentWriter(finished(tmp_path), sync=os.fdatasync, segment_bytes_max=10**6)
     writer.write([stopped()])
@@ -152,7 +169,9 @@ def test_a_torn_tail_that_cannot_be_kept_is_not_cut(tmp_path: Path) -> None:
     assert segment.read_bytes() == before
 
 
-def test_a_copy_of_what_is_before_a_damage_is_durable_before_it_is_used(disk: Disk, tmp_path: Path) -> None:
+def test_a_copy_of_what_is_before_a_damage_is_durable_before_it_is_used(
+    disk: Disk, tmp_path: Path
+) -> None:
     """Every file of the new journal, then their names."""
     folder = tmp_path / "journal"
     folder.mkdir()
@@ -175,9 +194,13 @@ def test_a_copy_of_what_is_before_a_damage_is_durable_before_it_is_used(disk: Di
     assert disk.done[-1] == ("sync", made.name, None)
 
 
-def test_an_exchange_of_journals_is_decided_durably_before_it_is_made(disk: Disk, tmp_path: Path) -> None:
+def test_an_exchange_of_journals_is_decided_durably_before_it_is_made(
+    disk: Disk, tmp_path: Path
+) -> None:
     """One name decides; only when it is on the disk does the old journal lose its own."""
-    folder, made, kept = (tmp_path / name for name in ("journal", "journal.mending", "journal.damaged-1"))
+    folder, made, kept = (
+        tmp_path / name for name in ("journal", "journal.mending", "journal.damaged-1")
+    )
     folder.mkdir()
     made.mkdir()
 
@@ -192,10 +215,12 @@ def test_an_exchange_of_journals_is_decided_durably_before_it_is_made(disk: Disk
     ]
 
 
-@pytest.mark.parametrize("place", [write_atomic, write_once])
-def test_an_outcome_is_synced_before_it_has_its_name(disk: Disk, tmp_path: Path, place: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("index", [write_atomic, write_once])
+def test_an_outcome_is_synced_before_it_has_its_name(
+    disk: Disk, tmp_path: Path, index: Callable[..., Any]
+) -> None:
     """Of the work half, on the site's file system."""
-    place(tmp_path / "outcome.json", b"abc")
+    index(tmp_path / "outcome.json", b"abc")
 
     (first, _, size), named, last = disk.done
     assert (first, size) == ("sync", 3)
@@ -204,7 +229,10 @@ def test_an_outcome_is_synced_before_it_has_its_name(disk: Disk, tmp_path: Path,
 
 
 def test_a_snapshot_of_another_program_is_not_believed(tmp_path: Path) -> None:
-    """Though it is whole, with the right checksum: another program may have made another state of the same events."""
+    """Though it is whole, with the right checksum.
+
+    Another program may have made another state of the same events.
+    """
     save_snapshot(tmp_path, WorkflowState(seq=3), 0xAB)
     path = tmp_path / "snapshot.json"
     assert load_snapshot(tmp_path) is not None
@@ -217,29 +245,39 @@ def test_a_snapshot_of_another_program_is_not_believed(tmp_path: Path) -> None:
 def test_what_an_outcome_names_is_durable_before_the_outcome_has_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Through a whole task: the label and its folder, then the outcome in that folder, then the outbox."""
+    """Through a whole task: the label and its folder, then the outcome in it, then the outbox."""
     root = tmp_path / "site"
     root.mkdir()
     structure = root / "structure.extxyz"
     write_frames(structure, [copper()])
     oracle = AseOracle(calculator="ase.calculators.emt.EMT")
-    asked = CalculateParameters(role=Role.TRAIN, origin="a test", oracle=oracle, force_max_ev_per_angstrom=50.0)
+    asked = CalculateParameters(
+        role=Role.TRAIN, origin="a test", oracle=oracle, force_max_ev_per_angstrom=50.0
+    )
     task = task_of(asked, [("structure", ref(root, structure))])
     folder = Site.at(root).place(task)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
     disk = Disk(folder / "run-1", monkeypatch)
     monkeypatch.chdir(tmp_path)
     try:
-        assert run_task(root, task.workdir, UID, 0, "17") == 0
+        assert run_task(root, task.workdir, JOB_NAME, 0, "17") == 0
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
     label = folder / "run-1" / "label.extxyz"
     done = disk.done
-    named, placed = done.index(("name", "outcome.json")), done.index(("name", f"{UID}.0.json"))
+    named, placed = done.index(("name", "outcome.json")), done.index(("name", f"{JOB_NAME}.0.json"))
     of_label = done.index(("sync", "label.extxyz", label.stat().st_size))
     assert of_label < done.index(("sync", ".", None), of_label) < named < placed
-    assert done.index(("sync", ".", None), named) < placed < done.index(("sync", "outbox", None), placed)
-    synced = [each for each in done[:named] if each[0] == "sync" and str(each[1]).startswith(".outcome.json")]
+    assert (
+        done.index(("sync", ".", None), named)
+        < placed
+        < done.index(("sync", "outbox", None), placed)
+    )
+    synced = [
+        each
+        for each in done[:named]
+        if each[0] == "sync" and str(each[1]).startswith(".outcome.json")
+    ]
     assert [size for _, _, size in synced] == [(folder / "run-1" / "outcome.json").stat().st_size]

@@ -1,4 +1,7 @@
-"""Journals of every released version, read and gone on with by this one. How they are made: README.md beside them."""
+"""Journals of every released version, read and gone on with by this one.
+
+README.md beside them says how they are made.
+"""
 
 import asyncio
 import json
@@ -7,8 +10,8 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from journal_golden import GOLDEN, facts
-from journal_samples import NOW, no_sync, note, segments
+from kit.golden import GOLDEN, facts
+from kit.journals import NOW, no_sync, note, segments
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.state import WorkflowState
@@ -18,13 +21,17 @@ from mlip_autopipec.process import VERSION
 from mlip_autopipec.telling.describe import describe
 
 JOURNALS = sorted(path.parent for path in GOLDEN.glob("*/*/expected.json"))
-golden = pytest.mark.parametrize("folder", JOURNALS, ids=lambda path: f"{path.parent.name}-{path.name}")
+golden = pytest.mark.parametrize(
+    "folder", JOURNALS, ids=lambda path: f"{path.parent.name}-{path.name}"
+)
 
 
 @golden
 def test_it_ends_where_it_ended_when_it_was_written(folder: Path) -> None:
     """Every line is whole, and the campaign has the same labels, potential and verdict."""
-    assert facts(replay(folder)) == json.loads((folder / "expected.json").read_text(encoding="utf-8"))
+    assert facts(replay(folder)) == json.loads(
+        (folder / "expected.json").read_text(encoding="utf-8")
+    )
     assert verify(folder).torn_bytes == 0
 
 
@@ -58,7 +65,10 @@ def test_it_is_gone_on_with(folder: Path, tmp_path: Path) -> None:
 
 
 def test_every_version_and_every_kind_of_event_has_its_place_in_one() -> None:
-    """Whoever raises the version or adds a kind of event makes the journals of this version again: see README.md."""
+    """Whoever raises the version or adds a kind of event makes this version's journals again.
+
+    See README.md.
+    """
     assert VERSION in {folder.parent.name for folder in JOURNALS}
-    told = {type(record.event) for folder in JOURNALS for record in read(folder)}
-    assert {kind.__name__ for kind in get_args(ev.Event)} == {kind.__name__ for kind in told}
+    found = {type(record.event) for folder in JOURNALS for record in read(folder)}
+    assert {kind.__name__ for kind in get_args(ev.Event)} == {kind.__name__ for kind in found}

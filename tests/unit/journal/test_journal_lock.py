@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from journal_samples import NOW
+from kit.journals import NOW
 
 from mlip_autopipec.errors import CampaignLocked, OperatorError
 from mlip_autopipec.journal.lock import CampaignLock, Holder, read_holder
@@ -22,7 +22,13 @@ def test_a_second_holder_is_refused_and_told_of_the_first(tmp_path: Path) -> Non
     with CampaignLock(tmp_path, now=NOW):
         with pytest.raises(CampaignLocked) as caught, CampaignLock(tmp_path, now=NOW):
             pass
-        for part in (f"{tmp_path}/lock", f'"pid": {os.getpid()}', socket.gethostname(), NOW.isoformat(), "boot_id"):
+        for part in (
+            f"{tmp_path}/lock",
+            f'"pid": {os.getpid()}',
+            socket.gethostname(),
+            NOW.isoformat(),
+            "boot_id",
+        ):
             assert part in str(caught.value)
 
 
@@ -30,7 +36,10 @@ def test_a_refused_holder_takes_nothing_away(tmp_path: Path) -> None:
     """After a refusal the first still holds the lock, and a third is refused as well."""
     with CampaignLock(tmp_path, now=NOW):
         for _ in range(2):
-            with pytest.raises(CampaignLocked, match=str(os.getpid())), CampaignLock(tmp_path, now=NOW):
+            with (
+                pytest.raises(CampaignLocked, match=str(os.getpid())),
+                CampaignLock(tmp_path, now=NOW),
+            ):
                 pass
 
 
@@ -44,7 +53,7 @@ def test_the_lock_is_free_after_it_was_released(tmp_path: Path) -> None:
 
 
 def test_a_dead_holder_holds_nothing(tmp_path: Path) -> None:
-    """The name that a killed process left in the file is overwritten by the next, however long it was."""
+    """The next overwrites the name that a killed process left in the file, however long it was."""
     (tmp_path / "lock").write_text("x" * 500)
     with CampaignLock(tmp_path, now=NOW):
         assert re.fullmatch(r'\{"pid": \d+, .*\}', (tmp_path / "lock").read_text())
@@ -60,11 +69,16 @@ def test_the_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
 def test_what_cannot_be_locked_is_for_the_operator(tmp_path: Path) -> None:
     """An error of the file system is told with the file and the way out."""
     (tmp_path / "lock").mkdir()
-    with pytest.raises(OperatorError, match=r"cannot be locked.*local disk"), CampaignLock(tmp_path, now=NOW):
+    with (
+        pytest.raises(OperatorError, match=r"cannot be locked.*local disk"),
+        CampaignLock(tmp_path, now=NOW),
+    ):
         pass
 
 
-def test_a_service_is_told_which_folder_systemd_opens_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_is_told_which_folder_systemd_opens_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Under systemd the way out is the unit's own folder."""
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/autopipec/copper")
     (tmp_path / "lock").mkdir()
@@ -89,12 +103,18 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _killed_holder(folder: Path, child_s: float) -> None:
-    done = subprocess.run([sys.executable, "-c", _KILLED, folder, str(child_s)], check=False, stdout=subprocess.PIPE)
+    done = subprocess.run(
+        [sys.executable, "-c", _KILLED, folder, str(child_s)], check=False, stdout=subprocess.PIPE
+    )
     assert done.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_a_child_of_a_killed_holder_is_waited_for(tmp_path: Path) -> None:
-    """Between fork and exec it has the lock too; the next daemon is not to be told that a person must mend that."""
+    """Between fork and exec it has the lock too.
+
+    The next daemon is not to be told that a person must mend that.
+    """
     _killed_holder(tmp_path, child_s=0.7)
     with CampaignLock(tmp_path, now=NOW):
         assert f'"pid": {os.getpid()}' in (tmp_path / "lock").read_text()
@@ -129,7 +149,10 @@ def test_of_another_machine_nobody_knows_whether_the_holder_is_dead(tmp_path: Pa
         ({}, Holder(os.getpid(), socket.gethostname(), is_here=True)),
         ({"pid": ended.pid}, None),
         ({"boot_id": "another"}, None),
-        ({"host": "elsewhere", "boot_id": "another", "pid": ended.pid}, Holder(ended.pid, "elsewhere", is_here=False)),
+        (
+            {"host": "elsewhere", "boot_id": "another", "pid": ended.pid},
+            Holder(ended.pid, "elsewhere", is_here=False),
+        ),
     ):
         (tmp_path / "lock").write_text(json.dumps({**signed, **changes}))
         assert read_holder(tmp_path) == holder

@@ -1,10 +1,10 @@
-"""Opening what a crash has left: every cut of a real journal, and what file systems put behind it."""
+"""Opening what a crash left: every cut of a real journal, and what file systems put behind it."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from journal_samples import (
+from kit.journals import (
     CREATED,
     NOW,
     append_each,
@@ -41,7 +41,10 @@ def events_of(folder: Path) -> list[Event]:
 
 @pytest.mark.slow
 async def test_every_cut_of_a_journal_is_clean_or_repaired(memory_path: Path) -> None:
-    """Every whole record is replayed and nothing else; what was cut is kept, and the repair is told, once."""
+    """Every whole record is replayed and nothing else.
+
+    What was cut is kept, and the repair is told, once.
+    """
     await append_each(memory_path / "whole", story(), segment_bytes_max=1000)
     contents = [path.read_bytes() for path in segments(memory_path / "whole")]
     assert len(contents) > 2
@@ -49,7 +52,8 @@ async def test_every_cut_of_a_journal_is_clean_or_repaired(memory_path: Path) ->
     for number in range(len(contents)):
         lines = contents[number].splitlines(keepends=True)
         for cut in range(len(contents[number]) + 1):
-            folder = memory_path / f"{number}-{cut}"
+            # alone in its folder, as a campaign's is
+            folder = memory_path / f"{number}-{cut}" / "journal"
             whole, torn = _whole_lines(lines, cut)
             _lay_out(folder, [*contents[:number], contents[number][:cut]])
             state = await open_and_close(folder)
@@ -61,14 +65,16 @@ async def test_every_cut_of_a_journal_is_clean_or_repaired(memory_path: Path) ->
 
 
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
-def test_garbage_behind_any_cut_of_the_last_segment_is_cut_off(memory_path: Path, garbage: bytes) -> None:
+def test_garbage_behind_any_cut_of_the_last_segment_is_cut_off(
+    memory_path: Path, garbage: bytes
+) -> None:
     """What stands behind the last whole record goes with it, and the journal goes on from there."""
     write_journal(memory_path / "whole", story()[:5])
     (path,) = segments(memory_path / "whole")
     content = path.read_bytes()
     lines = content.splitlines(keepends=True)
     for cut in range(len(lines[0]), len(content), 7):
-        folder = memory_path / str(cut)
+        folder = memory_path / str(cut) / "journal"
         whole, torn = _whole_lines(lines, cut)
         _lay_out(folder, [content[:cut] + garbage])
         reopen(folder)
@@ -96,7 +102,11 @@ def test_appending_goes_on_after_a_repair(tmp_path: Path) -> None:
             file.write(torn)
         write_journal(tmp_path, [note(2)])
     kinds = [event.type for event in events_of(tmp_path)]
-    assert ["CampaignCreated", *["DaemonStopped"], *["JournalRepaired", "DaemonStopped"] * 2] == kinds
+    assert [
+        "CampaignCreated",
+        *["DaemonStopped"],
+        *["JournalRepaired", "DaemonStopped"] * 2,
+    ] == kinds
     assert sorted(path.read_bytes() for path in tmp_path.glob("torn-*")) == [b"torn", b"torn again"]
 
 
@@ -115,7 +125,9 @@ def test_a_repair_that_was_interrupted_is_done_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("header", [b"", b"1234abcd {", b"\0" * 130])
-def test_a_torn_header_of_the_newest_segment_is_written_again(tmp_path: Path, header: bytes) -> None:
+def test_a_torn_header_of_the_newest_segment_is_written_again(
+    tmp_path: Path, header: bytes
+) -> None:
     """The segment was being begun; nothing can have been in it."""
     write_journal(tmp_path, [CREATED, note(1)])
     (tmp_path / "journal-000002.jsonl").write_bytes(header)
@@ -142,7 +154,9 @@ def test_damage_is_left_as_it_is(tmp_path: Path) -> None:
     (path,) = segments(tmp_path)
     spoiled = path.read_bytes().replace(b"lunch", b"brunch")
     path.write_bytes(spoiled)
-    with pytest.raises(JournalDamaged, match=r"journal-000001.jsonl is damaged at byte \d+.*journal repair"):
+    with pytest.raises(
+        JournalDamaged, match=r"journal-000001.jsonl is damaged at byte \d+.*journal repair"
+    ):
         reopen(tmp_path)
     assert {path: spoiled} == {item: item.read_bytes() for item in tmp_path.iterdir()}
 
@@ -157,7 +171,7 @@ def _whole_lines(lines: list[bytes], cut: int) -> tuple[int, bytes]:
 
 
 def _lay_out(folder: Path, contents: list[bytes]) -> None:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for number, content in enumerate(contents, start=1):
         (folder / f"journal-{number:06d}.jsonl").write_bytes(content)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from journal_samples import CREATED, memory_folder, note, reopen, segments, story, write_journal
+from kit.journals import CREATED, memory_folder, note, reopen, segments, story, write_journal
 
 from mlip_autopipec.data_models.events import Event
 from mlip_autopipec.data_models.state import Stage, WorkflowState
@@ -30,7 +30,9 @@ def events_of(folder: Path) -> tuple[Event, ...]:
 def test_records_come_back_in_order(tmp_path: Path) -> None:
     """Numbers count from 1 without gaps and the events are equal to what was appended."""
     write_journal(tmp_path, story())
-    assert [Record(seq, event) for seq, event in enumerate(story(), start=1)] == list(read(tmp_path))
+    assert [Record(seq, event) for seq, event in enumerate(story(), start=1)] == list(
+        read(tmp_path)
+    )
 
 
 def test_replay_is_the_fold_over_the_events(tmp_path: Path) -> None:
@@ -54,13 +56,16 @@ def test_no_folder_is_no_records(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("after", range(len(story()) + 2))
 def test_read_goes_on_after_a_cursor(tmp_path: Path, after: int) -> None:
-    """From any cursor, also past the end, exactly the later records come, whatever segment they are in."""
+    """From any cursor, also past the end, exactly the later records come, in whatever segment."""
     write_journal(tmp_path, story(), segment_bytes_max=500)
     assert list(read(tmp_path))[after:] == list(read(tmp_path, after))
 
 
 def test_segments_before_the_cursor_are_not_opened(tmp_path: Path) -> None:
-    """A cursor in the last segment is served though the first is spoiled; reading all of it is refused."""
+    """A cursor in the last segment is served though the first is spoiled.
+
+    Reading all of the journal is refused.
+    """
     write_journal(tmp_path, story(), segment_bytes_max=500)
     flip(segments(tmp_path)[0], 300)
     assert [len(story())] == [record.seq for record in read(tmp_path, len(story()) - 1)]
@@ -81,8 +86,12 @@ def test_verify_counts(tmp_path: Path) -> None:
     assert story() == events_of(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_in_the_middle_is_refused(memory_path: Path) -> None:
-    """Whichever byte before the last record changes, reading stops with the place and a remedy, and opening too."""
+    """Whichever byte before the last record changes, reading stops, and opening too.
+
+    They do so with the place and a remedy.
+    """
     write_journal(memory_path, story())
     (path,) = segments(memory_path)
     content = path.read_bytes()
@@ -101,7 +110,7 @@ def test_a_flipped_bit_in_the_middle_is_refused(memory_path: Path) -> None:
 
 
 def test_no_bit_of_a_newline_matters_less(memory_path: Path) -> None:
-    """A spoiled newline joins two records; the second is not mistaken for the rest of a torn one."""
+    """A spoiled newline joins two records; the second is not taken for the rest of a torn one."""
     write_journal(memory_path, story())
     (path,) = segments(memory_path)
     content = path.read_bytes()
@@ -114,7 +123,7 @@ def test_no_bit_of_a_newline_matters_less(memory_path: Path) -> None:
 
 
 def test_a_flipped_bit_in_the_last_record_is_never_read(memory_path: Path) -> None:
-    """The last record counts as torn, or is refused where the change makes it a record of another number."""
+    """The last record counts as torn, or is refused if the change gives it another number."""
     write_journal(memory_path, story())
     (path,) = segments(memory_path)
     content = path.read_bytes()
@@ -167,7 +176,10 @@ def test_garbage_behind_an_earlier_segment_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_removed_line_is_found(memory_path: Path) -> None:
-    """Any line but the last can be missed; without the last the journal is a shorter one, of which nobody can know."""
+    """Any line but the last can be missed.
+
+    Without the last the journal is a shorter one, of which nobody can know.
+    """
     write_journal(memory_path, story())
     (path,) = segments(memory_path)
     lines = path.read_bytes().splitlines(keepends=True)
@@ -192,7 +204,10 @@ def test_reordered_and_repeated_lines_are_found(memory_path: Path) -> None:
 
 
 def test_lines_of_another_journal_are_found(tmp_path: Path) -> None:
-    """A record that is valid elsewhere, with the right number, does not follow here: that is what the chain is for."""
+    """A record that is valid elsewhere, with the right number, does not follow here.
+
+    That is what the chain is for.
+    """
     write_journal(tmp_path / "a", [CREATED, note(1), note(2), note(3)])
     write_journal(tmp_path / "b", [CREATED, note(9), note(2), note(3)])
     ours, theirs = (segments(tmp_path / name)[0] for name in "ab")
@@ -240,7 +255,13 @@ def test_a_segment_in_the_place_of_another_is_refused(tmp_path: Path) -> None:
 def test_other_files_in_the_folder_are_no_segments(tmp_path: Path) -> None:
     """Kept tails, the lock and copies made by people are left alone."""
     write_journal(tmp_path, story())
-    for name in ("torn-17-000001-00000000.bin", "lock", "journal-000002.jsonl.bak", "journal-2.jsonl", "journal-copy"):
+    for name in (
+        "torn-17-000001-00000000.bin",
+        "lock",
+        "journal-000002.jsonl.bak",
+        "journal-2.jsonl",
+        "journal-copy",
+    ):
         (tmp_path / name).write_bytes(b"anything")
     assert story() == events_of(tmp_path)
 
@@ -248,7 +269,9 @@ def test_other_files_in_the_folder_are_no_segments(tmp_path: Path) -> None:
 def test_an_unknown_version_is_refused_as_such(tmp_path: Path) -> None:
     """A journal of a later program is not damaged, and not repaired either."""
     path = tmp_path / "journal-000001.jsonl"
-    content, _ = frame(encode_header(1, 1, 1, 0).replace(b'"version":1', b'"version":2,"codec":"zstd"'), 0)
+    content, _ = frame(
+        encode_header(1, 1, 1, 0).replace(b'"version":1', b'"version":2,"codec":"zstd"'), 0
+    )
     path.write_bytes(content)
     with pytest.raises(StateUnreadable, match="version 2; this program reads no later one than 1"):
         reopen(tmp_path)
@@ -265,11 +288,20 @@ def test_a_header_that_does_not_follow_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b'{"seq":1,"event":{"type":"MoonLanded"}}', b'{"seq":1,"event":{"type":"Resumed"}}', encode(Record(2, CREATED))],
+    [
+        b'{"seq":1,"event":{"type":"MoonLanded"}}',
+        b'{"seq":1,"event":{"type":"Resumed"}}',
+        encode(Record(2, CREATED)),
+    ],
     ids=["unknown kind", "missing field", "wrong number"],
 )
-def test_a_whole_record_that_cannot_be_understood_is_no_torn_tail(tmp_path: Path, body: bytes) -> None:
-    """Its crc is right, so it was written like that: never cut off, and the message says by whom it can be read."""
+def test_a_whole_record_that_cannot_be_understood_is_no_torn_tail(
+    tmp_path: Path, body: bytes
+) -> None:
+    """Its crc is right, so it was written like that, and is never cut off.
+
+    The message says by whom it can be read.
+    """
     header, crc = frame(encode_header(1, 1, 1, 0), 0)
     line, _ = frame(body, crc)
     path = tmp_path / "journal-000001.jsonl"
@@ -298,7 +330,7 @@ def test_a_number_that_the_state_does_not_reach_is_a_bug() -> None:
 
 
 def test_reading_beside_a_writer_stops_at_what_is_whole(tmp_path: Path) -> None:
-    """A half-written record ends the reading without an error; the next reading goes on from there."""
+    """A half-written record ends reading without an error; the next reading goes on from there."""
     write_journal(tmp_path, [CREATED, note(1), note(2), note(3)])
     (path,) = segments(tmp_path)
     content = path.read_bytes()
@@ -310,7 +342,10 @@ def test_reading_beside_a_writer_stops_at_what_is_whole(tmp_path: Path) -> None:
 
 
 def test_a_reader_follows_a_writer_that_goes_on(tmp_path: Path) -> None:
-    """Records appended while a reader is under way are read too, and no moment of the writer looks like damage."""
+    """Records appended while a reader is under way are read too.
+
+    No moment of the writer looks like damage.
+    """
     write_journal(tmp_path, [CREATED, note(1)])
     reader = read(tmp_path)
     assert next(reader).seq == 1

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from journal_samples import NOW, append_each, no_sync, note, open_and_close, story
+from kit.journals import NOW, append_each, no_sync, note, open_and_close, story
 
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.errors import JournalDamaged
@@ -40,7 +40,9 @@ def opened(folder: Path) -> WorkflowState:
 
 
 @pytest.mark.parametrize("segment_bytes_max", [2**20, SMALL_SEGMENT])
-def test_from_any_snapshot_the_state_is_that_of_the_whole_journal(tmp_path: Path, segment_bytes_max: int) -> None:
+def test_from_any_snapshot_the_state_is_that_of_the_whole_journal(
+    tmp_path: Path, segment_bytes_max: int
+) -> None:
     """Whichever record it is of, in one segment or in many."""
     states = written(tmp_path, segment_bytes_max=segment_bytes_max)
     for seq in range(1, len(states)):
@@ -49,7 +51,7 @@ def test_from_any_snapshot_the_state_is_that_of_the_whole_journal(tmp_path: Path
 
 
 def test_a_snapshot_is_what_a_start_goes_on_from(tmp_path: Path) -> None:
-    """One that is told apart by what no event says shows in the state: its past was not folded anew."""
+    """One told apart by what no event says shows in the state: its past was not folded anew."""
     states = written(tmp_path)
     marked = states[5].model_copy(update={"site_message": "from the snapshot"})
     save_snapshot(tmp_path, marked, crc_of(tmp_path, 5))
@@ -63,7 +65,9 @@ def cut(folder: Path, records: int) -> None:
     segment.write_bytes(b"".join(segment.read_bytes().splitlines(keepends=True)[: records + 1]))
 
 
-@pytest.mark.parametrize("spoil", ["crc", "sha256", "cut", "program", "future", "other state", "no json"])
+@pytest.mark.parametrize(
+    "spoil", ["crc", "sha256", "cut", "program", "future", "other state", "no json"]
+)
 def test_a_snapshot_that_cannot_be_believed_is_passed_over(tmp_path: Path, spoil: str) -> None:
     """Of another journal or program, torn, or ahead of the journal: everything is folded anew."""
     states = written(tmp_path)
@@ -81,7 +85,9 @@ def test_a_snapshot_that_cannot_be_believed_is_passed_over(tmp_path: Path, spoil
         case "future":
             save_snapshot(tmp_path, marked.model_copy(update={"seq": 99}), crc_of(tmp_path, 9))
         case "other state":
-            save_snapshot(tmp_path, states[3].model_copy(update={"seq": 9, "site_message": "wrong"}), 0)
+            save_snapshot(
+                tmp_path, states[3].model_copy(update={"seq": 9, "site_message": "wrong"}), 0
+            )
         case "no json":
             path.write_bytes(b"\xff\x00")
         case _:

@@ -5,11 +5,12 @@ import stat
 from pathlib import Path
 
 import pytest
-from journal_samples import NOW, story
+from kit.journals import NOW, story
 
-from mlip_autopipec.data_models.base import FileRef, Verdict
+from mlip_autopipec.contract.files import FileRef
+from mlip_autopipec.contract.results.train import Errors
+from mlip_autopipec.data_models.base import Verdict
 from mlip_autopipec.data_models.events import VerdictReached
-from mlip_autopipec.data_models.outcome import Errors
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.errors import OperatorError, StateUnreadable
@@ -28,9 +29,7 @@ def states() -> list[WorkflowState]:
     potential = Potential(
         cycle=0,
         folder="potentials/000",
-        yaml=ref,
-        asi=ref,
-        yace=ref,
+        files={"yaml": ref, "asi": ref, "yace": ref},
         fingerprint="f",
         test=errors,
         reference_energies_ev={"Cu": -3.7},
@@ -58,7 +57,10 @@ def test_it_is_written_as_pydantic_would(tmp_path: Path, state: WorkflowState) -
 
 
 def test_the_file_is_for_people(tmp_path: Path) -> None:
-    """In lines, for its owner alone, with what follows from the rest written out; nothing else lies beside it."""
+    """In lines, for its owner alone, with what follows from the rest written out.
+
+    Nothing else lies beside it.
+    """
     path = tmp_path / "state.json"
     save_state(path, states()[10])
     fields = json.loads(path.read_text())
@@ -77,7 +79,7 @@ def test_a_state_replaces_the_one_before(tmp_path: Path) -> None:
 
 
 def test_a_state_that_cannot_be_saved_leaves_the_one_before(tmp_path: Path) -> None:
-    """Whatever stops the writing, the file in place is the old one, whole, and the operator hears why."""
+    """Whatever stops the writing, the old file is in place, whole, and the operator hears why."""
     path = tmp_path / "state.json"
     save_state(path, states()[1])
     (tmp_path / ".state.json.tmp").mkdir()
@@ -88,7 +90,17 @@ def test_a_state_that_cannot_be_saved_leaves_the_one_before(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b"null", b"\xff", b'{"version":2}', b'{"weather":"fine"}', b'{"seq":"many"}', b'{"cycles":[1]}'],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff",
+        b'{"version":2}',
+        b'{"weather":"fine"}',
+        b'{"seq":"many"}',
+        b'{"cycles":[1]}',
+    ],
 )
 def test_what_is_no_state_is_refused(tmp_path: Path, content: bytes) -> None:
     """Nothing is guessed; the message names the file and says what to do."""
@@ -98,8 +110,12 @@ def test_what_is_no_state_is_refused(tmp_path: Path, content: bytes) -> None:
         load_state(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"null", b'{"seq": 3}', b'{"version": 2, "seq": 3,'])
-def test_a_file_that_does_not_begin_as_a_state_has_no_number(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"null", b'{"seq": 3}', b'{"version": 2, "seq": 3,']
+)
+def test_a_file_that_does_not_begin_as_a_state_has_no_number(
+    tmp_path: Path, content: bytes
+) -> None:
     """It is not taken for an old one."""
     path = tmp_path / "state.json"
     path.write_bytes(content)
@@ -114,7 +130,7 @@ def test_no_file_is_no_state(tmp_path: Path) -> None:
 
 
 def test_a_large_state_is_written_in_pieces() -> None:
-    """Neither each field by itself nor all of it at once: a state of a million tasks has a gigabyte."""
+    """Neither each field alone nor all of it at once: a state of a million tasks has a gigabyte."""
     small = [b"x" * 1000] * 1000
     pieces = list(_gathered(small))
     assert b"".join(pieces) == b"".join(small)

@@ -1,4 +1,7 @@
-"""Versions: what an earlier one wrote is read in today's words, and gone on with in a segment of today's."""
+"""Versions: what an earlier one wrote is read in today's words.
+
+It is gone on with in a segment of today's.
+"""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -6,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from journal_samples import CREATED, NOW, no_sync, note, segments
+from kit.journals import CREATED, NOW, no_sync, note, segments
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.errors import JournalDamaged, StateUnreadable
@@ -32,7 +35,10 @@ def write_first_version(folder: Path) -> bytes:
     """A journal of version 1 with two records, the second of which today's model does not take."""
     header, crc = frame(encode_header(1, 1, 1, 0), 0)
     created, crc = frame(b'{"seq":1,"event":%b}' % CREATED.model_dump_json().encode(), crc)
-    stopped = b'{"seq":2,"event":{"at":"%b","type":"DaemonStopped","reason":"once"}}' % NOW.isoformat().encode()
+    stopped = (
+        b'{"seq":2,"event":{"at":"%b","type":"DaemonStopped","reason":"once"}}'
+        % NOW.isoformat().encode()
+    )
     content = header + created + frame(stopped, crc)[0]
     folder.mkdir(exist_ok=True)
     (folder / "journal-000001.jsonl").write_bytes(content)
@@ -40,7 +46,10 @@ def write_first_version(folder: Path) -> bytes:
 
 
 def go_on(folder: Path, upcasters: Sequence[Upcaster], events: Iterable[ev.Event] = ()) -> int:
-    """Open as the program with these upcasters would, and append; the number of the last event before."""
+    """Open as the program with these upcasters would, and append.
+
+    Gives the number of the last event before.
+    """
 
     async def live() -> int:
         journal, state = FileJournal.open(folder, now=NOW, sync=no_sync, upcasters=upcasters)
@@ -73,7 +82,10 @@ def test_what_an_earlier_version_wrote_is_read_in_todays_words(tmp_path: Path) -
 
 
 def test_an_older_journal_is_gone_on_with_in_a_new_segment(tmp_path: Path) -> None:
-    """Not a byte of what stood there changes, each segment is of one version, and each event is read by its own."""
+    """Not a byte of what stood there changes.
+
+    Each segment is of one version, and each event is read by its own.
+    """
     content = write_first_version(tmp_path)
     assert go_on(tmp_path, (renamed,), [note(3)]) == 2
     assert go_on(tmp_path, (renamed,), [note(4)]) == 3

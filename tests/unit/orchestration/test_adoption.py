@@ -1,16 +1,22 @@
-"""The user's labels are adopted where the oracle agrees with those it labels again; else a person is asked."""
+"""The user's labels are adopted where the oracle agrees with those it labels again.
 
+Otherwise a person is asked.
+"""
+
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from mlip_autopipec.config.schemas.dataset import DatasetSection
-from mlip_autopipec.contract.words import Role
+from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.results.label import CalculateMetrics
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Mender, Phase, Reason
 from mlip_autopipec.data_models.digest import CalculationDigest
-from mlip_autopipec.data_models.outcome import CalculateMetrics
+from mlip_autopipec.data_models.state import WorkflowState
+from mlip_autopipec.orchestration.adoption import check_tasks
 from mlip_autopipec.orchestration.machine import is_stale
 from mlip_autopipec.orchestration.policy import Policy
 from mlip_autopipec.orchestration.restart import after_change
@@ -24,33 +30,53 @@ from mlip_autopipec.testing.walk import Walk
 ADA = ev.Actor(uid=1000, pid=1, name="ada")
 ALONE: dict[str, Any] = {"prototypes": [], "structures": 0}
 N_ATOMS = 32
-#: Of each of the three frames: its energy in eV/atom by the set, by the oracle; meV/Å; GPa; copper in parts.
+#: Of each of the three frames: its energy in eV/atom by the set, by the oracle; meV/Å; GPa; copper
+#: in parts.
 Frames = tuple[tuple[float, float, float, float, float], ...]
-AGREED: Frames = ((-3.5, -3.501, 12, 0.1, 1), (-3.4, -3.401, 5, 0.0, 0.75), (-3.45, -3.451, 9, 0.2, 0.5))
+AGREED: Frames = (
+    (-3.5, -3.501, 12, 0.1, 1),
+    (-3.4, -3.401, 5, 0.0, 0.75),
+    (-3.45, -3.451, 9, 0.2, 0.5),
+)
 
 
 def campaign(frames: Frames = AGREED, generation: dict[str, Any] = ALONE, **changes: Any) -> Walk:
     """One whose frames were labelled again, to what the oracle says of them."""
     config = copper_config(dataset={"files": ("mine.extxyz",), **changes}, generation=generation)
-    supplies = {file: file_ref(f"inputs/0a1b-{file.name}") for file in config.dataset.files} if config.dataset else {}
+    supplies = (
+        {file: file_ref(f"inputs/0a1b-{file.name}") for file in config.dataset.files}
+        if config.dataset
+        else {}
+    )
     walk = Walk(config, phase_runners(config, supplies))
     batch = walk.submitted(Phase.CALCULATION)
     for index, (given, right, force, stress, copper) in enumerate(frames):
-        ended = walk.ended(batch.uid, index)
+        ended = walk.ended(batch.job_name, index)
         metrics = ended.outcome.metrics
         assert isinstance(metrics, CalculateMetrics)
         assert metrics.difference is not None
         gold = round((1 - copper) * metrics.n_atoms)
-        changed = {
+        changed: dict[str, Any] = {
             "set_energy_ev": given * metrics.n_atoms,
             "composition": {"Cu": metrics.n_atoms - gold, **({"Au": gold} if gold else {})},
             "force_mev_per_angstrom": float(force),
             "stress_gpa": stress,
         }
-        difference = metrics.difference.model_copy(update=changed)
-        metrics = metrics.model_copy(update={"energy_ev": right * metrics.n_atoms, "difference": difference})
-        walk.tell(ended.model_copy(update={"outcome": ended.outcome.model_copy(update={"metrics": metrics})}))
+        difference = replace(metrics.difference, **changed)
+        metrics = replace(metrics, energy_ev=right * metrics.n_atoms, difference=difference)
+        walk.tell(
+            ended.model_copy(
+                update={"outcome": ended.outcome.model_copy(update={"metrics": metrics})}
+            )
+        )
     return walk
+
+
+def begun(config: WorkflowConfig) -> Walk:
+    """A campaign with a data set, at its begin."""
+    assert config.dataset is not None
+    supplies = {file: file_ref("inputs/1-m") for file in config.dataset.files}
+    return Walk(config, phase_runners(config, supplies))
 
 
 def below(ev_per_atom: float) -> Frames:
@@ -68,20 +94,29 @@ def refusal(walk: Walk) -> str:
 def calculation(walk: Walk) -> CalculationDigest:
     """The digest of the first labels."""
     walk.planned(Phase.TRAINING)
-    (digest,) = (e.digest for e in walk.events if isinstance(e, ev.PhaseEnded) and e.digest.phase == "calculation")
+    (digest,) = (
+        e.digest
+        for e in walk.events
+        if isinstance(e, ev.PhaseEnded) and e.digest.phase == "calculation"
+    )
     assert isinstance(digest, CalculationDigest)
     return digest
 
 
 def test_a_set_may_be_the_whole_bootstrap() -> None:
-    """Three frames are labelled again and nothing else; Training reads the set, and later cycles read it no more."""
+    """Three frames are labelled again and nothing else.
+
+    Training reads the set, and later cycles read it no more.
+    """
     walk = campaign()
     assert [record.task.parameters.kind for record in walk.state.own_tasks] == ["calculate"] * 3
     adopted = calculation(walk).adopted
     assert adopted is not None
     assert (adopted.train, adopted.test, adopted.offsets_ev) == (18, 2, {})
-    assert adopted.words == "3 frames labelled again agree to 1 meV/atom, 12 meV/Å, 0.2 GPa"
-    (ended,) = (e for e in walk.events if isinstance(e, ev.PhaseEnded) and e.digest.phase == "calculation")
+    assert adopted.message == "3 frames labelled again agree to 1 meV/atom, 12 meV/Å, 0.2 GPa"
+    (ended,) = (
+        e for e in walk.events if isinstance(e, ev.PhaseEnded) and e.digest.phase == "calculation"
+    )
     assert "20 labels of the data set adopted: 3 frames" in describe(ended)
     (training,) = walk.state.own_tasks
     assert [item.name for item in training.task.inputs] == ["label"] * 3 + ["adopted"]
@@ -89,7 +124,11 @@ def test_a_set_may_be_the_whole_bootstrap() -> None:
     (training,) = walk.state.own_tasks
     assert "adopted" not in [item.name for item in training.task.inputs]
     (first, *_) = walk.state.cycles
-    assert (first.labels_train + first.labels_test, first.adopted_train, first.adopted_test) == (0, 18, 2)
+    assert (first.labels_train + first.labels_test, first.adopted_train, first.adopted_test) == (
+        0,
+        18,
+        2,
+    )
     (closed, *_) = (e for e in walk.events if isinstance(e, ev.CycleClosed))
     assert "0 labels and 20 of the data set" in describe(closed)
     assert next(fit.labels_train + fit.labels_test for fit in learning_curve(walk.events)) == 20
@@ -98,23 +137,58 @@ def test_a_set_may_be_the_whole_bootstrap() -> None:
 
 def test_beside_other_structures_the_frames_are_labelled_first() -> None:
     """What the oracle says of the set comes before anything else is spent."""
-    config = copper_config(dataset={"files": ("mine.extxyz",)}, training={"gate": {"properties": False}})
-    walk = Walk(config, phase_runners(config, {file: file_ref("inputs/1-m") for file in config.dataset.files}))  # type: ignore[union-attr] # it is there
+    config = copper_config(
+        dataset={"files": ("mine.extxyz",)}, training={"gate": {"properties": False}}
+    )
+    walk = begun(config)
     batch = walk.submitted(Phase.CALCULATION)
-    roles = {record.task.parameters.role for record in walk.state.own_tasks if record.task.id in batch.tasks}  # type: ignore[union-attr] # calculations
-    assert roles == {Role.CHECK}
+    assert set(batch.tasks) == check_tasks(walk.state).keys()
     walk.planned(Phase.TRAINING)
     assert sum(isinstance(e, ev.TaskEnded) for e in walk.events) == 1 + 3 + 3
+
+
+def test_no_round_closes_before_a_frame_that_is_labelled_once_more() -> None:
+    """A check that a person brings back may yet show that the set is wrong; labels wait for it."""
+    config = copper_config(
+        dataset={"files": ("mine.extxyz",)}, training={"gate": {"properties": False}}
+    )
+    walk = begun(config)
+    walk.planned(Phase.CALCULATION)
+    (check, *_) = check_tasks(walk.state)
+    walk.tell(ev.TasksCancelled(at=walk.now, tasks=(check,), by=ADA, reason="too long"))
+    walk.until(
+        lambda state: len(state.batches) == 1 and not check_tasks(state).keys() & set(_live(state))
+    )
+    walk.tell(ev.TaskRetried(at=walk.now, task=check, by=ADA, reason="mended"))
+    for batch, index in [*walk.live()]:
+        walk.tell(walk.ended(batch.job_name, index))
+    assert not any(isinstance(command, cm.DigestPhase) for command in walk.commands())
+    walk.planned(Phase.TRAINING)
+    (adopted,) = (
+        e.digest.adopted
+        for e in walk.events
+        if isinstance(e, ev.PhaseEnded) and e.digest.phase == "calculation"
+    )
+    assert adopted is not None
+    assert adopted.message.startswith("3 frames")
+
+
+def _live(state: WorkflowState) -> list[str]:
+    return [batch.tasks[index] for batch in state.batches.values() for index in batch.live]
 
 
 def test_a_set_that_differs_asks_a_person_again_and_again() -> None:
     """A resume alone changes nothing; a site file with wider tolerances, or with offsets, does."""
     walk = campaign(below(0.5))
     reason = refusal(walk)
-    assert "frame 1 of mine.extxyz has -4.0000 eV/atom, the oracle -3.5010 (499 meV/atom apart, at most 5" in reason
     assert (
-        "agree up to one number for each element (eV: Au +0.4990, Cu +0.4990): say `dataset: {offsets: fit}`" in reason
-    )
+        "frame 1 of mine.extxyz has -4.0000 eV/atom, the oracle -3.5010 (499 meV/atom apart,"
+        " at most 5"
+    ) in reason
+    assert (
+        "agree up to one number for each element (eV: Au +0.4990, Cu +0.4990): say `dataset:"
+        " {offsets: fit}`"
+    ) in reason
     assert "None of it is trained on" in reason
     for _ in range(2):
         (command,) = walk.commands()
@@ -166,18 +240,24 @@ WRONG = {
         ((-3.5, -3.6, 1, 0, 1), (-3.4, -3.2, 1, 0, 1), (-3.45, -3.451, 1, 0, 1)),
         "other functional, cutoffs or k-points give other energies",
     ),
-    "forces": (((-3.5, -3.5, 800, 0, 1), *AGREED[1:]), "a force of frame 1 of mine.extxyz is 800 meV/Å off"),
-    "stress": (((-3.5, -3.5, 1, 12, 1), *AGREED[1:]), "the stress of frame 1 of mine.extxyz is 12 GPa off"),
+    "forces": (
+        ((-3.5, -3.5, 800, 0, 1), *AGREED[1:]),
+        "a force of frame 1 of mine.extxyz is 800 meV/Å off",
+    ),
+    "stress": (
+        ((-3.5, -3.5, 1, 12, 1), *AGREED[1:]),
+        "the stress of frame 1 of mine.extxyz is 12 GPa off",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_would_explain_the_difference_is_told(name: str) -> None:
     """With the frame, both figures and the key that says so; and nothing is trained on."""
-    frames, words = WRONG[name]
+    frames, message = WRONG[name]
     walk = campaign(frames)
     reason = refusal(walk)
-    assert words in reason
+    assert message in reason
     assert "of mine.extxyz" in reason
     assert not any(isinstance(command, cm.DigestPhase) for command in walk.commands())
 
@@ -189,13 +269,19 @@ def test_offsets_are_not_fitted_to_as_many_numbers() -> None:
 
 
 def test_an_oracle_that_labels_none_of_them_shows_nothing() -> None:
-    """The campaign ends with the oracle's words, as it does wherever a quorum is lost; the set is not adopted."""
+    """The campaign ends with the oracle's words, as it does wherever a quorum is lost.
+
+    The set is not adopted.
+    """
     config = copper_config(dataset={"files": ("mine.extxyz",)}, generation=ALONE)
-    walk = Walk(config, phase_runners(config, {file: file_ref("inputs/1-m") for file in config.dataset.files}))  # type: ignore[union-attr]
+    walk = begun(config)
     batch = walk.submitted(Phase.CALCULATION)
-    walk.tell(*(walk.ended(batch.uid, index, Reason.NUMERICAL) for index in range(3)))
+    walk.tell(*(walk.ended(batch.job_name, index, Reason.NUMERICAL) for index in range(3)))
     walk.until(lambda state: state.verdict is not None or state.pause is not None)
-    assert not any(isinstance(event, ev.PhaseStarted) and event.phase is Phase.TRAINING for event in walk.events)
+    assert not any(
+        isinstance(event, ev.PhaseStarted) and event.phase is Phase.TRAINING
+        for event in walk.events
+    )
 
 
 def test_a_journal_of_before_is_written_as_it_was() -> None:
@@ -204,5 +290,11 @@ def test_a_journal_of_before_is_written_as_it_was() -> None:
     walk = Walk(config, phase_runners(config))
     walk.planned(Phase.TRAINING)
     for event in walk.events:
-        for word in (b'"dataset":{', b'"adopted_', b'"adopted":n', b'"difference"', b'"dataset":null'):
+        for word in (
+            b'"dataset":{',
+            b'"adopted_',
+            b'"adopted":n',
+            b'"difference"',
+            b'"dataset":null',
+        ):
             assert word not in event.model_dump_json().encode(), (word, event)

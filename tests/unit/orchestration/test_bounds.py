@@ -18,9 +18,13 @@ from mlip_autopipec.orchestration.bounds import (
 def test_quantiles_are_those_of_scipy(degrees: int) -> None:
     """Odd and even degrees of freedom, both tails."""
     for p in (0.01, 0.05, 0.1, 0.5, 0.9, 0.99):
-        assert chi_square_quantile(p, degrees) == pytest.approx(stats.chi2.ppf(p, degrees), rel=1e-8)
+        assert chi_square_quantile(p, degrees) == pytest.approx(
+            stats.chi2.ppf(p, degrees), rel=1e-8
+        )
         if p >= 0.5:
-            assert student_quantile(p, degrees) == pytest.approx(stats.t.ppf(p, degrees), rel=1e-8, abs=1e-8)
+            assert student_quantile(p, degrees) == pytest.approx(
+                stats.t.ppf(p, degrees), rel=1e-8, abs=1e-8
+            )
 
 
 def test_too_few_frames_bound_nothing() -> None:
@@ -47,7 +51,9 @@ def test_the_true_error_of_forces_lies_below_nearly_as_often_as_said(frames: int
     rng = np.random.default_rng(7)
     squares = rng.gamma(9.0, 1 / 9, size=(4000, frames))
     bounds = [
-        mean_square_bound(float(np.sqrt(row.mean())), float(row.std(ddof=1) / row.mean()), frames, 0.9)
+        mean_square_bound(
+            float(np.sqrt(row.mean())), float(row.std(ddof=1) / row.mean()), frames, 0.9
+        )
         for row in squares
     ]
     assert (np.array(bounds) >= 1.0).mean() > 0.86

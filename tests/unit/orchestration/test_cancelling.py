@@ -1,9 +1,12 @@
-"""Tasks that a person wants no more: their jobs end, they are given up, and only a retry brings them back."""
+"""Tasks that a person wants no more: their jobs end, and they are given up.
+
+Only a retry brings them back.
+"""
 
 from datetime import timedelta
 
 import pytest
-from machine_stand import ADA, walk
+from kit.stages import ADA, walk
 
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
@@ -20,22 +23,33 @@ def cancel(campaign: Walk, *tasks: str) -> None:
 
 def begun(campaign: Walk) -> set[str]:
     """Tasks that a batch is to be begun with now."""
-    return {task for command in campaign.commands() if isinstance(command, cm.BeginBatch) for task in command.tasks}
+    return {
+        task
+        for command in campaign.commands()
+        if isinstance(command, cm.BeginBatch)
+        for task in command.tasks
+    }
 
 
-@pytest.mark.parametrize("reason", [Reason.CANCELLED, Reason.NODE_FAILURE, Reason.STORAGE, Reason.LOST])
+@pytest.mark.parametrize(
+    "reason", [Reason.CANCELLED, Reason.NODE_FAILURE, Reason.STORAGE, Reason.LOST]
+)
 def test_what_runs_is_told_to_end_and_is_not_tried_again(reason: Reason) -> None:
     """However its end is told; and it tells nothing of the site, nor of other tasks."""
     campaign = walk()
     batch = campaign.submitted(Phase.CALCULATION)
     task = batch.tasks[1]
     cancel(campaign, task)
-    assert cm.CancelAttempts(uid=batch.uid, indices=(1,)) in campaign.commands()
+    assert cm.CancelAttempts(job_name=batch.job_name, indices=(1,)) in campaign.commands()
     health = campaign.state.site
-    lost = ev.AttemptLost(at=campaign.now, uid=batch.uid, index=1, reason=reason, message="gone")
+    lost = ev.AttemptLost(
+        at=campaign.now, job_name=batch.job_name, index=1, reason=reason, message="gone"
+    )
     state = campaign.tell(lost)
     assert (state.site, state.row, state.trouble) == (health, None, None)
-    assert [each.task for each in campaign.commands() if isinstance(each, cm.QuarantineTask)] == [task]
+    assert [each.task for each in campaign.commands() if isinstance(each, cm.QuarantineTask)] == [
+        task
+    ]
     assert task not in begun(campaign)
     campaign.until(lambda state: state.tasks[task].status is TaskStatus.QUARANTINED)
     campaign.tell(ev.TaskRetried(at=campaign.now, task=task, by=ADA))
@@ -58,21 +72,23 @@ def test_what_was_done_before_it_could_be_ended_is_done() -> None:
     campaign = walk()
     batch = campaign.submitted(Phase.CALCULATION)
     cancel(campaign, batch.tasks[0])
-    state = campaign.tell(campaign.ended(batch.uid, 0))
+    state = campaign.tell(campaign.ended(batch.job_name, 0))
     assert state.tasks[batch.tasks[0]].status is TaskStatus.DONE
 
 
 def test_a_submission_that_never_was_frees_nothing_that_is_unwanted() -> None:
     """Nor is it ended before the scheduler is known to have it."""
     campaign = walk()
-    state = campaign.until(lambda state: bool(state.batches) and state.current_phase is Phase.CALCULATION)
-    (uid,) = state.batches
-    unwanted, *others = state.batches[uid].tasks
+    state = campaign.until(
+        lambda state: bool(state.batches) and state.current_phase is Phase.CALCULATION
+    )
+    (job_name,) = state.batches
+    unwanted, *others = state.batches[job_name].tasks
     cancel(campaign, unwanted)
     assert not any(isinstance(command, cm.CancelAttempts) for command in campaign.commands())
     campaign.tell(
-        ev.SubmissionUnclear(at=campaign.now, uid=uid, message="timed out"),
-        ev.SubmissionVoided(at=campaign.now, uid=uid, message="never was"),
+        ev.SubmissionUnclear(at=campaign.now, job_name=job_name, message="timed out"),
+        ev.SubmissionVoided(at=campaign.now, job_name=job_name, message="never was"),
     )
     assert begun(campaign) == set(others)
 
@@ -84,12 +100,20 @@ def test_it_is_told_again_until_it_has_ended() -> None:
     cancel(campaign, *batch.tasks)
     command = next(each for each in campaign.commands() if isinstance(each, cm.CancelAttempts))
     until = campaign.now + timedelta(seconds=4)
-    campaign.tell(ev.EffectDeferred(at=campaign.now, subject=command.subject, message="told", until=until))
+    campaign.tell(
+        ev.EffectDeferred(at=campaign.now, subject=command.subject, message="told", until=until)
+    )
     assert command not in campaign.commands()
     campaign.now = until
     assert command in campaign.commands()
     for index in range(len(batch.tasks)):
-        lost = ev.AttemptLost(at=campaign.now, uid=batch.uid, index=index, reason=Reason.CANCELLED, message="gone")
+        lost = ev.AttemptLost(
+            at=campaign.now,
+            job_name=batch.job_name,
+            index=index,
+            reason=Reason.CANCELLED,
+            message="gone",
+        )
         campaign.tell(lost)
     assert campaign.state.deferrals == {}
 
@@ -98,8 +122,10 @@ def test_names_that_are_not_at_work_are_told_with_those_that_are() -> None:
     """Nothing is cancelled by a slip of the pen."""
     campaign = walk()
     batch = campaign.submitted(Phase.CALCULATION)
-    state = campaign.tell(campaign.ended(batch.uid, 0))
-    with pytest.raises(OperatorError, match=f"{batch.tasks[0]} is done; at work or waiting are {batch.tasks[1]}, "):
+    state = campaign.tell(campaign.ended(batch.job_name, 0))
+    with pytest.raises(
+        OperatorError, match=f"{batch.tasks[0]} is done; at work or waiting are {batch.tasks[1]}, "
+    ):
         cancelled(state, [batch.tasks[0]], None, everything=False)
     with pytest.raises(OperatorError, match="name tasks to cancel, or --phase PHASE, or --all"):
         cancelled(state, [], None, everything=False)
@@ -115,5 +141,8 @@ def test_a_task_that_is_cancelled_already_is_no_slip_of_the_pen() -> None:
     unwanted, *_ = state.tasks
     cancel(campaign, unwanted)
     assert cancelled(campaign.state, [unwanted], None, everything=False) == ()
-    with pytest.raises(OperatorError, match="c009 is no task of this campaign that is known now; at work or waiting"):
+    with pytest.raises(
+        OperatorError,
+        match="c009 is no task of this campaign that is known now; at work or waiting",
+    ):
         cancelled(campaign.state, ["c009"], None, everything=False)

@@ -1,20 +1,23 @@
-"""Another site file, or `set`, while a campaign goes on: compared, taken in one event, and followed."""
+"""Another site file or `set` while a campaign goes on: compared, taken in one event, followed."""
 
 from typing import Any
 
 import pytest
-from machine_stand import ADA, added, walk
+from kit.stages import ADA, added, walk
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
+from mlip_autopipec.contract.explore import ExploreParameters
+from mlip_autopipec.contract.files import FileRef
+from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import FileRef, Phase, Verdict
+from mlip_autopipec.data_models.base import Phase, Verdict
 from mlip_autopipec.data_models.state import Stage, WorkflowState
 from mlip_autopipec.errors import ConfigurationError
 from mlip_autopipec.orchestration.changing import (
     change_by_hand,
     change_to,
     in_force,
-    override_words,
+    override_lines,
     taking,
 )
 from mlip_autopipec.orchestration.explain import explain
@@ -32,8 +35,13 @@ _FCC = {"structure": "fcc", "elements": ["Cu"], "lattice_constant_angstrom": 3.6
 
 def file(*kelvin: int, **sections: Any) -> WorkflowConfig:
     """The campaign's site file with these temperatures."""
-    walkers = {"prototype": _FCC, "temperatures_kelvin": list(kelvin) or [300, 900, 1500], "steps": 1500}
-    return copper_config(exploration={"walkers": [walkers]}, training=TRAINING, **sections)
+    walkers = {
+        "prototype": _FCC,
+        "temperatures_kelvin": list(kelvin) or [300, 900, 1500],
+        "steps": 1500,
+    }
+    training = {**TRAINING, **sections.pop("training", {})}
+    return copper_config(exploration={"walkers": [walkers]}, training=training, **sections)
 
 
 def begun(until: str = "exploration") -> Walk:
@@ -83,14 +91,47 @@ def test_a_change_is_told_by_key_before_and_after() -> None:
     campaign = begun()
     change = change_to(campaign.state, file(convergence={"cycles_max": 9}), starting=False)
     assert change is not None
-    assert change.words() == ("convergence.cycles_max: 4 → 9",)
+    assert change.lines() == ("convergence.cycles_max: 4 → 9",)
+
+
+def test_tasks_that_are_planned_already_are_told_with_what_they_keep() -> None:
+    """By phase and name, of the keys that they carry.
+
+    Resources and bounds reach them, and what is planned is new.
+    """
+    campaign = begun()
+    names = [record.task.id for record in campaign.state.own_tasks]
+    hotter = file(300, 1800, convergence={"cycles_max": 9}, selection={"candidates_max": 2})
+    change = change_to(campaign.state, hotter, starting=False)
+    assert change is not None
+    (note,) = change.notes
+    assert note == (
+        (
+            "3 tasks of exploration planned before this will keep"
+            " exploration.walkers[0].temperatures_kelvin as of then: "
+        )
+        + ", ".join(names)
+    )
+    assert note in change.lines()
+    by_hand = change_by_hand(campaign.state, "exploration.stride", 7)
+    assert by_hand is not None
+    assert "will keep exploration.stride as of then" in by_hand.lines()[-1]
+    for harmless in (
+        file(site={"resources": {"exploration": {"walltime": "3 h"}}}),
+        file(training={"ridge": 1e-7}),
+    ):
+        found = change_to(campaign.state, harmless, starting=False)
+        assert found is not None
+        assert found.notes == ()
 
 
 def test_what_may_not_change_is_refused_by_name_and_nothing_is_taken() -> None:
     """However right the rest of the file is."""
     campaign = begun()
     other = {"oracle": {"kind": "ase", "calculator": "ase.calculators.lj.LennardJones"}}
-    change = change_to(campaign.state, file(calculation=other, convergence={"cycles_max": 9}), starting=True)
+    change = change_to(
+        campaign.state, file(calculation=other, convergence={"cycles_max": 9}), starting=True
+    )
     assert change is not None
     error = change.refusal("site.yaml")
     assert error is not None
@@ -103,7 +144,9 @@ def test_an_oracle_may_change_before_the_first_labels_are_planned() -> None:
     """And not after."""
     campaign = walk()
     take(campaign, file())
-    other = file(calculation={"oracle": {"kind": "ase", "calculator": "ase.calculators.lj.LennardJones"}})
+    other = file(
+        calculation={"oracle": {"kind": "ase", "calculator": "ase.calculators.lj.LennardJones"}}
+    )
     change = change_to(campaign.state, other, starting=False)
     assert change is not None
     assert not change.refused
@@ -123,7 +166,10 @@ def test_what_waits_for_a_start_is_left_as_it_is_and_taken_then() -> None:
     again = change_to(state, new, starting=False)
     assert again is not None
     assert not again.is_news(state)
-    assert any("waits for the next start: site.poll_interval: 30 s → 10 s" in line for line in again.words())
+    assert any(
+        "waits for the next start: site.poll_interval: 30 s → 10 s" in line
+        for line in again.lines()
+    )
     later = change_to(state, new, starting=True)
     assert later is not None
     assert [change.key for change in later.changes] == ["site.poll_interval"]
@@ -136,7 +182,9 @@ def test_walkers_of_the_next_plan_are_those_in_force() -> None:
     state = take(campaign, file(300, 1800))
     assert [record.task.id for record in state.own_tasks] == before
     state = campaign.planned(Phase.EXPLORATION, cycle=2)
-    assert {record.task.parameters.walker.temperature_kelvin for record in state.own_tasks} == {300, 1800}  # type: ignore[union-attr]
+    asked = [record.task.parameters for record in state.own_tasks]
+    walks = [each.walker for each in asked if isinstance(each, ExploreParameters)]
+    assert {walker.temperature_kelvin for walker in walks} == {300, 1800}
 
 
 def test_places_of_another_structure_are_not_gone_on_from() -> None:
@@ -145,7 +193,11 @@ def test_places_of_another_structure_are_not_gone_on_from() -> None:
     campaign.until(lambda state: bool(state.halted))
     kept = take(campaign, file(300, 900, 1500, 1800)).halted
     assert kept
-    walkers = {"prototype": {**_FCC, "lattice_constant_angstrom": 3.7}, "temperatures_kelvin": [300], "steps": 9}
+    walkers = {
+        "prototype": {**_FCC, "lattice_constant_angstrom": 3.7},
+        "temperatures_kelvin": [300],
+        "steps": 9,
+    }
     other = copper_config(exploration={"walkers": [walkers]}, training=TRAINING)
     assert not take(campaign, other).halted
 
@@ -167,14 +219,21 @@ def test_a_converged_campaign_stays_so_where_nothing_more_is_asked_for() -> None
     """A larger budget alone is no reason to walk again."""
     campaign = begun("end")
     assert take(campaign, file(convergence={"cycles_max": 9})).verdict is Verdict.CONVERGED
-    assert take(campaign, file(300, 900, convergence={"cycles_max": 9})).verdict is Verdict.CONVERGED
+    assert (
+        take(campaign, file(300, 900, convergence={"cycles_max": 9})).verdict is Verdict.CONVERGED
+    )
 
 
 def test_walkers_that_were_planned_meanwhile_do_not_count_as_asked() -> None:
-    """A change is worked out for one state, and folded into a later one, in which the old walkers walk already."""
+    """A change is worked out for one state, and folded into a later one.
+
+    In that one the old walkers walk already.
+    """
     campaign = begun("end")
     campaign.tell(reopened(campaign.state, campaign.now, ADA, "more"))
-    change = change_to(campaign.state, file(300, 900, 1500, 1800, convergence={"cycles_max": 9}), starting=False)
+    change = change_to(
+        campaign.state, file(300, 900, 1500, 1800, convergence={"cycles_max": 9}), starting=False
+    )
     assert change is not None
     events = taking(campaign.state, change, "1", campaign.now, ADA)
     cycle = campaign.state.cycle_index
@@ -195,8 +254,8 @@ def test_what_is_set_by_hand_is_shown_until_the_file_says_otherwise() -> None:
     campaign = begun()
     state = put(campaign, "convergence.cycles_max", 7)
     assert campaign.policy.convergence.cycles_max == 7
-    (words,) = override_words(state)
-    assert words == "convergence.cycles_max is 7 by hand (the site file says 4)"
+    (message,) = override_lines(state)
+    assert message == "convergence.cycles_max is 7 by hand (the site file says 4)"
     assert any("by hand" in line for line in explain(state, campaign.policy, campaign.now))
     assert change_to(state, file(), starting=True) is None
     kept = take(campaign, file(convergence={"attempts_max": 5}))
@@ -204,7 +263,7 @@ def test_what_is_set_by_hand_is_shown_until_the_file_says_otherwise() -> None:
     change = change_to(kept, file(convergence={"cycles_max": 6}), starting=False)
     assert change is not None
     assert change.given_way == ("convergence.cycles_max",)
-    assert "follows the site file again" in " ".join(change.words())
+    assert "follows the site file again" in " ".join(change.lines())
     assert in_force(take(campaign, file(convergence={"cycles_max": 6}))).convergence.cycles_max == 6
 
 
@@ -217,7 +276,7 @@ def test_set_to_what_the_file_says_takes_the_hand_away() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "words"),
+    ("key", "value", "message"),
     [
         ("convergence.cycles_mux", 7, "cycles_max"),
         ("convergence.cycles_max", "many", "whole number"),
@@ -229,10 +288,10 @@ def test_set_to_what_the_file_says_takes_the_hand_away() -> None:
         ("exploration.gamma_halt", 1.5, "gamma"),
     ],
 )
-def test_set_refuses_in_words(key: str, value: object, words: str) -> None:
-    """Unknown keys with the nearest, wrong values with what was expected, fixed keys with the reason."""
+def test_set_refuses_in_words(key: str, value: object, message: str) -> None:
+    """Unknown keys with the nearest, wrong values with the expected, fixed keys with the reason."""
     campaign = begun()
-    with pytest.raises(ConfigurationError, match=words):
+    with pytest.raises(ConfigurationError, match=message):
         change_by_hand(campaign.state, key, value)  # type: ignore[arg-type] # JSON, or not
 
 
@@ -245,7 +304,12 @@ def test_an_added_structure_is_labelled_once_in_the_next_round() -> None:
     assert not state.site_prepared
     assert [each.origin for each in state.to_label] == ["added: mine.cif frame 1"]
     state = campaign.planned(Phase.CALCULATION, cycle=1)
-    asked = [record.task for record in state.own_tasks if "added" in record.task.parameters.origin]  # type: ignore[union-attr]
+    asked = [
+        record.task
+        for record in state.own_tasks
+        if isinstance(record.task.parameters, CalculateParameters)
+        and "added" in record.task.parameters.origin
+    ]
     assert [task.inputs[0].file for task in asked] == [event.structures[0].file]
     assert state.to_label == ()
     assert campaign.tell(event.model_copy(update={"at": campaign.now})).to_label == ()
@@ -267,7 +331,9 @@ def test_an_added_structure_is_walked_from_beside_those_of_the_file() -> None:
     file = FileRef(path="inputs/abc-melt.extxyz", sha256="b" * 64)
     walks = (ev.AddedWalk(file=file, name="abc-melt.extxyz"),)
     state = campaign.tell(
-        ev.StructuresAdded(at=campaign.now, by=ADA, walks=walks, quiet_from=unexplored(campaign.state))
+        ev.StructuresAdded(
+            at=campaign.now, by=ADA, walks=walks, quiet_from=unexplored(campaign.state)
+        )
     )
     config = in_force(state)
     last = config.exploration.walkers[-1]
@@ -327,3 +393,26 @@ def test_a_reload_of_an_ended_campaign_is_complete_whatever_a_torn_append_leaves
     campaign.tell(*taking(campaign.state, again, "1", campaign.now, ADA))
     assert in_force(campaign.state) == larger
     assert campaign.state.verdict is None
+
+
+def test_a_campaign_keeps_the_evaluator_of_its_potentials() -> None:
+    """γ of two evaluators have no scale in common.
+
+    Another trainer may take over if its potentials are of the same evaluator.
+    """
+    campaign = begun()
+    fixed = {"functions_per_element": 8, "cutoff_angstrom": 5.0}
+    other = file().model_copy(
+        update={"training": copper_config(training={**fixed, "trainer": "pacemaker"}).training}
+    )
+    change = change_to(campaign.state, other, starting=False)
+    assert change is not None
+    assert "training.trainer" in {each.key for each in change.changes}
+    potential = campaign.state.potential
+    assert potential is not None
+    update = {"potential": potential.model_copy(update={"evaluator": "another"})}
+    change = change_to(campaign.state.model_copy(update=update), other, starting=False)
+    assert change is not None
+    assert [(each.key, "begin another campaign" in why) for each, why in change.refused] == [
+        ("training.trainer", True)
+    ]

@@ -3,11 +3,11 @@
 from datetime import timedelta
 
 import pytest
-from machine_stand import ADA, walk
+from kit.stages import ADA, walk
 
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
-from mlip_autopipec.data_models.base import Phase, Place, Reason, Verdict
+from mlip_autopipec.data_models.base import Phase, Reason, RunsOn, Verdict
 from mlip_autopipec.data_models.state import Failure, Stage, TaskStatus, WorkflowState
 from mlip_autopipec.orchestration.decide import decide, next_deadline
 from mlip_autopipec.orchestration.machine import evolve
@@ -37,30 +37,32 @@ def test_intent_comes_before_submission() -> None:
     campaign = walk()
     state = campaign.planned(Phase.CALCULATION)
     (begin,) = campaign.commands()
-    assert begin == cm.BeginBatch(uid="copper-3f9a1c.c000.calculation.b00", tasks=tuple(state.tasks))
+    assert begin == cm.BeginBatch(
+        job_name="copper-3f9a1c.c000.calculation.b00", tasks=tuple(state.tasks)
+    )
     campaign.tell(campaign.follow(begin))
-    assert campaign.commands() == (cm.SubmitBatch(uid=begin.uid),)
+    assert campaign.commands() == (cm.SubmitBatch(job_name=begin.job_name),)
 
 
 def test_an_unclear_batch_is_looked_up_and_never_submitted_again() -> None:
     """Ambiguity is resolved by looking."""
     campaign = walk()
     campaign.until(lambda state: bool(state.batches))
-    uid = next(iter(campaign.state.batches))
-    campaign.tell(ev.SubmissionUnclear(at=campaign.now, uid=uid, message="timed out"))
-    assert campaign.commands() == (cm.LocateBatch(uid=uid),)
+    job_name = next(iter(campaign.state.batches))
+    campaign.tell(ev.SubmissionUnclear(at=campaign.now, job_name=job_name, message="timed out"))
+    assert campaign.commands() == (cm.LocateBatch(job_name=job_name),)
 
 
 def test_a_missing_attempt_is_asked_after_when_its_grace_is_over() -> None:
     """Not a moment earlier, and next_deadline names that moment."""
     campaign = walk()
-    uid = campaign.submitted(Phase.GENERATION).uid
-    absent = ev.Sighting(uid=uid, index=0, state=ev.JobState.ABSENT)
+    job_name = campaign.submitted(Phase.GENERATION).job_name
+    absent = ev.Sighting(job_name=job_name, index=0, state=ev.JobState.ABSENT)
     state = campaign.tell(ev.JobsSighted(at=campaign.now, sightings=(absent,)))
     over = campaign.now + campaign.policy.grace
     assert next_deadline(state, campaign.policy, campaign.now) == over
     assert decide(state, campaign.policy, over - MOMENT) == ()
-    assert decide(state, campaign.policy, over) == (cm.InquireAttempt(uid=uid, index=0),)
+    assert decide(state, campaign.policy, over) == (cm.InquireAttempt(job_name=job_name, index=0),)
     assert next_deadline(state, campaign.policy, over) is None
 
 
@@ -68,11 +70,15 @@ def test_a_deferred_subject_is_left_alone_until_its_time() -> None:
     """Other subjects go on meanwhile."""
     campaign = walk()
     campaign.until(lambda state: bool(state.batches))
-    uid = next(iter(campaign.state.batches))
+    job_name = next(iter(campaign.state.batches))
     until = campaign.now + timedelta(seconds=2)
-    state = campaign.tell(ev.EffectDeferred(at=campaign.now, subject=f"batch:{uid}", message="limit", until=until))
+    state = campaign.tell(
+        ev.EffectDeferred(
+            at=campaign.now, subject=f"batch:{job_name}", message="limit", until=until
+        )
+    )
     assert decide(state, campaign.policy, until - MOMENT) == ()
-    assert decide(state, campaign.policy, until) == (cm.SubmitBatch(uid=uid),)
+    assert decide(state, campaign.policy, until) == (cm.SubmitBatch(job_name=job_name),)
     assert next_deadline(state, campaign.policy, campaign.now) == until
 
 
@@ -95,10 +101,13 @@ def test_a_pause_keeps_back_a_batch_that_is_begun() -> None:
 
 
 def test_a_pause_keeps_back_nothing_else() -> None:
-    """While paused, unclear batches are looked up, missing attempts asked after, phases digested and planned."""
+    """While paused, unclear batches are looked up and missing attempts asked after.
+
+    Phases are digested and planned too.
+    """
     campaign = walk()
-    uid = campaign.submitted(Phase.GENERATION).uid
-    campaign.tell(ev.Paused(at=campaign.now, by=ADA), campaign.ended(uid, 0))
+    job_name = campaign.submitted(Phase.GENERATION).job_name
+    campaign.tell(ev.Paused(at=campaign.now, by=ADA), campaign.ended(job_name, 0))
     seen = []
     while command := next(iter(campaign.commands()), None):
         seen.append(command.type)
@@ -112,11 +121,20 @@ def test_a_failed_task_is_tried_again_in_a_batch_of_its_own_kind() -> None:
     batch = campaign.submitted(Phase.CALCULATION)
     reasons = (Reason.NODE_FAILURE, Reason.OUT_OF_MEMORY, Reason.NODE_FAILURE)
     for index, reason in enumerate(reasons):
-        campaign.tell(ev.AttemptLost(at=campaign.now, uid=batch.uid, index=index, reason=reason, message="died"))
+        campaign.tell(
+            ev.AttemptLost(
+                at=campaign.now, job_name=batch.job_name, index=index, reason=reason, message="died"
+            )
+        )
     (begin,) = campaign.commands()
-    assert begin == cm.BeginBatch(uid="copper-3f9a1c.c000.calculation.b01", tasks=(batch.tasks[0], batch.tasks[2]))
+    assert begin == cm.BeginBatch(
+        job_name="copper-3f9a1c.c000.calculation.b01", tasks=(batch.tasks[0], batch.tasks[2])
+    )
     campaign.tell(campaign.follow(begin))
-    assert cm.BeginBatch(uid="copper-3f9a1c.c000.calculation.b02", tasks=(batch.tasks[1],)) in campaign.commands()
+    assert (
+        cm.BeginBatch(job_name="copper-3f9a1c.c000.calculation.b02", tasks=(batch.tasks[1],))
+        in campaign.commands()
+    )
 
 
 def test_a_batch_holds_no_more_tasks_than_the_site_takes() -> None:
@@ -138,7 +156,7 @@ def test_the_sites_own_array_limit_counts_where_it_is_smaller() -> None:
     campaign.tell(ev.SitePrepared(at=campaign.now, array_tasks_max=3))
     names = tuple(campaign.planned(Phase.CALCULATION).tasks)
     (begin,) = campaign.commands()
-    assert begin == cm.BeginBatch(uid="copper-3f9a1c.c000.calculation.b00", tasks=names[:3])
+    assert begin == cm.BeginBatch(job_name="copper-3f9a1c.c000.calculation.b00", tasks=names[:3])
 
 
 def test_no_more_tasks_are_queued_than_the_user_allows() -> None:
@@ -149,56 +167,74 @@ def test_no_more_tasks_are_queued_than_the_user_allows() -> None:
     batch = campaign.submitted(Phase.CALCULATION)
     assert batch.tasks == names[:2]
     assert campaign.commands() == ()
-    campaign.tell(campaign.ended(batch.uid, 0))
+    campaign.tell(campaign.ended(batch.job_name, 0))
     (begin,) = campaign.commands()
-    assert begin == cm.BeginBatch(uid="copper-3f9a1c.c000.calculation.b01", tasks=names[2:3])
+    assert begin == cm.BeginBatch(job_name="copper-3f9a1c.c000.calculation.b01", tasks=names[2:3])
 
 
 def test_a_phase_that_runs_on_the_login_node_says_so_in_its_intent() -> None:
-    """There the queue's bounds do not count; the batch keeps its place whatever the site file says later."""
+    """There the queue's bounds do not count.
+
+    The batch keeps its place whatever the site file says later.
+    """
     campaign = walk()
     update = {"login": frozenset({Phase.CALCULATION}), "queued_max": 1}
     campaign.policy = campaign.policy.model_copy(update=update)
     names = tuple(campaign.planned(Phase.CALCULATION).tasks)
     (begin,) = campaign.commands()
-    assert begin == cm.BeginBatch(uid="copper-3f9a1c.c000.calculation.b00", tasks=names, place=Place.LOGIN)
+    assert begin == cm.BeginBatch(
+        job_name="copper-3f9a1c.c000.calculation.b00", tasks=names, runs_on=RunsOn.LOGIN
+    )
     campaign.tell(campaign.follow(begin))
-    assert campaign.state.batches[begin.uid].place is Place.LOGIN
+    assert campaign.state.batches[begin.job_name].runs_on is RunsOn.LOGIN
 
 
 def test_nothing_is_submitted_before_the_site_is_prepared() -> None:
     """Each daemon prepares it anew; a batch that its predecessor has begun waits too."""
     campaign = walk()
     campaign.until(lambda state: bool(state.batches))
-    (uid,) = campaign.state.batches
+    (job_name,) = campaign.state.batches
     campaign.tell(
-        ev.DaemonStarted(at=campaign.now, version="0", host="login1", pid=1, config_sha256="0", payload_sha256="0")
+        ev.DaemonStarted(
+            at=campaign.now,
+            version="0",
+            host="login1",
+            pid=1,
+            config_sha256="0",
+            payload_sha256="0",
+        )
     )
     assert campaign.commands() == (cm.PrepareSite(),)
     campaign.tell(ev.SitePrepared(at=campaign.now))
-    assert campaign.commands() == (cm.SubmitBatch(uid=uid),)
+    assert campaign.commands() == (cm.SubmitBatch(job_name=job_name),)
 
 
 def test_a_person_who_resumes_makes_everything_due_that_was_put_off() -> None:
     """What was mended need not wait for the back-off."""
     campaign = walk()
     campaign.until(lambda state: bool(state.batches))
-    (uid,) = campaign.state.batches
+    (job_name,) = campaign.state.batches
     health, until = ev.SiteHealth.AUTH_REQUIRED, campaign.now + timedelta(hours=1)
     campaign.tell(
-        ev.EffectDeferred(at=campaign.now, subject=f"batch:{uid}", message="denied", until=until, health=health)
+        ev.EffectDeferred(
+            at=campaign.now,
+            subject=f"batch:{job_name}",
+            message="denied",
+            until=until,
+            health=health,
+        )
     )
     assert (campaign.state.site, campaign.state.site_message) == (health, "denied")
     assert campaign.commands() == ()
     campaign.tell(ev.Resumed(at=campaign.now, by=ADA))
-    assert campaign.commands() == (cm.SubmitBatch(uid=uid),)
+    assert campaign.commands() == (cm.SubmitBatch(job_name=job_name),)
 
 
 def test_a_task_that_may_not_be_tried_again_is_quarantined_and_the_cycle_goes_on() -> None:
     """One structure that gives no label costs one label."""
     campaign = walk()
     batch = campaign.submitted(Phase.CALCULATION)
-    campaign.tell(campaign.ended(batch.uid, 0, Reason.NUMERICAL))
+    campaign.tell(campaign.ended(batch.job_name, 0, Reason.NUMERICAL))
     assert asked(campaign) == [("QuarantineTask", f"task:{batch.tasks[0]}")]
     campaign.until(lambda state: state.stage is Stage.BETWEEN)
     assert campaign.state.current_phase is Phase.CALCULATION
@@ -209,16 +245,23 @@ def test_thousands_are_given_up_a_few_at_a_time() -> None:
     campaign = walk()
     campaign.planned(Phase.CALCULATION)
     record = next(iter(campaign.state.tasks.values()))
-    failure = Failure(uid="u", reason=Reason.NUMERICAL, message="no convergence")
+    failure = Failure(job_name="u", reason=Reason.NUMERICAL, message="no convergence")
     failed = record.model_copy(update={"status": TaskStatus.FAILED, "failures": (failure,)})
     names = [f"{record.task.id}{number}" for number in range(250)]
-    records = {name: failed.model_copy(update={"task": record.task.model_copy(update={"id": name})}) for name in names}
+    records = {
+        name: failed.model_copy(update={"task": record.task.model_copy(update={"id": name})})
+        for name in names
+    }
     policy = campaign.policy.model_copy(
         update={"convergence": campaign.policy.convergence.model_copy(update={"quorum": 0.0})}
     )
     state = campaign.state.model_copy(update={"tasks": records})
     given_up = []
-    while commands := [one for one in decide(state, policy, campaign.now) if isinstance(one, cm.QuarantineTask)]:
+    while commands := [
+        change
+        for change in decide(state, policy, campaign.now)
+        if isinstance(change, cm.QuarantineTask)
+    ]:
         assert len(commands) <= 100
         for command in commands:
             given_up.append(command.task)
@@ -229,8 +272,8 @@ def test_thousands_are_given_up_a_few_at_a_time() -> None:
 def test_a_lost_quorum_ends_the_campaign() -> None:
     """Where too few tasks can still succeed, more jobs are a waste."""
     campaign = walk()
-    uid = campaign.submitted(Phase.GENERATION).uid
-    campaign.tell(campaign.ended(uid, 0, Reason.BAD_INPUT))
+    job_name = campaign.submitted(Phase.GENERATION).job_name
+    campaign.tell(campaign.ended(job_name, 0, Reason.BAD_INPUT))
     campaign.until(lambda state: state.stage is Stage.ENDED)
     assert campaign.state.verdict is Verdict.FAILED
     assert "1 of 1 tasks of generation in cycle 0 failed for good" in campaign.state.verdict_reason
@@ -241,21 +284,26 @@ def test_after_the_verdict_only_what_runs_is_looked_after() -> None:
     campaign = walk()
     batch = campaign.submitted(Phase.CALCULATION)
     campaign.tell(
-        ev.AttemptLost(at=campaign.now, uid=batch.uid, index=0, reason=Reason.LOST, message="gone"),
-        ev.JobsSighted(at=campaign.now, sightings=(ev.Sighting(uid=batch.uid, index=1, state=ev.JobState.ENDED),)),
+        ev.AttemptLost(
+            at=campaign.now, job_name=batch.job_name, index=0, reason=Reason.LOST, message="gone"
+        ),
+        ev.JobsSighted(
+            at=campaign.now,
+            sightings=(ev.Sighting(job_name=batch.job_name, index=1, state=ev.JobState.ENDED),),
+        ),
         ev.VerdictReached(at=campaign.now, verdict=Verdict.FAILED, reason="quorum"),
     )
     campaign.now += campaign.policy.grace
-    assert asked(campaign) == [("InquireAttempt", f"attempt:{batch.uid}.1")]
+    assert asked(campaign) == [("InquireAttempt", f"attempt:{batch.job_name}.1")]
 
 
 def test_a_submission_cut_off_by_the_verdict_is_looked_up() -> None:
     """Whether the scheduler has it must still be found out; it is not submitted."""
     campaign = walk()
     campaign.until(lambda state: bool(state.batches))
-    (uid,) = campaign.state.batches
+    (job_name,) = campaign.state.batches
     campaign.tell(ev.VerdictReached(at=campaign.now, verdict=Verdict.FAILED, reason="by hand"))
-    assert asked(campaign) == [("LocateBatch", f"batch:{uid}")]
+    assert asked(campaign) == [("LocateBatch", f"batch:{job_name}")]
 
 
 def test_a_cycle_without_anything_to_label_is_closed_at_once() -> None:
@@ -270,7 +318,9 @@ def test_a_cycle_without_anything_to_label_is_closed_at_once() -> None:
     assert [command.type for command in campaign.commands()] == ["CloseCycle"]
 
 
-@pytest.mark.parametrize("phase", [Phase.EXPLORATION, Phase.SELECTION, Phase.CALCULATION, Phase.TRAINING])
+@pytest.mark.parametrize(
+    "phase", [Phase.EXPLORATION, Phase.SELECTION, Phase.CALCULATION, Phase.TRAINING]
+)
 def test_a_learning_cycle_passes_every_phase(phase: Phase) -> None:
     """From its second cycle on a campaign explores, selects, calculates and trains."""
     assert walk().planned(phase, cycle=1).current_phase is phase

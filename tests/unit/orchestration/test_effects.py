@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import pytest
-from machine_stand import walk
+from kit.stages import walk
 
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
@@ -48,7 +48,9 @@ class ScriptedScheduler:
     cancelled: list[tuple[str, frozenset[int] | None]] = field(default_factory=list)
     excluded: list[tuple[str, ...]] = field(default_factory=list)
 
-    async def submit(self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()) -> Answer:
+    async def submit(
+        self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()
+    ) -> Answer:
         self.submitted.append((batch, tasks))
         self.excluded.append(tuple(exclude))
         answer: Answer = await self._give()
@@ -73,7 +75,7 @@ class ScriptedScheduler:
         return None
 
     async def cancel(self, batch: Batch, only: frozenset[int] | None = None) -> None:
-        self.cancelled.append((batch.uid, only))
+        self.cancelled.append((batch.job_name, only))
 
     async def _give(self) -> Any:
         await asyncio.sleep(self.delay_s)
@@ -90,7 +92,9 @@ class Stand:
         self.scheduler = ScriptedScheduler(answer, delay_s)
         self.transport = MemoryTransport()
         runners = phase_runners(copper_config())
-        self._effects = Effects(runners, self.scheduler, self.transport, self.clock, prepare=self._prepare)
+        self._effects = Effects(
+            runners, self.scheduler, self.transport, self.clock, prepare=self._prepare
+        )
 
     async def _prepare(self) -> int | None:
         answer: int | None = await self.scheduler._give()
@@ -121,13 +125,13 @@ def running() -> Walk:
     return campaign
 
 
-def uid_of(campaign: Walk) -> str:
+def job_name_of(campaign: Walk) -> str:
     """The job name of the only batch."""
     return next(iter(campaign.state.batches))
 
 
 def test_pure_commands_end_in_their_events() -> None:
-    """From PlanPhase to ReachVerdict a whole campaign's commands end in events that its states take."""
+    """From PlanPhase to ReachVerdict a whole campaign's commands end in events its states take."""
     campaign, stand = walk(), Stand()
     seen = set()
     while campaign.state.stage is not Stage.ENDED:
@@ -157,9 +161,11 @@ def test_quarantine_carries_its_words(running: Walk) -> None:
         (TransientError("cut"), ev.EffectDeferred),
     ],
 )
-def test_every_answer_to_a_submission_is_one_event(begun: Walk, answer: object, kind: type[ev.Event]) -> None:
+def test_every_answer_to_a_submission_is_one_event(
+    begun: Walk, answer: object, kind: type[ev.Event]
+) -> None:
     """Accepted, rejected and unclear are facts; a limit and a fault are reasons to come again."""
-    event = Stand(answer).carry_out(cm.SubmitBatch(uid=uid_of(begun)), begun)
+    event = Stand(answer).carry_out(cm.SubmitBatch(job_name=job_name_of(begun)), begun)
     assert type(event) is kind
     begun.tell(event)
 
@@ -173,11 +179,13 @@ def test_every_answer_to_a_submission_is_one_event(begun: Walk, answer: object, 
         (TransientError("cut"), ev.EffectDeferred),
     ],
 )
-def test_every_answer_to_a_search_is_one_event(begun: Walk, answer: object, kind: type[ev.Event]) -> None:
+def test_every_answer_to_a_search_is_one_event(
+    begun: Walk, answer: object, kind: type[ev.Event]
+) -> None:
     """What is found is adopted; what is not proved absent is looked for again."""
-    uid = uid_of(begun)
-    begun.tell(ev.SubmissionUnclear(at=begun.now, uid=uid, message="timed out"))
-    event = Stand(answer).carry_out(cm.LocateBatch(uid=uid), begun)
+    job_name = job_name_of(begun)
+    begun.tell(ev.SubmissionUnclear(at=begun.now, job_name=job_name, message="timed out"))
+    event = Stand(answer).carry_out(cm.LocateBatch(job_name=job_name), begun)
     assert type(event) is kind
     assert not isinstance(event, ev.SubmissionAccepted) or event.adopted
     begun.tell(event)
@@ -187,61 +195,85 @@ def test_every_answer_to_a_search_is_one_event(begun: Walk, answer: object, kind
     ("answer", "kind"),
     [
         (PostMortem(Reason.TIMEOUT, "TIMEOUT"), ev.JobsSighted),
-        (ev.Sighting(uid="copper-3f9a1c.c000.calculation.b00", index=1, state=ev.JobState.RUNNING), ev.JobsSighted),
-        (ev.Sighting(uid="copper-3f9a1c.c000.calculation.b00", index=1, state=ev.JobState.ABSENT), ev.EffectDeferred),
+        (
+            ev.Sighting(
+                job_name="copper-3f9a1c.c000.calculation.b00", index=1, state=ev.JobState.RUNNING
+            ),
+            ev.JobsSighted,
+        ),
+        (
+            ev.Sighting(
+                job_name="copper-3f9a1c.c000.calculation.b00", index=1, state=ev.JobState.ABSENT
+            ),
+            ev.EffectDeferred,
+        ),
         (None, ev.EffectDeferred),
         (TransientError("cut"), ev.EffectDeferred),
     ],
 )
-def test_every_answer_to_an_inquiry_is_one_event(running: Walk, answer: object, kind: type[ev.Event]) -> None:
+def test_every_answer_to_an_inquiry_is_one_event(
+    running: Walk, answer: object, kind: type[ev.Event]
+) -> None:
     """Ended for certain, alive after all, or not known yet."""
-    event = Stand(answer).carry_out(cm.InquireAttempt(uid=uid_of(running), index=1), running)
+    event = Stand(answer).carry_out(
+        cm.InquireAttempt(job_name=job_name_of(running), index=1), running
+    )
     assert type(event) is kind
     running.tell(event)
 
 
 def test_an_outcome_is_a_better_answer_than_the_scheduler_s(running: Walk) -> None:
     """An attempt that wrote its outcome has ended as it says, whatever the scheduler thinks."""
-    stand, uid = Stand(PostMortem(Reason.LOST, "gone")), uid_of(running)
-    outcome = running.outcome(uid, 1)
-    stand.transport.files[f"outbox/{uid}.1.json"] = outcome.model_dump_json().encode()
-    event = stand.carry_out(cm.InquireAttempt(uid=uid, index=1), running)
+    stand, job_name = Stand(PostMortem(Reason.LOST, "gone")), job_name_of(running)
+    outcome = running.outcome(job_name, 1)
+    stand.transport.files[f"outbox/{job_name}.1.json"] = outcome.model_dump_json().encode()
+    event = stand.carry_out(cm.InquireAttempt(job_name=job_name, index=1), running)
     assert isinstance(event, ev.TaskEnded)
     assert event.outcome == outcome
 
 
 def test_an_outcome_that_is_too_large_ends_its_attempt(running: Walk) -> None:
-    """The watcher passes it over; asked after, it is a bad outcome with its size, and is not read."""
-    stand, uid = Stand(PostMortem(Reason.LOST, "COMPLETED")), uid_of(running)
-    stand.transport.files[f"outbox/{uid}.1.json"] = b" " * (SMALL_FILE_BYTES_MAX + 1)
-    event = stand.carry_out(cm.InquireAttempt(uid=uid, index=1), running)
+    """The watcher passes it over; asked after, it is a bad outcome with its size, and not read."""
+    stand, job_name = Stand(PostMortem(Reason.LOST, "COMPLETED")), job_name_of(running)
+    stand.transport.files[f"outbox/{job_name}.1.json"] = b" " * (SMALL_FILE_BYTES_MAX + 1)
+    event = stand.carry_out(cm.InquireAttempt(job_name=job_name, index=1), running)
     assert isinstance(event, ev.AttemptLost)
     assert event.reason is Reason.BAD_OUTCOME
     assert f"is larger than {SMALL_FILE_BYTES_MAX} bytes" in event.message
 
 
 def test_an_attempt_that_is_done_while_the_scheduler_is_asked_is_not_lost(running: Walk) -> None:
-    """The outbox is read after the scheduler has said that it is over: what was written by then counts."""
-    stand, uid = Stand(PostMortem(Reason.LOST, "COMPLETED"), delay_s=2.0), uid_of(running)
-    content = running.outcome(uid, 1).model_dump_json().encode()
+    """The outbox is read after the scheduler said it is over: what was written by then counts."""
+    stand, job_name = Stand(PostMortem(Reason.LOST, "COMPLETED"), delay_s=2.0), job_name_of(running)
+    content = running.outcome(job_name, 1).model_dump_json().encode()
 
     async def inquire() -> ev.Event:
-        asyncio.get_running_loop().call_later(1.0, stand.transport.files.update, {f"outbox/{uid}.1.json": content})
-        return await stand._effects.carry_out(cm.InquireAttempt(uid=uid, index=1), running.state)
+        asyncio.get_running_loop().call_later(
+            1.0, stand.transport.files.update, {f"outbox/{job_name}.1.json": content}
+        )
+        return await stand._effects.carry_out(
+            cm.InquireAttempt(job_name=job_name, index=1), running.state
+        )
 
     assert isinstance(stand.simulate(inquire()), ev.TaskEnded)
 
 
 def test_tasks_are_staged_before_they_are_handed_over(running: Walk) -> None:
-    """task.json is what the scheduler is given: the task with the resources of this attempt, and whose it is."""
-    uid = uid_of(running)
-    batch = running.state.batches[uid]
+    """The scheduler is given task.json: the task with this attempt's resources, and whose it is."""
+    job_name = job_name_of(running)
+    batch = running.state.batches[job_name]
     for index in range(len(batch.tasks)):
-        lost = ev.AttemptLost(at=running.now, uid=uid, index=index, reason=Reason.OUT_OF_MEMORY, message="OOM")
+        lost = ev.AttemptLost(
+            at=running.now,
+            job_name=job_name,
+            index=index,
+            reason=Reason.OUT_OF_MEMORY,
+            message="OOM",
+        )
         running.tell(lost)
     running.until(lambda state: bool(state.batches))
     stand = Stand(Accepted("18"))
-    stand.carry_out(cm.SubmitBatch(uid=uid_of(running)), running)
+    stand.carry_out(cm.SubmitBatch(job_name=job_name_of(running)), running)
     ((_, tasks),) = stand.scheduler.submitted
     assert {task.resources.memory_mib for task in tasks} == {3072}
     for task in tasks:
@@ -251,10 +283,10 @@ def test_tasks_are_staged_before_they_are_handed_over(running: Walk) -> None:
 
 def test_the_back_off_doubles_up_to_five_minutes(begun: Walk) -> None:
     """2 s, 4 s, 8 s … and never more than 300 s."""
-    stand, uid = Stand(TransientError("cut")), uid_of(begun)
+    stand, job_name = Stand(TransientError("cut")), job_name_of(begun)
     delays = []
     for _ in range(10):
-        event = stand.carry_out(cm.SubmitBatch(uid=uid), begun)
+        event = stand.carry_out(cm.SubmitBatch(job_name=job_name), begun)
         assert isinstance(event, ev.EffectDeferred)
         delays.append(event.until - event.at)
         begun.tell(event)
@@ -264,7 +296,7 @@ def test_the_back_off_doubles_up_to_five_minutes(begun: Walk) -> None:
 def test_an_effect_that_hangs_is_put_off(begun: Walk) -> None:
     """No effect takes longer than its bound; its words say so."""
     stand = Stand(Accepted("17"), delay_s=2 * EFFECT_TIMEOUT_S)
-    event = stand.carry_out(cm.SubmitBatch(uid=uid_of(begun)), begun)
+    event = stand.carry_out(cm.SubmitBatch(job_name=job_name_of(begun)), begun)
     assert isinstance(event, ev.EffectDeferred)
     assert event.message == "no answer within 600 s"
     assert stand.clock.now() - SimulatedClock().now() == timedelta(seconds=EFFECT_TIMEOUT_S)
@@ -273,7 +305,9 @@ def test_an_effect_that_hangs_is_put_off(begun: Walk) -> None:
 def test_what_is_for_a_person_is_not_swallowed(begun: Walk) -> None:
     """Only passing faults are put off; anything else ends the daemon."""
     with pytest.raises(OperatorError, match="disk quota exceeded"):
-        Stand(OperatorError("disk quota exceeded")).carry_out(cm.SubmitBatch(uid=uid_of(begun)), begun)
+        Stand(OperatorError("disk quota exceeded")).carry_out(
+            cm.SubmitBatch(job_name=job_name_of(begun)), begun
+        )
 
 
 def test_a_site_is_prepared_or_put_off() -> None:
@@ -291,7 +325,9 @@ def test_a_site_is_prepared_or_put_off() -> None:
         (TransientError("no route to host"), ev.SiteHealth.DEGRADED),
     ],
 )
-def test_a_fault_of_the_site_says_how_the_site_stands(fault: Exception, health: ev.SiteHealth) -> None:
+def test_a_fault_of_the_site_says_how_the_site_stands(
+    fault: Exception, health: ev.SiteHealth
+) -> None:
     """A refused login ends no daemon: the effect is put off, and the state shows who must act."""
     event = Stand(fault).carry_out(cm.PrepareSite(), walk())
     assert isinstance(event, ev.EffectDeferred)
@@ -321,7 +357,9 @@ def test_the_loop_turns_while_a_phase_is_planned_or_digested(kind: type[cm.Comma
     campaign.until(lambda _: any(isinstance(command, kind) for command in campaign.commands()))
     runners = {phase: Unhurried(runner) for phase, runner in phase_runners(copper_config()).items()}
     stand = Stand()
-    effects = Effects(runners, stand.scheduler, stand.transport, stand.clock, prepare=stand._prepare)
+    effects = Effects(
+        runners, stand.scheduler, stand.transport, stand.clock, prepare=stand._prepare
+    )
     (command,) = campaign.commands()
 
     async def doing() -> ev.Event:
@@ -337,7 +375,7 @@ def test_what_a_person_wants_no_more_is_told_to_end_and_told_again() -> None:
     running = walk()
     batch = running.submitted(Phase.CALCULATION)
     stand = Stand()
-    event = stand.carry_out(cm.CancelAttempts(uid=batch.uid, indices=(1,)), running)
-    assert stand.scheduler.cancelled == [(batch.uid, frozenset({1}))]
+    event = stand.carry_out(cm.CancelAttempts(job_name=batch.job_name, indices=(1,)), running)
+    assert stand.scheduler.cancelled == [(batch.job_name, frozenset({1}))]
     assert isinstance(event, ev.EffectDeferred)
-    assert (event.subject, event.health) == (f"cancel:{batch.uid}", None)
+    assert (event.subject, event.health) == (f"cancel:{batch.job_name}", None)

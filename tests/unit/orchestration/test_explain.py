@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from machine_stand import ADA, legal, walk
+from kit.stages import ADA, legal, walk
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Verdict
@@ -20,7 +20,7 @@ def said(campaign: Walk) -> str:
 
 
 def test_it_has_words_for_every_state() -> None:
-    """Each state of the machine's grid is described by whole sentences, before and after its event."""
+    """Whole sentences describe each state of the machine's grid, before and after its event."""
     campaign = walk()
     for state, _ in legal():
         lines = explain(state, campaign.policy, campaign.now)
@@ -31,22 +31,29 @@ def test_it_has_words_for_every_state() -> None:
 def test_an_empty_journal_is_no_campaign() -> None:
     """Nothing has been created."""
     campaign = walk()
-    assert explain(WorkflowState(), campaign.policy, campaign.now) == ("No campaign has been created yet.",)
+    assert explain(WorkflowState(), campaign.policy, campaign.now) == (
+        "No campaign has been created yet.",
+    )
 
 
 def test_between_two_phases_it_names_the_next_command() -> None:
     """What is due is said by its command."""
-    assert said(walk()) == ("Cycle 0 is between two phases (last: none yet).\nNext: PlanPhase (campaign).")
+    assert said(walk()) == (
+        "Cycle 0 is between two phases (last: none yet).\nNext: PlanPhase (campaign)."
+    )
 
 
 def test_a_phase_is_counted_out() -> None:
     """Tasks are counted by where they stand, and a batch by what the scheduler shows."""
     campaign = walk()
     batch = campaign.submitted(Phase.CALCULATION)
-    sighting = ev.Sighting(uid=batch.uid, index=1, state=ev.JobState.RUNNING)
-    campaign.tell(campaign.ended(batch.uid, 0), ev.JobsSighted(at=campaign.now, sightings=(sighting,)))
+    sighting = ev.Sighting(job_name=batch.job_name, index=1, state=ev.JobState.RUNNING)
+    campaign.tell(
+        campaign.ended(batch.job_name, 0), ev.JobsSighted(at=campaign.now, sightings=(sighting,))
+    )
     assert said(campaign) == (
-        f"Cycle 0, calculation: 2 submitted, 1 done.\n{batch.uid} is job 4711: 1 not seen yet, 1 running."
+        f"Cycle 0, calculation: 2 submitted, 1 done.\n{batch.job_name} is job 4711: 1 not seen"
+        " yet, 1 running."
     )
 
 
@@ -66,16 +73,19 @@ def test_a_lost_answer_and_a_deferral_are_named() -> None:
     """Why a batch does not move."""
     campaign = walk()
     campaign.until(lambda state: bool(state.batches))
-    uid = next(iter(campaign.state.batches))
-    assert f"{uid} is about to be submitted (1 tasks)." in said(campaign)
+    job_name = next(iter(campaign.state.batches))
+    assert f"{job_name} is about to be submitted (1 tasks)." in said(campaign)
     campaign.tell(
-        ev.SubmissionUnclear(at=campaign.now, uid=uid, message="timed out"),
+        ev.SubmissionUnclear(at=campaign.now, job_name=job_name, message="timed out"),
         ev.EffectDeferred(
-            at=campaign.now, subject=f"batch:{uid}", message="no answer", until=campaign.now + timedelta(hours=1)
+            at=campaign.now,
+            subject=f"batch:{job_name}",
+            message="no answer",
+            until=campaign.now + timedelta(hours=1),
         ),
     )
-    assert f"{uid}: the scheduler's answer was lost; it is being looked up." in said(campaign)
-    assert f"batch:{uid} is put off until 01:" in said(campaign)
+    assert f"{job_name}: the scheduler's answer was lost; it is being looked up." in said(campaign)
+    assert f"batch:{job_name} is put off until 01:" in said(campaign)
     assert "(time 1): no answer" in said(campaign)
     assert "Next:" not in said(campaign)
 
@@ -83,7 +93,11 @@ def test_a_lost_answer_and_a_deferral_are_named() -> None:
 def test_a_site_that_does_not_answer_is_named() -> None:
     """With the words of the fault."""
     campaign = walk()
-    campaign.tell(ev.SiteChanged(at=campaign.now, health=ev.SiteHealth.AUTH_REQUIRED, message="the key has expired"))
+    campaign.tell(
+        ev.SiteChanged(
+            at=campaign.now, health=ev.SiteHealth.AUTH_REQUIRED, message="the key has expired"
+        )
+    )
     assert "The site is auth_required: the key has expired" in said(campaign)
 
 
@@ -97,18 +111,22 @@ def test_the_levels_of_gamma_are_named() -> None:
     window.planned(Phase.EXPLORATION, 1)
     assert "Walkers collect frames above γ 2, and halt above γ 10." in said(window)
     aimed = GammaLevels(select=3, halt=15, force_error_target_mev_per_angstrom=50, expected_at=3)
-    for levels, told in ((aimed, True), (GammaLevels(select=2, halt=10), False)):
+    for levels, message in ((aimed, True), (GammaLevels(select=2, halt=10), False)):
         digests = {Phase.EXPLORATION: ExplorationDigest(walkers=(), frames=(), levels=levels)}
         state = campaign.state.model_copy(update={"digests": digests})
-        words = explain(state, campaign.policy, campaign.now)
-        assert ("Walkers had γ select 3, γ halt 15: 50 meV/Å are expected at γ 3." in words) is told
+        text = explain(state, campaign.policy, campaign.now)
+        assert (
+            "Walkers had γ select 3, γ halt 15: 50 meV/Å are expected at γ 3." in text
+        ) is message
 
 
 def test_the_end_is_named_with_its_reason() -> None:
     """And so is the way on from it."""
     campaign = walk()
-    campaign.tell(ev.VerdictReached(at=campaign.now, verdict=Verdict.STALLED, reason="nothing new."))
-    words = said(campaign)
-    assert words.startswith("The campaign has ended: stalled. nothing new. ")
-    assert "autopipecctl reopen --reason" in words
-    assert "mended or larger site file" in words
+    campaign.tell(
+        ev.VerdictReached(at=campaign.now, verdict=Verdict.STALLED, reason="nothing new.")
+    )
+    message = said(campaign)
+    assert message.startswith("The campaign has ended: stalled. nothing new. ")
+    assert "autopipecctl reopen --reason" in message
+    assert "mended or larger site file" in message

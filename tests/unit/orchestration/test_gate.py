@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 
 from mlip_autopipec.config.schemas.training import GateSection, PhononsSection, TrainingSection
-from mlip_autopipec.data_models.outcome import Errors, GroupErrors, Measure, TrainMetrics
+from mlip_autopipec.contract.results.train import Errors, GroupErrors, Measure, TrainMetrics
 from mlip_autopipec.orchestration.gate import gate
 
 SECTION = TrainingSection(
@@ -30,7 +30,10 @@ SECTION = TrainingSection(
 def errors(force: float, energy: float = 1.0, tail: float | None = None) -> Errors:
     """Test errors in meV/Å and meV/atom."""
     return Errors(
-        structures=6, energy_mev_per_atom=energy, force_mev_per_angstrom=force, force_p95_mev_per_angstrom=tail
+        structures=6,
+        energy_mev_per_atom=energy,
+        force_mev_per_angstrom=force,
+        force_p95_mev_per_angstrom=tail,
     )
 
 
@@ -62,11 +65,19 @@ def group(by: Literal["element", "origin", "set"], name: str, force: float) -> G
     )
 
 
-def measure(rule: Any, potential: float | None, current: float | None, oracle: float = 100.0) -> Measure:
+def measure(
+    rule: Any, potential: float | None, current: float | None, oracle: float = 100.0
+) -> Measure:
     """A property with a tenth of the oracle's value as scale of its own."""
     scale = oracle if oracle > 0 else 1.0
     return Measure(
-        rule=rule, subject="Cu fcc", unit="", scale=scale, oracle=oracle, potential=potential, current=current
+        rule=rule,
+        subject="Cu fcc",
+        unit="",
+        scale=scale,
+        oracle=oracle,
+        potential=potential,
+        current=current,
     )
 
 
@@ -99,33 +110,50 @@ def measure(rule: Any, potential: float | None, current: float | None, oracle: f
         "no tail to compare with",
     ],
 )
-def test_errors_may_grow_by_a_fraction_or_by_a_floor(test: Errors, current: Errors | None, verdict: str) -> None:
-    """In force, in energy and in the tail; the answer says why, and every rule that was asked is told."""
+def test_errors_may_grow_by_a_fraction_or_by_a_floor(
+    test: Errors, current: Errors | None, verdict: str
+) -> None:
+    """In force, energy and the tail; the answer says why, and every rule that was asked is told."""
     answer = gate(trained(test, current), SECTION)
     assert answer.verdict == verdict
     assert answer.promoted is (verdict != "fail")
-    assert answer.words
+    assert answer.message
     assert any(rule.answer == "worse" for rule in answer.rules) is (verdict == "fail")
 
 
-@pytest.mark.parametrize(("by", "told"), [("element", "of Au"), ("origin", "of Au"), ("set", "of the Au set")])
-def test_no_part_of_the_test_set_is_given_up_for_the_whole(by: Literal["element", "origin", "set"], told: str) -> None:
-    """One element, origin or set that got much worse refuses a fit that is better in all; the others are kept."""
+@pytest.mark.parametrize(
+    ("by", "message"), [("element", "of Au"), ("origin", "of Au"), ("set", "of the Au set")]
+)
+def test_no_part_of_the_test_set_is_given_up_for_the_whole(
+    by: Literal["element", "origin", "set"], message: str
+) -> None:
+    """One element, origin or set that got much worse refuses a fit that is better in all.
+
+    The others are kept.
+    """
     before = (group(by, "Au", 20.0), group(by, "Cu", 20.0))
     answer = gate(
         trained(
-            errors(5.0), errors(10.0), groups=(group(by, "Au", 31.0), group(by, "Cu", 1.0)), groups_of_current=before
+            errors(5.0),
+            errors(10.0),
+            groups=(group(by, "Au", 31.0), group(by, "Cu", 1.0)),
+            groups_of_current=before,
         ),
         SECTION,
     )
     assert answer.verdict == "fail"
-    assert f"its force error {told} is 31.0 meV/Å, at most 30.0 is allowed beside 20.0 before" in answer.words
+    assert (
+        f"its force error {message} is 31.0 meV/Å, at most 30.0 is allowed beside 20.0 before"
+        in answer.message
+    )
     assert [rule.answer for rule in answer.rules if rule.subject] == ["worse", "kept"]
 
 
 def test_a_part_that_the_current_potential_was_not_measured_on_is_no_rule() -> None:
     """An origin that is new on both sides is compared; one without its counterpart is not."""
-    answer = gate(trained(errors(5.0), errors(10.0), groups=(group("origin", "halt", 500.0),)), SECTION)
+    answer = gate(
+        trained(errors(5.0), errors(10.0), groups=(group("origin", "halt", 500.0),)), SECTION
+    )
     assert answer.verdict == "pass"
 
 
@@ -142,9 +170,14 @@ def test_a_part_that_the_current_potential_was_not_measured_on_is_no_rule() -> N
     ],
 )
 def test_each_property_has_three_answers(rule: str, good: float, bad: float, oracle: float) -> None:
-    """Within its tolerance it passes. Outside, it refuses beside a current one that keeps it, else it is told."""
+    """Within its tolerance it passes.
+
+    Outside, it refuses beside a current one that keeps it, else it is told.
+    """
     verdicts = {
-        (potential, current): gate(trained(errors(5.0), measures=(measure(rule, potential, current, oracle),)), SECTION)
+        (potential, current): gate(
+            trained(errors(5.0), measures=(measure(rule, potential, current, oracle),)), SECTION
+        )
         for potential in (good, bad)
         for current in (good, bad, None)
     }
@@ -156,7 +189,7 @@ def test_each_property_has_three_answers(rule: str, good: float, bad: float, ora
         (bad, bad): "conditional",
         (bad, None): "conditional",
     }
-    assert "Cu fcc" in verdicts[bad, None].words
+    assert "Cu fcc" in verdicts[bad, None].message
     assert verdicts[bad, None].promoted
     assert verdicts[bad, good].rules[-1].allowed >= 0
 
@@ -174,24 +207,29 @@ def test_each_property_has_three_answers(rule: str, good: float, bad: float, ora
 def test_imaginary_modes_are_refused_where_the_crystal_is_known_to_be_stable(
     oracle: float | None, stable: tuple[str, ...] | None, verdict: str
 ) -> None:
-    """By the oracle, and without its frequencies by the site file; all are taken for stable if that says nothing."""
+    """By the oracle, and without its frequencies by the site file.
+
+    All are taken for stable if that says nothing.
+    """
     section = PhononsSection(stable=stable)
     asked = SECTION.model_copy(update={"gate": replace(SECTION.gate, phonons=section)})
-    seen = measure("lowest_frequency", -1.5, None).model_copy(update={"oracle": oracle, "scale": 1.0})
+    seen = replace(measure("lowest_frequency", -1.5, None), oracle=oracle, scale=1.0)
     answer = gate(trained(errors(5.0), measures=(seen,)), asked)
     assert answer.verdict == verdict
-    assert ("imaginary, 1.50 THz, 0.1 is allowed" in answer.words) is (verdict == "conditional")
+    assert ("imaginary, 1.50 THz, 0.1 is allowed" in answer.message) is (verdict == "conditional")
     off = SECTION.model_copy(update={"gate": replace(SECTION.gate, phonons=None)})
     assert gate(trained(errors(5.0), measures=(seen,)), off).verdict == "pass"
 
 
 def test_a_potential_without_an_equilibrium_is_worse_than_one_that_has_it() -> None:
     """No minimum of the energy over the volumes is no lattice constant, and never a kept rule."""
-    with_one = trained(errors(5.0), measures=(measure("lattice_constant", None, 100.1),))
-    assert gate(with_one, SECTION).verdict == "fail"
-    assert "no lattice constant of Cu fcc" in gate(with_one, SECTION).words
+    with_measure = trained(errors(5.0), measures=(measure("lattice_constant", None, 100.1),))
+    assert gate(with_measure, SECTION).verdict == "fail"
+    assert "no lattice constant of Cu fcc" in gate(with_measure, SECTION).message
     assert (
-        gate(trained(errors(5.0), measures=(measure("lattice_constant", None, None),)), SECTION).verdict
+        gate(
+            trained(errors(5.0), measures=(measure("lattice_constant", None, None),)), SECTION
+        ).verdict
         == "conditional"
     )
 
@@ -204,7 +242,13 @@ def test_crossing_a_tolerance_by_a_hair_is_no_step_back() -> None:
 
 def test_a_failing_potential_tells_which_origins_need_labels() -> None:
     """Those that err by more than the whole, the worst first."""
-    groups = (group("origin", "generated", 2.0), group("origin", "halt 900 K", 40.0), group("origin", "halt", 90.0))
+    groups = (
+        group("origin", "generated", 2.0),
+        group("origin", "halt 900 K", 40.0),
+        group("origin", "halt", 90.0),
+    )
     answer = gate(trained(errors(20.0), errors(5.0), groups=groups), SECTION)
     assert answer.verdict == "fail"
-    assert answer.words.endswith("labels are needed most of halt (90.0 meV/Å), halt 900 K (40.0 meV/Å)")
+    assert answer.message.endswith(
+        "labels are needed most of halt (90.0 meV/Å), halt 900 K (40.0 meV/Å)"
+    )

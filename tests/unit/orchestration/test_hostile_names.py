@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from machine_stand import walk
+from kit.stages import walk
 
 from mlip_autopipec.contract.files import NoRegularFile, read_regular
 from mlip_autopipec.data_models import commands as cm
@@ -53,31 +53,41 @@ def running() -> Walk:
 
 
 @pytest.mark.parametrize("kind", NO_FILES)
-async def test_an_outcome_that_is_no_file_ends_its_attempt(running: Walk, tmp_path: Path, kind: str) -> None:
+async def test_an_outcome_that_is_no_file_ends_its_attempt(
+    running: Walk, tmp_path: Path, kind: str
+) -> None:
     """And the daemon goes on."""
-    uid = next(iter(running.state.batches))
+    job_name = next(iter(running.state.batches))
     (tmp_path / "outbox").mkdir()
-    NO_FILES[kind](tmp_path / "outbox" / f"{uid}.0.json")
+    NO_FILES[kind](tmp_path / "outbox" / f"{job_name}.0.json")
 
     async def nothing() -> None:
         """No site to prepare."""
 
     effects = Effects(
-        phase_runners(copper_config()), Gone(), LocalTransport(tmp_path), SimulatedClock(), prepare=nothing
+        phase_runners(copper_config()),
+        Gone(),
+        LocalTransport(tmp_path),
+        SimulatedClock(),
+        prepare=nothing,
     )
 
-    event = await effects.carry_out(cm.InquireAttempt(uid=uid, index=0), running.state)
+    event = await effects.carry_out(cm.InquireAttempt(job_name=job_name, index=0), running.state)
 
     assert isinstance(event, ev.AttemptLost)
     assert event.reason is Reason.BAD_OUTCOME
-    assert f"{uid}.0.json is no regular file" in event.message
+    assert f"{job_name}.0.json is no regular file" in event.message
 
 
 @pytest.mark.parametrize("kind", NO_FILES)
-async def test_progress_that_is_no_file_hides_no_other(running: Walk, tmp_path: Path, kind: str) -> None:
+async def test_progress_that_is_no_file_hides_no_other(
+    running: Walk, tmp_path: Path, kind: str
+) -> None:
     """The others' is shown."""
-    uid, batch = next(iter(running.state.batches.items()))
-    sightings = [ev.Sighting(uid=uid, index=index, state=ev.JobState.RUNNING) for index in (0, 1)]
+    job_name, batch = next(iter(running.state.batches.items()))
+    sightings = [
+        ev.Sighting(job_name=job_name, index=index, state=ev.JobState.RUNNING) for index in (0, 1)
+    ]
     running.tell(ev.JobsSighted(at=running.now, sightings=tuple(sightings)))
     reader = ProgressReader(LocalTransport(tmp_path), SimulatedClock(), 1.0)
     reader.observe(running.events[-1], running.state)
@@ -89,12 +99,12 @@ async def test_progress_that_is_no_file_hides_no_other(running: Walk, tmp_path: 
 
     await asyncio.wait_for(reader.look(), timeout=10)
 
-    assert [progress.words for progress in reader.current().values()] == ["half"]
+    assert [progress.message for progress in reader.current().values()] == ["half"]
 
 
 @pytest.mark.parametrize("kind", NO_FILES)
 async def test_a_signature_that_is_no_file_is_told(tmp_path: Path, kind: str) -> None:
-    """At the start by its name and with what to do; a daemon that runs ends, as another has taken over."""
+    """At the start by name, with what to do; a daemon that runs ends, as another has taken over."""
     first = Ownership(LocalTransport(tmp_path), SimulatedClock(), host="login1", pid=1)
     await first.claim("copper-1")
     later = tmp_path / ".ap" / "epochs" / "000002"
@@ -136,10 +146,14 @@ WRITTEN = (
     "{workdir}",
     "{workdir}/task.json",
     ".ap/submit",
-    ".ap/submit/{uid}",
-    ".ap/submit/{uid}/intent.json",
+    ".ap/submit/{job_name}",
+    ".ap/submit/{job_name}/intent.json",
 )
-IN_THE_WAY: dict[str, Callable[[Path], None]] = {"folder": Path.mkdir, "file": Path.touch, **NO_FILES}
+IN_THE_WAY: dict[str, Callable[[Path], None]] = {
+    "folder": Path.mkdir,
+    "file": Path.touch,
+    **NO_FILES,
+}
 
 
 @pytest.mark.parametrize("kind", IN_THE_WAY)
@@ -147,11 +161,16 @@ IN_THE_WAY: dict[str, Callable[[Path], None]] = {"folder": Path.mkdir, "file": P
 async def test_a_name_of_ours_that_something_else_has_is_told_and_waited_for(
     tmp_path: Path, name: str, kind: str
 ) -> None:
-    """No start ends by it: the batch waits, with the name in words, and goes on once that is moved away."""
+    """No start ends by it.
+
+    The batch waits, with the name in words, and goes on once that is moved away.
+    """
     campaign = walk()
     campaign.until(lambda state: bool(state.batches))
-    uid, batch = next(iter(campaign.state.batches.items()))
-    path = tmp_path / name.format(uid=uid, workdir=campaign.state.tasks[batch.tasks[0]].task.workdir)
+    job_name, batch = next(iter(campaign.state.batches.items()))
+    path = tmp_path / name.format(
+        job_name=job_name, workdir=campaign.state.tasks[batch.tasks[0]].task.workdir
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     IN_THE_WAY[kind](path)
     before = path.lstat()
@@ -160,18 +179,24 @@ async def test_a_name_of_ours_that_something_else_has_is_told_and_waited_for(
         """No site to prepare."""
 
     transport = LocalTransport(tmp_path)
-    effects = Effects(phase_runners(copper_config()), Taken(), transport, SimulatedClock(), prepare=nothing)
-    event = await effects.carry_out(cm.SubmitBatch(uid=uid), campaign.state)
+    effects = Effects(
+        phase_runners(copper_config()), Taken(), transport, SimulatedClock(), prepare=nothing
+    )
+    event = await effects.carry_out(cm.SubmitBatch(job_name=job_name), campaign.state)
     if isinstance(event, ev.EffectDeferred):
         assert path.name in event.message
         assert "Move away" in event.message
         assert event.health is ev.SiteHealth.DEGRADED
         after = path.lstat()
-        assert (after.st_ino, after.st_mode, after.st_size) == (before.st_ino, before.st_mode, before.st_size)
+        assert (after.st_ino, after.st_mode, after.st_size) == (
+            before.st_ino,
+            before.st_mode,
+            before.st_size,
+        )
         path.rename(path.with_name("moved"))
-        event = await effects.carry_out(cm.SubmitBatch(uid=uid), campaign.state)
+        event = await effects.carry_out(cm.SubmitBatch(job_name=job_name), campaign.state)
     assert isinstance(event, ev.SubmissionAccepted)
-    files = await transport.names(f".ap/submit/{uid}")
+    files = await transport.names(f".ap/submit/{job_name}")
     assert "intent.json" in files
 
 
@@ -183,7 +208,9 @@ async def test_a_site_whose_names_are_taken_is_waited_for(tmp_path: Path) -> Non
     async def prepare() -> None:
         await transport.write({".ap/payload.pyz": b"work half"})
 
-    effects = Effects(phase_runners(copper_config()), Taken(), transport, SimulatedClock(), prepare=prepare)
+    effects = Effects(
+        phase_runners(copper_config()), Taken(), transport, SimulatedClock(), prepare=prepare
+    )
     event = await effects.carry_out(cm.PrepareSite(), campaign.state)
     assert isinstance(event, ev.EffectDeferred)
     assert ".ap" in event.message
@@ -196,7 +223,11 @@ async def test_a_root_without_rights_is_for_a_person(tmp_path: Path) -> None:
         raise OperatorError("the site's files: Permission denied")
 
     effects = Effects(
-        phase_runners(copper_config()), Taken(), LocalTransport(tmp_path), SimulatedClock(), prepare=prepare
+        phase_runners(copper_config()),
+        Taken(),
+        LocalTransport(tmp_path),
+        SimulatedClock(),
+        prepare=prepare,
     )
     with pytest.raises(OperatorError, match="Permission denied"):
         await effects.carry_out(cm.PrepareSite(), walk().state)

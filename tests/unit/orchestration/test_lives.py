@@ -1,13 +1,16 @@
-"""The tables of a task's and of a batch's life: what they forbid is refused, and the refusal tells the story."""
+"""The tables of a task's and of a batch's life: what they forbid is refused.
+
+The refusal tells the story.
+"""
 
 from collections.abc import Callable, Iterator
 
 import pytest
-from machine_stand import ADA, given_up, late_round, walk
+from kit.stages import ADA, given_up, late_round, walk
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Mender, Phase, Reason, Verdict
-from mlip_autopipec.data_models.ids import batch_uid
+from mlip_autopipec.data_models.ids import batch_name
 from mlip_autopipec.data_models.state import BatchStatus, TaskStatus, WorkflowState
 from mlip_autopipec.errors import IllegalTransition
 from mlip_autopipec.orchestration.lives import BATCH_LIFE, TASK_LIFE
@@ -15,7 +18,7 @@ from mlip_autopipec.orchestration.machine import ENDED, evolve, is_stale
 from mlip_autopipec.orchestration.strategies import summarise
 from mlip_autopipec.testing.walk import Walk
 
-UID = "copper-3f9a1c.c000.calculation.b00"
+JOB_NAME = "copper-3f9a1c.c000.calculation.b00"
 
 
 def batch_of(status: BatchStatus) -> Walk:
@@ -27,33 +30,37 @@ def batch_of(status: BatchStatus) -> Walk:
     campaign.planned(Phase.CALCULATION)
     campaign.until(lambda state: bool(state.batches))
     if status is BatchStatus.UNCLEAR:
-        campaign.tell(ev.SubmissionUnclear(at=campaign.now, uid=UID, message="timed out"))
+        campaign.tell(ev.SubmissionUnclear(at=campaign.now, job_name=JOB_NAME, message="timed out"))
     return campaign
 
 
 def answers(campaign: Walk) -> Iterator[ev.Event]:
     """Everything that may be said of the batch."""
     at = campaign.now
-    yield ev.SubmissionAccepted(at=at, uid=UID, job_id="1")
-    yield ev.SubmissionRejected(at=at, uid=UID, message="Invalid account")
-    yield ev.SubmissionUnclear(at=at, uid=UID, message="timed out")
-    yield ev.SubmissionVoided(at=at, uid=UID, message="never was")
-    yield ev.JobsSighted(at=at, sightings=(ev.Sighting(uid=UID, index=0, state=ev.JobState.ABSENT),))
-    yield campaign.ended(UID, 0)
-    yield ev.AttemptLost(at=at, uid=UID, index=0, reason=Reason.LOST, message="gone")
+    yield ev.SubmissionAccepted(at=at, job_name=JOB_NAME, job_id="1")
+    yield ev.SubmissionRejected(at=at, job_name=JOB_NAME, message="Invalid account")
+    yield ev.SubmissionUnclear(at=at, job_name=JOB_NAME, message="timed out")
+    yield ev.SubmissionVoided(at=at, job_name=JOB_NAME, message="never was")
+    yield ev.JobsSighted(
+        at=at, sightings=(ev.Sighting(job_name=JOB_NAME, index=0, state=ev.JobState.ABSENT),)
+    )
+    yield campaign.ended(JOB_NAME, 0)
+    yield ev.AttemptLost(at=at, job_name=JOB_NAME, index=0, reason=Reason.LOST, message="gone")
 
 
 @pytest.mark.parametrize("status", BatchStatus)
 def test_a_batch_takes_what_its_row_names_and_refuses_the_rest(status: BatchStatus) -> None:
-    """Every status against every answer: one of the statuses that the table has, or IllegalTransition."""
+    """Every status against every answer: a status that the table has, or IllegalTransition."""
     campaign = batch_of(status)
     for event in answers(campaign):
         allowed = BATCH_LIFE[status].get(type(event))
         if allowed is None:
-            with pytest.raises(IllegalTransition, match=f"the batch is {status}.*Batch {UID} is {status}"):
+            with pytest.raises(
+                IllegalTransition, match=f"the batch is {status}.*Batch {JOB_NAME} is {status}"
+            ):
                 evolve(campaign.state, event)
             continue
-        after = evolve(campaign.state, event).batches.get(UID)
+        after = evolve(campaign.state, event).batches.get(JOB_NAME)
         assert (after.status if after is not None else None) in allowed
 
 
@@ -65,9 +72,9 @@ def task_of(status: TaskStatus) -> tuple[WorkflowState, str]:
     batch = campaign.submitted(Phase.CALCULATION)
     name = batch.tasks[0]
     if status is TaskStatus.DONE:
-        campaign.tell(campaign.ended(batch.uid, 0))
+        campaign.tell(campaign.ended(batch.job_name, 0))
     if status in {TaskStatus.FAILED, TaskStatus.QUARANTINED}:
-        campaign.tell(campaign.ended(batch.uid, 0, Reason.NUMERICAL))
+        campaign.tell(campaign.ended(batch.job_name, 0, Reason.NUMERICAL))
     if status is TaskStatus.QUARANTINED:
         campaign.tell(ev.TaskQuarantined(at=campaign.now, task=name, message="SCF"))
     return campaign.state, name
@@ -75,47 +82,69 @@ def task_of(status: TaskStatus) -> tuple[WorkflowState, str]:
 
 @pytest.mark.parametrize("status", TaskStatus)
 def test_a_task_takes_what_its_row_names_and_refuses_the_rest(status: TaskStatus) -> None:
-    """Every status against what may be done with a task: what the table has, or IllegalTransition."""
+    """Every status against what may be done to a task: what the table has, or IllegalTransition."""
     state, name = task_of(status)
     at = walk().now
-    uid = batch_uid(state.campaign, 0, Phase.CALCULATION, state.batches_begun)
+    job_name = batch_name(state.campaign, 0, Phase.CALCULATION, state.batches_begun)
     for event in (
-        ev.SubmissionBegun(at=at, uid=uid, tasks=(name,)),
+        ev.SubmissionBegun(at=at, job_name=job_name, tasks=(name,)),
         ev.TaskQuarantined(at=at, task=name, message="SCF"),
         ev.TaskRetried(at=at, task=name, by=ADA),
     ):
         allowed = TASK_LIFE[status].get(type(event))
         if allowed is None:
-            with pytest.raises(IllegalTransition, match=f"task {name} is {status}.*Task {name} is {status}"):
+            with pytest.raises(
+                IllegalTransition, match=f"task {name} is {status}.*Task {name} is {status}"
+            ):
                 evolve(state, event)
         else:
             assert evolve(state, event).tasks[name].status in allowed
 
 
-def rare_steps() -> Iterator[tuple[TaskStatus | BatchStatus | None, ev.Event, TaskStatus | BatchStatus | None]]:
-    """Steps that a walk at random comes by too seldom: the status before, the event, the status after."""
+def rare_steps() -> Iterator[
+    tuple[TaskStatus | BatchStatus | None, ev.Event, TaskStatus | BatchStatus | None]
+]:
+    """Steps a random walk comes by too seldom: the status before, the event, the status after."""
     at = walk().now
     over = ev.VerdictReached(at=at, verdict=Verdict.FAILED, reason="quorum")
     reopened = ev.CampaignReopened(at=at, by=ADA, reason="mended", first_cycle=0)
-    refused = ev.SubmissionRejected(at=at, uid=UID, message="QOSMaxJobs", mender=Mender.SITE)
-    lost = ev.AttemptLost(at=at, uid=UID, index=0, reason=Reason.LOST, message="gone")
+    refused = ev.SubmissionRejected(
+        at=at, job_name=JOB_NAME, message="QOSMaxJobs", mender=Mender.SITE
+    )
+    lost = ev.AttemptLost(at=at, job_name=JOB_NAME, index=0, reason=Reason.LOST, message="gone")
     yield _step_of_task(batch_of(BatchStatus.BEGUN), refused)
     done = batch_of(BatchStatus.ACCEPTED)
-    name = done.state.batches[UID].tasks[0]
-    done.tell(done.ended(UID, 0))
-    yield _step_of_task(done, ev.TaskQuarantined(at=at, task=name, message="nothing can be made of it"))
+    name = done.state.batches[JOB_NAME].tasks[0]
+    done.tell(done.ended(JOB_NAME, 0))
+    yield _step_of_task(
+        done, ev.TaskQuarantined(at=at, task=name, message="nothing can be made of it")
+    )
     for cancelled in (False, True):
         crashed = batch_of(BatchStatus.ACCEPTED)
-        crashed.tell(ev.AttemptLost(at=at, uid=UID, index=0, reason=Reason.CRASHED, message="segmentation fault"))
+        crashed.tell(
+            ev.AttemptLost(
+                at=at,
+                job_name=JOB_NAME,
+                index=0,
+                reason=Reason.CRASHED,
+                message="segmentation fault",
+            )
+        )
         if cancelled:
-            crashed.tell(crashed.follow(next(each for each in crashed.commands() if each.type == "BeginBatch")))
+            crashed.tell(
+                crashed.follow(
+                    next(each for each in crashed.commands() if each.type == "BeginBatch")
+                )
+            )
             second = list(crashed.state.batches)[-1]
             crashed.tell(ev.TasksCancelled(at=at, tasks=(name,), by=ADA, reason="enough"))
-            again = ev.AttemptLost(at=at, uid=second, index=0, reason=Reason.CRASHED, message="segmentation fault")
+            again = ev.AttemptLost(
+                at=at, job_name=second, index=0, reason=Reason.CRASHED, message="segmentation fault"
+            )
             crashed.tell(again)
         yield _step_of_task(crashed, ev.Resumed(at=at, by=ADA))
     hopeless = batch_of(BatchStatus.ACCEPTED)
-    hopeless.tell(hopeless.ended(UID, 0, Reason.NUMERICAL))
+    hopeless.tell(hopeless.ended(JOB_NAME, 0, Reason.NUMERICAL))
     hopeless.tell(ev.TaskQuarantined(at=at, task=name, message="SCF"), over)
     yield _step_of_task(hopeless, reopened)
     yield _step_of_batch(batch_of(BatchStatus.UNCLEAR), refused)
@@ -123,26 +152,37 @@ def rare_steps() -> Iterator[tuple[TaskStatus | BatchStatus | None, ev.Event, Ta
     for status in (BatchStatus.BEGUN, BatchStatus.UNCLEAR):
         small = batch_of(status)
         for index in (1, 2):
-            small.tell(small.ended(UID, index))
+            small.tell(small.ended(JOB_NAME, index))
         yield _step_of_batch(small, lost)
     for forgotten in (False, True):
         yield _label_brought_back(forgotten=forgotten)
 
 
-def _label_brought_back(*, forgotten: bool) -> tuple[TaskStatus | None, ev.Event, TaskStatus | None]:
-    """A way back to when a label awaited its fit: it has been given up since, or a way back before has dropped it."""
+def _label_brought_back(
+    *, forgotten: bool
+) -> tuple[TaskStatus | None, ev.Event, TaskStatus | None]:
+    """A way back to when a label awaited its fit.
+
+    The label has been given up since, or a way back before has dropped it.
+    """
     campaign = batch_of(BatchStatus.ACCEPTED)
     for index in range(3):
-        campaign.tell(campaign.ended(UID, index))
+        campaign.tell(campaign.ended(JOB_NAME, index))
     name, record = next(iter(campaign.state.tasks.items()))
     assert record.outcome is not None
     label = ev.LateLabel(task=record.task, outcome=record.outcome)
     if forgotten:
         campaign.tell(_back(campaign))
     else:
-        campaign.tell(ev.TaskQuarantined(at=campaign.now, task=name, message="nothing can be made of it"))
+        campaign.tell(
+            ev.TaskQuarantined(at=campaign.now, task=name, message="nothing can be made of it")
+        )
     before, event = campaign.state.tasks.get(name), _back(campaign, label)
-    return before.status if before is not None else None, event, campaign.tell(event).tasks[name].status
+    return (
+        before.status if before is not None else None,
+        event,
+        campaign.tell(event).tasks[name].status,
+    )
 
 
 def _back(campaign: Walk, *labels: ev.LateLabel) -> ev.PhaseRedone:
@@ -169,9 +209,11 @@ def _step_of_task(campaign: Walk, event: ev.Event) -> tuple[TaskStatus, ev.Event
     return campaign.state.tasks[name].status, event, campaign.tell(event).tasks[name].status
 
 
-def _step_of_batch(campaign: Walk, event: ev.Event) -> tuple[BatchStatus, ev.Event, BatchStatus | None]:
-    before = campaign.state.batches[UID].status
-    after = campaign.tell(event).batches.get(UID)
+def _step_of_batch(
+    campaign: Walk, event: ev.Event
+) -> tuple[BatchStatus, ev.Event, BatchStatus | None]:
+    before = campaign.state.batches[JOB_NAME].status
+    after = campaign.tell(event).batches.get(JOB_NAME)
     return before, event, after.status if after is not None else None
 
 
@@ -191,7 +233,7 @@ def test_what_has_ended_is_what_a_phase_may_end_with() -> None:
 def test_a_refusal_that_comes_after_the_acceptance_ends_no_live_job() -> None:
     """The tasks of an accepted batch would be submitted again while their jobs run."""
     campaign = batch_of(BatchStatus.ACCEPTED)
-    refused = ev.SubmissionRejected(at=campaign.now, uid=UID, message="Invalid account")
+    refused = ev.SubmissionRejected(at=campaign.now, job_name=JOB_NAME, message="Invalid account")
     with pytest.raises(IllegalTransition, match="it was accepted as 4711"):
         evolve(campaign.state, refused)
 
@@ -203,12 +245,16 @@ def test_a_batch_that_is_gone_leaves_nothing_that_is_put_off(
 ) -> None:
     """Nor what was said of its jobs: a task that waits again has none."""
     campaign = batch_of(BatchStatus.UNCLEAR)
-    sighting = ev.Sighting(uid=UID, index=0, state=ev.JobState.ABSENT)
+    sighting = ev.Sighting(job_name=JOB_NAME, index=0, state=ev.JobState.ABSENT)
     campaign.tell(ev.JobsSighted(at=campaign.now, sightings=(sighting,)))
-    for subject in (f"batch:{UID}", f"cancel:{UID}", f"attempt:{UID}.0"):
-        campaign.tell(ev.EffectDeferred(at=campaign.now, subject=subject, message="cut", until=campaign.now))
+    for subject in (f"batch:{JOB_NAME}", f"cancel:{JOB_NAME}", f"attempt:{JOB_NAME}.0"):
+        campaign.tell(
+            ev.EffectDeferred(at=campaign.now, subject=subject, message="cut", until=campaign.now)
+        )
     more = {"mender": mender} if kind is ev.SubmissionRejected else {}
-    after = campaign.tell(kind.model_validate({"at": campaign.now, "uid": UID, "message": "no", **more}))
+    after = campaign.tell(
+        kind.model_validate({"at": campaign.now, "uid": JOB_NAME, "message": "no", **more})
+    )
     assert after.deferrals == {}
     assert {record.job_state for record in after.tasks.values()} == {None}
     assert after.check() == ()
@@ -216,13 +262,15 @@ def test_a_batch_that_is_gone_leaves_nothing_that_is_put_off(
 
 def _quarantined_twice() -> tuple[Walk, ev.Event]:
     campaign = given_up()
-    return campaign, ev.TaskQuarantined(at=campaign.now, task=next(iter(campaign.state.quarantine)), message="SCF")
+    return campaign, ev.TaskQuarantined(
+        at=campaign.now, task=next(iter(campaign.state.quarantine)), message="SCF"
+    )
 
 
 def _ended_twice() -> tuple[Walk, ev.Event]:
     campaign = late_round()
     (batch,) = campaign.state.batches.values()
-    ended = campaign.ended(batch.uid, 1)
+    ended = campaign.ended(batch.job_name, 1)
     campaign.tell(ended)
     return campaign, ended
 
@@ -230,8 +278,8 @@ def _ended_twice() -> tuple[Walk, ev.Event]:
 def _of_a_batch_that_is_over() -> tuple[Walk, ev.Event]:
     campaign = batch_of(BatchStatus.ACCEPTED)
     for index in range(3):
-        campaign.tell(campaign.ended(UID, index, Reason.NUMERICAL if index == 1 else None))
-    return campaign, ev.SubmissionVoided(at=campaign.now, uid=UID, message="never was")
+        campaign.tell(campaign.ended(JOB_NAME, index, Reason.NUMERICAL if index == 1 else None))
+    return campaign, ev.SubmissionVoided(at=campaign.now, job_name=JOB_NAME, message="never was")
 
 
 def _of_the_campaign() -> tuple[Walk, ev.Event]:
@@ -241,22 +289,31 @@ def _of_the_campaign() -> tuple[Walk, ev.Event]:
 
 STORIES: dict[str, tuple[Callable[[], tuple[Walk, ev.Event]], tuple[str, ...]]] = {
     "a task of an earlier round": (_quarantined_twice, ("stage between",)),
-    "an attempt that has ended": (_ended_twice, ("is done; its last attempt is copper-3f9a1c.c000.calculation.b00.1",)),
-    "a batch that is over": (_of_a_batch_that_is_over, (f"Batch {UID} is over: c000.calculation.0000", "failed")),
-    "the campaign": (_of_the_campaign, ("Campaign copper-3f9a1c has closed 0 cycles", "3 submitted", "batches: 1")),
+    "an attempt that has ended": (
+        _ended_twice,
+        ("is done; its last attempt is copper-3f9a1c.c000.calculation.b00.1",),
+    ),
+    "a batch that is over": (
+        _of_a_batch_that_is_over,
+        (f"Batch {JOB_NAME} is over: c000.calculation.0000", "failed"),
+    ),
+    "the campaign": (
+        _of_the_campaign,
+        ("Campaign copper-3f9a1c has closed 0 cycles", "3 submitted", "batches: 1"),
+    ),
 }
 
 
-@pytest.mark.parametrize(("make", "told"), STORIES.values(), ids=STORIES.keys())
+@pytest.mark.parametrize(("make", "expected"), STORIES.values(), ids=STORIES.keys())
 def test_a_refusal_tells_the_story_of_its_subject(
-    make: Callable[[], tuple[Walk, ev.Event]], told: tuple[str, ...]
+    make: Callable[[], tuple[Walk, ev.Event]], expected: tuple[str, ...]
 ) -> None:
     """What has become of the task, the batch or the campaign that the event is about."""
     campaign, event = make()
     with pytest.raises(IllegalTransition) as refused:
         evolve(campaign.state, event)
-    for words in told:
-        assert words in str(refused.value)
+    for message in expected:
+        assert message in str(refused.value)
 
 
 def test_the_failures_of_a_task_are_a_part_of_its_story() -> None:
@@ -264,5 +321,7 @@ def test_the_failures_of_a_task_are_a_part_of_its_story() -> None:
     state, name = task_of(TaskStatus.FAILED)
     retried = ev.TaskRetried(at=walk().now, task=name, by=ADA)
     assert is_stale(state, retried)
-    with pytest.raises(IllegalTransition, match=f"failures so far: 1, last of all {Reason.NUMERICAL}"):
+    with pytest.raises(
+        IllegalTransition, match=f"failures so far: 1, last of all {Reason.NUMERICAL}"
+    ):
         evolve(state, retried)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import reduce
 
 import pytest
-from machine_stand import ADA, walk
+from kit.stages import ADA, walk
 
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.data_models import events as ev
@@ -54,7 +54,9 @@ class Site(SimulatedCluster):
             await self._clock.sleep(1)  # a connection is not closed in no time
             self.watches -= 1
 
-    async def submit(self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()) -> Answer:
+    async def submit(
+        self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()
+    ) -> Answer:
         self.submissions += 1
         if self.full_times > 0:
             self.full_times -= 1
@@ -92,7 +94,9 @@ class Stand:
         self.read_lock.set()
         chance = random.Random(1)  # noqa: S311 - the same in every run is the point
         self.transport = MemoryTransport(disturb=self._wire)
-        self.site = Site(self.transport, self.clock, Weather(self.clock, chance, FaultRates()), chance)
+        self.site = Site(
+            self.transport, self.clock, Weather(self.clock, chance, FaultRates()), chance
+        )
         self.journal = Disk()
         self.seen: list[ev.Event] = []
         self.saved: list[WorkflowState] = []
@@ -100,7 +104,9 @@ class Stand:
         self.cuts = 0
         self.called: list[str] = []
         config = config or copper_config()
-        effects = Effects(phase_runners(config), self.site, self.transport, self.clock, prepare=self._prepare)
+        effects = Effects(
+            phase_runners(config), self.site, self.transport, self.clock, prepare=self._prepare
+        )
         self.manager = WorkflowManager(
             state=WorkflowState(),
             policy=Policy.from_config(config),
@@ -126,7 +132,9 @@ class Stand:
             main.cancel()
             side.cancel()
             for ended in await asyncio.gather(main, side, return_exceptions=True):
-                if isinstance(ended, BaseException) and not isinstance(ended, asyncio.CancelledError):
+                if isinstance(ended, BaseException) and not isinstance(
+                    ended, asyncio.CancelledError
+                ):
                     raise ended
 
         run_simulated(both(), self.clock, limit_s=DAY_S)
@@ -166,7 +174,10 @@ class Stand:
 
 
 def test_a_campaign_runs_to_its_verdict() -> None:
-    """Append, evolve, decide, carry out, from nothing to the end; the journal holds every event once."""
+    """Append, evolve, decide, carry out, from nothing to the end.
+
+    The journal holds every event once.
+    """
     stand = Stand(copper_config(convergence={"cycles_max": 20}))
 
     async def watch() -> None:
@@ -196,14 +207,18 @@ def test_a_daemon_that_is_stopped_as_it_reads_outcomes_has_closed_its_watch() ->
 
 
 def test_nothing_is_taken_behind_the_last_event() -> None:
-    """What has arrived in the same turn as DaemonStopped is not written, and whoever handed it in is told."""
+    """What came in the turn of DaemonStopped is not written, and whoever handed it in is told."""
     stand = Stand()
     answers: list[bool] = []
 
     async def stop() -> None:
         stopped = ev.DaemonStopped(at=stand.clock.now(), why="SIGTERM")
         paused = ev.Paused(at=stand.clock.now(), by=ADA)
-        answers.extend(await asyncio.gather(*(stand.manager.record(event) for event in (stopped, paused, stopped))))
+        answers.extend(
+            await asyncio.gather(
+                *(stand.manager.record(event) for event in (stopped, paused, stopped))
+            )
+        )
 
     stand.run(stop)
     assert answers == [True, False, False]
@@ -256,9 +271,13 @@ def test_stale_news_is_answered_and_not_written() -> None:
 
     async def steer() -> None:
         before = stand.manager.state.seq
-        late = ev.SubmissionAccepted(at=stand.clock.now(), uid="copper-3f9a1c.c000.generation.b09", job_id="1")
+        late = ev.SubmissionAccepted(
+            at=stand.clock.now(), job_name="copper-3f9a1c.c000.generation.b09", job_id="1"
+        )
         assert await stand.manager.record(late) is False
-        assert not any(isinstance(event, ev.SubmissionAccepted) and event.job_id == "1" for event in stand.seen)
+        assert not any(
+            isinstance(event, ev.SubmissionAccepted) and event.job_id == "1" for event in stand.seen
+        )
         assert await stand.manager.record(ev.Paused(at=stand.clock.now(), by=ADA)) is True
         assert stand.manager.state.seq > before
 
@@ -323,7 +342,10 @@ def test_a_silent_scheduler_degrades_the_site_and_fails_nothing() -> None:
 
 
 def test_an_outbox_that_cannot_be_listed_is_told_once_and_waited_for() -> None:
-    """Whatever the scheduler answers meanwhile; then the outcomes are there, and the campaign reaches its verdict."""
+    """Whatever the scheduler answers meanwhile.
+
+    Then the outcomes are there, and the campaign reaches its verdict.
+    """
     stand = Stand()
     stand.site.blind_until = stand.clock.now() + timedelta(minutes=5)
 
@@ -331,12 +353,14 @@ def test_an_outbox_that_cannot_be_listed_is_told_once_and_waited_for() -> None:
         await stand.until(lambda: stand.manager.state.verdict is not None)
 
     stand.run(watch)
-    changes = [(event.health, event.message) for event in stand.seen if isinstance(event, ev.SiteChanged)]
+    changes = [
+        (event.health, event.message) for event in stand.seen if isinstance(event, ev.SiteChanged)
+    ]
     assert changes == [(ev.SiteHealth.DEGRADED, "the outbox is a pipe"), (ev.SiteHealth.OK, "")]
 
 
 def test_a_cut_while_outcomes_are_read_loses_none() -> None:
-    """The names come again, the site is degraded meanwhile, and the campaign reaches its verdict."""
+    """The names come again, the site is degraded meanwhile and the campaign reaches its verdict."""
     stand = Stand()
     stand.cuts = 5
 
@@ -344,7 +368,9 @@ def test_a_cut_while_outcomes_are_read_loses_none() -> None:
         await stand.until(lambda: stand.manager.state.verdict is not None)
 
     stand.run(watch)
-    degraded = [event.message for event in stand.seen if isinstance(event, ev.SiteChanged) and event.message]
+    degraded = [
+        event.message for event in stand.seen if isinstance(event, ev.SiteChanged) and event.message
+    ]
     assert set(degraded) == {"connection reset"}
     assert "AttemptLost" not in stand.kinds()
 
@@ -357,12 +383,12 @@ def test_what_has_not_changed_is_not_written_again() -> None:
         await stand.until(lambda: stand.manager.state.verdict is not None)
 
     stand.run(watch)
-    told: dict[tuple[str, int], ev.JobState] = {}
+    found: dict[tuple[str, int], ev.JobState] = {}
     for event in stand.seen:
         for sighting in event.sightings if isinstance(event, ev.JobsSighted) else ():
-            assert told.get((sighting.uid, sighting.index)) is not sighting.state
-            told[sighting.uid, sighting.index] = sighting.state
-    assert told
+            assert found.get((sighting.job_name, sighting.index)) is not sighting.state
+            found[sighting.job_name, sighting.index] = sighting.state
+    assert found
 
 
 def test_a_journal_that_fails_ends_the_daemon_before_anything_is_published() -> None:
@@ -392,10 +418,14 @@ def test_an_outcome_that_is_read_after_its_phase_has_ended_is_old_news() -> None
     async def overtake() -> None:
         await stand.until(lambda: any(path.startswith("outbox/") for path in stand.transport.files))
         await stand.clock.sleep(60)  # by now the watcher waits for the content
-        (content,) = (content for path, content in stand.transport.files.items() if path.startswith("outbox/"))
+        (content,) = (
+            content for path, content in stand.transport.files.items() if path.startswith("outbox/")
+        )
         ended = ev.TaskEnded(at=stand.clock.now(), outcome=Outcome.model_validate_json(content))
         assert await stand.manager.record(ended)
-        await stand.until(lambda: stand.manager.state.current_phase is Phase.CALCULATION, within_s=60)
+        await stand.until(
+            lambda: stand.manager.state.current_phase is Phase.CALCULATION, within_s=60
+        )
         stand.read_lock.set()
         await stand.until(lambda: stand.manager.state.stage is Stage.ENDED)
 
@@ -433,7 +463,9 @@ def test_a_turn_is_through_only_when_the_journal_has_taken_what_there_was() -> N
             return await append(events)
 
         stand.journal.append = hanging  # type: ignore[method-assign]
-        recording = asyncio.create_task(stand.manager.record(ev.Paused(at=stand.clock.now(), by=ADA)))
+        recording = asyncio.create_task(
+            stand.manager.record(ev.Paused(at=stand.clock.now(), by=ADA))
+        )
         turned = asyncio.create_task(stand.manager.turned())
         await stand.clock.sleep(600)
         assert not turned.done()
@@ -445,13 +477,21 @@ def test_a_turn_is_through_only_when_the_journal_has_taken_what_there_was() -> N
 
 
 def test_a_site_that_answers_again_is_told_from_one_that_does_not() -> None:
-    """With no job to ask about it is knocked at, until it answers; nothing is submitted before it is prepared."""
+    """With no job to ask about it is knocked at, until it answers.
+
+    Nothing is submitted before it is prepared.
+    """
     stand = Stand()
 
     async def doing() -> None:
         await stand.manager.record(
             ev.DaemonStarted(
-                at=stand.clock.now(), version="0", host="login1", pid=1, config_sha256="0", payload_sha256="0"
+                at=stand.clock.now(),
+                version="0",
+                host="login1",
+                pid=1,
+                config_sha256="0",
+                payload_sha256="0",
             )
         )
         await stand.until(lambda: stand.manager.state.site_prepared)
@@ -482,7 +522,10 @@ def test_a_clock_that_is_set_is_noticed_before_anything_is_decided_by_it() -> No
 
 
 def test_a_clock_that_is_set_as_the_daemon_starts_is_noticed() -> None:
-    """Between DaemonStarted, from which graces are counted anew, and the first turn: else they would all be over."""
+    """Between DaemonStarted, from which graces are counted anew, and the first turn.
+
+    Otherwise they would all be over.
+    """
     stand = Stand()
     stand.manager.state = evolve(WorkflowState(), walk().events[0])
     stand.clock.jump(120)
@@ -500,21 +543,30 @@ def test_a_clock_that_is_set_as_the_daemon_starts_is_noticed() -> None:
 
 
 def test_what_was_dated_by_the_clock_of_before_is_folded_in_before_its_step() -> None:
-    """Else a grace that begins with it is over at once: an end was seen, and the clock set forward as it was told."""
+    """Else a grace that begins with it is over at once.
+
+    An end was seen, and the clock set forward as it was told.
+    """
     stand = Stand()
 
     def stepped() -> list[ev.Event]:
         return [event for event in stand.seen if isinstance(event, ev.ClockStepped)]
 
     async def doing() -> None:
-        await stand.until(lambda: any(batch.job_id for batch in stand.manager.state.batches.values()))
+        await stand.until(
+            lambda: any(batch.job_id for batch in stand.manager.state.batches.values())
+        )
         (batch,) = stand.manager.state.batches.values()
         at, healths = stand.clock.now(), 15 * (ev.SiteHealth.DEGRADED, ev.SiteHealth.OK)
-        told: list[ev.Event] = [ev.SiteChanged(at=at, health=health, message="") for health in healths]
-        over = ev.Sighting(uid=batch.uid, index=0, state=ev.JobState.ENDED, detail="COMPLETED on n1")
-        told.append(ev.JobsSighted(at=at, sightings=(over,)))
+        found: list[ev.Event] = [
+            ev.SiteChanged(at=at, health=health, message="") for health in healths
+        ]
+        over = ev.Sighting(
+            job_name=batch.job_name, index=0, state=ev.JobState.ENDED, detail="COMPLETED on n1"
+        )
+        found.append(ev.JobsSighted(at=at, sightings=(over,)))
         async with asyncio.TaskGroup() as tasks:  # more than one turn takes
-            for event in told:
+            for event in found:
                 tasks.create_task(stand.manager.record(event))
             await asyncio.sleep(0)
             stand.clock.jump(7200)
@@ -528,9 +580,15 @@ def test_what_was_dated_by_the_clock_of_before_is_folded_in_before_its_step() ->
 
 
 def test_jobs_that_nobody_waits_for_are_told_and_left_alone() -> None:
-    """At the start and then hourly, once what has just ended has had time to go; and so is that they are gone."""
+    """At the start and then hourly, once what has just ended has had time to go.
+
+    That they are gone is told too.
+    """
     stand = Stand()
-    stale, other = (ev.QueuedJob(uid="copper-3f9a1c.c000.training.b07", job_id=job_id) for job_id in ("41", "42"))
+    stale, other = (
+        ev.QueuedJob(job_name="copper-3f9a1c.c000.training.b07", job_id=job_id)
+        for job_id in ("41", "42")
+    )
     stand.site.strangers = (stale,)
 
     def told() -> list[ev.OrphansSeen]:
@@ -555,9 +613,11 @@ def test_another_job_of_a_live_name_is_an_orphan() -> None:
     stand = Stand()
 
     async def doing() -> None:
-        await stand.until(lambda: any(batch.job_id for batch in stand.manager.state.batches.values()))
+        await stand.until(
+            lambda: any(batch.job_id for batch in stand.manager.state.batches.values())
+        )
         batch = next(iter(stand.manager.state.batches.values()))
-        mine = ev.QueuedJob(uid=batch.uid, job_id=batch.job_id or "")
+        mine = ev.QueuedJob(job_name=batch.job_name, job_id=batch.job_id or "")
         assert stand.manager._is_waited_for(mine)
         assert not stand.manager._is_waited_for(mine.model_copy(update={"job_id": "9999"}))
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import get_args
 
 import pytest
-from machine_stand import legal, walk
+from kit.stages import legal, walk
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
@@ -29,8 +29,13 @@ def sample(kind: type[ev.Event]) -> ev.Event:
 
 @pytest.mark.parametrize("kind", EVENT_TYPES, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("stage", Stage)
-def test_a_stage_takes_what_its_row_names_and_refuses_the_rest(stage: Stage, kind: type[ev.Event]) -> None:
-    """Every stage against every kind of event: the next state, or IllegalTransition; the old state is untouched."""
+def test_a_stage_takes_what_its_row_names_and_refuses_the_rest(
+    stage: Stage, kind: type[ev.Event]
+) -> None:
+    """Every stage against every kind of event: the next state, or IllegalTransition.
+
+    The old state is untouched.
+    """
     if kind in STAGES[stage]:
         state, event = LEGAL[stage, kind]
         before = state.model_dump_json()
@@ -39,7 +44,9 @@ def test_a_stage_takes_what_its_row_names_and_refuses_the_rest(stage: Stage, kin
     else:
         state = STATES[stage]
         before = state.model_dump_json()
-        with pytest.raises(IllegalTransition, match=f"{kind.__name__} is not allowed here .*stage {stage}"):
+        with pytest.raises(
+            IllegalTransition, match=f"{kind.__name__} is not allowed here .*stage {stage}"
+        ):
             evolve(state, sample(kind))
     assert state.model_dump_json() == before
 
@@ -51,7 +58,7 @@ def test_the_rows_name_every_event() -> None:
 
 
 def test_every_phase_lies_on_the_way_round_a_cycle() -> None:
-    """Both kinds of cycle begin and end with None, pass no phase twice, and together pass all five."""
+    """Both kinds of cycle begin and end with None, pass no phase twice, and together all five."""
     passed = []
     for flow in FLOW.values():
         phase = flow[None]
@@ -67,8 +74,8 @@ Refusal = Callable[[Walk], ev.Event]
 
 def _begun(campaign: Walk, *tasks: str, number: int = 0) -> ev.SubmissionBegun:
     state = campaign.state
-    uid = f"{state.campaign}.c{state.cycle_index:03d}.{state.current_phase}.b{number:02d}"
-    return ev.SubmissionBegun(at=campaign.now, uid=uid, tasks=tasks)
+    job_name = f"{state.campaign}.c{state.cycle_index:03d}.{state.current_phase}.b{number:02d}"
+    return ev.SubmissionBegun(at=campaign.now, job_name=job_name, tasks=tasks)
 
 
 def _phase_started(campaign: Walk, **changes: object) -> ev.Event:
@@ -82,48 +89,57 @@ def _phase_started_twin(campaign: Walk) -> ev.Event:
 
 
 def _in_calculation(campaign: Walk) -> str:
-    return campaign.submitted(Phase.CALCULATION).uid
+    return campaign.submitted(Phase.CALCULATION).job_name
 
 
 def _twice_accepted(campaign: Walk) -> ev.Event:
-    return ev.SubmissionAccepted(at=campaign.now, uid=_in_calculation(campaign), job_id="2")
+    return ev.SubmissionAccepted(at=campaign.now, job_name=_in_calculation(campaign), job_id="2")
 
 
 def _unclear_after_accepted(campaign: Walk) -> ev.Event:
-    return ev.SubmissionUnclear(at=campaign.now, uid=_in_calculation(campaign), message="?")
+    return ev.SubmissionUnclear(at=campaign.now, job_name=_in_calculation(campaign), message="?")
 
 
 def _voided_after_accepted(campaign: Walk) -> ev.Event:
-    return ev.SubmissionVoided(at=campaign.now, uid=_in_calculation(campaign), message="?")
+    return ev.SubmissionVoided(at=campaign.now, job_name=_in_calculation(campaign), message="?")
 
 
 def _unknown_batch(campaign: Walk) -> ev.Event:
     _in_calculation(campaign)
-    return ev.SubmissionRejected(at=campaign.now, uid="copper-3f9a1c.c000.calculation.b09", message="?")
+    return ev.SubmissionRejected(
+        at=campaign.now, job_name="copper-3f9a1c.c000.calculation.b09", message="?"
+    )
 
 
 def _outcome_of_another_task(campaign: Walk) -> ev.Event:
-    uid = _in_calculation(campaign)
-    return ev.TaskEnded(at=campaign.now, outcome=campaign.outcome(uid, 0).model_copy(update={"index": 1}))
+    job_name = _in_calculation(campaign)
+    return ev.TaskEnded(
+        at=campaign.now, outcome=campaign.outcome(job_name, 0).model_copy(update={"index": 1})
+    )
 
 
 def _outcome_twice(campaign: Walk) -> ev.Event:
-    uid = _in_calculation(campaign)
-    ended = campaign.ended(uid, 0)
+    job_name = _in_calculation(campaign)
+    ended = campaign.ended(job_name, 0)
     campaign.tell(ended)
     return ended
 
 
 def _lost_after_done(campaign: Walk) -> ev.Event:
-    uid = _in_calculation(campaign)
-    campaign.tell(campaign.ended(uid, 0))
-    return ev.AttemptLost(at=campaign.now, uid=uid, index=0, reason=Reason.LOST, message="?")
+    job_name = _in_calculation(campaign)
+    campaign.tell(campaign.ended(job_name, 0))
+    return ev.AttemptLost(
+        at=campaign.now, job_name=job_name, index=0, reason=Reason.LOST, message="?"
+    )
 
 
 def _sighted_after_done(campaign: Walk) -> ev.Event:
-    uid = _in_calculation(campaign)
-    campaign.tell(campaign.ended(uid, 0))
-    return ev.JobsSighted(at=campaign.now, sightings=(ev.Sighting(uid=uid, index=0, state=ev.JobState.RUNNING),))
+    job_name = _in_calculation(campaign)
+    campaign.tell(campaign.ended(job_name, 0))
+    return ev.JobsSighted(
+        at=campaign.now,
+        sightings=(ev.Sighting(job_name=job_name, index=0, state=ev.JobState.RUNNING),),
+    )
 
 
 def _begun_twice(campaign: Walk) -> ev.Event:
@@ -210,18 +226,23 @@ REFUSALS: dict[str, tuple[Refusal, str]] = {
 }
 
 
-@pytest.mark.parametrize(("make", "words"), REFUSALS.values(), ids=REFUSALS.keys())
-def test_an_event_that_contradicts_the_state_is_refused(make: Refusal, words: str) -> None:
-    """Events of an allowed kind whose content can't be true here raise IllegalTransition and change nothing."""
+@pytest.mark.parametrize(("make", "message"), REFUSALS.values(), ids=REFUSALS.keys())
+def test_an_event_that_contradicts_the_state_is_refused(make: Refusal, message: str) -> None:
+    """Events of an allowed kind whose content can't be true here raise IllegalTransition.
+
+    They change nothing.
+    """
     campaign = walk()
     event = make(campaign)
     before = campaign.state.model_dump_json()
-    with pytest.raises(IllegalTransition, match=words):
+    with pytest.raises(IllegalTransition, match=message):
         evolve(campaign.state, event)
     assert campaign.state.model_dump_json() == before
 
 
-@pytest.mark.parametrize("kind", [ev.SubmissionAccepted, ev.SubmissionUnclear, ev.SubmissionRejected])
+@pytest.mark.parametrize(
+    "kind", [ev.SubmissionAccepted, ev.SubmissionUnclear, ev.SubmissionRejected]
+)
 def test_news_of_a_forgotten_batch_is_stale(kind: type[ev.Event]) -> None:
     """What would be illegal because it comes late is recognised before it is written down."""
     assert is_stale(STATES[Stage.BETWEEN], sample(kind))

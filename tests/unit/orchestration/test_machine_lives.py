@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from machine_stand import ADA, always, walk
+from kit.stages import ADA, always, walk
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason, Verdict
@@ -13,13 +13,18 @@ from mlip_autopipec.testing.walk import Walk
 
 
 def test_a_voided_submission_frees_its_tasks_and_costs_no_attempt() -> None:
-    """After SubmissionVoided tasks are as if nothing had been tried; only the job name's number has moved on."""
+    """After SubmissionVoided tasks are as if nothing had been tried.
+
+    Only the job name's number has moved on.
+    """
     campaign = walk()
     campaign.planned(Phase.CALCULATION)
     tasks = dict(campaign.state.tasks)
     campaign.until(lambda state: bool(state.batches))
-    uid = next(iter(campaign.state.batches))
-    after = campaign.tell(ev.SubmissionVoided(at=campaign.now, uid=uid, message="never was"))
+    job_name = next(iter(campaign.state.batches))
+    after = campaign.tell(
+        ev.SubmissionVoided(at=campaign.now, job_name=job_name, message="never was")
+    )
     assert after.tasks == tasks
     assert (after.batches, after.batches_begun) == ({}, 1)
 
@@ -28,8 +33,10 @@ def test_a_rejected_submission_fails_every_task_in_it() -> None:
     """SubmissionRejected ends all attempts of the batch with the scheduler's words."""
     campaign = walk()
     campaign.until(lambda state: bool(state.batches) and state.current_phase is Phase.CALCULATION)
-    uid = next(iter(campaign.state.batches))
-    after = campaign.tell(ev.SubmissionRejected(at=campaign.now, uid=uid, message="Invalid account"))
+    job_name = next(iter(campaign.state.batches))
+    after = campaign.tell(
+        ev.SubmissionRejected(at=campaign.now, job_name=job_name, message="Invalid account")
+    )
     assert {record.status for record in after.tasks.values()} == {TaskStatus.FAILED}
     assert {record.failures[-1].reason for record in after.tasks.values()} == {Reason.REJECTED}
     assert after.batches == {}
@@ -39,10 +46,10 @@ def test_an_outcome_may_overtake_the_answer_to_its_submission() -> None:
     """A task that ends while its batch is still begun is done, and the late answer is stale."""
     campaign = walk()
     campaign.until(lambda state: bool(state.batches))
-    uid = next(iter(campaign.state.batches))
-    after = campaign.tell(campaign.ended(uid, 0))
+    job_name = next(iter(campaign.state.batches))
+    after = campaign.tell(campaign.ended(job_name, 0))
     assert after.batches == {}
-    assert is_stale(after, ev.SubmissionAccepted(at=campaign.now, uid=uid, job_id="1"))
+    assert is_stale(after, ev.SubmissionAccepted(at=campaign.now, job_name=job_name, job_id="1"))
 
 
 def test_a_batch_is_known_until_its_last_attempt_has_ended() -> None:
@@ -50,27 +57,36 @@ def test_a_batch_is_known_until_its_last_attempt_has_ended() -> None:
     campaign = walk()
     batch = campaign.submitted(Phase.CALCULATION)
     for index in range(len(batch.tasks)):
-        assert campaign.state.batches[batch.uid].live == frozenset(range(index, len(batch.tasks)))
-        campaign.tell(campaign.ended(batch.uid, index))
+        assert campaign.state.batches[batch.job_name].live == frozenset(
+            range(index, len(batch.tasks))
+        )
+        campaign.tell(campaign.ended(batch.job_name, index))
     assert campaign.state.batches == {}
 
 
-def _sighted(campaign: Walk, uid: str, state: ev.JobState) -> ev.JobsSighted:
-    return ev.JobsSighted(at=campaign.now, sightings=(ev.Sighting(uid=uid, index=0, state=state),))
+def _sighted(campaign: Walk, job_name: str, state: ev.JobState) -> ev.JobsSighted:
+    return ev.JobsSighted(
+        at=campaign.now, sightings=(ev.Sighting(job_name=job_name, index=0, state=state),)
+    )
 
 
-def test_missing_since_is_the_first_sight_of_the_end_and_is_forgotten_when_the_job_shows_up() -> None:
-    """An absence starts a grace, a known end starts its own; any sign of life, such as a requeue, clears it."""
+def test_missing_since_is_the_first_sight_of_the_end_and_is_forgotten_when_the_job_shows_up() -> (
+    None
+):
+    """An absence starts a grace, a known end starts its own.
+
+    Any sign of life, such as a requeue, clears it.
+    """
     campaign = walk()
     batch = campaign.submitted(Phase.CALCULATION)
     name = batch.tasks[0]
     absent, ended = campaign.now, campaign.now + timedelta(minutes=2)
     for state, since in ((ev.JobState.ABSENT, absent), (ev.JobState.ENDED, ended)):
         for _ in range(2):  # the second time it is no news
-            campaign.tell(_sighted(campaign, batch.uid, state))
+            campaign.tell(_sighted(campaign, batch.job_name, state))
             assert campaign.state.tasks[name].missing_since == since
             campaign.now += timedelta(minutes=1)
-    campaign.tell(_sighted(campaign, batch.uid, ev.JobState.WAITING))
+    campaign.tell(_sighted(campaign, batch.job_name, ev.JobState.WAITING))
     assert campaign.state.tasks[name].missing_since is None
 
 
@@ -78,10 +94,17 @@ def test_deferrals_count_and_are_cleared_by_the_answer() -> None:
     """Each EffectDeferred in a row adds one to `times`; SubmissionAccepted ends the row."""
     campaign = walk()
     campaign.until(lambda state: bool(state.batches))
-    uid = next(iter(campaign.state.batches))
-    deferred = ev.EffectDeferred(at=campaign.now, subject=f"batch:{uid}", message="limit", until=campaign.now)
-    assert campaign.tell(deferred, deferred).deferrals[f"batch:{uid}"].times == 2
-    assert campaign.tell(ev.SubmissionAccepted(at=campaign.now, uid=uid, job_id="1")).deferrals == {}
+    job_name = next(iter(campaign.state.batches))
+    deferred = ev.EffectDeferred(
+        at=campaign.now, subject=f"batch:{job_name}", message="limit", until=campaign.now
+    )
+    assert campaign.tell(deferred, deferred).deferrals[f"batch:{job_name}"].times == 2
+    assert (
+        campaign.tell(
+            ev.SubmissionAccepted(at=campaign.now, job_name=job_name, job_id="1")
+        ).deferrals
+        == {}
+    )
 
 
 def test_promotion_makes_the_fit_the_current_potential() -> None:
@@ -117,9 +140,11 @@ def test_status_is_running_paused_or_the_verdict() -> None:
 def test_an_unclear_answer_after_acceptance_is_stale() -> None:
     """An accepted batch is accepted, whatever a slower answer says."""
     campaign = walk()
-    uid = campaign.submitted(Phase.CALCULATION).uid
-    assert campaign.state.batches[uid].status is BatchStatus.ACCEPTED
-    assert is_stale(campaign.state, ev.SubmissionUnclear(at=campaign.now, uid=uid, message="?"))
+    job_name = campaign.submitted(Phase.CALCULATION).job_name
+    assert campaign.state.batches[job_name].status is BatchStatus.ACCEPTED
+    assert is_stale(
+        campaign.state, ev.SubmissionUnclear(at=campaign.now, job_name=job_name, message="?")
+    )
 
 
 def test_the_same_health_twice_is_stale() -> None:
@@ -130,13 +155,21 @@ def test_the_same_health_twice_is_stale() -> None:
     assert is_stale(campaign.tell(changed), changed)
 
 
-@pytest.mark.parametrize("subject", ["batch:{uid}", "attempt:{uid}.0"])
+@pytest.mark.parametrize("subject", ["batch:{job_name}", "attempt:{job_name}.0"])
 def test_a_deferral_of_what_is_over_is_stale(subject: str) -> None:
-    """An effect that gives up after its subject has ended leaves no deferral behind that nothing would ever clear."""
+    """An effect that gives up after its subject has ended leaves no deferral behind.
+
+    Nothing would ever clear that.
+    """
     campaign = walk()
     batch = campaign.submitted(Phase.GENERATION)
-    campaign.tell(campaign.ended(batch.uid, 0))
-    late = ev.EffectDeferred(at=campaign.now, subject=subject.format(uid=batch.uid), message="cut", until=campaign.now)
+    campaign.tell(campaign.ended(batch.job_name, 0))
+    late = ev.EffectDeferred(
+        at=campaign.now,
+        subject=subject.format(job_name=batch.job_name),
+        message="cut",
+        until=campaign.now,
+    )
     assert is_stale(campaign.state, late)
 
 
@@ -145,8 +178,8 @@ def test_where_the_clock_cannot_be_compared_every_wait_begins_anew(kind: str) ->
     """A grace starts again at the new time, and what was put off is due."""
     campaign = walk()
     batch = campaign.submitted(Phase.CALCULATION)
-    campaign.tell(_sighted(campaign, batch.uid, ev.JobState.ABSENT))
-    subject, until = f"attempt:{batch.uid}.0", campaign.now + timedelta(hours=1)
+    campaign.tell(_sighted(campaign, batch.job_name, ev.JobState.ABSENT))
+    subject, until = f"attempt:{batch.job_name}.0", campaign.now + timedelta(hours=1)
     campaign.tell(ev.EffectDeferred(at=campaign.now, subject=subject, message="cut", until=until))
     campaign.now -= timedelta(days=1)
     campaign.tell(next(event for event in always(campaign) if type(event).__name__ == kind))

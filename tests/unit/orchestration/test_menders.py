@@ -1,9 +1,12 @@
-"""Whose fault it is, and what follows: the site is waited for, a node excluded, a person asked, a task given up."""
+"""Whose fault it is, and what follows.
+
+The site is waited for, a node excluded, a person asked, or a task given up.
+"""
 
 from datetime import timedelta
 
 import pytest
-from machine_stand import ADA, late_round, walk
+from kit.stages import ADA, late_round, walk
 
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
@@ -34,9 +37,16 @@ def submitting() -> tuple[Walk, str]:
 
 def lost(campaign: Walk, index: int, reason: Reason, message: str, node: str = "") -> WorkflowState:
     """An attempt of the first batch has ended without an outcome."""
-    uid = next(iter(campaign.state.batches))
+    job_name = next(iter(campaign.state.batches))
     return campaign.tell(
-        ev.AttemptLost(at=campaign.now, uid=uid, index=index, reason=reason, message=message, node=node)
+        ev.AttemptLost(
+            at=campaign.now,
+            job_name=job_name,
+            index=index,
+            reason=reason,
+            message=message,
+            node=node,
+        )
     )
 
 
@@ -44,9 +54,15 @@ def kinds(campaign: Walk) -> list[str]:
     return [command.type for command in campaign.commands()]
 
 
-def refused(campaign: Walk, uid: str, mender: Mender) -> WorkflowState:
+def refused(campaign: Walk, job_name: str, mender: Mender) -> WorkflowState:
     return campaign.tell(
-        ev.SubmissionRejected(at=campaign.now, uid=uid, message=MIAN, mender=mender, remedy="Mend the site file")
+        ev.SubmissionRejected(
+            at=campaign.now,
+            job_name=job_name,
+            message=MIAN,
+            mender=mender,
+            remedy="Mend the site file",
+        )
     )
 
 
@@ -54,14 +70,14 @@ def statuses(state: WorkflowState) -> set[TaskStatus]:
     return {record.status for record in state.own_tasks}
 
 
-# --- a person --------------------------------------------------------------------------------------------------------
+# --- a person -------------------------------------------------------------------------------------
 
 
 def test_what_a_person_must_mend_pauses_with_reason_and_remedy() -> None:
     """A typing error costs no task anything; nothing is submitted until it is mended."""
-    campaign, uid = submitting()
+    campaign, job_name = submitting()
 
-    state = refused(campaign, uid, Mender.PERSON)
+    state = refused(campaign, job_name, Mender.PERSON)
 
     assert statuses(state) == {TaskStatus.READY}
     assert kinds(campaign) == ["PauseCampaign"]
@@ -77,8 +93,8 @@ def test_what_a_person_must_mend_pauses_with_reason_and_remedy() -> None:
 
 def test_a_start_with_a_mended_file_goes_on_and_one_with_the_same_does_not() -> None:
     """Whether or not the pause itself was written down before the daemon ended."""
-    campaign, uid = submitting()
-    refused(campaign, uid, Mender.PERSON)
+    campaign, job_name = submitting()
+    refused(campaign, job_name, Mender.PERSON)
     for _ in range(2):
         assert list(after_change(campaign.state, "0", campaign.policy, campaign.now, ADA)) == []
         (resumed,) = after_change(campaign.state, "mended", campaign.policy, campaign.now, ADA)
@@ -96,8 +112,8 @@ def test_a_pause_of_a_person_s_own_outlives_a_mended_file() -> None:
 
 def test_a_pause_that_a_person_was_first_with_is_not_overwritten() -> None:
     """The daemon's own is old news then; what is wrong is still told."""
-    campaign, uid = submitting()
-    refused(campaign, uid, Mender.PERSON)
+    campaign, job_name = submitting()
+    refused(campaign, job_name, Mender.PERSON)
     mine = campaign.follow(campaign.commands()[0])
     state = campaign.tell(ev.Paused(at=campaign.now, by=ADA, reason="lunch"))
     assert is_stale(state, mine)
@@ -114,7 +130,7 @@ def test_an_expired_ticket_asks_a_person_at_once() -> None:
     assert "QuarantineTask" not in kinds(campaign)
 
 
-# --- the site --------------------------------------------------------------------------------------------------------
+# --- the site -------------------------------------------------------------------------------------
 
 
 def test_a_full_disk_is_the_site_s_and_waited_for() -> None:
@@ -145,7 +161,11 @@ def test_trouble_that_goes_on_is_left_alone_longer_each_time_and_ends_with_a_suc
     assert waits == sorted(waits)
     assert waits[0] < waits[-1] <= timedelta(minutes=10)
     assert len(next(iter(state.tasks.values())).failures) == 1
-    campaign.until(lambda state: any(record.outcome for record in state.tasks.values()) or state.cycle_index > 0)
+    campaign.until(
+        lambda state: (
+            any(record.outcome for record in state.tasks.values()) or state.cycle_index > 0
+        )
+    )
     assert campaign.state.trouble is None
 
 
@@ -159,20 +179,22 @@ def test_preempted_and_lost_with_their_nodes_for_ever_counts_against_no_task() -
         assert "ReachVerdict" not in kinds(campaign)
 
 
-# --- a node ----------------------------------------------------------------------------------------------------------
+# --- a node ---------------------------------------------------------------------------------------
 
 
 def test_a_node_that_ends_jobs_at_once_is_excluded_for_a_while() -> None:
-    """All that died there counts once; it is told, and tried again later, and then excluded for longer."""
+    """All that died there counts once; it is told, tried again later, then excluded for longer."""
     campaign = walk()
     batch = campaign.submitted(Phase.CALCULATION)
     for index in sorted(batch.live):
-        state = lost(campaign, index, Reason.NODE_UNFIT, "it ended before the work half began", node="n2")
+        state = lost(
+            campaign, index, Reason.NODE_UNFIT, "it ended before the work half began", node="n2"
+        )
     assert excluded(state, campaign.now) == ("n2",)
     assert state.nodes["n2"].times == 1
     assert kinds(campaign) == ["BeginBatch"]
-    words = " ".join(explain(state, campaign.policy, campaign.now))
-    assert "Node n2 is excluded until" in words
+    message = " ".join(explain(state, campaign.policy, campaign.now))
+    assert "Node n2 is excluded until" in message
     first = state.nodes["n2"].until
     assert excluded(state, first) == ()
     campaign.now = first
@@ -182,10 +204,17 @@ def test_a_node_that_ends_jobs_at_once_is_excluded_for_a_while() -> None:
 
 
 def test_neither_a_start_nor_a_set_clock_excludes_a_node_anew() -> None:
-    """Once left alone for long enough it is tried again, however often daemons begin; a step moves the end with it."""
+    """Once left alone for long enough it is tried again, however often daemons begin.
+
+    A step of the clock moves the end with it.
+    """
     campaign = walk()
     campaign.submitted(Phase.CALCULATION)
-    until = lost(campaign, 0, Reason.NODE_UNFIT, "it ended before the work half began", node="n2").nodes["n2"].until
+    until = (
+        lost(campaign, 0, Reason.NODE_UNFIT, "it ended before the work half began", node="n2")
+        .nodes["n2"]
+        .until
+    )
     hour = timedelta(hours=1)
 
     stepped = campaign.tell(ev.ClockStepped(at=campaign.now + hour, by_s=hour.total_seconds()))
@@ -198,7 +227,11 @@ def test_a_clock_set_back_while_no_daemon_ran_excludes_no_longer_than_at_first()
     """The end of before may lie a year ahead by the clock of now."""
     campaign = walk()
     campaign.submitted(Phase.CALCULATION)
-    first = lost(campaign, 0, Reason.NODE_UNFIT, "it ended before the work half began", node="n2").nodes["n2"].until
+    first = (
+        lost(campaign, 0, Reason.NODE_UNFIT, "it ended before the work half began", node="n2")
+        .nodes["n2"]
+        .until
+    )
     lasts = first - campaign.now
     campaign.now -= timedelta(days=365)
     assert campaign.tell(started(campaign)).nodes["n2"].until == campaign.now + lasts
@@ -206,7 +239,9 @@ def test_a_clock_set_back_while_no_daemon_ran_excludes_no_longer_than_at_first()
 
 def started(campaign: Walk) -> ev.DaemonStarted:
     """Another daemon begins."""
-    return ev.DaemonStarted(at=campaign.now, version="0", host="login1", pid=2, config_sha256="0", payload_sha256="0")
+    return ev.DaemonStarted(
+        at=campaign.now, version="0", host="login1", pid=2, config_sha256="0", payload_sha256="0"
+    )
 
 
 def test_three_nodes_that_do_the_same_are_no_node_s_fault() -> None:
@@ -214,7 +249,9 @@ def test_three_nodes_that_do_the_same_are_no_node_s_fault() -> None:
     campaign = walk()
     campaign.submitted(Phase.CALCULATION)
     for index, node in enumerate(("n1", "n2", "n3")):
-        state = lost(campaign, index, Reason.NODE_UNFIT, f"on {node}: python3: command not found", node=node)
+        state = lost(
+            campaign, index, Reason.NODE_UNFIT, f"on {node}: python3: command not found", node=node
+        )
     assert "command not found" in complaint_of(state)
     assert "QuarantineTask" not in kinds(campaign)
 
@@ -224,12 +261,16 @@ def test_a_refusal_for_want_of_nodes_is_the_excluded_nodes_own() -> None:
     campaign = walk()
     campaign.submitted(Phase.CALCULATION)
     state = lost(campaign, 0, Reason.NODE_UNFIT, "prologue failed", node="n1")
-    said = Rejected("Requested node configuration is not available", Mender.PERSON, "Ask for less", by_size=True)
+    said = Rejected(
+        "Requested node configuration is not available", Mender.PERSON, "Ask for less", by_size=True
+    )
     first = sorted_refusal(said, state, ("n1",), grown=False)
     assert first.mender is Mender.SITE
     assert "prologue failed" in first.message
     often = state.nodes["n1"].model_copy(update={"times": 3})
-    third = sorted_refusal(said, state.model_copy(update={"nodes": {"n1": often}}), ("n1",), grown=False)
+    third = sorted_refusal(
+        said, state.model_copy(update={"nodes": {"n1": often}}), ("n1",), grown=False
+    )
     assert third.mender is Mender.PERSON
     assert sorted_refusal(said, state, (), grown=False).mender is Mender.PERSON
     assert sorted_refusal(said, state, (), grown=True).mender is Mender.TASK
@@ -237,8 +278,8 @@ def test_a_refusal_for_want_of_nodes_is_the_excluded_nodes_own() -> None:
 
 def test_a_batch_that_no_node_is_left_for_waits_with_the_site() -> None:
     """Its tasks are free again, and nothing begins before the site's back-off is over."""
-    campaign, uid = submitting()
-    state = refused(campaign, uid, Mender.SITE)
+    campaign, job_name = submitting()
+    state = refused(campaign, job_name, Mender.SITE)
     assert statuses(state) == {TaskStatus.READY}
     assert kinds(campaign) == []
     assert state.trouble is not None
@@ -246,10 +287,12 @@ def test_a_batch_that_no_node_is_left_for_waits_with_the_site() -> None:
     assert kinds(campaign) == ["BeginBatch"]
 
 
-# --- nobody knows ----------------------------------------------------------------------------------------------------
+# --- nobody knows ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reason", [Reason.CRASHED, Reason.BAD_INPUT, Reason.LOST, Reason.BAD_OUTCOME])
+@pytest.mark.parametrize(
+    "reason", [Reason.CRASHED, Reason.BAD_INPUT, Reason.LOST, Reason.BAD_OUTCOME]
+)
 def test_three_equal_failures_in_a_row_are_no_task_s(reason: Reason) -> None:
     """The phase stops for a person, and nothing was given up; resume forgives all three."""
     campaign = walk()
@@ -273,7 +316,7 @@ def test_a_success_in_between_shows_that_it_is_the_task_s() -> None:
     batch = campaign.submitted(Phase.CALCULATION)
     lost(campaign, 0, Reason.BAD_INPUT, "no calculator")
     assert "QuarantineTask" not in kinds(campaign)
-    campaign.tell(campaign.ended(batch.uid, 1))
+    campaign.tell(campaign.ended(batch.job_name, 1))
     assert "QuarantineTask" in kinds(campaign)
 
 
@@ -305,7 +348,10 @@ def alone(phase: Phase) -> Walk:
 
 
 def dies(campaign: Walk, reason: Reason, message: str) -> WorkflowState:
-    """The live attempt of the only task ends without an outcome; the next one is submitted if there is to be one."""
+    """The live attempt of the only task ends without an outcome.
+
+    The next one is submitted if there is to be one.
+    """
     state = lost(campaign, 0, reason, message)
     if "BeginBatch" in kinds(campaign):
         state = campaign.until(lambda state: bool(state.batches))
@@ -314,8 +360,13 @@ def dies(campaign: Walk, reason: Reason, message: str) -> WorkflowState:
 
 @pytest.mark.parametrize("phase", [Phase.GENERATION, Phase.SELECTION, Phase.TRAINING])
 @pytest.mark.parametrize("reason", [Reason.CRASHED, Reason.LOST, Reason.BAD_OUTCOME])
-def test_a_phase_of_one_task_that_dies_in_unknown_words_is_for_a_person(phase: Phase, reason: Reason) -> None:
-    """After three attempts, whatever the task's own bound is: no verdict, and the words, the task and the remedy."""
+def test_a_phase_of_one_task_that_dies_in_unknown_words_is_for_a_person(
+    phase: Phase, reason: Reason
+) -> None:
+    """After three attempts, whatever the task's own bound is.
+
+    There is no verdict, and there are the words, the task and the remedy.
+    """
     campaign = alone(phase)
     (task,) = (record.task.id for record in campaign.state.own_tasks)
     for number in range(3):
@@ -366,28 +417,47 @@ def test_two_tasks_that_are_all_of_a_phase_and_die_alike_are_for_a_person() -> N
 
 @pytest.mark.parametrize("late", ["dies alike", "dies otherwise", "is labelled"])
 def test_late_labels_tell_nothing_of_a_fit_that_is_alone(late: str) -> None:
-    """Whatever becomes of a calculation of the round before, three attempts of the fit are for a person."""
+    """Three attempts of the fit are for a person.
+
+    That holds whatever becomes of a calculation of the round before.
+    """
     campaign = late_round()
     round_ = next(iter(campaign.state.batches.values()))
     campaign.until(lambda state: len(state.batches) == 2)
     (task,) = (record.task.id for record in campaign.state.own_tasks)
     for number in range(3):
         if number == 1 and late == "is labelled":
-            campaign.tell(campaign.ended(round_.uid, 1))
+            campaign.tell(campaign.ended(round_.job_name, 1))
         elif number == 1:
             message = "undefined symbol" if late == "dies alike" else "Segmentation fault"
-            lost_late = ev.AttemptLost(at=campaign.now, uid=round_.uid, index=1, reason=Reason.CRASHED, message=message)
+            lost_late = ev.AttemptLost(
+                at=campaign.now,
+                job_name=round_.job_name,
+                index=1,
+                reason=Reason.CRASHED,
+                message=message,
+            )
             campaign.tell(lost_late)
         while not any(batch.tasks == (task,) for batch in campaign.state.batches.values()):
-            (begin, *_) = (each for each in campaign.commands() if each.type in {"BeginBatch", "SubmitBatch"})
+            (begin, *_) = (
+                each for each in campaign.commands() if each.type in {"BeginBatch", "SubmitBatch"}
+            )
             campaign.tell(campaign.follow(begin))
         (fit,) = (batch for batch in campaign.state.batches.values() if batch.tasks == (task,))
         campaign.tell(
-            ev.AttemptLost(at=campaign.now, uid=fit.uid, index=0, reason=Reason.CRASHED, message="undefined symbol")
+            ev.AttemptLost(
+                at=campaign.now,
+                job_name=fit.job_name,
+                index=0,
+                reason=Reason.CRASHED,
+                message="undefined symbol",
+            )
         )
         assert not {"QuarantineTask", "ReachVerdict"} & set(kinds(campaign))
     assert f"3 attempts of {task}" in complaint_of(campaign.state)
-    campaign.tell(campaign.follow(next(each for each in campaign.commands() if each.type == "PauseCampaign")))
+    campaign.tell(
+        campaign.follow(next(each for each in campaign.commands() if each.type == "PauseCampaign"))
+    )
     state = campaign.tell(ev.Resumed(at=campaign.now, by=ADA))
     assert [record.failures for record in state.own_tasks] == [()]
 
@@ -431,8 +501,12 @@ def test_a_crash_is_sorted_by_its_words(message: str, reason: Reason) -> None:
     """The work half says how a code died; what that means stands in the table."""
     campaign = walk()
     batch = campaign.submitted(Phase.CALCULATION)
-    outcome = campaign.outcome(batch.uid, 0, Reason.CRASHED).model_copy(update={"message": message})
-    event = judge_outcome(outcome.model_dump_json().encode(), batch, 0, campaign.state, campaign.now)
+    outcome = campaign.outcome(batch.job_name, 0, Reason.CRASHED).model_copy(
+        update={"message": message}
+    )
+    event = judge_outcome(
+        outcome.model_dump_json().encode(), batch, 0, campaign.state, campaign.now
+    )
     assert isinstance(event, ev.TaskEnded)
     assert event.outcome.reason is reason
 
@@ -442,7 +516,7 @@ def test_commands_for_a_person_have_a_subject_of_their_own() -> None:
     assert cm.PauseCampaign(reason="x").subject not in {"campaign", "site"}
 
 
-# --- what is kept, and taken back ------------------------------------------------------------------------------------
+# --- what is kept, and taken back -----------------------------------------------------------------
 
 
 def test_the_last_of_equal_faults_of_the_site_stands_for_all() -> None:
@@ -450,9 +524,9 @@ def test_the_last_of_equal_faults_of_the_site_stands_for_all() -> None:
     record = next(iter(walk().planned(Phase.CALCULATION).tasks.values()))
     own, site, node = Reason.NUMERICAL, Reason.STORAGE, Reason.NODE_FAILURE
     for number, reason in enumerate([own, site, site, node, site, own, own]):
-        failures = _with_failure(record, Failure(uid=str(number), reason=reason, message="no"))
+        failures = _with_failure(record, Failure(job_name=str(number), reason=reason, message="no"))
         record = record.model_copy(update={"failures": failures})
-    assert [(failure.uid, failure.reason) for failure in record.failures] == [
+    assert [(failure.job_name, failure.reason) for failure in record.failures] == [
         ("0", own),
         ("2", site),
         ("3", node),

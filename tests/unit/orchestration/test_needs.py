@@ -1,14 +1,23 @@
-"""Needs: when a potential is right, what is said and done when it is not, and how many audits that takes."""
+"""Needs: when a potential is right, what is said and done if not, and how many audits it takes."""
 
 import pytest
+from kit.judged import judged_value
 
 from mlip_autopipec.config.schemas.phases import ConvergenceSection, NeedsSection
+from mlip_autopipec.contract.results.explore import Ending
+from mlip_autopipec.contract.results.train import ConditionErrors, Errors
 from mlip_autopipec.data_models.base import Verdict
 from mlip_autopipec.data_models.digest import CycleSummary, ExplorationDigest, Remedy, WalkerEnd
-from mlip_autopipec.data_models.outcome import ConditionErrors, Ending, Errors
 from mlip_autopipec.data_models.potential import Potential
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.orchestration.needs import PinnedBasis, at_any_cost, audits_wanted, judge, remedy_of, shortcoming_of
+from mlip_autopipec.orchestration.needs import (
+    PinnedBasis,
+    at_any_cost,
+    audits_wanted,
+    judge,
+    remedy_of,
+    shortcoming_of,
+)
 from mlip_autopipec.orchestration.strategies import verdict_of
 from mlip_autopipec.testing.physics import file_ref
 
@@ -18,7 +27,9 @@ PINNED_CUTOFF, PINNED_FUNCTIONS = PinnedBasis(cutoff_angstrom=5.0), PinnedBasis(
 RULES = ConvergenceSection(quiet_cycles=1, cycles_max=9)
 
 
-def measured(condition: str = COLD, force: float = 20.0, energy: float = 1.0, **update: object) -> ConditionErrors:
+def measured(
+    condition: str = COLD, force: float = 20.0, energy: float = 1.0, **update: object
+) -> ConditionErrors:
     """Errors on eight audit frames; training frames of the condition are as wrong."""
     given: dict[str, object] = {
         "condition": condition,
@@ -31,7 +42,7 @@ def measured(condition: str = COLD, force: float = 20.0, energy: float = 1.0, **
         "train_energy_mev_per_atom": energy,
         "train_force_mev_per_angstrom": force,
     }
-    return ConditionErrors.model_validate({**given, **update})
+    return judged_value(ConditionErrors, {**given, **update})
 
 
 def cycle(*conditions: ConditionErrors, quiet: bool = True, **update: object) -> CycleSummary:
@@ -63,9 +74,7 @@ def answer(*cycles: CycleSummary, rules: ConvergenceSection = RULES) -> tuple[Ve
     potential = Potential(
         cycle=0,
         folder="potentials/000",
-        yaml=file_ref("y"),
-        asi=file_ref("a"),
-        yace=file_ref("c"),
+        files={"yaml": file_ref("y"), "asi": file_ref("a"), "yace": file_ref("c")},
         fingerprint="f",
         test=Errors(structures=1, energy_mev_per_atom=1, force_mev_per_angstrom=1),
         reference_energies_ev={},
@@ -78,7 +87,7 @@ def rules(**needs: float | bool) -> ConvergenceSection:
     return RULES.model_copy(update={"needs": NeedsSection.model_validate(needs)})
 
 
-# --- when it is right --------------------------------------------------------------------------------------------
+# --- when it is right -----------------------------------------------------------------------------
 
 
 def test_a_potential_that_is_right_everywhere_has_converged() -> None:
@@ -93,7 +102,7 @@ def test_quiet_and_settled_is_not_enough() -> None:
     """A liquid off by 170 meV/Å and 27 meV/atom, γ below 1: the campaign goes on."""
     assert answer(WRONG) is None
     lack = shortcoming_of((WRONG,), RULES)
-    assert [(one.condition, one.quantity, one.need) for one in lack.judged] == [
+    assert [(need.condition, need.quantity, need.need) for need in lack.judged] == [
         (LIQUID, "force", 130.0),
         (LIQUID, "energy", 5.0),
     ]
@@ -117,17 +126,19 @@ def test_without_needs_it_is_as_it_was() -> None:
         ({"energy_part": 0.1}, 130.0, 0.5),
     ],
 )
-def test_what_is_named_counts_and_the_larger_of_two(needs: dict[str, float], force: float, energy: float) -> None:
+def test_what_is_named_counts_and_the_larger_of_two(
+    needs: dict[str, float], force: float, energy: float
+) -> None:
     """A need of one's own is not widened by a default of the other kind."""
     judged = judge(measured(LIQUID), NeedsSection.model_validate(needs))
-    assert [one.need for one in judged] == [pytest.approx(force), pytest.approx(energy)]
+    assert [need.need for need in judged] == [pytest.approx(force), pytest.approx(energy)]
 
 
 def test_stress_is_judged_where_it_is_asked_for_and_known() -> None:
     """A bound by its own scatter; a stress that was not compared is no reason to go on."""
     needs = NeedsSection(stress_gpa=0.5)
     off = measured(stress_gpa=0.6, stress_variation=0.2, stress_spread_gpa=2.0)
-    assert [one.met for one in judge(off, needs)] == [True, True, False]
+    assert [need.met for need in judge(off, needs)] == [True, True, False]
     assert len(list(judge(measured(), needs))) == len(list(judge(off, NeedsSection()))) == 2
 
 
@@ -141,18 +152,20 @@ def test_few_frames_are_not_believed() -> None:
 
 def test_of_many_needs_the_worst_are_named_and_the_rest_are_counted() -> None:
     """A person reads a few of them."""
-    conditions = [measured(f"Si diamond {kelvin} K nvt", 100.0 + kelvin) for kelvin in range(300, 1000, 100)]
+    conditions = [
+        measured(f"Si diamond {kelvin} K nvt", 100.0 + kelvin) for kelvin in range(300, 1000, 100)
+    ]
     closed = cycle(*conditions, walked=tuple(each.condition for each in conditions))
-    words = shortcoming_of([closed], RULES).words
-    assert words.startswith("the force error of Si diamond 300 K nvt is 400 meV/Å")
-    assert words.endswith("; and 4 more needs are not met")
+    message = shortcoming_of([closed], RULES).message
+    assert message.startswith("the force error of Si diamond 300 K nvt is 400 meV/Å")
+    assert message.endswith("; and 4 more needs are not met")
 
 
 def test_a_condition_without_audits_holds_it_open() -> None:
     """Also one that journals of before know nothing of."""
     assert answer(cycle(measured())) is None
     assert answer(cycle(walked=())) is None
-    assert LIQUID in shortcoming_of((cycle(measured()),), RULES).words
+    assert LIQUID in shortcoming_of((cycle(measured()),), RULES).message
 
 
 def test_errors_of_the_current_potential_outlive_a_cycle_without_a_fit() -> None:
@@ -162,7 +175,9 @@ def test_errors_of_the_current_potential_outlive_a_cycle_without_a_fit() -> None
 
 def test_a_condition_of_the_gate_holds_it_open() -> None:
     """Unless the site file lets it."""
-    broken = RIGHT.model_copy(update={"gate": "conditional", "gate_words": "its bulk modulus is off by 43 %"})
+    broken = RIGHT.model_copy(
+        update={"gate": "conditional", "gate_message": "its bulk modulus is off by 43 %"}
+    )
     assert answer(broken) is None
     assert answer(broken, rules=rules(gate=False)) is not None
     refused = RIGHT.model_copy(update={"promoted": False, "gate": "fail"})
@@ -170,7 +185,7 @@ def test_a_condition_of_the_gate_holds_it_open() -> None:
     assert answer(broken, RIGHT) is not None
 
 
-# --- when it is not ----------------------------------------------------------------------------------------------
+# --- when it is not -------------------------------------------------------------------------------
 
 
 def with_remedies(*cycles: CycleSummary, basis: PinnedBasis = PINNED) -> tuple[CycleSummary, ...]:
@@ -188,8 +203,14 @@ def test_a_pinned_basis_that_is_too_small_ends_inaccurate() -> None:
     said = answer(*cycles)
     assert said is not None
     assert said[0] is Verdict.INACCURATE
-    for words in (LIQUID, "27.4 meV/atom", "170 meV/Å", "130 is needed", "training.functions_per_element: 143"):
-        assert words in said[1]
+    for message in (
+        LIQUID,
+        "27.4 meV/atom",
+        "170 meV/Å",
+        "130 is needed",
+        "training.functions_per_element: 143",
+    ):
+        assert message in said[1]
 
 
 def test_it_goes_on_while_it_comes_nearer_or_waits_for_audits() -> None:
@@ -203,7 +224,7 @@ def test_it_goes_on_while_it_comes_nearer_or_waits_for_audits() -> None:
 def test_audits_elsewhere_put_off_no_end() -> None:
     """One condition lacks frames; another is wrong whatever they will say, and comes no nearer."""
     wrong = cycle(measured(frames=4, energy=4.0), measured(LIQUID, 170.0))
-    assert not all(one.wrong for one in shortcoming_of((wrong,), RULES).judged)
+    assert not all(need.wrong for need in shortcoming_of((wrong,), RULES).judged)
     said = answer(*with_remedies(*[wrong] * 3))
     assert said is not None
     assert said[0] is Verdict.INACCURATE
@@ -227,11 +248,14 @@ def test_where_training_errors_agree_the_basis_grows() -> None:
     pinned = remedy_of((WRONG,), RULES, PINNED)
     assert pinned is not None
     assert (pinned.kind, pinned.functions_min, pinned.random_frames) == ("advice", None, 0)
-    assert "another cutoff" in pinned.words
+    assert "another cutoff" in pinned.message
 
 
 def test_a_basis_grows_no_further_than_it_can() -> None:
-    """Where the fit did not take as many as were asked for, labels are missing; at the end of the basis, advice."""
+    """Where the fit did not take as many as were asked for, labels are missing.
+
+    At the end of the basis there is advice.
+    """
     (grown,) = with_remedies(WRONG, basis=FREE)
     again = remedy_of((grown, WRONG), RULES, FREE)
     assert again is not None
@@ -248,13 +272,15 @@ def test_a_basis_grows_no_further_than_it_can() -> None:
 
 
 @pytest.mark.parametrize(("basis", "functions"), [(FREE, 1000), (PINNED_FUNCTIONS, None)])
-def test_where_the_basis_ends_the_cutoff_is_chosen_at_any_cost(basis: PinnedBasis, functions: int | None) -> None:
+def test_where_the_basis_ends_the_cutoff_is_chosen_at_any_cost(
+    basis: PinnedBasis, functions: int | None
+) -> None:
     """Once; then it is for a person to decide."""
     wrong = WRONG.model_copy(update={"functions": 1000})
     longer = remedy_of((wrong,), RULES, basis)
     assert longer is not None
     assert (longer.kind, longer.any_cost, longer.functions_min) == ("basis", True, functions)
-    assert "the cutoff that errs least" in longer.words
+    assert "the cutoff that errs least" in longer.message
     done = wrong.model_copy(update={"remedy": longer})
     assert at_any_cost((done,))
     after = remedy_of((done, wrong), RULES, basis)
@@ -273,7 +299,10 @@ def test_where_they_differ_labels_are_missing(trained: float | None) -> None:
 
 
 def test_the_need_that_is_missed_most_decides() -> None:
-    """By how many times it is missed: the cold is three times as wrong as it may be, the liquid hardly."""
+    """By how many times it is missed.
+
+    The cold is three times as wrong as it may be, the liquid hardly.
+    """
     cold, liquid = measured(COLD, 90.0), measured(LIQUID, 170.0, train_force_mev_per_angstrom=60.0)
     remedy = remedy_of((cycle(cold, liquid),), RULES, FREE)
     assert remedy is not None
@@ -293,11 +322,11 @@ def test_a_summary_without_the_new_fields_is_read() -> None:
     old = {"cycle": 3, "bootstrap": False, "walkers": 4, "quiet": True}
     summary = CycleSummary.model_validate(old)
     assert (summary.walked, summary.conditions, summary.remedy) == ((), (), None)
-    assert Remedy(kind="advice", words="x").functions_min is None
-    assert "any_cost" not in Remedy(kind="advice", words="x").model_dump()
+    assert Remedy(kind="advice", message="x").functions_min is None
+    assert "any_cost" not in Remedy(kind="advice", message="x").model_dump()
 
 
-# --- audits ------------------------------------------------------------------------------------------------------
+# --- audits ---------------------------------------------------------------------------------------
 
 
 def exploration(*, quiet: bool) -> ExplorationDigest:
@@ -320,7 +349,14 @@ def exploration(*, quiet: bool) -> ExplorationDigest:
         ((cycle(measured(), measured(LIQUID, 125.0, frames=4)),), {LIQUID: 2}),
         ((cycle(measured(), measured(LIQUID, 125.0, frames=15)),), {LIQUID: 1}),
     ],
-    ids=["none yet", "too few", "enough", "wrong already", "the bound is missing", "up to what counts"],
+    ids=[
+        "none yet",
+        "too few",
+        "enough",
+        "wrong already",
+        "the bound is missing",
+        "up to what counts",
+    ],
 )
 def test_a_quiet_cycle_asks_for_the_audits_that_are_missing(
     before: tuple[CycleSummary, ...], wanted: dict[str, int]
@@ -334,4 +370,7 @@ def test_a_loud_cycle_draws_no_more_than_it_did() -> None:
     assert audits_wanted((), exploration(quiet=False), RULES, 1) == {COLD: 1}
     assert audits_wanted((cycle(measured()),), exploration(quiet=False), RULES, 1) == {LIQUID: 1}
     assert audits_wanted((), exploration(quiet=False), RULES, 5) == {COLD: 1, LIQUID: 1}
-    assert audits_wanted((), exploration(quiet=True), RULES.model_copy(update={"needs": None}), 5) == {}
+    assert (
+        audits_wanted((), exploration(quiet=True), RULES.model_copy(update={"needs": None}), 5)
+        == {}
+    )

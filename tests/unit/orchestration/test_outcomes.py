@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from machine_stand import walk
+from kit.stages import walk
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
@@ -28,13 +28,17 @@ def campaign() -> Walk:
 @pytest.mark.parametrize("reason", [None, *Reason])
 def test_a_good_outcome_ends_its_task(campaign: Walk, reason: Reason | None) -> None:
     """Done or failed, an outcome that keeps the contract becomes TaskEnded as it is."""
-    uid = next(iter(campaign.state.batches))
-    outcome = campaign.outcome(uid, 0, reason)
-    assert judged(campaign, outcome.model_dump_json().encode()) == ev.TaskEnded(at=campaign.now, outcome=outcome)
+    job_name = next(iter(campaign.state.batches))
+    outcome = campaign.outcome(job_name, 0, reason)
+    assert judged(campaign, outcome.model_dump_json().encode()) == ev.TaskEnded(
+        at=campaign.now, outcome=outcome
+    )
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"\xff\xfe\x00", b"null", b"[]", b"{}", b'{"version": 2}', b"0" * 100_000], ids=repr
+    "content",
+    [b"", b"{", b"\xff\xfe\x00", b"null", b"[]", b"{}", b'{"version": 2}', b"0" * 100_000],
+    ids=repr,
 )
 def test_an_unreadable_outcome_ends_its_attempt(campaign: Walk, content: bytes) -> None:
     """Torn, empty or foreign files give `bad_outcome`, in words of bounded length."""
@@ -58,10 +62,12 @@ def test_an_unreadable_outcome_ends_its_attempt(campaign: Walk, content: bytes) 
     ],
     ids=repr,
 )
-def test_an_outcome_that_contradicts_itself_ends_its_attempt(campaign: Walk, changes: dict[str, object]) -> None:
+def test_an_outcome_that_contradicts_itself_ends_its_attempt(
+    campaign: Walk, changes: dict[str, object]
+) -> None:
     """Metrics, status, kind, times and keys must agree."""
-    uid = next(iter(campaign.state.batches))
-    content = campaign.outcome(uid, 0).model_dump(mode="json") | changes
+    job_name = next(iter(campaign.state.batches))
+    content = campaign.outcome(job_name, 0).model_dump(mode="json") | changes
     event = judged(campaign, json.dumps(content).encode())
     assert isinstance(event, ev.AttemptLost)
     assert event.reason is Reason.BAD_OUTCOME
@@ -72,15 +78,17 @@ def test_an_outcome_that_contradicts_itself_ends_its_attempt(campaign: Walk, cha
     [
         {"campaign": "copper-000000"},
         {"task": "c000.calculation.0001-000000"},
-        {"uid": "copper-3f9a1c.c000.calculation.b07"},
+        {"job_name": "copper-3f9a1c.c000.calculation.b07"},
         {"index": 1},
     ],
     ids=repr,
 )
-def test_an_outcome_of_something_else_ends_its_attempt(campaign: Walk, changes: dict[str, object]) -> None:
+def test_an_outcome_of_something_else_ends_its_attempt(
+    campaign: Walk, changes: dict[str, object]
+) -> None:
     """A file under this attempt's name must speak of this attempt."""
-    uid = next(iter(campaign.state.batches))
-    outcome = campaign.outcome(uid, 0).model_copy(update=changes)
+    job_name = next(iter(campaign.state.batches))
+    outcome = campaign.outcome(job_name, 0).model_copy(update=changes)
     event = judged(campaign, outcome.model_dump_json().encode())
     assert isinstance(event, ev.AttemptLost)
     assert "its outcome speaks of" in event.message
@@ -88,8 +96,8 @@ def test_an_outcome_of_something_else_ends_its_attempt(campaign: Walk, changes: 
 
 def test_an_outcome_of_another_kind_ends_its_attempt(campaign: Walk) -> None:
     """A failed outcome carries no metrics, so its kind is held against the task's."""
-    uid = next(iter(campaign.state.batches))
-    outcome = campaign.outcome(uid, 0, Reason.CRASHED).model_copy(update={"kind": "train"})
+    job_name = next(iter(campaign.state.batches))
+    outcome = campaign.outcome(job_name, 0, Reason.CRASHED).model_copy(update={"kind": "train"})
     event = judged(campaign, outcome.model_dump_json().encode())
     assert isinstance(event, ev.AttemptLost)
     assert event.message == "its outcome is of kind 'train', expected 'calculate'"
@@ -98,6 +106,9 @@ def test_an_outcome_of_another_kind_ends_its_attempt(campaign: Walk) -> None:
 def test_every_live_attempt_has_one_name_in_the_outbox(campaign: Walk) -> None:
     """Attempts that have ended are looked for no longer."""
     batch = next(iter(campaign.state.batches.values()))
-    names = [f"{batch.uid}.{index}.json" for index in range(3)]
+    names = [f"{batch.job_name}.{index}.json" for index in range(3)]
     assert list(live_attempts(campaign.state)) == names
-    assert list(live_attempts(campaign.tell(campaign.ended(batch.uid, 1)))) == [names[0], names[2]]
+    assert list(live_attempts(campaign.tell(campaign.ended(batch.job_name, 1)))) == [
+        names[0],
+        names[2],
+    ]

@@ -1,24 +1,18 @@
-"""Outcome files, spoiled in every way: the attempt ends with a reason, and the daemon never by itself."""
+"""Outcome files, spoiled in every way: attempts end with a reason, the daemon never by itself."""
 
 import json
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from machine_stand import walk
+from kit.hostile import JSON, places, spoiled
+from kit.stages import walk
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
 from mlip_autopipec.orchestration.machine import evolve
 from mlip_autopipec.orchestration.outcomes import judge_outcome
 from mlip_autopipec.testing.walk import Walk
-
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
-JSON = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=5,
-)
 
 
 def calculating() -> Walk:
@@ -30,24 +24,7 @@ def calculating() -> Walk:
 
 CALCULATING = calculating()
 BATCH = next(iter(CALCULATING.state.batches.values()))
-GOOD = CALCULATING.outcome(BATCH.uid, 0).model_dump(mode="json")
-
-
-def places(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in a document."""
-    inner = (
-        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
-    )
-    return [path, *(place for key, value in inner for place in places(value, (*path, key)))]
-
-
-def spoiled(document: Any, path: tuple[Any, ...], value: Any) -> Any:
-    """A copy with `value` at one place."""
-    if not path:
-        return value
-    copy = document.copy()
-    copy[path[0]] = spoiled(document[path[0]], path[1:], value)
-    return copy
+GOOD = CALCULATING.outcome(BATCH.job_name, 0).model_dump(mode="json")
 
 
 @settings(max_examples=400, deadline=None)
@@ -57,7 +34,7 @@ def test_an_outcome_with_anything_anywhere_is_judged(place: tuple[Any, ...], val
     content = json.dumps(spoiled(GOOD, place, value)).encode()
     event = judge_outcome(content, BATCH, 0, CALCULATING.state, CALCULATING.now)
     after = evolve(CALCULATING.state, event)
-    assert 0 not in after.batches[BATCH.uid].live
+    assert 0 not in after.batches[BATCH.job_name].live
     if isinstance(event, ev.AttemptLost):
         assert event.reason is Reason.BAD_OUTCOME
 
@@ -65,7 +42,10 @@ def test_an_outcome_with_anything_anywhere_is_judged(place: tuple[Any, ...], val
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 5000), st.binary(max_size=30))
 def test_an_outcome_cut_and_soiled_is_judged(cut: int, soil: bytes) -> None:
-    """Half a file, garbage behind it, another encoding: a bad outcome with its reason, unless nothing was cut."""
+    """Half a file, garbage behind it, another encoding: a bad outcome with its reason.
+
+    It is none where nothing was cut.
+    """
     content = json.dumps(GOOD).encode()
     event = judge_outcome(content[:cut] + soil, BATCH, 0, CALCULATING.state, CALCULATING.now)
     if cut < len(content):

@@ -1,12 +1,14 @@
-"""Epochs under the root: a later daemon replaces an earlier one, and a campaign keeps out every other."""
+"""Epochs under the root: a later daemon replaces an earlier; a campaign keeps out every other."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from mlip_autopipec.errors import CampaignLocked, OperatorError
+from mlip_autopipec.errors import CampaignLocked, OperatorError, TransientError
 from mlip_autopipec.orchestration.ownership import Ownership
+from mlip_autopipec.ports import Completed
 from mlip_autopipec.testing.clock import SimulatedClock
 from mlip_autopipec.transports.local import LocalTransport
 
@@ -17,7 +19,10 @@ def owner(root: Path, host: str) -> Ownership:
 
 
 def test_the_later_daemon_holds_the_root(tmp_path: Path) -> None:
-    """The earlier one is told who has replaced it; until it holds anything, a daemon has nothing to lose."""
+    """The earlier one is told who has replaced it.
+
+    Until it holds anything, a daemon has nothing to lose.
+    """
     first, second = owner(tmp_path, "login1"), owner(tmp_path, "login2")
 
     async def both() -> None:
@@ -52,6 +57,75 @@ def test_a_daemon_that_was_replaced_finds_it_at_the_next_look(tmp_path: Path) ->
     assert slept == [60.0] * 3
 
 
+def test_a_daemon_that_prepares_its_site_again_is_not_taken_for_another(tmp_path: Path) -> None:
+    """Whoever looks while it makes its next epoch waits: it is not known as its own yet."""
+    looked_amid: list[str] = []
+
+    class Transport(LocalTransport):
+        amid = False
+
+        async def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0
+        ) -> Completed:
+            done = await super().run(argv, stdin=stdin, timeout_s=timeout_s)
+            self.amid = True
+            looks.append(asyncio.create_task(first.check()))
+            for _ in range(5):
+                await asyncio.sleep(0)
+            self.amid = False
+            return done
+
+        async def names(self, folder: str) -> tuple[str, ...]:
+            if self.amid:
+                looked_amid.append(folder)
+            return await super().names(folder)
+
+    async def twice() -> None:
+        await first.claim("copper-1")
+        await first.claim("copper-1")
+        await asyncio.gather(*looks)
+
+    looks: list[asyncio.Task[None]] = []
+    first = Ownership(Transport(tmp_path), SimulatedClock(), host="login1", pid=7)
+    asyncio.run(twice())
+    assert len(looks) == 2
+    assert looked_amid == []
+
+
+def test_a_claim_that_failed_halfway_is_no_other_daemon(tmp_path: Path) -> None:
+    """Its folder may be there; the next one counts from it."""
+
+    class Transport(LocalTransport):
+        lost = False
+
+        async def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0
+        ) -> Completed:
+            done = await super().run(argv, stdin=stdin, timeout_s=timeout_s)
+            if self.lost:
+                raise TransientError("the answer was lost")
+            return done
+
+    async def halfway() -> None:
+        transport = Transport(tmp_path)
+        first = Ownership(transport, SimulatedClock(), host="login1", pid=7)
+        await first.claim("copper-1")
+        transport.lost = True
+        with pytest.raises(TransientError):
+            await first.claim("copper-1")
+        transport.lost = False
+        await first.check()
+        await first.claim("copper-1")
+        await first.check()
+
+    asyncio.run(halfway())
+    assert sorted(path.name for path in (tmp_path / ".ap/epochs").glob("0*")) == [
+        "000001",
+        "000002",
+        "000003",
+    ]
+
+
 def test_a_root_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
     """No command can run in it before."""
     root = tmp_path / "site" / "root"
@@ -64,9 +138,15 @@ def test_only_one_of_two_at_once_gets_an_epoch(tmp_path: Path) -> None:
     owners = [owner(tmp_path, f"login{number}") for number in range(10)]
 
     async def at_once() -> list[BaseException | None]:
-        return await asyncio.gather(*(each.claim("copper-1") for each in owners), return_exceptions=True)
+        return await asyncio.gather(
+            *(each.claim("copper-1") for each in owners), return_exceptions=True
+        )
 
-    claimed = [each._epoch for each, error in zip(owners, asyncio.run(at_once()), strict=True) if error is None]
+    claimed = [
+        each._epoch
+        for each, error in zip(owners, asyncio.run(at_once()), strict=True)
+        if error is None
+    ]
     assert claimed
     assert len(set(claimed)) == len(claimed)
 
@@ -89,7 +169,9 @@ def test_a_signature_that_cannot_be_read_is_told(tmp_path: Path, content: bytes)
     async def spoiled() -> None:
         await owner(tmp_path, "login1").claim("copper-1")
         (tmp_path / ".ap/epochs/000001/owner.json").write_bytes(content)
-        with pytest.raises(OperatorError, match=r"000001/owner\.json under site\.root is no signature"):
+        with pytest.raises(
+            OperatorError, match=r"000001/owner\.json under site\.root is no signature"
+        ):
             await owner(tmp_path, "login2").claim("copper-1")
 
     asyncio.run(spoiled())

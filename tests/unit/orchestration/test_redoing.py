@@ -1,7 +1,7 @@
-"""Going back to the begin of a phase: what is kept, what is set aside, and what can never be used twice."""
+"""Going back to a phase's begin: what is kept or set aside, and what can never be used twice."""
 
 import pytest
-from machine_stand import ADA, added, walk
+from kit.stages import ADA, added, walk
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason, Verdict
@@ -33,16 +33,27 @@ def standing(campaign: Walk, cycle: int, phase: Phase) -> WorkflowState:
     raise AssertionError("it never began")
 
 
-@pytest.mark.parametrize("phase", [Phase.EXPLORATION, Phase.SELECTION, Phase.CALCULATION, Phase.TRAINING])
+@pytest.mark.parametrize(
+    "phase", [Phase.EXPLORATION, Phase.SELECTION, Phase.CALCULATION, Phase.TRAINING]
+)
 def test_a_phase_is_done_again_from_what_there_was(phase: Phase) -> None:
     """Data sets, potential and digests of then; tasks and folders of a cycle that never was."""
     campaign = ended()
     then, cycles = standing(campaign, 1, phase), len(campaign.state.cycles)
-    before = {task.id for event in campaign.events if isinstance(event, ev.PhaseStarted) for task in event.tasks}
+    before = {
+        task.id
+        for event in campaign.events
+        if isinstance(event, ev.PhaseStarted)
+        for task in event.tasks
+    }
     event, _ = back(campaign, 1, phase)
     state = campaign.tell(event)
     assert (state.verdict, state.stage, state.cycle_index) == (None, Stage.BETWEEN, cycles)
-    assert (state.datasets, state.potential, dict(state.digests)) == (then.datasets, then.potential, dict(then.digests))
+    assert (state.datasets, state.potential, dict(state.digests)) == (
+        then.datasets,
+        then.potential,
+        dict(then.digests),
+    )
     assert state.check() == ()
     again = campaign.planned(phase, cycle=cycles)
     assert not before & {record.task.id for record in again.own_tasks}
@@ -58,7 +69,10 @@ def test_the_bootstrap_is_done_again_too() -> None:
     state = campaign.tell(event)
     assert (state.potential, state.datasets) == (None, ())
     campaign.planned(Phase.GENERATION, cycle=state.cycle_index)
-    assert campaign.until(lambda state: state.potential is not None).cycles[-1].cycle < campaign.state.cycle_index + 1
+    assert (
+        campaign.until(lambda state: state.potential is not None).cycles[-1].cycle
+        < campaign.state.cycle_index + 1
+    )
 
 
 def test_what_it_means_is_told_before() -> None:
@@ -73,7 +87,9 @@ def test_what_it_means_is_told_before() -> None:
 
 def test_a_phase_that_never_began_is_refused_with_those_that_did() -> None:
     """By their names."""
-    with pytest.raises(OperatorError, match=r"no selection of cycle 7 has begun; .*training of cycle"):
+    with pytest.raises(
+        OperatorError, match=r"no selection of cycle 7 has begun; .*training of cycle"
+    ):
         back(ended(), 7, Phase.SELECTION)
 
 
@@ -119,11 +135,16 @@ def test_what_people_have_added_since_is_labelled_again() -> None:
 
 
 def test_what_a_second_way_back_restores_is_not_labelled_again() -> None:
-    """The first way back set its label aside; the second goes back to where that label had been learned from."""
+    """The first way back set its label aside.
+
+    The second goes back to where that label had been learned from.
+    """
     campaign = walk()
     campaign.planned(Phase.EXPLORATION, cycle=1)
     campaign.tell(added(campaign))
-    campaign.until(lambda state: state.cycle_index == 2 and state.current_phase is Phase.EXPLORATION)
+    campaign.until(
+        lambda state: state.cycle_index == 2 and state.current_phase is Phase.EXPLORATION
+    )
     campaign.until(lambda state: state.stage is Stage.ENDED)
     first, _ = back(campaign, 1, Phase.EXPLORATION)
     assert len(campaign.tell(first).to_label) == 1
@@ -147,7 +168,10 @@ def test_what_is_added_while_a_way_back_is_worked_out_is_wanted_too() -> None:
 
 
 def test_what_was_added_and_gave_no_label_yet_is_wanted_still() -> None:
-    """Its calculation was late, and had failed, as the phase began; a way back leaves that task out."""
+    """Its calculation was late, and had failed, as the phase began.
+
+    A way back leaves that task out.
+    """
     campaign = walk()
     campaign.planned(Phase.EXPLORATION, cycle=1)
     structure = added(campaign)
@@ -155,12 +179,24 @@ def test_what_was_added_and_gave_no_label_yet_is_wanted_still() -> None:
     batch = campaign.submitted(Phase.CALCULATION, cycle=1)
     wanted = structure.structures[0].file.sha256
     records = campaign.state.tasks
-    (own,) = (i for i, name in enumerate(batch.tasks) if records[name].task.inputs[0].file.sha256 == wanted)
+    (own,) = (
+        i
+        for i, name in enumerate(batch.tasks)
+        if records[name].task.inputs[0].file.sha256 == wanted
+    )
     campaign.policy = campaign.policy.model_copy(update={"round_quorum": 0.3})
     for index in sorted(batch.live - {own}):
-        campaign.tell(campaign.ended(batch.uid, index))
+        campaign.tell(campaign.ended(batch.job_name, index))
     campaign.until(lambda state: state.current_phase is Phase.TRAINING)
-    campaign.tell(ev.AttemptLost(at=campaign.now, uid=batch.uid, index=own, reason=Reason.PREEMPTED, message="gone"))
+    campaign.tell(
+        ev.AttemptLost(
+            at=campaign.now,
+            job_name=batch.job_name,
+            index=own,
+            reason=Reason.PREEMPTED,
+            message="gone",
+        )
+    )
     event, _ = back(campaign, 1, Phase.TRAINING)
     assert [each.file.sha256 for each in event.to_label] == [wanted]
 
@@ -195,6 +231,9 @@ def test_an_exploration_of_before_more_was_asked_for_is_no_quiet_one() -> None:
     event, _ = back(campaign, 1, Phase.TRAINING)
     fresh = evolve(campaign.state, event)
     asked = campaign.state.model_copy(update={"quiet_from": 2})
-    assert (fresh.quiet_from, evolve(asked, event).quiet_from) == (fresh.cycle_index, fresh.cycle_index + 1)
+    assert (fresh.quiet_from, evolve(asked, event).quiet_from) == (
+        fresh.cycle_index,
+        fresh.cycle_index + 1,
+    )
     explored, _ = back(campaign, 1, Phase.EXPLORATION)
     assert evolve(asked, explored).quiet_from == fresh.cycle_index

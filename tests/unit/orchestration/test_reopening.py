@@ -1,14 +1,14 @@
 """No verdict is a grave: a campaign goes on from all of them, and nothing is lost."""
 
 import pytest
-from machine_stand import ADA, walk
+from kit.stages import ADA, walk
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary
 from mlip_autopipec.data_models.state import Stage, TaskStatus, WorkflowState
 from mlip_autopipec.orchestration.machine import can_reopen, is_stale
-from mlip_autopipec.orchestration.restart import after_change, onward_words, reopened
+from mlip_autopipec.orchestration.restart import after_change, onward_text, reopened
 from mlip_autopipec.telling.describe import describe
 from mlip_autopipec.testing.walk import Walk
 
@@ -17,9 +17,9 @@ def failed() -> Walk:
     """One label is there, the others were given up: no quorum."""
     campaign = walk()
     batch = campaign.submitted(Phase.CALCULATION)
-    campaign.tell(campaign.ended(batch.uid, 0))
+    campaign.tell(campaign.ended(batch.job_name, 0))
     for index in (1, 2):
-        campaign.tell(campaign.ended(batch.uid, index, Reason.NUMERICAL))
+        campaign.tell(campaign.ended(batch.job_name, index, Reason.NUMERICAL))
     campaign.until(lambda state: state.stage is Stage.ENDED)
     assert campaign.state.verdict is Verdict.FAILED
     return campaign
@@ -29,7 +29,11 @@ def spent() -> Walk:
     """A campaign whose cycles are used up."""
     campaign = walk()
     campaign.policy = campaign.policy.model_copy(
-        update={"convergence": campaign.policy.convergence.model_copy(update={"cycles_max": 1, "quiet_cycles": 9})}
+        update={
+            "convergence": campaign.policy.convergence.model_copy(
+                update={"cycles_max": 1, "quiet_cycles": 9}
+            )
+        }
     )
     campaign.until(lambda state: state.stage is Stage.ENDED)
     assert campaign.state.verdict is Verdict.BUDGET_EXHAUSTED
@@ -55,9 +59,9 @@ def test_after_a_lost_quorum_what_was_given_up_is_tried_again_and_labels_stay() 
     assert [command.type for command in campaign.commands()] == ["BeginBatch"]
     end = campaign.until(lambda state: state.stage is Stage.ENDED)
     assert end.verdict in {Verdict.CONVERGED, Verdict.BUDGET_EXHAUSTED}
-    assert len({event.uid for event in campaign.events if isinstance(event, ev.SubmissionBegun)}) == sum(
-        isinstance(event, ev.SubmissionBegun) for event in campaign.events
-    )
+    assert len(
+        {event.job_name for event in campaign.events if isinstance(event, ev.SubmissionBegun)}
+    ) == sum(isinstance(event, ev.SubmissionBegun) for event in campaign.events)
 
 
 def test_a_budget_counts_from_where_it_was_reopened() -> None:
@@ -108,20 +112,26 @@ def test_a_bootstrap_that_gave_no_potential_is_made_again() -> None:
 
 @pytest.mark.parametrize("verdict", Verdict)
 def test_every_verdict_is_gone_on_from_and_says_how(verdict: Verdict) -> None:
-    """A verdict that is added to the list goes on by itself. A converged campaign says so only where it is asked."""
+    """A verdict that is added to the list goes on by itself.
+
+    A converged campaign says so only where it is asked.
+    """
     campaign = walk()
     said = ev.VerdictReached(at=campaign.now, verdict=verdict, reason="so it is")
     state = campaign.tell(said)
     event = reopened(state, campaign.now, ADA, "mended")
     assert can_reopen(state)
     assert not is_stale(state, event)
-    assert ("autopipecctl reopen" in onward_words(verdict)) is (verdict is not Verdict.CONVERGED)
+    assert ("autopipecctl reopen" in onward_text(verdict)) is (verdict is not Verdict.CONVERGED)
     assert ("autopipecctl reopen" in describe(said)) is (verdict is not Verdict.CONVERGED)
     assert campaign.tell(event).status == "running"
 
 
 def test_a_converged_campaign_that_is_reopened_shows_it_anew() -> None:
-    """Labels, data sets and potential stay; two further quiet cycles are walked before it converges again."""
+    """Labels, data sets and potential stay.
+
+    Two further quiet cycles are walked before it converges again.
+    """
     campaign = walk()
     before = campaign.until(lambda state: state.stage is Stage.ENDED)
     assert before.verdict is Verdict.CONVERGED

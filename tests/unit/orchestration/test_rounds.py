@@ -1,9 +1,9 @@
-"""Rounds of Calculation: when they close, what becomes of labels that miss them, and what is brought back."""
+"""Rounds of Calculation: when they close, what becomes of late labels, and what is brought back."""
 
 from datetime import timedelta
 
 import pytest
-from machine_stand import ADA, given_up, late_round, walk
+from kit.stages import ADA, given_up, late_round, walk
 
 from mlip_autopipec.data_models import commands as cm
 from mlip_autopipec.data_models import events as ev
@@ -13,6 +13,7 @@ from mlip_autopipec.data_models.state import Stage, TaskStatus
 from mlip_autopipec.errors import IllegalTransition
 from mlip_autopipec.orchestration.decide import decide, next_deadline
 from mlip_autopipec.orchestration.explain import explain
+from mlip_autopipec.orchestration.machine import is_stale
 from mlip_autopipec.orchestration.strategies import verdict_of
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.testing.examples import copper_config
@@ -34,10 +35,10 @@ def test_by_default_a_round_waits_for_all() -> None:
     """Two of three labels close nothing, however long it takes."""
     campaign = walk()
     batch = campaign.submitted(Phase.CALCULATION)
-    campaign.tell(campaign.ended(batch.uid, 0), campaign.ended(batch.uid, 1))
+    campaign.tell(campaign.ended(batch.job_name, 0), campaign.ended(batch.job_name, 1))
     campaign.now += timedelta(days=30)
     assert not has_closed(campaign)
-    campaign.tell(campaign.ended(batch.uid, 2))
+    campaign.tell(campaign.ended(batch.job_name, 2))
     assert has_closed(campaign)
 
 
@@ -46,9 +47,9 @@ def test_a_round_closes_at_its_quorum() -> None:
     campaign = walk()
     batch = campaign.submitted(Phase.CALCULATION)
     campaign.policy = campaign.policy.model_copy(update={"round_quorum": 0.66})
-    campaign.tell(campaign.ended(batch.uid, 0))
+    campaign.tell(campaign.ended(batch.job_name, 0))
     assert not has_closed(campaign)
-    campaign.tell(campaign.ended(batch.uid, 1))
+    campaign.tell(campaign.ended(batch.job_name, 1))
     assert has_closed(campaign)
 
 
@@ -64,9 +65,11 @@ def test_a_round_closes_at_its_deadline_with_at_least_one_label() -> None:
     early = campaign.state
     campaign.now = closes_at
     assert not has_closed(campaign)
-    campaign.tell(campaign.ended(batch.uid, 0))
+    campaign.tell(campaign.ended(batch.job_name, 0))
     assert has_closed(campaign)
-    assert not any(isinstance(each, cm.DigestPhase) for each in decide(early, campaign.policy, closes_at))
+    assert not any(
+        isinstance(each, cm.DigestPhase) for each in decide(early, campaign.policy, closes_at)
+    )
 
 
 @pytest.mark.parametrize("step", [timedelta(days=1), timedelta(days=-1)])
@@ -77,7 +80,7 @@ def test_a_clock_that_is_set_closes_no_round_and_keeps_none_open(step: timedelta
     campaign.policy = campaign.policy.model_copy(update={"round_deadline": timedelta(hours=6)})
     closes_at = next_deadline(campaign.state, campaign.policy, campaign.now)
     assert closes_at is not None
-    campaign.tell(campaign.ended(batch.uid, 0))
+    campaign.tell(campaign.ended(batch.job_name, 0))
     campaign.now += timedelta(hours=2) + step
     campaign.tell(ev.ClockStepped(at=campaign.now, by_s=step.total_seconds()))
     assert not has_closed(campaign)
@@ -86,62 +89,75 @@ def test_a_clock_that_is_set_closes_no_round_and_keeps_none_open(step: timedelta
     assert has_closed(campaign)
 
 
-def test_a_clock_that_was_set_back_while_no_daemon_ran_lengthens_a_round_by_no_more_than_itself() -> None:
+def test_a_clock_set_back_while_no_daemon_ran_lengthens_a_round_by_itself_at_most() -> None:
     """A phase that began in the future is known for that."""
     campaign = walk()
     batch = campaign.submitted(Phase.CALCULATION)
     campaign.policy = campaign.policy.model_copy(update={"round_deadline": timedelta(hours=6)})
-    campaign.tell(campaign.ended(batch.uid, 0))
+    campaign.tell(campaign.ended(batch.job_name, 0))
     campaign.now -= timedelta(days=1)
-    started = ev.DaemonStarted(at=campaign.now, version="0", host="h", pid=1, config_sha256="0", payload_sha256="0")
+    started = ev.DaemonStarted(
+        at=campaign.now, version="0", host="h", pid=1, config_sha256="0", payload_sha256="0"
+    )
     campaign.tell(started)
-    assert next_deadline(campaign.state, campaign.policy, started.at) == started.at + timedelta(hours=6)
+    assert next_deadline(campaign.state, campaign.policy, started.at) == started.at + timedelta(
+        hours=6
+    )
 
 
 def with_isolated_atom() -> tuple[Walk, str]:
-    """Three structures and an atom alone are being labelled, and one label is as good as all; the batch's uid."""
+    """Three structures and an atom alone are being labelled, and one label is as good as all.
+
+    Gives the batch's uid.
+    """
     config = copper_config(training={"reference_energies_ev": "isolated_atoms"})
     campaign = Walk(config, phase_runners(config))
-    uid = campaign.submitted(Phase.CALCULATION).uid
+    job_name = campaign.submitted(Phase.CALCULATION).job_name
     campaign.policy = campaign.policy.model_copy(
         update={"round_quorum": 0.25, "round_deadline": timedelta(0), "grace": timedelta(days=1)}
     )
-    return campaign, uid
+    return campaign, job_name
 
 
 def test_no_round_closes_without_its_isolated_atoms() -> None:
     """Quorum and deadline are reached, but the first fit begins from their energies."""
-    campaign, uid = with_isolated_atom()
-    campaign.tell(campaign.ended(uid, 0), campaign.ended(uid, 1))
+    campaign, job_name = with_isolated_atom()
+    campaign.tell(campaign.ended(job_name, 0), campaign.ended(job_name, 1))
     campaign.now += timedelta(hours=1)
     assert not has_closed(campaign)
-    campaign.tell(campaign.ended(uid, 3))
+    campaign.tell(campaign.ended(job_name, 3))
     assert has_closed(campaign)
 
 
 def test_an_isolated_atom_that_fails_for_good_ends_the_campaign_in_its_own_words() -> None:
     """Whatever the quorum: fitted energies instead would be another campaign."""
-    campaign, uid = with_isolated_atom()
-    campaign.tell(*(campaign.ended(uid, index) for index in range(3)))
-    campaign.tell(campaign.ended(uid, 3, Reason.NUMERICAL))
+    campaign, job_name = with_isolated_atom()
+    campaign.tell(*(campaign.ended(job_name, index) for index in range(3)))
+    campaign.tell(campaign.ended(job_name, 3, Reason.NUMERICAL))
     over = campaign.until(lambda state: state.verdict is not None)
     assert over.verdict is Verdict.FAILED
     reason = campaign.events[-1]
     assert isinstance(reason, ev.VerdictReached)
-    assert "(isolated atom: Cu) failed for good, and every fit needs its energy: simulated: numerical" in reason.reason
+    assert (
+        "(isolated atom: Cu) failed for good, and every fit needs its energy: simulated: numerical"
+        in reason.reason
+    )
 
 
 def test_a_late_label_enters_the_next_training_once() -> None:
-    """It is followed through the phases between, is first in the next digest, and is gone after it."""
+    """It is followed through the phases between, first in the next digest, and gone after it."""
     campaign = late_round()
-    (uid,) = campaign.state.batches
+    (job_name,) = campaign.state.batches
     first = digest(campaign)
     assert (len(first.labels), first.late, first.awaited) == (1, 0, 2)
-    late = campaign.ended(uid, 1)
-    campaign.until(lambda state: state.current_phase is Phase.TRAINING and state.stage is Stage.WORKING)
+    late = campaign.ended(job_name, 1)
+    campaign.until(
+        lambda state: state.current_phase is Phase.TRAINING and state.stage is Stage.WORKING
+    )
     campaign.tell(late)
     assert any(
-        "Late labels: 1 submitted, 1 done" in line for line in explain(campaign.state, campaign.policy, campaign.now)
+        "Late labels: 1 submitted, 1 done" in line
+        for line in explain(campaign.state, campaign.policy, campaign.now)
     )
     campaign.until(lambda state: state.current_phase is Phase.TRAINING and state.cycle_index == 1)
     second = digest(campaign)
@@ -167,15 +183,21 @@ def test_a_campaign_does_not_converge_before_its_late_labels() -> None:
 
 
 def test_what_was_given_up_is_kept_with_its_reason_and_can_be_brought_back() -> None:
-    """In a later phase it is ready again, with its attempts counted anew, and its label is a late one."""
+    """In a later phase it is ready again, with its attempts counted anew, and its label is late."""
     campaign = given_up()
     ((task, record),) = campaign.state.quarantine.items()
     assert record.failures[-1].reason is Reason.NUMERICAL
     assert record.task.inputs
-    assert any(f"the last is {task}" in line for line in explain(campaign.state, campaign.policy, campaign.now))
+    assert any(
+        f"the last is {task}" in line
+        for line in explain(campaign.state, campaign.policy, campaign.now)
+    )
     campaign.tell(ev.TaskRetried(at=campaign.now, task=task, by=ADA, reason="another mixing"))
     assert campaign.state.quarantine == {}
-    assert (campaign.state.tasks[task].status, campaign.state.tasks[task].failures) == (TaskStatus.READY, ())
+    assert (campaign.state.tasks[task].status, campaign.state.tasks[task].failures) == (
+        TaskStatus.READY,
+        (),
+    )
     campaign.until(lambda state: state.current_phase is Phase.TRAINING and state.cycle_index == 1)
     assert digest(campaign).labels[0].task == task
     assert digest(campaign).late == 1
@@ -191,16 +213,42 @@ def test_only_calculations_that_were_given_up_are_brought_back() -> None:
     ended = given_up()
     (task,) = ended.state.quarantine
     ended.tell(ev.VerdictReached(at=ended.now, verdict=Verdict.FAILED, reason="enough"))
+    retried = ev.TaskRetried(at=ended.now, task=task, by=ADA)
     with pytest.raises(IllegalTransition, match="ended"):
-        ended.tell(ev.TaskRetried(at=ended.now, task=task, by=ADA))
+        ended.tell(retried)
+    assert is_stale(ended.state, retried)  # it was asked for just before the verdict
 
 
 def test_a_submission_that_an_outcome_has_overtaken_is_looked_up() -> None:
-    """Its answer went down with a daemon; the scheduler has it, and of its tasks some may have left the state."""
+    """Its answer went down with a daemon; the scheduler has it.
+
+    Of its tasks some may have left the state.
+    """
     campaign = walk()
     campaign.planned(Phase.CALCULATION)
     campaign.until(lambda state: bool(state.batches))
     (batch,) = campaign.state.batches.values()
     assert [type(command) for command in campaign.commands()] == [cm.SubmitBatch]
-    campaign.tell(campaign.ended(batch.uid, 0))
+    campaign.tell(campaign.ended(batch.job_name, 0))
     assert [type(command) for command in campaign.commands()] == [cm.LocateBatch]
+
+
+def test_a_submission_without_an_answer_is_looked_up_where_settings_have_changed() -> None:
+    """It may have got through as tasks were asked for then.
+
+    Staged again, its task.json would say something else.
+    """
+    campaign = walk()
+    campaign.planned(Phase.CALCULATION)
+    campaign.until(lambda state: bool(state.batches))
+    (batch,) = campaign.state.batches.values()
+    campaign.tell(ev.SettingsTaken(at=campaign.now, by=ADA, config_sha256="1", settings={}))
+    assert [
+        command for command in campaign.commands() if command.subject == f"batch:{batch.job_name}"
+    ] == [cm.LocateBatch(job_name=batch.job_name)]
+    campaign.tell(
+        ev.SubmissionVoided(at=campaign.now, job_name=batch.job_name, message="never was")
+    )
+    (again,) = (command for command in campaign.commands() if isinstance(command, cm.BeginBatch))
+    assert again.tasks == batch.tasks
+    assert again.job_name != batch.job_name

@@ -5,8 +5,8 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from kit.campaign import whole_campaign, write_parity
 from matplotlib.figure import Figure
-from sample_campaign import whole_campaign, write_parity
 
 from mlip_autopipec.report.canvas import drawn
 from mlip_autopipec.report.exporting import HEAD, csv_of, write_figures
@@ -44,19 +44,24 @@ def test_every_figure_is_a_drawing_and_numbers(files: dict[str, Path]) -> None:
 
 @pytest.mark.slow
 def test_the_numbers_are_those_of_the_campaign(files: dict[str, Path]) -> None:
-    """Force and energy errors on the last test set; residuals are predictions less labels, in meV."""
+    """Force and energy errors on the last test set.
+
+    Residuals are predictions less labels, in meV.
+    """
     curve = [float(row["y"]) for row in rows_of(files["learning.csv"]) if "today" in row["series"]]
     errors = [past.errors for past in whole_campaign().state.measured]
     assert len(errors) == 4
-    forces, energies = ([getattr(one, name) for one in errors] for name in NAMES)
+    forces, energies = ([getattr(error, name) for error in errors] for name in NAMES)
     assert curve == pytest.approx([*forces, *energies])
     parity = rows_of(files["parity.csv"])
     predicted = [row for row in parity if row["title"] == "Energy, cycle 0"]
-    residuals = [row for row in parity if row["title"] == "Residual (meV/atom)" and row["panel"] == "5"]
+    residuals = [
+        row for row in parity if row["title"] == "Residual (meV/atom)" and row["panel"] == "2"
+    ]
     assert len(residuals) == len(predicted) > 10
-    for told, left in zip(predicted, residuals, strict=True):
-        assert (told["series"], told["x"]) == (left["series"], left["x"])
-        off = 1e3 * (float(told["y"]) - float(told["x"]))
+    for message, left in zip(predicted, residuals, strict=True):
+        assert (message["series"], message["x"]) == (left["series"], left["x"])
+        off = 1e3 * (float(message["y"]) - float(message["x"]))
         assert float(left["y"]) == pytest.approx(off, abs=1e-5)
 
 

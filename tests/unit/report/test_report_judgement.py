@@ -2,17 +2,30 @@
 
 from datetime import UTC, datetime
 
-from sample_campaign import errors, file_ref, potential
+from kit.campaign import errors, file_ref, potential
 
+from mlip_autopipec.contract.results.train import Calibration, Measure
 from mlip_autopipec.data_models.digest import CycleSummary, GateRule, Need, Remedy, TrainingDigest
 from mlip_autopipec.data_models.events import PhaseEnded
-from mlip_autopipec.data_models.outcome import Calibration, Measure
 from mlip_autopipec.report.judgement import gate, last_judgement, needs
 
 MODULUS = Measure(
-    rule="bulk_modulus", subject="Cu fcc", unit="GPa", scale=134.2, oracle=134.2, potential=141.7, current=151.3
+    rule="bulk_modulus",
+    subject="Cu fcc",
+    unit="GPa",
+    scale=134.2,
+    oracle=134.2,
+    potential=141.7,
+    current=151.3,
 )
-UNSTABLE = Measure(rule="lowest_frequency", subject="Cu bcc", unit="THz", oracle=None, potential=-1.138, current=-2.25)
+UNSTABLE = Measure(
+    rule="lowest_frequency",
+    subject="Cu bcc",
+    unit="THz",
+    oracle=None,
+    potential=-1.138,
+    current=-2.25,
+)
 RULE = GateRule(
     rule="bulk modulus",
     subject="Cu fcc",
@@ -42,13 +55,22 @@ def ended(cycle: int, **more: object) -> PhaseEnded:
 
 
 def test_the_last_fit_is_told_with_all_its_numbers() -> None:
-    """Verdict, properties beside the oracle's, every rule with what was allowed, and the meaning of γ."""
+    """Verdict, properties beside the oracle's, and every rule with what was allowed.
+
+    The meaning of γ is told too.
+    """
     events = (
         ended(2),
-        ended(3, verdict="conditional", measures=(MODULUS, UNSTABLE), rules=(RULE,), calibration=(FIT,)),
+        ended(
+            3,
+            verdict="conditional",
+            measures=(MODULUS, UNSTABLE),
+            rules=(RULE,),
+            calibration=(FIT,),
+        ),
     )
-    told = gate(last_judgement(events))
-    assert "The fit of cycle 3 was promoted on a condition: by hand." in told
+    found = gate(last_judgement(events))
+    assert "The fit of cycle 3 was promoted on a condition: by hand." in found
     for number in (
         "134.2",
         "141.7",
@@ -62,7 +84,7 @@ def test_the_last_fit_is_told_with_all_its_numbers() -> None:
         "Cu, 123 atoms",
         "50",
     ):
-        assert number in told, number
+        assert number in found, number
 
 
 def test_a_young_campaign_has_no_judgement() -> None:
@@ -72,10 +94,20 @@ def test_a_young_campaign_has_no_judgement() -> None:
 
 
 def test_errors_stand_beside_needs() -> None:
-    """One row for each condition and quantity, coloured by its answer, and what is done; the last cycle's alone."""
+    """One row for each condition and quantity, coloured by its answer, and what is done.
+
+    They are the last cycle's alone.
+    """
     first = CycleSummary(cycle=1, bootstrap=False)
     met = Need(
-        condition="Si <diamond>", quantity="energy", unit="meV/atom", frames=8, error=1.5, bound=2.2, need=5.0, met=True
+        condition="Si <diamond>",
+        quantity="energy",
+        unit="meV/atom",
+        frames=8,
+        error=1.5,
+        bound=2.2,
+        need=5.0,
+        met=True,
     )
     missed = met.model_copy(
         update={
@@ -87,13 +119,21 @@ def test_errors_stand_beside_needs() -> None:
             "bound": None,
         }
     )
-    remedy = Remedy(kind="basis", words="the next fit has more")
-    told = needs((first, CycleSummary(cycle=2, bootstrap=False, needs=(met, missed), remedy=remedy)))
-    assert "As cycle 2 closed, 1 of 2 needs were met." in told
-    assert "Remedy (basis): the next fit has more." in told
-    good, bad = (line for line in told.splitlines() if line.startswith("<tr class"))
-    assert good.startswith('<tr class="met"><td class="text" data-head="condition">Si &lt;diamond&gt;</td>')
-    assert [number for number in ("1.5", "2.2", "5") if f">{number}</td>" in good] == ["1.5", "2.2", "5"]
+    remedy = Remedy(kind="basis", message="the next fit has more")
+    found = needs(
+        (first, CycleSummary(cycle=2, bootstrap=False, needs=(met, missed), remedy=remedy))
+    )
+    assert "As cycle 2 closed, 1 of 2 needs were met." in found
+    assert "Remedy (basis): the next fit has more." in found
+    good, bad = (line for line in found.splitlines() if line.startswith("<tr class"))
+    assert good.startswith(
+        '<tr class="met"><td class="text" data-head="condition">Si &lt;diamond&gt;</td>'
+    )
+    assert [number for number in ("1.5", "2.2", "5") if f">{number}</td>" in good] == [
+        "1.5",
+        "2.2",
+        "5",
+    ]
     assert bad.startswith('<tr class="unmet">')
     assert ">–</td>" in bad, "no bound yet"
 

@@ -6,12 +6,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from sample_campaign import Campaign, whole_campaign, write_parity
+from kit.campaign import Campaign, whole_campaign, write_parity
 
+from mlip_autopipec.contract.results.explore import Ending
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Verdict
 from mlip_autopipec.data_models.digest import ExplorationDigest
-from mlip_autopipec.data_models.outcome import Ending
 from mlip_autopipec.phases import phase_runners
 from mlip_autopipec.report.canvas import png, svg
 from mlip_autopipec.report.figures import learning_curves
@@ -92,7 +92,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page]:
 
 
 def test_the_page_is_whole(whole: tuple[str, Page]) -> None:
-    """Every element is closed, every section is there in order, and every figure has a text for those who can't see."""
+    """Every element is closed, and every section is there in order.
+
+    Every figure has a text for those who can't see.
+    """
     _, page = whole
     assert (page.open, page.lang, page.sections) == ([], "en", SECTIONS)
     assert len(page.figures) == 6
@@ -100,7 +103,10 @@ def test_the_page_is_whole(whole: tuple[str, Page]) -> None:
 
 
 def test_the_page_needs_nothing_else(whole: tuple[str, Page]) -> None:
-    """No address of another site, no script, no style sheet or picture from elsewhere; and it is small."""
+    """No address of another site, no script, no style sheet or picture from elsewhere.
+
+    And it is small.
+    """
     text, page = whole
     assert not re.findall(r"https?:|//[a-z]", re.sub(r"base64,[^\"]*", "", text))
     assert not {"script", "link", "iframe", "img"} & page.tags
@@ -117,7 +123,7 @@ def test_ids_are_unique_and_every_reference_is_met(whole: tuple[str, Page]) -> N
 def test_the_numbers_are_on_the_page(whole: tuple[str, Page]) -> None:
     """Verdict, reason, final errors, the failed task and where it all comes from."""
     text, page = whole
-    for words in (
+    for message in (
         "Converged",
         "all walkers <completed>",
         "final 10.0",
@@ -135,7 +141,7 @@ def test_the_numbers_are_on_the_page(whole: tuple[str, Page]) -> None:
         "potentials/003",
         "c" * 64,
     ):
-        assert words in page.text
+        assert message in page.text
     assert "<completed>" not in text
 
 
@@ -163,15 +169,18 @@ def test_a_campaign_that_is_only_begun(tmp_path: Path, events: int) -> None:
     assert "No walker has ended yet." in page.text
 
 
-@pytest.mark.parametrize(("place", "figures"), [("labelled", 2), ("fitted", 3), ("explored", 5)])
-def test_a_campaign_that_is_under_way(tmp_path: Path, place: str, figures: int) -> None:
-    """Each figure comes as soon as there is something to draw: origins and time, then learning, then two of γ."""
+@pytest.mark.parametrize(("index", "figures"), [("labelled", 2), ("fitted", 3), ("explored", 5)])
+def test_a_campaign_that_is_under_way(tmp_path: Path, index: str, figures: int) -> None:
+    """Each figure comes as soon as there is something to draw.
+
+    Origins and time come first, then learning, then two of γ.
+    """
     campaign = Campaign()
     campaign.create()
     campaign.calculation(campaign.generation())
-    if place != "labelled":
+    if index != "labelled":
         campaign.training()
-    if place == "explored":
+    if index == "explored":
         campaign.close_cycle()
         campaign.exploration(halts=True)
     _, page = rendered(campaign, tmp_path)
@@ -181,7 +190,10 @@ def test_a_campaign_that_is_under_way(tmp_path: Path, place: str, figures: int) 
 def test_each_cell_of_a_table_knows_its_head() -> None:
     """Where a screen is narrow, a row is a block of lines that lead with it."""
     made = table(("cycle", "test <b>"), [("1", "2")])
-    assert '<td class="text" data-head="cycle">1</td><td class="number" data-head="test &lt;b&gt;">2</td>' in made
+    assert (
+        '<td class="text" data-head="cycle">1</td><td class="number" data-head="test &lt;b&gt;">2</td>'  # noqa: E501 - text for another program
+        in made
+    )
     style = stylesheet()
     assert "content: attr(data-head)" in style.partition("@media (max-width: 40rem)")[2]
 
@@ -195,7 +207,10 @@ def test_missing_parity_data_are_said_to_be_missing(tmp_path: Path) -> None:
 
 
 def test_a_report_knows_which_files_it_shows() -> None:
-    """The parity data of the first and the last potential; not those of fits in between, whose plots nobody sees."""
+    """The parity data of the first and the last potential.
+
+    It does not show those of fits in between, whose plots nobody sees.
+    """
     campaign = whole_campaign()
     shown = leftovers_shown(campaign.events)
     every = [
@@ -239,7 +254,7 @@ def test_what_others_wrote_is_escaped(tmp_path: Path) -> None:
 
 
 def test_an_older_report_is_replaced_whole(tmp_path: Path) -> None:
-    """Somebody who reads while it is written sees one or the other, and nothing is left lying about."""
+    """Whoever reads while it is written sees one or the other, and nothing is left lying about."""
     (tmp_path / "report.html").write_text("old")
     rendered(Campaign(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
@@ -260,7 +275,11 @@ def test_a_long_campaign_makes_a_small_page() -> None:
     points = tuple((step, 1.0 + step % 7) for step in range(200))
     traces = [
         trace.__class__(
-            **{**{name: getattr(trace, name) for name in trace.__slots__}, "cycle": cycle, "points": points}
+            **{
+                **{name: getattr(trace, name) for name in trace.__slots__},
+                "cycle": cycle,
+                "points": points,
+            }
         )
         for cycle in range(1, 31)
         for _ in range(8)
@@ -272,11 +291,13 @@ def test_a_long_campaign_makes_a_small_page() -> None:
 
 
 def test_every_ending_has_a_mark_of_its_own() -> None:
-    """Halted and exploded are told apart without colour; more conditions than colours are no error."""
+    """Halted and exploded differ without colour; more conditions than colours are no error."""
     (trace,) = gamma_traces(whole_campaign(learning_cycles=1).events)[:1]
     values = {name: getattr(trace, name) for name in trace.__slots__}
     traces = [
-        trace.__class__(**{**values, "ending": ending, "label": f"condition {number}", "points": points})
+        trace.__class__(
+            **{**values, "ending": ending, "label": f"condition {number}", "points": points}
+        )
         for number, ending in enumerate([*Ending, *Ending])
         for points in ((), trace.points)
     ]
@@ -294,7 +315,7 @@ def test_figures_can_be_had_for_slides() -> None:
 
 @pytest.mark.slow
 def test_ladders_and_continuations_are_told(tmp_path: Path) -> None:
-    """Stage by stage and walker by walker: what is open, what halted, where it went on, and what γ cost."""
+    """By stage and walker: what is open, what halted, where it went on, and what γ cost."""
     group = {
         "prototype": {"structure": "fcc", "elements": ["Cu"], "lattice_constant_angstrom": 3.61},
         "temperatures_kelvin": [300, 900],
@@ -303,7 +324,9 @@ def test_ladders_and_continuations_are_told(tmp_path: Path) -> None:
         "stages": [{"steps": 2000}, {"steps": 4000}],
     }
     window = {"acquisition": "gamma_window"}
-    config = copper_config(exploration={"walkers": [group]}, convergence={"cycles_max": 6}, selection=window)
+    config = copper_config(
+        exploration={"walkers": [group]}, convergence={"cycles_max": 6}, selection=window
+    )
     campaign = Walk(config, phase_runners(config))
     while campaign.step():
         pass

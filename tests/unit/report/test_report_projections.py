@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 import pytest
-from sample_campaign import (
+from kit.campaign import (
     BEGAN,
     Campaign,
     calculate,
@@ -13,10 +13,11 @@ from sample_campaign import (
     whole_campaign,
 )
 
+from mlip_autopipec.contract.results.explore import Ending
+from mlip_autopipec.contract.results.train import PastErrors
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason, Verdict
-from mlip_autopipec.data_models.outcome import Ending, PastErrors
 from mlip_autopipec.report.durations import PhaseTime, phase_times
 from mlip_autopipec.report.overview import overview
 from mlip_autopipec.report.projections import (
@@ -34,36 +35,52 @@ from mlip_autopipec.report.projections import (
 
 @pytest.fixture(scope="module")
 def events() -> tuple[ev.Event, ...]:
-    """Bootstrap and two more cycles; the second is quiet, and one task of the first failed twice."""
+    """Bootstrap and two more cycles: the second is quiet, one task of the first failed twice."""
     return tuple(whole_campaign(learning_cycles=2).events)
 
 
 def calculating(labels: int) -> tuple[Campaign, str]:
-    """A bootstrap campaign whose calculations have just been submitted, and their batch; the phase began at 10 s."""
+    """A bootstrap campaign whose calculations have just been submitted, and their batch.
+
+    The phase began at 10 s.
+    """
     campaign = Campaign()
     campaign.create()
     campaign.generation()
     campaign.at_s = 10
-    asked = [calculate(structure(f"g/{number}.xyz", Role.TRAIN, "generated")) for number in range(labels)]
+    asked = [
+        calculate(structure(f"g/{number}.xyz", Role.TRAIN, "generated")) for number in range(labels)
+    ]
     tasks = campaign.start(Phase.CALCULATION, [(parameters, ()) for parameters in asked])
     return campaign, campaign.submit(tasks)
 
 
-def sighted(campaign: Campaign, uid: str, at_s: float, *indices: int) -> None:
+def sighted(campaign: Campaign, job_name: str, at_s: float, *indices: int) -> None:
     """The scheduler shows these attempts running."""
     campaign.at_s = at_s
-    sightings = tuple(ev.Sighting(uid=uid, index=index, state=ev.JobState.RUNNING) for index in indices)
+    sightings = tuple(
+        ev.Sighting(job_name=job_name, index=index, state=ev.JobState.RUNNING) for index in indices
+    )
     campaign.add(ev.JobsSighted(at=campaign.now, sightings=sightings))
 
 
-def lost(campaign: Campaign, uid: str, at_s: float, index: int, reason: Reason = Reason.TIMEOUT) -> None:
+def lost(
+    campaign: Campaign, job_name: str, at_s: float, index: int, reason: Reason = Reason.TIMEOUT
+) -> None:
     """An attempt is gone."""
     campaign.at_s = at_s
-    campaign.add(ev.AttemptLost(at=campaign.now, uid=uid, index=index, reason=reason, message="gone"))
+    campaign.add(
+        ev.AttemptLost(
+            at=campaign.now, job_name=job_name, index=index, reason=reason, message="gone"
+        )
+    )
 
 
 def test_learning_curve(events: tuple[ev.Event, ...]) -> None:
-    """Labels add up over the cycles, and each fit stands beside the current potential on the same test set."""
+    """Labels add up over the cycles.
+
+    Each fit stands beside the current potential on the same test set.
+    """
     past = (PastErrors(cycle=0, errors=errors(88)), PastErrors(cycle=1, errors=errors(44)))
     fits = learning_curve(events)
     assert fits == (
@@ -71,7 +88,11 @@ def test_learning_curve(events: tuple[ev.Event, ...]) -> None:
         LineFit(1, 6, 3, errors(20), errors(40), errors(90), promoted=True, history=past[:1]),
         LineFit(2, 8, 4, errors(10), errors(20), errors(45), promoted=True, history=past),
     )
-    assert on_last_test_set(fits) == ((fits[0], errors(88)), (fits[1], errors(44)), (fits[2], errors(20)))
+    assert on_last_test_set(fits) == (
+        (fits[0], errors(88)),
+        (fits[1], errors(44)),
+        (fits[2], errors(20)),
+    )
     assert on_last_test_set(fits[:1]) == ((fits[0], errors(80)),)
 
 
@@ -127,7 +148,7 @@ def test_potentials_are_those_that_were_promoted() -> None:
 
 
 def test_phase_times(events: tuple[ev.Event, ...]) -> None:
-    """Acceptance takes 1 s, the queue 2 s, and 1 s passes from the end of the last task to the end of the phase."""
+    """Acceptance takes 1 s, the queue 2 s, and the phase ends 1 s after its last task's end."""
     times = phase_times(events)
     assert times[0] == PhaseTime(
         cycle=0,
@@ -141,46 +162,72 @@ def test_phase_times(events: tuple[ev.Event, ...]) -> None:
         task_cpu_s=10,
     )
     labels = times[1]
-    assert (labels.wall_s, labels.running_s, labels.task_wall_s, labels.task_cpu_s) == (24, 20, 6 * 20, 6 * 40)
+    assert (labels.wall_s, labels.running_s, labels.task_wall_s, labels.task_cpu_s) == (
+        24,
+        20,
+        6 * 20,
+        6 * 40,
+    )
     tried_again = next(time for time in times if (time.cycle, time.phase) == (1, Phase.CALCULATION))
-    assert (tried_again.wall_s, tried_again.running_s, tried_again.queued_s) == (24 + 2 * 6, 20 + 2 * 2, 2 + 2 * 2)
+    assert (tried_again.wall_s, tried_again.running_s, tried_again.queued_s) == (
+        24 + 2 * 6,
+        20 + 2 * 2,
+        2 + 2 * 2,
+    )
     assert all(time.wall_s == time.running_s + time.queued_s + time.overhead_s for time in times)
 
 
 def test_time_without_an_outcome_is_taken_from_what_was_seen() -> None:
-    """An attempt that was seen running and then lost ran in between; one never seen running only waited."""
-    campaign, uid = calculating(labels=2)  # accepted at 11 s
-    sighted(campaign, uid, 20, 0)
-    sighted(campaign, uid, 30, 0)
-    lost(campaign, uid, 50, 0)
-    lost(campaign, uid, 60, 1)
+    """An attempt seen running and then lost ran in between; one never seen running only waited."""
+    campaign, job_name = calculating(labels=2)  # accepted at 11 s
+    sighted(campaign, job_name, 20, 0)
+    sighted(campaign, job_name, 30, 0)
+    lost(campaign, job_name, 50, 0)
+    lost(campaign, job_name, 60, 1)
     campaign.at_s = 61
     campaign.add(ev.VerdictReached(at=campaign.now, verdict=Verdict.FAILED, reason="quorum"))
     (_, time) = phase_times(campaign.events)
-    assert (time.ended, time.wall_s, time.running_s, time.queued_s, time.overhead_s) == (True, 51, 30, 19, 2)
+    assert (time.ended, time.wall_s, time.running_s, time.queued_s, time.overhead_s) == (
+        True,
+        51,
+        30,
+        19,
+        2,
+    )
     assert (time.task_wall_s, time.task_cpu_s) == (0, 0)
 
 
 def test_an_open_phase_is_counted_up_to_the_last_event() -> None:
     """What still runs has run until now."""
-    campaign, uid = calculating(labels=1)
-    sighted(campaign, uid, 20, 0)
+    campaign, job_name = calculating(labels=1)
+    sighted(campaign, job_name, 20, 0)
     campaign.at_s = 40
     campaign.add(ev.SiteChanged(at=campaign.now, health=ev.SiteHealth.DEGRADED))
     (_, time) = phase_times(campaign.events)
-    assert (time.ended, time.wall_s, time.running_s, time.queued_s, time.overhead_s) == (False, 30, 20, 9, 1)
+    assert (time.ended, time.wall_s, time.running_s, time.queued_s, time.overhead_s) == (
+        False,
+        30,
+        20,
+        9,
+        1,
+    )
 
 
 def test_a_host_with_a_wrong_clock_breaks_nothing() -> None:
-    """Intervals are cut to their phase: a task cannot have run before the phase began, nor after it ended."""
+    """Intervals are cut to their phase: no task can have run before or after it."""
     campaign = Campaign()
     campaign.create()
     campaign.generation()
     shifted: list[ev.Event] = []
     for event in campaign.events:
         if isinstance(event, ev.TaskEnded):
-            early = {"started_at": BEGAN - timedelta(hours=1), "ended_at": BEGAN + timedelta(seconds=4)}
-            shifted.append(event.model_copy(update={"outcome": event.outcome.model_copy(update=early)}))
+            early = {
+                "started_at": BEGAN - timedelta(hours=1),
+                "ended_at": BEGAN + timedelta(seconds=4),
+            }
+            shifted.append(
+                event.model_copy(update={"outcome": event.outcome.model_copy(update=early)})
+            )
         else:
             shifted.append(event)
     (time,) = phase_times(shifted)
@@ -198,10 +245,10 @@ def test_what_the_scheduler_never_took_did_not_wait(
     campaign.at_s = 10
     item = structure("g/0.xyz", Role.TRAIN, "generated")
     (task,) = campaign.start(Phase.CALCULATION, [(calculate(item), ())])
-    uid = "copper-3f9a1c.c000.calculation.b00"
-    campaign.add(ev.SubmissionBegun(at=campaign.now, uid=uid, tasks=(task.id,)))
+    job_name = "copper-3f9a1c.c000.calculation.b00"
+    campaign.add(ev.SubmissionBegun(at=campaign.now, job_name=job_name, tasks=(task.id,)))
     campaign.at_s = 15
-    campaign.add(answer(at=campaign.now, uid=uid, message="no"))
+    campaign.add(answer(at=campaign.now, job_name=job_name, message="no"))
     (_, time) = phase_times(campaign.events)
     assert (time.wall_s, time.overhead_s) == (5, 5)
 
@@ -209,27 +256,43 @@ def test_what_the_scheduler_never_took_did_not_wait(
 def test_attempts(events: tuple[ev.Event, ...]) -> None:
     """Attempts and failures by reason, and the task that came through at its third attempt."""
     tries = attempts(events)
-    assert (tries.begun, tries.done, dict(tries.failed)) == (8 + 9 + 7, 8 + 7 + 7, {Reason.CRASHED: 2})
+    assert (tries.begun, tries.done, dict(tries.failed)) == (
+        8 + 9 + 7,
+        8 + 7 + 7,
+        {Reason.CRASHED: 2},
+    )
     (task,) = tries.tasks
-    assert (task.fate, [failure.message for failure in task.attempts]) == ("done later", ["it broke"] * 2)
-    assert [failure.uid[-3:] for failure in task.attempts] == ["b00", "b01"]
+    assert (task.fate, [failure.message for failure in task.attempts]) == (
+        "done later",
+        ["it broke"] * 2,
+    )
+    assert [failure.job_name[-3:] for failure in task.attempts] == ["b00", "b01"]
 
 
 def test_attempts_that_left_no_outcome() -> None:
-    """Lost, rejected and voided submissions each count as what they are; the most frequent reason comes first."""
-    campaign, uid = calculating(labels=3)
-    lost(campaign, uid, 20, 0, Reason.TIMEOUT)
-    lost(campaign, uid, 21, 1, Reason.LOST)
-    lost(campaign, uid, 22, 2, Reason.LOST)
+    """Lost, rejected and voided submissions each count as what they are.
+
+    The most frequent reason comes first.
+    """
+    campaign, job_name = calculating(labels=3)
+    lost(campaign, job_name, 20, 0, Reason.TIMEOUT)
+    lost(campaign, job_name, 21, 1, Reason.LOST)
+    lost(campaign, job_name, 22, 2, Reason.LOST)
     tasks = [record.task for record in campaign.state.tasks.values()]
     campaign.add(ev.TaskQuarantined(at=campaign.now, task=tasks[0].id, message="gone"))
     for number, answer in ((1, ev.SubmissionVoided), (2, ev.SubmissionRejected)):
-        again = f"{uid[:-1]}{number}"
-        campaign.add(ev.SubmissionBegun(at=campaign.now, uid=again, tasks=(tasks[1].id, tasks[2].id)))
-        campaign.add(answer(at=campaign.now, uid=again, message="no"))
+        again = f"{job_name[:-1]}{number}"
+        campaign.add(
+            ev.SubmissionBegun(at=campaign.now, job_name=again, tasks=(tasks[1].id, tasks[2].id))
+        )
+        campaign.add(answer(at=campaign.now, job_name=again, message="no"))
     tries = attempts(campaign.events)
     assert (tries.begun, tries.done) == (1 + 3 + 2, 1)
-    assert list(tries.failed.items()) == [(Reason.LOST, 2), (Reason.REJECTED, 2), (Reason.TIMEOUT, 1)]
+    assert list(tries.failed.items()) == [
+        (Reason.LOST, 2),
+        (Reason.REJECTED, 2),
+        (Reason.TIMEOUT, 1),
+    ]
     assert [(task.task, len(task.attempts), task.fate) for task in tries.tasks] == [
         (tasks[0].id, 1, "given up"),
         (tasks[1].id, 2, "open"),
@@ -240,7 +303,12 @@ def test_attempts_that_left_no_outcome() -> None:
 def test_overview(events: tuple[ev.Event, ...]) -> None:
     """Standing and provenance at the end; what is named twice is listed once."""
     again = ev.DaemonStarted(
-        at=events[-1].at, version="0.2.0", host="login1", pid=43, config_sha256="e" * 64, payload_sha256="d" * 64
+        at=events[-1].at,
+        version="0.2.0",
+        host="login1",
+        pid=43,
+        config_sha256="e" * 64,
+        payload_sha256="d" * 64,
     )
     about = overview((*events, again))
     assert (about.campaign, about.verdict, about.verdict_reason) == (
@@ -248,7 +316,12 @@ def test_overview(events: tuple[ev.Event, ...]) -> None:
         Verdict.CONVERGED,
         "all walkers <completed>",
     )
-    assert (about.cycle, about.phase, about.paused, about.daemon_starts) == (2, Phase.TRAINING, False, 2)
+    assert (about.cycle, about.phase, about.paused, about.daemon_starts) == (
+        2,
+        Phase.TRAINING,
+        False,
+        2,
+    )
     assert (about.versions, about.hosts) == (("0.1.0", "0.2.0"), ("login1",))
     assert (about.config_sha256s, about.payload_sha256s) == (("c" * 64, "e" * 64), ("d" * 64,))
     assert about.label_settings == ("emt",)
@@ -259,7 +332,15 @@ def test_overview(events: tuple[ev.Event, ...]) -> None:
 
 def test_nothing_has_happened_yet() -> None:
     """An empty journal gives empty projections."""
-    assert not any([learning_curve([]), gamma_traces([]), label_origins([]), closed_cycles([]), phase_times([])])
+    assert not any(
+        [
+            learning_curve([]),
+            gamma_traces([]),
+            label_origins([]),
+            closed_cycles([]),
+            phase_times([]),
+        ]
+    )
     assert (attempts([]).begun, potentials([]).promoted) == (0, ())
     about = overview([])
     assert (about.campaign, about.began_at, about.wall_s, about.phase) == ("", None, 0.0, None)

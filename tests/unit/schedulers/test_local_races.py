@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from local_stand import HERE, UID, Queue, quick, run_now, slow, until
+from kit.files import TESTS
+from kit.local_queue import JOB_NAME, Queue, quick, run_now, slow
+from kit.waiting import until
 
 from mlip_autopipec.data_models.events import JobState
 from mlip_autopipec.ports import Accepted, Unclear, Void
@@ -23,12 +25,13 @@ ENDED = JobState.ENDED
 
 @pytest.fixture
 def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
     queue = Queue.at(tmp_path)
     yield queue
     queue.kill_all()
 
 
+@pytest.mark.slow
 async def test_a_second_submission_of_the_same_batch_finds_the_first(queue: Queue) -> None:
     """Same answer, same runner, one attempt; also when all is long over."""
     tasks = [quick(0)]
@@ -54,12 +57,13 @@ async def test_submissions_at_the_same_time_start_one_runner(queue: Queue) -> No
     await queue.until_states(batch, ENDED)
 
 
+@pytest.mark.slow
 async def test_a_submitter_that_died_before_the_launch_leaves_nothing_behind(queue: Queue) -> None:
     """Unclear, then void by looking; a runner that comes late does nothing, and void it stays."""
     tasks = [quick(0)]
     batch = queue.batch(tasks)
     code = (
-        "import os, sys; from pathlib import Path; from local_stand import Queue, quick\n"
+        "import os, sys; from pathlib import Path; from kit.local_queue import Queue, quick\n"
         "queue, tasks = Queue.at(Path(sys.argv[1])), [quick(0)]\n"
         "assert queue.stage(queue.batch(tasks), tasks)\n"
         "os.kill(os.getpid(), 9)"
@@ -74,6 +78,7 @@ async def test_a_submitter_that_died_before_the_launch_leaves_nothing_behind(que
     assert not list(queue.folder().glob("*.running"))
 
 
+@pytest.mark.slow
 async def test_what_was_void_before_it_was_sent_is_never_begun(queue: Queue) -> None:
     """A submission that comes after the proof starts a runner that finds it, and does nothing."""
     tasks = [quick(0)]
@@ -98,8 +103,12 @@ async def test_a_second_runner_of_a_batch_does_nothing(queue: Queue) -> None:
     assert queue.claims(tasks[0]) == 1
 
 
+@pytest.mark.slow
 async def test_a_runner_about_to_begin_is_unclear(queue: Queue) -> None:
-    """It holds its lock and has not yet said who it is: neither void nor accepted, and no other runner begins."""
+    """It holds its lock and has not yet said who it is.
+
+    It is neither void nor accepted, and no other runner begins.
+    """
     tasks = [quick(0)]
     batch = queue.batch(tasks)
     queue.stage(batch, tasks)
@@ -121,37 +130,44 @@ async def test_a_runner_about_to_begin_is_unclear(queue: Queue) -> None:
 
 @pytest.mark.slow
 async def test_a_batch_is_void_or_it_runs_never_both(queue: Queue) -> None:
-    """Locating races with starting runners, around the moment at which they begin: one wins, and all know which."""
+    """Locating races with starting runners, around the moment at which they begin.
+
+    One wins, and all know which.
+    """
     rng = random.Random(7)  # noqa: S311 - moments, not secrets
     usual_s = await begin_s(queue)
     verdicts = []
     for number in range(24):
-        uid, tasks = UID.replace("b00", f"b{number + 1:02d}"), [quick(number + 1)]
-        batch = queue.batch(tasks, uid)
+        job_name, tasks = JOB_NAME.replace("b00", f"b{number + 1:02d}"), [quick(number + 1)]
+        batch = queue.batch(tasks, job_name)
         queue.stage(batch, tasks)
-        runner = start(queue.runner_command(uid))
+        runner = start(queue.runner_command(job_name))
         await asyncio.sleep(0.0 if number == 0 else usual_s * rng.uniform(0.8, 1.2))
         if number == 1:
-            await until(lambda uid=uid: queue.runner(uid))  # type: ignore[misc] # bound now
+            await until(lambda job_name=job_name: queue.runner(job_name))  # type: ignore[misc] # bound now
         answers = [{"unclear": ""}]
         while "unclear" in answers[-1]:
-            answers += await asyncio.gather(*(located_at_once(queue, uid) for _ in range(3)))
+            answers += await asyncio.gather(*(located_at_once(queue, job_name) for _ in range(3)))
         await asyncio.to_thread(end_well, runner)
-        answers.append(await located_at_once(queue, uid))
+        answers.append(await located_at_once(queue, job_name))
         kinds = {kind for answer in answers for kind in answer} - {"unclear"}
         assert len(kinds) == 1, answers
         void = kinds == {"void"}
         assert isinstance(await queue.scheduler.locate(batch), Void if void else Accepted)
         assert queue.claims(tasks[0]) == (0 if void else 1)
-        assert (queue.outcome(0, uid) is None) == void
+        assert (queue.outcome(0, job_name) is None) == void
         verdicts.append(void)
     assert verdicts[0] is True
     assert verdicts[1] is False
 
 
-async def located_at_once(queue: Queue, uid: str) -> dict[str, str]:
+async def located_at_once(queue: Queue, job_name: str) -> dict[str, str]:
     """What the queue says, with no process to be started for it first."""
-    return await asyncio.to_thread(local_queue.locate, queue.root, {"uid": uid})
+    asked = {"uid": job_name}
+    answer: dict[str, str] = await asyncio.to_thread(
+        local_queue.answer, queue.root, "locate", asked
+    )
+    return answer
 
 
 def start(command: list[str | Path]) -> "subprocess.Popen[str]":
@@ -167,8 +183,8 @@ def first_line(process: "subprocess.Popen[str]") -> str:
 
 def end_well(process: "subprocess.Popen[str]") -> None:
     """Wait for the end of a process that has nothing to say."""
-    words, _ = process.communicate(timeout=60)
-    assert (process.returncode, words) == (0, "")
+    message, _ = process.communicate(timeout=60)
+    assert (process.returncode, message) == (0, "")
 
 
 async def begin_s(queue: Queue) -> float:
@@ -186,13 +202,17 @@ async def begin_s(queue: Queue) -> float:
 
 @pytest.mark.slow
 async def test_a_batch_outlives_the_process_that_submitted_it(queue: Queue) -> None:
-    """After kill -9 of the submitter's whole process group the runner goes on, and is found again."""
+    """After kill -9 of the submitter's whole process group the runner goes on.
+
+    It is found again.
+    """
     tasks = [slow(0, 1.5), quick(1)]
     batch = queue.batch(tasks)
     code = (
-        "import asyncio, sys, time; from pathlib import Path; from local_stand import Queue, quick, slow\n"
-        "queue, tasks = Queue.at(Path(sys.argv[1])), [slow(0, 1.5), quick(1)]\n"
-        "print(asyncio.run(queue.accepted(queue.batch(tasks), tasks)), flush=True); time.sleep(60)"
+        "import asyncio, sys, time; from pathlib import Path; from kit.local_queue import Queue,"
+        " quick, slow\nqueue, tasks = Queue.at(Path(sys.argv[1])), [slow(0, 1.5),"
+        " quick(1)]\nprint(asyncio.run(queue.accepted(queue.batch(tasks), tasks)), flush=True);"
+        " time.sleep(60)"
     )
     submitter = start([sys.executable, "-c", code, queue.root])
     job_id = await asyncio.to_thread(first_line, submitter)

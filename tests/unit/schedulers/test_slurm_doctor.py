@@ -12,7 +12,9 @@ from mlip_autopipec.doctor.ask import queue_findings
 from mlip_autopipec.transports.local import LocalTransport
 
 
-def test_a_site_without_slurm_is_red_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_site_without_slurm_is_red_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In the words of what was tried."""
     monkeypatch.setenv("PATH", str(tmp_path))
     site = SiteSection(root=tmp_path, scheduler=SlurmQueue())

@@ -4,7 +4,12 @@ import pytest
 
 from mlip_autopipec.errors import OperatorError, TransientError
 from mlip_autopipec.ports import Completed
-from mlip_autopipec.schedulers.slurm_limits import array_tasks_max, ask_config, parse_config, seconds
+from mlip_autopipec.schedulers.slurm_limits import (
+    array_tasks_max,
+    ask_config,
+    parse_config,
+    seconds,
+)
 from mlip_autopipec.testing.memory import MemoryTransport
 
 SAID = """\
@@ -45,7 +50,9 @@ def test_its_lines_are_read() -> None:
     ("size", "parameters", "tasks"),
     [("1001", "", 1001), ("1001", "bf_max=1,max_array_tasks=200", 200), ("0", "", None)],
 )
-def test_an_array_counts_from_0_to_one_below_its_bound(size: str, parameters: str, tasks: int | None) -> None:
+def test_an_array_counts_from_0_to_one_below_its_bound(
+    size: str, parameters: str, tasks: int | None
+) -> None:
     """So it may have as many elements as MaxArraySize says; max_array_tasks may say fewer."""
     assert array_tasks_max({"MaxArraySize": size, "SchedulerParameters": parameters}) == tasks
 
@@ -56,12 +63,15 @@ async def test_the_controller_is_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "words", "error"),
-    [(127, b"scontrol: command not found", OperatorError), (1, b"Unable to contact slurm controller", TransientError)],
+    ("status", "message", "error"),
+    [
+        (127, b"scontrol: command not found", OperatorError),
+        (1, b"Unable to contact slurm controller", TransientError),
+    ],
 )
 async def test_no_answer_passes_and_no_command_is_for_a_person(
-    status: int, words: bytes, error: type[Exception]
+    status: int, message: bytes, error: type[Exception]
 ) -> None:
     """Each with the site's own words."""
-    with pytest.raises(error, match=words.decode()):
-        await ask_config(Site(Completed(status, b"", words)))
+    with pytest.raises(error, match=message.decode()):
+        await ask_config(Site(Completed(status, b"", message)))

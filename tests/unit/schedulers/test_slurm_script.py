@@ -7,30 +7,40 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from kit.slurm_programs import JOB_NAME, SlurmStand, some_tasks
 from pydantic import ValidationError
-from slurm_stand import UID, SlurmStand, some_tasks
 
 from mlip_autopipec.config.schemas.schedulers import SlurmQueue
 from mlip_autopipec.config.schemas.site import ResourcesSection
-from mlip_autopipec.data_models.task import Resources
+from mlip_autopipec.contract.tasks import Resources
 from mlip_autopipec.schedulers.slurm_script import render_job, render_tasks
 
 PLAIN = SlurmQueue(kind="slurm")
 
 
-def rendered(options: SlurmQueue = PLAIN, resources: Resources | None = None, root: str = "/scratch/u/al") -> str:
+def rendered(
+    options: SlurmQueue = PLAIN, resources: Resources | None = None, root: str = "/scratch/u/al"
+) -> str:
     tasks = some_tasks(3, resources)
-    return render_job(UID, tasks, options, root=root, folder="f", python="/usr/bin/python3", payload="p.pyz")
+    return render_job(
+        JOB_NAME, tasks, options, root=root, folder="f", python="/usr/bin/python3", payload="p.pyz"
+    )
 
 
 def directives(script: str) -> list[str]:
-    return [line.removeprefix("#SBATCH ") for line in script.splitlines() if line.startswith("#SBATCH")]
+    return [
+        line.removeprefix("#SBATCH ") for line in script.splitlines() if line.startswith("#SBATCH")
+    ]
 
 
 @pytest.fixture
 async def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlurmStand:
     """A site with a submitted array of three."""
-    stand = SlurmStand(tmp_path, monkeypatch, SlurmQueue(kind="slurm", prologue=("cd /", "SITE=here", "export SITE")))
+    stand = SlurmStand(
+        tmp_path,
+        monkeypatch,
+        SlurmQueue(kind="slurm", prologue=("cd /", "SITE=here", "export SITE")),
+    )
     stand.answers("sbatch", "7\n")
     await stand.scheduler.submit(stand.batch, stand.tasks)
     return stand
@@ -41,7 +51,7 @@ def test_everything_that_exactly_once_rests_on_is_said() -> None:
     said = directives(rendered())
 
     assert said[:7] == [
-        f"--job-name={UID}",
+        f"--job-name={JOB_NAME}",
         "--array=0-2",
         "--requeue",
         "--open-mode=append",
@@ -53,16 +63,28 @@ def test_everything_that_exactly_once_rests_on_is_said() -> None:
 
 def test_a_batch_of_two_tasks_is_an_array() -> None:
     """Each has its number, and its own output."""
-    said = directives(render_job(UID, some_tasks(2), PLAIN, root="/r", folder="f", python="python3", payload="p.pyz"))
+    said = directives(
+        render_job(
+            JOB_NAME, some_tasks(2), PLAIN, root="/r", folder="f", python="python3", payload="p.pyz"
+        )
+    )
 
     assert "--array=0-1" in said
     assert "--output=/r/f/slurm-%a.out" in said
 
 
 def test_a_batch_of_one_task_is_no_array() -> None:
-    """It may begin at once; its one task is number 0, and its output is where an element's would be."""
+    """It may begin at once; its one task is number 0, its output is where an element's would be."""
     said = directives(
-        render_job(UID, some_tasks(1), PLAIN, root="/scratch/u/a%l", folder="f", python="python3", payload="p.pyz")
+        render_job(
+            JOB_NAME,
+            some_tasks(1),
+            PLAIN,
+            root="/scratch/u/a%l",
+            folder="f",
+            python="python3",
+            payload="p.pyz",
+        )
     )
 
     assert not [line for line in said if line.startswith("--array")]
@@ -101,7 +123,12 @@ def test_the_sites_own_words_are_handed_on() -> None:
     script = rendered(options)
 
     said = directives(script)
-    assert {"--partition=short,long", "--account=p123", "--qos=normal", "--constraint=cpu&(ib|opa)"} <= set(said)
+    assert {
+        "--partition=short,long",
+        "--account=p123",
+        "--qos=normal",
+        "--constraint=cpu&(ib|opa)",
+    } <= set(said)
     assert "--no-requeue" in said
     assert "--requeue" not in said
     assert not [line for line in said if line.startswith("--mem")]
@@ -118,8 +145,16 @@ def test_a_code_under_mpi_gets_its_processes_nodes_and_gpus() -> None:
 
 def test_a_phases_own_words_come_before_the_sites_and_its_lines_behind() -> None:
     """What a phase leaves out is as site.scheduler says."""
-    site = SlurmQueue(kind="slurm", partition="std", account="a", extra=("#SBATCH -x n1",), prologue=("module load a",))
-    asked = ResourcesSection(partition="gpu", extra=("#SBATCH --exclusive",), prologue=("module load b",))
+    site = SlurmQueue(
+        kind="slurm",
+        partition="std",
+        account="a",
+        extra=("#SBATCH -x n1",),
+        prologue=("module load a",),
+    )
+    asked = ResourcesSection(
+        partition="gpu", extra=("#SBATCH --exclusive",), prologue=("module load b",)
+    )
     queue = asked.queue(site)
     assert (queue.partition, queue.account) == ("gpu", "a")
     assert queue.extra == ("#SBATCH -x n1", "#SBATCH --exclusive")
@@ -167,7 +202,9 @@ def test_the_task_list_is_one_line_per_element() -> None:
     """Index and folder, so that thousands of tasks make no script of thousands of lines."""
     tasks = some_tasks(3)
 
-    assert render_tasks(tasks) == "".join(f"{index}\t{task.workdir}\n" for index, task in enumerate(tasks))
+    assert render_tasks(tasks) == "".join(
+        f"{index}\t{task.workdir}\n" for index, task in enumerate(tasks)
+    )
 
 
 def test_an_element_runs_its_own_task_and_ends_as_it_does(stand: SlurmStand) -> None:
@@ -175,24 +212,31 @@ def test_an_element_runs_its_own_task_and_ends_as_it_does(stand: SlurmStand) -> 
     status = stand.run_element("7", 1, SLURM_CPUS_PER_TASK="4")
 
     assert status == 3
-    words = f"--workdir {stand.tasks[1].workdir} --uid {UID} --index 1 4 here {stand.root}"
-    assert stand.output(1) == f"began task --root {stand.root} {words}\n"
+    message = f"--workdir {stand.tasks[1].workdir} --uid {JOB_NAME} --index 1 4 here {stand.root}"
+    assert stand.output(1) == f"began task --root {stand.root} {message}\n"
     assert stand.output(0) == stand.output(2) == ""
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/full")])
-def test_an_output_that_is_no_file_keeps_no_job_waiting(stand: SlurmStand, make: Callable[[Path], None]) -> None:
-    """Somebody else has its name: the task runs all the same, and Slurm's own output has what it says."""
-    make(stand.root / stand.tasks[1].workdir / f"job-{UID}.out")
+def test_an_output_that_is_no_file_keeps_no_job_waiting(
+    stand: SlurmStand, make: Callable[[Path], None]
+) -> None:
+    """Somebody else has its name: the task still runs, and Slurm's own output has what it says."""
+    make(stand.root / stand.tasks[1].workdir / f"job-{JOB_NAME}.out")
 
     assert stand.run_element("7", 1) == 3
-    assert "is no file; what the task says stands here\nbegan task" in (stand.folder / "slurm-1.out").read_text()
+    assert (
+        "is no file; what the task says stands here\nbegan task"
+        in (stand.folder / "slurm-1.out").read_text()
+    )
 
 
 def test_a_job_alone_runs_task_0(stand: SlurmStand) -> None:
     """Slurm gives it no index and no array."""
     assert stand.run_element("7", 0, SLURM_ARRAY_TASK_ID="", SLURM_ARRAY_JOB_ID="") == 3
-    assert stand.output(0).startswith(f"began task --root {stand.root} --workdir {stand.tasks[0].workdir} ")
+    assert stand.output(0).startswith(
+        f"began task --root {stand.root} --workdir {stand.tasks[0].workdir} "
+    )
     assert stand.gate == "begun.7"
 
 
@@ -243,8 +287,13 @@ def test_a_job_that_cannot_reach_its_gate_fails(stand: SlurmStand) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
-def test_signals_reach_the_task_and_its_word_is_waited_for(stand: SlurmStand, number: signal.Signals) -> None:
-    """Slurm signals the script; the task has time to write what it has, and its exit status is the script's."""
+def test_signals_reach_the_task_and_its_word_is_waited_for(
+    stand: SlurmStand, number: signal.Signals
+) -> None:
+    """Slurm signals the script; the task has time to write what it has.
+
+    Its exit status is the script's.
+    """
     process = stand.start_element("7", 0, PAYLOAD_SLEEP_S="90")
     until = time.monotonic() + 60
     while "began" not in stand.output(0):
@@ -261,10 +310,17 @@ def test_nodes_are_excluded_beside_those_of_the_site_file() -> None:
     """Of two --exclude Slurm takes the last."""
     own = PLAIN.model_copy(update={"extra": ("#SBATCH --exclude=n7,n8", "#SBATCH --exclusive")})
     rendered = render_job(
-        UID, some_tasks(1), own, root="/r", folder="f", python="python3", payload="p.pyz", exclude=("n1", "n2")
+        JOB_NAME,
+        some_tasks(1),
+        own,
+        root="/r",
+        folder="f",
+        python="python3",
+        payload="p.pyz",
+        exclude=("n1", "n2"),
     )
     lines = [line for line in rendered.splitlines() if "exclude" in line]
     assert lines[-1] == "#SBATCH --exclude=n7,n8,n1,n2"
     assert "--exclude=n1" not in render_job(
-        UID, some_tasks(1), PLAIN, root="/r", folder="f", python="python3", payload="p.pyz"
+        JOB_NAME, some_tasks(1), PLAIN, root="/r", folder="f", python="python3", payload="p.pyz"
     )

@@ -16,7 +16,7 @@ from mlip_autopipec.schedulers import slurm_text as text
 
 DATA = Path(__file__).parents[2] / "data" / "slurm"
 ANSWERS = json.loads((DATA / "sbatch.json").read_text(encoding="utf-8"))
-UID = "copper-3f9a1c.c003.calculation"
+JOB_NAME = "copper-3f9a1c.c003.calculation"
 ENDS = "copper-3f9a1c.c004.exploration"
 #: What the program must make of each recorded answer.
 EXPECTED = {
@@ -44,7 +44,7 @@ def elements(path: str) -> list[text.Element]:
 
 
 def an_element(word: str, reason: str = "None") -> text.Element:
-    return text.Element("7", 0, UID, word, reason)
+    return text.Element("7", 0, JOB_NAME, word, reason)
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -69,14 +69,21 @@ def test_a_refusal_is_told_in_the_sites_own_words() -> None:
 @pytest.mark.parametrize(
     ("status", "out", "err", "expected"),
     [
-        (0, "4711\n", "sbatch: Slurm temporarily unable to accept job, sleeping and retrying\n", Accepted("4711")),
+        (
+            0,
+            "4711\n",
+            "sbatch: Slurm temporarily unable to accept job, sleeping and retrying\n",
+            Accepted("4711"),
+        ),
         (1, "4711\n", "sbatch: error: Socket timed out on send/recv operation\n", Accepted("4711")),
         (None, "4711;jupiter\n", "", Accepted("4711")),
         (0, "Welcome to the cluster\n4711\n", "", Accepted("4711")),
     ],
 )
-def test_an_id_counts_whatever_else_was_said(status: int | None, out: str, err: str, expected: Accepted) -> None:
-    """Warnings, banners, failures and a missing exit status don't make a job that exists go away."""
+def test_an_id_counts_whatever_else_was_said(
+    status: int | None, out: str, err: str, expected: Accepted
+) -> None:
+    """Warnings, banners, failures and a missing exit status make no job that exists go away."""
     assert text.classify_answer(status, out, err) == expected
 
 
@@ -89,7 +96,11 @@ def test_an_id_counts_whatever_else_was_said(status: int | None, out: str, err: 
         (1, "", ""),
         (1, "", "something that nobody has ever read\n"),
         (143, "", "sbatch: error: Batch job submission failed: Invalid partition name specified\n"),
-        (1, "", "sbatch: error: Batch job submission failed: Zero Bytes were transmitted or received\n"),
+        (
+            1,
+            "",
+            "sbatch: error: Batch job submission failed: Zero Bytes were transmitted or received\n",
+        ),
         (1, "", "sbatch: error: Batch job submission failed: Unexpected message received\n"),
     ],
 )
@@ -100,7 +111,10 @@ def test_what_tells_nothing_for_sure_is_unclear(status: int | None, out: str, er
 
 @given(status=st.none() | st.integers(0, 255), out=st.text(max_size=40), err=st.text(max_size=200))
 def test_no_answer_breaks_the_classifier(status: int | None, out: str, err: str) -> None:
-    """Whatever is said, it is one of four answers, and it is accepted only with a number on a line of its own."""
+    """Whatever is said, it is one of four answers.
+
+    It is accepted only with a number on a line of its own.
+    """
     answer = text.classify_answer(status, out, err)
 
     assert isinstance(answer, Accepted | Limited | Rejected | Unclear)
@@ -111,10 +125,14 @@ def test_ranges_of_squeue_become_elements() -> None:
     """A throttled remainder with holes is every element that it stands for."""
     found = {(item.name, item.index): item for item in elements("squeue/mixed.txt")}
 
-    remainder = [index for name, index in found if name == f"{UID}.b00" and found[name, index].state == "waiting"]
+    remainder = [
+        index
+        for name, index in found
+        if name == f"{JOB_NAME}.b00" and found[name, index].state == "waiting"
+    ]
     assert remainder == [4, *range(8, 20)]
-    assert found[f"{UID}.b00", 1].state is JobState.ENDED
-    assert (f"{UID}.b00", 5) not in found  # cancelled before it began: squeue does not show it
+    assert found[f"{JOB_NAME}.b00", 1].state is JobState.ENDED
+    assert (f"{JOB_NAME}.b00", 5) not in found  # cancelled before it began: squeue does not show it
 
 
 @pytest.mark.parametrize(
@@ -130,39 +148,55 @@ def test_ranges_of_squeue_become_elements() -> None:
 )
 def test_recorded_states_are_mapped(batch: str, states: dict[str, int]) -> None:
     """Held, requeued, suspended and cancelled elements are told apart."""
-    found = Counter(item.state.value for item in elements("squeue/mixed.txt") if item.name == f"{UID}.{batch}")
+    found = Counter(
+        item.state.value
+        for item in elements("squeue/mixed.txt")
+        if item.name == f"{JOB_NAME}.{batch}"
+    )
 
     assert states == found
 
 
 def test_a_line_without_index_stands_for_the_elements_that_have_none() -> None:
-    """Elements that were cancelled before they began share one line; those with lines of their own keep them."""
-    shown = text.by_attempt(elements("squeue/later.txt"), {f"{UID}.b00": 20})
+    """Elements cancelled before they began share one line; those with their own lines keep them."""
+    shown = text.by_attempt(elements("squeue/later.txt"), {f"{JOB_NAME}.b00": 20})
 
     assert len(shown) == 20
-    assert shown[f"{UID}.b00", 0].nodes == "lab1"
-    assert shown[f"{UID}.b00", 19].word == "CANCELLED"
-    assert shown[f"{UID}.b00", 19].nodes == ""
+    assert shown[f"{JOB_NAME}.b00", 0].nodes == "lab1"
+    assert shown[f"{JOB_NAME}.b00", 19].word == "CANCELLED"
+    assert shown[f"{JOB_NAME}.b00", 19].nodes == ""
 
 
 def test_of_two_copies_the_one_that_lives_counts() -> None:
     """A late copy of a job ends at once by itself; that says nothing about the other."""
-    ended, running = text.Element("8", 0, UID, "COMPLETED"), text.Element("9", 0, UID, "RUNNING")
+    ended, running = (
+        text.Element("8", 0, JOB_NAME, "COMPLETED"),
+        text.Element("9", 0, JOB_NAME, "RUNNING"),
+    )
 
     for order in ([ended, running], [running, ended]):
-        assert text.by_attempt(order, {UID: 1}) == {(UID, 0): running}
+        assert text.by_attempt(order, {JOB_NAME: 1}) == {(JOB_NAME, 0): running}
 
 
 def test_elements_beyond_the_batch_are_nobodys() -> None:
     """An index that the batch does not have, and names of other jobs, are left out."""
-    strangers = [text.Element("8", 5, UID, "RUNNING"), text.Element("8", 0, "another", "RUNNING")]
+    strangers = [
+        text.Element("8", 5, JOB_NAME, "RUNNING"),
+        text.Element("8", 0, "another", "RUNNING"),
+    ]
 
-    assert text.by_attempt(strangers, {UID: 5}) == {}
+    assert text.by_attempt(strangers, {JOB_NAME: 5}) == {}
 
 
 @pytest.mark.parametrize(
     "line",
-    ["7|4-|RUNNING|None||name", "7|0|RUNNING|None", "slurm_load_jobs error", "x|0|RUNNING|None||name", "7|0-1;2|R|||n"],
+    [
+        "7|4-|RUNNING|None||name",
+        "7|0|RUNNING|None",
+        "slurm_load_jobs error",
+        "x|0|RUNNING|None||name",
+        "7|0-1;2|R|||n",
+    ],
 )
 def test_a_line_that_cannot_be_read_makes_the_answer_worthless(line: str) -> None:
     """It may be the element that is asked for: no information is not absence."""
@@ -179,25 +213,27 @@ def test_sacct_is_read() -> None:
     """Exit codes and who cancelled stay in the words for people."""
     found = {(item.name, item.index): item for item in elements("sacct/mixed.txt")}
 
-    assert found[f"{UID}.b04", 0].detail == "FAILED (exit 3:0) on lab2"
-    assert found[f"{UID}.b00", 0].detail == "CANCELLED by 1001 on lab1"
-    assert found[f"{UID}.b05", 0].state is JobState.WAITING  # requeued
-    assert found[f"{UID}.b00", 0].end is Reason.CANCELLED
+    assert found[f"{JOB_NAME}.b04", 0].detail == "FAILED (exit 3:0) on lab2"
+    assert found[f"{JOB_NAME}.b00", 0].detail == "CANCELLED by 1001 on lab1"
+    assert found[f"{JOB_NAME}.b05", 0].state is JobState.WAITING  # requeued
+    assert found[f"{JOB_NAME}.b00", 0].end is Reason.CANCELLED
 
 
 @pytest.mark.parametrize(
-    ("ids", "indices"), [("12", [None]), ("12_3", [3]), ("12_[4-6,9]", [4, 5, 6, 9]), ("12_[0-8:4%2]", [0, 4, 8])]
+    ("ids", "indices"),
+    [("12", [None]), ("12_3", [3]), ("12_[4-6,9]", [4, 5, 6, 9]), ("12_[0-8:4%2]", [0, 4, 8])],
 )
 def test_sacct_names_elements_in_four_ways(ids: str, indices: list[int | None]) -> None:
     """Whole jobs, elements, and ranges with steps and throttles."""
-    found = text.parse_sacct(f"{ids}|PENDING|0:0|None assigned|{UID}\n") or []
+    found = text.parse_sacct(f"{ids}|PENDING|0:0|None assigned|{JOB_NAME}\n") or []
 
     assert indices == [item.index for item in found]
     assert {item.nodes for item in found} == {""}
 
 
 @pytest.mark.parametrize(
-    "line", ["12.batch|RUNNING|0:0|lab1|n", "12_[3|RUNNING|0:0|lab1|n", "12|RUNNING", "12_[x]|A|||n"]
+    "line",
+    ["12.batch|RUNNING|0:0|lab1|n", "12_[3|RUNNING|0:0|lab1|n", "12|RUNNING", "12_[x]|A|||n"],
 )
 def test_sacct_lines_that_cannot_be_read_are_no_information(line: str) -> None:
     """As for squeue."""
@@ -219,28 +255,56 @@ def test_expanding_gives_back_what_slurm_wrote_down(numbers: set[int], throttle:
 
 
 @pytest.mark.parametrize(
-    ("words", "state"),
+    ("arguments", "state"),
     [
-        (("PENDING", "CONFIGURING", "POWER_UP_NODE", "REQUEUED", "REQUEUE_FED", "EXPEDITING"), JobState.WAITING),
+        (
+            ("PENDING", "CONFIGURING", "POWER_UP_NODE", "REQUEUED", "REQUEUE_FED", "EXPEDITING"),
+            JobState.WAITING,
+        ),
         (("REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"), JobState.HELD),
         (
-            ("RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "STAGE_OUT", "UPDATE_DB"),
+            (
+                "RUNNING",
+                "COMPLETING",
+                "SUSPENDED",
+                "STOPPED",
+                "SIGNALING",
+                "RESIZING",
+                "STAGE_OUT",
+                "UPDATE_DB",
+            ),
             JobState.RUNNING,
         ),
         (
-            ("COMPLETED", "FAILED", "TIMEOUT", "DEADLINE", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL", "LAUNCH_FAILED"),
+            (
+                "COMPLETED",
+                "FAILED",
+                "TIMEOUT",
+                "DEADLINE",
+                "OUT_OF_MEMORY",
+                "NODE_FAIL",
+                "BOOT_FAIL",
+                "LAUNCH_FAILED",
+            ),
             JobState.ENDED,
         ),
         (
-            ("RECONFIG_FAIL", "PREEMPTED", "CANCELLED", "REVOKED", "CANCELLED by 1000", "CANCELLED+"),
+            (
+                "RECONFIG_FAIL",
+                "PREEMPTED",
+                "CANCELLED",
+                "REVOKED",
+                "CANCELLED by 1000",
+                "CANCELLED+",
+            ),
             JobState.ENDED,
         ),
         (("", "HIBERNATING", "COMPLETE", "running"), JobState.UNKNOWN),
     ],
 )
-def test_every_state_and_flag_has_its_place(words: tuple[str, ...], state: JobState) -> None:
-    """Twelve base states and seventeen flags; a word that nobody knows ends nothing, and is shown as it is."""
-    for word in words:
+def test_every_state_and_flag_has_its_place(arguments: tuple[str, ...], state: JobState) -> None:
+    """Twelve base states and seventeen flags; an unknown word ends nothing and is shown as is."""
+    for word in arguments:
         element = an_element(word)
         assert element.state is state
         assert element.detail == word
@@ -267,7 +331,15 @@ def test_what_never_starts_by_itself_is_held(reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "reason", ["Priority", "Resources", "JobArrayTaskLimit", "QOSMaxJobsPerUserLimit", "BeginTime", "AssocGrpCpuLimit"]
+    "reason",
+    [
+        "Priority",
+        "Resources",
+        "JobArrayTaskLimit",
+        "QOSMaxJobsPerUserLimit",
+        "BeginTime",
+        "AssocGrpCpuLimit",
+    ],
 )
 def test_what_only_has_to_wait_waits(reason: str) -> None:
     """Queues and limits that empty by themselves."""
@@ -298,7 +370,9 @@ def test_the_words_of_an_earlier_life_say_nothing() -> None:
     earlier = recorded("slurmstepd/preempted.txt")
 
     end = text.judge_end(
-        an_element("FAILED", "NonZeroExitCode"), f"{earlier}AP_LIFE 1 of job 9\n", "Segmentation fault"
+        an_element("FAILED", "NonZeroExitCode"),
+        f"{earlier}AP_LIFE 1 of job 9\n",
+        "Segmentation fault",
     )
 
     assert (end.reason, end.message) == (
@@ -309,9 +383,9 @@ def test_the_words_of_an_earlier_life_say_nothing() -> None:
 
 def test_a_state_that_says_little_is_made_precise() -> None:
     """Slurm shows a job over its memory as FAILED (JobLaunchFailure)."""
-    shown = text.by_attempt(elements("squeue/mixed.txt"), {f"{UID}.b02": 3})
+    shown = text.by_attempt(elements("squeue/mixed.txt"), {f"{JOB_NAME}.b02": 3})
 
-    end = text.judge_end(shown[f"{UID}.b02", 0], recorded("slurmstepd/memory.txt"), "")
+    end = text.judge_end(shown[f"{JOB_NAME}.b02", 0], recorded("slurmstepd/memory.txt"), "")
 
     assert end.reason is Reason.OUT_OF_MEMORY
     assert "exceeded memory limit" in end.message
@@ -319,7 +393,9 @@ def test_a_state_that_says_little_is_made_precise() -> None:
 
 def test_a_state_that_says_all_is_believed() -> None:
     """Recorded node failures and preemptions need no words."""
-    shown = text.by_attempt(elements("squeue/ends.txt"), {f"{ENDS}.{batch}": 2 for batch in ("b00", "b02")})
+    shown = text.by_attempt(
+        elements("squeue/ends.txt"), {f"{ENDS}.{batch}": 2 for batch in ("b00", "b02")}
+    )
 
     assert text.judge_end(shown[f"{ENDS}.b00", 0], "", "").reason is Reason.NODE_FAILURE
     assert text.judge_end(shown[f"{ENDS}.b02", 0], "", "").reason is Reason.PREEMPTED
@@ -360,17 +436,19 @@ def test_message_timeout_is_read_from_the_real_configuration() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "is_the_disk"),
+    ("message", "is_the_disk"),
     [
         ("No space left on device", True),
         ("Input/output error", True),
         ("No such file or directory", True),
         ("Permission denied", False),
         ("File exists", False),
-        ("words that nobody knows", False),
+        ("message that nobody knows", False),
     ],
 )
-def test_only_what_a_disk_says_is_its_fault(words: str, *, is_the_disk: bool) -> None:
+def test_only_what_a_disk_says_is_its_fault(message: str, *, is_the_disk: bool) -> None:
     """A right that is missing, or a file that is in the way, is not."""
-    line = f"failed to open 'cycles/000/.writable': {words}"
-    assert text.disk_words(f"Welcome to the cluster\ndd: {line}\n") == (line if is_the_disk else "")
+    line = f"failed to open 'cycles/000/.writable': {message}"
+    assert text.disk_message(f"Welcome to the cluster\ndd: {line}\n") == (
+        line if is_the_disk else ""
+    )

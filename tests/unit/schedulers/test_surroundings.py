@@ -8,7 +8,7 @@ import pytest
 
 from mlip_autopipec.config.schemas.schedulers import LocalQueue, SlurmQueue
 from mlip_autopipec.config.schemas.site import ResourcesSection, SiteSection
-from mlip_autopipec.data_models.base import Phase, Place
+from mlip_autopipec.data_models.base import Phase, RunsOn
 from mlip_autopipec.schedulers.surroundings import as_a_task
 
 
@@ -28,14 +28,21 @@ def said(site: SiteSection, phase: Phase, command: list[str], home: Path) -> str
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """With a profile that loads a module for Python."""
-    (tmp_path / ".bash_profile").write_text("export PYTHONHOME=/no/such/python\necho Loading python/3.9\n")
+    (tmp_path / ".bash_profile").write_text(
+        "export PYTHONHOME=/no/such/python\necho Loading python/3.9\n"
+    )
     return tmp_path
 
 
 def test_a_code_of_a_slurm_job_meets_the_profile_and_not_the_session(home: Path) -> None:
     """A profile that exports PYTHONHOME breaks every job: the doctor must meet it, too."""
     site = SiteSection(root=home, scheduler=SlurmQueue(prologue=("export PREPARED=1",)))
-    out = said(site, Phase.TRAINING, ["sh", "-c", "echo $PWD,$PYTHONHOME,$PREPARED,$OMP_NUM_THREADS,$OF_SESSION"], home)
+    out = said(
+        site,
+        Phase.TRAINING,
+        ["sh", "-c", "echo $PWD,$PYTHONHOME,$PREPARED,$OMP_NUM_THREADS,$OF_SESSION"],
+        home,
+    )
     assert out.splitlines() == ["Loading python/3.9", f"{home},/no/such/python,1,1,"]
 
 
@@ -50,8 +57,13 @@ def test_tasks_without_a_job_run_as_the_queue_of_this_machine_runs_them(home: Pa
     """A login shell where there are preparations, and else none."""
     plain = SiteSection(root=home, scheduler=LocalQueue())
     assert as_a_task(plain, Phase.TRAINING, ["true"]) == ["true"]
-    resources = {Phase.TRAINING: ResourcesSection(where=Place.LOGIN)}
+    resources = {Phase.TRAINING: ResourcesSection(where=RunsOn.LOGIN)}
     login = SiteSection(root=home, scheduler=SlurmQueue(), resources=resources)
     assert as_a_task(login, Phase.TRAINING, ["true"]) == ["true"]
     prepared = SiteSection(root=home, scheduler=LocalQueue(prologue=("export PREPARED=1",)))
-    assert said(prepared, Phase.TRAINING, ["sh", "-c", "echo $PREPARED$OF_SESSION"], home).splitlines()[-1] == "11"
+    assert (
+        said(
+            prepared, Phase.TRAINING, ["sh", "-c", "echo $PREPARED$OF_SESSION"], home
+        ).splitlines()[-1]
+        == "11"
+    )

@@ -5,14 +5,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sample_campaign import BEGAN, Campaign, calculate, file_ref, whole_campaign
+from kit.campaign import BEGAN, Campaign, calculate, file_ref, whole_campaign
 
+from mlip_autopipec.contract.results.label import CalculateMetrics
+from mlip_autopipec.contract.results.progress import Progress
+from mlip_autopipec.contract.tasks import Input
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason
-from mlip_autopipec.data_models.outcome import CalculateMetrics, Progress
 from mlip_autopipec.data_models.state import WorkflowState
-from mlip_autopipec.data_models.task import Input
-from mlip_autopipec.telling.console import ConsoleProgress, final_words
+from mlip_autopipec.telling.console import ConsoleProgress, final_text
 
 _CURSOR_SHOWN = "\x1b[?25h"
 
@@ -67,17 +68,25 @@ def test_one_line_per_interesting_event() -> None:
 
 
 def test_labels_that_come_together_share_a_line() -> None:
-    """The first in its own words, then how many there are; one that comes alone has its words again, and a failure."""
+    """The first in its own words, then how many there are.
+
+    One that comes alone has its words again, and so has a failure.
+    """
     campaign = Campaign()
     campaign.create()
     made = campaign.generation()
     tasks = campaign.start(
-        Phase.CALCULATION, [(calculate(item), (Input(name="structure", file=item.file),)) for item in made]
+        Phase.CALCULATION,
+        [(calculate(item), (Input(name="structure", file=item.file),)) for item in made],
     )
     campaign.submit(tasks)
     begun_s = campaign.at_s
     metrics = CalculateMetrics(
-        energy_ev=-112.0, n_atoms=32, force_max_ev_per_angstrom=1.25, pressure_gpa=0.5, settings="emt"
+        energy_ev=-112.0,
+        n_atoms=32,
+        force_max_ev_per_angstrom=1.25,
+        pressure_gpa=0.5,
+        settings="emt",
     )
     for task, after_s in zip(tasks[:5], (1, 2, 3, 14, 40), strict=True):
         label = {"label": file_ref(f"{task.workdir}/label.xyz")}
@@ -100,7 +109,11 @@ def test_a_passing_fault_is_not_worth_a_line_until_it_lasts() -> None:
     campaign.create()
     for number in range(5):
         until = campaign.now + timedelta(seconds=number)
-        campaign.add(ev.EffectDeferred(at=campaign.now, subject="campaign", message=f"limit {number}", until=until))
+        campaign.add(
+            ev.EffectDeferred(
+                at=campaign.now, subject="campaign", message=f"limit {number}", until=until
+            )
+        )
     stream = io.StringIO()
     shown(campaign, stream)
     assert [line for line in stream.getvalue().splitlines() if "limit" in line] == [
@@ -127,15 +140,20 @@ def test_a_closed_stream_silences_it(interactive: bool) -> None:  # noqa: FBT001
 def test_a_terminal_without_greek_gets_question_marks(tmp_path: Path) -> None:
     """An encoding that has no γ is no reason to fail."""
     campaign, clock = whole_campaign(learning_cycles=1), HandClock()
-    paused = campaign.add(ev.SiteChanged(at=campaign.now, health=ev.SiteHealth.DEGRADED, message="γ"))
+    paused = campaign.add(
+        ev.SiteChanged(at=campaign.now, health=ev.SiteHealth.DEGRADED, message="γ")
+    )
     with (tmp_path / "out").open("w", encoding="ascii") as stream:
         progress = ConsoleProgress(stream, interactive=False, clock=clock)
         progress(paused, campaign.state)
-    assert (progress.failure, (tmp_path / "out").read_text()) == (None, "0:00:00  the site is degraded: ?\n")
+    assert (progress.failure, (tmp_path / "out").read_text()) == (
+        None,
+        "0:00:00  the site is degraded: ?\n",
+    )
 
 
 def test_a_terminal_has_a_footer() -> None:
-    """The footer shows where the campaign is and one row per closed cycle; lines scroll above it."""
+    """The footer shows where the campaign is and a row per closed cycle; lines scroll above it."""
     campaign = Campaign()
     campaign.create()
     campaign.bootstrap()
@@ -156,9 +174,13 @@ def test_the_footer_shows_the_loss_of_a_running_fit() -> None:
     """In the task's own words, on one line, and no more of them than there is room for."""
     stream, campaign = io.StringIO(), Campaign()
     campaign.create()
-    words = "stage 1 of 2, iteration 40: loss 0.0123,\n[b]4.56[/b] meV/atom"
-    told = {f"c001.training.000{number}": Progress(done=0.3, words=words) for number in range(9)}
-    progress = ConsoleProgress(stream, interactive=True, clock=HandClock(), running=lambda: told)
+    message = "stage 1 of 2, iteration 40: loss 0.0123,\n[b]4.56[/b] meV/atom"
+    seen_progress = {
+        f"c001.training.000{number}": Progress(done=0.3, message=message) for number in range(9)
+    }
+    progress = ConsoleProgress(
+        stream, interactive=True, clock=HandClock(), running=lambda: seen_progress
+    )
     with progress:
         progress(campaign.events[-1], campaign.state)
     lines = stream.getvalue().splitlines()
@@ -179,8 +201,8 @@ def test_the_footer_says_that_a_campaign_is_paused() -> None:
 
 def test_final_words(tmp_path: Path) -> None:
     """The closing block has the verdict, its reason, the cycles in columns, and both places."""
-    words = final_words(whole_campaign(learning_cycles=1).state, tmp_path / "report.html")
-    assert words.splitlines() == [
+    message = final_text(whole_campaign(learning_cycles=1).state, tmp_path / "report.html")
+    assert message.splitlines() == [
         "copper-3f9a1c: converged",
         "all walkers <completed>",
         "",
@@ -196,7 +218,7 @@ def test_final_words(tmp_path: Path) -> None:
 
 def test_final_words_of_a_campaign_that_gave_nothing() -> None:
     """A daemon that is stopped at once still has something to say."""
-    assert final_words(WorkflowState(campaign="copper-1"), Path("r.html")).splitlines() == [
+    assert final_text(WorkflowState(campaign="copper-1"), Path("r.html")).splitlines() == [
         "copper-1: running",
         "",
         "potential  none yet",
@@ -208,15 +230,22 @@ def test_a_cycle_without_a_fit_says_so() -> None:
     """A quiet cycle may ask for no label, and then there is nothing to fit."""
     campaign = whole_campaign(learning_cycles=1)
     summary = campaign.state.cycles[0].model_copy(update={"test": None, "promoted": False})
-    lines = final_words(campaign.state.model_copy(update={"cycles": (summary,)}), Path("r")).splitlines()
+    lines = final_text(
+        campaign.state.model_copy(update={"cycles": (summary,)}), Path("r")
+    ).splitlines()
     assert lines[4].split() == ["0", "6", "–", "–", "–", "no", "fit"]
 
 
 def test_no_column_of_errors_rises_while_potentials_improve() -> None:
-    """Test sets grow harder; every potential is measured again on the last one, and only those figures are shown."""
+    """Test sets grow harder; every potential is measured again on the last one.
+
+    Only those figures are shown.
+    """
     campaign = whole_campaign(learning_cycles=3)
-    rows = [line.split() for line in final_words(campaign.state, Path("r")).splitlines()[4:8]]
+    rows = [line.split() for line in final_text(campaign.state, Path("r")).splitlines()[4:8]]
     forces = [float(row[4]) for row in rows]
     assert forces == sorted(forces, reverse=True)
     assert [past.cycle for past in campaign.state.measured] == [0, 1, 2, 3]
-    assert forces == [round(past.errors.force_mev_per_angstrom, 1) for past in campaign.state.measured]
+    assert forces == [
+        round(past.errors.force_mev_per_angstrom, 1) for past in campaign.state.measured
+    ]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import structlog
-from sample_campaign import Campaign, whole_campaign
+from kit.campaign import Campaign, whole_campaign
 
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.telling.log import LogObserver, configure, is_journal
@@ -47,7 +47,10 @@ def test_nothing_global_is_configured(tmp_path: Path) -> None:
     quiet, loud = configure(tmp_path / "quiet", "error"), configure(tmp_path / "loud", "debug")
     quiet.info("a")
     loud.debug("b")
-    assert (lines_of(tmp_path / "quiet"), [line["event"] for line in lines_of(tmp_path / "loud")]) == ([], ["b"])
+    assert (
+        lines_of(tmp_path / "quiet"),
+        [line["event"] for line in lines_of(tmp_path / "loud")],
+    ) == ([], ["b"])
     assert (structlog.is_configured(), structlog.get_config()) == before
 
 
@@ -64,7 +67,7 @@ def test_an_exception_is_logged_with_its_traceback(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_costs_lines_and_nothing_else(tmp_path: Path) -> None:
-    """Lines that cannot be written are counted, and the next one that can says how many there were."""
+    """Lines that cannot be written are counted, and the next that can says how many there were."""
     path = tmp_path / "log"
     path.symlink_to("/dev/full")
     logger = configure(path, "info")
@@ -80,7 +83,10 @@ def test_a_full_disk_costs_lines_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_a_log_that_was_moved_away_begins_anew(tmp_path: Path) -> None:
-    """As logrotate and `mv` do it: what was written stays in the old file, what comes is in the new one."""
+    """As logrotate and `mv` do it.
+
+    What was written stays in the old file, what comes is in the new one.
+    """
     path = tmp_path / "log"
     logger = configure(path, "info")
     logger.info("before")
@@ -184,12 +190,19 @@ def test_every_event_is_one_line(tmp_path: Path) -> None:
     assert of_tasks
     assert all(line["task"] and line["uid"] and line["phase"] for line in of_tasks)
     failed = [line for line in lines if line.get("status") == "failed"]
-    assert [(line["level"], line["reason"]) for line in failed] == [("warning", "crashed"), ("warning", "crashed")]
+    assert [(line["level"], line["reason"]) for line in failed] == [
+        ("warning", "crashed"),
+        ("warning", "crashed"),
+    ]
     assert lines[-1]["event"] == "verdict converged: all walkers <completed>"
 
 
-@pytest.mark.parametrize(("health", "level"), [(ev.SiteHealth.OK, "info"), (ev.SiteHealth.AUTH_REQUIRED, "warning")])
-def test_a_site_that_needs_somebody_is_a_warning(tmp_path: Path, health: ev.SiteHealth, level: str) -> None:
+@pytest.mark.parametrize(
+    ("health", "level"), [(ev.SiteHealth.OK, "info"), (ev.SiteHealth.AUTH_REQUIRED, "warning")]
+)
+def test_a_site_that_needs_somebody_is_a_warning(
+    tmp_path: Path, health: ev.SiteHealth, level: str
+) -> None:
     """Good news is information, bad news a warning."""
     campaign = whole_campaign(learning_cycles=1)
     event = campaign.add(ev.SiteChanged(at=campaign.now, health=health, message="log in"))

@@ -41,7 +41,7 @@ def test_the_users_own_socket_is_trusted(listening: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode_of_folder", "mode_of_socket", "told"),
+    ("mode_of_folder", "mode_of_socket", "message"),
     [
         (0o770, 0o600, "may be written by others (mode 0770)"),
         (0o777, 0o600, "may be written by others (mode 0777)"),
@@ -50,13 +50,13 @@ def test_the_users_own_socket_is_trusted(listening: Path) -> None:
     ],
 )
 def test_a_socket_that_others_may_have_made_is_not_trusted(
-    listening: Path, mode_of_folder: int, mode_of_socket: int, told: str
+    listening: Path, mode_of_folder: int, mode_of_socket: int, message: str
 ) -> None:
     """Whoever answers there would get every command."""
     listening.parent.chmod(mode_of_folder)
     listening.chmod(mode_of_socket)
 
-    assert told in (trouble_with(listening, os.geteuid()) or "")
+    assert message in (trouble_with(listening, os.geteuid()) or "")
 
 
 def test_a_socket_of_somebody_else_is_not_trusted(listening: Path) -> None:
@@ -70,7 +70,9 @@ def test_a_socket_of_somebody_else_is_not_trusted(listening: Path) -> None:
 
 def test_the_path_is_read_from_what_ssh_says() -> None:
     """With every `%` filled in by ssh itself."""
-    assert path_in("host x\ncontrolpath /home/ada/.ssh/cm-ab12\ncontrolpersist no\n") == Path("/home/ada/.ssh/cm-ab12")
+    assert path_in("host x\ncontrolpath /home/ada/.ssh/cm-ab12\ncontrolpersist no\n") == Path(
+        "/home/ada/.ssh/cm-ab12"
+    )
     assert path_in("controlmaster false\ncontrolpath none\n") is None
     assert path_in("host x\n") is None
 
@@ -93,15 +95,21 @@ async def test_a_shared_connection_in_a_folder_of_others_is_refused(open_folder:
         config=Path("/dev/null"),
     )
 
-    with pytest.raises(LoginRefused, match=r"may be written by others \(mode 0777\).* folder of your own of mode 0700"):
+    with pytest.raises(
+        LoginRefused,
+        match=r"may be written by others \(mode 0777\).* folder of your own of mode 0700",
+    ):
         await site.read("any")
 
 
-async def test_a_master_of_ours_checks_host_keys(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_master_of_ours_checks_host_keys(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The option is on ssh's command line, where it outweighs every configuration."""
     said, program = folder / "said", folder / "ssh"
     program.write_text(
-        f'#!/bin/sh\necho "$*" >>{said}\ncase "$*" in *"-O check"*) exit 255;; *-M*) exit 1;; esac\n', encoding="utf-8"
+        f'#!/bin/sh\necho "$*" >>{said}\ncase "$*" in *"-O check"*) exit 255;; *-M*) exit 1;; esac\n',  # noqa: E501 - text for another program
+        encoding="utf-8",
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")

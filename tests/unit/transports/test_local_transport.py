@@ -5,10 +5,11 @@ import contextlib
 import resource
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kit.waiting import until
 
 from mlip_autopipec.errors import OperatorError, TransientError
 from mlip_autopipec.transports.local import LocalTransport
@@ -67,14 +68,16 @@ async def test_two_writers_of_one_file_do_not_meet(site: LocalTransport) -> None
 
 
 async def test_what_is_not_there_is_none(site: LocalTransport) -> None:
-    """A file that does not exist is None, in a folder that does not exist too; among many it is left out."""
+    """A file that does not exist is None, in a missing folder too; among many it is left out."""
     await site.write({"here": b"1"})
     assert await site.read("nowhere") is None
     assert await site.read("no/where") is None
     assert await site.read_many(["here", "nowhere", "no/where"]) == {"here": b"1"}
 
 
-async def test_a_file_of_the_largest_size_is_read_and_one_byte_more_is_refused(site: LocalTransport) -> None:
+async def test_a_file_of_the_largest_size_is_read_and_one_byte_more_is_refused(
+    site: LocalTransport,
+) -> None:
     """`size_max` is the largest size that is read, and the error names the file and the limit."""
     await site.write({"log": b"12345"})
     assert await site.read("log", size_max=5) == b"12345"
@@ -89,9 +92,16 @@ async def test_names_are_sorted_and_a_missing_folder_has_none(site: LocalTranspo
     assert await site.names("nowhere") == ()
 
 
-async def test_a_command_runs_in_the_root_with_its_input(site: LocalTransport, tmp_path: Path) -> None:
-    """Output, error output and exit status come back; words are handed over as they are, without a shell."""
-    done = await site.run(["sh", "-c", 'pwd; cat; echo "$1" >&2; exit 3', "sh", "a b; *"], stdin=b"data")
+async def test_a_command_runs_in_the_root_with_its_input(
+    site: LocalTransport, tmp_path: Path
+) -> None:
+    """Output, error output and exit status come back.
+
+    Words are handed over as they are, without a shell.
+    """
+    done = await site.run(
+        ["sh", "-c", 'pwd; cat; echo "$1" >&2; exit 3', "sh", "a b; *"], stdin=b"data"
+    )
     assert done.exit_status == 3
     assert done.stdout == f"{tmp_path}\ndata".encode()
     assert done.stderr == b"a b; *\n"
@@ -128,15 +138,11 @@ def has_a_line(path: Path) -> bool:
     return path.exists() and path.read_text().endswith("\n")
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what another process does."""
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - no event tells of it
-            await asyncio.sleep(0.01)
-
-
 async def test_a_timeout_kills_the_command_and_all_that_it_started(site: LocalTransport) -> None:
-    """TransientError comes in time although a grandchild holds the output open, and nothing goes on in secret."""
+    """TransientError comes in time although a grandchild holds the output open.
+
+    Nothing goes on in secret.
+    """
     began = time.monotonic()
     with pytest.raises(TransientError, match=r"no end of sh within 0\.5 s"):
         await site.run(["sh", "-c", "sleep 60 & echo $! $$ > pids; wait"], timeout_s=0.5)
@@ -157,8 +163,10 @@ async def test_cancelling_kills_the_command(site: LocalTransport, tmp_path: Path
     assert is_gone(pid)
 
 
-async def test_cancelling_a_command_that_begins_leaves_no_child_of_it(site: LocalTransport, tmp_path: Path) -> None:
-    """It runs already, and has a child that holds its pipes, when the loop has not connected them yet."""
+async def test_cancelling_a_command_that_begins_leaves_no_child_of_it(
+    site: LocalTransport, tmp_path: Path
+) -> None:
+    """It runs already, with a child that holds its pipes, before the loop has connected them."""
     running = asyncio.create_task(site.run(["sh", "-c", "sleep 60 & echo $! > pid; wait"]))
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().endswith("\n"):
         await asyncio.sleep(0)
@@ -182,7 +190,10 @@ def room_for_1000_bytes() -> Iterator[None]:
 
 
 async def test_a_full_disk_is_a_fault_that_passes(site: LocalTransport) -> None:
-    """A write without room is a TransientError; the earlier file stays whole, and nothing stays of the new one."""
+    """A write without room is a TransientError.
+
+    The earlier file stays whole, and nothing stays of the new one.
+    """
     await site.write({"one": b"before"})
     with pytest.raises(TransientError, match=r"too large"), room_for_1000_bytes():
         await site.write({"one": b"x" * 1001})

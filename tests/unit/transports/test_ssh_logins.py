@@ -14,7 +14,10 @@ def paced(clock: SimulatedClock) -> Logins:
 
 
 def test_logins_that_fail_are_tried_less_and_less_often() -> None:
-    """The first at once; then up to 1, 2, 4 … 64 s apart; a network that is down for months is no trouble."""
+    """At once, then up to 1, 2, 4 … 64 s apart.
+
+    A network that is down for months is no trouble.
+    """
     clock = SimulatedClock()
 
     async def main() -> list[float]:
@@ -56,7 +59,10 @@ def test_a_connection_that_lived_is_made_again_at_once() -> None:
 
 
 def test_after_a_refusal_nothing_is_tried_for_a_while() -> None:
-    """The same words again, without a login; after five minutes one more is tried, and after ten."""
+    """The same words again, without a login.
+
+    After five minutes one more is tried, and after ten.
+    """
     clock = SimulatedClock()
 
     async def main() -> None:

@@ -43,7 +43,9 @@ def test_what_the_login_shell_says_at_its_end_is_no_part_of_an_answer() -> None:
 
 def test_a_command_that_never_began_has_no_answer() -> None:
     """An end without a beginning is none."""
-    assert remote.completed(NONCE, f"\n{NONCE} 0\n".encode(), b"timeout: command not found\n") is None
+    assert (
+        remote.completed(NONCE, f"\n{NONCE} 0\n".encode(), b"timeout: command not found\n") is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,11 +54,17 @@ def test_a_command_that_never_began_has_no_answer() -> None:
         (b"head: cannot open '/r/a' for reading: No such file or directory\n", False),
         ("find: ‘/r/./outbox/.’: No such file or directory\n".encode(), False),
         (
-            b"tar: a: Cannot stat: No such file or directory\ntar: Exiting with failure status due to previous errors",
+            (
+                b"tar: a: Cannot stat: No such file or directory\ntar: Exiting with failure status"
+                b" due to previous errors"
+            ),
             False,
         ),
         (
-            b"tar: /r: Cannot open: No such file or directory\ntar: Error is not recoverable: exiting now\n",
+            (
+                b"tar: /r: Cannot open: No such file or directory\ntar: Error is not recoverable:"
+                b" exiting now\n"
+            ),
             False,
         ),
         (b"tar: ./a: File removed before we read it\n", False),
@@ -75,7 +83,10 @@ def test_what_does_not_exist_is_told_from_what_was_read(stderr: bytes, *, there:
         (b"head: cannot open '/r/a' for reading: Stale file handle\n", TransientError),
         (b"tar: ./a: File shrank by 3 bytes; padding with zeros\n", TransientError),
         (
-            b"tar: ./a: Cannot stat: No such file or directory\ntar: ./b: Read error: Input/output error\n",
+            (
+                b"tar: ./a: Cannot stat: No such file or directory\ntar: ./b: Read error:"
+                b" Input/output error\n"
+            ),
             TransientError,
         ),
         (b"mkdir: cannot create directory '/r': No space left on device\n", TransientError),
@@ -97,7 +108,11 @@ def test_complaints_are_sorted_by_who_must_act(stderr: bytes, kind: type[Excepti
     assert type(caught.value) is kind
 
 
-@given(files=st.dictionaries(st.text("ab/ '\\\n\r-é", min_size=1, max_size=8), st.binary(max_size=50), max_size=5))
+@given(
+    files=st.dictionaries(
+        st.text("ab/ '\\\n\r-é", min_size=1, max_size=8), st.binary(max_size=50), max_size=5
+    )
+)
 def test_a_packed_stream_holds_files_and_their_sums(files: dict[str, bytes]) -> None:
     """Sums come first, so that a file which is missing at the end is missed."""
     files = {path: content for path, content in files.items() if not path.startswith("/")}
@@ -105,7 +120,9 @@ def test_a_packed_stream_holds_files_and_their_sums(files: dict[str, bytes]) -> 
         members = archive.getmembers()
         assert members[0].name == "sums"
         assert len(members) == len(files) + 1
-        contents = [found.read() for member in members[1:] if (found := archive.extractfile(member))]
+        contents = [
+            found.read() for member in members[1:] if (found := archive.extractfile(member))
+        ]
     assert contents == list(files.values())
 
 
@@ -131,7 +148,7 @@ def test_a_command_that_is_too_long_is_refused() -> None:
 
 @given(word=st.text("a '\"!\\\n\r$`%0\x01é", max_size=12))
 def test_no_shell_is_given_what_it_takes_for_itself(word: str) -> None:
-    """For csh no exclamation mark and no newline, for fish no backslash before a backslash or a quote."""
+    """For csh no exclamation mark or newline, for fish no backslash before a backslash or quote."""
     command = remote.run_command("/", ["printf", "%s", word], nonce=NONCE, timeout_s=1)
     assert not {"!", "\n", "\r"} & set(command)
     assert "\\\\" not in command
@@ -149,7 +166,9 @@ def test_words_come_through_what_hides_them_from_shells(word: str) -> None:
 def test_few_files_are_synced_by_themselves_and_many_at_once() -> None:
     """A sync of the whole file system may wait for other people's data."""
     few = remote.write_command("/r", ["a/1", "b/2"], nonce=NONCE, timeout_s=1)
-    many = remote.write_command("/r", [f"a/{number}" for number in range(100)], nonce=NONCE, timeout_s=1)
+    many = remote.write_command(
+        "/r", [f"a/{number}" for number in range(100)], nonce=NONCE, timeout_s=1
+    )
     assert "sync -f" not in few
     assert shlex.split(few)[-2:] == ["./a", "./b"]
     assert "sync -f" in many
@@ -166,7 +185,10 @@ def write_here(root: Path, files: dict[str, bytes], stream: bytes) -> Completed:
 
 
 def test_a_stream_that_is_cut_or_changed_places_nothing(tmp_path: Path) -> None:
-    """Wherever it is cut, also between two files, where tar sees nothing wrong; what was unpacked is gone."""
+    """Wherever it is cut, also between two files, where tar sees nothing wrong.
+
+    What was unpacked is gone.
+    """
     files = {"a": b"content of a", "folder/b": b"content of b"}
     stream = remote.packed(files)
     assert write_here(tmp_path, files, stream).exit_status == 0
@@ -187,7 +209,9 @@ def test_files_are_replaced_by_one_rename_each(tmp_path: Path, *, cp_fails: bool
     tools.mkdir()
     if cp_fails:  # as on a file system without hard links
         cp = tools / "cp"
-        cp.write_text(f'#!/bin/sh\ncase "$*" in *-l*) exit 1;; esac\nexec {shutil.which("cp")} "$@"\n')
+        cp.write_text(
+            f'#!/bin/sh\ncase "$*" in *-l*) exit 1;; esac\nexec {shutil.which("cp")} "$@"\n'
+        )
         cp.chmod(0o755)
     root = tmp_path / "root"
     first = {"a b/c": b"first", "a b/d": b"first", "e": b"first"}
@@ -196,8 +220,17 @@ def test_files_are_replaced_by_one_rename_each(tmp_path: Path, *, cp_fails: bool
     with (root / "a b/c").open("rb") as kept:
         command = remote.write_command(str(root), second, nonce=NONCE, timeout_s=20)
         path = f"{tools}:{os.environ['PATH']}"
-        subprocess.run(["sh", "-c", command], input=remote.packed(second), env={"PATH": path}, check=True)
+        subprocess.run(
+            ["sh", "-c", command], input=remote.packed(second), env={"PATH": path}, check=True
+        )
         assert kept.read() == b"first"
     assert {name: (root / name).read_bytes() for name in first} == second
-    assert sorted(path.name for path in root.rglob("*")) == [".ap", "a b", "c", "d", "e", "incoming"]
+    assert sorted(path.name for path in root.rglob("*")) == [
+        ".ap",
+        "a b",
+        "c",
+        "d",
+        "e",
+        "incoming",
+    ]
     assert {(root / name).stat().st_nlink for name in first} == {1}

@@ -98,7 +98,7 @@ async def test_the_folder_is_made_where_it_is_missing(tmp_path: Path) -> None:
 
 
 async def test_what_comes_between_the_first_look_and_the_watch_is_not_lost(outbox: Path) -> None:
-    """A file placed while nobody watches is in the next set: sets are whole, and one comes every rescan."""
+    """A file placed while nobody watches is in the next set: sets are whole, one every rescan."""
     async with watching(LocalWatcher(outbox, rescan_s=0.1)) as names:
         assert await anext(names) == frozenset()
         place(outbox, "a.0.json")  # inotify begins only when the next set is asked for
@@ -151,7 +151,9 @@ async def test_a_cancelled_watch_ends_promptly(outbox: Path, *, poll: bool) -> N
 
 
 @pytest.mark.parametrize("make", [Path.touch, os.mkfifo, lambda path: path.symlink_to(path)])
-async def test_an_outbox_that_is_no_folder_is_told(tmp_path: Path, make: Callable[[Path], None]) -> None:
+async def test_an_outbox_that_is_no_folder_is_told(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
     """As what passes: somebody moves it away, and the next watch finds the folder."""
     outbox = tmp_path / "outbox"
     make(outbox)

@@ -5,6 +5,8 @@ import random
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
+import pytest
+
 from mlip_autopipec.errors import TransientError
 from mlip_autopipec.testing.clock import SimulatedClock, run_simulated
 from mlip_autopipec.watch.remote import LineDialogue, RemoteWatcher
@@ -70,7 +72,9 @@ def watcher(far: FarSide, *, long_lived: bool = True) -> RemoteWatcher:
     return RemoteWatcher(far, clock=far.clock, rng=random.Random(2), long_lived=long_lived)  # noqa: S311 - jitter
 
 
-async def told(names: AsyncGenerator[frozenset[str], None], far: FarSide, for_s: float) -> list[frozenset[str]]:
+async def told(
+    names: AsyncGenerator[frozenset[str], None], far: FarSide, for_s: float
+) -> list[frozenset[str]]:
     """What is told in so much virtual time, at least one set."""
     until, sets = far.clock.elapsed_s + for_s, []
     async with aclosing(names):
@@ -82,7 +86,10 @@ async def told(names: AsyncGenerator[frozenset[str], None], far: FarSide, for_s:
 
 
 def test_it_asks_for_what_is_new_and_now_and_then_for_all() -> None:
-    """Listed every second, and every half minute the whole outbox, which is told also if it is empty."""
+    """Listed every second, and every half minute the whole outbox.
+
+    That is told also if it is empty.
+    """
     clock = SimulatedClock()
     far = FarSide(clock)
     sets = run_simulated(told(watcher(far).names(), far, 60), clock, limit_s=1e3)
@@ -112,7 +119,10 @@ def test_each_name_is_told_once_between_whole_listings() -> None:
 
 
 def test_lines_of_others_shift_no_answer() -> None:
-    """Blank ones among them: each name comes with the question that it answers, and nothing is left for the next."""
+    """Blank ones among them: each name comes with the question that it answers.
+
+    Nothing is left for the next.
+    """
     clock = SimulatedClock()
     far = FarSide(clock)
     far.notices = ["", "Notice: /scratch is purged on Sunday", ""]
@@ -153,39 +163,40 @@ def test_a_slow_folder_is_listed_less_often() -> None:
 
 
 def test_a_far_side_that_keeps_silent_is_left() -> None:
-    """After half a minute without an answer a plain listing takes its place, and it is begun again."""
+    """After half a minute without an answer a plain listing replaces it, and it is begun again."""
     clock = SimulatedClock()
     far = FarSide(clock)
     far.silent, far.outbox = True, ["a.json"]
 
     async def main() -> None:
-        one = watcher(far)
-        async with aclosing(one.names()) as names:
+        item = watcher(far)
+        async with aclosing(item.names()) as names:
             assert await anext(names) == {"a.json"}
             assert clock.elapsed_s == 30
-            assert "30 s" in one.trouble
+            assert "30 s" in item.trouble
             far.silent = False
             assert await anext(names) == {"a.json"}
-            assert (one.trouble, far.begun) == ("", 2)
+            assert (item.trouble, far.begun) == ("", 2)
 
     run_simulated(main(), clock, limit_s=1e3)
 
 
+@pytest.mark.slow
 def test_a_site_that_is_away_for_weeks_is_found_again() -> None:
-    """Tried about every half minute, never given up; what came meanwhile is told when it is back."""
+    """Tried about every half minute, never given up; what came meanwhile is told on its return."""
     clock = SimulatedClock()
     far = FarSide(clock)
 
     async def main() -> None:
-        one = watcher(far)
-        async with aclosing(one.names()) as names:
+        item = watcher(far)
+        async with aclosing(item.names()) as names:
             await anext(names)
             far.down, far.outbox = True, ["a.json"]
             begun = clock.elapsed_s
             asyncio.get_running_loop().call_later(20 * 86400, setattr, far, "down", False)
             assert await anext(names) == {"a.json"}
             assert clock.elapsed_s - begun < 20 * 86400 + 65
-            assert one.trouble == ""
+            assert item.trouble == ""
 
     run_simulated(main(), clock, limit_s=1e7)
     assert 20 * 86400 / 64 < far.begun < 20 * 86400 / 25

@@ -1,4 +1,7 @@
-"""The choice of a batch, and what it rests on: information, distance, decorrelation, what labels taught."""
+"""The choice of a batch, and what it rests on.
+
+That is information, distance, decorrelation, and what labels taught.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,18 +15,21 @@ import pytest
 from ase import Atoms
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
-from job_stand import Fitted, copper, explore_parameters, fit_once
+from kit.jobs import Fitted, copper, explore_parameters, fit_once
+from kit.selecting import frame, select
 
 pytest.importorskip("pyace", reason="needs the demo extra")
 
 from pyace import ACEBBasisSet
 from pyace.basis import BBasisConfiguration
 
+from mlip_autopipec.contract.results.explore import Ending
+from mlip_autopipec.contract.results.structure import Why
 from mlip_autopipec.contract.select import SelectParameters, Shares
-from mlip_autopipec.work.ace.evaluator import DesignMatrix, Evaluator
+from mlip_autopipec.work.ace.evaluator import AceEvaluator, DesignMatrix, is_linear
 from mlip_autopipec.work.choosing.acquisition import Candidate, by_batch, by_window
 from mlip_autopipec.work.choosing.farthest import Farthest
-from mlip_autopipec.work.choosing.information import Information, is_linear
+from mlip_autopipec.work.choosing.information import Information
 from mlip_autopipec.work.choosing.lessons import lessons
 from mlip_autopipec.work.steps.explore import _Walk, decorrelation_steps
 
@@ -49,7 +55,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
 class Told:
     """A teacher whose gains are given; each that is taken halves the others."""
 
-    name = "informed"
+    name: Why = "informed"
 
     def __init__(self, *gains: float) -> None:
         self.gains = list(gains)
@@ -69,35 +75,50 @@ def candidates(number: int, *, apart: int = 0, halts: Sequence[int] = ()) -> lis
     for index in range(number):
         frame, walker = copper((1, 1, 1), 0.0, index), index % 2
         kind = "halt" if index in halts else "collected"
-        frame.info = {"kind": kind, "walker": f"w{walker}", "step": 100 * index, "apart": apart, "gamma_max": 3.0}
+        frame.info = {
+            "kind": kind,
+            "walker": f"w{walker}",
+            "step": 100 * index,
+            "apart": apart,
+            "gamma_max": 3.0,
+        }
         frame.info["origin"] = f"{kind}: Cu fcc {300 + walker} K nvt, step {100 * index}"
         frame.set_array("gamma", np.full(len(frame), 3.0))
         found.append(Candidate(frame))
     return found
 
 
-def chosen(offers: Sequence[Candidate], ranking: Sequence[int], told: Told, **changes: Any) -> list[tuple[int, str]]:
+def chosen(
+    offers: Sequence[Candidate], ranking: Sequence[int], found: Told, **changes: Any
+) -> list[tuple[int, str]]:
     """Who was chosen, and why."""
-    batch = by_batch(offers, ranking, lambda: told, replace(PARAMETERS, **changes), np.random.default_rng(1))
-    return [(offers.index(one), one.verdict) for one in batch]
+    batch = by_batch(
+        offers, ranking, lambda: found, replace(PARAMETERS, **changes), np.random.default_rng(1)
+    )
+    return [(offers.index(candidate), candidate.verdict) for candidate in batch]
 
 
 def test_every_way_has_its_share_and_knows_what_was_chosen_before() -> None:
-    """Halts, then a fifth by rank, then who teaches most beside all of these, and a fifth by chance."""
-    told = Told(*[1e6] * 20)
-    found = chosen(candidates(20, halts=[7]), [7, 3, 5, 2], told)
+    """Halts, a fifth by rank, then who teaches most beside all of these, and a fifth by chance."""
+    seen = Told(*[1e6] * 20)
+    found = chosen(candidates(20, halts=[7]), [7, 3, 5, 2], seen)
     assert found[:3] == [(7, "halt"), (3, "d_optimal"), (5, "d_optimal")]
     assert [why for _, why in found[3:]] == ["informed"] * 5 + ["random"] * 2
-    assert told.taken[:3] == [7, 3, 5]
+    assert seen.taken[:3] == [7, 3, 5]
     assert len({index for index, _ in found}) == 10
 
 
 def test_a_batch_ends_where_labels_teach_nothing_more() -> None:
-    """Chance takes part in proportion; with nothing to gain nothing is chosen, but for what was asked for."""
+    """Chance takes part in proportion.
+
+    With nothing to gain nothing is chosen, but for what was asked for.
+    """
     few = chosen(candidates(20), [], Told(*[0.3] * 20))
     assert [why for _, why in few] == ["informed", "informed", "random"]
     assert chosen(candidates(20), [], Told(*[0.0] * 20)) == []
-    asked = chosen(candidates(20), [], Told(*[0.0] * 20), random_min=3, random_conditions=("Cu fcc 301 K nvt",))
+    asked = chosen(
+        candidates(20), [], Told(*[0.0] * 20), random_min=3, random_conditions=("Cu fcc 301 K nvt",)
+    )
     assert [why for _, why in asked] == ["random"] * 3
     assert all(index % 2 for index, _ in asked)
 
@@ -108,7 +129,7 @@ def test_random_frames_that_were_asked_for_stand_beside_the_candidates() -> None
     assert len(full) == 15
     offers = candidates(20)
     window = by_window(offers, [1, 2], replace(PARAMETERS, random_min=2), np.random.default_rng(1))
-    assert [one.verdict for one in window] == ["d_optimal", "d_optimal", "random", "random"]
+    assert [item.verdict for item in window] == ["d_optimal", "d_optimal", "random", "random"]
 
 
 def test_chance_draws_where_there_are_fewest_labels() -> None:
@@ -116,9 +137,11 @@ def test_chance_draws_where_there_are_fewest_labels() -> None:
 
     def drawn(labelled: dict[str, int], **changes: Any) -> Counter[str]:
         offers, rng = candidates(20), np.random.default_rng(1)
-        parameters = replace(PARAMETERS, shares=Shares(informed=0.0, d_optimal=0.0, random=1.0), **changes)
+        parameters = replace(
+            PARAMETERS, shares=Shares(informed=0.0, d_optimal=0.0, random=1.0), **changes
+        )
         batch = by_batch(offers, [], Told, parameters, rng, labelled)
-        return Counter(one.condition for one in batch)
+        return Counter(candidate.condition for candidate in batch)
 
     hot, cold = "Cu fcc 301 K nvt", "Cu fcc 300 K nvt"
     assert drawn({}) == {hot: 5, cold: 5}
@@ -128,7 +151,10 @@ def test_chance_draws_where_there_are_fewest_labels() -> None:
 
 
 def test_no_two_of_one_walker_are_closer_in_time_than_the_decorrelation() -> None:
-    """Every second frame is of the same walker, 200 steps after the last; 500 steps apart it may be one in three."""
+    """Every second frame is of the same walker, 200 steps after the last.
+
+    500 steps apart it may be one in three.
+    """
     found = chosen(candidates(20, apart=500), [0, 2, 4, 6], Told(*[1e9] * 20))
     for walker in range(2):
         steps = sorted(100 * index for index, _ in found if index % 2 == walker)
@@ -136,25 +162,34 @@ def test_no_two_of_one_walker_are_closer_in_time_than_the_decorrelation() -> Non
 
 
 def test_information_is_that_of_the_normal_equations(fitted: Fitted) -> None:
-    """What is expected and gained is worked out without any short cut; what was taken is worth little more."""
+    """What is expected and gained is worked out without any short cut.
+
+    What was taken is worth little more.
+    """
     trained = [labelled(copper((1, 1, 2), 0.1, seed)) for seed in range(3)]
     pool = [copper((1, 1, 2), rattle, seed) for rattle in (0.02, 0.3) for seed in (11, 12)]
     basis = ACEBBasisSet(str(fitted.yaml))
-    known = Information(basis, trained, pool, ["a", "a", "b", "b"], rng=np.random.default_rng(0))
+    known = Information(
+        DesignMatrix(basis), trained, pool, ["a", "a", "b", "b"], rng=np.random.default_rng(0)
+    )
     noise, design = known.noise, DesignMatrix(basis)
 
     def rows(atoms: Atoms) -> np.ndarray:
         energy, forces, *_ = design.rows(atoms)
-        return np.vstack([energy[None] / noise.energy_ev_per_atom, forces / noise.force_ev_per_angstrom])
+        return np.vstack(
+            [energy[None] / noise.energy_ev_per_atom, forces / noise.force_ev_per_angstrom]
+        )
 
     size = np.square(np.asarray(basis.basis_coeffs)).mean()
-    told = np.eye(design.functions) / size + sum(rows(atoms).T @ rows(atoms) for atoms in trained)
+    seen = np.eye(design.functions) / size + sum(rows(atoms).T @ rows(atoms) for atoms in trained)
 
     def errors(*taken: int) -> list[float]:
-        covariance = np.linalg.inv(told + sum(rows(pool[index]).T @ rows(pool[index]) for index in taken))
+        covariance = np.linalg.inv(
+            seen + sum(rows(pool[index]).T @ rows(pool[index]) for index in taken)
+        )
         found = []
-        for one in map(rows, pool):
-            squares = np.einsum("ij,ij->i", one @ covariance, one)
+        for item in map(rows, pool):
+            squares = np.einsum("ij,ij->i", item @ covariance, item)
             found.append(float(squares[0] + squares[1:].mean()))
         return found
 
@@ -163,10 +198,15 @@ def test_information_is_that_of_the_normal_equations(fitted: Fitted) -> None:
 
     def gain(index: int) -> float:
         of_all = zip(errors(), errors(index), strict=True)
-        return float(np.mean([(before - after) / (1 + before) for before, after in of_all])) / expected()
+        return (
+            float(np.mean([(before - after) / (1 + before) for before, after in of_all]))
+            / expected()
+        )
 
     assert known.expected == pytest.approx(expected(), rel=1e-3)
-    assert [known.gain(index) for index in range(4)] == pytest.approx([gain(index) for index in range(4)], rel=1e-2)
+    assert [known.gain(index) for index in range(4)] == pytest.approx(
+        [gain(index) for index in range(4)], rel=1e-2
+    )
     best = max(range(4), key=known.gain)
     before = known.gain(best)
     known.take(best)
@@ -178,7 +218,7 @@ def test_the_farthest_is_what_is_unlike_all_that_is_known(fitted: Fitted) -> Non
     """Once it is taken its neighbours gain less, and what is trained on gains next to nothing."""
     trained = [copper((1, 1, 2), 0.05, seed) for seed in range(4)]
     unlike = [copper((1, 1, 2), 0.4, seed) for seed in (1, 1, 2)]
-    known = Farthest(Evaluator(fitted.yaml, fitted.asi), trained, [trained[0], *unlike])
+    known = Farthest(AceEvaluator(fitted.yaml, fitted.asi), trained, [trained[0], *unlike])
     gains = [known.gain(index) for index in range(4)]
     assert gains[0] == pytest.approx(0.0, abs=1e-9)
     assert min(gains[1:]) > 0.01
@@ -213,15 +253,21 @@ def test_decorrelation_follows_the_energy() -> None:
 
 
 def test_what_a_guard_is_for_is_no_candidate_and_no_audit() -> None:
-    """A third of the way in volume and half in temperature, as logarithms; walks that led far astray judge no need."""
+    """A third of the way in volume and half in temperature, as logarithms.
+
+    Walks that led far astray judge no need.
+    """
     parameters = explore_parameters(
-        {"temperature_kelvin": 300.0}, volume_factor_max=8.0, temperature_factor_max=4.0, audit_gamma_max=100.0
+        {"temperature_kelvin": 300.0},
+        volume_factor_max=8.0,
+        temperature_factor_max=4.0,
+        audit_gamma_max=100.0,
     )
     trace = np.zeros((2, 7))
     trace[:, 0], trace[:, 1], trace[:, 2] = (10, 20), (50.0, 90.0), (590.0, 610.0)
     atoms = copper((1, 1, 1), 0.0, 1)
 
-    def walk(ending: str = "completed") -> _Walk:
+    def walk(ending: Ending = Ending.COMPLETED) -> _Walk:
         return _Walk(trace, atoms.get_volume(), ending, 10)
 
     def sane(scale: float, step: int) -> bool:
@@ -230,12 +276,17 @@ def test_what_a_guard_is_for_is_no_candidate_and_no_audit() -> None:
         frame.info["step"] = step
         return walk().is_sane(frame, parameters)
 
-    assert [sane(1.99, 10), sane(2.01, 10), sane(0.51, 10), sane(0.49, 10)] == [True, False, True, False]
+    assert [sane(1.99, 10), sane(2.01, 10), sane(0.51, 10), sane(0.49, 10)] == [
+        True,
+        False,
+        True,
+        False,
+    ]
     assert not sane(1.0, 20), "twice as hot as it was to be"
     assert walk().tells_where_md_goes(parameters)
-    assert not walk("halted").tells_where_md_goes(parameters)
+    assert not walk(Ending.HALTED).tells_where_md_goes(parameters)
     assert not walk().tells_where_md_goes(replace(parameters, audit_gamma_max=80.0))
-    assert walk("exploded").tells_where_md_goes(replace(parameters, audit_gamma_max=None))
+    assert walk(Ending.EXPLODED).tells_where_md_goes(replace(parameters, audit_gamma_max=None))
 
 
 def labelled(atoms: Atoms) -> Atoms:
@@ -250,36 +301,52 @@ def test_what_labels_taught_is_told_by_source(fitted: Fitted) -> None:
     """Training labels alone: the error before they were learned, and the new potential's."""
     found = []
     for seed, (role, kind, before) in enumerate(
-        [("train", "informed", 0.3), ("train", "informed", 0.1), ("train", "random", 0.2), ("test", "audit", 9.0)]
+        [
+            ("train", "informed", 0.3),
+            ("train", "informed", 0.1),
+            ("train", "random", 0.2),
+            ("test", "audit", 9.0),
+        ]
     ):
         atoms = labelled(copper((1, 1, 2), 0.05, seed))
         atoms.info = {"role": role, "origin": f"{kind}: Cu fcc 300 K nvt, step 1"}
         atoms.set_array("force_error_before", np.full(len(atoms), before))
         found.append(atoms)
-    told = lessons(found, Evaluator(fitted.yaml))
-    assert [(one["source"], one["labels"]) for one in told] == [("informed", 2), ("random", 1)]
-    assert told[0]["before_mev_per_angstrom"] == pytest.approx(1000 * (0.05 / 3) ** 0.5, rel=1e-3)
-    assert all(0 < one["after_mev_per_angstrom"] < 100 for one in told)
+    seen = lessons(found, AceEvaluator(fitted.yaml))
+    assert [(item.source, item.labels) for item in seen] == [("informed", 2), ("random", 1)]
+    assert seen[0].before_mev_per_angstrom == pytest.approx(1000 * (0.05 / 3) ** 0.5, rel=1e-3)
+    assert all(0 < item.after_mev_per_angstrom < 100 for item in seen)
 
 
 def test_a_pool_needs_no_gamma_window(fitted: Fitted, tmp_path: Path) -> None:
-    """Frames of every γ are offered, halting ones labelled first; the origin tells how each was chosen."""
-    from test_work_selection import frame, select  # noqa: PLC0415 - the stand of the whole selection
+    """Frames of every γ are offered, halting ones labelled first.
 
+    The origin tells how each was chosen.
+    """
     label = labelled(copper((1, 1, 2), 0.1, 77))
     label.info = {"role": "train", "origin": "generated"}
     dataset = tmp_path / "dataset.extxyz"
     from mlip_autopipec.work.structures import write_frames  # noqa: PLC0415
 
     write_frames(dataset, [label, labelled_as_train(78)])
-    frames = [frame(seed, rattle_angstrom=0.3, gamma_max=1.0 + seed / 10, step=100 * seed) for seed in range(1, 9)]
+    frames = [
+        frame(seed, rattle_angstrom=0.3, gamma_max=1.0 + seed / 10, step=100 * seed)
+        for seed in range(1, 9)
+    ]
     frames.append(frame(9, kind="halt", rattle_angstrom=0.1, gamma_max=90.0, step=900))
-    found, _ = select(tmp_path / "run", fitted, [frames], acquisition="batch", candidates_max=5, dataset=[dataset])
+    found, _ = select(
+        tmp_path / "run", fitted, [frames], acquisition="batch", candidates_max=5, dataset=[dataset]
+    )
     assert found.below_window == found.duplicates == 0
     assert found.structures[0].why == "halt"
-    assert {one.why for one in found.structures} <= {"halt", "informed", "d_optimal", "random"}
-    assert "informed" in {one.why for one in found.structures}
-    assert all(one.origin.startswith(f"{one.why}: ") for one in found.structures)
+    assert {structure.why for structure in found.structures} <= {
+        "halt",
+        "informed",
+        "d_optimal",
+        "random",
+    }
+    assert "informed" in {structure.why for structure in found.structures}
+    assert all(structure.origin.startswith(f"{structure.why}: ") for structure in found.structures)
 
 
 def labelled_as_train(seed: int) -> Atoms:

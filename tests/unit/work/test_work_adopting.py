@@ -1,14 +1,23 @@
-"""Files of labels as users bring them: each wrong one ends in words with file, frame and remedy, and is not adopted."""
+"""Files of labels as users bring them: no wrong one is adopted.
 
-import json
+Each ends in words with file, frame and remedy.
+"""
+
 import pickle
 from collections.abc import Callable, Sequence
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from adopting_stand import (
+from ase import Atoms, units
+from ase.build import bulk, fcc111
+from ase.calculators.emt import EMT
+from ase.io import read, write
+from ase.md.verlet import VelocityVerlet
+from kit.adopting import (
     BOHR,
     GPA,
     HARTREE,
@@ -21,20 +30,17 @@ from adopting_stand import (
     scale,
     sound_set,
 )
-from ase import Atoms, units
-from ase.build import bulk, fcc111
-from ase.calculators.emt import EMT
-from ase.io import read, write
-from ase.md.verlet import VelocityVerlet
-from job_stand import job_of
+from kit.jobs import job_of
+from kit.judged import judged_value
 
 from mlip_autopipec.contract.dataset import ADOPTED, AdoptParameters
+from mlip_autopipec.contract.doctor import FilesQuestion
 from mlip_autopipec.contract.generate import GenerateParameters
 from mlip_autopipec.contract.label import CalculateParameters
 from mlip_autopipec.contract.origin import Origin
-from mlip_autopipec.contract.values import plain
+from mlip_autopipec.contract.results.generate import GenerateMetrics
+from mlip_autopipec.contract.results.label import CalculateMetrics
 from mlip_autopipec.contract.words import Role
-from mlip_autopipec.data_models.outcome import CalculateMetrics, GenerateMetrics
 from mlip_autopipec.work.adopting.comparing import difference
 from mlip_autopipec.work.adopting.frames import OfferedFrame
 from mlip_autopipec.work.adopting.labels import as_check, as_label, roles, to_check
@@ -52,11 +58,12 @@ Spoil = Callable[[list[Atoms]], object]
 
 def volumes() -> list[Atoms]:
     """One crystal at several volumes: what stress is judged by."""
-    frames = []
-    for number in range(7):
-        atoms = bulk("Cu", "fcc", a=3.61 * (0.96 + 0.01 * number), cubic=True)
-        frames.append(label(atoms))
-    return frames
+    return [deepcopy(_volume(number)) for number in range(7)]
+
+
+@cache
+def _volume(number: int) -> Atoms:
+    return label(bulk("Cu", "fcc", a=3.61 * (0.96 + 0.01 * number), cubic=True))
 
 
 def the_set() -> list[Atoms]:
@@ -143,13 +150,28 @@ def moved_together(frame: Atoms) -> None:
 
 #: What is done to a sound set → words of the refusal.
 WRONG: dict[str, tuple[Spoil, tuple[str, ...]]] = {
-    "energies in Hartree": (lambda them: scale(them, "energy", 1 / HARTREE), ("`energy_unit: Ha`",)),
-    "energies in Rydberg": (lambda them: scale(them, "energy", 1 / RYDBERG), ("`energy_unit: Ry`",)),
-    "energies in kcal/mol": (lambda them: scale(them, "energy", 1 / KCAL), ("`energy_unit: kcal/mol`",)),
+    "energies in Hartree": (
+        lambda them: scale(them, "energy", 1 / HARTREE),
+        ("`energy_unit: Ha`",),
+    ),
+    "energies in Rydberg": (
+        lambda them: scale(them, "energy", 1 / RYDBERG),
+        ("`energy_unit: Ry`",),
+    ),
+    "energies in kcal/mol": (
+        lambda them: scale(them, "energy", 1 / KCAL),
+        ("`energy_unit: kcal/mol`",),
+    ),
     "energies in meV": (lambda them: scale(them, "energy", 1000), ("`energy_unit: meV`",)),
     "energies per atom": (per_atom, ("`dataset: {energy_per_atom: true}`",)),
-    "forces in Hartree/Bohr": (lambda them: scale(them, "forces", BOHR / HARTREE), ("`forces_unit: Ha/bohr`",)),
-    "forces in Ry/Bohr": (lambda them: scale(them, "forces", BOHR / RYDBERG), ("`forces_unit: Ry/bohr`",)),
+    "forces in Hartree/Bohr": (
+        lambda them: scale(them, "forces", BOHR / HARTREE),
+        ("`forces_unit: Ha/bohr`",),
+    ),
+    "forces in Ry/Bohr": (
+        lambda them: scale(them, "forces", BOHR / RYDBERG),
+        ("`forces_unit: Ry/bohr`",),
+    ),
     "forces in kcal/mol/Å": (
         lambda them: scale(them, "forces", 1 / KCAL),
         ("`forces_unit: kcal/mol/angstrom`", "force_max_ev_per_angstrom"),
@@ -162,14 +184,23 @@ WRONG: dict[str, tuple[Spoil, tuple[str, ...]]] = {
         lambda them: scale(them, "stress", -10 / GPA),
         ("`stress_unit: kbar` and `stress_sign: opposite`",),
     ),
-    "stress of the other sign": (lambda them: scale(them, "stress", -1), ("`stress_sign: opposite`",)),
+    "stress of the other sign": (
+        lambda them: scale(them, "stress", -1),
+        ("`stress_sign: opposite`",),
+    ),
     "a virial as stress": (as_virial, ("`virial: NAME`",)),
-    "a virial of the other sign as stress": (lambda them: as_virial(them, 1), ("and `stress_sign: opposite`",)),
+    "a virial of the other sign as stress": (
+        lambda them: as_virial(them, 1),
+        ("and `stress_sign: opposite`",),
+    ),
     "forces missing on two frames": (
         lambda them: (lacks(them[8], "forces"), lacks(them[10], "forces")),
         ("frames 9, 11 of mine.extxyz: no forces", "faulty_frames: leave_out"),
     ),
-    "an energy missing": (lambda them: lacks(them[3], "energy"), ("frame 4 of mine.extxyz: no energy",)),
+    "an energy missing": (
+        lambda them: lacks(them[3], "energy"),
+        ("frame 4 of mine.extxyz: no energy",),
+    ),
     "no forces at all but zeros": (
         lambda them: scale(them, "forces", 0),
         ("all forces of all frames are zero", "dataset.forces"),
@@ -202,7 +233,10 @@ WRONG: dict[str, tuple[Spoil, tuple[str, ...]]] = {
         lambda them: periodic(them[1], True, True, False),
         ("frame 2 of mine.extxyz: mixed periodicity (pbc T T F)", "write T T T"),
     ),
-    "a cluster": (lambda them: periodic(them[1], False, False, False), ("frame 2 of mine.extxyz: not periodic",)),
+    "a cluster": (
+        lambda them: periodic(them[1], False, False, False),
+        ("frame 2 of mine.extxyz: not periodic",),
+    ),
     "another element": (
         lambda them: of_another_element(them[2]),
         ("frame 3 of mine.extxyz: Ag, which is not in campaign.elements",),
@@ -219,13 +253,22 @@ WRONG: dict[str, tuple[Spoil, tuple[str, ...]]] = {
         lambda them: put(them[5], "energy", np.nan),
         ("frame 6 of mine.extxyz: an energy that is nan",),
     ),
-    "NaN in forces": (lambda them: put(them[5], "forces", np.nan), ("frame 6 of mine.extxyz: forces that are NaN",)),
-    "infinite stress": (lambda them: put(them[5], "stress", np.inf), ("frame 6 of mine.extxyz: a stress that is NaN",)),
+    "NaN in forces": (
+        lambda them: put(them[5], "forces", np.nan),
+        ("frame 6 of mine.extxyz: forces that are NaN",),
+    ),
+    "infinite stress": (
+        lambda them: put(them[5], "stress", np.inf),
+        ("frame 6 of mine.extxyz: a stress that is NaN",),
+    ),
     "NaN in a position": (
         lambda them: them[5].positions.__setitem__((0, 0), np.nan),
         ("frame 6 of mine.extxyz: positions or a cell that are NaN",),
     ),
-    "no cell": (lambda them: them[4].set_cell([0, 0, 0]), ("frame 5 of mine.extxyz: a cell without volume",)),
+    "no cell": (
+        lambda them: them[4].set_cell([0, 0, 0]),
+        ("frame 5 of mine.extxyz: a cell without volume",),
+    ),
     "a flat cell": (
         lambda them: them[4].set_cell([[3.6, 0, 0], [3.6, 0, 0], [0, 0, 3.6]]),
         ("frame 5 of mine.extxyz: a cell without volume",),
@@ -235,11 +278,16 @@ WRONG: dict[str, tuple[Spoil, tuple[str, ...]]] = {
         ("frame 5 of mine.extxyz: two atoms closer than distance_min_angstrom (1.5)",),
     ),
     "an absurd force": (
-        lambda them: results(them[14])["forces"].__iadd__([[400.0], [-400.0]] * (len(them[14]) // 2)),
+        lambda them: results(them[14])["forces"].__iadd__(
+            [[400.0], [-400.0]] * (len(them[14]) // 2)
+        ),
         ("frame 15 of mine.extxyz", "dataset.forces_unit"),
     ),
     "one energy of other units": (
-        lambda them: (shifted(them, -100.0), put(them[9], "energy", results(them[9])["energy"] / HARTREE)),
+        lambda them: (
+            shifted(them, -100.0),
+            put(them[9], "energy", results(them[9])["energy"] / HARTREE),
+        ),
         ("frame 10 of mine.extxyz",),
     ),
 }
@@ -263,11 +311,11 @@ def test_a_sound_set_is_adopted_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_file_ends_in_words(name: str, tmp_path: Path) -> None:
     """They name file, frame and remedy; without them the set would be adopted."""
-    spoil, words = WRONG[name]
+    spoil, message = WRONG[name]
     frames = the_set()
     spoil(frames)
     refused = judged(tmp_path, frames).refused
-    for part in words:
+    for part in message:
         assert part in refused
     assert "mine.extxyz" in refused
 
@@ -307,7 +355,9 @@ def test_faulty_frames_are_left_out_where_the_site_file_says_so(tmp_path: Path) 
     twice(frames, 9)
     found = judged(tmp_path, frames, faulty_frames="leave_out")
     assert found.refused == ""
-    assert [frame.number for frame in found.sound] == [number for number in range(1, 24) if number != 9]
+    assert [frame.number for frame in found.sound] == [
+        number for number in range(1, 24) if number != 9
+    ]
     assert "frame 9 of mine.extxyz: no forces" in found.left_out
     assert "frame 24 of mine.extxyz: the same structure" in found.left_out
     scale(frames, "energy", 1 / HARTREE)
@@ -319,8 +369,13 @@ def test_a_structure_of_the_test_set_is_not_trained_on(tmp_path: Path) -> None:
     frames = sound_set(8)
     write(tmp_path / "mine.extxyz", frames, format="extxyz")
     tests = {"a test structure that was generated: Cu fcc": frames[3][::-1]}
-    found = read_and_judge({"mine.extxyz": tmp_path / "mine.extxyz"}, asked(), ("Cu", "Au"), 1.5, tests)
-    assert "frame 4 of mine.extxyz: the same structure as a test structure that was generated" in found.refused
+    found = read_and_judge(
+        {"mine.extxyz": tmp_path / "mine.extxyz"}, asked(), ("Cu", "Au"), 1.5, tests
+    )
+    assert (
+        "frame 4 of mine.extxyz: the same structure as a test structure that was generated"
+        in found.refused
+    )
 
 
 def test_files_of_different_references_are_not_mixed(tmp_path: Path) -> None:
@@ -393,7 +448,9 @@ def test_a_name_that_nobody_knows_is_asked_for(tmp_path: Path) -> None:
 
 def test_virial_and_stress_that_differ_are_asked_about(tmp_path: Path) -> None:
     """A sign of one of them is wrong."""
-    frames = named(the_set(), {"energy": "energy", "forces": "forces", "stress": "stress", "virial": "virial"})
+    frames = named(
+        the_set(), {"energy": "energy", "forces": "forces", "stress": "stress", "virial": "virial"}
+    )
     for frame in frames:
         frame.info["virial"] = -frame.info["virial"]
     assert "the virial is not -volume x stress" in judged(tmp_path, frames).refused
@@ -401,7 +458,10 @@ def test_virial_and_stress_that_differ_are_asked_about(tmp_path: Path) -> None:
 
 
 def test_what_pw_x_has_printed_is_read(tmp_path: Path) -> None:
-    """The energy that its forces belong to, in eV, and ASE's sign of the stress; what did not converge has no label."""
+    """The energy that its forces belong to, in eV, and ASE's sign of the stress.
+
+    What did not converge has no label.
+    """
     outputs = Path(__file__).parents[2] / "data" / "espresso"
     for name in ("converged", "not_converged"):
         (tmp_path / f"{name}.pwo").write_bytes((outputs / f"{name}.out").read_bytes())
@@ -409,21 +469,30 @@ def test_what_pw_x_has_printed_is_read(tmp_path: Path) -> None:
     assert (found.refused, len(found.sound)) == ("", 1)
     assert found.names == "energy from free_energy; forces from forces; stress from stress"
     right = read(tmp_path / "converged.pwo")
-    assert found.sound[0].energy_ev == pytest.approx(right.get_potential_energy(force_consistent=True))
-    refused = read_and_judge({"al.pwo": tmp_path / "not_converged.pwo"}, asked(), ("Al",), 1.5, {}).refused
+    assert found.sound[0].energy_ev == pytest.approx(
+        right.get_potential_energy(force_consistent=True)
+    )
+    refused = read_and_judge(
+        {"al.pwo": tmp_path / "not_converged.pwo"}, asked(), ("Al",), 1.5, {}
+    ).refused
     assert "al.pwo" in refused
 
 
 def test_what_is_no_file_of_labels_is_refused(tmp_path: Path) -> None:
     """In words with the file, whatever ASE makes of it."""
-    contents = {"words.extxyz": b"nonsense\n", "empty.extxyz": b"", "OUTCAR": b"cut off", "mine.unknown": b"\0\1"}
+    contents = {
+        "words.extxyz": b"nonsense\n",
+        "empty.extxyz": b"",
+        "OUTCAR": b"cut off",
+        "mine.unknown": b"\0\1",
+    }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
         refused = read_and_judge({name: tmp_path / name}, asked(), ("Cu",), 1.5, {}).refused
         assert name in refused
 
 
-# --- pacemaker's data frames --------------------------------------------------------------------------------------
+# --- pacemaker's data frames ----------------------------------------------------------------------
 
 
 def frame_file(folder: Path, content: object) -> AdoptParameters:
@@ -437,7 +506,10 @@ def test_a_data_frame_of_pacemaker_is_read(tmp_path: Path) -> None:
     pd = pytest.importorskip("pandas")
     frames = sound_set(8)
     bare = [Atoms(each.symbols, each.positions, cell=each.cell, pbc=True) for each in frames]
-    energies, forces = [results(each)["energy"] for each in frames], [results(each)["forces"] for each in frames]
+    energies, forces = (
+        [results(each)["energy"] for each in frames],
+        [results(each)["forces"] for each in frames],
+    )
     table = pd.DataFrame({"ase_atoms": bare, "energy": energies, "forces": forces, "name": "a"})
     parameters = frame_file(tmp_path, table)
     found = read_and_judge({"f": tmp_path / "fitting.pckl.gzip"}, parameters, ("Cu", "Au"), 1.5, {})
@@ -463,13 +535,15 @@ def test_a_pickle_runs_nothing(tmp_path: Path) -> None:
         b"cos\nsystem\n(S'touch " + bytes(tmp_path / "done") + b"'\ntR.",
     ):
         (tmp_path / "fitting.pckl").write_bytes(content)
-        found = read_and_judge({"fitting.pckl": tmp_path / "fitting.pckl"}, asked(), ("Cu",), 1.5, {})
+        found = read_and_judge(
+            {"fitting.pckl": tmp_path / "fitting.pckl"}, asked(), ("Cu",), 1.5, {}
+        )
         assert "fitting.pckl can't be read" in found.refused
         assert "which no table of labels needs" in found.refused
         assert not (tmp_path / "done").exists()
 
 
-# --- roles and checks ---------------------------------------------------------------------------------------------
+# --- roles and checks -----------------------------------------------------------------------------
 
 
 def test_walks_are_not_split_between_training_and_test(tmp_path: Path) -> None:
@@ -485,7 +559,7 @@ def test_walks_are_not_split_between_training_and_test(tmp_path: Path) -> None:
     assert found.refused == ""
     held_out = roles(found.sound, 0.15)
     by_walk = [set(held_out[first : first + 4]) for first in range(0, 32, 4)]
-    assert all(len(one) == 1 for one in by_walk)
+    assert all(len(item) == 1 for item in by_walk)
     assert 4 <= held_out.count("test") <= 8
     assert set(roles(found.sound[:8], 0.0)) == {"train"}
     assert roles(found.sound[:3], 0.1) == ["train", "train", "test"]
@@ -499,18 +573,15 @@ def test_files_of_one_name_are_all_read(tmp_path: Path) -> None:
         (tmp_path / str(number)).mkdir()
         write(tmp_path / str(number) / "out.extxyz", frames, format="extxyz")
         paths[f"{number}/out.extxyz"] = tmp_path / str(number) / "out.extxyz"
-    judge_asked = {
-        "elements": ["Cu", "Au"],
-        "distance_min_angstrom": 1.5,
-        "files": [],
-        "dataset": [str(path) for path in paths.values()],
-        "adopting": plain(asked(files=tuple(paths))),
-        "start": {},
-        "prototypes": [],
-        "probes": None,
-    }
-    told = judge(json.loads(json.dumps(judge_asked)))["dataset"]
-    assert (told["wrong"], told["train"] + told["test"]) == ("", 8)
+    judge_asked = FilesQuestion(
+        elements=("Cu", "Au"),
+        distance_min_angstrom=1.5,
+        dataset=tuple(map(str, paths.values())),
+        adopting=asked(files=tuple(paths)),
+    )
+    found = judge(judge_asked).dataset
+    assert found is not None
+    assert (found.wrong, found.train + found.test) == ("", 8)
 
 
 def test_frames_to_check_differ_in_file_and_composition(tmp_path: Path) -> None:
@@ -527,10 +598,10 @@ def test_frames_to_check_differ_in_file_and_composition(tmp_path: Path) -> None:
     assert again.info["adopted_energy_ev"] == pytest.approx(chosen[0].energy_ev)
 
 
-# --- the tasks ----------------------------------------------------------------------------------------------------
+# --- the tasks ------------------------------------------------------------------------------------
 
 
-def generate(folder: Path, frames: Sequence[Atoms], **changes: Any) -> tuple[Path, dict[str, Any]]:
+def generate(folder: Path, frames: Sequence[Atoms], **changes: Any) -> tuple[Path, GenerateMetrics]:
     """The task of Generation with a set of these frames and nothing else."""
     parameters = GenerateParameters(
         prototypes=(),
@@ -547,8 +618,9 @@ def generate(folder: Path, frames: Sequence[Atoms], **changes: Any) -> tuple[Pat
     path = folder / "inputs" / "0a1b2c-mine.extxyz"
     write(path, list(frames), format="extxyz")
     metrics = generation.run(job_of(folder, parameters, {"labelled": [path]})).metrics
-    assert GenerateMetrics.model_validate({"kind": "generate", **metrics}).dataset is not None
-    return folder / metrics["dataset"]["file"]["path"], metrics
+    assert judged_value(GenerateMetrics, metrics) == metrics
+    assert metrics.dataset is not None
+    return folder / metrics.dataset.file.path, metrics
 
 
 def test_generation_hands_on_the_set_and_what_is_to_be_checked(tmp_path: Path) -> None:
@@ -557,21 +629,22 @@ def test_generation_hands_on_the_set_and_what_is_to_be_checked(tmp_path: Path) -
     adopted, metrics = generate(tmp_path, frames)
     labels = read(adopted, index=":")
     assert len(labels) == 20
-    assert (metrics["dataset"]["train"], metrics["dataset"]["test"]) == (18, 2)
+    assert metrics.dataset is not None
+    assert (metrics.dataset.train, metrics.dataset.test) == (18, 2)
     assert {label.info["role"] for label in labels} == {"train", "test"}
-    checks = metrics["structures"]
-    assert [one["role"] for one in checks] == ["check"] * 3
+    checks = metrics.structures
+    assert [check.role for check in checks] == [Role.CHECK] * 3
     parameters = CalculateParameters(
         role=Role.CHECK,
-        origin=checks[0]["origin"],
+        origin=checks[0].origin,
         oracle=AseOracle(calculator="ase.calculators.emt.EMT"),
         force_max_ev_per_angstrom=50.0,
     )
-    path = tmp_path / checks[0]["file"]["path"]
+    path = tmp_path / checks[0].file.path
     found = labelling.run(job_of(tmp_path, parameters, {"structure": [path]})).metrics
-    difference = CalculateMetrics.model_validate({"kind": "calculate", **found}).difference
+    difference = judged_value(CalculateMetrics, found).difference
     assert difference is not None
-    assert difference.set_energy_ev == pytest.approx(found["energy_ev"], abs=1e-5)
+    assert difference.set_energy_ev == pytest.approx(found.energy_ev, abs=1e-5)
     assert difference.force_mev_per_angstrom < 0.1
     assert difference.stress_gpa is not None
     assert difference.stress_gpa < 0.01
@@ -588,15 +661,19 @@ def test_generation_hands_on_the_set_and_what_is_to_be_checked(tmp_path: Path) -
         ("stress", -10 / GPA, "`stress_unit: kbar` and `stress_sign: opposite`"),
     ],
 )
-def test_a_frame_labelled_again_tells_how_its_numbers_are_meant(quantity: str, factor: float, hint: str) -> None:
+def test_a_frame_labelled_again_tells_how_its_numbers_are_meant(
+    quantity: str, factor: float, hint: str
+) -> None:
     """Whatever near frames could not tell, as there were none."""
     frame = sound_set(1)[0]
     right = Numbers(frame.get_potential_energy(), frame.get_forces(), frame.get_stress())
-    given = OfferedFrame("mine.extxyz", 1, frame, right.energy_ev, right.forces, right.stress, [], {})
+    given = OfferedFrame(
+        "mine.extxyz", 1, frame, right.energy_ev, right.forces, right.stress, [], {}
+    )
     setattr(given, quantity, getattr(given, quantity) * factor)
-    told = difference(as_check(given), right)
-    assert told is not None
-    assert hint in told["force_hint" if quantity == "forces" else "stress_hint"]
+    found = difference(as_check(given), right)
+    assert found is not None
+    assert hint in (found.force_hint if quantity == "forces" else found.stress_hint)
 
 
 def test_a_wrong_set_fails_its_task_with_the_words(tmp_path: Path) -> None:
@@ -610,7 +687,7 @@ def test_a_wrong_set_fails_its_task_with_the_words(tmp_path: Path) -> None:
     assert failed.value.reason == "bad_input"
 
 
-# --- sound sets ---------------------------------------------------------------------------------------------------
+# --- sound sets -----------------------------------------------------------------------------------
 
 
 def defects() -> list[Atoms]:
@@ -642,8 +719,17 @@ def walk() -> list[Atoms]:
 
 
 @pytest.mark.parametrize(
-    "make", [defects, walk, volumes, lambda: sound_set(30, 7, strain=0.05), lambda: sound_set(12, 8, strain=0.0)]
+    "make",
+    [
+        defects,
+        walk,
+        volumes,
+        lambda: sound_set(30, 7, strain=0.05),
+        lambda: sound_set(12, 8, strain=0.0),
+    ],
 )
-def test_a_sound_set_of_any_kind_is_not_refused(make: Callable[[], list[Atoms]], tmp_path: Path) -> None:
+def test_a_sound_set_of_any_kind_is_not_refused(
+    make: Callable[[], list[Atoms]], tmp_path: Path
+) -> None:
     """Wrong refusals would be worse than none: a person can only argue with a program."""
     assert judged(tmp_path, make()).refused == ""

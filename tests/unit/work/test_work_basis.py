@@ -1,15 +1,21 @@
-"""The linear basis: as many functions as are asked for, and every smaller basis within a larger one."""
+"""The linear basis: as many functions as are asked for, every smaller one within a larger one."""
 
 import numpy as np
 import pytest
-from job_stand import copper
+from kit.jobs import copper
 
 from mlip_autopipec.contract.train import functions_max
 from mlip_autopipec.work.job import TaskFailed
 
 pytest.importorskip("pyace", reason="needs the demo extra")
 
-from mlip_autopipec.work.ace.basis import columns, count_functions, first_columns, linear_basis, roughness
+from mlip_autopipec.work.ace.basis import (
+    columns,
+    count_functions,
+    first_columns,
+    linear_basis,
+    roughness,
+)
 from mlip_autopipec.work.ace.evaluator import DesignMatrix
 
 pytestmark = pytest.mark.codes
@@ -34,7 +40,9 @@ def test_the_largest_basis_is_that_of_published_potentials() -> None:
 
 def test_more_than_there_is_is_refused() -> None:
     """With the largest number, not silently fewer."""
-    with pytest.raises(TaskFailed, match=r"1001 functions per element are more than .*: 1000") as failed:
+    with pytest.raises(
+        TaskFailed, match=r"1001 functions per element are more than .*: 1000"
+    ) as failed:
         linear_basis(["Cu"], 5.0, 1001)
     assert failed.value.reason == "bad_input"
 
@@ -46,7 +54,9 @@ def test_a_smaller_basis_is_a_part_of_a_larger(elements: list[str]) -> None:
     atoms.symbols[[1, 4, 6]] = elements[-1]
     large, small = linear_basis(elements, 4.5, 90), linear_basis(elements, 4.5, 40)
     chosen = first_columns(columns(large), 40)
-    for mine, theirs in zip(DesignMatrix(large).rows(atoms), DesignMatrix(small).rows(atoms), strict=True):
+    for mine, theirs in zip(
+        DesignMatrix(large).rows(atoms), DesignMatrix(small).rows(atoms), strict=True
+    ):
         assert mine[..., chosen] == pytest.approx(theirs, abs=1e-12)
 
 
@@ -68,13 +78,18 @@ def test_roughness_rises_with_order_radius_and_angle() -> None:
 
 
 def test_the_strain_rows_are_the_stress() -> None:
-    """Times coefficients, the derivative of the energy by strain: against finite differences of the whole energy."""
+    """Times coefficients, the derivative of the energy by strain.
+
+    It is held against finite differences of the whole energy.
+    """
     atoms = copper((1, 1, 2), 0.1, 4)
-    atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.02 * np.arange(9).reshape(3, 3) / 9), scale_atoms=True)
+    atoms.set_cell(
+        atoms.cell.array @ (np.eye(3) + 0.02 * np.arange(9).reshape(3, 3) / 9), scale_atoms=True
+    )
     made = linear_basis(["Cu"], 4.5, 30)
     design, coefficients = DesignMatrix(made), np.random.default_rng(2).normal(0.0, 0.01, 30)
     rows = design.strain_rows(atoms) @ coefficients
-    for place, (first, second) in enumerate(((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))):
+    for index, (first, second) in enumerate(((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))):
         energies = []
         for sign in (1, -1):
             tensor = np.eye(3)
@@ -83,4 +98,4 @@ def test_the_strain_rows_are_the_stress() -> None:
             strained = atoms.copy()
             strained.set_cell(atoms.cell.array @ tensor, scale_atoms=True)
             energies.append(design.energy_row(strained) @ coefficients)
-        assert rows[place] == pytest.approx((energies[0] - energies[1]) / 2e-3, rel=1e-4, abs=1e-7)
+        assert rows[index] == pytest.approx((energies[0] - energies[1]) / 2e-3, rel=1e-4, abs=1e-7)

@@ -9,11 +9,12 @@ from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
 from ase.calculators.emt import EMT
-from job_stand import copper, job_of
+from kit.jobs import copper, job_of
+from kit.judged import judged_value
 
 from mlip_autopipec.contract.label import CalculateParameters
+from mlip_autopipec.contract.results.label import CalculateMetrics
 from mlip_autopipec.contract.words import Role
-from mlip_autopipec.data_models.outcome import CalculateMetrics
 from mlip_autopipec.work.codes.ase.run import settings
 from mlip_autopipec.work.codes.ase.settings import AseOracle
 from mlip_autopipec.work.job import Result, TaskFailed
@@ -33,7 +34,9 @@ class Moody(Calculator):  # type: ignore[misc] # ASE has no types
         self._mood = mood
         self._energy_ev = energy_ev
 
-    def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes) -> None:
+    def calculate(
+        self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes
+    ) -> None:
         super().calculate(atoms, properties, system_changes)
         if self._mood == "fails":
             raise CalculationFailed("SCF did not converge")
@@ -55,7 +58,7 @@ def label(
     calculator: str = EMT_PATH,
     arguments: dict[str, Any] | None = None,
     force_max: float = 50.0,
-) -> tuple[Result, Atoms]:
+) -> tuple[Result[CalculateMetrics], Atoms]:
     """Run Calculation: its result, and the label that it wrote."""
     path = root / "structure.extxyz"
     write_frames(path, atoms if isinstance(atoms, list) else [atoms])
@@ -69,13 +72,13 @@ def label(
     return result, read_frames(result.artefacts["label"])[0]
 
 
-def moody(root: Path, mood: str) -> tuple[Result, Atoms]:
+def moody(root: Path, mood: str) -> tuple[Result[CalculateMetrics], Atoms]:
     """A label by the calculator in this module, found by its import path as any user's is."""
     return label(root, copper(), f"{__name__}.Moody", {"mood": mood})
 
 
 def test_a_label_has_the_oracles_own_numbers(tmp_path: Path) -> None:
-    """Energy, forces and stress are those that ASE gives for the very positions of the structure's file."""
+    """Energy, forces and stress are ASE's for the very positions of the structure's file."""
     result, found = label(tmp_path, copper((2, 2, 2), 0.1, 7))
     (truth,) = read_frames(tmp_path / "structure.extxyz")
     truth.calc = EMT()
@@ -83,10 +86,12 @@ def test_a_label_has_the_oracles_own_numbers(tmp_path: Path) -> None:
     assert found.get_potential_energy() == pytest.approx(truth.get_potential_energy(), abs=1e-9)
     assert found.get_forces() == pytest.approx(truth.get_forces(), abs=1e-8)
     assert found.get_stress() == pytest.approx(truth.get_stress(), abs=1e-8)
-    metrics = CalculateMetrics.model_validate({"kind": "calculate", **result.metrics})
+    metrics = judged_value(CalculateMetrics, result.metrics)
     assert metrics.energy_ev == pytest.approx(truth.get_potential_energy(), abs=1e-12)
     assert metrics.n_atoms == 32
-    assert metrics.force_max_ev_per_angstrom == pytest.approx(np.linalg.norm(truth.get_forces(), axis=1).max())
+    assert metrics.force_max_ev_per_angstrom == pytest.approx(
+        np.linalg.norm(truth.get_forces(), axis=1).max()
+    )
     assert metrics.pressure_gpa == pytest.approx(-truth.get_stress()[:3].mean() / units.GPa)
 
 
@@ -94,8 +99,8 @@ def test_a_compressed_crystal_has_positive_pressure(tmp_path: Path) -> None:
     """The sign of the pressure is that of people."""
     squeezed, _ = label(tmp_path / "a", make(tmp_path / "a", 3.4))
     stretched, _ = label(tmp_path / "b", make(tmp_path / "b", 3.8))
-    assert squeezed.metrics["pressure_gpa"] > 5
-    assert stretched.metrics["pressure_gpa"] < -5
+    assert squeezed.metrics.pressure_gpa > 5
+    assert stretched.metrics.pressure_gpa < -5
 
 
 def make(folder: Path, a: float) -> Atoms:
@@ -106,28 +111,35 @@ def make(folder: Path, a: float) -> Atoms:
 
 
 def test_a_label_says_where_it_is_from_and_what_gives_it_its_meaning(tmp_path: Path) -> None:
-    """Task, role, origin and the settings of the oracle with its version; not what the structure's file said."""
+    """Task, role, origin and the oracle's settings with its version.
+
+    Not what the structure's file said.
+    """
     atoms = copper(rattle_angstrom=0.02)
     atoms.info = {"role": "test", "gamma_max": 9.0}
     result, found = label(tmp_path, atoms, arguments={"asap_cutoff": True})
     assert found.info.keys() == {"task", "role", "origin", "settings"}
     assert found.info["role"] == "train"
     assert found.info["origin"] == "collected: somewhere"
-    assert found.info["settings"] == result.metrics["settings"]
-    assert result.metrics["settings"].startswith('ase.calculators.emt.EMT {"asap_cutoff": true} ase 3.')
+    assert found.info["settings"] == result.metrics.settings
+    assert result.metrics.settings.startswith(
+        'ase.calculators.emt.EMT {"asap_cutoff": true} ase 3.'
+    )
 
 
 def test_another_setting_is_another_label() -> None:
     """Arguments change the fingerprint of the settings, their order does not."""
     oracles = [{"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": 1, "b": 3}]
-    told = [settings(AseOracle(calculator="x.Y", arguments=arguments)) for arguments in oracles]
-    assert told[0] == told[1]
-    assert told[0] != told[2]
+    found = [settings(AseOracle(calculator="x.Y", arguments=arguments)) for arguments in oracles]
+    assert found[0] == found[1]
+    assert found[0] != found[2]
 
 
 def test_a_force_beyond_the_bound_is_no_label(tmp_path: Path) -> None:
     """The message has the force and the bound, and no label is left."""
-    with pytest.raises(TaskFailed, match=r"the largest force is \d+\.\d eV/Å, 5 is allowed") as failed:
+    with pytest.raises(
+        TaskFailed, match=r"the largest force is \d+\.\d eV/Å, 5 is allowed"
+    ) as failed:
         label(tmp_path, copper((2, 2, 2), 0.5, 7), force_max=5.0)
     assert failed.value.reason == "numerical"
     assert not list(tmp_path.rglob("label.extxyz"))
@@ -136,8 +148,8 @@ def test_a_force_beyond_the_bound_is_no_label(tmp_path: Path) -> None:
 def test_a_force_at_the_bound_is_one(tmp_path: Path) -> None:
     """Allowed means allowed."""
     atoms = copper(rattle_angstrom=0.1)
-    largest = label(tmp_path, atoms)[0].metrics["force_max_ev_per_angstrom"]
-    assert label(tmp_path, atoms, force_max=largest)[0].metrics["force_max_ev_per_angstrom"] == largest
+    largest = label(tmp_path, atoms)[0].metrics.force_max_ev_per_angstrom
+    assert label(tmp_path, atoms, force_max=largest)[0].metrics.force_max_ev_per_angstrom == largest
 
 
 def test_a_calculator_of_ones_own_labels(tmp_path: Path) -> None:
@@ -155,23 +167,25 @@ def test_what_is_no_number_is_no_label(tmp_path: Path, mood: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mood", "words"),
+    ("mood", "message"),
     [
         ("fails", "CalculationFailed: SCF did not converge"),
         ("divides", "ZeroDivisionError: by nothing"),
         ("too few forces", "3 forces for 4 atoms"),
     ],
 )
-def test_an_oracle_without_a_result_is_numerical(tmp_path: Path, mood: str, words: str) -> None:
+def test_an_oracle_without_a_result_is_numerical(tmp_path: Path, mood: str, message: str) -> None:
     """No setting of ours would give one, so it is not tried again; its own words are told."""
-    with pytest.raises(TaskFailed, match=words) as failed:
+    with pytest.raises(TaskFailed, match=message) as failed:
         moody(tmp_path, mood)
     assert failed.value.reason == "numerical"
 
 
 def test_an_oracle_that_cannot_is_bad_input(tmp_path: Path) -> None:
     """A calculator without stress, or without the element, will never label this."""
-    with pytest.raises(TaskFailed, match="PropertyNotImplementedError: stress not present") as failed:
+    with pytest.raises(
+        TaskFailed, match="PropertyNotImplementedError: stress not present"
+    ) as failed:
         moody(tmp_path, "no stress")
     assert failed.value.reason == "bad_input"
     with pytest.raises(TaskFailed, match="NotImplementedError: No EMT-potential for Si") as failed:
@@ -180,19 +194,23 @@ def test_an_oracle_that_cannot_is_bad_input(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "arguments", "words"),
+    ("path", "arguments", "message"),
     [
-        ("no.such.module.Calculator", {}, "calculator no.such.module.Calculator: No module named 'no'"),
+        (
+            "no.such.module.Calculator",
+            {},
+            "calculator no.such.module.Calculator: No module named 'no'",
+        ),
         ("ase.calculators.emt.NoSuch", {}, "has no attribute 'NoSuch'"),
         (f"{__name__}.Moody", {"mood": "fine", "no_such_argument": 1}, "no_such_argument"),
         ("EMT", {}, "calculator EMT: "),
     ],
 )
 def test_a_calculator_that_cannot_be_made_is_bad_input(
-    tmp_path: Path, path: str, arguments: dict[str, Any], words: str
+    tmp_path: Path, path: str, arguments: dict[str, Any], message: str
 ) -> None:
     """The message names its import path."""
-    with pytest.raises(TaskFailed, match=words) as failed:
+    with pytest.raises(TaskFailed, match=message) as failed:
         label(tmp_path, copper(), path, arguments)
     assert failed.value.reason == "bad_input"
 

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
-from job_stand import copper, job_of, labelled, strained_copper, train_parameters
+from kit.jobs import copper, job_of, labelled, strained_copper, train_parameters
+from kit.judged import judged_value
 
+from mlip_autopipec.contract.results.train import FittedSettings, TrainMetrics
 from mlip_autopipec.contract.train import AUTO, TrainParameters
-from mlip_autopipec.data_models.outcome import TrainMetrics
 from mlip_autopipec.work.structures import write_frames
 
 pytest.importorskip("pyace", reason="needs the demo extra")
@@ -19,17 +20,35 @@ from mlip_autopipec.work.ace.basis import linear_basis
 from mlip_autopipec.work.ace.choice import folds_of
 from mlip_autopipec.work.ace.evaluator import DesignMatrix
 from mlip_autopipec.work.ace.labels import fit_references, strain_derivative_ev
-from mlip_autopipec.work.ace.moments import KINDS, Grid, Moments, fold_moments, solve, solve_trial, total
+from mlip_autopipec.work.ace.moments import (
+    KINDS,
+    Grid,
+    Moments,
+    fold_moments,
+    solve,
+    solve_trial,
+    total,
+)
 from mlip_autopipec.work.codes.linear import run as linear
 from mlip_autopipec.work.steps import train as training
 
 pytestmark = pytest.mark.codes
 
-_ALL = ("cutoff_angstrom", "functions_per_element", "energy_weight", "stress_weight", "smoothness", "ridge")
+_ALL = (
+    "cutoff_angstrom",
+    "functions_per_element",
+    "energy_weight",
+    "stress_weight",
+    "smoothness",
+    "ridge",
+)
 
 
 def labels(count: int, first: int = 0) -> list[Atoms]:
-    return [labelled(strained_copper(seed), name=f"label-{seed:03d}") for seed in range(first, first + count)]
+    return [
+        labelled(strained_copper(seed), name=f"label-{seed:03d}")
+        for seed in range(first, first + count)
+    ]
 
 
 def parameters(**changes: Any) -> TrainParameters:
@@ -40,10 +59,10 @@ def stress_error(fit: linear.LinearFit, frames: list[Atoms]) -> float:
     """Root-mean-square of ∂(energy per atom)/∂strain, in eV."""
     design, coefficients = DesignMatrix(fit.basis), np.array(fit.basis.basis_coeffs)
     wrong = []
-    for one in frames:
-        label = strain_derivative_ev(one)
+    for frame in frames:
+        label = strain_derivative_ev(frame)
         assert label is not None
-        wrong.append(design.strain_rows(one) @ coefficients - label / len(one))
+        wrong.append(design.strain_rows(frame) @ coefficients - label / len(frame))
     return float(np.sqrt(np.mean(np.square(wrong))))
 
 
@@ -53,27 +72,40 @@ def test_blocks_give_what_the_whole_matrix_gives() -> None:
     references, grid = fit_references(frames), Grid(("Cu",), 4.5, 20)
     design = DesignMatrix(linear_basis(["Cu"], 4.5, 20))
     rows = [design.rows(frame) for frame in frames]
-    energies = np.array([(one.get_potential_energy() - references["Cu"] * len(one)) / len(one) for one in frames])
-    forces = np.concatenate([one.get_forces().ravel() for one in frames])
+    energies = np.array(
+        [
+            (frame.get_potential_energy() - references["Cu"] * len(frame)) / len(frame)
+            for frame in frames
+        ]
+    )
+    forces = np.concatenate([frame.get_forces().ravel() for frame in frames])
     weights = np.concatenate([np.full(9, 100.0 / 9), np.full(len(forces), 1.0 / len(forces))])
-    matrix = np.vstack([np.array([row for row, _ in rows]), *[row for _, row in rows]]) * np.sqrt(weights)[:, None]
+    matrix = (
+        np.vstack([np.array([row for row, _ in rows]), *[row for _, row in rows]])
+        * np.sqrt(weights)[:, None]
+    )
     target = np.concatenate([energies, forces]) * np.sqrt(weights)
     expected = np.linalg.lstsq(
         np.vstack([matrix, 1e-4 * np.eye(20)]), np.concatenate([target, np.zeros(20)]), rcond=None
     )[0]
     for cores in (1, 2):
         sums = fold_moments(grid, frames, [0, 1, 2] * 3, references, 0.3, cores)
-        told = {"energy": 100.0, "force": 1.0, "stress": 0.0}
-        found = solve(sums, told, np.full(20, 1e-8), np.arange(20))
+        seen = {"energy": 100.0, "force": 1.0, "stress": 0.0}
+        found = solve(sums, seen, np.full(20, 1e-8), np.arange(20))
         assert found.left_out == 0
         assert found.coefficients == pytest.approx(expected, rel=1e-6)
-        tried = solve_trial(total(sums), told, np.full(20, 1e-8), np.arange(20))
+        tried = solve_trial(total(sums), seen, np.full(20, 1e-8), np.arange(20))
         assert matrix @ tried == pytest.approx(matrix @ expected, abs=1e-6)
         left = np.square(target - matrix @ found.coefficients)
         for kind, expected_error in (("energy", left[:9].sum() / 100.0), ("force", left[9:].sum())):
             parts = [fold[kind] for fold in sums]
-            error = sum(part.weight * part.mean_square_error(found.coefficients, np.arange(20)) for part in parts)
-            assert error / sum(part.weight for part in parts) == pytest.approx(expected_error, rel=1e-5)
+            error = sum(
+                part.weight * part.mean_square_error(found.coefficients, np.arange(20))
+                for part in parts
+            )
+            assert error / sum(part.weight for part in parts) == pytest.approx(
+                expected_error, rel=1e-5
+            )
 
 
 def test_directions_that_rounding_has_eaten_are_left_out() -> None:
@@ -88,15 +120,22 @@ def test_directions_that_rounding_has_eaten_are_left_out() -> None:
 
 
 def test_stress_is_fitted() -> None:
-    """A weight on it lowers its error on structures that were not fitted to; labels without it are no hindrance."""
+    """A weight on it lowers its error on structures that were not fitted to.
+
+    Labels without it are no hindrance.
+    """
     train, test = labels(12), labels(6, 100)
     references = fit_references(train)
     without = linear.chosen_fit(train, references, parameters(functions_per_element=30))
-    with_it = linear.chosen_fit(train, references, parameters(functions_per_element=30, stress_weight=10.0))
+    with_it = linear.chosen_fit(
+        train, references, parameters(functions_per_element=30, stress_weight=10.0)
+    )
     assert stress_error(with_it, test) < 0.8 * stress_error(without, test)
     for frame in train[:6]:
         del frame.calc.results["stress"]
-    assert np.isfinite(np.array(linear.fit(train, references, parameters(stress_weight=10.0)).basis_coeffs)).all()
+    assert np.isfinite(
+        np.array(linear.fit(train, references, parameters(stress_weight=10.0)).basis_coeffs)
+    ).all()
 
 
 def test_frames_of_one_trajectory_share_a_fold() -> None:
@@ -117,7 +156,7 @@ def test_frames_of_one_trajectory_share_a_fold() -> None:
 
 
 def test_auto_chooses_within_a_tenth_of_the_best_and_keeps_what_is_named(tmp_path: Any) -> None:
-    """Through Training: choice and evidence are in the outcome, and nothing that was named was changed."""
+    """Through Training: choice and evidence are in the outcome, and what was named is unchanged."""
     root = tmp_path / "labels"
     root.mkdir()
     files = []
@@ -126,8 +165,8 @@ def test_auto_chooses_within_a_tenth_of_the_best_and_keeps_what_is_named(tmp_pat
         files.append(root / f"{number}.extxyz")
         write_frames(files[-1], [label])
     asked = train_parameters(**dict.fromkeys(_ALL, AUTO) | {"energy_weight": 50.0})
-    metrics = TrainMetrics.model_validate(
-        {"kind": "train", **training.run(job_of(tmp_path / "root", asked, {"label": files})).metrics}
+    metrics = judged_value(
+        TrainMetrics, training.run(job_of(tmp_path / "root", asked, {"label": files})).metrics
     )
     fit = metrics.fit
     assert fit is not None
@@ -136,12 +175,19 @@ def test_auto_chooses_within_a_tenth_of_the_best_and_keeps_what_is_named(tmp_pat
     assert set(fit.choice.named) == {"energy_weight", "force_weight"}
     assert metrics.functions_per_element == {"Cu": fit.settings.functions_per_element}
     assert fit.choice.trajectories == 14
-    assert {trial.why for trial in fit.choice.trials} == {"cutoff", "functions", "weights", "evidence"}
+    assert {trial.why for trial in fit.choice.trials} == {
+        "cutoff",
+        "functions",
+        "weights",
+        "evidence",
+    }
 
     sizes = [trial for trial in fit.choice.trials if trial.why == "functions"]
     score = {
         trial.settings.functions_per_element: (
-            trial.energy_mae_mev_per_atom * trial.force_mev_per_angstrom * (trial.stress_mev_per_atom or 1.0)
+            trial.energy_mae_mev_per_atom
+            * trial.force_mev_per_angstrom
+            * (trial.stress_mev_per_atom or 1.0)
         )
         ** (1 / 3)
         for trial in sizes
@@ -163,14 +209,24 @@ def test_a_need_may_ask_for_more_than_the_smallest() -> None:
     thrifty = choice.choose(train, references, auto)
     best = choice.choose(train, references, replace(auto, force_need_mev_per_angstrom=1e-9))
     assert choice.choose(train, references, replace(auto, any_cost=True)).settings == best.settings
-    lowest = min((trial for trial in best.trials if trial.why == "functions"), key=lambda trial: trial.score)
+    lowest = min(
+        (trial for trial in best.trials if trial.why == "functions"), key=lambda trial: trial.score
+    )
     assert best.settings.functions_per_element == lowest.settings.functions_per_element
     assert thrifty.settings.functions_per_element <= best.settings.functions_per_element
 
 
 def test_a_longer_cutoff_is_worth_a_tenth_unless_a_need_is_not_met() -> None:
     """Each step of MD pays for it, as it does for a larger basis."""
-    settings = choice.Settings(5.0, 50, 100.0, 1.0, 1.0, 1.0, 1e-8)
+    settings = FittedSettings(
+        cutoff_angstrom=5.0,
+        functions_per_element=50,
+        energy_weight=100.0,
+        force_weight=1.0,
+        stress_weight=1.0,
+        smoothness=1.0,
+        ridge=1e-8,
+    )
     best = choice.TriedFit(settings, {"energy": 0.002, "force": 0.050}, "weights", 0.002)
     asked = [
         choice._Search([], {}, parameters(force_need_mev_per_angstrom=need), 1, print)._worth(best)
@@ -193,7 +249,9 @@ def test_what_audits_found_too_small_is_not_taken_again() -> None:
         if trial.why == "functions" and trial.score <= 1.1 * best
     )
     taken = [
-        choice.choose(train, references, replace(auto, functions_min=size)).settings.functions_per_element
+        choice.choose(
+            train, references, replace(auto, functions_min=size)
+        ).settings.functions_per_element
         for size in (near[-1], 999)
     ]
     assert free.settings.functions_per_element == near[0]

@@ -1,4 +1,4 @@
-"""Embedding: what is cut out of large frames, held against the frames themselves by ways of its own."""
+"""Embedding: what is cut out of large frames, held against the frames by ways of its own."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,13 +10,14 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.neighborlist import neighbor_list
-from embedding_stand import CUTOFF_ANGSTROM, FRAMES, fit_alloy_once, parameters_of, rattled
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
+from kit.embedding import CUTOFF_ANGSTROM, FRAMES, fit_alloy_once, parameters_of, rattled
 
 pytest.importorskip("pyace", reason="needs the demo extra")
 
-from mlip_autopipec.work.ace.evaluator import Evaluator
+from mlip_autopipec.contract.results.select import Certificate
+from mlip_autopipec.work.ace.evaluator import AceEvaluator
 from mlip_autopipec.work.embedding.embedder import Embedded, Embedder, valence_electrons
 
 pytestmark = [pytest.mark.codes, pytest.mark.timeout(600)]
@@ -27,19 +28,22 @@ QUICK: dict[str, Any] = {"attempts_max": 5, "relax_steps": 30, "margin_angstrom"
 
 
 @pytest.fixture(scope="module")
-def evaluator(tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
+def evaluator(tmp_path_factory: pytest.TempPathFactory) -> AceEvaluator:
     potential = fit_alloy_once(tmp_path_factory)
-    return Evaluator(potential.yaml, potential.asi)
+    return AceEvaluator(potential.yaml, potential.asi)
 
 
-def embed(evaluator: Evaluator, frame: Atoms, centre: int, **changes: Any) -> Embedded:
+def embed(evaluator: AceEvaluator, frame: Atoms, centre: int, **changes: Any) -> Embedded:
     """The frame graded, and the environment of one atom cut out."""
     frame.set_array("gamma", evaluator.gamma(frame))
     return Embedder(evaluator, parameters_of(**{**QUICK, **changes})).embed(frame, centre, seed=1)
 
 
 def environment(atoms: Atoms, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """The neighbours of an atom within the cutoff: where, in Å from it, and what; in one order for all who ask."""
+    """An atom's neighbours within the cutoff: where, in Å from it, and what.
+
+    They are in one order for all who ask.
+    """
     images = atoms.copy()
     first, second, ways = neighbor_list("ijD", images, CUTOFF_ANGSTROM)
     mine = first == index
@@ -51,34 +55,49 @@ def half_box(cell: Atoms, frame: Atoms) -> float:
     """Half the shortest period of a cell that is no period of the frame, in Å."""
     steps = np.array(np.meshgrid(*[range(-3, 4)] * 3)).reshape(3, -1).T
     periods = steps[steps.any(axis=1)] @ cell.cell.array
-    own = np.abs((inside := periods @ np.linalg.inv(frame.cell.array)) - inside.round()).max(axis=1) < 1e-6
+    own = (
+        np.abs((inside := periods @ np.linalg.inv(frame.cell.array)) - inside.round()).max(axis=1)
+        < 1e-6
+    )
     return float(np.linalg.norm(periods[~own], axis=1).min() / 2)
 
 
-def faults(evaluator: Evaluator, frame: Atoms, centre: int, embedded: Embedded) -> Iterator[str]:
+def faults(evaluator: AceEvaluator, frame: Atoms, centre: int, embedded: Embedded) -> Iterator[str]:
     """All that is wrong with a cell, judged from the frame and the cell alone."""
     cell = embedded.atoms
     assert cell is not None
     core = np.asarray(cell.arrays["core"], dtype=bool)
-    yield from _faults_of_the_mask(cell, core, embedded.record, half_box(cell, frame))
+    yield from _faults_of_the_mask(cell, core, embedded.certificate, half_box(cell, frame))
     gamma_there, there = evaluator.environments(frame)
     gamma_here, here = evaluator.environments(cell)
     for atom in np.flatnonzero(core):
         source = _source_of(cell, int(atom), frame, centre)
-        (ways, kinds), (expected, expected_kinds) = environment(cell, int(atom)), environment(frame, source)
-        if len(ways) != len(expected) or np.abs(ways - expected).max() > 1e-6 or (kinds != expected_kinds).any():
+        (ways, kinds), (expected, expected_kinds) = (
+            environment(cell, int(atom)),
+            environment(frame, source),
+        )
+        if (
+            len(ways) != len(expected)
+            or np.abs(ways - expected).max() > 1e-6
+            or (kinds != expected_kinds).any()
+        ):
             yield f"the neighbours of core atom {atom} are not those of atom {source}"
         if np.abs(here[atom] - there[source]).max() > 1e-6 * np.abs(there[source]).max():
             yield f"B-projections of core atom {atom} are not those of atom {source}"
     if not np.isclose(gamma_here[0], gamma_there[centre], rtol=1e-6):
         yield "γ of the extrapolating atom is another"
-    if gamma_here[~core].max(initial=0.0) > max(gamma_there.max(), 2.0) * (1 + 1e-9):  # an atom is its own equal
+    # an atom is its own equal
+    if gamma_here[~core].max(initial=0.0) > max(gamma_there.max(), 2.0) * (1 + 1e-9):
         yield "the buffer is stranger than anything in the source"
 
 
-def _faults_of_the_mask(cell: Atoms, core: np.ndarray, record: dict[str, Any], half: float) -> Iterator[str]:
+def _faults_of_the_mask(
+    cell: Atoms, core: np.ndarray, certificate: Certificate, half: float
+) -> Iterator[str]:
     distances = cell.get_distances(0, range(len(cell)), mic=True)
-    intact, shift = record["intact_angstrom"], record["shift_angstrom"]
+    intact, shift = certificate.intact_angstrom, certificate.shift_angstrom
+    assert intact is not None
+    assert shift is not None
     if abs(intact - half) > 1e-3:
         yield f"{intact} Å are called intact, half the box is {half} Å"
     if not core[0] or intact - shift < CUTOFF_ANGSTROM + MARGIN_ANGSTROM - 1e-2:
@@ -87,15 +106,15 @@ def _faults_of_the_mask(cell: Atoms, core: np.ndarray, record: dict[str, Any], h
         yield f"{missing.sum()} atoms that see nothing of the seam are not core"
     if (extra := core & (distances - shift + CUTOFF_ANGSTROM > intact + 1e-3)).any():
         yield f"{extra.sum()} core atoms see beyond the intact ball"
-    if len(cell) != record["n_atoms"] or core.sum() != record["core_atoms"]:
+    if len(cell) != certificate.n_atoms or core.sum() != certificate.core_atoms:
         yield "the certificate counts other atoms"
 
 
 def _source_of(cell: Atoms, atom: int, frame: Atoms, centre: int) -> int:
     """Which atom of the frame a core atom is, by its place relative to the extrapolating one."""
     way = cell.get_distance(0, atom, mic=True, vector=True)
-    places = (frame.positions - frame.positions[centre] - way) @ np.linalg.inv(frame.cell.array)
-    return int(np.argmin(np.linalg.norm((places - places.round()) @ frame.cell.array, axis=1)))
+    indices = (frame.positions - frame.positions[centre] - way) @ np.linalg.inv(frame.cell.array)
+    return int(np.argmin(np.linalg.norm((indices - indices.round()) @ frame.cell.array, axis=1)))
 
 
 def _chosen(kind: str, seed: int) -> tuple[Atoms, int]:
@@ -110,8 +129,11 @@ def _chosen(kind: str, seed: int) -> tuple[Atoms, int]:
 
 
 @pytest.mark.parametrize("kind", sorted(FRAMES))
-def test_the_core_of_every_cell_is_the_source(evaluator: Evaluator, kind: str) -> None:
-    """Same neighbours and same B-projections for each atom whose cutoff ends in the ball; mask and counts are right."""
+def test_the_core_of_every_cell_is_the_source(evaluator: AceEvaluator, kind: str) -> None:
+    """Same neighbours and B-projections for each atom whose cutoff ends in the ball.
+
+    Mask and counts are right.
+    """
     kept = []
 
     @settings(
@@ -131,7 +153,7 @@ def test_the_core_of_every_cell_is_the_source(evaluator: Evaluator, kind: str) -
         embedded = embed(evaluator, frame, centre)
         kept.append(embedded.atoms is not None)
         if embedded.atoms is None:
-            assert embedded.record["reason"], embedded.record
+            assert embedded.certificate.reason, embedded.certificate
         else:
             assert list(faults(evaluator, frame, centre, embedded)) == []
 
@@ -153,8 +175,8 @@ def _moved_neighbour(cell: Atoms) -> None:
 
 
 def _other_element(cell: Atoms) -> None:
-    place = np.argsort(cell.get_distances(0, range(len(cell)), mic=True))[3]
-    cell.numbers[place] = 79 if cell.numbers[place] == 29 else 29
+    index = np.argsort(cell.get_distances(0, range(len(cell)), mic=True))[3]
+    cell.numbers[index] = 79 if cell.numbers[index] == 29 else 29
 
 
 def _lost_neighbour(cell: Atoms) -> None:
@@ -165,12 +187,22 @@ def _squeezed_box(cell: Atoms) -> None:
     cell.set_cell(0.9 * cell.cell.array)
 
 
-PLANTED = (_wider_mask, _narrower_mask, _moved_neighbour, _other_element, _lost_neighbour, _squeezed_box)
+PLANTED = (
+    _wider_mask,
+    _narrower_mask,
+    _moved_neighbour,
+    _other_element,
+    _lost_neighbour,
+    _squeezed_box,
+)
 
 
 @pytest.mark.parametrize("plant", PLANTED)
-def test_a_planted_bug_is_found(evaluator: Evaluator, plant: Callable[[Atoms], None]) -> None:
-    """A mask too wide or narrow, an atom moved, changed or lost near the centre, a box too small: each is a fault."""
+def test_a_planted_bug_is_found(evaluator: AceEvaluator, plant: Callable[[Atoms], None]) -> None:
+    """A wrong mask, a wrong atom near the centre, a box too small: each is a fault.
+
+    The mask is too wide or narrow; the atom was moved, changed or lost.
+    """
     frame, centre = _chosen("crystal", 4)
     embedded = embed(evaluator, frame, centre)
     assert embedded.atoms is not None
@@ -180,19 +212,22 @@ def test_a_planted_bug_is_found(evaluator: Evaluator, plant: Callable[[Atoms], N
 
 
 @pytest.mark.parametrize("kind", sorted(FRAMES))
-def test_the_same_frame_gives_the_same_cell(evaluator: Evaluator, kind: str) -> None:
+def test_the_same_frame_gives_the_same_cell(evaluator: AceEvaluator, kind: str) -> None:
     """To the last bit, with the same certificate."""
     frame, centre = _chosen(kind, 4 if kind == "crystal" else 2)
-    one, other = embed(evaluator, frame.copy(), centre), embed(evaluator, frame.copy(), centre)
-    assert one.record == other.record
-    assert one.atoms is not None
+    first, other = embed(evaluator, frame.copy(), centre), embed(evaluator, frame.copy(), centre)
+    assert first.certificate == other.certificate
+    assert first.atoms is not None
     assert other.atoms is not None
-    assert one.atoms.positions.tobytes() == other.atoms.positions.tobytes()
-    assert one.atoms.cell.array.tobytes() == other.atoms.cell.array.tobytes()
+    assert first.atoms.positions.tobytes() == other.atoms.positions.tobytes()
+    assert first.atoms.cell.array.tobytes() == other.atoms.cell.array.tobytes()
 
 
-def test_a_perfect_crystal_stays_perfect(evaluator: Evaluator) -> None:
-    """The cut follows the lattice: every atom of the cell sees what it saw, no force pulls, nothing had to move."""
+def test_a_perfect_crystal_stays_perfect(evaluator: AceEvaluator) -> None:
+    """The cut follows the lattice: every atom of the cell sees what it saw.
+
+    No force pulls, and nothing had to move.
+    """
     frame = bulk("Cu", "fcc", a=3.7, cubic=True).repeat(7)
     embedded = embed(evaluator, frame, 600)
     cell = embedded.atoms
@@ -200,16 +235,16 @@ def test_a_perfect_crystal_stays_perfect(evaluator: Evaluator) -> None:
     gamma = evaluator.gamma(cell)
     assert np.allclose(gamma, gamma[0], rtol=1e-6)
     assert cell.get_volume() / len(cell) == pytest.approx(3.7**3 / 4)
-    assert embedded.record["relax_steps"] == 0
-    assert embedded.record["intact_angstrom"] == pytest.approx(half_box(cell, frame), abs=2e-4)
+    assert embedded.certificate.relax_steps == 0
+    assert embedded.certificate.intact_angstrom == pytest.approx(half_box(cell, frame), abs=2e-4)
     assert np.abs(evaluator.evaluate(cell).forces).max() < 1e-6
 
 
-def test_order_is_kept_in_an_ordered_alloy(evaluator: Evaluator) -> None:
+def test_order_is_kept_in_an_ordered_alloy(evaluator: AceEvaluator) -> None:
     """L1_0 comes out half and half, with like planes alike, though Cu and Au sit on one lattice."""
     sites = [(0, 0, 0), (0.5, 0.5, 0), (0.5, 0, 0.5), (0, 0.5, 0.5)]
-    one = Atoms("CuCuAuAu", scaled_positions=sites, cell=[3.9, 3.9, 3.7], pbc=True)
-    frame = rattled(one.repeat(6), 0.06, np.random.default_rng(1))
+    item = Atoms("CuCuAuAu", scaled_positions=sites, cell=[3.9, 3.9, 3.7], pbc=True)
+    frame = rattled(item.repeat(6), 0.06, np.random.default_rng(1))
     cell = embed(evaluator, frame, 500).atoms
     assert cell is not None
     assert (cell.numbers == 29).sum() == (cell.numbers == 79).sum()
@@ -219,69 +254,94 @@ def test_order_is_kept_in_an_ordered_alloy(evaluator: Evaluator) -> None:
     assert distances.min() > 2.2
 
 
-def test_charges_make_cells_neutral(evaluator: Evaluator) -> None:
+def test_charges_make_cells_neutral(evaluator: AceEvaluator) -> None:
     """Of a liquid with as many of each element, as many of each are cut once they have charges."""
     frame, centre = _chosen("liquid", 8)
     frame.numbers[:] = np.where(np.arange(len(frame)) % 2, 29, 79)
     frame = frame[: len(frame) - len(frame) % 2]
     embedded = embed(evaluator, frame, min(centre, len(frame) - 1), charges={"Cu": 1, "Au": -1})
     if embedded.atoms is None:
-        assert "charge" not in embedded.record["reason"]
+        assert "charge" not in embedded.certificate.reason
     else:
         assert (embedded.atoms.numbers == 29).sum() == (embedded.atoms.numbers == 79).sum()
 
 
-def test_what_proves_itself_in_no_cell_is_whole_or_rejected(evaluator: Evaluator) -> None:
-    """Too few atoms allowed: a frame that may be labelled whole is, another is refused, both with the reason."""
+def test_what_proves_itself_in_no_cell_is_whole_or_rejected(evaluator: AceEvaluator) -> None:
+    """Too few atoms allowed: a frame that may be labelled whole is, another is refused.
+
+    Both come with the reason.
+    """
     frame = rattled(bulk("Cu", "fcc", a=3.7, cubic=True).repeat(4), 0.1, np.random.default_rng(2))
     frame.set_array("gamma", evaluator.gamma(frame))
     parameters = parameters_of(**{**QUICK, "atoms_max": 20})
     refused = Embedder(evaluator, parameters).embed(frame, 0, seed=1)
     assert refused.atoms is None
-    assert refused.record["verdict"] == "rejected"
-    assert "no periodic cell fits: at most 20 atoms" in refused.record["reason"]
+    assert refused.certificate.verdict == "rejected"
+    assert "no periodic cell fits: at most 20 atoms" in refused.certificate.reason
     allowed = replace(parameters, embedding=replace(parameters.embedding, whole_atoms_max=256))
     whole = Embedder(evaluator, allowed).embed(frame, 0, seed=1)
     assert whole.atoms is not None
     assert len(whole.atoms) == 256
-    assert (whole.record["verdict"], whole.record["reason"]) == ("whole", refused.record["reason"])
+    assert (whole.certificate.verdict, whole.certificate.reason) == (
+        "whole",
+        refused.certificate.reason,
+    )
 
 
-def test_too_many_electrons_are_refused(evaluator: Evaluator) -> None:
+def test_too_many_electrons_are_refused(evaluator: AceEvaluator) -> None:
     """The certificate counts them, predicts the cost, and keeps to the bound."""
     frame = rattled(bulk("Cu", "fcc", a=3.7, cubic=True).repeat(6), 0.05, np.random.default_rng(3))
     free = embed(evaluator, frame.copy(), 0)
-    assert free.record["electrons"] == 11 * free.record["n_atoms"]
-    assert free.record["cost"] == pytest.approx((free.record["electrons"] / 100) ** 3, abs=1e-3)
+    assert free.certificate.electrons is not None
+    assert free.certificate.n_atoms is not None
+    assert free.certificate.electrons == 11 * free.certificate.n_atoms
+    assert free.certificate.cost == pytest.approx((free.certificate.electrons / 100) ** 3, abs=1e-3)
     refused = embed(evaluator, frame.copy(), 0, electrons_max=100)
-    assert refused.record["verdict"] == "rejected"
-    assert "electrons, at most 100 are allowed" in refused.record["reason"]
+    assert refused.certificate.verdict == "rejected"
+    assert "electrons, at most 100 are allowed" in refused.certificate.reason
     light = embed(evaluator, frame.copy(), 0, valence_electrons={"Cu": 1}, electrons_max=100)
-    assert light.record["electrons"] == light.record["n_atoms"]
-    assert light.record["electrons_odd"] == bool(light.record["n_atoms"] % 2)
+    assert light.certificate.n_atoms is not None
+    assert light.certificate.electrons == light.certificate.n_atoms
+    assert light.certificate.electrons_odd == bool(light.certificate.n_atoms % 2)
 
 
 def test_molecules_are_taken_whole() -> None:
-    """A cluster holds every molecule that reaches into the ball, with all of its atoms, and vacuum around."""
+    """A cluster holds all atoms of every molecule that reaches the ball, and vacuum around."""
     from mlip_autopipec.work.embedding.cut import molecules, neighbourhood  # noqa: PLC0415 - for this test alone
 
     frame = Atoms(cell=[24.0] * 3, pbc=True)
-    for place in np.ndindex(6, 6, 6):
-        one = molecule("H2O")
-        one.rotate(37.0 * sum(place), "xyz")
-        one.translate(np.array(place) * 4.0 + 0.7)
-        frame += one
+    for index in np.ndindex(6, 6, 6):
+        item = molecule("H2O")
+        item.rotate(37.0 * sum(index), "xyz")
+        item.translate(np.array(index) * 4.0 + 0.7)
+        frame += item
     cluster = molecules(neighbourhood(frame, 300, 18.0), 6.0, 7.0)
-    assert Counter(cluster.atoms.get_chemical_symbols())["H"] == 2 * Counter(cluster.atoms.get_chemical_symbols())["O"]
+    assert (
+        Counter(cluster.atoms.get_chemical_symbols())["H"]
+        == 2 * Counter(cluster.atoms.get_chemical_symbols())["O"]
+    )
     assert len(cluster.atoms) % 3 == 0
     near = neighbourhood(frame, 300, 6.0)
     assert len(cluster.atoms) >= len(near.positions)
-    assert (cluster.atoms.cell.lengths() - np.ptp(cluster.atoms.positions, axis=0)).min() == pytest.approx(14.0)
+    assert (
+        cluster.atoms.cell.lengths() - np.ptp(cluster.atoms.positions, axis=0)
+    ).min() == pytest.approx(14.0)
 
 
 @pytest.mark.parametrize(
     ("symbol", "electrons"),
-    [("H", 1), ("Al", 3), ("Si", 4), ("Fe", 8), ("Cu", 11), ("Zn", 12), ("Ga", 3), ("W", 6), ("Au", 11), ("Pb", 4)],
+    [
+        ("H", 1),
+        ("Al", 3),
+        ("Si", 4),
+        ("Fe", 8),
+        ("Cu", 11),
+        ("Zn", 12),
+        ("Ga", 3),
+        ("W", 6),
+        ("Au", 11),
+        ("Pb", 4),
+    ],
 )
 def test_valence_electrons_are_those_outside_closed_shells(symbol: str, electrons: int) -> None:
     """As the usual pseudopotentials without semicore states count them."""

@@ -1,4 +1,7 @@
-"""Labels by a real pw.x: what becomes one, what is healed and how, and what is left for a person to look at."""
+"""Labels by a real pw.x: what becomes one, what is healed and how.
+
+And what is left for a person to look at.
+"""
 
 import json
 import re
@@ -15,10 +18,11 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import fcc100
-from espresso_stand import ALUMINIUM, PSEUDO_FOLDER, aluminium, job_for, needs_pw, oracle_of
+from kit.espresso import ALUMINIUM, PSEUDO_FOLDER, aluminium, job_for, needs_pw, oracle_of
+from kit.judged import judged_value
 
 from mlip_autopipec.contract.label import CalculateParameters
-from mlip_autopipec.data_models.outcome import CalculateMetrics
+from mlip_autopipec.contract.results.label import CalculateMetrics
 from mlip_autopipec.work.codes.espresso.input import render_input
 from mlip_autopipec.work.codes.espresso.output import ending
 from mlip_autopipec.work.job import Job, TaskFailed
@@ -54,18 +58,21 @@ def slab(layers: int) -> Atoms:
 
 def labelled(job: Job[CalculateParameters]) -> CalculateMetrics:
     """Run the task: its metrics as the daemon reads them."""
-    return CalculateMetrics.model_validate({"kind": "calculate", **calculation.run(job).metrics})
+    return judged_value(CalculateMetrics, calculation.run(job).metrics)
 
 
 def endings(metrics: CalculateMetrics) -> list[str]:
     """How each run of pw.x ended."""
-    return [one.ending for one in metrics.tries]
+    return [record.ending for record in metrics.tries]
 
 
 @pytest.mark.parametrize("element", ["Al", "Si"])
 def test_an_atom_alone_is_a_label_as_any_other(tmp_path: Path, element: str) -> None:
-    """It converges at the first try, with the fingerprint of a crystal's label, and feels no force."""
-    table = {"pseudopotentials": {one: {"file": f"{one}.pz-vbc.UPF"} for one in ("Al", "Si")}}
+    """It converges at the first try and feels no force.
+
+    It has the fingerprint of a crystal's label.
+    """
+    table = {"pseudopotentials": {item: {"file": f"{item}.pz-vbc.UPF"} for item in ("Al", "Si")}}
     atom = Atoms(element, positions=[[4, 4, 4]], cell=[8, 8, 8])
     found = labelled(job_for(tmp_path / "alone", atom, **table))
     assert endings(found) == ["converged"]
@@ -86,29 +93,51 @@ def test_a_label_by_pw_is_the_derivative_of_its_own_energy(tmp_path: Path) -> No
         moved = atoms.copy()
         moved.positions[2, 0] += sign * step
         energies.append(labelled(job_for(tmp_path / f"moved{sign}", moved)).energy_ev)
-    assert label.get_forces()[2, 0] == pytest.approx(-(energies[1] - energies[0]) / (2 * step), abs=5e-3)
+    assert label.get_forces()[2, 0] == pytest.approx(
+        -(energies[1] - energies[0]) / (2 * step), abs=5e-3
+    )
     assert label.positions == pytest.approx(atoms.positions, abs=1e-7)
-    assert result.metrics["pressure_gpa"] == pytest.approx(-np.mean(label.get_stress()[:3]) / units.GPa, abs=1e-4)
+    assert result.metrics.pressure_gpa == pytest.approx(
+        -np.mean(label.get_stress()[:3]) / units.GPa, abs=1e-4
+    )
 
 
 def test_a_label_can_be_made_again_by_hand(tmp_path: Path) -> None:
-    """The folder holds input and output of every run and no scratch; arrays per atom go with the label."""
+    """The folder holds input and output of every run and no scratch.
+
+    Arrays per atom go with the label.
+    """
     atoms = aluminium()
     atoms.set_array("core", np.array([True, False, True, False]))
     job = job_for(tmp_path, atoms)
     result = calculation.run(job)
     (label,) = read_frames(result.artefacts["label"])
     assert label.arrays["core"].tolist() == [True, False, True, False]
-    assert {path.name for path in job.workdir.glob("pw*")} == {"pw.in", "pw.out", "pw.1.in", "pw.1.out", "pw.1.err"}
+    assert {path.name for path in job.workdir.glob("pw*")} == {
+        "pw.in",
+        "pw.out",
+        "pw.1.in",
+        "pw.1.out",
+        "pw.1.err",
+    }
     assert not (job.workdir / "scratch").exists()
-    again = subprocess.run(["pw.x", "-in", "pw.in"], cwd=job.workdir, capture_output=True, timeout=60, check=True)
-    line = next(line for line in (job.workdir / "pw.out").read_text().splitlines() if line.startswith("!"))
+    again = subprocess.run(
+        ["pw.x", "-in", "pw.in"], cwd=job.workdir, capture_output=True, timeout=60, check=True
+    )
+    line = next(
+        line for line in (job.workdir / "pw.out").read_text().splitlines() if line.startswith("!")
+    )
     assert line in again.stdout.decode()
 
 
 def test_the_fingerprint_has_all_that_gives_a_label_its_meaning(tmp_path: Path) -> None:
-    """Another cutoff or another content of a pseudopotential is another one; another way to the answer is not."""
-    shutil.copytree(PSEUDO_FOLDER, tmp_path / "pseudo", ignore=lambda _, names: set(names) - {ALUMINIUM})
+    """Another cutoff or another content of a pseudopotential is another one.
+
+    Another way to the answer is not.
+    """
+    shutil.copytree(
+        PSEUDO_FOLDER, tmp_path / "pseudo", ignore=lambda _, names: set(names) - {ALUMINIUM}
+    )
     other = tmp_path / "pseudo" / ALUMINIUM
     other.write_bytes(other.read_bytes() + b"\n")
     changes: dict[str, dict[str, Any]] = {
@@ -117,7 +146,10 @@ def test_the_fingerprint_has_all_that_gives_a_label_its_meaning(tmp_path: Path) 
         "cutoff": {"ecutwfc_ry": 11.0},
         "content": {"pseudo_folder": str(tmp_path / "pseudo")},
     }
-    found = {name: labelled(job_for(tmp_path / name, aluminium(), **one)).settings for name, one in changes.items()}
+    found = {
+        name: labelled(job_for(tmp_path / name, aluminium(), **change)).settings
+        for name, change in changes.items()
+    }
     assert found["plain"] == found["how"]
     assert len(set(found.values())) == 3
     written = json.loads(next((tmp_path / "content").rglob("settings.json")).read_text())
@@ -126,17 +158,22 @@ def test_the_fingerprint_has_all_that_gives_a_label_its_meaning(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("one", "words"),
+    ("item", "message"),
     [
         ({"file": "No.UPF"}, r"pseudopotential of Al: .*/No.UPF: No such file"),
-        ({"file": ALUMINIUM, "md5": "0" * 32}, f"{ALUMINIUM} has md5 69dcd8cd7cc1bedf536afd524f174f6a, expected 000"),
+        (
+            {"file": ALUMINIUM, "md5": "0" * 32},
+            f"{ALUMINIUM} has md5 69dcd8cd7cc1bedf536afd524f174f6a, expected 000",
+        ),
         ({"file": ALUMINIUM, "sha256": "0" * 64}, f"{ALUMINIUM} has sha256 .*, expected 000"),
     ],
 )
-def test_a_pseudopotential_that_is_not_as_asked_is_bad_input(tmp_path: Path, one: dict[str, str], words: str) -> None:
+def test_a_pseudopotential_that_is_not_as_asked_is_bad_input(
+    tmp_path: Path, item: dict[str, str], message: str
+) -> None:
     """pw.x is not even begun."""
-    job = job_for(tmp_path, aluminium(), pseudopotentials={"Al": one})
-    with pytest.raises(TaskFailed, match=words) as failed:
+    job = job_for(tmp_path, aluminium(), pseudopotentials={"Al": item})
+    with pytest.raises(TaskFailed, match=message) as failed:
         calculation.run(job)
     assert failed.value.reason == "bad_input"
     assert not (job.workdir / "pw.1.in").exists()
@@ -145,7 +182,11 @@ def test_a_pseudopotential_that_is_not_as_asked_is_bad_input(tmp_path: Path, one
 def test_an_element_without_pseudopotential_is_bad_input(tmp_path: Path) -> None:
     """It is named."""
     with pytest.raises(TaskFailed, match="no pseudopotential for Si") as failed:
-        calculation.run(job_for(tmp_path, Atoms("AlSi", cell=[4, 4, 4], positions=[[0, 0, 0], [2, 2, 2]], pbc=True)))
+        calculation.run(
+            job_for(
+                tmp_path, Atoms("AlSi", cell=[4, 4, 4], positions=[[0, 0, 0], [2, 2, 2]], pbc=True)
+            )
+        )
     assert failed.value.reason == "bad_input"
 
 
@@ -157,12 +198,20 @@ def test_a_program_that_is_not_there_is_bad_input(tmp_path: Path) -> None:
 
 
 def test_steadier_mixing_heals_an_scf_that_crawls(tmp_path: Path) -> None:
-    """As asked it does not converge in 80 steps, with others it does; both runs are kept and told."""
-    changes = {**SLAB, "electron_maxstep": 80, "mixing_beta": 0.05, "smearing": {"kind": "mv", "width_ry": 0.01}}
+    """As asked it does not converge in 80 steps, with others it does.
+
+    Both runs are kept and told.
+    """
+    changes = {
+        **SLAB,
+        "electron_maxstep": 80,
+        "mixing_beta": 0.05,
+        "smearing": {"kind": "mv", "width_ry": 0.01},
+    }
     job = job_for(tmp_path, slab(10), **changes)
     metrics = labelled(job)
     assert endings(metrics) == ["not_converged", "converged"]
-    assert metrics.tries[0].words == "convergence NOT achieved after  80 iterations"
+    assert metrics.tries[0].message == "convergence NOT achieved after  80 iterations"
     assert metrics.tries[1].changes == {"mixing_beta": 0.3, "mixing_ndim": 12}
     assert "convergence NOT achieved" in (job.workdir / "pw.1.out").read_text()
     assert "mixing_beta = 0.3" in (job.workdir / "pw.2.in").read_text()
@@ -171,8 +220,16 @@ def test_steadier_mixing_heals_an_scf_that_crawls(tmp_path: Path) -> None:
 
 
 def test_screening_heals_what_steadier_mixing_does_not(tmp_path: Path) -> None:
-    """With less smearing 72 steps are enough for local-TF (51 to 54, by processor), not for the others (98 to 133)."""
-    changes = {**SLAB, "electron_maxstep": 72, "mixing_beta": 0.03, "smearing": {"kind": "mv", "width_ry": 0.005}}
+    """With less smearing 72 steps are enough for local-TF, not for the others.
+
+    It takes 51 to 54, by processor, and the others take 98 to 133.
+    """
+    changes = {
+        **SLAB,
+        "electron_maxstep": 72,
+        "mixing_beta": 0.03,
+        "smearing": {"kind": "mv", "width_ry": 0.005},
+    }
     metrics = labelled(job_for(tmp_path, slab(10), **changes))
     assert endings(metrics) == ["not_converged"] * 2 + ["converged"]
     assert metrics.tries[2].changes["mixing_mode"] == "local-TF"
@@ -188,10 +245,14 @@ def test_patience_heals_what_nothing_else_does(tmp_path: Path) -> None:
 
 
 def test_healing_is_bounded_and_told(tmp_path: Path) -> None:
-    """When no try is left the task fails for good, with every try in its message; no label is left."""
+    """When no try is left the task fails for good, with every try in its message.
+
+    No label is left.
+    """
     job = job_for(tmp_path, aluminium(), electron_maxstep=1, tries_max=2)
     with pytest.raises(
-        TaskFailed, match=r"run 1 as asked: not_converged .*; run 2 mixing_beta=0.3 .*: not_converged"
+        TaskFailed,
+        match=r"run 1 as asked: not_converged .*; run 2 mixing_beta=0.3 .*: not_converged",
     ) as failed:
         calculation.run(job)
     assert failed.value.reason == "numerical"
@@ -203,7 +264,7 @@ def test_another_solver_heals_a_singular_overlap_matrix(tmp_path: Path) -> None:
     """Davidson fails, conjugate gradients do not."""
     metrics = labelled(job_for(tmp_path, aluminium(), **SINGULAR))
     assert endings(metrics) == ["diagonalisation", "converged"]
-    assert metrics.tries[0].words == "cdiaghg: S matrix not positive definite"
+    assert metrics.tries[0].message == "cdiaghg: S matrix not positive definite"
     assert metrics.tries[1].changes == {"diagonalization": "cg"}
 
 
@@ -213,7 +274,9 @@ def test_the_last_solver_works_where_the_first_fails(tmp_path: Path) -> None:
     found = []
     for changes in ({}, {"diagonalization": "paro", "startingwfc": "random"}):
         (tmp_path / "pw.in").write_text(render_input(aluminium(), oracle, changes, 60.0))
-        done = subprocess.run(["pw.x", "-in", "pw.in"], cwd=tmp_path, capture_output=True, timeout=60, check=False)
+        done = subprocess.run(
+            ["pw.x", "-in", "pw.in"], cwd=tmp_path, capture_output=True, timeout=60, check=False
+        )
         found.append(ending(done.stdout.decode(), done.stderr.decode(), done.returncode).kind)
     assert found == ["diagonalisation", "converged"]
 
@@ -228,15 +291,21 @@ def memory_kib(folder: Path, changes: dict[str, Any], settings: dict[str, Any]) 
         process = subprocess.Popen(["pw.x", "-in", "pw.in"], cwd=folder, stdout=out)
         while process.poll() is None:
             lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-            largest = max(largest, *(int(line.split()[1]) for line in lines if line.startswith("VmPeak")), 0)
+            largest = max(
+                largest, *(int(line.split()[1]) for line in lines if line.startswith("VmPeak")), 0
+            )
             time.sleep(0.01)
     assert process.returncode == 0
     return largest
 
 
 def test_wavefunctions_on_disk_heal_a_want_of_memory(tmp_path: Path) -> None:
-    """Between what a run takes with all wavefunctions in memory and with one k-point's, the first fails."""
-    settings = {"k_spacing_inverse_angstrom": 0.25, "scf_threshold_ry_per_atom": 1e-4, "ecutwfc_ry": 15.0}
+    """With memory for one k-point's wavefunctions but not for all of them, the first run fails."""
+    settings = {
+        "k_spacing_inverse_angstrom": 0.25,
+        "scf_threshold_ry_per_atom": 1e-4,
+        "ecutwfc_ry": 15.0,
+    }
     settings["ecutrho_ry"] = 60.0
     most = memory_kib(tmp_path / "low", {}, settings)
     least = memory_kib(tmp_path / "medium", {"disk_io": "medium"}, settings)
@@ -256,7 +325,9 @@ def test_without_memory_for_any_way_the_scheduler_is_asked_for_more(tmp_path: Pa
 
 def stopped(root: Path) -> Job[CalculateParameters]:
     """A job that was asked to end in the middle of an SCF, and has left what is needed to go on."""
-    job = job_for(root, slab(12), **SLAB, electron_maxstep=300, smearing={"kind": "mv", "width_ry": 0.005})
+    job = job_for(
+        root, slab(12), **SLAB, electron_maxstep=300, smearing={"kind": "mv", "width_ry": 0.005}
+    )
 
     def stop() -> None:
         output = job.workdir / "pw.1.out"
@@ -276,14 +347,17 @@ def stopped(root: Path) -> Job[CalculateParameters]:
 
 
 def test_a_walltime_ends_a_run_in_good_order(tmp_path: Path) -> None:
-    """pw.x is told to end by itself before the scheduler would end it; the next attempt gets more time."""
+    """pw.x is told to end by itself before the scheduler would end it.
+
+    The next attempt gets more time.
+    """
     settings = {**SLAB, "k_spacing_inverse_angstrom": 0.3, "scf_threshold_ry_per_atom": 1e-12}
     job = replace(job_for(tmp_path, slab(12), **settings), walltime_s=5)
     with pytest.raises(TaskFailed, match="run 1 as asked: out_of_time") as failed:
         calculation.run(job)
     assert failed.value.reason == "timeout"
-    (told,) = re.findall(r"max_seconds = (\S+)", (job.workdir / "pw.in").read_text())
-    assert 0 < float(told) <= 4.0
+    (found,) = re.findall(r"max_seconds = (\S+)", (job.workdir / "pw.in").read_text())
+    assert 0 < float(found) <= 4.0
     assert (job.workdir / "scratch").is_dir()
 
 
@@ -295,7 +369,9 @@ def test_the_next_attempt_goes_on_where_time_was_over(tmp_path: Path) -> None:
     assert endings(metrics) == ["out_of_time", "converged"]
     assert metrics.tries[1].changes == {"restart_mode": "restart"}
     assert "The initial density is read from file" in (job.workdir / "pw.2.out").read_text()
-    fresh = labelled(job_for(tmp_path / "fresh", slab(12), **SLAB, smearing={"kind": "mv", "width_ry": 0.005}))
+    fresh = labelled(
+        job_for(tmp_path / "fresh", slab(12), **SLAB, smearing={"kind": "mv", "width_ry": 0.005})
+    )
     assert metrics.energy_ev == pytest.approx(fresh.energy_ev, abs=1e-4)
     assert metrics.settings == fresh.settings
 

@@ -1,4 +1,4 @@
-"""What is written for pw.x, and what is read of what pw.x wrote: real outputs, whole and spoiled."""
+"""What is written for pw.x and read of what it wrote: real outputs, whole and spoiled."""
 
 import math
 import random
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import bulk, make_supercell
-from espresso_stand import oracle_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kit.espresso import oracle_of
 
 from mlip_autopipec.work.codes.espresso.healing import LADDERS, NUMERICAL, next_changes
 from mlip_autopipec.work.codes.espresso.input import k_mesh, render_input
@@ -51,7 +51,7 @@ def label_or_none(output: str, status: int = 0) -> Numbers | None:
 
 
 def test_a_converged_run_gives_its_numbers() -> None:
-    """Energy F = E - TS of the line with the mark, forces and stress, in eV and Å with ASE's sign."""
+    """Energy F = E - TS of the marked line, forces and stress, in eV and Å with ASE's sign."""
     assert ending(WHOLE, "", 0).kind == CONVERGED
     found = numbers(WHOLE, 2)
     energy_ry = float(re.findall(r"^!.*=\s*(\S+) Ry", WHOLE, re.MULTILINE)[0])
@@ -66,33 +66,50 @@ def test_a_converged_run_gives_its_numbers() -> None:
 
 def test_a_spin_polarised_run_tells_its_moment() -> None:
     """The last one that was printed."""
-    assert numbers((DATA / "spin.out").read_text(encoding="utf-8"), 2).magnetization_bohr == pytest.approx(
-        0.0, abs=0.01
-    )
+    assert numbers(
+        (DATA / "spin.out").read_text(encoding="utf-8"), 2
+    ).magnetization_bohr == pytest.approx(0.0, abs=0.01)
 
 
 @pytest.mark.parametrize(
-    ("name", "status", "kind", "words"),
+    ("name", "status", "kind", "message"),
     [
         ("not_converged", 2, "not_converged", "convergence NOT achieved after   2 iterations"),
         ("out_of_time", 2, "out_of_time", "stopped for want of time"),
         ("diagonalisation", 1, "diagonalisation", "cdiaghg: S matrix not positive definite"),
         ("too_few_plane_waves", 1, "bad_input", "memory_report: more bands than PWs!"),
-        ("missing_file", 1, "bad_input", "readpp: file /usr/share/espresso/pseudo/No.UPF not found"),
-        ("unknown_key", 1, "bad_input", 'read_namelists: bad line in namelist &system: "  foo = 1"'),
+        (
+            "missing_file",
+            1,
+            "bad_input",
+            "readpp: file /usr/share/espresso/pseudo/No.UPF not found",
+        ),
+        (
+            "unknown_key",
+            1,
+            "bad_input",
+            'read_namelists: bad line in namelist &system: "  foo = 1"',
+        ),
         ("out_of_memory", 1, "out_of_memory", "exit status 1, short of memory"),
     ],
 )
-def test_every_recorded_failure_has_its_class(name: str, status: int, kind: str, words: str) -> None:
+def test_every_recorded_failure_has_its_class(
+    name: str, status: int, kind: str, message: str
+) -> None:
     """And pw.x's own words with it."""
     errors = DATA / f"{name}.err"
-    found = ending(read_text(DATA / f"{name}.out"), read_text(errors) if errors.exists() else "", status)
+    found = ending(
+        read_text(DATA / f"{name}.out"), read_text(errors) if errors.exists() else "", status
+    )
     assert found.kind == kind
-    assert found.words.startswith(words)
+    assert found.message.startswith(message)
 
 
 def test_a_converged_output_with_a_wrong_exit_status_is_no_label() -> None:
-    """pw.x says that it converged also when it was stopped right after; its exit status does not."""
+    """pw.x says that it converged also when it was stopped right after.
+
+    Its exit status does not.
+    """
     assert [ending(WHOLE, "", status).kind for status in (1, 255, -15, -11)] == ["crashed"] * 4
     assert ending(WHOLE, "", -9).kind == "out_of_memory"
 
@@ -113,7 +130,10 @@ def test_an_output_that_lacks_one_thing_is_no_label(old: str, new: str) -> None:
 
 
 def hybrid(*, mark: str = "!!", end: str = "EXX self-consistency reached") -> str:
-    """A converged output as a hybrid functional makes it: an SCF per step of the outer loop, then the marked energy."""
+    """A converged output as a hybrid functional makes it.
+
+    It has an SCF per step of the outer loop, then the marked energy.
+    """
     (line,) = re.findall(r"^!    total energy.*\n", WHOLE, re.MULTILINE)
     scf = "".join(line.replace(line.split()[-2], f"{-39.0 - step:.8f}") for step in range(4))
     last = f"\n{mark}   total energy              =     -40.12345678 Ry\n"
@@ -163,27 +183,32 @@ def test_no_part_of_an_output_is_a_label() -> None:
 
 
 #: Lines that a label is read from.
-VITAL = re.compile(r"force =|Forces acting|total energy|stress|^ +-?0\.0\d{7} |convergence|atoms/cell|JOB")
+VITAL = re.compile(
+    r"force =|Forces acting|total energy|stress|^ +-?0\.0\d{7} |convergence|atoms/cell|JOB"
+)
 
 
 @pytest.mark.slow
 @settings(max_examples=300)
 @given(st.randoms(use_true_random=False))
 def test_a_garbled_output_gives_the_true_numbers_or_none(rng: random.Random) -> None:
-    """Vital lines lost, doubled, swapped or turned round: no other numbers, and no other error than ours."""
+    """Vital lines lost, doubled, swapped or turned round.
+
+    No other numbers come of it, and no other error than ours.
+    """
     lines = WHOLE.splitlines(keepends=True)
     for _ in range(rng.randrange(1, 4)):
         vital = [number for number, line in enumerate(lines) if VITAL.search(line)]
-        place, other = rng.choice(vital), rng.choice(vital)
+        index, other = rng.choice(vital), rng.choice(vital)
         match rng.randrange(4):
             case 0:
-                del lines[place]
+                del lines[index]
             case 1:
-                lines.insert(place, lines[other])
+                lines.insert(index, lines[other])
             case 2:
-                lines[place], lines[other] = lines[other], lines[place]
+                lines[index], lines[other] = lines[other], lines[index]
             case _:
-                lines[place] = lines[place][-2::-1] + "\n"
+                lines[index] = lines[index][-2::-1] + "\n"
     found, truth = label_or_none("".join(lines)), numbers(WHOLE, 2)
     if found is not None:
         assert found.energy_ev == truth.energy_ev
@@ -213,7 +238,7 @@ def test_a_wrong_encoding_and_a_huge_output_end_as_words(tmp_path: Path) -> None
 def test_the_mesh_has_the_same_density_in_every_cell(
     repeat: tuple[int, int, int], spacing: float, mesh: tuple[int, int, int]
 ) -> None:
-    """ceil(|b| / spacing) along each reciprocal vector, with the 2π; a doubled cell has half of it."""
+    """ceil(|b| / spacing) along each reciprocal vector, with the 2π; a doubled cell has half."""
     atoms = bulk("Al", "fcc", a=3.97, cubic=True).repeat(repeat)
     assert k_mesh(atoms, oracle_of(k_spacing_inverse_angstrom=spacing)) == mesh
 
@@ -235,7 +260,9 @@ def test_a_direction_without_period_has_one_point() -> None:
 def test_an_atom_that_repeats_nowhere_is_at_the_zone_s_centre() -> None:
     """Whatever the offset of the mesh: it is one of periods, and there are none."""
     alone = Atoms("Al", cell=[12, 12, 12], pbc=False)
-    text = render_input(alone, oracle_of(k_spacing_inverse_angstrom=0.1, k_offset=(1, 1, 1)), {}, 60)
+    text = render_input(
+        alone, oracle_of(k_spacing_inverse_angstrom=0.1, k_offset=(1, 1, 1)), {}, 60
+    )
     assert "K_POINTS automatic\n1 1 1 0 0 0\n" in text
 
 
@@ -246,8 +273,16 @@ def test_a_mesh_does_not_grow_by_a_rounding_error() -> None:
 
 
 def test_the_input_says_what_the_oracle_says() -> None:
-    """Two species with their own start moments and files; offset, charge, further keys; a restart with its changes."""
-    atoms = Atoms("FeNiFe", positions=[[0, 0, 0], [1.4, 1.4, 1.4], [0, 0, 2.8]], cell=[2.8, 2.8, 5.6], pbc=True)
+    """Two species with their own start moments and files.
+
+    Also offset, charge and further keys, and a restart with its changes.
+    """
+    atoms = Atoms(
+        "FeNiFe",
+        positions=[[0, 0, 0], [1.4, 1.4, 1.4], [0, 0, 2.8]],
+        cell=[2.8, 2.8, 5.6],
+        pbc=True,
+    )
     oracle = oracle_of(
         pseudopotentials={"Ni": {"file": "Ni.UPF"}, "Fe": {"file": "Fe.UPF"}},
         starting_magnetization={"Fe": 0.4},
@@ -286,7 +321,9 @@ def test_healing_changes_numerical_settings_alone() -> None:
     """Nothing on any ladder gives a label another meaning."""
     changed = {name for ladder in LADDERS.values() for rung in ladder for name in rung}
     assert changed <= NUMERICAL
-    assert NUMERICAL.isdisjoint({"conv_thr", "ecutwfc", "ecutrho", "degauss", "smearing", "nspin", "tot_charge"})
+    assert NUMERICAL.isdisjoint(
+        {"conv_thr", "ecutwfc", "ecutrho", "degauss", "smearing", "nspin", "tot_charge"}
+    )
 
 
 @given(st.lists(st.sampled_from([*LADDERS, "crashed", "bad_input"]), min_size=1, max_size=30))

@@ -1,4 +1,7 @@
-"""One k-mesh for a family of cells: a crystal keeps it, whatever strains, MD, repeats and cuts do to the cell."""
+"""One k-mesh for a family of cells.
+
+A crystal keeps it, whatever strains, MD, repeats and cuts do to the cell.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -54,17 +57,22 @@ def test_a_mesh_does_not_step_as_a_cell_is_strained() -> None:
     magnesium = crystal(MG)
     cells = [strained(magnesium, strain) for strain in (-0.05, 0.0, 0.03, 0.05)]
     assert len({k_mesh(cell, asked(0.4)) for cell in cells}) == 1
-    assert len({k_mesh(cell, asked(0.4, "cell")) for cell in cells}) > 1  # as campaigns of before go on
+    # as campaigns of before go on
+    assert len({k_mesh(cell, asked(0.4, "cell")) for cell in cells}) > 1
 
 
 @pytest.mark.parametrize("spacing", [0.13, 0.2, 0.3, 0.4, 0.55])
 @pytest.mark.parametrize("prototype", [MG, AL], ids=["Mg", "Al"])
-def test_a_repeated_cell_has_the_folded_mesh_of_the_unit_cell(prototype: Prototype, spacing: float) -> None:
+def test_a_repeated_cell_has_the_folded_mesh_of_the_unit_cell(
+    prototype: Prototype, spacing: float
+) -> None:
     """Twice as many cells, half as many points; never coarser than asked for."""
     unit = crystal(prototype)
     mesh = k_mesh(unit, asked(spacing))
     lengths = 2 * np.pi * np.linalg.norm(unit.cell.reciprocal().array, axis=1)
-    assert all(length / points <= spacing + 1e-9 for length, points in zip(lengths, mesh, strict=True))
+    assert all(
+        length / points <= spacing + 1e-9 for length, points in zip(lengths, mesh, strict=True)
+    )
     for repeat in ((2, 1, 1), (1, 2, 2), (2, 2, 2)):
         folded = k_mesh(crystal(replace(prototype, repeat=repeat)), asked(spacing))
         whole = [points * times for points, times in zip(folded, repeat, strict=True)]
@@ -75,8 +83,13 @@ def test_a_repeated_cell_has_the_folded_mesh_of_the_unit_cell(prototype: Prototy
 
 
 def test_rattles_holes_and_files_keep_the_family(tmp_path: Path) -> None:
-    """What generation does to a crystal, through the file that the oracle's task reads. The cell is skew on purpose."""
-    skew = families.begin(bulk("Cu", "hcp", a=2.6, covera=1.6).repeat((2, 2, 1)), (2, 2, 1), vacuum=())
+    """What generation does to a crystal, through the file that the oracle's task reads.
+
+    The cell is skew on purpose.
+    """
+    skew = families.begin(
+        bulk("Cu", "hcp", a=2.6, covera=1.6).repeat((2, 2, 1)), (2, 2, 1), vacuum=()
+    )
     atoms = _strained(skew.copy(), 0.05, np.random.default_rng(1))
     atoms.positions += 0.1
     del atoms[3]
@@ -117,7 +130,9 @@ def test_every_variation_of_a_crystal_has_its_mesh(variation: Variation) -> None
     assert k_mesh(strained(atoms, -0.1), asked(0.3)) == k_mesh(crystal(eight), asked(0.3))
 
 
-def test_a_slab_has_one_point_along_its_vacuum_and_the_density_of_the_crystal_in_its_plane() -> None:
+def test_a_slab_has_one_point_along_its_vacuum_and_the_density_of_the_crystal_in_its_plane() -> (
+    None
+):
     """Of the (100) slab, whose plane is that of the cubic cell."""
     slab_of = Surface(count=1, thickness_angstrom=6.0, vacuum_angstrom=6.0)
     slab = vary(slab_of, parameters(AL), np.random.default_rng(1), 0)
@@ -134,18 +149,22 @@ def test_a_users_slab_is_seen_to_have_vacuum() -> None:
     slab.cell[2, 2] += 10.0
     families.begin(slab)
     assert families.of(slab)[families.REPEAT].tolist() == [1, 1, 0]
-    slab.positions[:, 2] = np.linspace(0, slab.cell[2, 2], len(slab), endpoint=False)  # it evaporates
+    # it evaporates
+    slab.positions[:, 2] = np.linspace(0, slab.cell[2, 2], len(slab), endpoint=False)
     assert k_mesh(slab, asked(0.3))[2] == 1
 
 
 def filled(cell: np.ndarray) -> Atoms:
     """Atoms everywhere in a cell."""
-    places = np.stack(np.meshgrid(*[[0, 0.5]] * 3), axis=-1).reshape(-1, 3)
-    return Atoms(["Al"] * 8, scaled_positions=places, cell=cell, pbc=True)
+    indices = np.stack(np.meshgrid(*[[0, 0.5]] * 3), axis=-1).reshape(-1, 3)
+    return Atoms(["Al"] * 8, scaled_positions=indices, cell=cell, pbc=True)
 
 
 def test_cuts_of_one_shape_have_one_mesh_whatever_the_source_was_strained_by() -> None:
-    """A cell that was cut out of a walker's frame: by density, from the crystal that it would be without the strain."""
+    """A cell cut out of a walker's frame.
+
+    Its mesh is by density, from the crystal that it would be without the strain.
+    """
     whole = crystal(replace(AL, repeat=(6, 6, 6)))
     shape = np.array([[1.5, 1.5, 0], [-1.5, 1.5, 0], [0, 0, 2]])
     meshes, densities = set(), set()

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
-from job_stand import job_of
+from kit.jobs import job_of
+from kit.judged import judged_value
 
 from mlip_autopipec.contract.generate import GenerateParameters, Prototype
-from mlip_autopipec.data_models.outcome import GenerateMetrics
+from mlip_autopipec.contract.results.generate import GenerateMetrics
 from mlip_autopipec.work.job import TaskFailed
 from mlip_autopipec.work.steps import generate as generation
 from mlip_autopipec.work.structures import crystal, read_frames, shortest_distance
@@ -36,27 +37,38 @@ def parameters(**changes: Any) -> GenerateParameters:
 def generate(root: Path, **changes: Any) -> tuple[GenerateMetrics, list[Atoms]]:
     """What Generation says, and every structure that it wrote."""
     result = generation.run(job_of(root, parameters(**changes)))
-    metrics = GenerateMetrics.model_validate({"kind": "generate", **result.metrics})
-    frames = [frame for one in metrics.structures for frame in read_frames(root / one.file.path)]
+    metrics = judged_value(GenerateMetrics, result.metrics)
+    frames = [
+        frame
+        for structure in metrics.structures
+        for frame in read_frames(root / structure.file.path)
+    ]
     return metrics, frames
 
 
 def test_it_makes_as_many_as_were_asked_for(tmp_path: Path) -> None:
-    """Each structure has a file of its own, training before test, and the environments of training are counted."""
+    """Each structure has its file, training before test; training environments are counted."""
     metrics, frames = generate(tmp_path)
     assert [structure.role for structure in metrics.structures] == ["train"] * 6 + ["test"] * 3
     assert len(frames) == 9
     assert len({structure.file.path for structure in metrics.structures}) == 9
-    assert [structure.n_atoms for structure in metrics.structures] == [len(frame) for frame in frames]
+    assert [structure.n_atoms for structure in metrics.structures] == [
+        len(frame) for frame in frames
+    ]
     assert metrics.environments == {"Cu": sum(len(frame) for frame in frames[:6])}
     assert {structure.gamma_max for structure in metrics.structures} == {None}
 
 
 def test_each_element_is_also_asked_for_alone(tmp_path: Path) -> None:
-    """One atom in a box that repeats nowhere, with a role that no fit and no error takes; only where it is wanted."""
-    metrics, frames = generate(tmp_path / "two", elements=("Cu", "Au"), isolated_atom_box_angstrom=11.0)
+    """One atom in a box that repeats nowhere, with a role that no fit and no error takes.
+
+    It is there only where it is wanted.
+    """
+    metrics, frames = generate(
+        tmp_path / "two", elements=("Cu", "Au"), isolated_atom_box_angstrom=11.0
+    )
     alone = metrics.structures[-2:]
-    assert [(one.role, one.origin, one.n_atoms, one.why) for one in alone] == [
+    assert [(item.role, item.origin, item.n_atoms, item.why) for item in alone] == [
         ("isolated_atom", "isolated atom: Cu", 1, "reference"),
         ("isolated_atom", "isolated atom: Au", 1, "reference"),
     ]
@@ -66,7 +78,9 @@ def test_each_element_is_also_asked_for_alone(tmp_path: Path) -> None:
         assert not frame.pbc.any()
     without, others = generate(tmp_path / "none", elements=("Cu", "Au"))
     assert len(others) == len(frames) - 2
-    assert [one.file.sha256 for one in without.structures] == [one.file.sha256 for one in metrics.structures[:-2]]
+    assert [structure.file.sha256 for structure in without.structures] == [
+        structure.file.sha256 for structure in metrics.structures[:-2]
+    ]
 
 
 def test_every_prototype_meets_every_rattle(tmp_path: Path) -> None:
@@ -85,7 +99,10 @@ def test_the_same_seed_gives_the_same_structures(tmp_path: Path) -> None:
     first, _ = generate(tmp_path / "first")
     again, _ = generate(tmp_path / "again")
     other, _ = generate(tmp_path / "other", seed=4)
-    digests = [[structure.file.sha256 for structure in metrics.structures] for metrics in (first, again, other)]
+    digests = [
+        [structure.file.sha256 for structure in metrics.structures]
+        for metrics in (first, again, other)
+    ]
     assert digests[0] == digests[1]
     assert not set(digests[0]) & set(digests[2])
 
@@ -95,7 +112,12 @@ def test_more_structures_leave_the_first_ones_as_they_were(tmp_path: Path) -> No
     few, _ = generate(tmp_path / "few")
     many, _ = generate(tmp_path / "many", structures=8, test_structures=4)
     digests = [
-        {role: [one.file.sha256 for one in metrics.structures if one.role == role] for role in ("train", "test")}
+        {
+            role: [
+                structure.file.sha256 for structure in metrics.structures if structure.role == role
+            ]
+            for role in ("train", "test")
+        }
         for metrics in (few, many)
     ]
     assert digests[0]["train"] == digests[1]["train"][:6]
@@ -111,15 +133,20 @@ def test_training_and_test_structures_are_drawn_apart(tmp_path: Path) -> None:
 
 
 def test_no_two_atoms_are_too_close(tmp_path: Path) -> None:
-    """Wild settings are drawn again until no distance is short, and the draws thrown away are counted."""
+    """Wild settings are drawn again until no distance is short.
+
+    The draws thrown away are counted.
+    """
     metrics, frames = generate(tmp_path, rattle_angstrom=(0.3,), distance_min_angstrom=2.0)
     assert min(shortest_distance(frame, 4.0) for frame in frames) >= 2.0
     assert metrics.redrawn > 0
 
 
 def test_the_strain_stays_within_its_bound(tmp_path: Path) -> None:
-    """Without a rattle, cell and atoms are the crystal under a symmetric strain of at most strain_max."""
-    _, frames = generate(tmp_path, prototypes=(FCC,), rattle_angstrom=(0.0,), strain_max=0.04, structures=20)
+    """Unrattled, cell and atoms are the crystal under a symmetric strain of at most strain_max."""
+    _, frames = generate(
+        tmp_path, prototypes=(FCC,), rattle_angstrom=(0.0,), strain_max=0.04, structures=20
+    )
     perfect = crystal(FCC)
     largest = 0.0
     for frame in frames:
@@ -133,7 +160,12 @@ def test_the_rattle_has_its_amplitude(tmp_path: Path) -> None:
     """The displacements of a large cell scatter by the amplitude that was asked for."""
     big = replace(FCC, repeat=(4, 4, 4))
     _, frames = generate(
-        tmp_path, prototypes=(big,), rattle_angstrom=(0.05,), strain_max=0.0, structures=1, test_structures=0
+        tmp_path,
+        prototypes=(big,),
+        rattle_angstrom=(0.05,),
+        strain_max=0.0,
+        structures=1,
+        test_structures=0,
     )
     perfect = crystal(big)
     moved = frames[0].positions - perfect.positions

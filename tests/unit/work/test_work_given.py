@@ -1,13 +1,15 @@
-"""A potential that the user brings is the first of a campaign: measured as a fit would be, and graded."""
+"""A user's potential is the first of a campaign: measured as a fit would be, and graded."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from job_stand import Fitted, fit_once, job_of, train_parameters, training_set
+from kit.jobs import Fitted, fit_once, job_of, train_parameters, training_set
+from kit.judged import judged_value
 
-from mlip_autopipec.data_models.outcome import TrainMetrics
+from mlip_autopipec.contract.doctor import FilesQuestion, StartFiles
+from mlip_autopipec.contract.results.train import TrainMetrics
 from mlip_autopipec.work.doctor.user_files import judge
 from mlip_autopipec.work.job import TaskFailed
 
@@ -26,47 +28,57 @@ def test_it_is_the_potential_of_the_bootstrap(fitted: Fitted, tmp_path: Path) ->
     labels = training_set(tmp_path / "labels")
     inputs = {"label": labels, "given_yaml": [fitted.yaml], "given_asi": [fitted.asi]}
     result = training.run(job_of(tmp_path, train_parameters(), inputs))
-    metrics = TrainMetrics.model_validate({"kind": "train", **result.metrics})
+    metrics = judged_value(TrainMetrics, result.metrics)
     assert metrics.fits[0].start == "given"
     assert result.artefacts["potential_yaml"].read_bytes() == fitted.yaml.read_bytes()
     assert result.artefacts["potential_asi"].read_bytes() == fitted.asi.read_bytes()
-    right = fitted.metrics["reference_energies_ev"]["Cu"]
+    right = fitted.metrics.reference_energies_ev["Cu"]
     assert metrics.reference_energies_ev["Cu"] == pytest.approx(right, abs=0.01)
-    assert metrics.test.force_mev_per_angstrom == pytest.approx(fitted.metrics["test"]["force_mev_per_angstrom"])
+    assert metrics.test.force_mev_per_angstrom == pytest.approx(
+        fitted.metrics.test.force_mev_per_angstrom
+    )
 
 
 def test_its_active_set_is_made_from_the_labels(fitted: Fitted, tmp_path: Path) -> None:
     """Where none is given."""
     labels = training_set(tmp_path / "labels")
-    result = training.run(job_of(tmp_path, train_parameters(), {"label": labels, "given_yaml": [fitted.yaml]}))
+    result = training.run(
+        job_of(tmp_path, train_parameters(), {"label": labels, "given_yaml": [fitted.yaml]})
+    )
     made = np.load(result.artefacts["potential_asi"])
-    assert {name: made[name].shape for name in made} == {name: each.shape for name, each in np.load(fitted.asi).items()}
-    assert result.metrics["probe_gamma"] > 1
+    assert {name: made[name].shape for name in made} == {
+        name: each.shape for name, each in np.load(fitted.asi).items()
+    }
+    assert result.metrics.probe_gamma > 1
 
 
-def test_what_is_no_potential_of_these_elements_fails_in_words(fitted: Fitted, tmp_path: Path) -> None:
+def test_what_is_no_potential_of_these_elements_fails_in_words(
+    fitted: Fitted, tmp_path: Path
+) -> None:
     """Which are those of the check before the start."""
     labels = training_set(tmp_path / "labels", train=4, test=2)
     wrong = tmp_path / "0a1b-wrong.yaml"
     wrong.write_text("nothing: {}\n")
-    for path, elements, words in (
+    for path, elements, message in (
         (wrong, ("Cu",), r"wrong\.yaml is no"),
         (fitted.yaml, ("Cu", "Au"), "is a potential of Cu, and the campaign of Cu, Au"),
     ):
-        with pytest.raises(TaskFailed, match=words):
-            training.run(job_of(tmp_path, train_parameters(elements=elements), {"label": labels, "given_yaml": [path]}))
-        asked: dict[str, Any] = {
-            "elements": elements,
-            "distance_min_angstrom": 1.5,
-            "files": [],
-            "dataset": [],
-            "start": {"potential": str(path)},
-            "prototypes": [],
-            "probes": None,
-        }
-        told = judge(asked)["start"]["potential"]
-        assert ("speciesblock" in told) is (path == wrong)
-        assert path.name in told
+        with pytest.raises(TaskFailed, match=message):
+            training.run(
+                job_of(
+                    tmp_path,
+                    train_parameters(elements=elements),
+                    {"label": labels, "given_yaml": [path]},
+                )
+            )
+        asked = FilesQuestion(
+            elements=elements,
+            distance_min_angstrom=1.5,
+            start=StartFiles(potential=str(path), evaluator="pyace"),
+        )
+        found = judge(asked).start["potential"]
+        assert ("speciesblock" in found) is (path == wrong)
+        assert path.name in found
 
 
 def test_an_active_set_of_another_potential_is_refused(fitted: Fitted, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from ase.io import read
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from job_stand import copper, explore_parameters
+from kit.jobs import copper, explore_parameters
 
 from mlip_autopipec.contract.generate import Prototype
 from mlip_autopipec.work.codes.lammps.files import (
@@ -27,7 +27,10 @@ from mlip_autopipec.work.structures import crystal
 
 NATIVE = ["pair_style pace/extrapolation", "pair_coeff * * potential.yaml potential.asi Cu"]
 TRACE_VALUES = "$(step),${gamma_max},${temperature},${distance_min},$(pe),$(vol),${pressure_gpa}"
-TRACE_TITLE = "step,gamma_max,temperature_kelvin,distance_min_angstrom,energy_ev,volume_angstrom3,pressure_gpa"
+TRACE_TITLE = (
+    "step,gamma_max,temperature_kelvin,distance_min_angstrom,energy_ev,volume_angstrom3"
+    ",pressure_gpa"
+)
 COLUMNS = "id type x y z vx vy vz v_gamma_of_atom"
 DUMP = """\
 ITEM: TIMESTEP
@@ -53,7 +56,12 @@ def render(walker: dict[str, Any] | None = None, **changes: Any) -> list[str]:
 
 def test_the_whole_input_of_a_walker() -> None:
     """What a person would run by hand with a LAMMPS that has ML-PACE, in metal units."""
-    levels: dict[str, Any] = {"gamma_select": 2.0, "gamma_halt": 10.0, "stride": 5, "audit_frames": 2}
+    levels: dict[str, Any] = {
+        "gamma_select": 2.0,
+        "gamma_halt": 10.0,
+        "stride": 5,
+        "audit_frames": 2,
+    }
     assert render({"temperature_kelvin": 900.0, "steps": 1200, "seed": 31}, **levels) == [
         "units metal",
         "atom_style atomic",
@@ -121,24 +129,38 @@ def test_npt_and_nvt_differ_in_one_line() -> None:
 def test_masses_are_in_the_order_of_the_elements() -> None:
     """Type numbers are places in `elements`, in the data file and here."""
     lines = render(elements=("Au", "Cu"))
-    assert [line for line in lines if line.startswith("mass")] == ["mass 1 196.966569", "mass 2 63.546000"]
+    assert [line for line in lines if line.startswith("mass")] == [
+        "mass 1 196.966569",
+        "mass 2 63.546000",
+    ]
 
 
 def test_everything_that_looks_at_gamma_has_one_stride() -> None:
-    """The trace, the dumps and all halts look at the same steps, so the halting frame is among the dumped."""
+    """The trace, the dumps and all halts look at the same steps.
+
+    So the halting frame is among the dumped.
+    """
     lines = render(stride=7)
     looks = [
-        line.split() for line in lines if line.startswith(("fix trace", "fix halt", "dump collected", "dump good"))
+        line.split()
+        for line in lines
+        if line.startswith(("fix trace", "fix halt", "dump collected", "dump good"))
     ]
     assert len(looks) == 10
-    assert {words[4] for words in looks} == {"7"}
+    assert {message[4] for message in looks} == {"7"}
 
 
-@pytest.mark.parametrize(("steps", "stride", "every"), [(1000, 5, 80), (40, 5, 5), (3, 5, 5), (1200, 7, 98)])
+@pytest.mark.parametrize(
+    ("steps", "stride", "every"), [(1000, 5, 80), (40, 5, 5), (3, 5, 5), (1200, 7, 98)]
+)
 def test_audit_dumps_are_some_twelve_and_on_the_stride(steps: int, stride: int, every: int) -> None:
     """Off the stride their γ would be that of an earlier step."""
-    (line,) = [line for line in render({"steps": steps}, stride=stride) if line.startswith("dump audit")]
-    assert line == f"dump audit all custom {every} audit.dump id type x y z vx vy vz v_gamma_of_atom"
+    (line,) = [
+        line for line in render({"steps": steps}, stride=stride) if line.startswith("dump audit")
+    ]
+    assert (
+        line == f"dump audit all custom {every} audit.dump id type x y z vx vy vz v_gamma_of_atom"
+    )
 
 
 def test_without_audit_frames_there_is_no_audit_dump() -> None:
@@ -154,11 +176,19 @@ def test_after_the_run_there_are_only_writes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("structure", "elements", "order"), [("hcp", ("Mg",), ["Mg"]), ("l1_2", ("Au", "Cu"), ["Cu", "Au"])]
+    ("structure", "elements", "order"),
+    [("hcp", ("Mg",), ["Mg"]), ("l1_2", ("Au", "Cu"), ["Cu", "Au"])],
 )
-def test_the_data_file_reads_back(tmp_path: Path, structure: Any, elements: tuple[str, ...], order: list[str]) -> None:
-    """ASE's reader finds the same cell, types and positions; types count in the order of the campaign's elements."""
-    prototype = Prototype(structure=structure, elements=elements, lattice_constant_angstrom=3.7, repeat=(2, 1, 3))
+def test_the_data_file_reads_back(
+    tmp_path: Path, structure: Any, elements: tuple[str, ...], order: list[str]
+) -> None:
+    """ASE's reader finds the same cell, types and positions.
+
+    Types count in the order of the campaign's elements.
+    """
+    prototype = Prototype(
+        structure=structure, elements=elements, lattice_constant_angstrom=3.7, repeat=(2, 1, 3)
+    )
     atoms = crystal(prototype)
     atoms.positions += np.random.default_rng(1).uniform(0.0, 0.1, atoms.positions.shape)
     path = tmp_path / "structure.data"
@@ -171,7 +201,10 @@ def test_the_data_file_reads_back(tmp_path: Path, structure: Any, elements: tupl
 
 
 def test_a_dump_comes_back_in_its_box(tmp_path: Path) -> None:
-    """Positions count from the box's low corner; velocities, γ and the step are kept, types become elements."""
+    """Positions count from the box's low corner.
+
+    Velocities, γ and the step are kept, and types become elements.
+    """
     path = tmp_path / "collected.dump"
     path.write_text(DUMP.format(step=20, gamma=7.5) + DUMP.format(step=25, gamma=8.5))
     frames = read_dump(path, ["Cu", "Au"])
@@ -197,7 +230,10 @@ def test_a_frame_that_was_cut_off_is_left_out(tmp_path: Path, missing: int) -> N
 
 
 def test_a_frame_without_atoms_and_a_dump_that_is_missing(tmp_path: Path) -> None:
-    """A walker that lost every atom has frames of none; one that collected nothing may have no dump."""
+    """A walker that lost every atom has frames of none.
+
+    One that collected nothing may have no dump.
+    """
     path = tmp_path / "collected.dump"
     lines = DUMP.format(step=5, gamma=1).splitlines()
     lines[3] = "0"
@@ -208,11 +244,14 @@ def test_a_frame_without_atoms_and_a_dump_that_is_missing(tmp_path: Path) -> Non
 
 
 def test_the_halt_is_found_in_the_log() -> None:
-    """The words are those of LAMMPS 22 Jul 2025; the first of several conditions met at one step counts."""
+    """The words are those of LAMMPS 22 Jul 2025.
+
+    The first of several conditions met at one step counts.
+    """
     log = (
-        "      10   900.1 \n"
-        "Fix halt condition for fix-id halt_gamma met on step 10 with value 31.37 (src/src/fix_halt.cpp:310)\n"
-        "Fix halt condition for fix-id halt_temperature met on step 10 with value 5000.1 (src/src/fix_halt.cpp:310)\n"
+        "      10   900.1 \nFix halt condition for fix-id halt_gamma met on step 10 with value"
+        " 31.37 (src/src/fix_halt.cpp:310)\nFix halt condition for fix-id halt_temperature met on"
+        " step 10 with value 5000.1 (src/src/fix_halt.cpp:310)\n"
     )
     assert find_halt(log) == Halt("halt_gamma", 10, 31.37)
     assert find_halt("Loop time of 0.05 on 1 procs for 40 steps with 32 atoms\n") is None
@@ -221,9 +260,15 @@ def test_the_halt_is_found_in_the_log() -> None:
 def test_the_trace_leaves_out_what_measures_nothing(tmp_path: Path) -> None:
     """Rows cut off, without numbers, or of a step without atoms are no points of γ."""
     path = tmp_path / "gamma.csv"
-    rows = [f"{row},-1,376,4\n" for row in ("0,1.5,600,2.5", "5,1.7,nan,2.5", "10,-1e+20,0,1e+20", "15,2.5,500,2")]
+    rows = [
+        f"{row},-1,376,4\n"
+        for row in ("0,1.5,600,2.5", "5,1.7,nan,2.5", "10,-1e+20,0,1e+20", "15,2.5,500,2")
+    ]
     path.write_text(TRACE_TITLE + "\n" + "".join(rows) + "20,3.5,4")
-    assert read_trace(path).tolist() == [[0, 1.5, 600, 2.5, -1, 376, 4], [15, 2.5, 500, 2, -1, 376, 4]]
+    assert read_trace(path).tolist() == [
+        [0, 1.5, 600, 2.5, -1, 376, 4],
+        [15, 2.5, 500, 2, -1, 376, 4],
+    ]
     path.write_text(TRACE_TITLE + "\n")
     assert read_trace(path).shape == (0, 7)
 
@@ -245,7 +290,10 @@ def test_the_data_file_of_a_cell_says_how_many(tmp_path: Path) -> None:
 def test_any_cell_keeps_its_distances_on_the_way_into_lammps_and_out(
     tenths: np.ndarray, corner: np.ndarray, seed: int
 ) -> None:
-    """Whatever its shape, handedness and tilt: turned into the axes of LAMMPS, dumped and read, it is the same."""
+    """Whatever its shape, handedness and tilt.
+
+    Turned into the axes of LAMMPS, dumped and read, it is the same.
+    """
     numbers = tenths / 10
     assume(abs(np.linalg.det(numbers)) > 20)
     rng = np.random.default_rng(seed)
@@ -261,9 +309,11 @@ def test_any_cell_keeps_its_distances_on_the_way_into_lammps_and_out(
     distances = given_one.get_all_distances(mic=True)
     assert back.get_all_distances(mic=True) == pytest.approx(distances, abs=1e-6)
     moved = given_one.copy()
-    for one, step in ((moved, 0.01), (back, 0.01)):
-        one.positions += step * one.arrays["velocities_angstrom_per_ps"]
-    assert back.get_all_distances(mic=True) == pytest.approx(moved.get_all_distances(mic=True), abs=1e-6)
+    for item, step in ((moved, 0.01), (back, 0.01)):
+        item.positions += step * item.arrays["velocities_angstrom_per_ps"]
+    assert back.get_all_distances(mic=True) == pytest.approx(
+        moved.get_all_distances(mic=True), abs=1e-6
+    )
 
 
 def as_dump(atoms: Atoms, corner: np.ndarray) -> str:
@@ -271,16 +321,30 @@ def as_dump(atoms: Atoms, corner: np.ndarray) -> str:
     (x, _, _), (xy, y, _), (xz, yz, z) = atoms.cell.array
     tilts = (0.0, xy, xz, xy + xz)
     bounds = [(min(tilts), x + max(tilts), xy), (min(0.0, yz), y + max(0.0, yz), xz), (0.0, z, yz)]
-    lines = ["ITEM: TIMESTEP", "5", "ITEM: NUMBER OF ATOMS", f"{len(atoms)}", "ITEM: BOX BOUNDS xy xz yz pp pp pp"]
-    lines += [f"{a + low:.16e} {b + low:.16e} {tilt:.16e}" for (a, b, tilt), low in zip(bounds, corner, strict=True)]
+    lines = [
+        "ITEM: TIMESTEP",
+        "5",
+        "ITEM: NUMBER OF ATOMS",
+        f"{len(atoms)}",
+        "ITEM: BOX BOUNDS xy xz yz pp pp pp",
+    ]
+    lines += [
+        f"{a + low:.16e} {b + low:.16e} {tilt:.16e}"
+        for (a, b, tilt), low in zip(bounds, corner, strict=True)
+    ]
     lines.append(f"ITEM: ATOMS {COLUMNS}")
     rows = np.column_stack([atoms.positions + corner, atoms.arrays["velocities_angstrom_per_ps"]])
-    lines += [f"{n} 1 {' '.join(f'{value:.16g}' for value in row)} 0.5" for n, row in enumerate(rows, 1)]
+    lines += [
+        f"{n} 1 {' '.join(f'{value:.16g}' for value in row)} 0.5" for n, row in enumerate(rows, 1)
+    ]
     return "\n".join(lines) + "\n"
 
 
 def test_pairs_of_elements_have_distances_of_their_own() -> None:
-    """Neighbours of the second kind within the distance, over atoms of the first, by their type at the moment."""
+    """Neighbours of the second kind within the distance, over atoms of the first.
+
+    Their type at the moment counts.
+    """
     lines = render(elements=("Au", "Cu"), distances_min_angstrom={"Cu-Au": 1.8})
     start = lines.index("compute near_2_1 all coord/atom cutoff 1.8 1")
     assert lines[start + 1 : start + 5] == [
@@ -292,10 +356,12 @@ def test_pairs_of_elements_have_distances_of_their_own() -> None:
 
 
 def test_every_pair_that_is_there_is_swapped() -> None:
-    """Three elements have three pairs, each with a seed of its own; an element that is absent has none."""
+    """Three elements have three pairs, each with its own seed; an absent element has none."""
     walker = {"swaps": {"every_steps": 50, "attempts": 4}, "temperature_kelvin": 700.0, "seed": 31}
     parameters = explore_parameters(walker, elements=("Au", "Cu", "Ni"))
-    whole = render_input(parameters, NATIVE, volume_angstrom3=1.0, present=["Ni", "Cu", "Au"]).splitlines()
+    whole = render_input(
+        parameters, NATIVE, volume_angstrom3=1.0, present=["Ni", "Cu", "Au"]
+    ).splitlines()
     assert [line for line in whole if "atom/swap" in line] == [
         "fix swap_1_2 all atom/swap 50 4 32 700 ke yes types 1 2",
         "fix swap_1_3 all atom/swap 50 4 33 700 ke yes types 1 3",
@@ -307,5 +373,7 @@ def test_every_pair_that_is_there_is_swapped() -> None:
 
 def test_the_last_good_frame_is_not_written_at_every_look_of_a_long_walk() -> None:
     """Two hundred times at most, on the stride: its text is that of all atoms."""
-    (line,) = [line for line in render({"steps": 100_000}, stride=20) if line.startswith("dump good")]
+    (line,) = [
+        line for line in render({"steps": 100_000}, stride=20) if line.startswith("dump good")
+    ]
     assert line == f"dump good all custom 500 good.*.dump {COLUMNS}"

@@ -22,7 +22,9 @@ ATTEMPT = "stand-0a1b2c.c000.calculation.b00.0@/a/root"
 
 @pytest.fixture
 def child() -> Iterator["subprocess.Popen[bytes]"]:
-    with subprocess.Popen(["sleep", "60"], env={**os.environ, ATTEMPT_VARIABLE: ATTEMPT}) as process:
+    with subprocess.Popen(
+        ["sleep", "60"], env={**os.environ, ATTEMPT_VARIABLE: ATTEMPT}
+    ) as process:
         yield process
         process.kill()
 
@@ -40,7 +42,22 @@ def test_a_process_is_found_by_the_name_of_its_attempt(child: "subprocess.Popen[
     assert of_attempt(table.look(), ATTEMPT) == []
 
 
-def test_nobody_is_ended_who_has_got_the_number_of_another(child: "subprocess.Popen[bytes]") -> None:
+def test_a_process_is_found_from_its_first_moment() -> None:
+    """Between its exec and its first instruction its environment reads as empty."""
+    table, missed = ProcessTable(), 0
+    for number in range(40):
+        name = f"{ATTEMPT}.{number}"
+        environment = {**os.environ, ATTEMPT_VARIABLE: name}
+        with subprocess.Popen(["sleep", "60"], env=environment) as process:
+            found = table.read(process.pid)
+            missed += found is None or found.attempt != name
+            process.kill()
+    assert missed == 0
+
+
+def test_nobody_is_ended_who_has_got_the_number_of_another(
+    child: "subprocess.Popen[bytes]",
+) -> None:
     """A number is given again; the time of its start is not."""
     (found,) = of_attempt(ProcessTable().look(), ATTEMPT)
     end_processes([replace(found, start_time=found.start_time - 1)])
@@ -58,10 +75,10 @@ def test_a_process_that_ends_as_it_is_looked_at_hides_no_other(
     """Or one that is nobody's to look at: all the others are found."""
 
     class Vanishing(ProcessTable):
-        def _read(self, pid: int) -> Process | None:
+        def read(self, pid: int) -> Process | None:
             if pid == os.getpid():
                 raise error(pid)
-            return super()._read(pid)
+            return super().read(pid)
 
     found = Vanishing().look()
     assert os.getpid() not in [each.pid for each in found]

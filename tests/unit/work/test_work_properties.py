@@ -1,4 +1,7 @@
-"""Properties of crystals by a potential, and deliberately bad potentials that the gate must refuse for each of them."""
+"""Properties of crystals by a potential.
+
+And deliberately bad potentials that the gate must refuse for each of them.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms, units
-from job_stand import Fitted, copper, fit_once, job_of, labelled, train_parameters
+from kit.jobs import Fitted, copper, fit_once, job_of, labelled, train_parameters
+from kit.judged import judged_value
 
 from mlip_autopipec.config.schemas.training import TrainingSection
 from mlip_autopipec.contract.generate import GateProbes, Prototype
-from mlip_autopipec.data_models.outcome import Measure, TrainMetrics
+from mlip_autopipec.contract.results.train import Measure, TrainMetrics
 from mlip_autopipec.orchestration.gate import gate
 from mlip_autopipec.work.codes.elastic import properties
 from mlip_autopipec.work.codes.measuring import distinct
@@ -23,12 +27,14 @@ pytest.importorskip("pyace", reason="needs the demo extra")
 from pyace import ACEBBasisSet
 from pyace.basis import BBasisConfiguration
 
-from mlip_autopipec.work.ace.evaluator import Evaluator, with_core_repulsion
+from mlip_autopipec.work.ace.evaluator import AceEvaluator, with_core_repulsion
 from mlip_autopipec.work.steps import train as training
 
 pytestmark = pytest.mark.codes
 
-COPPER = Prototype(structure="fcc", elements=("Cu",), lattice_constant_angstrom=3.61, repeat=(2, 2, 2))
+COPPER = Prototype(
+    structure="fcc", elements=("Cu",), lattice_constant_angstrom=3.61, repeat=(2, 2, 2)
+)
 PROBES = GateProbes(md_steps=60)
 SECTION = TrainingSection(cutoff_angstrom=4.5, functions_per_element=20)
 
@@ -49,21 +55,25 @@ def truths() -> dict[str, Atoms]:
 
 
 def measured(
-    truths: dict[str, Atoms], potentials: dict[str, Evaluator], reach: properties.Reach
-) -> list[dict[str, Any]]:
+    truths: dict[str, Atoms], potentials: dict[str, AceEvaluator], reach: properties.Reach
+) -> list[Measure]:
     """Every measure of copper, as the task hands it on."""
-    return properties.measure(COPPER, truths, potentials, PROBES, reach, distance_min_angstrom=1.6, seed=1)
+    return properties.measure(
+        COPPER, truths, potentials, PROBES, reach, distance_min_angstrom=1.6, seed=1
+    )
 
 
-def measures(truths: dict[str, Atoms], potential: Evaluator, current: Evaluator | None = None) -> list[Measure]:
+def measures(
+    truths: dict[str, Atoms], potential: AceEvaluator, current: AceEvaluator | None = None
+) -> list[Measure]:
     """Every measure of copper."""
     both = {"potential": potential, **({"current": current} if current else {})}
-    return [Measure.model_validate(one) for one in measured(truths, both, REACH)]
+    return [judged_value(Measure, item) for item in measured(truths, both, REACH)]
 
 
 def named(found: list[Measure]) -> dict[str, Measure]:
     """By rule and subject."""
-    return {f"{one.rule} {one.subject}": one for one in found}
+    return {f"{each.rule} {each.subject}": each for each in found}
 
 
 def test_cells_are_the_same_each_time_and_have_names_of_their_own() -> None:
@@ -71,7 +81,10 @@ def test_cells_are_the_same_each_time_and_have_names_of_their_own() -> None:
     once, again = (properties.cells(COPPER, PROBES) for _ in range(2))
     assert [cell.name for cell in once] == [cell.name for cell in again]
     assert len({cell.name for cell in once}) == len(once) == 7 + 4
-    assert all(np.array_equal(a.atoms.positions, b.atoms.positions) for a, b in zip(once, again, strict=True))
+    assert all(
+        np.array_equal(a.atoms.positions, b.atoms.positions)
+        for a, b in zip(once, again, strict=True)
+    )
     assert distinct([COPPER, replace(COPPER, repeat=(3, 3, 3))]) == [COPPER]
 
 
@@ -85,8 +98,8 @@ def test_less_symmetry_asks_for_more_strains(structure: Any, strains: int) -> No
 
 def test_the_oracle_s_own_numbers_are_right(truths: dict[str, Atoms], fitted: Fitted) -> None:
     """EMT's copper: 3.60 Å, 134 GPa; C11 + 2 C12 = 3 B; C44 near 90 GPa."""
-    found = named(measures(truths, Evaluator(fitted.yaml)))
-    oracle = {name: one.oracle or 0.0 for name, one in found.items()}
+    found = named(measures(truths, AceEvaluator(fitted.yaml)))
+    oracle = {name: each.oracle or 0.0 for name, each in found.items()}
     assert oracle["lattice_constant Cu fcc"] == pytest.approx(3.59, abs=0.02)
     assert oracle["bulk_modulus Cu fcc"] == pytest.approx(134, rel=0.05)
     third = (oracle["elastic_constant Cu fcc C11"] + 2 * oracle["elastic_constant Cu fcc C12"]) / 3
@@ -96,10 +109,10 @@ def test_the_oracle_s_own_numbers_are_right(truths: dict[str, Atoms], fitted: Fi
 
 def test_the_potential_s_stress_is_the_slope_of_its_energy(fitted: Fitted) -> None:
     """Order and sign of the six components, by finite differences of the energy."""
-    evaluator, strain = Evaluator(fitted.yaml), 1e-4
+    evaluator, strain = AceEvaluator(fitted.yaml), 1e-4
     atoms = copper((1, 1, 2), 0.05, 3)
     stress = properties.stress_of(evaluator, atoms)
-    for place, (i, j) in enumerate(((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))):
+    for index, (i, j) in enumerate(((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))):
         energies = []
         for sign in (-1, 1):
             bent, tensor = atoms.copy(), np.eye(3)
@@ -108,23 +121,28 @@ def test_the_potential_s_stress_is_the_slope_of_its_energy(fitted: Fitted) -> No
             bent.set_cell(atoms.cell.array @ tensor, scale_atoms=True)
             energies.append(evaluator.evaluate(bent, graded=False).energy_ev)
         slope = (energies[1] - energies[0]) / (2 * strain) / atoms.get_volume()
-        assert stress[place] == pytest.approx(slope, rel=1e-3, abs=1e-6)
+        assert stress[index] == pytest.approx(slope, rel=1e-3, abs=1e-6)
 
 
 def test_birch_murnaghan_finds_what_was_put_in() -> None:
-    """Energies of Birch and Murnaghan's own form give back volume and bulk modulus; without a minimum there is none."""
+    """Energies of Birch and Murnaghan's own form give back volume and bulk modulus.
+
+    Without a minimum there is none.
+    """
     volume, modulus, prime = 47.0, 137 * units.GPa, 5.3
     volumes = np.linspace(0.96, 1.1, 9) * volume
     eta = (volume / volumes) ** (2 / 3)
     energies = 9 * volume * modulus / 16 * ((eta - 1) ** 3 * prime + (eta - 1) ** 2 * (6 - 4 * eta))
-    assert properties.birch_murnaghan(volumes, energies) == pytest.approx((volume, modulus), rel=1e-6)
+    assert properties.birch_murnaghan(volumes, energies) == pytest.approx(
+        (volume, modulus), rel=1e-6
+    )
     assert properties.birch_murnaghan(volumes[:3:-1], energies[:3:-1]) is None
     assert properties.birch_murnaghan(volumes, -energies) is None
 
 
 def test_a_good_fit_has_the_oracle_s_properties(truths: dict[str, Atoms], fitted: Fitted) -> None:
-    """Ten small cells are enough for copper's lattice constant to 0.5 % and its bulk modulus to 20 %."""
-    found = named(measures(truths, Evaluator(fitted.yaml)))
+    """Ten small cells give copper's lattice constant to 0.5 % and its bulk modulus to 20 %."""
+    found = named(measures(truths, AceEvaluator(fitted.yaml)))
     lattice, modulus = found["lattice_constant Cu fcc"], found["bulk_modulus Cu fcc"]
     assert lattice.potential == pytest.approx(lattice.oracle, rel=0.005)
     assert modulus.potential == pytest.approx(modulus.oracle, rel=0.2)
@@ -132,40 +150,59 @@ def test_a_good_fit_has_the_oracle_s_properties(truths: dict[str, Atoms], fitted
     assert len(found) == 2 + 3 + 2 + 1
 
 
-def test_the_wall_goes_as_far_as_labels_do_and_no_farther(truths: dict[str, Atoms], fitted: Fitted) -> None:
-    """Tame labels leave no wall to measure; reach is the shortest distance and the densest cell of all labels."""
+def test_the_wall_goes_as_far_as_labels_do_and_no_farther(
+    truths: dict[str, Atoms], fitted: Fitted
+) -> None:
+    """Tame labels leave no wall to measure.
+
+    Reach is the shortest distance and the densest cell of all labels.
+    """
     train = [read_frames(path)[0] for path in fitted.labels[:10]]
     reach = properties.reach_of(train, 4.5)
-    distances = [one.get_all_distances(mic=True)[np.triu_indices(len(one), 1)].min() for one in train]
+    distances = [
+        item.get_all_distances(mic=True)[np.triu_indices(len(item), 1)].min() for item in train
+    ]
     assert reach.distance_angstrom == pytest.approx(min(distances))
-    assert reach.volume_angstrom3 == pytest.approx(min(one.get_volume() / 8 for one in train))
-    at_rest, potentials = properties.Reach(2.5, 11.7), {"potential": Evaluator(fitted.yaml)}
-    assert not [one for one in measured(truths, potentials, at_rest) if one["rule"] == "wall"]
+    assert reach.volume_angstrom3 == pytest.approx(min(item.get_volume() / 8 for item in train))
+    at_rest, potentials = properties.Reach(2.5, 11.7), {"potential": AceEvaluator(fitted.yaml)}
+    assert not [item for item in measured(truths, potentials, at_rest) if item.rule == "wall"]
     walls = properties._walls(copper((2, 2, 2)), REACH)
     shortest = {way: shortest_distance(frames[-1], 3.0) for way, frames in walls.items()}
     assert shortest["one atom pushed"] == pytest.approx(2.1, abs=0.05)
     assert walls["compressed"][-1].get_volume() / 32 == pytest.approx(9.0, rel=0.05)
 
 
-def test_labels_that_failed_leave_out_what_needs_them(truths: dict[str, Atoms], fitted: Fitted) -> None:
-    """A strain without its label gives no elastic constants, three lost volumes no equation of state."""
-    few = {name: label for number, (name, label) in enumerate(truths.items()) if number not in {0, 1, 2, 8}}
-    assert {one.rule for one in measures(few, Evaluator(fitted.yaml))} == {"wall", "md"}
+def test_labels_that_failed_leave_out_what_needs_them(
+    truths: dict[str, Atoms], fitted: Fitted
+) -> None:
+    """A strain without its label gives no elastic constants.
+
+    Three lost volumes give no equation of state.
+    """
+    few = {
+        name: label
+        for number, (name, label) in enumerate(truths.items())
+        if number not in {0, 1, 2, 8}
+    }
+    assert {item.rule for item in measures(few, AceEvaluator(fitted.yaml))} == {"wall", "md"}
 
 
-# --- bad on purpose ------------------------------------------------------------------------------------------------
+# --- bad on purpose -------------------------------------------------------------------------------
 
 
-def scaled(fitted: Fitted, folder: Path, factor: float) -> Evaluator:
+def scaled(fitted: Fitted, folder: Path, factor: float) -> AceEvaluator:
     """The potential with every coefficient multiplied."""
     basis = ACEBBasisSet(str(fitted.yaml))
     basis.basis_coeffs = factor * np.array(basis.basis_coeffs)
     basis.save(str(folder / "scaled.yaml"))
-    return Evaluator(folder / "scaled.yaml")
+    return AceEvaluator(folder / "scaled.yaml")
 
 
-def of_another_crystal(fitted: Fitted, folder: Path) -> Evaluator:
-    """Really fitted, to labels of copper whose cells were blown up by 2 %: right in itself, for other distances."""
+def of_another_crystal(fitted: Fitted, folder: Path) -> AceEvaluator:
+    """Really fitted, to labels of copper in cells blown up by 2 %.
+
+    It is right in itself, for other distances.
+    """
     labels = []
     for path in fitted.labels:
         (frame,) = read_frames(path)
@@ -174,19 +211,19 @@ def of_another_crystal(fitted: Fitted, folder: Path) -> Evaluator:
         labels.append(folder / path.name)
         write_frames(labels[-1], [other])
     training.run(job_of(folder, train_parameters(), {"label": labels}))
-    return Evaluator(folder / "potentials/001/potential.yaml")
+    return AceEvaluator(folder / "potentials/001/potential.yaml")
 
 
-def with_a_pit(fitted: Fitted, folder: Path) -> Evaluator:
+def with_a_pit(fitted: Fitted, folder: Path) -> AceEvaluator:
     """ZBL turned into an attraction below 2.4 Å: atoms that come so close fall in."""
     basis = with_core_repulsion(BBasisConfiguration(str(fitted.yaml)), 2.4)
     for block in basis.funcspecs_blocks:
         block.core_rep_parameters = (-1.0, 1.0)
     basis.save(str(folder / "pit.yaml"))
-    return Evaluator(folder / "pit.yaml")
+    return AceEvaluator(folder / "pit.yaml")
 
 
-def attractive(fitted: Fitted, folder: Path) -> Evaluator:
+def attractive(fitted: Fitted, folder: Path) -> AceEvaluator:
     """Every force turned round: a crystal that falls in upon itself."""
     return scaled(fitted, folder, -3.0)
 
@@ -204,26 +241,39 @@ def attractive(fitted: Fitted, folder: Path) -> Evaluator:
 )
 def test_each_rule_refuses_a_potential_that_is_bad_on_purpose(
     rule: str,
-    make: Callable[[Fitted, Path], Evaluator],
+    make: Callable[[Fitted, Path], AceEvaluator],
     truths: dict[str, Atoms],
     fitted: Fitted,
     tmp_path: Path,
 ) -> None:
-    """Beside the good fit as the current one the bad one fails for this rule, which the good one keeps."""
-    good, bad = Evaluator(fitted.yaml), make(fitted, tmp_path)
-    metrics = TrainMetrics.model_validate({"kind": "train", **fitted.metrics})
-    told = metrics.model_copy(update={"measures": tuple(measures(truths, bad, good))})
-    answer = gate(told, SECTION)
+    """Beside the good fit as the current one the bad one fails for this rule.
+
+    The good one keeps it.
+    """
+    good, bad = AceEvaluator(fitted.yaml), make(fitted, tmp_path)
+    metrics = judged_value(TrainMetrics, fitted.metrics)
+    found = replace(metrics, measures=tuple(measures(truths, bad, good)))
+    answer = gate(found, SECTION)
     assert answer.verdict == "fail"
-    assert any(one.rule == rule and one.answer == "worse" for one in answer.rules), answer.rules
-    kept = gate(metrics.model_copy(update={"measures": tuple(measures(truths, good, good))}), SECTION)
-    assert all(one.answer == "kept" for one in kept.rules if one.rule == rule), kept.rules
+    assert any(item.rule == rule and item.answer == "worse" for item in answer.rules), answer.rules
+    kept = gate(replace(metrics, measures=tuple(measures(truths, good, good))), SECTION)
+    assert all(item.answer == "kept" for item in kept.rules if item.rule == rule), kept.rules
 
 
-def test_the_core_repulsion_makes_the_wall_rise_and_leaves_the_rest_alone(fitted: Fitted, tmp_path: Path) -> None:
-    """Beyond its radius energies and γ are the same; below, two atoms repel each other as ZBL says, γ unchanged."""
-    with_core_repulsion(BBasisConfiguration(str(fitted.yaml)), 1.8).save(str(tmp_path / "core.yaml"))
-    plain, core = Evaluator(fitted.yaml, fitted.asi), Evaluator(tmp_path / "core.yaml", fitted.asi)
+def test_the_core_repulsion_makes_the_wall_rise_and_leaves_the_rest_alone(
+    fitted: Fitted, tmp_path: Path
+) -> None:
+    """Beyond its radius energies and γ are the same.
+
+    Below, two atoms repel each other as ZBL says, γ unchanged.
+    """
+    with_core_repulsion(BBasisConfiguration(str(fitted.yaml)), 1.8).save(
+        str(tmp_path / "core.yaml")
+    )
+    plain, core = (
+        AceEvaluator(fitted.yaml, fitted.asi),
+        AceEvaluator(tmp_path / "core.yaml", fitted.asi),
+    )
     near, close = copper((2, 2, 2)), copper((2, 2, 2))
     near.positions[0] += 0.1 * (near.positions[1] - near.positions[0])
     close.positions[0] += 0.45 * (close.positions[1] - close.positions[0])

@@ -1,4 +1,7 @@
-"""Elastic constants of relaxed ions, from labels with clamped ones: held against ions that really relax."""
+"""Elastic constants of relaxed ions, from labels with clamped ones.
+
+They are held against ions that really relax.
+"""
 
 from collections.abc import Callable
 
@@ -50,13 +53,20 @@ PROBES = GateProbes()
 def labelled(name: str, *, moved: bool = True) -> dict[str, Atoms]:
     """Every property cell as the oracle labels it, with clamped ions."""
     prototype, make = CRYSTALS[name]
-    cells = [*properties.cells(prototype, PROBES), *(properties.twins(prototype)[:1] if moved else ())]
+    cells = [
+        *properties.cells(prototype, PROBES),
+        *(properties.twins(prototype)[:1] if moved else ()),
+    ]
     return {cell.name: _label(cell.atoms, make()) for cell in cells}
 
 
 def _label(atoms: Atoms, calculator: Calculator) -> Atoms:
     atoms.calc = calculator
-    numbers = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces(), "stress": atoms.get_stress()}
+    numbers = {
+        "energy": atoms.get_potential_energy(),
+        "forces": atoms.get_forces(),
+        "stress": atoms.get_stress(),
+    }
     atoms.calc = SinglePointCalculator(atoms, **numbers)
     return atoms
 
@@ -64,7 +74,7 @@ def _label(atoms: Atoms, calculator: Calculator) -> Atoms:
 def constants(name: str, labels: dict[str, Atoms]) -> dict[str, float]:
     """The oracle's, in GPa, by what they are called."""
     measures = properties._elastic_constants(CRYSTALS[name][0], labels, {}, PROBES)
-    return {measure["subject"].removeprefix(f"{name} "): measure["oracle"] for measure in measures}
+    return {measure.subject.removeprefix(f"{name} "): measure.oracle or 0.0 for measure in measures}
 
 
 def really(name: str, stress: int, strain: int) -> float:
@@ -94,7 +104,9 @@ def really(name: str, stress: int, strain: int) -> float:
         ("Ni hcp", "C66", 5, 5),
     ],
 )
-def test_relaxed_ions_are_those_that_have_relaxed(name: str, constant: str, stress: int, strain: int) -> None:
+def test_relaxed_ions_are_those_that_have_relaxed(
+    name: str, constant: str, stress: int, strain: int
+) -> None:
     """To 2 %: the cells are finite, and one atom is moved one way alone."""
     found = constants(name, labelled(name))[f"{constant} (relaxed ions)"]
     assert found == pytest.approx(really(name, stress, strain), rel=0.02, abs=0.5)
@@ -102,7 +114,10 @@ def test_relaxed_ions_are_those_that_have_relaxed(name: str, constant: str, stre
 
 def test_relaxation_makes_a_difference_where_there_is_an_inner_freedom() -> None:
     """C44 of silicon: 119 GPa clamped and 69 GPa relaxed, as published for this potential."""
-    relaxed, clamped = constants("Si diamond", labelled("Si diamond")), labelled("Si diamond", moved=False)
+    relaxed, clamped = (
+        constants("Si diamond", labelled("Si diamond")),
+        labelled("Si diamond", moved=False),
+    )
     assert relaxed["C44 (relaxed ions)"] == pytest.approx(69, rel=0.02)
     assert constants("Si diamond", clamped)["C44 (clamped ions)"] == pytest.approx(119, rel=0.04)
 

@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 from ase.formula import Formula
 from ase.io import read, write
-from job_stand import copper, labelled
+from kit.jobs import copper, labelled
 
 from mlip_autopipec.contract.crystals import crystal_name
 from mlip_autopipec.contract.generate import Prototype
@@ -43,13 +43,19 @@ def prototype(structure: Any, **changes: Any) -> Prototype:
     """One of CRYSTALS with a lattice constant of 4 Å."""
     elements, c_over_a, _, _ = CRYSTALS[structure]
     return Prototype(
-        structure=structure, elements=elements, lattice_constant_angstrom=A, **{"c_over_a": c_over_a, **changes}
+        structure=structure,
+        elements=elements,
+        lattice_constant_angstrom=A,
+        **{"c_over_a": c_over_a, **changes},
     )
 
 
 @pytest.mark.parametrize("structure", CRYSTALS)
 def test_a_crystal_has_its_distance_and_a_cell_that_lammps_reads(structure: str) -> None:
-    """Nearest neighbours are where the lattice constant puts them, and the cell is orthogonal along x, y, z."""
+    """Nearest neighbours are where the lattice constant puts them.
+
+    The cell is orthogonal along x, y, z.
+    """
     _, _, n_atoms, distance = CRYSTALS[structure]
     cell = crystal(prototype(structure))
     assert len(cell) == n_atoms
@@ -79,13 +85,22 @@ def test_a_crystal_is_called_by_the_formula_that_it_has(structure: str) -> None:
     plain = prototype(structure)
     formula, _, kind = plain.name.partition(" ")
     assert kind == structure
-    assert Formula(formula).reduce()[0].count() == crystal(plain).symbols.formula.reduce()[0].count()
+    assert (
+        Formula(formula).reduce()[0].count() == crystal(plain).symbols.formula.reduce()[0].count()
+    )
 
 
 def test_labels_of_earlier_versions_are_found_by_the_name_of_today() -> None:
     """They left the number out; other words are left as they are."""
-    assert crystal_name("property: AgPd l1_2, strain xx +0.0050") == "property: AgPd3 l1_2, strain xx +0.0050"
-    for text in ("property: AgPd3 l1_2, strain xx", "property: CuAu l1_0, strain", "halt: Cu fcc 900 K nvt, step 40"):
+    assert (
+        crystal_name("property: AgPd l1_2, strain xx +0.0050")
+        == "property: AgPd3 l1_2, strain xx +0.0050"
+    )
+    for text in (
+        "property: AgPd3 l1_2, strain xx",
+        "property: CuAu l1_0, strain",
+        "halt: Cu fcc 900 K nvt, step 40",
+    ):
         assert crystal_name(text) == text
     assert crystal_name("AgPd l1_2") == "AgPd3 l1_2"
 
@@ -100,7 +115,7 @@ def test_in_a_salt_every_neighbour_is_of_the_other_element(structure: str) -> No
 
 
 def test_l1_0_is_layered_along_its_tetragonal_axis() -> None:
-    """Each layer normal to c holds one element, and c/a stretches the distance between layers alone."""
+    """Each layer normal to c holds one element; c/a stretches the distance between layers alone."""
     cell = crystal(prototype("l1_0", c_over_a=0.9))
     layers = sorted((round(float(atom.z), 6), atom.symbol) for atom in cell)
     between = round(0.45 * A, 6)
@@ -124,15 +139,24 @@ def test_a_crystal_is_repeated_along_each_vector() -> None:
 
 
 def test_the_shortest_distance_counts_images() -> None:
-    """One atom in a small cell is as far from itself as the cell is long; beyond the cutoff nothing is shorter."""
+    """One atom in a small cell is as far from itself as the cell is long.
+
+    Beyond the cutoff nothing is shorter.
+    """
     alone = Atoms("Cu", cell=[2.5, 3.0, 4.0], pbc=True)
     assert shortest_distance(alone, 3.5) == pytest.approx(2.5)
     assert shortest_distance(alone, 2.0) == 2.0
 
 
 def test_frames_come_back_with_their_numbers(tmp_path: Path) -> None:
-    """Symbols, cell, label and info of every frame survive the file, and nothing else is left in the folder."""
-    frames = [labelled(copper(rattle_angstrom=0.05, seed=seed), "train", f"label-{seed}") for seed in range(3)]
+    """Symbols, cell, label and info of every frame survive the file.
+
+    Nothing else is left in the folder.
+    """
+    frames = [
+        labelled(copper(rattle_angstrom=0.05, seed=seed), "train", f"label-{seed}")
+        for seed in range(3)
+    ]
     write_frames(tmp_path / "some.extxyz", frames)
     again = read_frames(tmp_path / "some.extxyz")
     assert [path.name for path in tmp_path.iterdir()] == ["some.extxyz"]
@@ -152,7 +176,9 @@ def test_no_frames_is_an_empty_file_and_comes_back_as_none(tmp_path: Path) -> No
     assert read_frames(tmp_path / "none.extxyz") == []
 
 
-@pytest.mark.parametrize("content", ["no number of atoms\n", "3\nProperties=species:S:1:pos:R:3\nCu 0 0 0\nCu 1 1 1\n"])
+@pytest.mark.parametrize(
+    "content", ["no number of atoms\n", "3\nProperties=species:S:1:pos:R:3\nCu 0 0 0\nCu 1 1 1\n"]
+)
 def test_what_is_no_extended_xyz_is_bad_input(tmp_path: Path, content: str) -> None:
     """The error names the file."""
     path = tmp_path / "bad.extxyz"
@@ -190,23 +216,33 @@ EMPTY = "Cu1 Cu 0 0 0 0.6\nCu2 Cu 0.5 0.5 0 1\n"
 
 
 @pytest.mark.parametrize(
-    ("sites", "words"), [(SHARED, "such as 60% Cu and 40% Au"), (EMPTY, "such as 60% Cu. A label")]
+    ("sites", "message"),
+    [(SHARED, "such as 60% Cu and 40% Au"), (EMPTY, "such as 60% Cu. A label")],
 )
 @pytest.mark.parametrize("suffix", ["cif", "extxyz", "traj"])
-def test_a_partly_occupied_site_is_refused_in_words(tmp_path: Path, sites: str, words: str, suffix: str) -> None:
-    """ASE reads the first element of each site and tells the rest beside: no label is of such an atom."""
+def test_a_partly_occupied_site_is_refused_in_words(
+    tmp_path: Path, sites: str, message: str, suffix: str
+) -> None:
+    """ASE reads the first element of each site and tells the rest beside.
+
+    No label is of such an atom.
+    """
     path = tmp_path / "alloy.cif"
     path.write_text(PARTIAL + sites)
     if suffix != "cif":
         write(tmp_path / f"alloy.{suffix}", read(path))
         path = tmp_path / f"alloy.{suffix}"
-    with pytest.raises(TaskFailed, match=f"alloy.{suffix} has sites that are partly occupied, {words}") as failed:
+    with pytest.raises(
+        TaskFailed, match=f"alloy.{suffix} has sites that are partly occupied, {message}"
+    ) as failed:
         user_structures(path, ("Cu", "Au"))
     assert failed.value.reason == "bad_input"
 
 
 @pytest.mark.parametrize(("name", "occupancy"), [("occupancy", 0.25), ("occupancies", 1.5)])
-def test_an_occupancy_of_each_atom_is_looked_at(tmp_path: Path, name: str, occupancy: float) -> None:
+def test_an_occupancy_of_each_atom_is_looked_at(
+    tmp_path: Path, name: str, occupancy: float
+) -> None:
     """As PDB, muSTEM and Prismatic files have it; 1 for every atom is a whole structure."""
     atoms = copper()
     for value, ordered in ((occupancy, False), (1.0, True)):

@@ -1,4 +1,7 @@
-"""Alloys, defects, surfaces, dimers and squeezed cells: counted, seeded, distinct, and what their names say."""
+"""Alloys, defects, surfaces, dimers and squeezed cells.
+
+They are counted, seeded, distinct, and what their names say.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from ase.io import write
-from job_stand import job_of
+from kit.jobs import job_of
+from kit.judged import judged_value
 
 from mlip_autopipec.contract.generate import (
     Alloy,
@@ -21,7 +25,8 @@ from mlip_autopipec.contract.generate import (
     Surface,
     Variation,
 )
-from mlip_autopipec.data_models.outcome import GenerateMetrics
+from mlip_autopipec.contract.results.generate import GenerateMetrics
+from mlip_autopipec.contract.values import plain
 from mlip_autopipec.work.job import TaskFailed
 from mlip_autopipec.work.steps import generate as generation
 from mlip_autopipec.work.steps.variations import mark, vary
@@ -55,22 +60,29 @@ KINDS: dict[str, Variation] = {
 }
 
 
-def generated(root: Path, asked: GenerateParameters, structure: Sequence[Path] = ()) -> list[dict[str, Any]]:
+def generated(
+    root: Path, asked: GenerateParameters, structure: Sequence[Path] = ()
+) -> list[dict[str, Any]]:
     """What Generation says of every structure that it made."""
     root.mkdir(exist_ok=True)
     result = generation.run(job_of(root, asked, {"structure": list(structure)}))
-    metrics = GenerateMetrics.model_validate({"kind": "generate", **result.metrics})
-    return [one.model_dump(mode="json") for one in metrics.structures]
+    metrics = judged_value(GenerateMetrics, result.metrics)
+    return [plain(structure) for structure in metrics.structures]
 
 
 def made(kind: str, turn: int, seed: int = 1, **changes: Any) -> Any:
     """One structure of a variation."""
-    return vary(replace(KINDS[kind], **changes), PARAMETERS, np.random.default_rng([seed, turn]), turn)
+    return vary(
+        replace(KINDS[kind], **changes), PARAMETERS, np.random.default_rng([seed, turn]), turn
+    )
 
 
 @pytest.mark.parametrize("turn", range(6))
 def test_an_alloy_keeps_within_its_fractions(turn: int) -> None:
-    """Every site of the crystal of one element is occupied, by a part of the second element that is in its range."""
+    """Every site of the crystal of one element is occupied.
+
+    The second element has a part of them that is in its range.
+    """
     atoms = made("alloy", turn)
     assert len(atoms) == len(crystal(FCC))
     part = atoms.get_chemical_symbols().count("Au") / len(atoms)
@@ -78,22 +90,29 @@ def test_an_alloy_keeps_within_its_fractions(turn: int) -> None:
 
 
 def test_a_special_structure_is_nearer_to_the_random_alloy_than_a_draw_is() -> None:
-    """Of half and half, as many unlike neighbours as the infinite random alloy has: its pairs are those of chance."""
+    """Of half and half, as many unlike neighbours as the infinite random alloy has.
+
+    Its pairs are those of chance.
+    """
     half = {"Au": (0.5, 0.5)}
 
     def unlike(atoms: Any) -> float:
         distances = atoms.get_all_distances(mic=True)
-        one, other = np.nonzero((distances > 0.1) & (distances < 0.8 * FCC.lattice_constant_angstrom))
+        first, other = np.nonzero(
+            (distances > 0.1) & (distances < 0.8 * FCC.lattice_constant_angstrom)
+        )
         symbols = np.array(atoms.get_chemical_symbols())
-        return float(np.mean(symbols[one] != symbols[other]))
+        return float(np.mean(symbols[first] != symbols[other]))
 
     special = abs(unlike(made("special", 0, 1, fractions=half)) - 0.5)
-    drawn = np.mean([abs(unlike(made("alloy", 0, seed, fractions=half)) - 0.5) for seed in range(20)])
+    drawn = np.mean(
+        [abs(unlike(made("alloy", 0, seed, fractions=half)) - 0.5) for seed in range(20)]
+    )
     assert special < drawn
 
 
 def test_point_defects_change_one_atom() -> None:
-    """One less, one more in the largest hole, or two exchanged; everything else stays where it was."""
+    """One less, one more in the largest hole, or two exchanged; all else stays where it was."""
     whole = len(crystal(FCC))
     assert len(made("vacancy", 0)) == whole - 1
     extra = made("interstitial", 0)
@@ -107,7 +126,7 @@ def test_point_defects_change_one_atom() -> None:
 
 @pytest.mark.parametrize("turn", range(6))
 def test_a_surface_has_its_vacuum(turn: int) -> None:
-    """Along the third vector there is a gap between the slab and its image, and the slab is thick enough."""
+    """Along the third vector is a gap between the slab and its image; the slab is thick enough."""
     atoms = made("surface", turn)
     heights = np.sort(atoms.positions @ np.array([0, 0, 1.0]))
     period = atoms.cell.volume / np.linalg.norm(np.cross(atoms.cell[0], atoms.cell[1]))
@@ -116,13 +135,17 @@ def test_a_surface_has_its_vacuum(turn: int) -> None:
 
 
 def test_dimers_cover_all_pairs_and_distances() -> None:
-    """From the shortest that is allowed to the longest that was asked for, rising with every turn."""
+    """From the shortest allowed to the longest that was asked for, rising with every turn."""
     dimers = [made("dimer", turn) for turn in range(9)]
     distances = [atoms.get_distance(0, 1) for atoms in dimers]
     assert distances == sorted(distances)
     assert distances[0] > SHORTEST
     assert distances[-1] < 4.0
-    assert {"".join(sorted(atoms.get_chemical_symbols())) for atoms in dimers} == {"CuCu", "AuCu", "AuAu"}
+    assert {"".join(sorted(atoms.get_chemical_symbols())) for atoms in dimers} == {
+        "CuCu",
+        "AuCu",
+        "AuAu",
+    }
 
 
 def test_squeezed_cells_reach_down_to_the_shortest_distance() -> None:
@@ -133,30 +156,44 @@ def test_squeezed_cells_reach_down_to_the_shortest_distance() -> None:
 
 
 def test_the_task_makes_every_variation_once(tmp_path: Path) -> None:
-    """As many as were asked for, no two alike, none with short distances, and the same for the same seed."""
+    """As many as were asked for, no two alike, none with short distances.
+
+    They are the same for the same seed.
+    """
     variations = tuple(replace(KINDS[kind], count=2) for kind in KINDS if kind != "special")
-    first, again = (generated(tmp_path / name, replace(PARAMETERS, variations=variations)) for name in "ab")
-    varied = [one for one in first if "rattled by" not in one["origin"]]
-    assert Counter(one["origin"] for one in varied) == {f"generated: {one.kind}": 2 for one in variations}
-    frames = [read_frames(tmp_path / "a" / one["file"]["path"])[0] for one in varied]
+    first, again = (
+        generated(tmp_path / name, replace(PARAMETERS, variations=variations)) for name in "ab"
+    )
+    varied = [item for item in first if "rattled by" not in item["origin"]]
+    assert Counter(item["origin"] for item in varied) == {
+        f"generated: {variation.kind}": 2 for variation in variations
+    }
+    frames = [read_frames(tmp_path / "a" / item["file"]["path"])[0] for item in varied]
     assert len({mark(frame) for frame in frames}) == len(frames)
     assert min(shortest_distance(frame, 2 * SHORTEST) for frame in frames) >= SHORTEST
-    assert [one["file"]["sha256"] for one in first] == [one["file"]["sha256"] for one in again]
+    assert [item["file"]["sha256"] for item in first] == [item["file"]["sha256"] for item in again]
 
 
 def test_more_than_there_are_is_refused(tmp_path: Path) -> None:
-    """Vacancies of a crystal that is neither strained nor rattled are all alike: the task says so."""
+    """Vacancies of a crystal neither strained nor rattled are all alike: the task says so."""
     parameters = replace(PARAMETERS, strain_max=0.0, rattle_angstrom=(0.0,), prototypes=(FCC,))
-    with pytest.raises(TaskFailed, match="structure 2 of 3 of kind 'vacancy' were like an earlier one"):
+    with pytest.raises(
+        TaskFailed, match="structure 2 of 3 of kind 'vacancy' were like an earlier one"
+    ):
         generated(tmp_path, replace(parameters, variations=(KINDS["vacancy"],)))
 
 
 def test_files_of_the_user_are_taken_as_they_are(tmp_path: Path) -> None:
-    """Every structure of every file, in any format; an element that the campaign does not know is refused."""
+    """Every structure of every file, in any format.
+
+    An element that the campaign does not know is refused.
+    """
     frames = [crystal(FCC), crystal(ORDERED)]
     path = tmp_path / "0123456789ab-mine.extxyz"
     write(path, frames)
     made_ones = generated(tmp_path / "a", PARAMETERS, structure=[path])
-    assert [one["origin"] for one in made_ones][-2:] == [f"generated: structure {n} of mine.extxyz" for n in (1, 2)]
+    assert [made_one["origin"] for made_one in made_ones][-2:] == [
+        f"generated: structure {n} of mine.extxyz" for n in (1, 2)
+    ]
     with pytest.raises(TaskFailed, match=r"has Au, which is not in campaign\.elements"):
         generated(tmp_path / "b", replace(PARAMETERS, elements=("Cu",)), structure=[path])

@@ -9,6 +9,8 @@ ORACLE = OracleCode(
     run=".run:label",
     examine=".doctor:examine",
     about="calculator",
-    remedy="mend calculation.oracle (calculator, arguments), or choose one that knows these elements",
+    remedy=(
+        "mend calculation.oracle (calculator, arguments), or choose one that knows these elements"
+    ),
     tried_at_start=True,
 )

@@ -1,8 +1,11 @@
-"""What a site file says of an ASE calculator. Nothing is imported here: the calculator is where the jobs run."""
+"""What a site file says of an ASE calculator.
+
+Nothing is imported here: the calculator is where the jobs run.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from mlip_autopipec.contract.mistakes import Mistake, shown
+from mlip_autopipec.contract.mistakes import Mistake, import_path
 from mlip_autopipec.contract.oracle import KMesh, OracleRules, OracleWishes
 from mlip_autopipec.work.codes.ase.citations import ENTRIES
 from mlip_autopipec.work.codes.ase.settings import AseOracle
@@ -18,10 +21,7 @@ class AseRules(OracleRules[AseOracle, AseOracle]):
     def mistakes(self, section: AseOracle, elements: tuple[str, ...]) -> Iterator[Mistake]:
         """It is named by an import path."""
         del elements
-        parts = section.calculator.split(".")
-        if len(parts) == 1 or not all(part.isidentifier() for part in parts):
-            expected = "expected an import path such as 'ase.calculators.emt.EMT'"
-            yield Mistake(("calculator",), shown(section.calculator), expected)
+        yield from import_path(("calculator",), section.calculator)
 
     def oracle(self, section: AseOracle, elements: Sequence[str], k_mesh: KMesh) -> AseOracle:
         """As it was written."""
@@ -35,13 +35,18 @@ class AseRules(OracleRules[AseOracle, AseOracle]):
     def first_section(self, wishes: OracleWishes) -> str:
         """EMT where it knows the elements, and no calculator was named."""
         if wishes.calculator is None and not set(wishes.elements) <= EMT_ELEMENTS:
-            others = ", ".join(element for element in wishes.elements if element not in EMT_ELEMENTS)
+            others = ", ".join(
+                element for element in wishes.elements if element not in EMT_ELEMENTS
+            )
             raise ValueError(
-                f"ASE's own EMT does not know {others}: name a calculator (--calculator package.module.Class), or take"
-                " --oracle espresso"
+                f"ASE's own EMT does not know {others}: name a calculator (--calculator"
+                " package.module.Class), or take --oracle espresso"
             )
         calculator = wishes.calculator or _EMT
-        return f"  oracle: {{kind: ase, calculator: {calculator}}}   # any ASE calculator, with `arguments: {{…}}`\n"
+        return (
+            f"  oracle: {{kind: ase, calculator: {calculator}}}   # any ASE calculator, with"
+            " `arguments: {…}`\n"
+        )
 
     def is_quick(self, wishes: OracleWishes) -> bool:
         """EMT is for trying things out."""

@@ -1,4 +1,4 @@
-"""Equations of state, elastic constants, the repulsive wall and a short MD, as measures of the gate."""
+"""The gate's measures: equations of state, elastic constants, the repulsive wall and a short MD."""
 
 from mlip_autopipec.contract.measure import MeasureCode
 

@@ -2,7 +2,8 @@
 
 from typing import Protocol
 
-from mlip_autopipec.contract.measure import Expected, Measured, MeasureRules
+from mlip_autopipec.contract.measure import Expected, MeasureRules
+from mlip_autopipec.contract.results.train import Measure
 
 
 class Tolerances(Protocol):
@@ -28,12 +29,16 @@ class Tolerances(Protocol):
 class ElasticRules(MeasureRules[Tolerances]):
     """Each is asked of every prototype."""
 
-    def expected(self, section: Tolerances, measured: Measured) -> Expected | None:
+    def expected(self, section: Tolerances, measured: Measure) -> Expected | None:
         """As training.gate has it."""
         return {
-            "lattice_constant": Expected("lattice constant", section.lattice_constant_max, "of the oracle's"),
+            "lattice_constant": Expected(
+                "lattice constant", section.lattice_constant_max, "of the oracle's"
+            ),
             "bulk_modulus": Expected("bulk modulus", section.bulk_modulus_max, "of the oracle's"),
-            "elastic_constant": Expected("elastic constant", section.elastic_constant_max, "of the oracle's C11"),
+            "elastic_constant": Expected(
+                "elastic constant", section.elastic_constant_max, "of the oracle's C11"
+            ),
             "wall": Expected("repulsive wall", section.wall_drop_max_ev, "eV"),
             "md": Expected("short MD", 0.0, "of its steps"),
         }[measured.rule]

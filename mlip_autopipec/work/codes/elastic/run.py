@@ -1,9 +1,9 @@
 """Properties of crystals as a measure of the gate."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from mlip_autopipec.contract.generate import GateProbes, Prototype
+from mlip_autopipec.contract.results.train import Measure
 from mlip_autopipec.work.codes.elastic import properties
 from mlip_autopipec.work.codes.measuring import Cell, Measuring
 
@@ -14,7 +14,7 @@ def cells(prototype: Prototype, probes: GateProbes, settings: GateProbes) -> lis
     return properties.cells(prototype, probes)
 
 
-def measure(asked: Measuring) -> Iterable[dict[str, Any]]:
+def measure(asked: Measuring) -> Iterable[Measure]:
     """All that is known of one prototype."""
     return properties.measure(
         asked.prototype,

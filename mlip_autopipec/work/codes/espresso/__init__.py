@@ -13,6 +13,8 @@ ORACLE = OracleCode(
     running=("command", "pseudo_folder", "mixing_beta", "electron_maxstep", "tries_max"),
     disk_mib=0.5,
     about="espresso",
-    remedy="mend calculation.oracle (command, pseudo_folder, pseudopotentials), or load its module in"
-    " site.resources.calculation.prologue",
+    remedy=(
+        "mend calculation.oracle (command, pseudo_folder, pseudopotentials), or load its module in"
+        " site.resources.calculation.prologue"
+    ),
 )

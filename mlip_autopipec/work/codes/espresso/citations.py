@@ -12,7 +12,7 @@ ENTRIES: Mapping[str, str] = {
   pages   = {395502},
   year    = {2009},
   doi     = {10.1088/0953-8984/21/39/395502},
-}""",
+}""",  # noqa: E501 - text for another program
     "espresso2017": """\
 @article{espresso2017,
   author  = {Giannozzi, Paolo and others},

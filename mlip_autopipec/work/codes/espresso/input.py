@@ -1,13 +1,14 @@
 """The input of pw.x for one structure: text only.
 
-The k-mesh is one for a family of cells (families.py), and no coarser than the spacing asked for, in 1/Å with the 2π.
-In campaigns that began before there were families it has ceil(|b| / spacing) points along each reciprocal vector b of
-the cell at hand. They go on so: labels of two rules do not go together. There is one point along directions that are
-not periodic. The mesh is centred at Γ unless an offset is asked for, so that no crystal's symmetry is broken by it;
-along directions that are not periodic it stays there, so an isolated atom has Γ alone.
+The k-mesh is one for a family of cells (families.py), and no coarser than the spacing asked for, in
+1/Å with the 2π. In campaigns that began before there were families it has ceil(|b| / spacing)
+points along each reciprocal vector b of the cell at hand. They go on so: labels of two rules do not
+go together. There is one point along directions that are not periodic. The mesh is centred at Γ
+unless an offset is asked for, so that no crystal's symmetry is broken by it; along directions that
+are not periodic it stays there, so an isolated atom has Γ alone.
 
-Symmetry is not used (nosym): labelled structures are rattled, where there is none to gain from, and one that is
-symmetric to within a tolerance must not be symmetrised into another.
+Symmetry is not used (nosym): labelled structures are rattled, where there is none to gain from, and
+one that is symmetric to within a tolerance must not be symmetrised into another.
 """
 
 from collections.abc import Mapping
@@ -30,7 +31,9 @@ _SMEARINGS = {"mv": "mv", "mp": "mp", "gaussian": "gaussian", "fermi_dirac": "fd
 _ROUNDING = 1e-6
 
 
-def render_input(atoms: Atoms, oracle: EspressoOracle, changes: Mapping[str, Any], max_seconds: float) -> str:
+def render_input(
+    atoms: Atoms, oracle: EspressoOracle, changes: Mapping[str, Any], max_seconds: float
+) -> str:
     """`pw.in`. `changes` are numerical settings beside the oracle's own, by their names in pw.x."""
     species = list(dict.fromkeys(atoms.get_chemical_symbols()))
     numerical = {
@@ -56,13 +59,19 @@ def render_input(atoms: Atoms, oracle: EspressoOracle, changes: Mapping[str, Any
         *_namelist("SYSTEM", _system(atoms, oracle, species)),
         *_namelist("ELECTRONS", electrons),
         "ATOMIC_SPECIES",
-        *(f"{element} {_mass(element):.6f} {oracle.pseudopotentials[element].file}" for element in species),
+        *(
+            f"{element} {_mass(element):.6f} {oracle.pseudopotentials[element].file}"
+            for element in species
+        ),
         "K_POINTS automatic",
         " ".join(str(number) for number in (*k_mesh(atoms, oracle), *_k_offset(atoms, oracle))),
         "CELL_PARAMETERS angstrom",
         *(_vector(row) for row in atoms.cell.array),
         "ATOMIC_POSITIONS angstrom",
-        *(f"{symbol} {_vector(row)}" for symbol, row in zip(atoms.symbols, atoms.positions, strict=True)),
+        *(
+            f"{symbol} {_vector(row)}"
+            for symbol, row in zip(atoms.symbols, atoms.positions, strict=True)
+        ),
     ]
     return "\n".join(lines) + "\n"
 
@@ -73,12 +82,18 @@ def k_mesh(atoms: Atoms, oracle: EspressoOracle) -> tuple[int, int, int]:
         return families.mesh(atoms, oracle.k_spacing_inverse_angstrom)
     lengths = 2 * np.pi * np.linalg.norm(atoms.cell.reciprocal().array, axis=1)
     counts = np.ceil(lengths / oracle.k_spacing_inverse_angstrom - _ROUNDING).astype(int)
-    a, b, c = (max(int(count), 1) if periodic else 1 for count, periodic in zip(counts, atoms.pbc, strict=True))
+    a, b, c = (
+        max(int(count), 1) if periodic else 1
+        for count, periodic in zip(counts, atoms.pbc, strict=True)
+    )
     return a, b, c
 
 
 def _k_offset(atoms: Atoms, oracle: EspressoOracle) -> list[int]:
-    return [offset if periodic else 0 for offset, periodic in zip(oracle.k_offset, atoms.pbc, strict=True)]
+    return [
+        offset if periodic else 0
+        for offset, periodic in zip(oracle.k_offset, atoms.pbc, strict=True)
+    ]
 
 
 def _system(atoms: Atoms, oracle: EspressoOracle, species: list[str]) -> dict[str, Any]:
@@ -94,11 +109,16 @@ def _system(atoms: Atoms, oracle: EspressoOracle, species: list[str]) -> dict[st
     if (smearing := oracle.smearing) is None:
         system["occupations"] = "fixed"
     else:
-        system |= {"occupations": "smearing", "smearing": _SMEARINGS[smearing.kind], "degauss": smearing.width_ry}
+        system |= {
+            "occupations": "smearing",
+            "smearing": _SMEARINGS[smearing.kind],
+            "degauss": smearing.width_ry,
+        }
     if moments := oracle.starting_magnetization:
         system["nspin"] = 2
         system |= {
-            f"starting_magnetization({kind})": moments.get(element, 0.0) for kind, element in enumerate(species, 1)
+            f"starting_magnetization({kind})": moments.get(element, 0.0)
+            for kind, element in enumerate(species, 1)
         }
     system |= oracle.system
     return system

@@ -1,15 +1,16 @@
-"""One label by Quantum ESPRESSO's pw.x: render, run, read; heal in the same job what numerical settings can heal.
+"""A label by Quantum ESPRESSO: render, run, read; heal in the same job what numerical settings can.
 
-Every call of pw.x leaves `pw.N.in`, `pw.N.out` and `pw.N.err` in the run's folder, and a line in `tries.json`, from
-which a later run knows how the one before it ended: after want of time it goes on from a copy of the saved density and
-wavefunctions.
-`pw.in` and `pw.out` are those of the last run; `pw.x -in pw.in` there does it again.
+Every call of pw.x leaves `pw.N.in`, `pw.N.out` and `pw.N.err` in the run's folder, and a line in
+`tries.json`, from which a later run knows how the one before it ended: after want of time it goes
+on from a copy of the saved density and wavefunctions. `pw.in` and `pw.out` are those of the last
+run; `pw.x -in pw.in` there does it again.
 
-An isolated atom (`training.reference_energies_ev`) is a label as any other, with the same settings and the same
-fingerprint: an energy of another cutoff, smearing or spin would be no zero of these. Its box is not periodic, which
-pw.x does not know of, but the k-mesh does: it is Γ alone. Seen with 12 Å and 15 to 20 Ry: Al and Si converge at the
-first try in 2 s, with spin in 3 to 7 s. Fixed occupations are no way: pw.x refuses the odd electron of Al and does not
-converge for the open shell of Si, so the site file is refused.
+An isolated atom (`training.reference_energies_ev`) is a label as any other, with the same settings
+and the same fingerprint: an energy of another cutoff, smearing or spin would be no zero of these.
+Its box is not periodic, which pw.x does not know of, but the k-mesh does: it is Γ alone. Seen with
+12 Å and 15 to 20 Ry: Al and Si converge at the first try in 2 s, with spin in 3 to 7 s. Fixed
+occupations are no way: pw.x refuses the odd electron of Al and does not converge for the open shell
+of Si, so the site file is refused.
 """
 
 import json
@@ -21,10 +22,11 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ase import Atoms
 
+from mlip_autopipec.contract.results.label import OracleNotes, OracleRun
+from mlip_autopipec.contract.values import plain, read
 from mlip_autopipec.work.codes.espresso.fingerprint import check_pseudopotentials, settings
 from mlip_autopipec.work.codes.espresso.healing import Changes, next_changes
 from mlip_autopipec.work.codes.espresso.input import EXIT_FILE, SCRATCH, render_input
@@ -46,8 +48,14 @@ from mlip_autopipec.work.job import AnyJob, TaskFailed, as_json, write_atomic
 from mlip_autopipec.work.structures import Numbers
 
 #: How a class of failure is told to the control half; the others are `numerical`.
-_REASONS = {OUT_OF_TIME: "timeout", OUT_OF_MEMORY: "out_of_memory", BAD_INPUT: "bad_input", CRASHED: "crashed"}
-#: pw.x ends by itself so long before the walltime: before the scheduler's own warning, which may come 180 s ahead.
+_REASONS = {
+    OUT_OF_TIME: "timeout",
+    OUT_OF_MEMORY: "out_of_memory",
+    BAD_INPUT: "bad_input",
+    CRASHED: "crashed",
+}
+#: pw.x ends by itself so long before the walltime: before the scheduler's own warning, which may
+#: come 180 s ahead.
 _SPARE_S = 200.0
 _SPARE_PART = 0.2  # of a short walltime
 #: With less time left no run is begun.
@@ -57,15 +65,18 @@ _END_S = 60.0
 _POLL_S = 0.1
 
 
-def label(job: AnyJob, oracle: EspressoOracle, atoms: Atoms) -> tuple[Numbers, dict[str, Any]]:
-    """The numbers of a converged run, and the metrics beside them. Raises TaskFailed with the reason and every try."""
+def label(job: AnyJob, oracle: EspressoOracle, atoms: Atoms) -> tuple[Numbers, OracleNotes]:
+    """The numbers of a converged run, and its notes.
+
+    Raises TaskFailed with the reason and every try.
+    """
     until = _until(job)
     hashes = check_pseudopotentials(oracle, sorted(set(atoms.get_chemical_symbols())))
     job.carry_over(_remains)
     tries = _earlier_tries(job.workdir)
     changes: Changes = {}
-    if tries and tries[-1]["ending"] == OUT_OF_TIME and (job.workdir / SCRATCH).is_dir():
-        changes = {**tries[-1]["changes"], "restart_mode": "restart"}
+    if tries and tries[-1].ending == OUT_OF_TIME and (job.workdir / SCRATCH).is_dir():
+        changes = {**tries[-1].changes, "restart_mode": "restart"}
     first = len(tries)
     while True:
         job.progress(0.1, f"pw.x, run {len(tries) + 1}")
@@ -81,12 +92,9 @@ def label(job: AnyJob, oracle: EspressoOracle, atoms: Atoms) -> tuple[Numbers, d
         raise TaskFailed("numerical", f"pw.x converged, but {error}") from error
     for folder in (job.workdir, *job.before):
         _clean(folder)
-    metrics = {
-        "settings": settings(oracle, hashes, said, job.workdir),
-        "tries": tries,
-        "magnetization_bohr": found.magnetization_bohr,
-    }
-    return found, metrics
+    return found, OracleNotes(
+        settings=settings(oracle, hashes, said, job.workdir), tries=tuple(tries)
+    )
 
 
 def _until(job: AnyJob) -> float | None:
@@ -96,16 +104,16 @@ def _until(job: AnyJob) -> float | None:
     return time.monotonic() + job.walltime_s - min(_SPARE_S, _SPARE_PART * job.walltime_s)
 
 
-def _earlier_tries(folder: Path) -> list[dict[str, Any]]:
+def _earlier_tries(folder: Path) -> list[OracleRun]:
     path = folder / "tries.json"
-    tries: list[dict[str, Any]] = json.loads(path.read_bytes())["tries"] if path.exists() else []
-    return tries
+    tries = json.loads(path.read_bytes())["tries"] if path.exists() else []
+    return [read(OracleRun, record) for record in tries]
 
 
 def _remains(folder: Path) -> list[str]:
-    """What a later run needs of one: its tries, and what pw.x has saved if it is to be gone on from."""
+    """What a later run needs of one: its tries, and what pw.x saved if it is to be gone on from."""
     tries = _earlier_tries(folder)
-    goes_on = bool(tries) and tries[-1]["ending"] == OUT_OF_TIME and (folder / SCRATCH).is_dir()
+    goes_on = bool(tries) and tries[-1].ending == OUT_OF_TIME and (folder / SCRATCH).is_dir()
     return ["tries.json", *([SCRATCH] if goes_on else [])] if tries else []
 
 
@@ -116,12 +124,12 @@ def _run(
     changes: Changes,
     number: int,
     until: float | None,
-    tries: list[dict[str, Any]],
+    tries: list[OracleRun],
 ) -> PwxEnding:
     """One run of pw.x, noted in `tries`."""
     left = math.inf if until is None else until - time.monotonic()
     if left < _RUN_MIN_S:
-        raise TaskFailed("timeout", f"no time is left for run {number}: {_told(tries)}")
+        raise TaskFailed("timeout", f"no time is left for run {number}: {_tries_text(tries)}")
     text = render_input(atoms, oracle, changes, round(min(left, 1e7), 1))
     names = {kind: job.workdir / f"pw.{number}.{kind}" for kind in ("in", "out", "err")}
     names["in"].write_text(text, encoding="utf-8")
@@ -130,9 +138,11 @@ def _run(
     started = time.monotonic()
     status = _started(job, oracle, names)
     end = ending(read_text(names["out"]), read_text(names["err"]), status)
-    one = {"changes": dict(changes), "ending": end.kind, "words": end.words}
-    tries.append({**one, "wall_s": round(time.monotonic() - started, 3)})
-    write_atomic(job.workdir / "tries.json", as_json({"tries": tries}))
+    wall_s = round(time.monotonic() - started, 3)
+    tries.append(
+        OracleRun(changes=dict(changes), ending=end.kind, message=end.message, wall_s=wall_s)
+    )
+    write_atomic(job.workdir / "tries.json", as_json({"tries": plain(tries)}))
     return end
 
 
@@ -150,10 +160,17 @@ def _started(job: AnyJob, oracle: EspressoOracle, names: Mapping[str, Path]) -> 
     with names["out"].open("wb") as out, names["err"].open("wb") as err:
         try:
             process = subprocess.Popen(
-                command, cwd=job.workdir, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=_environment(oracle)
+                command,
+                cwd=job.workdir,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env=_environment(oracle),
             )
         except OSError as error:
-            raise TaskFailed("bad_input", f"{command[0]} cannot be run: {error.strerror}") from error
+            raise TaskFailed(
+                "bad_input", f"{command[0]} cannot be run: {error.strerror}"
+            ) from error
         asked_at: float | None = None
         while True:
             try:
@@ -172,32 +189,44 @@ def _command(job: AnyJob, oracle: EspressoOracle, input_file: str) -> list[str]:
 
 
 def _environment(oracle: EspressoOracle) -> dict[str, str]:
-    """One thread per process where the command starts one process per core; and no last words lost in a buffer.
+    """One thread per process where the command starts one per core; no last words lost in a buffer.
 
-    An error in a solver ends pw.x by MPI_ABORT at once, and what it had to say of it would never reach a file.
+    An error in a solver ends pw.x by MPI_ABORT at once, and what it had to say of it would never
+    reach a file.
     """
     threads = {"OMP_NUM_THREADS": "1"} if "{cores}" in oracle.command else {}
     return {**os.environ, **threads, "GFORTRAN_UNBUFFERED_PRECONNECTED": "y"}
 
 
-def _next(tries: Sequence[Mapping[str, Any]], first: int, changes: Changes, tries_max: int) -> Changes:
-    """What to change for the next run. Raises TaskFailed if nothing is left to try in this attempt."""
+def _next(tries: Sequence[OracleRun], first: int, changes: Changes, tries_max: int) -> Changes:
+    """What to change for the next run.
+
+    Raises TaskFailed if nothing is left to try in this attempt.
+    """
     now = tries[first:]
     last = now[-1]
-    if changes.get("restart_mode") == "restart" and last["ending"] not in {OUT_OF_TIME, OUT_OF_MEMORY}:
-        return {name: value for name, value in changes.items() if name != "restart_mode"}  # the save was no good
-    following = next_changes([one["ending"] for one in now], changes) if len(now) < tries_max else None
+    if changes.get("restart_mode") == "restart" and last.ending not in {OUT_OF_TIME, OUT_OF_MEMORY}:
+        # the save was no good
+        return {name: value for name, value in changes.items() if name != "restart_mode"}
+    following = (
+        next_changes([change.ending for change in now], changes) if len(now) < tries_max else None
+    )
     if following is None:
-        raise TaskFailed(_REASONS.get(last["ending"], "numerical"), f"pw.x gave no label: {_told(tries)}")
+        raise TaskFailed(
+            _REASONS.get(last.ending, "numerical"), f"pw.x gave no label: {_tries_text(tries)}"
+        )
     return following
 
 
-def _told(tries: Sequence[Mapping[str, Any]]) -> str:
+def _tries_text(tries: Sequence[OracleRun]) -> str:
     """Every try in words."""
     return "; ".join(
-        f"run {number} {' '.join(f'{name}={value}' for name, value in one['changes'].items()) or 'as asked'}:"
-        f" {one['ending']} ({one['words']})"
-        for number, one in enumerate(tries, 1)
+        (
+            f"run {number}"
+            f" {' '.join(f'{name}={value}' for name, value in record.changes.items()) or 'as asked'}:"  # noqa: E501 - text for another program
+            f" {record.ending} ({record.message})"
+        )
+        for number, record in enumerate(tries, 1)
     )
 
 

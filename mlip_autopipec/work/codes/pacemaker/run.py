@@ -1,20 +1,26 @@
-"""pacemaker: the nonlinear fit, as render → run → parse, in a folder where a person can run it again by hand.
+"""pacemaker: the nonlinear fit, as render → run → parse, in a folder where it can be rerun by hand.
 
-Stages follow each other as separate runs, `stage-1/`, `stage-2/` …: forces first, because they are many and fix the
-shape of the energy surface, energies after that, because they are few and would pull an unformed basis about.
+Stages follow each other as separate runs, `stage-1/`, `stage-2/` …: forces first, because they are
+many and fix the shape of the energy surface, energies after that, because they are few and would
+pull an unformed basis about.
 
 Positions, each against a trap of the tool:
 
-- Weights go through ExternalWeightingPolicy, which joins by index: a structure without weights vanishes from the fit
-  and nothing is said. So there is a weight for every row, and what pacemaker says it fits to is counted.
-- Energies go in as `energy_corrected`, less references that the campaign has pinned. Below -20 or above 250 eV/atom
-  pacemaker would fit references of its own, and two cycles would not mean the same; such labels are refused.
-- A warm start takes the current potential's coefficients with `-p`, which takes its shape too; so only one of the shape
-  that is asked for is a start, and its core repulsion is taken off, or close pairs that are new would stay invisible.
-- The core repulsion is not `repulsion: auto`: that begins at the shortest distance of the training set, which is long
-  as long as the set is tame, and ZBL is 16 eV for two Cu atoms at 2.3 Å. See `ace.with_core_repulsion`.
-- pacemaker leaves `interim_potential_0.yaml` at each iteration. It is the checkpoint: the run that follows one
-  without walltime goes on from a copy, with the iterations that are left. It may be torn, and is then passed over.
+- Weights go through ExternalWeightingPolicy, which joins by index: a structure without weights
+  vanishes from the fit and nothing is said. So there is a weight for every row, and what pacemaker
+  says it fits to is counted.
+- Energies go in as `energy_corrected`, less references that the campaign has pinned. Below -20 or
+  above 250 eV/atom pacemaker would fit references of its own, and two cycles would not mean the
+  same; such labels are refused.
+- A warm start takes the current potential's coefficients with `-p`, which takes its shape too; so
+  only one of the shape that is asked for is a start, and its core repulsion is taken off, or close
+  pairs that are new would stay invisible.
+- The core repulsion is not `repulsion: auto`: that begins at the shortest distance of the training
+  set, which is long as long as the set is tame, and ZBL is 16 eV for two Cu atoms at 2.3 Å. See
+  `ace.with_core_repulsion`.
+- pacemaker leaves `interim_potential_0.yaml` at each iteration. It is the checkpoint: the run that
+  follows one without walltime goes on from a copy, with the iterations that are left. It may be
+  torn, and is then passed over.
 """
 
 import os
@@ -48,10 +54,11 @@ _FUNCTIONS = {
 #: eV/atom; outside, pacemaker takes references of its own.
 _ENERGY_RANGE_EV = (-20.0, 250.0)
 _LOOK_S = 0.5
-#: In the folder of a stage: its result, the checkpoint that was gone on from, and the one that pacemaker writes.
+#: In the folder of a stage: its result, the checkpoint that was gone on from, and the one that
+#: pacemaker writes.
 _POTENTIALS = ("fitted.yaml", "checkpoint.yaml", "interim_potential_0.yaml")
 _CURVE_POINTS_MAX = 200
-_WORDS_MAX = 1500
+_TEXT_MAX = 1500
 _COUNTED = re.compile(r"Fitting dataset size: (\d+) structures / (\d+) atoms")
 
 
@@ -61,7 +68,10 @@ Shape = list[tuple[str, int, float, int]]
 
 @dataclass(frozen=True)
 class WeightedLabels:
-    """What the fit is to explain: structures, cohesive energies in eV, and weights per structure and per atom."""
+    """What the fit is to explain.
+
+    Structures, cohesive energies in eV, and weights per structure and per atom.
+    """
 
     frames: Sequence[Atoms]
     energies_ev: Sequence[float]
@@ -71,14 +81,19 @@ class WeightedLabels:
 
 @dataclass(frozen=True)
 class PacemakerFit:
-    """A fitted potential, and the loss on the way to it: stage, iteration, loss, meV/atom, meV/Å."""
+    """A fitted potential, and the loss on the way: stage, iteration, loss, meV/atom, meV/Å."""
 
     potential: Path
     loss: tuple[tuple[int, int, float, float, float], ...]
 
 
-def fit(job: Job[TrainParameters], name: str, labels: WeightedLabels, start: Path | None) -> PacemakerFit:
-    """Fit in `<workdir>/<name>/`, from the potential `start` or from scratch; finished stages are not run again."""
+def fit(
+    job: Job[TrainParameters], name: str, labels: WeightedLabels, start: Path | None
+) -> PacemakerFit:
+    """Fit in `<workdir>/<name>/`, from the potential `start` or from scratch.
+
+    Finished stages are not run again.
+    """
     folder = job.workdir / name
     folder.mkdir(exist_ok=True)
     job.carry_over(lambda run: _remains(run, name))
@@ -87,13 +102,13 @@ def fit(job: Job[TrainParameters], name: str, labels: WeightedLabels, start: Pat
     _tabulate(folder, labels, settings.python)
     curve: list[tuple[int, int, float, float, float]] = []
     for number, stage in enumerate(settings.stages, 1):
-        place = folder / f"stage-{number}"
-        place.mkdir(exist_ok=True)
-        fitted = place / "fitted.yaml"
+        stage_folder = folder / f"stage-{number}"
+        stage_folder.mkdir(exist_ok=True)
+        fitted = stage_folder / "fitted.yaml"
         if not fitted.exists():
             document = render(job.parameters, stage, from_nothing=start is None)
-            _run_stage(job, place, number, document, start, python, len(labels.frames))
-        curve += [(number, *point) for point in _points(place)]
+            _run_stage(job, stage_folder, number, document, start, python, len(labels.frames))
+        curve += [(number, *point) for point in _points(stage_folder)]
         start = fitted
     if start is None:
         raise TaskFailed("bad_input", "training.pacemaker.stages is empty")
@@ -101,14 +116,22 @@ def fit(job: Job[TrainParameters], name: str, labels: WeightedLabels, start: Pat
 
 
 def _remains(run: Path, name: str) -> list[str]:
-    """What a fit goes on from: finished stages and the checkpoint, with what was told on the way; empty if neither."""
+    """What a fit goes on from.
+
+    Finished stages and the checkpoint, with what was told on the way; empty if neither.
+    """
     goes_on = [path for kind in _POTENTIALS for path in (run / name).glob(f"stage-*/{kind}")]
-    told = (run / name).glob("stage-*/metrics*.txt") if goes_on else ()
-    return [path.relative_to(run).as_posix() for path in (*goes_on, *told)]
+    files = (run / name).glob("stage-*/metrics*.txt") if goes_on else ()
+    return [path.relative_to(run).as_posix() for path in (*goes_on, *files)]
 
 
-def render(parameters: TrainParameters, stage: PacemakerStage, *, from_nothing: bool) -> dict[str, Any]:
-    """input.yaml of one stage. A ladder is for a start from nothing: given a potential, it would throw that away."""
+def render(
+    parameters: TrainParameters, stage: PacemakerStage, *, from_nothing: bool
+) -> dict[str, Any]:
+    """input.yaml of one stage.
+
+    A ladder is for a start from nothing: given a potential, it would throw that away.
+    """
     settings = parameters.pacemaker
     fitting: dict[str, Any] = {
         "loss": {"kappa": stage.kappa, "L1_coeffs": settings.l1, "L2_coeffs": settings.l2},
@@ -123,12 +146,19 @@ def render(parameters: TrainParameters, stage: PacemakerStage, *, from_nothing: 
         "potential": potential_section(parameters),
         "data": {"filename": "../dataset.pckl.gzip"},
         "fit": fitting,
-        "backend": {"evaluator": "tensorpot", "batch_size": settings.batch_structures, "display_step": 50},
+        "backend": {
+            "evaluator": "tensorpot",
+            "batch_size": settings.batch_structures,
+            "display_step": 50,
+        },
     }
 
 
 def potential_section(parameters: TrainParameters) -> dict[str, Any]:
-    """The basis: one density per element is linear, two with a square root in between are Finnis-Sinclair's."""
+    """The basis: one density per element is linear.
+
+    Two with a square root in between are Finnis-Sinclair's.
+    """
     densities = parameters.pacemaker.densities
     return {
         "deltaSplineBins": 0.001,
@@ -149,7 +179,10 @@ def potential_section(parameters: TrainParameters) -> dict[str, Any]:
                 "NameOfCutoffFunction": "cos",
             }
         },
-        "functions": {"number_of_functions_per_element": parameters.functions_per_element, **_FUNCTIONS},
+        "functions": {
+            "number_of_functions_per_element": parameters.functions_per_element,
+            **_FUNCTIONS,
+        },
     }
 
 
@@ -159,7 +192,10 @@ def basis_of(parameters: TrainParameters) -> BBasisConfiguration:
 
 
 def warm_start(current: Path, parameters: TrainParameters, target: Path) -> Path | None:
-    """The current potential without its core repulsion, as a start; None if its shape is not the one asked for."""
+    """The current potential without its core repulsion, as a start.
+
+    None if its shape is not the one asked for.
+    """
     before = BBasisConfiguration(str(current))
     if _shape(before) != _shape(basis_of(parameters)):
         return None
@@ -178,33 +214,49 @@ def _shape(basis: BBasisConfiguration) -> Shape:
 
 
 def _tabulate(folder: Path, labels: WeightedLabels, python: str | None) -> None:
-    """The tables that pacemaker reads, pickled by its own Python: pickles of one pandas are no other's."""
+    """The tables that pacemaker reads, pickled by its own Python.
+
+    Pickles of one pandas are no other's.
+    """
     frames = []
-    for frame, energy_ev, weights in zip(labels.frames, labels.energies_ev, labels.force_weights, strict=True):
+    for frame, energy_ev, weights in zip(
+        labels.frames, labels.energies_ev, labels.force_weights, strict=True
+    ):
         low, high = _ENERGY_RANGE_EV
         if not low < energy_ev / len(frame) < high:
             raise TaskFailed(
                 "bad_input",
-                f"{frame.info['task']}: {energy_ev / len(frame):.1f} eV/atom beside the reference energies is outside"
-                f" {low:g} … {high:g}: pacemaker would take references of its own",
+                f"{frame.info['task']}: {energy_ev / len(frame):.1f} eV/atom beside the reference"
+                f" energies is outside {low:g} … {high:g}: pacemaker would take references of its"
+                " own",
             )
         bare = Atoms(frame.get_chemical_symbols(), frame.positions, cell=frame.cell, pbc=True)
-        bare.arrays |= {"label_forces": frame.get_forces(), "force_weight": np.asarray(weights, dtype=float)}
+        bare.arrays |= {
+            "label_forces": frame.get_forces(),
+            "force_weight": np.asarray(weights, dtype=float),
+        }
         bare.info["energy_corrected"] = energy_ev
         frames.append(bare)
     for bare, weight in zip(frames, labels.energy_weights, strict=True):
         bare.info["energy_weight"] = float(weight)
     write_frames(folder / "labels.extxyz", frames)
     if python:
-        _call(folder, [python, "-c", f"from {__name__} import tabulate; tabulate('labels.extxyz')"], "tabulate")
+        _call(
+            folder,
+            [python, "-c", f"from {__name__} import tabulate; tabulate('labels.extxyz')"],
+            "tabulate",
+        )
     else:
         tabulate(str(folder / "labels.extxyz"))
 
 
 def tabulate(labels: str) -> None:
-    """Write dataset.pckl.gzip and weights.pckl.gzip beside the labels. Runs in pacemaker's Python."""
+    """Write dataset.pckl.gzip and weights.pckl.gzip beside the labels, in pacemaker's Python."""
     frames, folder = read_frames(Path(labels)), Path(labels).parent
-    bare = [Atoms(frame.get_chemical_symbols(), frame.positions, cell=frame.cell, pbc=True) for frame in frames]
+    bare = [
+        Atoms(frame.get_chemical_symbols(), frame.positions, cell=frame.cell, pbc=True)
+        for frame in frames
+    ]
     columns = {
         "ase_atoms": bare,
         "energy_corrected": [float(frame.info["energy_corrected"]) for frame in frames],
@@ -216,99 +268,130 @@ def tabulate(labels: str) -> None:
     }
     for name, table in (("dataset", columns), ("weights", weights)):
         with (folder / f"{name}.pckl.gzip").open("wb") as stream:
-            pd.DataFrame(table).to_pickle(stream, compression="gzip", protocol=pickle.HIGHEST_PROTOCOL)
+            pd.DataFrame(table).to_pickle(
+                stream, compression="gzip", protocol=pickle.HIGHEST_PROTOCOL
+            )
 
 
 def _run_stage(
     job: Job[TrainParameters],
-    place: Path,
+    folder: Path,
     number: int,
     document: Mapping[str, Any],
     start: Path | None,
     python: str,
     structures: int,
 ) -> None:
-    """Run one stage to its end, telling of its loss as it goes; an earlier attempt's checkpoint is gone on from."""
+    """Run one stage to its end, telling of its loss as it goes.
+
+    An earlier attempt's checkpoint is gone on from.
+    """
     ladder = "ladder_step" in document["fit"]
-    checkpoint = _checkpoint(place, None if ladder else _shape(basis_of(job.parameters)))
+    checkpoint = _checkpoint(folder, None if ladder else _shape(basis_of(job.parameters)))
     iterations = document["fit"]["maxiter"]
     if checkpoint is not None and not ladder:
-        document["fit"]["maxiter"] = max(iterations - len(_points(place)), 1)
-    write_atomic(place / "input.yaml", as_json(document))  # JSON is YAML
-    words = ["--no-predict", "input.yaml"]
+        document["fit"]["maxiter"] = max(iterations - len(_points(folder)), 1)
+    write_atomic(folder / "input.yaml", as_json(document))  # JSON is YAML
+    arguments = ["--no-predict", "input.yaml"]
     if checkpoint is not None and ladder:
-        words += ["-ip", checkpoint.name]
+        arguments += ["-ip", checkpoint.name]
     elif (begin := checkpoint or start) is not None:
-        words += ["-p", os.path.relpath(begin, place)]
-    with (place / "pacemaker.out").open("ab") as output:
+        arguments += ["-p", os.path.relpath(begin, folder)]
+    with (folder / "pacemaker.out").open("ab") as output:
         running = subprocess.Popen(
-            [python, "-m", "pyace.cli.pacemaker", *words],
-            cwd=place,
-            env={**os.environ, "OMP_NUM_THREADS": str(job.cores), "TF_NUM_INTRAOP_THREADS": str(job.cores)},
+            [python, "-m", "pyace.cli.pacemaker", *arguments],
+            cwd=folder,
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": str(job.cores),
+                "TF_NUM_INTRAOP_THREADS": str(job.cores),
+            },
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
         try:
-            _watch(job, place, number, iterations, running)
+            _watch(job, folder, number, iterations, running)
         finally:
             if running.poll() is None:
                 running.terminate()
                 running.wait()
-    _judge(place, running.returncode, structures)
-    (place / "output_potential.yaml").rename(place / "fitted.yaml")
+    _judge(folder, running.returncode, structures)
+    (folder / "output_potential.yaml").rename(folder / "fitted.yaml")
 
 
 def _watch(
-    job: Job[TrainParameters], place: Path, number: int, iterations: int, running: "subprocess.Popen[bytes]"
+    job: Job[TrainParameters],
+    folder: Path,
+    number: int,
+    iterations: int,
+    running: "subprocess.Popen[bytes]",
 ) -> None:
-    """Until pacemaker ends. Raises TaskFailed (timeout) when the job is asked to stop: the checkpoint is there."""
-    stages, told = len(job.parameters.pacemaker.stages), -1
+    """Until pacemaker ends.
+
+    Raises TaskFailed (timeout) when the job is asked to stop: the checkpoint is there.
+    """
+    stages, reported = len(job.parameters.pacemaker.stages), -1
     while running.poll() is None:
         if job.stopping.is_set():
-            raise TaskFailed("timeout", f"asked to stop in stage {number}; {place} holds the checkpoint")
-        points = _points(place)
-        if points and len(points) != told:
-            told = len(points)
+            raise TaskFailed(
+                "timeout", f"asked to stop in stage {number}; {folder} holds the checkpoint"
+            )
+        points = _points(folder)
+        if points and len(points) != reported:
+            reported = len(points)
             iteration, loss, energy_mev, force_mev = points[-1]
-            part = (number - 1 + min(told / iterations, 1)) / stages
+            part = (number - 1 + min(reported / iterations, 1)) / stages
             job.progress(
                 0.1 + 0.4 * part,
-                f"stage {number} of {stages}, iteration {iteration}: loss {loss:.3g}, {energy_mev:.2f} meV/atom,"
-                f" {force_mev:.1f} meV/Å",
+                f"stage {number} of {stages}, iteration {iteration}: loss {loss:.3g},"
+                f" {energy_mev:.2f} meV/atom, {force_mev:.1f} meV/Å",
             )
         time.sleep(_LOOK_S)
 
 
-def _judge(place: Path, status: int, structures: int) -> None:
-    """Raise TaskFailed unless there is a potential, with finite numbers, that was fitted to every structure."""
-    said = (place / "pacemaker.out").read_text(encoding="utf-8", errors="replace")
-    if status != 0 or not (place / "output_potential.yaml").exists():
-        last = said.strip().rpartition("\n")[2][:_WORDS_MAX]
-        raise TaskFailed("crashed", f"pacemaker ended with status {status}: {last} (all of it: {place})")
+def _judge(folder: Path, status: int, structures: int) -> None:
+    """Raise TaskFailed unless a potential, with finite numbers, was fitted to every structure."""
+    said = (folder / "pacemaker.out").read_text(encoding="utf-8", errors="replace")
+    if status != 0 or not (folder / "output_potential.yaml").exists():
+        last = said.strip().rpartition("\n")[2][:_TEXT_MAX]
+        raise TaskFailed(
+            "crashed", f"pacemaker ended with status {status}: {last} (all of it: {folder})"
+        )
     counted = _COUNTED.findall(said)
     if not counted or int(counted[-1][0]) != structures:
         found = counted[-1][0] if counted else "an unknown number of"
-        raise TaskFailed("crashed", f"pacemaker fitted to {found} structures of {structures}: see {place}")
-    points = _points(place)
+        raise TaskFailed(
+            "crashed", f"pacemaker fitted to {found} structures of {structures}: see {folder}"
+        )
+    points = _points(folder)
     if not points or not np.isfinite(points[-1][1]):
-        raise TaskFailed("numerical", f"the loss of pacemaker's fit is no number any more: see {place}")
+        raise TaskFailed(
+            "numerical", f"the loss of pacemaker's fit is no number any more: see {folder}"
+        )
 
 
-def _checkpoint(place: Path, shape: Shape | None) -> Path | None:
-    """The last whole potential of an attempt that was cut off, kept with what it told; None if there is none."""
-    interim, metrics, kept = place / "interim_potential_0.yaml", place / "metrics.txt", place / "checkpoint.yaml"
+def _checkpoint(folder: Path, shape: Shape | None) -> Path | None:
+    """The last whole potential of an attempt that was cut off, kept with what it told.
+
+    None if there is none.
+    """
+    interim, metrics, kept = (
+        folder / "interim_potential_0.yaml",
+        folder / "metrics.txt",
+        folder / "checkpoint.yaml",
+    )
     if _whole(interim, shape):
         interim.replace(kept)
         if metrics.exists():  # pacemaker begins it anew
-            metrics.rename(place / f"metrics-{len(list(place.glob('metrics-*.txt'))):03d}.txt")
+            metrics.rename(folder / f"metrics-{len(list(folder.glob('metrics-*.txt'))):03d}.txt")
     interim.unlink(missing_ok=True)
     metrics.unlink(missing_ok=True)
     return kept if kept.exists() else None
 
 
 def _whole(potential: Path, shape: Shape | None) -> bool:
-    """Whether it is there, can be read, and has the shape asked for; on a ladder it may have any."""
+    """Whether it is there, can be read and has the shape asked for; on a ladder it may have any."""
     if not potential.exists():
         return False
     try:
@@ -318,10 +401,10 @@ def _whole(potential: Path, shape: Shape | None) -> bool:
     return shape in (None, _shape(basis))
 
 
-def _points(place: Path) -> list[tuple[int, float, float, float]]:
-    """Iteration, loss, meV/atom and meV/Å of each whole line that pacemaker has written, over all attempts."""
+def _points(folder: Path) -> list[tuple[int, float, float, float]]:
+    """Iteration, loss, meV/atom and meV/Å of each whole line of pacemaker's, over all attempts."""
     points: list[tuple[int, float, float, float]] = []
-    for path in (*sorted(place.glob("metrics-*.txt")), place / "metrics.txt"):
+    for path in (*sorted(folder.glob("metrics-*.txt")), folder / "metrics.txt"):
         if path.exists():
             points += [(len(points) + turn, *values) for turn, values in enumerate(_lines(path))]
     return points
@@ -332,7 +415,11 @@ def _lines(path: Path) -> Iterator[tuple[float, float, float]]:
     names = whole[0].split() if whole else []
     for line in whole[1:]:
         values = dict(zip(names, line.split(), strict=False))
-        yield float(values["loss"]), 1000 * float(values["rmse_epa"]), 1000 * float(values["rmse_f_comp"])
+        yield (
+            float(values["loss"]),
+            1000 * float(values["rmse_epa"]),
+            1000 * float(values["rmse_f_comp"]),
+        )
 
 
 def _thinned(curve: Sequence[Any]) -> list[Any]:
@@ -342,7 +429,10 @@ def _thinned(curve: Sequence[Any]) -> list[Any]:
 
 
 def _call(folder: Path, command: Sequence[str], name: str) -> None:
-    """Run a helper in another Python that sees this very package. Raises TaskFailed (crashed) with its last line."""
+    """Run a helper in another Python that sees this very package.
+
+    Raises TaskFailed (crashed) with its last line.
+    """
     package = Path(__file__).parents[4]
     done = subprocess.run(
         command,
@@ -355,4 +445,7 @@ def _call(folder: Path, command: Sequence[str], name: str) -> None:
     )
     if done.returncode != 0:
         last = done.stdout.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise TaskFailed("crashed", f"{name} in {command[0]} ended with status {done.returncode}: {last[:_WORDS_MAX]}")
+        raise TaskFailed(
+            "crashed",
+            f"{name} in {command[0]} ended with status {done.returncode}: {last[:_TEXT_MAX]}",
+        )

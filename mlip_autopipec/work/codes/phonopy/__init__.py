@@ -12,6 +12,9 @@ MEASURE = MeasureCode(
     require=".run:require",
     examine=".doctor:examine",
     about="phonons",
-    remedy="training.gate.phonons needs phonopy in site.python: `pip install 'mlip-autopipec[phonons]'` brings it",
+    remedy=(
+        "training.gate.phonons needs phonopy in site.python: `pip install"
+        " 'mlip-autopipec[phonons]'` brings it"
+    ),
     modules=("phonopy",),
 )

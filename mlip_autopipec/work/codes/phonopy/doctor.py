@@ -6,6 +6,7 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.emt import EMT
 
+from mlip_autopipec.contract.doctor import Examined
 from mlip_autopipec.contract.generate import PhononProbes, Prototype
 from mlip_autopipec.work.codes.phonopy.phonons import frequencies, prepared
 
@@ -14,7 +15,7 @@ _EMT_COPPER_THZ = 7.97
 _EMT_COPPER_OFF_THZ = 0.05
 
 
-def examine() -> dict[str, Any]:
+def examine() -> Examined:
     """Frequencies of EMT copper by phonopy; the highest is known."""
 
     def forces(atoms: Atoms) -> Any:
@@ -25,5 +26,8 @@ def examine() -> dict[str, Any]:
     asked = PhononProbes(supercell_min_angstrom=7.0)
     found = frequencies(copper, prepared(copper, asked), forces)
     highest = float("nan") if found is None else float(found.max())
-    words = f"phonopy {importlib.metadata.version('phonopy')}; the highest frequency of EMT copper is {highest:.2f} THz"
-    return {"fit": abs(highest - _EMT_COPPER_THZ) < _EMT_COPPER_OFF_THZ, "words": words}
+    message = (
+        f"phonopy {importlib.metadata.version('phonopy')}; the highest frequency of EMT copper is"
+        f" {highest:.2f} THz"
+    )
+    return Examined(fit=abs(highest - _EMT_COPPER_THZ) < _EMT_COPPER_OFF_THZ, message=message)

@@ -1,9 +1,9 @@
 """Phonons as a measure of the gate."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from mlip_autopipec.contract.generate import GateProbes, PhononProbes, Prototype
+from mlip_autopipec.contract.results.train import Measure
 from mlip_autopipec.work.codes.measuring import Cell, Measuring
 from mlip_autopipec.work.codes.phonopy import phonons
 
@@ -20,6 +20,6 @@ def cells(prototype: Prototype, probes: GateProbes, settings: PhononProbes) -> l
     return phonons.cells(prototype, probes)
 
 
-def measure(asked: Measuring) -> Iterable[dict[str, Any]]:
+def measure(asked: Measuring) -> Iterable[Measure]:
     """The lowest frequency, and the difference from the oracle's."""
     return phonons.measure(asked.prototype, asked.labels, asked.potentials, asked.probes)

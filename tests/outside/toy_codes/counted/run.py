@@ -1,19 +1,22 @@
 """The engine, where the jobs run."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
+from mlip_autopipec.contract.doctor import Examined
 from mlip_autopipec.contract.explore import ExploreParameters
-from mlip_autopipec.work.ace.evaluator import Evaluator
 from mlip_autopipec.work.codes.engine import Ran
+from mlip_autopipec.work.codes.evaluator import PotentialFiles
 from mlip_autopipec.work.codes.lammps.wheel import WheelEngine
+from mlip_autopipec.work.evaluation import Evaluator
 from mlip_autopipec.work.job import AnyJob, TaskFailed
 from toy_codes.counted.settings import CountedEngine
 
 
 def make(
-    settings: CountedEngine, potential: tuple[Path, Path], evaluator: Evaluator, elements: Sequence[str]
+    settings: CountedEngine,
+    potential: PotentialFiles,
+    evaluator: Evaluator,
+    elements: Sequence[str],
 ) -> "Counted":
     """The engine of a walker."""
     del potential
@@ -23,7 +26,9 @@ def make(
 class Counted(WheelEngine):
     """See work/codes/engine.py for what it promises."""
 
-    def __init__(self, settings: CountedEngine, evaluator: Evaluator, elements: Sequence[str]) -> None:
+    def __init__(
+        self, settings: CountedEngine, evaluator: Evaluator, elements: Sequence[str]
+    ) -> None:
         super().__init__(evaluator, elements)
         self._settings = settings
 
@@ -37,6 +42,6 @@ class Counted(WheelEngine):
         return super().run(job, parameters, script, name)
 
 
-def examine(settings: CountedEngine) -> dict[str, Any]:
+def examine(settings: CountedEngine) -> Examined:
     """It is there with the wheel."""
-    return {"fit": True, "words": f"up to {settings.runs_max} runs of the wheel"}
+    return Examined(fit=True, message=f"up to {settings.runs_max} runs of the wheel")

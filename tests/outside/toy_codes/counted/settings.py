@@ -12,4 +12,6 @@ class CountedEngine(EngineSettings):
     """The wheel, with a file of its own."""
 
     kind: Literal["counted"] = "counted"
-    runs_max: int = field(default=10, metadata=about("of one walker; more are a fault", ge=1, le=100))
+    runs_max: int = field(
+        default=10, metadata=about("of one walker; more are a fault", ge=1, le=100)
+    )

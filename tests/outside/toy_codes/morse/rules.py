@@ -15,7 +15,11 @@ class Rules(OracleRules[MorseOracle, MorseOracle]):
     def mistakes(self, section: MorseOracle, elements: tuple[str, ...]) -> Iterator[Mistake]:
         """One element, at distances of neighbours."""
         if len(elements) > 1:
-            yield Mistake(("kind",), shown("morse"), f"expected with one element, not with {', '.join(elements)}")
+            yield Mistake(
+                ("kind",),
+                shown("morse"),
+                f"expected with one element, not with {', '.join(elements)}",
+            )
         if section.distance_angstrom > _DISTANCE_MAX_ANGSTROM:
             expected = f"expected no more than {_DISTANCE_MAX_ANGSTROM:g}"
             yield Mistake(("distance_angstrom",), shown(section.distance_angstrom), expected)

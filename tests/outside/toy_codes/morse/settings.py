@@ -14,4 +14,6 @@ class MorseOracle(Oracle):
     kind: Literal["morse"] = "morse"
     depth_ev: float = field(metadata=about("of the well of two atoms", gt=0))
     distance_angstrom: float = field(metadata=about("of two atoms at the bottom of the well", gt=0))
-    stiffness: float = field(default=6.0, metadata=about("of the well, in units of that distance", gt=0, le=20))
+    stiffness: float = field(
+        default=6.0, metadata=about("of the well, in units of that distance", gt=0, le=20)
+    )

@@ -1,10 +1,10 @@
 """The fit, where the jobs run."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
+from mlip_autopipec.contract.doctor import Examined
 from mlip_autopipec.contract.train import TrainParameters
 from mlip_autopipec.work.ace.basis import linear_basis
 from mlip_autopipec.work.ace.evaluator import DesignMatrix
@@ -14,11 +14,14 @@ from mlip_autopipec.work.codes.fitting import Fitted
 from mlip_autopipec.work.job import Job
 from toy_codes.quick.settings import QuickTrainer
 
-#: Of a row of an energy per atom, so that the few of them weigh as much as they do in the linear trainer.
+#: Of a row of an energy per atom, so that the few of them weigh as much as they do in the linear
+#: trainer.
 _ENERGIES = 100.0
 
 
-def fits(job: Job[TrainParameters], labels: Labels, references: Mapping[str, float]) -> list[Fitted]:
+def fits(
+    job: Job[TrainParameters], labels: Labels, references: Mapping[str, float]
+) -> list[Fitted]:
     """Energies per atom and forces, all rows at once."""
     asked = job.parameters
     assert isinstance(asked.trainer, QuickTrainer)
@@ -30,7 +33,10 @@ def fits(job: Job[TrainParameters], labels: Labels, references: Mapping[str, flo
     for frame in labels.train:
         energy, forces = design.rows(frame)
         rows += [_ENERGIES * energy[None], forces]
-        targets += [np.array([_ENERGIES * cohesive_ev(frame, references) / len(frame)]), frame.get_forces().ravel()]
+        targets += [
+            np.array([_ENERGIES * cohesive_ev(frame, references) / len(frame)]),
+            frame.get_forces().ravel(),
+        ]
     matrix, target = np.vstack(rows), np.concatenate(targets)
     penalty = asked.trainer.penalty * len(target) * np.eye(matrix.shape[1])
     basis.basis_coeffs = np.linalg.solve(matrix.T @ matrix + penalty, matrix.T @ target)
@@ -39,6 +45,8 @@ def fits(job: Job[TrainParameters], labels: Labels, references: Mapping[str, flo
     return [Fitted("scratch", path)]
 
 
-def examine(settings: QuickTrainer) -> dict[str, Any]:
+def examine(settings: QuickTrainer) -> Examined:
     """It needs numpy alone."""
-    return {"fit": True, "words": f"numpy {np.__version__} solves with a penalty of {settings.penalty:g}"}
+    return Examined(
+        fit=True, message=f"numpy {np.__version__} solves with a penalty of {settings.penalty:g}"
+    )

@@ -1,11 +1,12 @@
 """What runs where the jobs do."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from ase import Atoms
 
+from mlip_autopipec.contract.doctor import Examined
 from mlip_autopipec.contract.generate import GateProbes, Prototype
+from mlip_autopipec.contract.results.train import Measure
 from mlip_autopipec.work.codes.measuring import Cell, Measuring, measured
 from mlip_autopipec.work.structures import crystal
 from toy_codes.squeeze.settings import SqueezeSettings
@@ -16,9 +17,9 @@ def require(settings: SqueezeSettings) -> None:
     del settings
 
 
-def examine() -> dict[str, Any]:
+def examine() -> Examined:
     """It is here."""
-    return {"fit": True, "words": "crystals can be squeezed"}
+    return Examined(fit=True, message="crystals can be squeezed")
 
 
 def cells(prototype: Prototype, probes: GateProbes, settings: SqueezeSettings) -> list[Cell]:
@@ -32,7 +33,7 @@ def cells(prototype: Prototype, probes: GateProbes, settings: SqueezeSettings) -
     return found
 
 
-def measure(asked: Measuring) -> Iterator[dict[str, Any]]:
+def measure(asked: Measuring) -> Iterator[Measure]:
     """The energy that it takes, in meV/atom."""
     pair = cells(asked.prototype, asked.probes, asked.settings)
     labels = [asked.labels[cell.name] for cell in pair if cell.name in asked.labels]

@@ -25,9 +25,11 @@ class Turns(LocalScheduler):
         )
         self._site = site
 
-    async def submit(self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()) -> Answer:
+    async def submit(
+        self, batch: Batch, tasks: Sequence[Task], exclude: Sequence[str] = ()
+    ) -> Answer:
         """A file for each batch beside what the local one does."""
-        await self._site.transport.write({f"turns/{batch.uid}": f"{len(tasks)}\n".encode()})
+        await self._site.transport.write({f"turns/{batch.job_name}": f"{len(tasks)}\n".encode()})
         return await super().submit(batch, tasks, exclude)
 
 
@@ -39,7 +41,13 @@ def make(site: Surroundings) -> Turns:
 async def examine(site: SiteSection, transport: Transport) -> tuple[Finding, ...]:
     """One line for doctor."""
     done = await transport.run(["nproc"])
-    return (Finding(about="turns", colour=Colour.GREEN, seen=f"{done.stdout.decode().strip()} cores at {site.root}"),)
+    return (
+        Finding(
+            about="turns",
+            colour=Colour.GREEN,
+            seen=f"{done.stdout.decode().strip()} cores at {site.root}",
+        ),
+    )
 
 
 async def limit(transport: Transport) -> int | None:

@@ -1,0 +1,1 @@
+"""What tests share: one campaign builder, and one stand of each kind."""
