@@ -9,7 +9,7 @@ from mlip_autopipec.config.loader import load_config
 from mlip_autopipec.config.schemas.schedulers import SlurmQueue
 from mlip_autopipec.config.schemas.site import ResourcesSection
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
-from mlip_autopipec.data_models.base import Phase, Place
+from mlip_autopipec.data_models.base import Phase, RunsOn
 from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.schedulers.slurm_script import render_job
 
@@ -30,12 +30,27 @@ def page() -> str:
         "# Job scripts",
         "",
         "What Slurm is given for the site files of `config/clusters/`, made by",
-        "`python docs/hooks/job_scripts.py > docs/reference/job-scripts.md`; a test holds it to the code.",
-        "Each array element does nothing unless it is the first ever to take its task: that is how a job that was",
+        (
+            "`python docs/hooks/job_scripts.py > docs/reference/job-scripts.md`; a test holds it to"
+            " the code."
+        ),
+        (
+            "Each array element does nothing unless it is the first ever to take its task: that is"
+            " how a job that was"
+        ),
         "submitted twice by an answer that went missing runs once.",
-        "Replace the names in a file by yours, and try it: `autopipecctl config check`, then `autopipecctl doctor`,",
-        "which also asks Slurm (`sbatch --test-only`) whether it would take the jobs of every phase.",
-        "With their names replaced, a real Slurm takes the jobs of all four; none of these kinds of cluster has run",
+        (
+            "Replace the names in a file by yours, and try it: `autopipecctl config check`, then"
+            " `autopipecctl doctor`,"
+        ),
+        (
+            "which also asks Slurm (`sbatch --test-only`) whether it would take the jobs of every"
+            " phase."
+        ),
+        (
+            "With their names replaced, a real Slurm takes the jobs of all four; none of these"
+            " kinds of cluster has run"
+        ),
         "a campaign of ours yet.",
         "",
     ]
@@ -47,18 +62,21 @@ def page() -> str:
 
 
 def script(config: WorkflowConfig, phase: Phase) -> str:
-    """What sbatch is given for the tasks of a phase. Raises TypeError where it has no job of Slurm's."""
+    """What sbatch is given for the tasks of a phase.
+
+    Raises TypeError where it has no job of Slurm's.
+    """
     site, name = config.site, config.campaign.name
     asked = site.resources.get(phase, ResourcesSection())
-    if not isinstance(site.scheduler, SlurmQueue) or asked.where is Place.LOGIN:
+    if not isinstance(site.scheduler, SlurmQueue) or asked.where is RunsOn.LOGIN:
         raise TypeError(f"{name} has no job of Slurm for {phase}")
-    uid = f"{name}-1a2b3c.c001.{phase}.b00"
+    job_name = f"{name}-1a2b3c.c001.{phase}.b00"
     return render_job(
-        uid,
+        job_name,
         [Task.model_construct(resources=asked.resources()) for _ in range(_TASKS[phase])],
         asked.queue(site.scheduler),
         root=str(site.root),
-        folder=f".ap/submit/{uid}",
+        folder=f".ap/submit/{job_name}",
         python=site.python or "python3",
         payload=".ap/payload-1a2b3c4d5e6f.pyz",
     )

@@ -1,4 +1,4 @@
-"""Pages that MkDocs makes as it builds: the reference, from the code itself, and the documents of the checkout's top.
+"""Pages made as MkDocs builds: the reference, from code, and the documents of the checkout's top.
 
 What is generated here can't go stale, so it lies in no file.
 """
@@ -20,7 +20,12 @@ from ruamel.yaml import YAML
 
 from mlip_autopipec.answers import ANSWERS, schema_of
 from mlip_autopipec.cli import app
-from mlip_autopipec.config.schemas.units import format_duration, format_memory, parse_duration_s, parse_memory_mib
+from mlip_autopipec.config.schemas.units import (
+    format_duration,
+    format_memory,
+    parse_duration_s,
+    parse_memory_mib,
+)
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
 from mlip_autopipec.config.shape import fields_of, is_model
 from mlip_autopipec.contract.seams import OneOf
@@ -34,8 +39,11 @@ DOCUMENTS = {
     "developers/security.md": "SECURITY.md",
     "developers/changelog.md": "CHANGELOG.md",
 }
-#: Section, as its anchor → key → a value that a site file may have there. Keys that hold sections have none.
-EXAMPLES: Mapping[str, Mapping[str, Any]] = YAML(typ="safe").load(Path(__file__).with_name("examples.yaml"))
+#: Section, as its anchor → key → a value that a site file may have there. Keys that hold sections
+#: have none.
+EXAMPLES: Mapping[str, Mapping[str, Any]] = YAML(typ="safe").load(
+    Path(__file__).with_name("examples.yaml")
+)
 #: The last words of a key → its unit. Longer ones first.
 UNITS = (
     ("_mev_per_angstrom", "meV/Å"),
@@ -91,7 +99,10 @@ def on_files(files: Any, config: Any) -> Any:
 
 def generated() -> Mapping[str, str]:
     """Every generated page by its path."""
-    pages = {"reference/site-file.md": site_file_reference(), "reference/commands.md": command_reference()}
+    pages = {
+        "reference/site-file.md": site_file_reference(),
+        "reference/commands.md": command_reference(),
+    }
     pages["reference/json.md"] = json_reference()
     for page, document in DOCUMENTS.items():
         pages[page] = linked((TOP / document).read_text(encoding="utf-8"))
@@ -99,17 +110,22 @@ def generated() -> Mapping[str, str]:
 
 
 def linked(text: str) -> str:
-    """A document of the top as a page one folder down: links into docs/ stay links, others become names."""
+    """A document of the top as a page one folder down.
+
+    Links into docs/ stay links; others become names.
+    """
     text = re.sub(r"\]\(docs/", "](../", text)
     here = {document: page.rpartition("/")[2] for page, document in DOCUMENTS.items()}
     return re.sub(
         r"\[([^]]*)\]\(([A-Z_]+\.md|LICENSE|[\w./-]+/)\)",
-        lambda found: f"[{found[1]}]({here[found[2]]})" if found[2] in here else f"{found[1]} (`{found[2]}`)",
+        lambda found: (
+            f"[{found[1]}]({here[found[2]]})" if found[2] in here else f"{found[1]} (`{found[2]}`)"
+        ),
         text,
     )
 
 
-# --- the site file ---------------------------------------------------------------------------------------------------
+# --- the site file --------------------------------------------------------------------------------
 
 
 def site_file_reference() -> str:
@@ -117,9 +133,18 @@ def site_file_reference() -> str:
     lines = [
         "# The site file",
         "",
-        "Every key, made from the schema that the program itself uses. `autopipecctl config schema` prints it as JSON",
-        "Schema, for editors; `autopipecctl config check --effective` prints your file with every default.",
-        "Times and amounts of memory are written with their unit (`20 min`, `2 h`, `0-02:00:00`, `512 MiB`, `2 GiB`);",
+        (
+            "Every key, made from the schema that the program itself uses. `autopipecctl config"
+            " schema` prints it as JSON"
+        ),
+        (
+            "Schema, for editors; `autopipecctl config check --effective` prints your file with"
+            " every default."
+        ),
+        (
+            "Times and amounts of memory are written with their unit (`20 min`, `2 h`,"
+            " `0-02:00:00`, `512 MiB`, `2 GiB`);"
+        ),
         "every other quantity has its unit in the name of its key. Paths are relative to the file.",
         "Examples show how a value is written; they are no advice, and need not go together.",
         "",
@@ -127,7 +152,10 @@ def site_file_reference() -> str:
     for where, model in _sections(WorkflowConfig):
         title = (f"`{where}`" if where else "The whole") + _kind(model)
         lines += [f"## {title} {{: #{_anchor(model)} }}", "", _docstring(model), ""]
-        lines += ["| key | type | unit | default | example | meaning |", "|---|---|---|---|---|---|"]
+        lines += [
+            "| key | type | unit | default | example | meaning |",
+            "|---|---|---|---|---|---|",
+        ]
         examples = EXAMPLES.get(_anchor(model), {})
         lines += [_row(key, field, examples) for key, field in fields_of(model).items()]
         lines += [""]
@@ -175,7 +203,11 @@ def _anchor(model: type) -> str:
 def _kind(model: type) -> str:
     """Which of several that may stand there, as `kind` says."""
     kind = fields_of(model).get("kind")
-    kinds = get_args(kind.annotation) if kind is not None and model.__name__ not in _KIND_IS_A_SETTING else ()
+    kinds = (
+        get_args(kind.annotation)
+        if kind is not None and model.__name__ not in _KIND_IS_A_SETTING
+        else ()
+    )
     return f", kind {' or '.join(kinds)}" if kinds else ""
 
 
@@ -193,7 +225,14 @@ def _row(key: str, field: FieldInfo, examples: Mapping[str, Any]) -> str:
         or " ".join(_docstring(model) for model in _models(field.rebuild_annotation()))
     )
     example = f"`{_in_yaml(examples[key])}`" if key in examples else "see there"
-    cells = (f"`{key}`", _type(field.annotation, field.metadata), unit, _default(field), example, meaning)
+    cells = (
+        f"`{key}`",
+        _type(field.annotation, field.metadata),
+        unit,
+        _default(field),
+        example,
+        meaning,
+    )
     return "| " + " | ".join(re.sub(r"\s+", " ", cell).replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -225,7 +264,11 @@ def _written(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if is_model(type(value)):
-        return "{" + ", ".join(f"{key}: {_written(getattr(value, key))}" for key in fields_of(type(value))) + "}"
+        return (
+            "{"
+            + ", ".join(f"{key}: {_written(getattr(value, key))}" for key in fields_of(type(value)))
+            + "}"
+        )
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(_written, value))}]"
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -235,18 +278,30 @@ def _is(metadata: Any, parser: Any) -> bool:
     return any(getattr(each, "func", None) is parser for each in metadata)
 
 
-_PLAIN = {int: "whole number", float: "number", str: "text", bool: "true or false", Path: "path", Any: "anything"}
+_PLAIN = {
+    int: "whole number",
+    float: "number",
+    str: "text",
+    bool: "true or false",
+    Path: "path",
+    Any: "anything",
+}
 
 
 def _type(annotation: Any, metadata: Any = ()) -> str:  # noqa: C901, PLR0911 - one case for each kind of annotation
     if get_origin(annotation) is Annotated:
         inner, *more = get_args(annotation)
         return _type(
-            inner, [each for note in more for each in (note.metadata if isinstance(note, FieldInfo) else [note])]
+            inner,
+            [
+                each
+                for note in more
+                for each in (note.metadata if isinstance(note, FieldInfo) else [note])
+            ],
         )
     if choice := _choice(metadata):
-        words = [f"`{word}`" for word in choice.words]
-        return " or ".join([*words, *(_type(member) for member in choice.members().values())])
+        pieces = [f"`{word}`" for word in choice.literals]
+        return " or ".join([*pieces, *(_type(member) for member in choice.members().values())])
     if _is(metadata, parse_duration_s):
         return "time"
     if _is(metadata, parse_memory_mib):
@@ -259,11 +314,15 @@ def _type(annotation: Any, metadata: Any = ()) -> str:  # noqa: C901, PLR0911 - 
             return " ".join([_PLAIN.get(annotation) or _choices(annotation), *_bounds(metadata)])
         case origin if origin in {Union, types.UnionType}:
             parts = [_type(each, metadata) for each in arguments if each is not type(None)]
-            return " or ".join(dict.fromkeys([*parts, *(["null"] if type(None) in arguments else [])]))
+            return " or ".join(
+                dict.fromkeys([*parts, *(["null"] if type(None) in arguments else [])])
+            )
         case origin if origin is Literal:
             return ", ".join(f"`{_written(each)}`" for each in arguments)
         case origin if origin is tuple and Ellipsis in arguments:
-            least = [f", at least {each.min_length}" for each in metadata if isinstance(each, MinLen)]
+            least = [
+                f", at least {each.min_length}" for each in metadata if isinstance(each, MinLen)
+            ]
             return f"list of {_type(arguments[0])}" + "".join(least)
         case origin if origin is tuple:
             return f"list of {len(arguments)}: {_type(arguments[0])}"
@@ -292,28 +351,36 @@ def _bounds(metadata: Any) -> Iterator[str]:
                 pass
 
 
-# --- answers ---------------------------------------------------------------------------------------------------------
+# --- answers --------------------------------------------------------------------------------------
 
 
 def json_reference() -> str:
-    """What each command answers with --json: its fields, by the schema that `autopipecctl schema` prints."""
+    """What each command answers with --json: its fields, by the schema of `autopipecctl schema`."""
     lines = [
         "# Answers as JSON",
         "",
-        "With `--json` each command prints one document, or one line for each event or line of a log.",
-        "`autopipecctl schema COMMAND` prints the JSON Schema of it (2020-12), made from the models that the",
+        (
+            "With `--json` each command prints one document, or one line for each event or line of"
+            " a log."
+        ),
+        (
+            "`autopipecctl schema COMMAND` prints the JSON Schema of it (2020-12), made from the"
+            " models that the"
+        ),
         "program itself uses; here are its fields. Messages for people go to standard error.",
         "",
     ]
-    told: set[str] = set()
+    found: set[str] = set()
     for command in ANSWERS:
         schema = schema_of(command)
-        lines += [f"## {command}", "", *_json_table(schema, schema.get("$defs", {}), told)]
+        lines += [f"## {command}", "", *_json_table(schema, schema.get("$defs", {}), found)]
     return "\n".join(lines)
 
 
-def _json_table(schema: Mapping[str, Any], parts: Mapping[str, Any], told: set[str]) -> Iterator[str]:
-    """What a document is, its fields, and those of the parts that it names, each once on the page."""
+def _json_table(
+    schema: Mapping[str, Any], parts: Mapping[str, Any], found: set[str]
+) -> Iterator[str]:
+    """What a document is, its fields and those of parts that it names, each once on the page."""
     if said := re.sub(r"\s+", " ", schema.get("description", "")).strip():
         yield from (said, "")
     if "properties" not in schema:
@@ -322,14 +389,25 @@ def _json_table(schema: Mapping[str, Any], parts: Mapping[str, Any], told: set[s
         yield from ("| field | type | meaning |", "|---|---|---|")
         for name, field in schema["properties"].items():
             cells = (f"`{name}`", _json_type(field, parts), field.get("description", ""))
-            yield "| " + " | ".join(re.sub(r"\s+", " ", cell).replace("|", "\\|") for cell in cells) + " |"
+            yield (
+                "| "
+                + " | ".join(re.sub(r"\s+", " ", cell).replace("|", "\\|") for cell in cells)
+                + " |"
+            )
         yield ""
-    named = re.findall(r"#/\$defs/(\w+)", str(schema.get("properties", schema.get("items", schema.get("anyOf", "")))))
+    named = re.findall(
+        r"#/\$defs/(\w+)",
+        str(schema.get("properties", schema.get("items", schema.get("anyOf", "")))),
+    )
     for name in dict.fromkeys(named):
-        if name not in told and "properties" in parts.get(name, {}) and len(set(named)) <= _PARTS_MAX:
-            told.add(name)
+        if (
+            name not in found
+            and "properties" in parts.get(name, {})
+            and len(set(named)) <= _PARTS_MAX
+        ):
+            found.add(name)
             yield from (f"### {_called(name)}", "")
-            yield from _json_table(parts[name], parts, told)
+            yield from _json_table(parts[name], parts, found)
 
 
 def _called(name: str) -> str:
@@ -341,7 +419,9 @@ def _json_type(field: Mapping[str, Any], parts: Mapping[str, Any]) -> str:  # no
     match field:
         case {"$ref": ref}:
             name = ref.rpartition("/")[2]
-            return _json_type(parts[name], parts) if "enum" in parts.get(name, {}) else _called(name)
+            return (
+                _json_type(parts[name], parts) if "enum" in parts.get(name, {}) else _called(name)
+            )
         case {"anyOf": among} | {"oneOf": among}:
             kinds = list(dict.fromkeys(_json_type(part, parts) for part in among))
             return " or ".join(kinds) if len(kinds) <= _KINDS_MAX else f"one of {len(kinds)} kinds"
@@ -356,7 +436,9 @@ def _json_type(field: Mapping[str, Any], parts: Mapping[str, Any]) -> str:  # no
         case {"type": "string", "format": "date-time"}:
             return "time"
         case {"type": kind}:
-            return {"integer": "whole number", "string": "text", "boolean": "true or false"}.get(kind, kind)
+            return {"integer": "whole number", "string": "text", "boolean": "true or false"}.get(
+                kind, kind
+            )
     return "list" if "prefixItems" in field else "anything"
 
 
@@ -365,7 +447,7 @@ _KINDS_MAX = 4
 _PARTS_MAX = 20
 
 
-# --- commands --------------------------------------------------------------------------------------------------------
+# --- commands -------------------------------------------------------------------------------------
 
 
 def command_reference() -> str:
@@ -373,7 +455,10 @@ def command_reference() -> str:
     lines = [
         "# Commands",
         "",
-        "Made from the programs themselves. What they end with stands under [exit codes](exit-codes.md).",
+        (
+            "Made from the programs themselves. What they end with stands under [exit"
+            " codes](exit-codes.md)."
+        ),
         "",
         "## autopipecd",
         "",
@@ -383,23 +468,37 @@ def command_reference() -> str:
         "",
         "## autopipecctl",
         "",
-        "The site file may also stand in `AUTOPIPEC_CONFIG`; `--config` and `--socket` may stand before the command.",
+        (
+            "The site file may also stand in `AUTOPIPEC_CONFIG`; `--config` and `--socket` may"
+            " stand before the command."
+        ),
         "",
     ]
     for name, command in _commands("autopipecctl", typer.main.get_command(app)):
         said = re.sub(r"[ \t]*\n[ \t]*", "\n", (command.help or "").strip())
         spelled = {param.name: _spelled(param) for param in command.params if param.name != "help"}
-        arguments = [spelled[param.name] for param in command.params if param.param_type_name == "argument"]
+        arguments = [
+            spelled[param.name] for param in command.params if param.param_type_name == "argument"
+        ]
         lines += [f"### {' '.join([name, *arguments])}", "", said, ""]
         for param in command.params:
             if param.name in spelled:
-                lines += [f"- `{spelled[param.name]}`: {getattr(param, 'help', None) or ''}{_default_of(param)}"]
+                lines += [
+                    (
+                        f"- `{spelled[param.name]}`:"
+                        f" {getattr(param, 'help', None) or ''}{_default_of(param)}"
+                    )
+                ]
         lines += [""]
     return "\n".join(lines)
 
 
 def _spelled(param: Any) -> str:
-    return param.name.upper() if param.param_type_name == "argument" else ", ".join(sorted(param.opts, key=len)[::-1])
+    return (
+        param.name.upper()
+        if param.param_type_name == "argument"
+        else ", ".join(sorted(param.opts, key=len)[::-1])
+    )
 
 
 def _default_of(param: Any) -> str:
