@@ -181,15 +181,17 @@ else
   true >>"$out" || exit 74
   exec >>"$out" 2>&1
 fi
-# The task runs in the background: a shell that waits hands signals on at once.
-trap 'kill -USR1 $child' USR1
-trap 'kill -TERM $child' TERM
+# The task runs in the background: a shell that waits hands signals on at once. Its wait is then over
+# with the signal's number, so it waits again, also for a task that has ended meanwhile.
+trap 'told=1; kill -USR1 $child' USR1
+trap 'told=1; kill -TERM $child' TERM
 "$python" "$payload" task --root "$root" --workdir "$workdir" --uid "$uid" --index "$index" &
 child=$!
 while
+  told=
   wait $child
   status=$?
-  kill -0 $child 2>/dev/null
+  [ -n "$told" ]
 do :; done
 exit $status
 """  # noqa: E501 - text for another program

@@ -2,12 +2,12 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from kit.slurm_programs import JOB_NAME, SlurmStand, some_tasks
+from kit.waiting import wait_for
 from pydantic import ValidationError
 
 from mlip_autopipec.config.schemas.schedulers import SlurmQueue
@@ -295,15 +295,23 @@ def test_signals_reach_the_task_and_its_word_is_waited_for(
     Its exit status is the script's.
     """
     process = stand.start_element("7", 0, PAYLOAD_SLEEP_S="90")
-    until = time.monotonic() + 60
-    while "began" not in stand.output(0):
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    wait_for(lambda: "began" in stand.output(0))
 
     process.send_signal(number)
 
     assert process.wait(timeout=60) == 7
     assert stand.output(0).endswith(f"got {number.name}\n")
+
+
+def test_a_task_that_ends_as_it_is_told_keeps_its_status(stand: SlurmStand) -> None:
+    """Also when it is gone before the shell looks again: here the shell's `kill` takes a while."""
+    slow_kill = {"BASH_FUNC_kill%%": '() { builtin kill "$@"; set -- $?; sleep 0.5; return $1; }'}
+    process = stand.start_element("7", 0, PAYLOAD_SLEEP_S="90", **slow_kill)
+    wait_for(lambda: "began" in stand.output(0))
+
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(timeout=60) == 7
 
 
 def test_nodes_are_excluded_beside_those_of_the_site_file() -> None:
