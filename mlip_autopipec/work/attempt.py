@@ -41,6 +41,7 @@ from mlip_autopipec.contract.tasks import (
 )
 from mlip_autopipec.contract.values import excerpt, plain, read
 from mlip_autopipec.work.job import (
+    EXIT_CODES,
     MESSAGE_MAX,
     Identity,
     Job,
@@ -90,9 +91,6 @@ _ACCESS = frozenset(
         errno.EKEYREJECTED,
     }
 )
-#: What the process ends with where no outcome could be written, by the reason (EX_IOERR, EX_NOPERM
-#: of sysexits.h).
-EXIT_CODES = {"storage": 74, "access": 77}
 #: Ways in which a Python program runs out of memory without being killed.
 _OUT_OF_MEMORY = (MemoryError,)
 

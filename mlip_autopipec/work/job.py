@@ -18,20 +18,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from mlip_autopipec.contract.files import FileRef
-from mlip_autopipec.contract.results import AnyMetrics
 from mlip_autopipec.contract.results.progress import Progress
 from mlip_autopipec.contract.values import about, excerpt, plain
+
+if TYPE_CHECKING:  # the local queue is asked each second, and does without
+    from mlip_autopipec.contract.results import AnyMetrics
 
 #: What the kind of task is asked for, as the contract has it.
 P_co = TypeVar("P_co", covariant=True)
 #: What it has found.
-M_co = TypeVar("M_co", bound=AnyMetrics, covariant=True)
+M_co = TypeVar("M_co", bound="AnyMetrics", covariant=True)
 
 #: Above this many characters a message says nothing more to a person; the log has the rest.
 MESSAGE_MAX = 4000
+#: What the process ends with where no outcome could be written, by the reason (EX_IOERR, EX_NOPERM
+#: of sysexits.h).
+EXIT_CODES = {"storage": 74, "access": 77}
 #: Stands in a run's folder while it copies from an earlier one: what is there then may be half of
 #: it.
 _COPYING = ".copying"

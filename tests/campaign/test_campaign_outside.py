@@ -11,6 +11,7 @@ from typing import Any
 import ase.io
 import pytest
 from kit.daemons import Campaign
+from kit.files import NO_PROPERTIES
 from kit.outside import (
     CUTOFF,
     EMT,
@@ -58,10 +59,10 @@ def test_a_campaign_runs_to_its_verdict_with_them(
     changes = {
         EMT: MORSE,
         LOCAL: TURNS,
-        CUTOFF: SQUEEZE,
+        NO_PROPERTIES: SQUEEZE,
+        CUTOFF: QUICK,
         **beside_the_daemon_alone(tmp_path, monkeypatch),
     }
-    changes[CUTOFF] = changes[CUTOFF].replace(CUTOFF, QUICK)
     changes["  gamma_select: "] = "  engine: {kind: counted}\n  gamma_select: "
     path = site_file(tmp_path, changes)
     campaign = Campaign(path, tmp_path / "campaign", tmp_path / "site")

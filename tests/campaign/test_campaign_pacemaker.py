@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from kit.daemons import Campaign, assert_nothing_doubled_or_lost, assert_replays
+from kit.files import NO_PROPERTIES
 
 from mlip_autopipec.contract.results.train import TrainMetrics
 from mlip_autopipec.contract.words import Role
@@ -36,6 +37,7 @@ CHANGES = (
     ("temperatures_kelvin: [300, 900]", "temperatures_kelvin: [900]"),
     ("steps: 100", "steps: 40"),
     ("cycles_max: 6", "cycles_max: 1"),
+    (NO_PROPERTIES, ""),
 )
 
 

@@ -35,9 +35,13 @@ class Campaign:
     def small(cls, folder: Path) -> "Campaign":
         """The demo in small."""
         folder.mkdir(parents=True, exist_ok=True)
-        config = folder / "small.yaml"
-        shutil.copy(SMALL, config)
-        return cls(config, folder / "campaign", folder / "site")
+        shutil.copy(SMALL, folder / "small.yaml")
+        return cls.in_folder(folder)
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> "Campaign":
+        """The demo in small that a folder has already."""
+        return cls(folder / "small.yaml", folder / "campaign", folder / "site")
 
     @classmethod
     def quick(cls, folder: Path, name: str = "soak.yaml") -> "Campaign":

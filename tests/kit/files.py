@@ -10,6 +10,8 @@ CAMPAIGNS = TOP / "config" / "campaigns"
 LAB_YAML = TOP / "config" / "lab.yaml"
 #: The demo in small: seconds, with real codes.
 SMALL = TESTS / "campaign" / "small.yaml"
+#: What it says of the gate, whose property cells tests of the gate want.
+NO_PROPERTIES = "  gate: {properties: false}\n"
 #: Site file, and physics that takes milliseconds.
 SOAK = TESTS / "soak"
 #: Recorded outputs of real programs, and golden journals.

@@ -19,7 +19,7 @@ CUTOFF = "  cutoff_angstrom: 4.5\n"
 #: A trainer whose potentials have an evaluator, and files, of their own.
 PAIRS = f"  trainer: {{kind: pairs, penalty: 1e-8}}\n{CUTOFF}"
 QUICK = f"  trainer: {{kind: quick, penalty: 1e-8}}\n{CUTOFF}"
-SQUEEZE = f"  gate: {{measures: [{{kind: squeeze, part: 0.98}}]}}\n{CUTOFF}"
+SQUEEZE = "  gate: {measures: [{kind: squeeze, part: 0.98}]}\n"
 #: A Morse potential whose copper has the lattice constant of the site file.
 MORSE = "{kind: morse, depth_ev: 0.35, distance_angstrom: 2.6}"
 

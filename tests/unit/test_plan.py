@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from kit.campaign import Campaign, calculate, file_ref, structure, walk, whole_campaign
-from kit.files import DEMO, SMALL, TOP
+from kit.files import DEMO, NO_PROPERTIES, SMALL, TOP
 
 from mlip_autopipec.config.loader import load_config
 from mlip_autopipec.config.schemas.workflow import WorkflowConfig
@@ -146,12 +147,14 @@ def test_a_campaign_that_ran_kept_within_its_bounds(config: WorkflowConfig) -> N
 
 
 @pytest.mark.slow
-def test_the_bootstrap_of_a_recorded_campaign_is_as_planned() -> None:
+def test_the_bootstrap_of_a_recorded_campaign_is_as_planned(tmp_path: Path) -> None:
     """Its first cycle's tasks and submissions, by its own site file.
 
     Later cycles keep within their bounds.
     """
-    config = load_config(SMALL).config
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL.read_text().replace(NO_PROPERTIES, ""))
+    config = load_config(path).config
     counted = sizes(config)
     assert isinstance(counted, Sizes)
     plan = plan_of(config, counted)

@@ -30,8 +30,14 @@ from typing import IO
 
 from mlip_autopipec.contract.local_queue import BatchSpec, TaskSpec
 from mlip_autopipec.contract.values import excerpt, read
-from mlip_autopipec.work.attempt import EXIT_CODES
-from mlip_autopipec.work.job import Identity, as_json, identity, write_atomic, write_once
+from mlip_autopipec.work.job import (
+    EXIT_CODES,
+    Identity,
+    as_json,
+    identity,
+    write_atomic,
+    write_once,
+)
 from mlip_autopipec.work.queue.cores import Cores, release
 from mlip_autopipec.work.queue.processes import (
     ATTEMPT_VARIABLE,

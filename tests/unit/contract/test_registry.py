@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, get_args, get_type_hints
 
 import pytest
+from kit.files import NO_PROPERTIES
 from kit.outside import (
     CUTOFF,
     EMT,
@@ -264,16 +265,18 @@ def test_a_site_file_may_name_a_scheduler(outside: Path, tmp_path: Path) -> None
 @pytest.mark.slow
 def test_a_site_file_may_name_a_measure_of_the_gate(outside: Path, tmp_path: Path) -> None:
     """Judged by its own bounds and rules, each mistake with its path."""
-    path = site_file(tmp_path, {CUTOFF: SQUEEZE})
+    path = site_file(tmp_path, {NO_PROPERTIES: SQUEEZE})
     done = python(outside, AUTOPIPECCTL, "config", "check", "--effective", "-c", path)
     assert done.returncode == 0, done.stderr
     assert "error_max_mev_per_atom: 20.0" in done.stdout
-    wrong = site_file(tmp_path, {CUTOFF: SQUEEZE.replace("0.98", "1.96, eror_max_mev_per_atom: 1")})
+    wrong = site_file(
+        tmp_path, {NO_PROPERTIES: SQUEEZE.replace("0.98", "1.96, eror_max_mev_per_atom: 1")}
+    )
     done = python(outside, AUTOPIPECCTL, "config", "check", "-c", wrong)
     assert "training.gate.measures[0].part  1.96 → expected less than 1" in done.stderr
     assert "did you mean 'error_max_mev_per_atom'?" in done.stderr
     wrong = site_file(
-        tmp_path, {CUTOFF: SQUEEZE.replace("measures", "properties: false, measures")}
+        tmp_path, {NO_PROPERTIES: SQUEEZE.replace("measures", "properties: false, measures")}
     )
     done = python(outside, AUTOPIPECCTL, "config", "check", "-c", wrong)
     assert (
@@ -281,7 +284,7 @@ def test_a_site_file_may_name_a_measure_of_the_gate(outside: Path, tmp_path: Pat
         in done.stderr
     )
     assert "no package that is installed brings measures" in load_error(
-        site_file(tmp_path, {CUTOFF: SQUEEZE})
+        site_file(tmp_path, {NO_PROPERTIES: SQUEEZE})
     )
 
 
@@ -289,7 +292,7 @@ def test_a_site_file_may_name_a_measure_of_the_gate(outside: Path, tmp_path: Pat
 @pytest.mark.slow
 def test_doctor_asks_each_of_them(outside: Path, tmp_path: Path) -> None:
     """Where the jobs run, out of the archive."""
-    changes = {EMT: MORSE, LOCAL: TURNS, CUTOFF: SQUEEZE.replace(CUTOFF, QUICK)}
+    changes = {EMT: MORSE, LOCAL: TURNS, NO_PROPERTIES: SQUEEZE, CUTOFF: QUICK}
     engine = {"  gamma_select: ": "  engine: {kind: counted}\n  gamma_select: "}
     path = site_file(tmp_path, {**changes, **engine})
     done = python(outside, AUTOPIPECCTL, "doctor", "--json", "-c", path)
@@ -492,7 +495,12 @@ def test_a_measure_that_cannot_be_loaded_is_told_too(tmp_path: Path) -> None:
         tmp_path / "outside", {"squeeze": "toy_codes.nowhere:MEASURE"}, seam="measures"
     )
     done = python(
-        outside, AUTOPIPECCTL, "config", "check", "-c", site_file(tmp_path, {CUTOFF: SQUEEZE})
+        outside,
+        AUTOPIPECCTL,
+        "config",
+        "check",
+        "-c",
+        site_file(tmp_path, {NO_PROPERTIES: SQUEEZE}),
     )
     assert done.returncode == 2
     assert "training.gate.measures[0]" in done.stderr

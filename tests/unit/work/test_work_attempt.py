@@ -42,10 +42,11 @@ from mlip_autopipec.data_models.base import Reason
 from mlip_autopipec.data_models.outcome import Outcome
 from mlip_autopipec.data_models.task import Task
 from mlip_autopipec.schedulers.shipment import pack
-from mlip_autopipec.work.attempt import EXIT_CODES, _has_claim, claim, make_run_folder, reason_of
+from mlip_autopipec.work.attempt import _has_claim, claim, make_run_folder, reason_of
 from mlip_autopipec.work.codes.ase.settings import AseOracle
 from mlip_autopipec.work.codes.lammps.files import read_trace
 from mlip_autopipec.work.job import (
+    EXIT_CODES,
     Job,
     TaskFailed,
     as_json,
