@@ -91,6 +91,8 @@ _ACCESS = frozenset(
         errno.EKEYREJECTED,
     }
 )
+#: What ends a job ends its codes first, maybe: so long a crash is not called one yet.
+_SAME_END_S = 3.0
 #: Ways in which a Python program runs out of memory without being killed.
 _OUT_OF_MEMORY = (MemoryError,)
 
@@ -159,6 +161,8 @@ def _run_task(root: Path, workdir: str, job_name: str, index: int, job_id: str) 
         verdict = _guarded(
             lambda: _run(_job(root, folder, run, before, mark, document, stopping)), log, root
         )
+    if verdict.get("reason") == "crashed":
+        stopping.wait(_SAME_END_S)
     in_time = verdict.get("reason") == "timeout" and not terminated.is_set()
     if verdict["status"] == "failed" and stopping.is_set() and not in_time:
         return 1

@@ -30,6 +30,7 @@ from kit.jobs import (
     task_of,
     train_parameters,
 )
+from kit.waiting import wait_for
 
 from mlip_autopipec.contract.files import FileRef
 from mlip_autopipec.contract.generate import GenerateParameters, Prototype
@@ -545,6 +546,19 @@ def test_what_fails_after_it_was_asked_to_stop_leaves_the_word_to_the_scheduler(
         "begun",
         PYTHONPATH=str(TESTS),
     )
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=TASK_TIMEOUT_S)
+    assert process.returncode == 1
+    assert not (site.root / "outbox").exists()
+
+
+@pytest.mark.slow
+def test_what_fails_a_moment_before_it_is_asked_to_stop_does_so_too(site: Site) -> None:
+    """What ends a job reaches its codes first, maybe."""
+    task = calculation(site, "kit.oracles.Torn", {"seconds": 0.0})
+    process = begun(site, task, "begun", PYTHONPATH=str(TESTS))
+    log = newest_run(site.root / task.workdir) / "log.txt"
+    wait_for(lambda: "a tool ended with status -15" in log.read_text())
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=TASK_TIMEOUT_S)
     assert process.returncode == 1
