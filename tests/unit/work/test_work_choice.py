@@ -236,6 +236,20 @@ def test_a_longer_cutoff_is_worth_a_tenth_unless_a_need_is_not_met() -> None:
     assert choice._Search([], {}, parameters(any_cost=True), 1, print)._worth(best) == 0.97
 
 
+def test_half_the_error_of_stress_is_not_worth_more_in_energy_and_force() -> None:
+    """As on silicon, with 50 labels; but it counts where nothing else tells two fits apart."""
+    settings = choice._Search([], {}, parameters(), 1, print)._start(5.0, 50)
+    short, longer, stiff = (
+        choice.TriedFit(settings, {"energy": 0.002, "force": force, "stress": stress}, "cutoff", e)
+        for e, force, stress in (
+            (0.00133, 0.072, 0.052),
+            (0.00179, 0.086, 0.023),
+            (0.00133, 0.072, 0.023),
+        )
+    )
+    assert stiff.score < short.score < longer.score
+
+
 def test_what_audits_found_too_small_is_not_taken_again() -> None:
     """The smallest near the best that has so many functions; the largest near it where none has."""
     train = labels(12)
