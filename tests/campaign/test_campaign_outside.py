@@ -61,6 +61,7 @@ def test_a_campaign_runs_to_its_verdict_with_them(
         LOCAL: TURNS,
         NO_PROPERTIES: SQUEEZE,
         CUTOFF: QUICK,
+        "cycles_max: 6": "cycles_max: 2",
         **beside_the_daemon_alone(tmp_path, monkeypatch),
     }
     changes["  gamma_select: "] = "  engine: {kind: counted}\n  gamma_select: "
@@ -100,7 +101,7 @@ def test_a_campaign_learns_a_potential_of_another_format(
 
     Walks, choice, gate, report and export are as ever.
     """
-    changes = {EMT: MORSE, CUTOFF: PAIRS, "cycles_max: 6": "cycles_max: 2"}
+    changes = {EMT: MORSE, CUTOFF: PAIRS, "cycles_max: 6": "cycles_max: 1"}
     changes |= beside_the_daemon_alone(tmp_path, monkeypatch)
     campaign = Campaign(site_file(tmp_path, changes), tmp_path / "campaign", tmp_path / "site")
     code = campaign.to_verdict(timeout_s=800)

@@ -55,7 +55,7 @@ SHORT = {
     },
     "selection": {"candidates_max": 6},
     "training": {"functions_per_element": 40, "gate": {"md_steps": 40}},
-    "convergence": {"cycles_max": 2},
+    "convergence": {"cycles_max": 1},
 }
 #: What so little makes of it; the whole campaign is held to a tenth of this.
 LOOSE = replace(

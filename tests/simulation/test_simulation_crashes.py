@@ -20,7 +20,7 @@ from mlip_autopipec.orchestration.machine import ENDED, evolve
 from mlip_autopipec.testing.weather import FaultRates
 
 #: `scripts/soak` runs many more; those at the end have found something there.
-SEEDS = (*range(150), 339, 869, 9091, 9331, 9775, 21277)
+SEEDS = (*range(120), 339, 869, 9091, 9331, 9775, 21277)
 PERFECT = FaultRates()
 
 

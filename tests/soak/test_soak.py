@@ -26,7 +26,7 @@ def test_a_small_soak_of_everything_finds_nothing() -> None:
     There are zeros, and a verdict for each run.
     """
     done = subprocess.run(
-        [ROOT / "scripts" / "soak", "--seeds", "4", "--kill", "4", "--disk", "3"],
+        [ROOT / "scripts" / "soak", "--seeds", "4", "--kill", "3", "--disk", "2"],
         capture_output=True,
         text=True,
         check=False,

@@ -31,20 +31,41 @@ FAILS_SOON = {
 }
 
 
+def fails_soon(folder: Path) -> Path:
+    """The site file of a campaign that fails by itself."""
+    text = SMALL.read_text()
+    for before, after in FAILS_SOON.items():
+        assert before in text
+        text = text.replace(before, after)
+    path = folder / "site.yaml"
+    path.write_text(text)
+    return path
+
+
 @pytest.fixture
 def site_file(tmp_path: Path) -> Iterator[Path]:
     """A small campaign that takes no label with a force, so that it fails soon and by itself.
 
     Its journal is sound.
     """
-    path = tmp_path / "site.yaml"
-    text = SMALL.read_text()
-    for before, after in FAILS_SOON.items():
-        assert before in text
-        text = text.replace(before, after)
-    path.write_text(text)
+    path = fails_soon(tmp_path)
     yield path
     check(tmp_path / "campaign" / "journal")
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of such a campaign that has its verdict: for copies."""
+    folder = tmp_path_factory.mktemp("failed")
+    assert run(fails_soon(folder), "--exit-on-verdict").returncode == 12
+    return folder
+
+
+@pytest.fixture
+def ended(failed: Path, tmp_path: Path) -> Path:
+    """The site file of a copy."""
+    shutil.copytree(failed, tmp_path / "copy", ignore=shutil.ignore_patterns("control"))
+    return tmp_path / "copy" / "site.yaml"
 
 
 def run(site_file: Path, *options: str) -> "subprocess.CompletedProcess[str]":
@@ -224,14 +245,13 @@ def test_a_second_daemon_is_refused(site_file: Path) -> None:
         daemon.communicate(timeout=60)
 
 
-def test_a_saved_state_ahead_of_the_journal_stops_it(site_file: Path) -> None:
+def test_a_saved_state_ahead_of_the_journal_stops_it(ended: Path) -> None:
     """A journal that has lost its end is never gone on with; nothing is changed."""
-    run(site_file, "--exit-on-verdict")
-    folder = site_file.parent / "campaign"
+    folder = ended.parent / "campaign"
     state = load_state(folder / "state.json")
     save_state(folder / "state.json", state.model_copy(update={"seq": state.seq + 5}))
     before = sorted((path.name, path.read_bytes()) for path in (folder / "journal").iterdir())
-    done = run(site_file)
+    done = run(ended)
     assert done.returncode == 78
     assert re.search(rf"event {state.seq + 5}.*event {state.seq}", done.stderr)
     assert (
@@ -239,11 +259,10 @@ def test_a_saved_state_ahead_of_the_journal_stops_it(site_file: Path) -> None:
     )
 
 
-def test_another_campaign_in_the_folder_is_refused(site_file: Path) -> None:
+def test_another_campaign_in_the_folder_is_refused(ended: Path) -> None:
     """A renamed campaign does not go on with another's journal."""
-    run(site_file, "--exit-on-verdict")
-    site_file.write_text(site_file.read_text().replace("name: small", "name: other"))
-    done = run(site_file)
+    ended.write_text(ended.read_text().replace("name: small", "name: other"))
+    done = run(ended)
     assert done.returncode == 2
     assert "campaign.name" in done.stderr
 
@@ -266,10 +285,9 @@ def test_a_python_without_the_codes_is_refused_before_anything_is_submitted(
     assert not [record for record in read(journal) if isinstance(record.event, ev.SubmissionBegun)]
 
 
-def test_the_log_has_one_line_of_json_per_event(site_file: Path) -> None:
+def test_the_log_has_one_line_of_json_per_event(ended: Path) -> None:
     """Each with its sequence number, so that log and journal can be laid side by side."""
-    run(site_file, "--exit-on-verdict")
-    folder = site_file.parent / "campaign"
+    folder = ended.parent / "campaign"
     lines = [json.loads(line) for line in (folder / "autopipecd.log").read_text().splitlines()]
     logged = [line["seq"] for line in lines if "seq" in line]
     assert logged == [record.seq for record in read(folder / "journal")]
