@@ -144,8 +144,8 @@ async def test_a_timeout_kills_the_command_and_all_that_it_started(site: LocalTr
     Nothing goes on in secret.
     """
     began = time.monotonic()
-    with pytest.raises(TransientError, match=r"no end of sh within 0\.5 s"):
-        await site.run(["sh", "-c", "sleep 60 & echo $! $$ > pids; wait"], timeout_s=0.5)
+    with pytest.raises(TransientError, match=r"no end of sh within 2 s"):
+        await site.run(["sh", "-c", "sleep 60 & echo $! $$ > pids; wait"], timeout_s=2)
     assert time.monotonic() - began < 20
     pids = [int(word) for word in (await site.read("pids") or b"").split()]
     assert len(pids) == 2
