@@ -3,7 +3,6 @@
 There is also one small fitted potential.
 """
 
-import fcntl
 import json
 import os
 import subprocess
@@ -22,6 +21,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from kit.judged import judged_value_json
+from kit.once import shared_folder
 from mlip_autopipec.contract.explore import ExploreParameters, Walker
 from mlip_autopipec.contract.files import FileRef
 from mlip_autopipec.contract.generate import Prototype
@@ -294,10 +294,7 @@ def fit_once(factory: pytest.TempPathFactory) -> Fitted:
 
     This holds whichever process makes it.
     """
-    own = factory.getbasetemp()
-    root = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "fitted"
-    with root.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with shared_folder(factory, "fitted") as root:
         if not (root / "metrics.json").exists():
             from mlip_autopipec.work.steps import train as training  # noqa: PLC0415 - needs pyace, which not every machine has
 

@@ -1,9 +1,7 @@
 """The small campaign, steered in every phase: once for all tests that compare with it."""
 
 import asyncio
-import fcntl
 import functools
-import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -11,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from kit.daemons import Campaign
+from kit.once import shared_folder
 from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.control.client import ControlClient
 from mlip_autopipec.data_models import events as ev
@@ -24,10 +23,7 @@ def steered_once(factory: pytest.TempPathFactory) -> Campaign:
 
     It is run at the first call of the whole test run, whichever process makes it.
     """
-    own = factory.getbasetemp()
-    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "steered"
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with shared_folder(factory, "steered") as folder:
         if (folder / "ended").exists():
             return Campaign.in_folder(folder)
         campaign = Campaign.small(folder)
