@@ -18,8 +18,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
+from mlip_autopipec.contract.progress import Progress
 from mlip_autopipec.contract.results.label import CalculateMetrics
-from mlip_autopipec.contract.results.progress import Progress
 from mlip_autopipec.control.api import Status
 from mlip_autopipec.control.paint import Painter, plain
 from mlip_autopipec.control.watch_screen import Recent, Seen, frame

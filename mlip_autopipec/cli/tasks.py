@@ -16,7 +16,7 @@ from mlip_autopipec.data_models.terminal import say, say_json
 from mlip_autopipec.errors import DaemonUnreachable, OperatorError
 
 if TYPE_CHECKING:
-    from mlip_autopipec.contract.results.progress import Progress
+    from mlip_autopipec.contract.progress import Progress
     from mlip_autopipec.control.task_files import FilesOfTasks
 
 #: Between two looks at the end of a log.

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from mlip_autopipec.contract.results.progress import Progress
+from mlip_autopipec.contract.progress import Progress
 from mlip_autopipec.contract.results.train import Errors, PastErrors
 from mlip_autopipec.data_models.base import Model, Phase, Verdict
 from mlip_autopipec.data_models.digest import CycleSummary

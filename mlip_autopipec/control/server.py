@@ -18,7 +18,7 @@ from typing import Literal, Protocol, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from mlip_autopipec.contract.results.progress import Progress
+from mlip_autopipec.contract.progress import Progress
 from mlip_autopipec.control import listener
 from mlip_autopipec.control.api import (
     HTTP_STATUS,

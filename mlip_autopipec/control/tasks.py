@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, Field
 from mlip_autopipec.contract.explore import ExploreParameters
 from mlip_autopipec.contract.generate import GenerateParameters
 from mlip_autopipec.contract.label import CalculateParameters
-from mlip_autopipec.contract.results.progress import Progress
+from mlip_autopipec.contract.progress import Progress
 from mlip_autopipec.contract.select import SelectParameters
 from mlip_autopipec.contract.tasks import Resources
 from mlip_autopipec.contract.trainer import name_of

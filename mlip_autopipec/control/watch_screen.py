@@ -13,8 +13,8 @@ from textwrap import wrap
 from typing import Any
 
 from mlip_autopipec.contract.explore import ExploreParameters
+from mlip_autopipec.contract.progress import Progress
 from mlip_autopipec.contract.results.explore import Ending, ExploreMetrics
-from mlip_autopipec.contract.results.progress import Progress
 from mlip_autopipec.contract.results.train import Errors
 from mlip_autopipec.control.paint import Piece, Row, Style
 from mlip_autopipec.data_models.base import Phase

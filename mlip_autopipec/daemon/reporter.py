@@ -16,6 +16,7 @@ from mlip_autopipec.contract.files import FileRef
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.errors import AutopipecError
+from mlip_autopipec.ports import Clock
 from mlip_autopipec.spawning import begun
 
 #: Brings files of the site to where the report reads them. Raises AutopipecError, OSError.
@@ -30,6 +31,8 @@ VERDICT_FETCH_TIMEOUT_S = 60.0
 #: Behind whoever else works on this machine, and yet a tenth of a core where all are busy: it takes
 #: some seconds.
 _NICENESS = 10
+#: Between two of them: they take a second or two of a core, as a small cycle does.
+_PAUSE_S = 30.0
 #: For a killed process to be gone: it may hang in a file system.
 _KILL_TIMEOUT_S = 5.0
 #: Linux's; elsewhere a report may outlive its daemon.
@@ -41,8 +44,8 @@ _FILES = TypeAdapter(tuple[FileRef, ...])
 class Reporter:
     """Writes the report each cycle in its own process: matplotlib is slow. Only the last is urgent.
 
-    A campaign does not end for want of a picture: a report that cannot be written is told of and
-    tried again after the next cycle.
+    Where cycles take seconds, not after each of them. A campaign does not end for want of a
+    picture: a report that cannot be written is told of and tried again after the next cycle.
     """
 
     def __init__(
@@ -62,12 +65,13 @@ class Reporter:
         if isinstance(event, ev.CycleClosed):
             self._due.set()
 
-    async def run(self) -> None:
-        """One report at a time, until cancelled."""
+    async def run(self, clock: Clock) -> None:
+        """One report at a time, and a pause after each, until cancelled."""
         while True:
             await self._due.wait()
             self._due.clear()
             await self.render()
+            await clock.sleep(_PAUSE_S)
 
     async def render(self, timeout_s: float = REPORT_TIMEOUT_S) -> None:
         """Write the report, or say why there is none.

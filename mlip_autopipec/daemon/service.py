@@ -501,7 +501,7 @@ class _Daemon:
                 managing = group.create_task(manager.run(), name="manager")
                 tasks = [
                     group.create_task(server.serve(listening), name="control"),
-                    group.create_task(reporter.run(), name="report"),
+                    group.create_task(reporter.run(self._clock), name="report"),
                     group.create_task(reader.run(), name="progress"),
                     group.create_task(self._reload_when(hung_up, settings), name="reload"),
                     group.create_task(self._keep_deeds(), name="deeds"),

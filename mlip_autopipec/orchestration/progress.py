@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from pydantic import TypeAdapter, ValidationError
 
-from mlip_autopipec.contract.results.progress import PROGRESS_MESSAGE_MAX, Progress
+from mlip_autopipec.contract.progress import PROGRESS_MESSAGE_MAX, Progress
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.state import TaskRecord, TaskStatus, WorkflowState
 from mlip_autopipec.errors import OperatorError, TransientError

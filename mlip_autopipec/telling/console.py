@@ -14,8 +14,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from mlip_autopipec.contract.progress import Progress
 from mlip_autopipec.contract.results.label import CalculateMetrics
-from mlip_autopipec.contract.results.progress import Progress
 from mlip_autopipec.contract.results.train import Errors
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.digest import CycleSummary

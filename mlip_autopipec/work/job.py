@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from mlip_autopipec.contract.files import FileRef
-from mlip_autopipec.contract.results.progress import Progress
+from mlip_autopipec.contract.progress import Progress
 from mlip_autopipec.contract.values import about, excerpt, plain
 
 if TYPE_CHECKING:  # the local queue is asked each second, and does without

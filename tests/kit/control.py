@@ -11,7 +11,7 @@ import aiohttp
 
 from mlip_autopipec.config.schemas.phases import ConvergenceSection
 from mlip_autopipec.contract.generate import GenerateParameters, Prototype
-from mlip_autopipec.contract.results.progress import Progress
+from mlip_autopipec.contract.progress import Progress
 from mlip_autopipec.control.limits import Limits
 from mlip_autopipec.control.server import ControlServer, SettingsPort
 from mlip_autopipec.control.task_files import SiteFiles

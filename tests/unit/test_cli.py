@@ -25,7 +25,7 @@ from mlip_autopipec.answers import schema_of
 from mlip_autopipec.cli import app
 from mlip_autopipec.config.loader import effective_yaml, load_config
 from mlip_autopipec.config.schemas.phases import ConvergenceSection
-from mlip_autopipec.contract.results.progress import Progress
+from mlip_autopipec.contract.progress import Progress
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.control.address import socket_path
 from mlip_autopipec.control.api import Status, Steered

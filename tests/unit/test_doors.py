@@ -22,7 +22,7 @@ from rich.console import Console
 
 from mlip_autopipec import cli
 from mlip_autopipec.cli import campaign, options
-from mlip_autopipec.contract.results.progress import Progress
+from mlip_autopipec.contract.progress import Progress
 from mlip_autopipec.contract.tasks import Input, Resources
 from mlip_autopipec.contract.values import given
 from mlip_autopipec.control.api import Status

@@ -23,7 +23,7 @@ from kit.campaign import Campaign, walk, whole_campaign
 from kit.files import DEMO
 
 from mlip_autopipec.config.schemas.phases import ConvergenceSection
-from mlip_autopipec.contract.results.progress import Progress
+from mlip_autopipec.contract.progress import Progress
 from mlip_autopipec.control.api import Status
 from mlip_autopipec.control.documents import view
 from mlip_autopipec.data_models import events as ev

@@ -9,7 +9,7 @@ from kit.control import BEGIN, CREATED, POLICY, working
 from rich.console import Console
 
 from mlip_autopipec.contract.files import FileRef
-from mlip_autopipec.contract.results.progress import Progress
+from mlip_autopipec.contract.progress import Progress
 from mlip_autopipec.contract.results.train import Errors, PastErrors
 from mlip_autopipec.control.api import Status
 from mlip_autopipec.control.documents import ACTIVE_TASKS_MAX, LINES_MAX, metrics_text, view

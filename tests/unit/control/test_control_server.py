@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from kit.control import BEGIN, CREATED, SmallWorkflow, Stand, StandClock, running, working
 
-from mlip_autopipec.contract.results.progress import Progress
+from mlip_autopipec.contract.progress import Progress
 from mlip_autopipec.control.limits import Limits
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason, Verdict

@@ -11,7 +11,7 @@ import pytest
 from kit.campaign import BEGAN, Campaign, calculate, structure, train, walk, whole_campaign
 from kit.golden import GOLDEN
 
-from mlip_autopipec.contract.results.progress import Progress
+from mlip_autopipec.contract.progress import Progress
 from mlip_autopipec.contract.words import Role
 from mlip_autopipec.control.paint import Row, plain
 from mlip_autopipec.control.watch_screen import Recent, Seen, frame

@@ -1,5 +1,6 @@
 """The report beside a campaign: written in its own process, waited for no longer than asked."""
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,9 @@ from structlog.testing import capture_logs
 
 from mlip_autopipec.contract.files import FileRef
 from mlip_autopipec.daemon.reporter import LAST_REPORT_TIMEOUT_S, Reporter
+from mlip_autopipec.data_models import events as ev
+from mlip_autopipec.data_models.digest import CycleSummary
+from mlip_autopipec.data_models.state import WorkflowState
 from mlip_autopipec.errors import FileTooLarge, TransientError
 from mlip_autopipec.report.leftovers import keep_copies
 
@@ -197,6 +202,48 @@ async def test_the_last_report_has_the_priority_of_its_daemon(tmp_path: Path) ->
     assert int(mark.read_text()) == min(own + 10, 19)
     assert await reporter.render_last(LAST_REPORT_TIMEOUT_S, 60.0) == ""
     assert int(mark.read_text()) == own
+
+
+class PausedClock:
+    """A clock whose every sleep waits for a test."""
+
+    def __init__(self) -> None:
+        """Nobody has slept by it."""
+        self.asked_s = asyncio.Queue[float]()
+        self.over = asyncio.Queue[None]()
+
+    def now(self) -> datetime:
+        """The wall clock's."""
+        return datetime.now(UTC)
+
+    async def sleep(self, delay_s: float) -> None:
+        """Until the test says that it is over."""
+        self.asked_s.put_nowait(delay_s)
+        await self.over.get()
+
+
+async def test_cycles_that_take_seconds_are_not_reported_one_by_one(tmp_path: Path) -> None:
+    """Nothing is reported in the half minute after a report; then all of it at once."""
+    mark = tmp_path / "mark"
+    command = [sys.executable, "-c", "import sys; open(sys.argv[1], 'a').write('.')", str(mark)]
+    reporter, clock = Reporter(command, structlog.get_logger()), PausedClock()
+    closed = ev.CycleClosed(at=clock.now(), summary=CycleSummary(cycle=0, bootstrap=True))
+    async with asyncio.timeout(60):
+        running = asyncio.create_task(reporter.run(clock))
+        reporter.observe(closed, WorkflowState())
+        assert await clock.asked_s.get() >= 30
+        for _ in range(2):
+            reporter.observe(closed, WorkflowState())
+        assert mark.read_text() == "."
+        clock.over.put_nowait(None)
+        await clock.asked_s.get()
+        assert mark.read_text() == ".."
+        clock.over.put_nowait(None)
+        await asyncio.sleep(0.2)
+        assert mark.read_text() == ".."
+        running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
 
 
 LATE = "import pathlib, sys, time; time.sleep(1.5); pathlib.Path(sys.argv[1]).write_text('whole')"

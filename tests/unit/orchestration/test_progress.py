@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from mlip_autopipec.contract.results.progress import PROGRESS_MESSAGE_MAX, Progress
+from mlip_autopipec.contract.progress import PROGRESS_MESSAGE_MAX, Progress
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.errors import TransientError

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from kit.campaign import BEGAN, Campaign, calculate, file_ref, whole_campaign
 
+from mlip_autopipec.contract.progress import Progress
 from mlip_autopipec.contract.results.label import CalculateMetrics
-from mlip_autopipec.contract.results.progress import Progress
 from mlip_autopipec.contract.tasks import Input
 from mlip_autopipec.data_models import events as ev
 from mlip_autopipec.data_models.base import Phase, Reason

@@ -22,8 +22,8 @@ from scipy.spatial.transform import Rotation
 
 from mlip_autopipec.contract.explore import ExploreParameters
 from mlip_autopipec.contract.generate import Prototype
+from mlip_autopipec.contract.progress import Progress
 from mlip_autopipec.contract.results.explore import Ending, ExploreMetrics
-from mlip_autopipec.contract.results.progress import Progress
 from mlip_autopipec.contract.values import plain
 from mlip_autopipec.work import families
 from mlip_autopipec.work.codes.lammps.files import (

@@ -16,7 +16,7 @@ from ase import Atoms
 from kit.jobs import Site, copper, job_of, labelled, ref, task_of, train_parameters
 from kit.judged import judged_value, judged_value_json
 
-from mlip_autopipec.contract.results.progress import Progress
+from mlip_autopipec.contract.progress import Progress
 from mlip_autopipec.contract.results.train import TrainMetrics
 from mlip_autopipec.contract.train import PacemakerSettings, PacemakerStage
 from mlip_autopipec.contract.values import plain
