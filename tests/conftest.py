@@ -1,6 +1,7 @@
 """What every test shares: how a run spreads over processes, and that `--no-skips` skips nothing."""
 
 import os
+import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -17,9 +18,10 @@ BESIDE_THE_LAB_NICENESS = 3
 settings.register_profile("quick", max_examples=20)
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Campaigns of these tests share the machine's cores among them, and with nobody else's."""
-    os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="autopipec-tests-")
+    os.environ["XDG_RUNTIME_DIR"] = folder = tempfile.mkdtemp(prefix="autopipec-tests-")
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 # --- over several processes (pytest -n): the lab's tests, which wait more than they work, beside al

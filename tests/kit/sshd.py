@@ -61,6 +61,8 @@ class FarMachine:
             "StrictModes no",
             "UsePAM no",
             "LogLevel VERBOSE",
+            # Shells read no file of whoever runs the tests: some take seconds.
+            f"SetEnv HOME={self.folder}",
         )
 
     def _client_settings(self) -> tuple[str, ...]:
