@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from mlip_autopipec.contract import registry
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.finding import Finding
-from mlip_autopipec.ports import Clock, Scheduler, Transport
 
 if TYPE_CHECKING:  # a schema is made of declarations: they load before it is there
     from mlip_autopipec.config.schemas.schedulers import SchedulerSection
     from mlip_autopipec.config.schemas.site import ResourcesSection, SiteSection
+    from mlip_autopipec.ports import Clock, Scheduler, Transport
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Surroundings:
     Commands of the transport run in `root`, the site's folder by its full path.
     """
 
-    transport: Transport
+    transport: "Transport"
     root: str
     python: str  # of the site, that runs the tasks
     # the archive of the work half, relative to the root: `python root/payload task …` runs a task
@@ -32,7 +32,7 @@ class Surroundings:
     section: "SchedulerSection"  # site.scheduler
     resources: Mapping[Phase, "ResourcesSection"]  # of the phases that the site file speaks of
     prologue: Callable[[Phase], Sequence[str]]  # lines of bash before tasks of a phase
-    clock: Clock
+    clock: "Clock"
     nonce: Callable[[], str]  # a word that nobody has used, to know an answer by
 
 
@@ -62,12 +62,12 @@ class SchedulerCode:
         found: type[SchedulerSection] = registry.load(self.settings, self.package)
         return found
 
-    def made_of(self, surroundings: Surroundings) -> Scheduler:
+    def made_of(self, surroundings: Surroundings) -> "Scheduler":
         """The scheduler of a site."""
         make: Callable[[Surroundings], Scheduler] = registry.load(self.make, self.package)
         return make(surroundings)
 
-    async def findings(self, site: "SiteSection", transport: Transport) -> Sequence[Finding]:
+    async def findings(self, site: "SiteSection", transport: "Transport") -> Sequence[Finding]:
         """What doctor is to tell of it."""
         if not self.examine:
             return ()
@@ -75,7 +75,7 @@ class SchedulerCode:
         ask = registry.load(self.examine, self.package)
         return await ask(site, transport)
 
-    async def tasks_max(self, transport: Transport) -> int | None:
+    async def tasks_max(self, transport: "Transport") -> int | None:
         """Tasks of one batch that the site allows; None where it says nothing."""
         if not self.limit:
             return None
