@@ -28,6 +28,8 @@ class Planted:
     parts: Parts
     message: str
     seeds: range = SEEDS
+    #: Where it was found last, which is tried first: the others take seconds.
+    first: int | None = None
 
 
 PLANTED = {
@@ -61,16 +63,16 @@ PLANTED = {
         Parts(site=behind_slurm(bugs.LeavesTheGateOpen)), "was not over"
     ),
     "writes where others write": Planted(
-        Parts(site=in_memory(bugs.WritesWhereOthersWrite)), "is not what its outcome said"
+        Parts(site=in_memory(bugs.WritesWhereOthersWrite)), "is not what its outcome said", first=10
     ),
     "seals too late": Planted(
-        Parts(site=behind_slurm(bugs.SealsTooLate)), "was given up and leaves an outcome"
+        Parts(site=behind_slurm(bugs.SealsTooLate)), "was given up and leaves an outcome", first=27
     ),
     "journals an outcome before it judges": Planted(
-        Parts(manager=bugs.BelievesWhatItReads), "is done in the journal"
+        Parts(manager=bugs.BelievesWhatItReads), "is done in the journal", first=6
     ),
     "believes another campaign's outcome": Planted(
-        Parts(manager=bugs.BelievesWhatItReads), "ended by an outcome of"
+        Parts(manager=bugs.BelievesWhatItReads), "ended by an outcome of", first=10
     ),
     "lets a step of the clock close a round": Planted(
         Parts(manager=bugs.LetsAStepCloseARound), "a round was closed after", SEEDS_ROUNDS
@@ -103,7 +105,7 @@ PLANTED = {
         Parts(effects=bugs.CountsWhatPasses), "no failure of it was its own"
     ),
     "names no node": Planted(Parts(effects=bugs.NamesNoNode), "no node is named"),
-    "lets no node back in": Planted(Parts(effects=bugs.LetsNoNodeBackIn), "is kept from"),
+    "lets no node back in": Planted(Parts(effects=bugs.LetsNoNodeBackIn), "is kept from", first=10),
     "ends with the partition": Planted(
         Parts(effects=bugs.EndsWithThePartition), "failed through a passing fault"
     ),
@@ -131,22 +133,28 @@ PLANTED = {
         Parts(runners=bugs.label_losing_runners), "does not read", SEEDS_REOPENED
     ),
     "plans by the settings of before": Planted(
-        Parts(manager=bugs.PlansByTheSettingsOfBefore), "K are in force", SEEDS_EDITED
+        Parts(manager=bugs.PlansByTheSettingsOfBefore), "K are in force", SEEDS_EDITED, first=121
     ),
     "reads its settings once": Planted(
-        Parts(manager=bugs.ReadsItsSettingsOnce), "in force", SEEDS_EDITED
+        Parts(manager=bugs.ReadsItsSettingsOnce), "in force", SEEDS_EDITED, first=72
     ),
     "leaves the file to the next": Planted(
-        Parts(restart=bugs.leaves_the_file_to_the_next), "goes by the old one", SEEDS_EDITED
+        Parts(restart=bugs.leaves_the_file_to_the_next),
+        "goes by the old one",
+        SEEDS_EDITED,
+        first=58,
     ),
     "counts quiet cycles of before": Planted(
-        Parts(taking=bugs.counts_quiet_cycles_of_before), "were not walked twice", SEEDS_EDITED
+        Parts(taking=bugs.counts_quiet_cycles_of_before),
+        "were not walked twice",
+        SEEDS_EDITED,
+        first=37,
     ),
     "leaves added structures lying": Planted(
         Parts(runners=bugs.negligent_runners), "leaves out what was added", SEEDS_EDITED
     ),
     "labels added structures again": Planted(
-        Parts(runners=bugs.eager_runners), "labels again", SEEDS_EDITED
+        Parts(runners=bugs.eager_runners), "labels again", SEEDS_EDITED, first=58
     ),
     "prepares the site once": Planted(
         Parts(effects=bugs.PreparesTheSiteOnce), "not on the site", SEEDS_EDITED
@@ -155,7 +163,7 @@ PLANTED = {
         Parts(returning=bugs.keeps_what_was_set_aside), ", expected [", SEEDS_EDITED
     ),
     "loses labels on the way back": Planted(
-        Parts(returning=bugs.loses_labels_on_the_way), "on the way back to", SEEDS_EDITED
+        Parts(returning=bugs.loses_labels_on_the_way), "on the way back to", SEEDS_EDITED, first=65
     ),
     "counts adopted labels again after a way back": Planted(
         Parts(runners=bugs.again_adopting_runners), "reads the labels of the user", SEEDS_DATASET
@@ -186,7 +194,7 @@ PLANTED = {
 @pytest.mark.parametrize("planted", PLANTED.values(), ids=PLANTED.keys())
 def test_a_planted_bug_is_found(planted: Planted) -> None:
     """By its own words, in one of the seeds that the tests run."""
-    for seed in planted.seeds:
+    for seed in sorted(planted.seeds, key=lambda seed: seed != planted.first):
         found = Simulation(seed, planted.parts).run()
         if any(planted.message in violation for violation in found.violations):
             return
