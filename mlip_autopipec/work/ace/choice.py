@@ -14,10 +14,12 @@ Coarse to fine, since the design matrix is what costs:
 3. **The smallest basis within a tenth of the best error** is taken, unless the needs ask for more:
    then the smallest that meets them, or the best if none does. Where audits have shown it to be too
    small (`functions_min`), the smallest of those within a tenth that has so many, or the largest of
-   them. If the largest basis there is was taken, longer cutoffs are tried with it: it has use for
-   more neighbours than the middling one that chose the cutoff. Each has to be better by a tenth, or
-   by 3 % where a need is not met. `any_cost`, a remedy for errors that audits have shown to be too
-   large, is such a need.
+   them.
+4. **The next cutoffs**, with that basis: which one is best changes with its size. A shorter one is
+   taken where it is within 3 %. If none is, and the largest basis there is was taken, longer ones
+   are tried: it has use for more neighbours. Each has to be better by a tenth, or by 3 % where a
+   need is not met. `any_cost`, a remedy for errors that audits have shown to be too large, is such
+   a need.
 
 The error that is compared is the geometric mean of those of energy and force, so that a tenth less
 of one is worth a tenth more of the other; that of stress has a quarter of their weight. With all of
@@ -189,7 +191,8 @@ class _Search:
         frames, packed = [self._frames[i] for i in sample], _packed([folds[i] for i in sample])
         best, grid, sums = self._grow(cutoff, frames, packed)
         if "cutoff_angstrom" not in self._named:
-            best, grid, sums = self._farther(best, grid, sums, frames, packed)
+            found = self._nearer(best, grid, frames, packed)
+            best, grid, sums = found or self._farther(best, grid, sums, frames, packed)
         return Chosen(
             settings=best.settings,
             trials=self._trials,
@@ -281,6 +284,23 @@ class _Search:
         self._trials += finals
         return min(finals, key=lambda trial: trial.score), grid, sums
 
+    def _nearer(
+        self, best: TriedFit, grid: Grid, frames: Sequence[Atoms], folds: Sequence[int]
+    ) -> tuple[TriedFit, Grid, Sequence[Fold]] | None:
+        """The next shorter cutoffs, for the basis that was taken; None if none is as good.
+
+        With more functions than those that chose the cutoff, the same atoms are told apart better.
+        """
+        found: tuple[TriedFit, Grid, Sequence[Fold]] | None = None
+        for cutoff in reversed(cutoffs(self._frames)):
+            if cutoff >= best.settings.cutoff_angstrom:
+                continue
+            tried = self._at(cutoff, best, grid, frames, folds)
+            if tried[0].score > _CUTOFF_TOLERANCE * best.score:
+                break
+            found = best, _, _ = tried
+        return found
+
     def _farther(
         self,
         best: TriedFit,
@@ -289,7 +309,7 @@ class _Search:
         frames: Sequence[Atoms],
         folds: Sequence[int],
     ) -> tuple[TriedFit, Grid, Sequence[Fold]]:
-        """The next cutoffs, where the largest basis was taken.
+        """The next longer cutoffs, where the largest basis was taken.
 
         It has use for more than those that chose the cutoff.
         """
@@ -298,20 +318,31 @@ class _Search:
                 continue
             if best.settings.functions_per_element < grid.functions_per_element:
                 break
-            self._progress(
-                f"a cutoff of {cutoff:g} Å with {grid.functions_per_element} functions per element"
-            )
-            longer = replace(grid, cutoff_angstrom=cutoff)
-            made = self._moments(longer, frames, folds)
-            start = replace(best.settings, cutoff_angstrom=cutoff)
-            trial = _Sized(longer, made).tuned(
-                start, self._named, ("ridge", "energy_weight", "ridge"), "cutoff"
-            )
-            self._trials.append(self._costed(trial))
-            if trial.score > self._worth(best) * best.score:
+            tried = self._at(cutoff, best, grid, frames, folds)
+            if tried[0].score > self._worth(best) * best.score:
                 break
-            best, grid, sums = trial, longer, made
+            best, grid, sums = tried
         return best, grid, sums
+
+    def _at(
+        self,
+        cutoff: float,
+        best: TriedFit,
+        grid: Grid,
+        frames: Sequence[Atoms],
+        folds: Sequence[int],
+    ) -> tuple[TriedFit, Grid, Sequence[Fold]]:
+        """Another cutoff with as many functions as the best so far."""
+        functions = best.settings.functions_per_element
+        self._progress(f"a cutoff of {cutoff:g} Å with {functions} functions per element")
+        other = replace(grid, cutoff_angstrom=cutoff, functions_per_element=functions)
+        made = self._moments(other, frames, folds)
+        start = replace(best.settings, cutoff_angstrom=cutoff)
+        trial = _Sized(other, made).tuned(
+            start, self._named, ("ridge", "energy_weight", "ridge"), "cutoff"
+        )
+        self._trials.append(self._costed(trial))
+        return self._trials[-1], other, made
 
     def _worth(self, best: TriedFit) -> float:
         """What a longer cutoff has to make of the error.

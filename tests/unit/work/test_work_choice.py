@@ -270,3 +270,21 @@ def test_what_audits_found_too_small_is_not_taken_again() -> None:
     ]
     assert free.settings.functions_per_element == near[0]
     assert taken == [near[-1]] * 2
+
+
+def test_a_shorter_cutoff_may_be_better_with_the_basis_that_was_taken() -> None:
+    """Those that chose the cutoff had fewer functions. It is left where the next is worse."""
+    train = labels(12)
+    auto = parameters(**dict.fromkeys(_ALL, AUTO))
+    search = choice._Search(train, fit_references(train), auto, 1, print)
+    folds, candidates = folds_of(train), choice.cutoffs(train)
+    longest, grid, _ = search._grow(candidates[-1], train, folds)
+    found = search._nearer(longest, grid, train, folds)
+    assert found is not None
+    best, grid, _ = found
+    assert best.settings.cutoff_angstrom == grid.cutoff_angstrom < candidates[-1]
+    assert best.score < longest.score
+    tried = {trial.settings.cutoff_angstrom: trial.score for trial in search._trials}
+    last = min(tried)
+    assert last == best.settings.cutoff_angstrom or tried[last] > 1.03 * best.score
+    assert search._nearer(best, grid, train, folds) is None
