@@ -292,13 +292,15 @@ class _Search:
         With more functions than those that chose the cutoff, the same atoms are told apart better.
         """
         found: tuple[TriedFit, Grid, Sequence[Fold]] | None = None
+        lowest = best.score
         for cutoff in reversed(cutoffs(self._frames)):
             if cutoff >= best.settings.cutoff_angstrom:
                 continue
             tried = self._at(cutoff, best, grid, frames, folds)
-            if tried[0].score > _CUTOFF_TOLERANCE * best.score:
+            if tried[0].score > _CUTOFF_TOLERANCE * lowest:
                 break
             found = best, _, _ = tried
+            lowest = min(lowest, best.score)
         return found
 
     def _farther(
