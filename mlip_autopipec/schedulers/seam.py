@@ -11,7 +11,9 @@ from mlip_autopipec.contract import registry
 from mlip_autopipec.data_models.base import Phase
 from mlip_autopipec.data_models.finding import Finding
 
-if TYPE_CHECKING:  # a schema is made of declarations: they load before it is there
+# A schema is made of declarations: they load before it is there. Ports load the events of the
+# journal, which nobody needs who reads a site file.
+if TYPE_CHECKING:
     from mlip_autopipec.config.schemas.schedulers import SchedulerSection
     from mlip_autopipec.config.schemas.site import ResourcesSection, SiteSection
     from mlip_autopipec.ports import Clock, Scheduler, Transport

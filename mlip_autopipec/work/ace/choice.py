@@ -289,7 +289,7 @@ class _Search:
     ) -> tuple[TriedFit, Grid, Sequence[Fold]] | None:
         """The next shorter cutoffs, for the basis that was taken; None if none is as good.
 
-        With more functions than those that chose the cutoff, the same atoms are told apart better.
+        Which cutoff is best changes with the number of functions, and fewer have chosen it.
         """
         found: tuple[TriedFit, Grid, Sequence[Fold]] | None = None
         lowest = best.score
