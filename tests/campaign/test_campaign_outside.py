@@ -61,7 +61,7 @@ def test_a_campaign_runs_to_its_verdict_with_them(
         LOCAL: TURNS,
         NO_PROPERTIES: SQUEEZE,
         CUTOFF: QUICK,
-        "cycles_max: 6": "cycles_max: 2",
+        "cycles_max: 6": "cycles_max: 1",
         **beside_the_daemon_alone(tmp_path, monkeypatch),
     }
     changes["  gamma_select: "] = "  engine: {kind: counted}\n  gamma_select: "
