@@ -41,6 +41,7 @@ _TIMEOUT_S = 150.0
 _EXAMINE_TIMEOUT_S = 300.0
 #: Longer than a refused session is tried again.
 _HELD_S = "2.5"
+_COMMANDS = 3
 #: Of one label of a trial: a unit cell, but on one core.
 _LABEL_TIMEOUT_S = 3600.0
 #: Each code is tried where jobs of its phase would begin: behind their preparations.
@@ -136,6 +137,7 @@ async def _ask(config: WorkflowConfig, transport: Transport) -> Facts:
         facts = await _looked(facts, transport)
         facts = replace(facts, open_to=await _open_to(site.others_may_write, transport))
         if isinstance(transport, ShellTransport):
+            facts = replace(facts, command_s=await command_s(transport))
             facts = replace(facts, sessions=(await _sessions(transport), CHANNELS_MAX))
     except AutopipecError as error:
         return replace(facts, trouble=str(error))
@@ -176,6 +178,16 @@ async def _sessions(transport: ShellTransport) -> int:
     held = [transport.run(["sleep", _HELD_S], timeout_s=_TIMEOUT_S) for _ in range(CHANNELS_MAX)]
     await asyncio.gather(*held)
     return transport.sessions
+
+
+async def command_s(transport: Transport) -> float:
+    """The shortest of three, each in a shell of its own; the connection is there already."""
+    took_s = []
+    for _ in range(_COMMANDS):
+        began = time.monotonic()
+        await transport.run(["true"], timeout_s=_TIMEOUT_S)
+        took_s.append(time.monotonic() - began)
+    return min(took_s)
 
 
 async def _looked(facts: Facts, transport: Transport) -> Facts:

@@ -20,6 +20,7 @@ class Facts:
     sessions: tuple[int, int] | None = (
         None  # that sshd allows at a time, and that a daemon would open
     )
+    command_s: float | None = None  # from asking to the end of one that does nothing
     clock_skew_s: float | None = None
     file_system: str = ""
     free_bytes: int | None = None
@@ -40,6 +41,8 @@ class Facts:
 
 
 _SKEW_MAX_S = 5.0
+#: Three round trips and a shell that reads nothing of note take less, wherever the site is.
+_COMMAND_MAX_S = 1.5
 _GIB = 2**30
 _FREE_LOW, _FREE_OUT = 10 * _GIB, _GIB
 _INODES_LOW, _INODES_OUT = 20_000, 1_000
@@ -95,6 +98,7 @@ def _findings(facts: Facts) -> Iterator[Finding]:
         return
     yield Finding(about="connection", colour=Colour.GREEN, seen=facts.way)
     yield from _sessions(facts)
+    yield from _commands(facts)
     yield from _clock(facts)
     yield from _root(facts)
     yield from _others(facts)
@@ -125,6 +129,22 @@ def _sessions(facts: Facts) -> Iterator[Finding]:
         "; the outbox is listed each second, not watched" if allowed == 1 else ""
     )
     yield Finding(about="sessions", colour=Colour.YELLOW, seen=seen, remedy=remedy)
+
+
+def _commands(facts: Facts) -> Iterator[Finding]:
+    """A daemon gives several commands for each batch, and one every few seconds to watch."""
+    if facts.command_s is None:
+        return
+    slow = facts.command_s > _COMMAND_MAX_S
+    yield Finding(
+        about="commands",
+        colour=Colour.YELLOW if slow else Colour.GREEN,
+        seen=f"one that does nothing takes {facts.command_s:.1f} s",
+        remedy="every command waits so long: let what the shell reads at a login (~/.bashrc,"
+        " ~/.ssh/rc, transport.prologue) end at once where no terminal is asked for"
+        if slow
+        else "",
+    )
 
 
 def _clock(facts: Facts) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from kit.far_sites import over_asyncssh
 from kit.sshd import FarMachine, far_machine, keygen
 from kit.waiting import until
 
+from mlip_autopipec.doctor.ask import command_s
 from mlip_autopipec.errors import LoginRefused, OperatorError
 from mlip_autopipec.process import SystemClock
 from mlip_autopipec.transports.shell import CHANNELS_MAX
@@ -431,4 +432,20 @@ async def test_a_daemon_lives_with_as_few_sessions_as_sshd_allows(
         finally:
             watching.cancel()
             await asyncio.wait([watching])
+            await transport.close()
+
+
+# --- a shell that reads for long ------------------------------------------------------------------
+
+
+async def test_the_doctor_tells_how_long_the_shell_takes_before_a_command(tmp_path: Path) -> None:
+    """What it reads at a login is most of it here, as with a version manager or `module load`."""
+    (tmp_path / "far").mkdir()
+    with far_machine(tmp_path / "far") as machine:
+        transport = over_asyncssh(machine, tmp_path, config=machine.config)
+        try:
+            quick_s = await command_s(transport)
+            (machine.folder / ".bashrc").write_text("sleep 1.5\n")
+            assert await command_s(transport) > quick_s + 1
+        finally:
             await transport.close()

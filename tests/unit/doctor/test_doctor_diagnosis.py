@@ -23,6 +23,7 @@ SLURM = SlurmFacts(
 )
 FACTS = Facts(
     way="login by ssh",
+    command_s=0.2,
     clock_skew_s=0.1,
     file_system="lustre",
     free_bytes=10**12,
@@ -45,6 +46,7 @@ def test_a_site_in_order_is_green() -> None:
 
 
 CASES = [
+    (replace(FACTS, command_s=2.34), "commands", Colour.YELLOW, "2.3 s"),
     (replace(FACTS, clock_skew_s=-7.5), "clock", Colour.YELLOW, "7.5 s behind"),
     (
         replace(FACTS, steps="mkdir succeeds twice: it is not atomic"),
