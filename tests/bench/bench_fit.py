@@ -89,9 +89,11 @@ def _set(folder: Path, name: str, cores: int) -> Iterator[Row]:
         fit.basis.save(str(potential))
         energies, forces = _differences(AceEvaluator(potential), test, references)
     others = OTHERS.get(name, {})
-    energy = np.abs(energies).mean() * _MEV
+    off = np.abs(energies) * _MEV
+    energy, scatter = off.mean(), off.std(ddof=1) / np.sqrt(len(off))
     force = np.abs(forces).mean() * _MEV
     beside = "; ".join(f"{who} {value[0]:g}" for who, value in others.items())
+    beside += f" (± {scatter:.2f} by {len(off)} structures, the worst is off by {off.max():.1f})"
     yield Row(f"{name}: energy, MAE", energy, "meV/atom", target=_best(others, 0), note=beside)
     beside = "; ".join(f"{who} {value[1]:g}" for who, value in others.items())
     yield Row(f"{name}: force, MAE", force, "meV/Å", target=_best(others, 1), note=beside)
