@@ -1,5 +1,6 @@
 """Labels as a fit sees them: composition, energies beside references, and what came from where."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -7,6 +8,9 @@ from ase import Atoms
 
 from mlip_autopipec.work.job import TaskFailed
 from mlip_autopipec.work.origins import origin_of
+
+#: How the name of a task begins.
+_CYCLE = re.compile(r"c\d{3,}(?=\.)")
 
 
 def fit_references(train: Sequence[Atoms]) -> dict[str, float]:
@@ -54,13 +58,16 @@ def strain_derivative_ev(frame: Atoms) -> np.ndarray | None:
 def trajectory_of(frame: Atoms) -> str:
     """What a frame is not independent of: the walk it is a step of, or itself if it was generated.
 
-    Frames of one condition go together, whatever they were picked for (halted, collected, audit,
-    cloud).
+    Frames of one walk go together, whatever they were picked for (halted, collected, audit, cloud).
+    The walks of a condition in two cycles are two: by another potential, from another seed or from
+    where the last one ended, a whole walk ago. The task that labelled a frame knows the cycle.
     """
-    origin = origin_of(frame)
+    origin, task = origin_of(frame), str(frame.info.get("task", ""))
     if origin.step is None:
-        return str(frame.info.get("task", "")) or origin.sentence
-    return origin.subject or origin.kind
+        return task or origin.sentence
+    cycle = _CYCLE.match(task)
+    walk = origin.subject or origin.kind
+    return f"{walk}, {cycle[0]}" if cycle else walk
 
 
 def reference_energies(

@@ -5,7 +5,7 @@ factor R of the weighted rows [X y] is kept, by QR of one block of rows after th
 Demmel et al., SIAM J. Sci. Comput. 34, A206 (2012)). It is all that a ridge regression and its
 errors on a fold need, whatever the weights, the penalty and the choice among the columns: so trying
 another setting costs a solve, and no row is made twice. Its size is that of the basis and not of
-the data: 15 matrices of n_functions² for five folds, 120 MB for 1,000 functions.
+the data: 30 matrices of n_functions² for ten folds, 240 MB for 1,000 functions.
 
 Trials are solved by normal equations, whose errors are compared and no more. What becomes the
 potential is solved from the factors, whose condition is not squared. It is looked at, and where the

@@ -152,7 +152,35 @@ def test_frames_of_one_trajectory_share_a_fold() -> None:
     folds = folds_of(frames)
     assert len(set(folds[:5])) == len(set(folds[5:8])) == 1
     assert folds[0] != folds[5]
-    assert len(set(folds)) == 5
+    assert len(set(folds)) == 6
+    assert len(set(folds_of(frames, 5))) == 5
+
+
+def test_walks_of_one_condition_in_two_cycles_are_two() -> None:
+    """Else all labels of a condition were left out together, and a fit judged by the unknown."""
+    frames = [copper() for _ in range(12)]
+    for number, frame in enumerate(frames):
+        frame.info = {
+            "origin": f"audit: Cu fcc 900 K nvt, step {number}",
+            "task": f"c{number // 3:03d}.calculation.{number:04d}-abcdef",
+        }
+    folds = folds_of(frames)
+    assert [len(set(folds[start : start + 3])) for start in (0, 3, 6, 9)] == [1] * 4
+    assert len(set(folds)) == 4
+
+
+def test_a_basis_of_very_many_columns_has_fewer_folds() -> None:
+    """Each fold holds three matrices of columns²."""
+    frames = [copper() for _ in range(12)]
+    for number, frame in enumerate(frames):
+        frame.info = {"origin": "generated: Cu fcc, rattled by 0.1 Å", "task": f"task-{number}"}
+    for elements, functions, expected in ((1, 1000, 10), (2, 600, 10), (3, 600, 5)):
+        asked = replace(
+            parameters(**dict.fromkeys(_ALL, AUTO)),
+            elements=("Ag", "Au", "Cu")[-elements:],
+            functions_per_element=functions,
+        )
+        assert choice._Search(frames, {}, asked, 1, print)._folds() == expected
 
 
 def test_auto_chooses_within_a_tenth_of_the_best_and_keeps_what_is_named(tmp_path: Any) -> None:
@@ -277,7 +305,7 @@ def test_a_shorter_cutoff_may_be_better_with_the_basis_that_was_taken() -> None:
     train = labels(12)
     auto = parameters(**dict.fromkeys(_ALL, AUTO))
     search = choice._Search(train, fit_references(train), auto, 1, print)
-    folds, candidates = folds_of(train), choice.cutoffs(train)
+    folds, candidates = folds_of(train, 5), choice.cutoffs(train)
     longest, grid, _ = search._grow(candidates[-1], train, folds)
     found = search._nearer(longest, grid, train, folds)
     assert found is not None
