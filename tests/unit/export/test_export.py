@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -226,11 +227,10 @@ def test_a_folder_holds_every_label_and_the_potential(exported: Path) -> None:
 def test_nobody_and_no_machine_is_in_it(exported: Path) -> None:
     """People, machines, accounts, and where files lie there."""
     for name, text in text_of(exported).items():
+        # Digests and these words hold letters of a name by chance.
+        left = re.sub(r"[0-9a-f]{12,}|metadata|gradation", "", text)
         for secret in (*SECRETS, str(exported.parent)):
-            assert secret not in text.replace("metadata", "").replace("gradation", ""), (
-                name,
-                secret,
-            )
+            assert secret not in left, (name, secret)
 
 
 @pytest.mark.slow
