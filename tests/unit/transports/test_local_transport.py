@@ -138,6 +138,7 @@ def has_a_line(path: Path) -> bool:
     return path.exists() and path.read_text().endswith("\n")
 
 
+@pytest.mark.slow
 async def test_a_timeout_kills_the_command_and_all_that_it_started(site: LocalTransport) -> None:
     """TransientError comes in time although a grandchild holds the output open.
 
