@@ -78,7 +78,7 @@ _STAGES = (300, 1000)
 #: Atoms of the sample that choices are made on, where there are more labels.
 _SAMPLE_ATOMS = 30_000
 #: With more columns than that fewer folds, for memory: each has three matrices of columns².
-_FOLDS, _FOLDS_FEWER, _COLUMNS_MANY = 10, 5, 1500
+_FOLDS, _FOLDS_FEWER, _COLUMNS_MANY = 10, 5, 1000
 _ENERGY_WEIGHTS = (10.0, 30.0, 100.0, 300.0, 1000.0)
 _SMOOTHNESS = (0.0, 1.0, 2.0)
 _RIDGE_START, _RIDGE_BOUNDS = 1e-8, (1e-12, 1e-2)

@@ -174,7 +174,7 @@ def test_a_basis_of_very_many_columns_has_fewer_folds() -> None:
     frames = [copper() for _ in range(12)]
     for number, frame in enumerate(frames):
         frame.info = {"origin": "generated: Cu fcc, rattled by 0.1 Å", "task": f"task-{number}"}
-    for elements, functions, expected in ((1, 1000, 10), (2, 600, 10), (3, 600, 5)):
+    for elements, functions, expected in ((1, 1000, 10), (2, 500, 10), (2, 600, 5), (3, 600, 5)):
         asked = replace(
             parameters(**dict.fromkeys(_ALL, AUTO)),
             elements=("Ag", "Au", "Cu")[-elements:],
