@@ -41,6 +41,7 @@ _TIMEOUT_S = 150.0
 _EXAMINE_TIMEOUT_S = 300.0
 #: Longer than a refused session is tried again.
 _HELD_S = "2.5"
+#: That do nothing, one after another: the first may find the far machine's disk cold.
 _COMMANDS = 3
 #: Of one label of a trial: a unit cell, but on one core.
 _LABEL_TIMEOUT_S = 3600.0
@@ -137,8 +138,11 @@ async def _ask(config: WorkflowConfig, transport: Transport) -> Facts:
         facts = await _looked(facts, transport)
         facts = replace(facts, open_to=await _open_to(site.others_may_write, transport))
         if isinstance(transport, ShellTransport):
-            facts = replace(facts, command_s=await command_s(transport))
-            facts = replace(facts, sessions=(await _sessions(transport), CHANNELS_MAX))
+            facts = replace(
+                facts,
+                command_s=await command_s(transport),
+                sessions=(await _sessions(transport), CHANNELS_MAX),
+            )
     except AutopipecError as error:
         return replace(facts, trouble=str(error))
     if far.kind == "local" and site.scheduler.is_the_machine:
@@ -181,7 +185,10 @@ async def _sessions(transport: ShellTransport) -> int:
 
 
 async def command_s(transport: Transport) -> float:
-    """The shortest of three, each in a shell of its own; the connection is there already."""
+    """Seconds that a command takes which does nothing: the shortest of a few, each in a new shell.
+
+    The connection is there already. Raises TransientError if it breaks.
+    """
     took_s = []
     for _ in range(_COMMANDS):
         began = time.monotonic()

@@ -141,7 +141,7 @@ def _commands(facts: Facts) -> Iterator[Finding]:
         colour=Colour.YELLOW if slow else Colour.GREEN,
         seen=f"one that does nothing takes {facts.command_s:.1f} s",
         remedy="every command waits so long: let what the shell reads at a login (~/.bashrc,"
-        " ~/.ssh/rc, transport.prologue) end at once where no terminal is asked for"
+        " ~/.ssh/rc, site.transport.prologue) end at once where no terminal is asked for"
         if slow
         else "",
     )
