@@ -90,6 +90,28 @@ def test_atoms_and_memory_of_every_walker_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_small_cells_with_free_sides_are_told(tmp_path: Path) -> None:
+    """Under pressure control the shape of eight atoms swings further than any crystal's."""
+    write(tmp_path / "small.extxyz", bulk("Cu", cubic=True))
+    free = (
+        "ensemble: npt",
+        "ensemble: npt, barostat: triclinic",
+        "stages: [{ensemble: npt}]",
+        "ensemble: npt, barostat: isotropic, stages: [{barostat: anisotropic}]",
+    )
+    kept = (
+        "ensemble: nvt",
+        "ensemble: npt, barostat: isotropic",
+        "ensemble: npt, repeat: [2, 2, 2]",
+    )
+    found = seen(tmp_path, *(walkers(["small.extxyz"], f", {keys}") for keys in (*kept, *free)))
+    assert found.mistakes == ()
+    notes = [note for note in found.notes if "barostat: isotropic" in note]
+    assert len(notes) == len(free)
+    assert all("small.extxyz: the sides of a cell of 4 atoms" in note for note in notes)
+
+
+@pytest.mark.slow
 def test_labels_and_tasks_of_the_bootstrap_are_counted(tmp_path: Path) -> None:
     """The user's structures among them; a walker starts from the last of its file."""
     write(tmp_path / "two.extxyz", [bulk("Cu", cubic=True)] * 2)

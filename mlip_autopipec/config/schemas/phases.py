@@ -106,7 +106,8 @@ class WalkersSection(Model):
     )
     ensemble: Literal["nvt", "npt"] = "nvt"
     barostat: Barostat = Field(
-        default="anisotropic", description="npt only: which parts of the box may change"
+        default="anisotropic",
+        description="npt only: which parts of the box may change; isotropic for a few atoms",
     )
     temperatures_kelvin: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         default=(),
