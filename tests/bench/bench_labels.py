@@ -40,7 +40,7 @@ _WAYS: Mapping[str, tuple[str, Choice, int]] = {
     "e committee": ("of_bootstrap", by_committee, 3),
 }
 #: Changes with what the curves of pools are made of.
-_CURVES_VERSION = 2
+_CURVES_VERSION = 3
 
 
 @dataclass(frozen=True)

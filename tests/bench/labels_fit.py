@@ -20,6 +20,7 @@ from mlip_autopipec.work.ace.choice import penalty_of
 from mlip_autopipec.work.ace.evaluator import DesignMatrix
 from mlip_autopipec.work.ace.labels import cohesive_ev
 from mlip_autopipec.work.ace.weights import energy_weight, force_weights
+from mlip_autopipec.work.origins import origin_of
 
 _MEV = 1000.0
 _TAIL_PERCENT = 99
@@ -107,7 +108,7 @@ class Fitter:
             forces=frame.get_forces().ravel(),
             energy_weight=energy_weight(frame, weight),
             force_weights=force_weights(frame, weight).repeat(3),
-            condition=str(frame.info.get("condition", "")),
+            condition=str(frame.info.get("condition", origin_of(frame).condition)),
         )
 
     def sums(self) -> "Sums":
@@ -127,29 +128,31 @@ class Fitter:
 
 
 class Sums:
-    """Gram matrices of a training set that grows."""
+    """Gram matrices of a training set that grows, those of energies by condition."""
 
     def __init__(self, settings: FittedSettings, penalty: np.ndarray) -> None:
         self._settings = settings
         self._penalty = penalty
-        self._of_energies = _Sum(len(penalty))
+        self._of_energies: dict[str, _Sum] = {}
         self._of_forces = _Sum(len(penalty))
 
     def copy(self) -> "Sums":
         """To go on from here more than once."""
         other = Sums(self._settings, self._penalty)
-        other._of_energies, other._of_forces = self._of_energies.copy(), self._of_forces.copy()
+        other._of_energies = {name: each.copy() for name, each in self._of_energies.items()}
+        other._of_forces = self._of_forces.copy()
         return other
 
     def add(self, train: Sequence[Rows]) -> None:
         """More structures."""
         if not train:
             return
-        self._of_energies.add(
-            np.array([rows.energy_row for rows in train]),
-            np.array([rows.energy_ev for rows in train]),
-            np.array([rows.energy_weight for rows in train]),
-        )
+        for rows in train:
+            self._of_energies.setdefault(rows.condition, _Sum(len(self._penalty))).add(
+                rows.energy_row[None, :],
+                np.array([rows.energy_ev]),
+                np.array([rows.energy_weight]),
+            )
         self._of_forces.add(
             np.vstack([rows.force_rows for rows in train]),
             np.concatenate([rows.forces for rows in train]),
@@ -158,7 +161,7 @@ class Sums:
 
     def solve(self) -> np.ndarray:
         """The coefficients of the ridge regression."""
-        energy, force = self._of_energies, self._of_forces
+        energy, force = self._energies(), self._of_forces
         parts = (
             self._settings.energy_weight / energy.weight,
             self._settings.force_weight / force.weight,
@@ -172,6 +175,14 @@ class Sums:
             solved = np.linalg.lstsq(gram, right, rcond=None)[0]
         return solved
 
+    def _energies(self) -> "_Sum":
+        """Each condition counts as much as the next; see `work/ace/weights.py`."""
+        rows = {name: each.rows for name, each in self._of_energies.items() if name}
+        whole = _Sum(len(self._penalty))
+        for name, each in self._of_energies.items():
+            whole.join(each, sum(rows.values()) / len(rows) / rows[name] if name else 1.0)
+        return whole
+
 
 class _Sum:
     """Σ w x xᵀ, Σ w x y and Σ w."""
@@ -180,17 +191,25 @@ class _Sum:
         self.gram = np.zeros((functions, functions))
         self.right = np.zeros(functions)
         self.weight = 0.0
+        self.rows = 0
 
     def copy(self) -> "_Sum":
         other = _Sum(len(self.right))
-        other.gram, other.right, other.weight = self.gram.copy(), self.right.copy(), self.weight
+        other.join(self, 1.0)
         return other
+
+    def join(self, other: "_Sum", times: float) -> None:
+        self.gram += times * other.gram
+        self.right += times * other.right
+        self.weight += times * other.weight
+        self.rows += other.rows
 
     def add(self, rows: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> None:
         weighted = rows * weights[:, None]
         self.gram += weighted.T @ rows
         self.right += weighted.T @ targets
         self.weight += float(weights.sum())
+        self.rows += len(targets)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh, qr, svd
 from mlip_autopipec.work.ace.basis import linear_basis
 from mlip_autopipec.work.ace.evaluator import DesignMatrix
 from mlip_autopipec.work.ace.labels import cohesive_ev, strain_derivative_ev
-from mlip_autopipec.work.ace.weights import energy_weight, force_weights
+from mlip_autopipec.work.ace.weights import fitted_energy_weights, force_weights
 
 KINDS = ("energy", "force", "stress")
 #: Rows that are folded in at once, at least, and in multiples of the columns: fewer would cost more
@@ -103,6 +103,15 @@ class Moments:
 
 
 @dataclass(frozen=True)
+class _Member:
+    """A label in its fold."""
+
+    fold: int
+    frame: Atoms
+    energy_weight: float  # of its stress too
+
+
+@dataclass(frozen=True)
 class Products:
     """Sums of products over several folds, for trials."""
 
@@ -134,14 +143,15 @@ def fold_moments(
 ) -> list[dict[str, Moments]]:
     """The triangles of each fold; `folds` says to which each frame belongs, from 0."""
     count = max(folds) + 1
-    pairs = list(zip(folds, frames, strict=True))
+    of_energies = fitted_energy_weights(frames, buffer_weight)
+    members = [_Member(*each) for each in zip(folds, frames, of_energies, strict=True)]
     if cores == 1 or len(frames) < 2 * cores:
-        return _folded(grid, pairs, count, references, buffer_weight)
+        return _folded(grid, members, count, references, buffer_weight)
     with ProcessPoolExecutor(
         cores, mp_context=get_context("fork"), initializer=_one_thread
     ) as pool:
         parts = [
-            pool.submit(_folded, grid, pairs[start::cores], count, references, buffer_weight)
+            pool.submit(_folded, grid, members[start::cores], count, references, buffer_weight)
             for start in range(cores)
         ]
         found = parts[0].result()
@@ -234,7 +244,7 @@ def _one_thread() -> None:
 
 def _folded(
     grid: Grid,
-    pairs: Sequence[tuple[int, Atoms]],
+    members: Sequence[_Member],
     count: int,
     references: Mapping[str, float],
     buffer_weight: float,
@@ -245,12 +255,12 @@ def _folded(
     found = [{kind: Moments(design.functions) for kind in KINDS} for _ in range(count)]
     enough = max(_ROWS_AT_ONCE, _ROWS_PER_COLUMN * design.functions)
     waiting: dict[tuple[int, str], list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
-    for fold, frame in pairs:
-        for kind, *rows in _rows(design, frame, references, buffer_weight):
-            blocks = waiting.setdefault((fold, kind), [])
+    for member in members:
+        for kind, *rows in _rows(design, member, references, buffer_weight):
+            blocks = waiting.setdefault((member.fold, kind), [])
             blocks.append((rows[0], rows[1], rows[2]))
             if sum(len(targets) for _, targets, _ in blocks) >= enough:
-                _flush(found[fold][kind], blocks, keep=kind == "energy")
+                _flush(found[member.fold][kind], blocks, keep=kind == "energy")
     for (fold, kind), blocks in waiting.items():
         if blocks:
             _flush(found[fold][kind], blocks, keep=kind == "energy")
@@ -266,19 +276,24 @@ def _flush(
 
 
 def _rows(
-    design: DesignMatrix, frame: Atoms, references: Mapping[str, float], buffer_weight: float
+    design: DesignMatrix, member: _Member, references: Mapping[str, float], buffer_weight: float
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+    frame = member.frame
     energy, forces = design.rows(frame)
-    of_energy = energy_weight(frame, buffer_weight)
     yield (
         "energy",
         energy[None, :],
         np.array([cohesive_ev(frame, references) / len(frame)]),
-        np.array([of_energy]),
+        np.array([member.energy_weight]),
     )
     yield "force", forces, frame.get_forces().ravel(), force_weights(frame, buffer_weight).repeat(3)
     if (derivative := strain_derivative_ev(frame)) is not None:
-        yield "stress", design.strain_rows(frame), derivative / len(frame), np.full(6, of_energy)
+        yield (
+            "stress",
+            design.strain_rows(frame),
+            derivative / len(frame),
+            np.full(6, member.energy_weight),
+        )
 
 
 def available_cores(cores: int) -> int:

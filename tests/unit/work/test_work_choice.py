@@ -9,8 +9,10 @@ from ase import Atoms
 from kit.jobs import copper, job_of, labelled, strained_copper, train_parameters
 from kit.judged import judged_value
 
+from mlip_autopipec.contract.origin import Origin
 from mlip_autopipec.contract.results.train import FittedSettings, TrainMetrics
 from mlip_autopipec.contract.train import AUTO, TrainParameters
+from mlip_autopipec.work.origins import note_origin
 from mlip_autopipec.work.structures import write_frames
 
 pytest.importorskip("pyace", reason="needs the demo extra")
@@ -106,6 +108,20 @@ def test_blocks_give_what_the_whole_matrix_gives() -> None:
             assert error / sum(part.weight for part in parts) == pytest.approx(
                 expected_error, rel=1e-5
             )
+
+
+def test_conditions_share_the_weight_of_energies() -> None:
+    """One label of a cold condition counts as much as three of a hot one; forces as they are."""
+    frames = labels(4)
+    for place, frame in enumerate(frames):
+        condition = "Cu fcc 300 K nvt" if place == 3 else "Cu fcc 2500 K nvt"
+        note_origin(frame, Origin(kind="informed", subject=condition, condition=condition, step=20))
+    sums = fold_moments(Grid(("Cu",), 4.5, 20), frames, [0, 0, 0, 1], fit_references(frames), 0.3)
+    assert [fold["energy"].weight for fold in sums] == pytest.approx([2.0, 2.0])
+    assert [fold["stress"].weight for fold in sums] == pytest.approx([12.0, 12.0])
+    assert [fold["force"].weight for fold in sums] == [
+        3.0 * sum(map(len, part)) for part in (frames[:3], frames[3:])
+    ]
 
 
 def test_directions_that_rounding_has_eaten_are_left_out() -> None:

@@ -7,8 +7,8 @@ It minimises
 over the coefficients c of a linear ACE basis (Drautz, Phys. Rev. B 99, 014104 (2019)); E and σV in
 eV, F in eV/Å, rᵢ the roughness of a function (the sum of n + l over its factors), s the smoothness
 of the prior (0: plain ridge). Means, not sums: the balance between energies and forces does not
-drift as the data set grows. The means are weighted where cells are embedded
-(`work/ace/weights.py`). Labels without stress have no part in the third.
+drift as the data set grows. The means are weighted where cells are embedded, and those of energies
+and stresses by condition (`work/ace/weights.py`). Labels without stress have no part in the third.
 
 With equal weights a structure's energy counts as one of its 3N force components, though its error
 is smaller by the same factor that its use is greater: formation energies and elastic constants live

@@ -9,7 +9,7 @@ from mlip_autopipec.contract.results.train import FitStart
 from mlip_autopipec.contract.train import TrainParameters
 from mlip_autopipec.work.ace.labels import cohesive_ev
 from mlip_autopipec.work.ace.training_set import Labels, check_environments
-from mlip_autopipec.work.ace.weights import energy_weight, force_weights
+from mlip_autopipec.work.ace.weights import fitted_energy_weights, force_weights
 from mlip_autopipec.work.codes.fitting import Fitted
 from mlip_autopipec.work.codes.pacemaker import run as pacemaker
 from mlip_autopipec.work.job import Job
@@ -36,7 +36,7 @@ def fits(
     weighted = pacemaker.WeightedLabels(
         frames=labels.train,
         energies_ev=[cohesive_ev(frame, references) for frame in labels.train],
-        energy_weights=[energy_weight(frame, weight) for frame in labels.train],
+        energy_weights=fitted_energy_weights(labels.train, weight).tolist(),
         force_weights=[force_weights(frame, weight) for frame in labels.train],
     )
     found = []
