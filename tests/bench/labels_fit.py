@@ -17,7 +17,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from mlip_autopipec.contract.results.train import FittedSettings
 from mlip_autopipec.work.ace.basis import columns, linear_basis, roughness
 from mlip_autopipec.work.ace.choice import penalty_of
-from mlip_autopipec.work.ace.evaluator import DesignMatrix
+from mlip_autopipec.work.ace.design import DesignMatrix
 from mlip_autopipec.work.ace.labels import cohesive_ev
 from mlip_autopipec.work.ace.weights import energy_weight, force_weights
 from mlip_autopipec.work.origins import origin_of
@@ -99,7 +99,7 @@ class Fitter:
         return [self._of(frame) for frame in frames]
 
     def _of(self, frame: Atoms) -> Rows:
-        energy_row, force_rows = self._design.rows(frame)[:2]
+        energy_row, force_rows = self._design.rows(frame)
         weight = self._buffer_weight
         return Rows(
             energy_row=energy_row,

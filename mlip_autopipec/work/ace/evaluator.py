@@ -1,4 +1,4 @@
-"""ACE through pyace: the basis, energies with γ, the linear fit's design matrix, the active set.
+"""ACE through pyace: the basis, energies with γ, the active set.
 
 pyace prints and imports slowly (1.5 s); only the work half's modules that need it import this one.
 """
@@ -25,7 +25,6 @@ from mlip_autopipec.work.job import TaskFailed
 __all__ = [
     "SKIN_ANGSTROM",
     "AceEvaluator",
-    "DesignMatrix",
     "Environments",
     "count_functions",
     "is_linear",
@@ -40,10 +39,6 @@ __all__ = [
 SKIN_ANGSTROM = 0.6
 #: Over which ACE gives way to the core repulsion.
 _CORE_WIDTH_ANGSTROM = 0.1
-#: Of the central differences that give the stress; wide enough for the splines of the radial
-#: functions.
-_STRAIN = 1e-4
-_VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 _E0_LINE = re.compile(r"^E0: \[.*\]$", re.MULTILINE)
 _TOOL_TIMEOUT_S = 3600
 _TEXT_MAX = 1500
@@ -148,72 +143,6 @@ class Environments:
         for element, index in self._elements.items():
             species[atomic_numbers[element]] = index
         return species
-
-
-class DesignMatrix:
-    """∂(energy per atom, forces, strain derivative)/∂coefficients of a linear basis."""
-
-    def __init__(self, basis: ACEBBasisSet) -> None:
-        counts = count_functions(basis)
-        self._offsets = np.concatenate([[0], np.cumsum(counts)])
-        self._environments = Environments(basis, 0.0)
-        evaluator = ACEBEvaluator(basis)
-        self.coefficients = np.asarray(basis.basis_coeffs, dtype=float)
-        self._calculator = ACECalculator(evaluator)
-        # pyace's objects hold bare pointers to what they were made from
-        self._alive = (
-            basis,
-            evaluator,
-        )
-
-    @property
-    def functions(self) -> int:
-        """Columns."""
-        return int(self._offsets[-1])
-
-    def rows(self, atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
-        """Energy row (n_functions,) in 1/atom, and force rows (3 n_atoms, n_functions)."""
-        environment = self._environments.of(atoms)
-        self._calculator.compute(environment, compute_projections=True, compute_b_grad=True)
-        energy = self._summed(environment)
-        forces = np.asarray(self._calculator.forces_bfuncs)  # (n_atoms, n_functions, 3)
-        return energy / len(atoms), forces.transpose(0, 2, 1).reshape(
-            3 * len(atoms), self.functions
-        )
-
-    def energy_row(self, atoms: Atoms) -> np.ndarray:
-        """The energy row alone, shape (n_functions,), in 1/atom."""
-        environment = self._environments.of(atoms)
-        self._calculator.compute(environment, compute_projections=True)
-        return self._summed(environment) / len(atoms)
-
-    def strain_rows(self, atoms: Atoms) -> np.ndarray:
-        """∂(energy per atom)/∂strain, (6, n_functions), in Voigt's order: stress × volume per atom.
-
-        By central differences of twelve strained copies. A shear strain is that of the angle (twice
-        its tensor component), as ASE's stress goes with it.
-        """
-        rows = []
-        for first, second in _VOIGT:
-            step = np.zeros((3, 3))
-            step[first, second] += _STRAIN / 2
-            step[second, first] += _STRAIN / 2
-            sides = []
-            for sign in (1.0, -1.0):
-                strained = atoms.copy()
-                strained.set_cell(atoms.cell.array @ (np.eye(3) + sign * step), scale_atoms=True)
-                sides.append(self.energy_row(strained))
-            rows.append((sides[0] - sides[1]) / (2 * _STRAIN))
-        return np.array(rows)
-
-    def _summed(self, environment: ACEAtomicEnvironment) -> np.ndarray:
-        summed = np.zeros(self.functions)
-        for kind, projections in zip(
-            environment.species_type, self._calculator.projections, strict=False
-        ):
-            start = self._offsets[kind]
-            summed[start : start + len(projections)] += projections
-        return summed
 
 
 def is_linear(potential: BBasisConfiguration) -> bool:

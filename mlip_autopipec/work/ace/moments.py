@@ -23,7 +23,7 @@ from ase import Atoms
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh, qr, svd
 
 from mlip_autopipec.work.ace.basis import linear_basis
-from mlip_autopipec.work.ace.evaluator import DesignMatrix
+from mlip_autopipec.work.ace.design import DesignMatrix
 from mlip_autopipec.work.ace.labels import cohesive_ev, strain_derivative_ev
 from mlip_autopipec.work.ace.weights import fitted_energy_weights, force_weights
 
@@ -279,21 +279,22 @@ def _rows(
     design: DesignMatrix, member: _Member, references: Mapping[str, float], buffer_weight: float
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
     frame = member.frame
-    energy, forces = design.rows(frame)
+    rows = design.all_rows(frame)
     yield (
         "energy",
-        energy[None, :],
+        rows.energy[None, :],
         np.array([cohesive_ev(frame, references) / len(frame)]),
         np.array([member.energy_weight]),
     )
-    yield "force", forces, frame.get_forces().ravel(), force_weights(frame, buffer_weight).repeat(3)
+    yield (
+        "force",
+        rows.forces,
+        frame.get_forces().ravel(),
+        force_weights(frame, buffer_weight).repeat(3),
+    )
     if (derivative := strain_derivative_ev(frame)) is not None:
-        yield (
-            "stress",
-            design.strain_rows(frame),
-            derivative / len(frame),
-            np.full(6, member.energy_weight),
-        )
+        strain = derivative / len(frame)
+        yield "stress", rows.strain, strain, np.full(6, member.energy_weight)
 
 
 def available_cores(cores: int) -> int:

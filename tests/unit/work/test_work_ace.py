@@ -15,10 +15,10 @@ pytest.importorskip("pyace", reason="needs the demo extra")
 
 from pyace import PyACECalculator
 
+from mlip_autopipec.work.ace.design import DesignMatrix
 from mlip_autopipec.work.ace.evaluator import (
     SKIN_ANGSTROM,
     AceEvaluator,
-    DesignMatrix,
     count_functions,
     linear_basis,
     run_tool,

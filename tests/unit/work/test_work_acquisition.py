@@ -26,7 +26,8 @@ from pyace.basis import BBasisConfiguration
 from mlip_autopipec.contract.results.explore import Ending
 from mlip_autopipec.contract.results.structure import Why
 from mlip_autopipec.contract.select import SelectParameters, Shares
-from mlip_autopipec.work.ace.evaluator import AceEvaluator, DesignMatrix, is_linear
+from mlip_autopipec.work.ace.design import DesignMatrix
+from mlip_autopipec.work.ace.evaluator import AceEvaluator, is_linear
 from mlip_autopipec.work.choosing.acquisition import Candidate, by_batch, by_window
 from mlip_autopipec.work.choosing.farthest import Farthest
 from mlip_autopipec.work.choosing.information import Information
@@ -175,7 +176,7 @@ def test_information_is_that_of_the_normal_equations(fitted: Fitted) -> None:
     noise, design = known.noise, DesignMatrix(basis)
 
     def rows(atoms: Atoms) -> np.ndarray:
-        energy, forces, *_ = design.rows(atoms)
+        energy, forces = design.rows(atoms)
         return np.vstack(
             [energy[None] / noise.energy_ev_per_atom, forces / noise.force_ev_per_angstrom]
         )

@@ -16,7 +16,7 @@ from mlip_autopipec.work.ace.basis import (
     linear_basis,
     roughness,
 )
-from mlip_autopipec.work.ace.evaluator import DesignMatrix
+from mlip_autopipec.work.ace.design import DesignMatrix
 
 pytestmark = pytest.mark.codes
 
@@ -88,7 +88,7 @@ def test_the_strain_rows_are_the_stress() -> None:
     )
     made = linear_basis(["Cu"], 4.5, 30)
     design, coefficients = DesignMatrix(made), np.random.default_rng(2).normal(0.0, 0.01, 30)
-    rows = design.strain_rows(atoms) @ coefficients
+    rows = design.all_rows(atoms).strain @ coefficients
     for index, (first, second) in enumerate(((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))):
         energies = []
         for sign in (1, -1):

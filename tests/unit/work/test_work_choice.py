@@ -20,7 +20,7 @@ pytest.importorskip("pyace", reason="needs the demo extra")
 from mlip_autopipec.work.ace import choice
 from mlip_autopipec.work.ace.basis import linear_basis
 from mlip_autopipec.work.ace.choice import folds_of
-from mlip_autopipec.work.ace.evaluator import DesignMatrix
+from mlip_autopipec.work.ace.design import DesignMatrix
 from mlip_autopipec.work.ace.labels import fit_references, strain_derivative_ev
 from mlip_autopipec.work.ace.moments import (
     KINDS,
@@ -64,7 +64,7 @@ def stress_error(fit: linear.LinearFit, frames: list[Atoms]) -> float:
     for frame in frames:
         label = strain_derivative_ev(frame)
         assert label is not None
-        wrong.append(design.strain_rows(frame) @ coefficients - label / len(frame))
+        wrong.append(design.all_rows(frame).strain @ coefficients - label / len(frame))
     return float(np.sqrt(np.mean(np.square(wrong))))
 
 

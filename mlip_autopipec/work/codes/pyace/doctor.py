@@ -11,7 +11,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from mlip_autopipec.contract.doctor import Examined
 from mlip_autopipec.work.ace.basis import linear_basis
-from mlip_autopipec.work.ace.evaluator import AceEvaluator, DesignMatrix, make_active_set
+from mlip_autopipec.work.ace.design import DesignMatrix
+from mlip_autopipec.work.ace.evaluator import AceEvaluator, make_active_set
 from mlip_autopipec.work.ace.labels import cohesive_ev, fit_references
 from mlip_autopipec.work.ace.training_set import dataset_for_tools
 

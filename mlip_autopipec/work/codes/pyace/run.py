@@ -9,9 +9,9 @@ from ase import Atoms
 from pyace import ACEBBasisSet
 from pyace.basis import BBasisConfiguration
 
+from mlip_autopipec.work.ace.design import DesignMatrix
 from mlip_autopipec.work.ace.evaluator import (
     AceEvaluator,
-    DesignMatrix,
     is_linear,
     make_active_set,
     make_yace,

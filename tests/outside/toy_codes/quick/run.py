@@ -7,7 +7,7 @@ import numpy as np
 from mlip_autopipec.contract.doctor import Examined
 from mlip_autopipec.contract.train import TrainParameters
 from mlip_autopipec.work.ace.basis import linear_basis
-from mlip_autopipec.work.ace.evaluator import DesignMatrix
+from mlip_autopipec.work.ace.design import DesignMatrix
 from mlip_autopipec.work.ace.labels import cohesive_ev
 from mlip_autopipec.work.ace.training_set import Labels, check_environments
 from mlip_autopipec.work.codes.fitting import Fitted
