@@ -70,7 +70,7 @@ class DesignMatrix:
         Raises TaskFailed (bad_input) for elements outside the basis.
         """
         energy, strain = np.zeros(self.functions), np.zeros((6, self.functions))
-        gradient = np.zeros((self.functions, len(atoms), 3))
+        gradient = np.zeros((len(atoms), 3, self.functions))
         for element, members, pairs in self._parts(atoms):
             own = slice(*self._offsets[element : element + 2])
             centre = self._centres[element]
@@ -91,11 +91,11 @@ class DesignMatrix:
                 found = centre.times(
                     known,
                     np.concatenate([each.reshape(len(moved), -1) for each in columns], axis=1),
-                )
-                gradient[own, reached] += found[:, :-9].reshape(len(found), len(reached), 3)
-                gradient[own, atom] -= found[:, -9:-6]
-                strain[:, own] += found[:, -6:].T
-        forces = -gradient.reshape(self.functions, -1).T
+                ).T
+                gradient[reached, :, own] += found[:-9].reshape(len(reached), 3, centre.functions)
+                gradient[atom, :, own] -= found[-9:-6]
+                strain[:, own] += found[-6:]
+        forces = -gradient.reshape(-1, self.functions)
         return DesignRows(energy / len(atoms), forces, strain / len(atoms))
 
     def energy_row(self, atoms: Atoms) -> np.ndarray:
@@ -370,5 +370,5 @@ def _strained(moved: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 
     A shear strain is that of the angle, twice its tensor component, as ASE's stress goes with it.
     """
-    tensor = np.einsum("vpa,pb->vab", moved, vectors)
+    tensor = moved.swapaxes(1, 2) @ vectors
     return np.stack([(tensor[:, a, b] + tensor[:, b, a]) / 2 for a, b in _VOIGT], axis=1)
