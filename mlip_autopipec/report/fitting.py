@@ -122,7 +122,7 @@ def _choice(fit: FitReport | None) -> str:
         f"Chosen by cross-validation in {choice.folds} folds (independent trajectories:"
         f" {choice.trajectories}), in {duration(choice.seconds)}; the test set was not looked at."
         " Root-mean-square errors but for the mean absolute one of energies, which is what is"
-        " compared; the smallest basis within a tenth of the best is taken."
+        " compared; the smallest basis that is surely within a tenth of the best is taken."
     )
     rows = [
         (

@@ -149,8 +149,8 @@ class TrainingSection(Model):
     functions_per_element: PositiveInt | Auto = Field(
         default="auto",
         description=(
-            "size of the ACE basis of each element; auto: the smallest within a tenth of the best"
-            " error"
+            "size of the ACE basis of each element; auto: the smallest that is surely within a"
+            " tenth of the best error"
         ),
     )
     energy_weight: Positive | Auto | None = Field(

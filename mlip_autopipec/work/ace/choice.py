@@ -15,8 +15,9 @@ Coarse to fine, since the design matrix is what costs:
 2. **Weights, smoothness, penalty and size**, all from the sums of one large basis
    (`work/ace/moments.py`), whose first columns are every smaller one. The basis is made larger only
    while the largest size tried is the best by 3 %.
-3. **The smallest basis within a tenth of the best error** is taken, unless the needs ask for more:
-   then the smallest that meets them, or the best if none does. Where audits have shown it to be too
+3. **The smallest basis that is surely within a tenth of the best error** (its ratio to it, with the
+   standard error by the jackknife over folds) is taken, unless the needs ask for more: then the
+   smallest that meets them, or the best if none does. Where audits have shown it to be too
    small (`functions_min`), the smallest of those within a tenth that has so many, or the largest of
    them.
 4. **The next cutoffs**, with that basis: which one is best changes with its size. A shorter one is
@@ -90,6 +91,8 @@ _TOLERANCE, _CUTOFF_TOLERANCE, _WORTH_MORE = 1.10, 1.03, 0.97
 #: gets.
 STRESS_SHARE = 0.01
 _EVIDENCE_STEPS = 30
+#: Of a sum of weights less one of them, what rounding leaves.
+_NOUGHT = 1e-9
 
 
 @dataclass(frozen=True)
@@ -104,16 +107,25 @@ class TriedFit:
     why: TrialWhy
     energy_mae: float  # eV/atom: what a few outliers among the few energies do not decide
     cost_us: float | None = None
+    #: The score again, without each of the folds in turn.
+    scores_without: Sequence[float] = ()
 
     @property
     def score(self) -> float:
         """Weighted geometric mean of the errors, of energies the mean absolute one."""
-        errors = {**self.errors, "energy": self.energy_mae}
-        found = {kind: error for kind, error in errors.items() if error > 0}
-        if not found:
-            return 0.0
-        weights = [_IMPORTANCE[kind] for kind in found]
-        return float(np.exp(np.average(np.log(list(found.values())), weights=weights)))
+        return _score({**self.errors, "energy": self.energy_mae})
+
+    def times_worse_than(self, other: "TriedFit") -> float:
+        """How many times the other's error this one's may be.
+
+        It is the ratio of the two with its standard error (of its logarithm, by the jackknife over
+        the folds) added: with few trajectories cross-validation tells apart little.
+        """
+        if not other.score or not all((*self.scores_without, *other.scores_without)):
+            return self.score / other.score if other.score else 1.0
+        logs = np.log(np.divide(self.scores_without, other.scores_without))
+        error = np.sqrt((len(logs) - 1) * np.var(logs)) if len(logs) else 0.0
+        return float(self.score / other.score * np.exp(error))
 
 
 @dataclass(frozen=True)
@@ -377,11 +389,9 @@ class _Search:
     def _smallest(self, best: TriedFit, trials: Sequence[TriedFit]) -> TriedFit:
         rising = sorted(trials, key=lambda trial: trial.settings.functions_per_element)
         near = [trial for trial in rising if trial.score <= _TOLERANCE * best.score]
-        large = [
-            trial
-            for trial in near
-            if trial.settings.functions_per_element >= self._asked.functions_min
-        ]
+        sure = next(trial for trial in near if trial.times_worse_than(best) <= _TOLERANCE)
+        least = max(self._asked.functions_min, sure.settings.functions_per_element)
+        large = [trial for trial in near if trial.settings.functions_per_element >= least]
         enough = large[0] if large else near[-1]
         if self._is_enough(enough):
             return enough
@@ -412,23 +422,27 @@ class _Sized:
         """Errors on the folds, each by a fit to all others."""
         if settings not in self._known:
             columns, penalty = self._penalty(settings)
-            squares, weights, absolute = dict.fromkeys(KINDS, 0.0), dict.fromkeys(KINDS, 0.0), 0.0
+            sums = []  # of each fold: squares and weights by kind, then absolute errors of energies
             for fold, others in zip(self._folds, self._without, strict=True):
                 coefficients = solve_trial(others, settings.weights, penalty, columns)
                 energies = fold["energy"]
-                absolute += energies.rows * energies.mean_absolute_error(coefficients, columns)
-                for kind in KINDS:
-                    squares[kind] += fold[kind].weight * fold[kind].mean_square_error(
-                        coefficients, columns
-                    )
-                    weights[kind] += fold[kind].weight
-            errors = {
-                kind: float(np.sqrt(squares[kind] / weights[kind]))
-                for kind in KINDS
-                if weights[kind]
-            }
-            rows = sum(fold["energy"].rows for fold in self._folds)
-            self._known[settings] = TriedFit(settings, errors, why, absolute / rows)
+                squares = [
+                    fold[kind].weight * fold[kind].mean_square_error(coefficients, columns)
+                    for kind in KINDS
+                ]
+                absolute = energies.rows * energies.mean_absolute_error(coefficients, columns)
+                weights = [fold[kind].weight for kind in KINDS]
+                sums.append([*squares, absolute, *weights, energies.rows])
+            whole = np.sum(sums, axis=0)
+            errors, mae = _errors(whole)
+            without = [_errors(whole - each) for each in np.array(sums)]
+            self._known[settings] = TriedFit(
+                settings,
+                errors,
+                why,
+                mae,
+                scores_without=[_score({**found, "energy": energy}) for found, energy in without],
+            )
         return replace(self._known[settings], why=why)
 
     def tuned(
@@ -499,6 +513,25 @@ class _Sized:
         columns = functions_of.first_columns(self._functions, settings.functions_per_element)
         rough = functions_of.roughness(self._functions)[columns]
         return columns, penalty_of(rough, settings)
+
+
+def _score(errors: Mapping[str, float]) -> float:
+    found = {kind: error for kind, error in errors.items() if error > 0}
+    if not found:
+        return 0.0
+    weights = [_IMPORTANCE[kind] for kind in found]
+    return float(np.exp(np.average(np.log(list(found.values())), weights=weights)))
+
+
+def _errors(sums: np.ndarray) -> tuple[dict[str, float], float]:
+    """Root-mean-square errors by kind, and the mean absolute one of energies, by sums of folds."""
+    (*squares, absolute), (*weights, rows) = np.split(sums, 2)
+    found = {
+        kind: float(np.sqrt(max(square, 0.0) / weight))
+        for kind, square, weight in zip(KINDS, squares, weights, strict=True)
+        if weight > _NOUGHT
+    }
+    return found, float(absolute / rows) if rows else 0.0
 
 
 def penalty_of(roughness: np.ndarray, settings: FittedSettings) -> np.ndarray:
