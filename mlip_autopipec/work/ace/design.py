@@ -162,16 +162,16 @@ class DesignMatrix:
             distances = np.linalg.norm(vectors, axis=1)
             function, derivative = _radial(self._basis, element, other, distances)
             harmonics, gradients = self._harmonics.of(vectors)
-            place = self._harmonics.place(degree, order)
+            solid = self._harmonics.row_of(degree, order)
             # harmonics here are solid: R/r^l beside them
             power = distances ** -degree[:, None].astype(float)
             along = function[:, radial].T * power
-            values[np.ix_(rows, near)] = along * harmonics[place]
+            values[np.ix_(rows, near)] = along * harmonics[solid]
             if slopes:
                 outward = derivative[:, radial].T * power - along * degree[:, None] / distances
-                moved[np.ix_(rows, near)] = (outward * harmonics[place])[..., None] * (
+                moved[np.ix_(rows, near)] = (outward * harmonics[solid])[..., None] * (
                     vectors / distances[:, None]
-                ) + along[..., None] * gradients[place]
+                ) + along[..., None] * gradients[solid]
         base = np.array([values[:, pair].sum(axis=1) for pair in pairs.of_each(count)])
         return base, moved
 
@@ -195,18 +195,18 @@ class _Centre:
 
     def __init__(self, basis: ACEBBasisSet, element: int) -> None:
         pair_columns = int(basis.nradmax) * (int(basis.lmax) + 1)
-        places: dict[tuple[int, int, int, int], int] = {}
+        numbers: dict[tuple[int, int, int, int], int] = {}
         terms: dict[int, list[tuple[int, float, list[tuple[int, int]]]]] = defaultdict(list)
         functions = [*basis.basis_rank1[element], *basis.basis[element]]
         for number, function in enumerate(functions):
-            one = function.rank == 1
+            is_pair = function.rank == 1
             columns = [
-                pair_columns + n - 1 if one else (n - 1) * (int(basis.lmax) + 1) + l_
+                pair_columns + n - 1 if is_pair else (n - 1) * (int(basis.lmax) + 1) + l_
                 for n, l_ in zip(function.ns, function.ls, strict=True)
             ]
             for orders, factor in zip(function.ms_combs, function.gen_cgs, strict=True):
                 factors = [
-                    (places.setdefault((mu, column, l_, abs(m)), len(places)), m)
+                    (numbers.setdefault((mu, column, l_, abs(m)), len(numbers)), m)
                     for mu, column, l_, m in zip(
                         function.mus, columns, function.ls, orders, strict=True
                     )
@@ -214,20 +214,20 @@ class _Centre:
                 terms[function.rank].append((number, float(factor), factors))
         self.functions = len(functions)
         #: Element of the neighbour, column of the radial functions, l and m ≥ 0 of each.
-        self.channels = np.array(list(places), dtype=int).reshape(-1, 4)
+        self.channels = np.array(list(numbers), dtype=int).reshape(-1, 4)
         self._signs = (-1.0) ** self.channels[:, 3]
-        self._products = [_Products(group, len(places)) for group in terms.values()]
-        keys = np.concatenate([product.keys(len(places)) for product in self._products])
+        self._products = [_Products(group, len(numbers)) for group in terms.values()]
+        keys = np.concatenate([product.keys(len(numbers)) for product in self._products])
         self._order = np.argsort(keys, kind="stable")
         known, self._starts = np.unique(keys[self._order], return_index=True)
-        of, channel = np.divmod(known, len(places))
+        of, channel = np.divmod(known, len(numbers))
         self._matrix = csr_array(
             (
                 np.zeros(len(known)),
                 channel,
                 np.searchsorted(of, np.arange(self.functions + 1)),
             ),
-            shape=(self.functions, len(places)),
+            shape=(self.functions, len(numbers)),
         )
 
     def projections(self, base: np.ndarray) -> np.ndarray:
@@ -267,16 +267,16 @@ class _Products:
     ) -> None:
         self._number = np.array([number for number, *_ in terms])
         self._factor = np.array([factor for _, factor, _ in terms])
-        place = np.array([[place for place, _ in factors] for *_, factors in terms])
+        channel = np.array([[number for number, _ in factors] for *_, factors in terms])
         order = np.array([[m for _, m in factors] for *_, factors in terms])
-        self._place, self._negative = place, order < 0
-        self._both = place + channels * self._negative
+        self._channel, self._negative = channel, order < 0
+        self._both = channel + channels * self._negative
         self._sign = (-1.0) ** order
         self._functions, self._starts = np.unique(self._number, return_index=True)
 
     def keys(self, channels: int) -> np.ndarray:
         """Of each slope, the function and the channel."""
-        return np.concatenate([self._number * channels + place for place in self._place.T])
+        return np.concatenate([self._number * channels + channel for channel in self._channel.T])
 
     def add_to(self, found: np.ndarray, both: np.ndarray) -> None:
         """The functions' projections."""
@@ -313,10 +313,10 @@ class _Harmonics:
         )
 
     @staticmethod
-    def place(degree: np.ndarray, order: np.ndarray) -> np.ndarray:
+    def row_of(degree: np.ndarray, order: np.ndarray) -> np.ndarray:
         """Where (l, m) stands."""
-        place: np.ndarray = degree * (degree + 1) // 2 + order
-        return place
+        row: np.ndarray = degree * (degree + 1) // 2 + order
+        return row
 
     def of(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values, (n_harmonics, n_vectors), and gradients, (n_harmonics, n_vectors, 3)."""
