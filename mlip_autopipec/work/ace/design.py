@@ -61,7 +61,10 @@ class DesignMatrix:
         return int(self._offsets[-1])
 
     def rows(self, atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
-        """The rows of the energy per atom and of the forces."""
+        """The rows of the energy per atom, (n_functions,), and forces, (3 n_atoms, n_functions).
+
+        Raises as `all_rows`.
+        """
         return self.all_rows(atoms)[:2]
 
     def all_rows(self, atoms: Atoms) -> DesignRows:
@@ -97,15 +100,6 @@ class DesignMatrix:
                 strain[:, own] += found[-6:]
         forces = -gradient.reshape(-1, self.functions)
         return DesignRows(energy / len(atoms), forces, strain / len(atoms))
-
-    def energy_row(self, atoms: Atoms) -> np.ndarray:
-        """The energy row alone, shape (n_functions,)."""
-        energy = np.zeros(self.functions)
-        for element, members, pairs in self._parts(atoms):
-            own = slice(*self._offsets[element : element + 2])
-            base, _ = self._base(element, pairs, len(members), slopes=False)
-            energy[own] += self._centres[element].projections(base).sum(axis=0)
-        return energy / len(atoms)
 
     def _parts(self, atoms: Atoms) -> Iterator[tuple[int, np.ndarray, "_Pairs"]]:
         """Some atoms of one element after the other, with their neighbours."""
@@ -144,14 +138,12 @@ class DesignMatrix:
             raise TaskFailed("bad_input", f"the basis does not know {', '.join(unknown)}")
         return np.array([self._elements[name] for name in names])
 
-    def _base(
-        self, element: int, pairs: "_Pairs", count: int, *, slopes: bool = True
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _base(self, element: int, pairs: "_Pairs", count: int) -> tuple[np.ndarray, np.ndarray]:
         """The atomic base, (n_atoms, n_channels); pairs' slopes, (n_channels, n_pairs, 3)."""
         channels = self._centres[element].channels
         size = len(pairs.vectors)
         values = np.zeros((len(channels), size), dtype=complex)
-        moved = np.zeros((len(channels), size, 3), dtype=complex) if slopes else np.zeros(0)
+        moved = np.zeros((len(channels), size, 3), dtype=complex)
         for other in range(len(self._elements)):
             rows = np.flatnonzero(channels[:, 0] == other)
             near = np.flatnonzero(pairs.elements == other)
@@ -167,11 +159,10 @@ class DesignMatrix:
             power = distances ** -degree[:, None].astype(float)
             along = function[:, radial].T * power
             values[np.ix_(rows, near)] = along * harmonics[solid]
-            if slopes:
-                outward = derivative[:, radial].T * power - along * degree[:, None] / distances
-                moved[np.ix_(rows, near)] = (outward * harmonics[solid])[..., None] * (
-                    vectors / distances[:, None]
-                ) + along[..., None] * gradients[solid]
+            outward = derivative[:, radial].T * power - along * degree[:, None] / distances
+            moved[np.ix_(rows, near)] = (outward * harmonics[solid])[..., None] * (
+                vectors / distances[:, None]
+            ) + along[..., None] * gradients[solid]
         base = np.array([values[:, pair].sum(axis=1) for pair in pairs.of_each(count)])
         return base, moved
 
