@@ -21,10 +21,10 @@ Coarse to fine, since the design matrix is what costs:
    small (`functions_min`), the smallest of those within a tenth that has so many, or the largest of
    them.
 4. **The next cutoffs**, with that basis: which one is best changes with its size. A shorter one is
-   taken where it is within 3 %. If none is, and the largest basis there is was taken, longer ones
-   are tried: it has use for more neighbours. Each has to be better by a tenth, or by 3 % where a
-   need is not met. `any_cost`, a remedy for errors that audits have shown to be too large, is such
-   a need.
+   taken where it is within 3 %, or where it is no worse if a need is not met. If none is, and the
+   largest basis there is was taken, longer ones are tried: it has use for more neighbours. Each has
+   to be better by a tenth, or by 3 % where a need is not met. `any_cost`, a remedy for errors that
+   audits have shown to be too large, is such a need.
 
 The error that is compared is the geometric mean of those of energy and force, so that a tenth less
 of one is worth a tenth more of the other; that of stress has a quarter of their weight. With all of
@@ -318,7 +318,7 @@ class _Search:
             if cutoff >= best.settings.cutoff_angstrom:
                 continue
             tried = self._at(cutoff, best, grid, frames, folds)
-            if tried[0].score > _CUTOFF_TOLERANCE * lowest:
+            if tried[0].score > self._allowed(best) * lowest:
                 break
             found = best, _, _ = tried
             lowest = min(lowest, best.score)
@@ -373,6 +373,10 @@ class _Search:
         It costs time in every step of MD, as a larger basis does.
         """
         return 1 / _TOLERANCE if self._is_enough(best) else _WORTH_MORE
+
+    def _allowed(self, best: TriedFit) -> float:
+        """How many times the error a shorter cutoff may have: more only where needs are met."""
+        return _CUTOFF_TOLERANCE if self._is_enough(best) else 1.0
 
     def _is_enough(self, trial: TriedFit) -> bool:
         """Whether the errors are below the needs, in meV/atom and meV/Å; None asks nothing."""

@@ -282,7 +282,7 @@ def test_a_smaller_basis_has_to_be_near_the_best_for_sure(
 
 
 def test_a_longer_cutoff_is_worth_a_tenth_unless_a_need_is_not_met() -> None:
-    """Each step of MD pays for it, as it does for a larger basis."""
+    """Each step of MD pays for it, as it does for a larger basis; a shorter one may be worse."""
     settings = FittedSettings(
         cutoff_angstrom=5.0,
         functions_per_element=50,
@@ -293,12 +293,17 @@ def test_a_longer_cutoff_is_worth_a_tenth_unless_a_need_is_not_met() -> None:
         ridge=1e-8,
     )
     best = choice.TriedFit(settings, {"energy": 0.002, "force": 0.050}, "weights", 0.002)
-    asked = [
-        choice._Search([], {}, parameters(force_need_mev_per_angstrom=need), 1, print)._worth(best)
-        for need in (None, 60.0, 40.0)
+    searches = [
+        choice._Search([], {}, parameters(**asked), 1, print)
+        for asked in (
+            {},
+            {"force_need_mev_per_angstrom": 60.0},
+            {"force_need_mev_per_angstrom": 40.0},
+            {"any_cost": True},
+        )
     ]
-    assert asked == [1 / 1.1, 1 / 1.1, 0.97]
-    assert choice._Search([], {}, parameters(any_cost=True), 1, print)._worth(best) == 0.97
+    assert [search._worth(best) for search in searches] == [1 / 1.1, 1 / 1.1, 0.97, 0.97]
+    assert [search._allowed(best) for search in searches] == [1.03, 1.03, 1.0, 1.0]
 
 
 def test_half_the_error_of_stress_is_not_worth_more_in_energy_and_force() -> None:
