@@ -3,14 +3,16 @@
 Halting frames come first, for a walker whose halt is not labelled halts there again. Then, in this
 order, each of what was left by those before:
 
-1. `d_optimal`: the ranking of `pace_select`, which is D-optimal over the candidates together with
-   the current active set, and ranks only what enters it. These bring γ down.
-2. `informed` (`information.py`), or `farthest` where the basis is not linear (`farthest.py`):
+1. `informed` (`information.py`), or `farthest` where the basis is not linear (`farthest.py`):
    greedily, who teaches most beside the training set and all that is chosen already. It ends where
    a label would take less than `gain_min` from the expected error, so that a batch is large while
-   labels teach much, and small in the end.
+   labels teach much, and small in the end. It comes first, for beside an extreme frame it chooses
+   worse: the ten labels of a first batch, one of them D-optimal, gave 14.8 meV/Å on Ni3Al, 43.0 on
+   silicon and 13.6 on CuAu where that one came first, and 13.4, 41.7 and 13.0 where it came after.
+2. `d_optimal`: the ranking of `pace_select`, which is D-optimal over the candidates together with
+   the current active set, and ranks only what enters it. These bring γ down.
 3. `random`: by chance, in the conditions with fewest labels so far, in proportion to what the
-   second way came to. What teaches forces most is hot, and a cold crystal whose energy no label
+   first way came to. What teaches forces most is hot, and a cold crystal whose energy no label
    holds is left with the bias of a basis that cannot have it all; chance keeps the batch honest,
    and tells what any label would have taught.
 
@@ -170,18 +172,14 @@ def by_batch(
     batch, most, shares = ChosenBatch(parameters), parameters.candidates_max, parameters.shares
     _anchors(batch, candidates, ranking)
     room = most - len(batch.chosen)
-    for candidate in (candidates[index] for index in ranking):
-        if sum(other.verdict == "d_optimal" for other in batch.chosen) >= round(
-            shares.d_optimal * room
-        ):
-            break
-        if not candidate.halts:
-            batch.offer(candidate, "d_optimal")
+    ranked = [candidates[index] for index in ranking if not candidates[index].halts]
+    d_optimal = min(round(shares.d_optimal * room), len(ranked))
     chance = round(shares.random * room)
-    informed = most - len(batch.chosen) - chance
+    informed = room - d_optimal - chance
     taken = (
         _informed(batch, candidates, teacher, informed, parameters.gain_min) if informed > 0 else 0
     )
+    _ranked(batch, ranked, d_optimal)
     if informed > 0:
         chance = -(-chance * taken // informed)
     _random(batch, candidates, chance, (), rng, labelled)
@@ -226,6 +224,16 @@ def _informed(
         batch.offer(candidates[best], teacher.name)
         teacher.take(best)
     return most
+
+
+def _ranked(batch: ChosenBatch, ranked: Sequence[Candidate], most: int) -> None:
+    """The first of the ranking that are not chosen yet."""
+    left = [candidate for candidate in ranked if candidate not in batch.chosen]
+    taken = 0
+    for candidate in left:
+        if taken == most:
+            return
+        taken += batch.offer(candidate, "d_optimal")
 
 
 def _random(

@@ -100,13 +100,22 @@ def chosen(
 
 
 def test_every_way_has_its_share_and_knows_what_was_chosen_before() -> None:
-    """Halts, a fifth by rank, then who teaches most beside all of these, and a fifth by chance."""
+    """Halts, then who teaches most beside these, a fifth by rank, and a fifth by chance."""
     seen = Told(*[1e6] * 20)
-    found = chosen(candidates(20, halts=[7]), [7, 3, 5, 2], seen)
-    assert found[:3] == [(7, "halt"), (3, "d_optimal"), (5, "d_optimal")]
-    assert [why for _, why in found[3:]] == ["informed"] * 5 + ["random"] * 2
-    assert seen.taken[:3] == [7, 3, 5]
+    found = chosen(candidates(20, halts=[7]), [7, 3, 15, 12, 16], seen)
+    assert found[:6] == [(7, "halt"), *((index, "informed") for index in range(5))]
+    assert found[6:8] == [(15, "d_optimal"), (12, "d_optimal")]
+    assert [why for _, why in found[8:]] == ["random"] * 2
+    assert seen.taken == [7, *range(5)]
     assert len({index for index, _ in found}) == 10
+
+
+def test_the_ranking_has_its_share_also_where_labels_teach_nothing_more() -> None:
+    """They bring γ down; and what it cannot fill is left to the information."""
+    found = chosen(candidates(20), [4, 9, 2], Told(*[0.0] * 20))
+    assert found == [(4, "d_optimal"), (9, "d_optimal")]
+    short = chosen(candidates(20), [19], Told(*[1e6] * 20))
+    assert Counter(why for _, why in short) == {"informed": 7, "d_optimal": 1, "random": 2}
 
 
 def test_a_batch_ends_where_labels_teach_nothing_more() -> None:
