@@ -13,8 +13,8 @@ Coarse to fine, since the design matrix is what costs:
    atom), each with a basis of middling size on a sample of the frames. The shortest within 3 % of
    the best is taken: the cost rises with its cube.
 2. **Weights, smoothness, penalty and size**, all from the sums of one large basis
-   (`work/ace/moments.py`), whose first columns are every smaller one. The basis is made larger only
-   while the largest size tried is the best by 3 %.
+   (`work/ace/moments.py`), whose first columns are every smaller one. The basis is made larger
+   unless a smaller one than the largest tried is surely as good, within 3 %.
 3. **The smallest basis that is surely within a tenth of the best error** (its ratio to it, with the
    standard error by the jackknife over folds) is taken, unless the needs ask for more: then the
    smallest that meets them, or the best if none does. Where audits have shown it to be too
@@ -290,10 +290,7 @@ class _Search:
                     start = replace(found[-1].settings, functions_per_element=size)
                     found.append(sized.tuned(start, self._named, ("ridge",), "functions"))
             best = min(found, key=lambda trial: trial.score)
-            smaller = min((trial.score for trial in found[1:]), default=0.0)
-            if stage == stages[-1] or (
-                stage >= self._asked.functions_min and largest.score > _WORTH_MORE * smaller
-            ):
+            if stage >= self._asked.functions_min and _is_large_enough(largest, found[1:]):
                 break
         self._trials += [self._costed(trial) for trial in found]
         chosen = self._smallest(best, self._trials[-len(found) :])
@@ -517,6 +514,11 @@ class _Sized:
         columns = functions_of.first_columns(self._functions, settings.functions_per_element)
         rough = functions_of.roughness(self._functions)[columns]
         return columns, penalty_of(rough, settings)
+
+
+def _is_large_enough(largest: TriedFit, smaller: Sequence[TriedFit]) -> bool:
+    """Whether one of the smaller bases is surely as good, within 3 %."""
+    return any(trial.times_worse_than(largest) <= 1 / _WORTH_MORE for trial in smaller)
 
 
 def _score(errors: Mapping[str, float]) -> float:
