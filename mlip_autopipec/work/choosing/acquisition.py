@@ -228,12 +228,9 @@ def _informed(
 
 def _ranked(batch: ChosenBatch, ranked: Sequence[Candidate], most: int) -> None:
     """The first of the ranking that are not chosen yet."""
-    left = [candidate for candidate in ranked if candidate not in batch.chosen]
-    taken = 0
-    for candidate in left:
-        if taken == most:
-            return
-        taken += batch.offer(candidate, "d_optimal")
+    for candidate in ranked:
+        if most and candidate not in batch.chosen:
+            most -= batch.offer(candidate, "d_optimal")
 
 
 def _random(
